@@ -1,0 +1,126 @@
+import type { Failure, FailureCode } from '../machines/messages.ts'
+
+/** Every code an error of leasehold can carry. Codes are API and never change; messages may. */
+export type ErrorCode =
+  | FailureCode
+  | 'LEASEHOLD_CONFIG_INVALID'
+  | 'LEASEHOLD_MODEL_UNKNOWN'
+  | 'LEASEHOLD_MODEL_AMBIGUOUS'
+  | 'LEASEHOLD_PROVIDER_UNAVAILABLE'
+  | 'LEASEHOLD_BAD_REQUEST'
+  | 'LEASEHOLD_UPSTREAM_FAILED'
+  | 'LEASEHOLD_UPSTREAM_TIMEOUT'
+  | 'LEASEHOLD_STREAM_TRUNCATED'
+  | 'LEASEHOLD_ABORTED'
+
+/**
+ * Base of every error leasehold throws. Match on `code`, read `message`, find the original in `cause`.
+ * The message says what happened, to which service, the number involved, the last thing seen and what to try.
+ */
+export abstract class LeaseholdError extends Error {
+  abstract readonly code: ErrorCode
+  override get name(): string {
+    return this.constructor.name
+  }
+}
+
+/** A service could not serve: it did not start, it ended, or it refused. `failure` holds the facts. */
+export class ServiceError extends LeaseholdError {
+  readonly code: FailureCode
+  /** Provider ids of the service. */
+  readonly service: string
+  readonly failure: Failure
+  /** How long until trying again makes sense, in milliseconds. Absent: at once, or never. */
+  readonly retryAfterMs?: number
+
+  constructor(service: string, failure: Failure, options: { retryAfterMs?: number } = {}) {
+    super(`${service}: ${toFailureText(failure)}`)
+    this.service = service
+    this.code = failure.code
+    this.failure = failure
+    if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs
+  }
+}
+
+/** One problem of a configuration: where it is and what to do about it. */
+export interface ConfigProblem {
+  readonly severity: 'error' | 'warning'
+  /** Dotted path: `models.providers.inferrs.localService.command`. Empty for the whole file. */
+  readonly path: string
+  readonly message: string
+  /** 1-based position in the file, where it is known. */
+  readonly line?: number
+  readonly column?: number
+}
+
+/** The configuration cannot be used. Every problem is in `problems`, and in the message. */
+export class ConfigError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_CONFIG_INVALID'
+  readonly file: string
+  readonly problems: readonly ConfigProblem[]
+
+  constructor(file: string, problems: readonly ConfigProblem[], options?: ErrorOptions) {
+    const errors = problems.filter((problem) => problem.severity === 'error')
+    const lines = errors.map((problem) => `  ${toProblemText(problem)}`)
+    super(`${file}: ${errors.length} problem${errors.length === 1 ? '' : 's'}\n${lines.join('\n')}`, options)
+    this.file = file
+    this.problems = problems
+  }
+}
+
+/** A configuration problem as one line: `12:5 models.mode: …`. */
+export function toProblemText({ line, column, path, message }: ConfigProblem): string {
+  const position = line === undefined ? '' : `${line}:${column ?? 1} `
+  return `${position}${path === '' ? '' : `${path}: `}${message}`
+}
+
+/** No configured model fits the reference. `candidates`: what was ambiguous, or the nearest names. */
+export class ModelNotFoundError extends LeaseholdError {
+  readonly code: 'LEASEHOLD_MODEL_UNKNOWN' | 'LEASEHOLD_MODEL_AMBIGUOUS'
+  readonly ref: string
+  readonly candidates: readonly string[]
+
+  constructor(ref: string, candidates: readonly string[], ambiguous: boolean) {
+    const hint =
+      candidates.length === 0
+        ? 'No model is configured.'
+        : `${ambiguous ? 'It could be' : 'Did you mean'} ${candidates.join(' or ')}?`
+    super(ambiguous ? `The model "${ref}" is ambiguous. ${hint}` : `There is no model "${ref}". ${hint}`)
+    this.ref = ref
+    this.candidates = candidates
+    this.code = ambiguous ? 'LEASEHOLD_MODEL_AMBIGUOUS' : 'LEASEHOLD_MODEL_UNKNOWN'
+  }
+}
+
+/** The provider is configured but cannot be used on this host: a missing `${VAR}`, a missing program. */
+export class ProviderUnavailableError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_PROVIDER_UNAVAILABLE'
+  readonly provider: string
+
+  constructor(provider: string, reason: string) {
+    super(`The provider "${provider}" is unavailable: ${reason}`)
+    this.provider = provider
+  }
+}
+
+/** The request itself cannot be understood; nothing was started for it. `status` is the HTTP answer. */
+export class BadRequestError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_BAD_REQUEST'
+  readonly status: number
+  /** The field that is wrong, in OpenAI's sense of `param`. */
+  readonly param: string | null
+
+  constructor(message: string, { status = 400, param = null, cause }: { status?: number; param?: string | null; cause?: unknown } = {}) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.status = status
+    this.param = param
+  }
+}
+
+/** A failure as a sentence, with the last lines the process printed below it. */
+function toFailureText(failure: Failure): string {
+  const verdict = failure.verdict === undefined ? '' : ` Last probe: ${failure.verdict.kind} (${failure.verdict.detail}).`
+  const tail = failure.tail?.length ? `\nLast output:\n${failure.tail.map((line) => `  ${line}`).join('\n')}` : ''
+  const cause = failure.cause === undefined ? '' : `\nCause: ${toFailureText(failure.cause)}`
+  return `${failure.message}${verdict}${tail}${cause}`
+}
