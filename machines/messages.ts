@@ -70,3 +70,115 @@ export type StopReason =
   | 'abandoned'
   | 'removed'
   | 'shutdown'
+
+/** Numbers a provider machine lives by. Durations in milliseconds, all at most 2^31-1. */
+export interface ServicePolicy {
+  /** Whether a `localService` is configured: without one nothing is ever started. */
+  readonly managed: boolean
+  readonly readyTimeoutMs: number
+  /** `0`: never stopped for being idle. */
+  readonly idleStopMs: number
+  readonly stopGraceMs: number
+  readonly drainTimeoutMs: number
+  /** `null`: a start is never abandoned for want of waiters. */
+  readonly abandonStartMs: number | null
+  readonly maxConcurrent: number
+  readonly maxQueue: number
+  readonly maxQueueMs: number
+  readonly backoffMs: number
+  readonly backoffMaxMs: number
+  /** Failed starts and crashes in a row, without a stable time between them, that open the breaker. */
+  readonly breakerFailures: number
+  readonly breakerCooldownMs: number
+  /** Time up without a failure after which earlier failures are forgotten. */
+  readonly stabilityMs: number
+}
+
+/** One queued request for a lease. Higher priority first, then first come first served. */
+export interface Waiter {
+  readonly id: string
+  readonly priority: number
+}
+
+/** What a claim on a service ends in: ours to start, or somebody else is starting it. */
+export interface ClaimOutcome {
+  readonly outcome: 'claimed' | 'held'
+}
+
+/** What a provider machine is told. */
+export type ProviderEvent =
+  | { readonly type: 'lease.requested'; readonly id: string; readonly priority?: number }
+  | { readonly type: 'lease.cancelled'; readonly id: string }
+  | { readonly type: 'lease.released'; readonly id: string; readonly generation: string }
+  | { readonly type: 'waiter.expired'; readonly id: string }
+  | { readonly type: 'service.stop'; readonly reason: StopReason; readonly force?: boolean }
+  | { readonly type: 'breaker.reset' }
+  | { readonly type: 'policy.replaced'; readonly policy: ServicePolicy }
+  | { readonly type: 'start.permitted' }
+  | { readonly type: 'start.abandoned' }
+  | { readonly type: 'stability.reached' }
+  | { readonly type: 'health.verdict'; readonly generation: string; readonly verdict: Verdict }
+  | ProcessEvent
+
+/** What the process effect reports. `exited` is followed by exactly one `settled`; `failed` stands alone. */
+export type ProcessEvent =
+  | { readonly type: 'process.spawned'; readonly generation: string; readonly pid: number }
+  | { readonly type: 'process.failed'; readonly generation: string; readonly failure: Failure }
+  | {
+      readonly type: 'process.signalled'
+      readonly generation: string
+      readonly signal: 'SIGTERM' | 'SIGKILL'
+    }
+  | {
+      readonly type: 'process.exited'
+      readonly generation: string
+      readonly exitCode: number | null
+      readonly signal: string | null
+      readonly tail: readonly string[]
+    }
+  | { readonly type: 'process.settled'; readonly generation: string; readonly receipt: Receipt }
+
+/** What a provider machine tells its process effect. `spare` calls off a `terminate` that has not signalled yet. */
+export type ProcessCommand = {
+  readonly type: 'process.spawn' | 'process.terminate' | 'process.spare' | 'process.kill' | 'process.sweep'
+  readonly generation: string
+}
+
+/** What a provider machine tells its health effect. `check` asks for one verdict now. */
+export type HealthCommand =
+  | { readonly type: 'health.warm' | 'health.watch' | 'health.check'; readonly generation: string }
+  | { readonly type: 'health.rest' }
+
+/** What a provider machine says. Every `lease.requested` is answered by exactly one grant or refusal. */
+export type ProviderEmitted =
+  | {
+      readonly type: 'lease.granted'
+      readonly id: string
+      readonly generation: string
+      readonly owned: boolean
+    }
+  | { readonly type: 'lease.refused'; readonly id: string; readonly failure: Failure }
+  | { readonly type: 'leases.revoked'; readonly generation: string; readonly failure: Failure }
+  | { readonly type: 'alarm'; readonly failure: Failure }
+
+/** What a request machine is told. */
+export type RequestEvent =
+  | { readonly type: 'request.resolved'; readonly candidates: readonly string[] }
+  | { readonly type: 'request.failed'; readonly code: string; readonly retryable: boolean }
+  | { readonly type: 'lease.granted' }
+  | { readonly type: 'response.started'; readonly status: number }
+  | { readonly type: 'response.ended' }
+  | { readonly type: 'request.cancelled' }
+
+/** What the supervisor machine is told. */
+export type SupervisorEvent =
+  | { readonly type: 'services.replaced'; readonly services: Readonly<Record<string, ServicePolicy>> }
+  | { readonly type: 'start.requested'; readonly key: string }
+  | { readonly type: 'start.finished'; readonly key: string }
+  | { readonly type: 'shutdown'; readonly force?: boolean }
+
+/** What the supervisor machine says: who came and who is gone. */
+export type SupervisorEmitted =
+  | { readonly type: 'service.added'; readonly key: string }
+  | { readonly type: 'service.retired'; readonly key: string }
+  | { readonly type: 'service.failed'; readonly key: string; readonly message: string }

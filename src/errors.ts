@@ -110,7 +110,10 @@ export class BadRequestError extends LeaseholdError {
   /** The field that is wrong, in OpenAI's sense of `param`. */
   readonly param: string | null
 
-  constructor(message: string, { status = 400, param = null, cause }: { status?: number; param?: string | null; cause?: unknown } = {}) {
+  constructor(
+    message: string,
+    { status = 400, param = null, cause }: { status?: number; param?: string | null; cause?: unknown } = {},
+  ) {
     super(message, cause === undefined ? undefined : { cause })
     this.status = status
     this.param = param
@@ -119,8 +122,11 @@ export class BadRequestError extends LeaseholdError {
 
 /** A failure as a sentence, with the last lines the process printed below it. */
 function toFailureText(failure: Failure): string {
-  const verdict = failure.verdict === undefined ? '' : ` Last probe: ${failure.verdict.kind} (${failure.verdict.detail}).`
-  const tail = failure.tail?.length ? `\nLast output:\n${failure.tail.map((line) => `  ${line}`).join('\n')}` : ''
+  const verdict =
+    failure.verdict === undefined ? '' : ` Last probe: ${failure.verdict.kind} (${failure.verdict.detail}).`
+  const tail = failure.tail?.length
+    ? `\nLast output:\n${failure.tail.map((line) => `  ${line}`).join('\n')}`
+    : ''
   const cause = failure.cause === undefined ? '' : `\nCause: ${toFailureText(failure.cause)}`
   return `${failure.message}${verdict}${tail}${cause}`
 }

@@ -1,0 +1,65 @@
+import type { Failure, Receipt, ServicePolicy, StopReason, Verdict, Waiter } from './messages.ts'
+
+/** What a provider machine is born with. `instance` makes the generations of two actors of one key differ. */
+export interface ProviderInput {
+  readonly key: string
+  readonly instance: string
+  readonly policy: ServicePolicy
+}
+
+/** What a provider machine remembers. JSON throughout; leases are counted, never listed. */
+export interface ProviderContext extends ProviderInput {
+  /** Runs begun by this actor; the current generation is `instance.run`. */
+  readonly run: number
+  readonly generation: string | null
+  readonly ownership: 'none' | 'owned' | 'adopted'
+  readonly pid: number | null
+  readonly leases: number
+  readonly waiters: readonly Waiter[]
+  /** Failures since the service was last stable; the breaker's count. */
+  readonly failures: number
+  /** The last failure; what a refused waiter is told. */
+  readonly failure: Failure | null
+  readonly verdict: Verdict | null
+  /** Heartbeats in a row that were not `ready`. */
+  readonly misses: number
+  readonly stop: StopReason | null
+  /** The last receipt. */
+  readonly receipt: Receipt | null
+}
+
+/** How many heartbeats in a row an unleased service may miss before it counts as hung. */
+export const UNHEALTHY_MISSES = 3
+/** Time a killed leader has to disappear, and a sweep has to end, in milliseconds. */
+export const KILL_GRACE_MS = 1_000
+export const SWEEP_TIMEOUT_MS = 5_000
+
+/** The longest a timer can hold, and so our `never`: a `setTimeout` of 2^31 fires at once. */
+export const NEVER_MS = 2 ** 31 - 1
+
+/** The wait before the next start: doubled by each failure in a row, up to the policy's maximum. */
+export function toBackoffMs({ policy, failures }: Pick<ProviderContext, 'policy' | 'failures'>): number {
+  return Math.min(policy.backoffMs * 2 ** Math.max(0, failures - 1), policy.backoffMaxMs)
+}
+
+/** The current delay of every timed state: what a countdown shows and a `Retry-After` is computed from. */
+export const providerDelays = {
+  abandonStart: ({ context }: { context: ProviderContext }) => context.policy.abandonStartMs ?? 0,
+  backoff: ({ context }: { context: ProviderContext }) => toBackoffMs(context),
+  breakerCooldown: ({ context }: { context: ProviderContext }) => context.policy.breakerCooldownMs,
+  drainTimeout: ({ context }: { context: ProviderContext }) => context.policy.drainTimeoutMs,
+  idleStop: ({ context }: { context: ProviderContext }) => context.policy.idleStopMs || NEVER_MS,
+  killGrace: KILL_GRACE_MS,
+  readyTimeout: ({ context }: { context: ProviderContext }) => context.policy.readyTimeoutMs,
+  stability: ({ context }: { context: ProviderContext }) => context.policy.stabilityMs,
+  stopGrace: ({ context }: { context: ProviderContext }) => context.policy.stopGraceMs,
+  sweepTimeout: SWEEP_TIMEOUT_MS,
+}
+
+/** A state value as a dotted name of at most two levels, `{ leased: 'open' }` as `leased.open`: what is shown. */
+export function toStateName(value: unknown): string {
+  if (typeof value === 'string') return value
+  const [state, inner] = Object.entries(value as Record<string, unknown>)[0] ?? []
+  const innerName = typeof inner === 'string' ? inner : Object.keys(inner ?? {})[0]
+  return `${state}.${innerName}`
+}

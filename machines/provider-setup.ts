@@ -1,0 +1,334 @@
+import { cancel, setup } from 'xstate'
+import type {
+  ClaimOutcome,
+  Failure,
+  FailureCode,
+  ProcessCommand,
+  ProviderEmitted,
+  ProviderEvent,
+  Receipt,
+  StopReason,
+  Verdict,
+  Waiter,
+} from './messages.ts'
+import { claim, health, probe, process } from './ports.ts'
+import {
+  type ProviderContext,
+  type ProviderInput,
+  providerDelays,
+  SWEEP_TIMEOUT_MS,
+  UNHEALTHY_MISSES,
+} from './provider-context.ts'
+
+type Scope = { context: ProviderContext; event: ProviderEvent }
+
+const base = setup({
+  types: {
+    context: {} as ProviderContext,
+    events: {} as ProviderEvent,
+    emitted: {} as ProviderEmitted,
+    input: {} as ProviderInput,
+    output: {} as { readonly key: string; readonly receipt: Receipt | null },
+  },
+  actors: { claim, health, probe, process },
+  delays: providerDelays,
+  guards: {
+    isCurrentGeneration: ({ context, event }: Scope) =>
+      'generation' in event && event.generation === context.generation,
+    isKnownWaiter: ({ context, event }: Scope) => context.waiters.some(({ id }) => id === idOf(event)),
+    isLastWaiter: ({ context, event }: Scope) =>
+      context.waiters.length === 1 && context.waiters[0]?.id === idOf(event),
+    isQueueFull: ({ context }: Scope) => context.waiters.length >= context.policy.maxQueue,
+    isQueueUsed: ({ context }: Scope) => context.waiters.length > 0,
+    hasRoom: ({ context }: Scope) =>
+      context.leases < context.policy.maxConcurrent && context.waiters.length === 0,
+    isUnleased: ({ context }: Scope) => context.leases === 0,
+    isLastLease: ({ context }: Scope) => context.leases === 1,
+    isOwned: ({ context }: Scope) => context.ownership === 'owned',
+    isManaged: ({ context }: Scope) => context.policy.managed,
+    isReady: ({ event }: Scope) => verdictOf(event)?.kind === 'ready',
+    isLoading: ({ event }: Scope) => verdictOf(event)?.kind === 'loading',
+    isRefused: ({ event }: Scope) => verdictOf(event)?.kind === 'refused',
+    isHopeless: ({ event }: Scope) => ['failed', 'foreign'].includes(verdictOf(event)?.kind ?? ''),
+    isSuspect: ({ context }: Scope) => context.misses > 0,
+    isHung: ({ context }: Scope) => context.misses + 1 >= UNHEALTHY_MISSES,
+    isHeld: ({ event }: Scope) => 'output' in event && (event.output as ClaimOutcome).outcome === 'held',
+    canIdleStop: ({ context }: Scope) => context.policy.idleStopMs > 0,
+    canAbandon: ({ context }: Scope) => context.policy.abandonStartMs !== null,
+    canCallOff: ({ context }: Scope) => context.stop === 'idle' || context.stop === 'evicted',
+    isForced: ({ event }: Scope) => event.type === 'service.stop' && event.force === true,
+    isEviction: ({ event }: Scope) => event.type === 'service.stop' && event.reason === 'evicted',
+    isRetirement: ({ event }: Scope) => event.type === 'service.stop' && retires(event.reason),
+    isRetiring: ({ context }: Scope) => retires(context.stop),
+    isAfterFailure: ({ context }: Scope) => isFailureReason(context.stop),
+    isBreakerDue: ({ context }: Scope) =>
+      context.failures + chargeOf(context.failure) >= context.policy.breakerFailures,
+    hasSurvivors: ({ event }: Scope) =>
+      event.type === 'process.settled' && event.receipt.survivors.length > 0,
+  },
+})
+
+const note = (toNoted: (scope: Scope) => Failure) => base.assign({ failure: toNoted })
+
+/** The guards, actions and delays that the provider chart is written in. */
+export const provider = base.extend({
+  actions: {
+    // Admission: every `lease.requested` is answered by exactly one grant or refusal.
+    enqueue: base.enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'lease.requested') return
+      const waiter: Waiter = { id: event.id, priority: event.priority ?? 0 }
+      const behind = context.waiters.findIndex((other) => other.priority < waiter.priority)
+      const at = behind === -1 ? context.waiters.length : behind
+      enqueue.assign({ waiters: context.waiters.toSpliced(at, 0, waiter) })
+      enqueue.raise(
+        { type: 'waiter.expired', id: waiter.id },
+        { delay: context.policy.maxQueueMs, id: timerOf(waiter.id) },
+      )
+      enqueue.cancel('abandon')
+    }),
+    unqueue: base.enqueueActions(({ context, event, enqueue }) => {
+      enqueue.assign({ waiters: context.waiters.filter(({ id }) => id !== idOf(event)) })
+      enqueue.cancel(timerOf(idOf(event)))
+    }),
+    countLease: base.assign({ leases: ({ context }) => context.leases + 1 }),
+    grant: base.emit(({ context, event }) => toGrant(context, idOf(event))),
+    grantWaiters: base.enqueueActions(({ context, enqueue }) => {
+      const granted = context.waiters.slice(0, context.policy.maxConcurrent - context.leases)
+      enqueue.assign({
+        leases: context.leases + granted.length,
+        waiters: context.waiters.slice(granted.length),
+      })
+      for (const { id } of granted) {
+        enqueue.cancel(timerOf(id))
+        enqueue.emit(toGrant(context, id))
+      }
+    }),
+    refuse: base.emit(({ context, event }) => ({
+      type: 'lease.refused',
+      id: idOf(event),
+      failure: context.failure ?? UNEXPLAINED,
+    })),
+    refuseQueueFull: base.emit(({ context, event }) => ({
+      type: 'lease.refused',
+      id: idOf(event),
+      failure: {
+        code: 'LEASEHOLD_QUEUE_FULL',
+        message: `its queue is full: ${context.waiters.length} requests are waiting`,
+      },
+    })),
+    refuseExpired: base.emit(({ context, event }) => ({
+      type: 'lease.refused',
+      id: idOf(event),
+      failure: {
+        code: 'LEASEHOLD_QUEUE_TIMEOUT',
+        message: `no lease within ${context.policy.maxQueueMs} ms of waiting`,
+        ...(context.verdict === null ? {} : { verdict: context.verdict }),
+      },
+    })),
+    refuseTripped: base.emit(({ context, event }) => ({
+      type: 'lease.refused',
+      id: idOf(event),
+      failure: {
+        code: 'LEASEHOLD_CIRCUIT_OPEN',
+        message: `not tried again yet: it failed ${context.failures} times in a row`,
+        ...(context.failure === null ? {} : { cause: context.failure }),
+      },
+    })),
+    refuseWhileStopping: base.emit(({ context, event }) => ({
+      type: 'lease.refused',
+      id: idOf(event),
+      failure: toStopFailure(context.stop),
+    })),
+    refuseWaiters: base.enqueueActions(({ context, enqueue }) => {
+      for (const { id } of context.waiters) {
+        enqueue.cancel(timerOf(id))
+        enqueue.emit({ type: 'lease.refused', id, failure: context.failure ?? UNEXPLAINED })
+      }
+      enqueue.assign({ waiters: [] })
+    }),
+    release: base.assign({ leases: ({ context }) => context.leases - 1 }),
+    revokeLeases: base.enqueueActions(({ context, enqueue }) => {
+      enqueue.assign({ leases: 0 })
+      if (context.leases > 0 && context.generation !== null)
+        enqueue.emit({
+          type: 'leases.revoked',
+          generation: context.generation,
+          failure: context.failure ?? UNEXPLAINED,
+        })
+    }),
+
+    // What was seen, kept for whoever asks why.
+    noteVerdict: base.assign({ verdict: ({ context, event }) => verdictOf(event) ?? context.verdict }),
+    noteMiss: base.assign({ misses: ({ context }) => context.misses + 1 }),
+    noteHealthy: base.assign({ misses: 0 }),
+    noteReceipt: base.assign({
+      receipt: ({ context, event }) => (event.type === 'process.settled' ? event.receipt : context.receipt),
+    }),
+    notePid: base.assign({ pid: ({ event }) => (event.type === 'process.spawned' ? event.pid : null) }),
+    noteStop: base.assign({
+      stop: ({ context, event }) =>
+        event.type === 'service.stop' ? toGraver(context.stop, event.reason) : context.stop,
+    }),
+    noteIdle: base.assign({ stop: 'idle' }),
+    noteHung: base.assign({ stop: 'unhealthy' }),
+    noteAbandoned: base.assign({ stop: 'abandoned' }),
+    noteStartFailed: base.assign({ stop: 'start-failed' }),
+    forgetStop: base.assign({ stop: null }),
+    noteStopFailure: note(({ context }) => toStopFailure(context.stop)),
+    noteSpawnFailure: note(({ event }) => (event.type === 'process.failed' ? event.failure : UNEXPLAINED)),
+    noteEarlyExit: note(({ event }) => toExitFailure('LEASEHOLD_EXITED_BEFORE_READY', event)),
+    noteExit: note(({ event }) => toExitFailure('LEASEHOLD_SERVICE_EXITED', event)),
+    noteReadyTimeout: note(({ context }) => ({
+      code: 'LEASEHOLD_READY_TIMEOUT',
+      message: `not ready within ${context.policy.readyTimeoutMs} ms`,
+      ...(context.generation === null ? {} : { generation: context.generation }),
+      ...(context.pid === null ? {} : { pid: context.pid }),
+      ...(context.verdict === null ? {} : { verdict: context.verdict }),
+    })),
+    noteVerdictFailure: note(({ event }) => toVerdictFailure(verdictOf(event))),
+    noteUnhealthy: note(({ context, event }) => ({
+      code: 'LEASEHOLD_UNHEALTHY',
+      message: `${context.misses + 1} health checks in a row failed`,
+      ...(verdictOf(event) === undefined ? {} : { verdict: verdictOf(event) }),
+    })),
+    noteDrainTimeout: note(({ context }) => ({
+      code: toStopFailure(context.stop).code,
+      message: `${toStopFailure(context.stop).message}, and the lease outlasted the drain deadline of ${context.policy.drainTimeoutMs} ms`,
+    })),
+    noteSurvivors: note(({ event }) => ({
+      code: 'LEASEHOLD_STOP_TIMEOUT',
+      message:
+        event.type === 'process.settled'
+          ? `its processes ${event.receipt.survivors.join(', ')} survived SIGKILL`
+          : `no receipt within ${SWEEP_TIMEOUT_MS} ms of the sweep`,
+    })),
+    noteEffectFailure: note(({ event }) => ({
+      code: 'LEASEHOLD_INTERNAL',
+      message: `an effect failed: ${'error' in event ? String(event.error) : event.type}`,
+    })),
+    charge: base.assign({ failures: ({ context }) => context.failures + chargeOf(context.failure) }),
+    forgive: base.assign({ failures: 0 }),
+    allowOneTrial: base.assign({ failures: ({ context }) => context.policy.breakerFailures - 1 }),
+    soundAlarm: base.emit(({ context }) => ({ type: 'alarm', failure: context.failure ?? UNEXPLAINED })),
+
+    replacePolicy: base.assign({
+      policy: ({ context, event }) => (event.type === 'policy.replaced' ? event.policy : context.policy),
+    }),
+
+    // Whose process it is.
+    beginRun: base.assign(({ context }) => ({ ...toNextRun(context), ownership: 'owned' })),
+    adopt: base.assign(({ context }) => ({ ...toNextRun(context), ownership: 'adopted' })),
+    watchStranger: base.assign(({ context }) => ({ ...toNextRun(context), ownership: 'none' })),
+    forgetRun: base.assign({
+      ownership: 'none',
+      pid: null,
+      generation: null,
+      misses: 0,
+      stop: null,
+      leases: 0,
+    }),
+
+    // What the effects are asked to do.
+    spawn: base.sendTo('process', ({ context }) => toProcessCommand('process.spawn', context)),
+    terminate: base.sendTo('process', ({ context }) => toProcessCommand('process.terminate', context)),
+    spare: base.sendTo('process', ({ context }) => toProcessCommand('process.spare', context)),
+    kill: base.sendTo('process', ({ context }) => toProcessCommand('process.kill', context)),
+    sweep: base.sendTo('process', ({ context }) => toProcessCommand('process.sweep', context)),
+    warmHealth: base.sendTo('health', ({ context }) => ({
+      type: 'health.warm',
+      generation: context.generation ?? '',
+    })),
+    watchHealth: base.sendTo('health', ({ context }) => ({
+      type: 'health.watch',
+      generation: context.generation ?? '',
+    })),
+    checkHealth: base.sendTo('health', ({ context }) => ({
+      type: 'health.check',
+      generation: context.generation ?? '',
+    })),
+    restHealth: base.sendTo('health', { type: 'health.rest' }),
+    awaitStability: base.raise({ type: 'stability.reached' }, { delay: 'stability', id: 'stability' }),
+    forgetStability: cancel('stability'),
+    awaitAbandon: base.raise({ type: 'start.abandoned' }, { delay: 'abandonStart', id: 'abandon' }),
+    forgetAbandon: cancel('abandon'),
+
+    // The tree around this machine supplies these two: shared limits are the supervisor's.
+    requestStart: () => {},
+    finishStart: () => {},
+  },
+})
+
+const UNEXPLAINED: Failure = { code: 'LEASEHOLD_INTERNAL', message: 'no cause was recorded' }
+
+function idOf(event: ProviderEvent): string {
+  return 'id' in event ? event.id : ''
+}
+
+function timerOf(waiterId: string): string {
+  return `waiter.${waiterId}`
+}
+
+/** The verdict an event carries: a health report, or the result of the one probe of `probing`. */
+function verdictOf(event: ProviderEvent): Verdict | undefined {
+  if (event.type === 'health.verdict') return event.verdict
+  return 'output' in event ? (event.output as Verdict) : undefined
+}
+
+function retires(reason: StopReason | null): boolean {
+  return reason === 'removed' || reason === 'shutdown'
+}
+
+/** Of two reasons to stop, the one that decides what comes after: retirement, then failure, then the newer. */
+function toGraver(before: StopReason | null, after: StopReason): StopReason {
+  const isGrave = retires(before) || (isFailureReason(before) && !retires(after))
+  return before !== null && isGrave ? before : after
+}
+
+function isFailureReason(reason: StopReason | null): boolean {
+  return reason === 'start-failed' || reason === 'unhealthy'
+}
+
+/** A stranger on our port is nobody's failure to start, so it does not count towards the breaker. */
+function chargeOf(failure: Failure | null): 0 | 1 {
+  return failure?.code === 'LEASEHOLD_FOREIGN_SERVER' ? 0 : 1
+}
+
+function toNextRun({ instance, run }: ProviderContext) {
+  return { run: run + 1, generation: `${instance}.${run + 1}`, pid: null, misses: 0, verdict: null }
+}
+
+function toGrant({ generation, ownership }: ProviderContext, id: string): ProviderEmitted {
+  return { type: 'lease.granted', id, generation: generation ?? '', owned: ownership === 'owned' }
+}
+
+function toProcessCommand(type: ProcessCommand['type'], { generation }: ProviderContext): ProcessCommand {
+  return { type, generation: generation ?? '' }
+}
+
+function toStopFailure(reason: StopReason | null): Failure {
+  if (reason === 'shutdown') return { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'leasehold is shutting down' }
+  if (reason === 'removed')
+    return { code: 'LEASEHOLD_STOPPED', message: 'it was removed from the configuration' }
+  return { code: 'LEASEHOLD_STOPPED', message: 'it was stopped on request' }
+}
+
+function toExitFailure(code: FailureCode, event: ProviderEvent): Failure {
+  if (event.type !== 'process.exited') return UNEXPLAINED
+  const { generation, exitCode, signal, tail } = event
+  const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}`
+  const when = code === 'LEASEHOLD_EXITED_BEFORE_READY' ? ' before it was ready' : ''
+  return { code, message: `the process ${how}${when}`, generation, exitCode, signal, tail }
+}
+
+function toVerdictFailure(verdict: Verdict | undefined): Failure {
+  if (verdict === undefined) return UNEXPLAINED
+  if (verdict.kind === 'foreign')
+    return { code: 'LEASEHOLD_FOREIGN_SERVER', message: 'another server answers at its address', verdict }
+  if (verdict.kind === 'failed')
+    return {
+      code: 'LEASEHOLD_BACKEND_FAILED',
+      message: 'the server says that it will never be ready',
+      verdict,
+    }
+  return { code: 'LEASEHOLD_NOT_REACHABLE', message: 'nothing answers at its address', verdict }
+}

@@ -1,0 +1,389 @@
+import { and, not } from 'xstate'
+import { provider } from './provider-setup.ts'
+
+/** Take a request into the queue: a waiter that asks twice is one waiter, and the queue is bounded. */
+const admit = [
+  { guard: 'isKnownWaiter' },
+  { guard: 'isQueueFull', actions: 'refuseQueueFull' },
+  { actions: 'enqueue' },
+] as const
+
+/** A failed start or a crash: count it, then wait, or give up for a while when there were too many. */
+const failWith = <const Action extends string>(...actions: Action[]) =>
+  [
+    { guard: 'isBreakerDue', target: '#provider.down.tripped', actions: [...actions, 'charge'] },
+    { target: '#provider.down.backoff', actions: [...actions, 'charge'] },
+  ] as const
+
+/** A stop begins: whoever waits is told, and a retirement is never forgotten for a lesser reason. */
+const refuseForStop = ['noteStop', 'noteStopFailure', 'refuseWaiters'] as const
+
+/** The deadline passed without readiness: stop what is ours, let go what is not. */
+const missDeadline = [
+  {
+    guard: 'isOwned',
+    target: '#provider.idle-stopping',
+    actions: ['noteReadyTimeout', 'noteStartFailed', 'refuseWaiters'],
+  },
+  ...failWith('noteReadyTimeout', 'refuseWaiters'),
+] as const
+
+/** A stop is complete, or its receipt names what is left: never start beside a survivor. */
+const endStop = [
+  {
+    guard: and(['isRetiring', 'hasSurvivors']),
+    target: '#provider.retired',
+    actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
+  },
+  { guard: 'isRetiring', target: '#provider.retired', actions: 'noteReceipt' },
+  {
+    guard: 'hasSurvivors',
+    target: '#provider.down.tripped',
+    actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
+  },
+  {
+    guard: and(['isAfterFailure', 'isBreakerDue']),
+    target: '#provider.down.tripped',
+    actions: ['noteReceipt', 'charge'],
+  },
+  { guard: 'isAfterFailure', target: '#provider.down.backoff', actions: ['noteReceipt', 'charge'] },
+  { guard: 'isQueueUsed', target: '#provider.starting', actions: ['noteReceipt', 'forgetRun'] },
+  { target: '#provider.down.cold', actions: 'noteReceipt' },
+] as const
+
+/** The life of one service: one actor per service key. */
+export const providerMachine = provider.createMachine({
+  id: 'provider',
+  initial: 'down',
+  context: ({ input }) => ({
+    ...input,
+    run: 0,
+    generation: null,
+    ownership: 'none',
+    pid: null,
+    leases: 0,
+    waiters: [],
+    failures: 0,
+    failure: null,
+    verdict: null,
+    misses: 0,
+    stop: null,
+    receipt: null,
+  }),
+  invoke: [
+    { id: 'process', src: 'process', input: ({ context }) => ({ key: context.key }) },
+    { id: 'health', src: 'health', input: ({ context }) => ({ key: context.key }) },
+  ],
+  on: {
+    'lease.cancelled': { guard: 'isKnownWaiter', actions: 'unqueue' },
+    'waiter.expired': { guard: 'isKnownWaiter', actions: ['refuseExpired', 'unqueue'] },
+    'stability.reached': { actions: 'forgive' },
+    'breaker.reset': { actions: 'forgive' },
+    'policy.replaced': { actions: 'replacePolicy' },
+    'process.settled': [
+      { guard: 'hasSurvivors', actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'] },
+      { actions: 'noteReceipt' },
+    ],
+  },
+  states: {
+    down: {
+      initial: 'cold',
+      entry: ['restHealth', 'forgetStability', 'forgetRun'],
+      states: {
+        cold: {
+          on: {
+            'lease.requested': { target: '#provider.probing', actions: 'enqueue' },
+            'service.stop': { guard: 'isRetirement', target: '#provider.retired' },
+          },
+        },
+        backoff: {
+          after: {
+            backoff: [{ guard: 'isQueueUsed', target: '#provider.probing' }, { target: 'cold' }],
+          },
+          on: {
+            'lease.requested': admit,
+            'breaker.reset': [
+              { guard: 'isQueueUsed', target: '#provider.probing', actions: 'forgive' },
+              { target: 'cold', actions: 'forgive' },
+            ],
+            'service.stop': [
+              { guard: 'isRetirement', target: '#provider.retired', actions: refuseForStop },
+              { guard: not('isEviction'), target: 'cold', actions: refuseForStop },
+            ],
+          },
+        },
+        tripped: {
+          entry: 'refuseWaiters',
+          after: { breakerCooldown: { target: 'cold', actions: 'allowOneTrial' } },
+          on: {
+            'lease.requested': { actions: 'refuseTripped' },
+            'breaker.reset': { target: 'cold', actions: 'forgive' },
+            'service.stop': { guard: 'isRetirement', target: '#provider.retired' },
+          },
+        },
+      },
+    },
+
+    probing: {
+      invoke: {
+        id: 'probe',
+        src: 'probe',
+        input: ({ context }) => ({ key: context.key }),
+        onDone: [
+          { guard: 'isReady', target: 'ready', actions: ['adopt', 'noteVerdict', 'watchHealth'] },
+          { guard: 'isLoading', target: 'starting.warming', actions: ['watchStranger', 'noteVerdict'] },
+          { guard: and(['isRefused', 'isManaged']), target: 'starting', actions: 'noteVerdict' },
+          { target: 'down.backoff', actions: ['noteVerdict', 'noteVerdictFailure', 'refuseWaiters'] },
+        ],
+        onError: { target: 'down.backoff', actions: ['noteEffectFailure', 'refuseWaiters'] },
+      },
+      on: {
+        'lease.requested': admit,
+        'service.stop': [
+          { guard: 'isRetirement', target: 'retired', actions: refuseForStop },
+          { guard: not('isEviction'), target: 'down.cold', actions: refuseForStop },
+        ],
+      },
+    },
+
+    starting: {
+      initial: 'claiming',
+      exit: ['finishStart', 'forgetAbandon'],
+      on: {
+        'lease.requested': admit,
+        'lease.cancelled': [
+          { guard: and(['isLastWaiter', 'canAbandon']), actions: ['unqueue', 'awaitAbandon'] },
+          { guard: 'isKnownWaiter', actions: 'unqueue' },
+        ],
+        'start.abandoned': [
+          { guard: 'isOwned', target: 'idle-stopping', actions: 'noteAbandoned' },
+          { target: 'down.cold' },
+        ],
+        'process.failed': [
+          { guard: not('isCurrentGeneration') },
+          ...failWith('noteSpawnFailure', 'refuseWaiters'),
+        ],
+        'process.exited': [
+          { guard: not('isCurrentGeneration') },
+          ...failWith('noteEarlyExit', 'refuseWaiters'),
+        ],
+        'service.stop': [
+          { guard: 'isEviction' },
+          { guard: 'isOwned', target: 'idle-stopping', actions: refuseForStop },
+          { guard: 'isRetirement', target: 'retired', actions: refuseForStop },
+          { target: 'down.cold', actions: refuseForStop },
+        ],
+      },
+      states: {
+        claiming: {
+          initial: 'queued',
+          states: {
+            queued: { entry: 'requestStart', on: { 'start.permitted': 'asking' } },
+            asking: {
+              invoke: {
+                id: 'claim',
+                src: 'claim',
+                input: ({ context }) => ({ key: context.key }),
+                onDone: [
+                  { guard: 'isHeld', target: '#provider.starting.warming', actions: 'watchStranger' },
+                  { target: '#provider.starting.spawning' },
+                ],
+                onError: failWith('noteEffectFailure', 'refuseWaiters'),
+              },
+            },
+          },
+        },
+        spawning: {
+          entry: ['beginRun', 'spawn'],
+          after: { readyTimeout: missDeadline },
+          on: { 'process.spawned': { guard: 'isCurrentGeneration', target: 'warming', actions: 'notePid' } },
+        },
+        warming: {
+          entry: 'warmHealth',
+          after: { readyTimeout: missDeadline },
+          on: {
+            'health.verdict': [
+              { guard: not('isCurrentGeneration') },
+              {
+                guard: and(['isReady', 'isOwned']),
+                target: '#provider.ready',
+                actions: ['noteVerdict', 'watchHealth', 'awaitStability'],
+              },
+              {
+                guard: 'isReady',
+                target: '#provider.ready',
+                actions: ['adopt', 'noteVerdict', 'watchHealth'],
+              },
+              {
+                guard: and(['isHopeless', 'isOwned']),
+                target: '#provider.idle-stopping',
+                actions: ['noteVerdict', 'noteVerdictFailure', 'noteStartFailed', 'refuseWaiters'],
+              },
+              {
+                guard: 'isHopeless',
+                target: '#provider.down.backoff',
+                actions: ['noteVerdict', 'noteVerdictFailure', 'refuseWaiters'],
+              },
+              {
+                guard: and(['isRefused', not('isOwned'), 'isManaged']),
+                target: 'claiming',
+                actions: 'noteVerdict',
+              },
+              { actions: 'noteVerdict' },
+            ],
+          },
+        },
+      },
+    },
+
+    ready: {
+      always: { guard: 'isQueueUsed', target: 'leased', actions: 'grantWaiters' },
+      after: {
+        idleStop: [
+          { guard: and(['canIdleStop', 'isOwned']), target: 'idle-stopping', actions: 'noteIdle' },
+          { guard: 'canIdleStop', target: 'down.cold' },
+        ],
+      },
+      on: {
+        'lease.requested': { target: 'leased', actions: ['countLease', 'grant'] },
+        'health.verdict': [
+          { guard: not('isCurrentGeneration') },
+          { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
+          { guard: and(['isRefused', not('isOwned')]), target: 'down.cold', actions: 'noteVerdict' },
+          {
+            guard: and(['isHung', 'isOwned']),
+            target: 'idle-stopping',
+            actions: ['noteVerdict', 'noteUnhealthy', 'noteHung'],
+          },
+          { guard: 'isHung', target: 'down.cold', actions: 'noteVerdict' },
+          { actions: ['noteVerdict', 'noteMiss'] },
+        ],
+        'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit')],
+        'service.stop': [
+          { guard: 'isOwned', target: 'idle-stopping', actions: 'noteStop' },
+          { guard: 'isRetirement', target: 'retired' },
+          { target: 'down.cold' },
+        ],
+      },
+    },
+
+    leased: {
+      initial: 'open',
+      on: {
+        'health.verdict': [
+          { guard: not('isCurrentGeneration') },
+          { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
+          { actions: ['noteVerdict', 'noteMiss'] },
+        ],
+        'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit', 'revokeLeases')],
+      },
+      states: {
+        open: {
+          on: {
+            'lease.requested': [{ guard: 'hasRoom', actions: ['countLease', 'grant'] }, ...admit],
+            'lease.released': [
+              { guard: not('isCurrentGeneration') },
+              { guard: 'isQueueUsed', actions: ['release', 'grantWaiters'] },
+              {
+                guard: and(['isLastLease', 'isSuspect']),
+                target: '#provider.ready',
+                actions: ['release', 'checkHealth'],
+              },
+              { guard: 'isLastLease', target: '#provider.ready', actions: 'release' },
+              { actions: 'release' },
+            ],
+            'service.stop': [
+              { guard: 'isEviction' },
+              { guard: 'isForced', target: 'draining', actions: [...refuseForStop, 'revokeLeases'] },
+              { target: 'draining', actions: refuseForStop },
+            ],
+          },
+        },
+        draining: {
+          always: [
+            { guard: and(['isUnleased', 'isOwned']), target: '#provider.idle-stopping' },
+            { guard: and(['isUnleased', 'isRetiring']), target: '#provider.retired' },
+            { guard: and(['isUnleased', 'isQueueUsed']), target: '#provider.probing', actions: 'forgetRun' },
+            { guard: 'isUnleased', target: '#provider.down.cold' },
+          ],
+          after: { drainTimeout: { actions: ['noteDrainTimeout', 'revokeLeases'] } },
+          on: {
+            'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
+            'lease.released': { guard: 'isCurrentGeneration', actions: 'release' },
+            'process.exited': [
+              { guard: not('isCurrentGeneration') },
+              { guard: 'isRetiring', target: '#provider.retired', actions: ['noteExit', 'revokeLeases'] },
+              ...failWith('noteExit', 'revokeLeases'),
+            ],
+            'service.stop': [
+              { guard: 'isEviction' },
+              { guard: 'isForced', actions: [...refuseForStop, 'revokeLeases'] },
+              { actions: refuseForStop },
+            ],
+          },
+        },
+      },
+    },
+
+    'idle-stopping': {
+      initial: 'terminating',
+      entry: 'forgetStability',
+      on: {
+        'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
+        'process.exited': { guard: 'isCurrentGeneration', target: '.sweeping' },
+        'process.failed': [{ guard: not('isCurrentGeneration') }, ...endStop],
+        'service.stop': [
+          { guard: 'isEviction' },
+          { guard: 'isForced', target: '.killing', actions: refuseForStop },
+          { actions: refuseForStop },
+        ],
+      },
+      states: {
+        terminating: {
+          initial: 'closing',
+          entry: 'terminate',
+          after: { stopGrace: 'killing' },
+          states: {
+            closing: {
+              on: {
+                'lease.requested': [
+                  { guard: 'isRetiring', actions: 'refuseWhileStopping' },
+                  {
+                    guard: 'canCallOff',
+                    target: '#provider.leased',
+                    actions: ['spare', 'forgetStop', 'awaitStability', 'countLease', 'grant'],
+                  },
+                  ...admit,
+                ],
+                'process.signalled': { guard: 'isCurrentGeneration', target: 'signalled' },
+              },
+            },
+            signalled: { entry: 'restHealth' },
+          },
+        },
+        killing: {
+          entry: 'kill',
+          after: { killGrace: 'sweeping' },
+          on: { 'service.stop': [{ guard: 'isEviction' }, { actions: refuseForStop }] },
+        },
+        sweeping: {
+          entry: 'sweep',
+          after: {
+            sweepTimeout: [
+              { guard: 'isRetiring', target: '#provider.retired', actions: ['noteSurvivors', 'soundAlarm'] },
+              { target: '#provider.down.tripped', actions: ['noteSurvivors', 'soundAlarm'] },
+            ],
+          },
+          on: {
+            'process.exited': {},
+            'process.settled': [{ guard: not('isCurrentGeneration') }, ...endStop],
+            'service.stop': [{ guard: 'isEviction' }, { actions: refuseForStop }],
+          },
+        },
+      },
+    },
+
+    retired: { type: 'final', entry: ['restHealth', 'refuseWaiters'] },
+  },
+  output: ({ context }) => ({ key: context.key, receipt: context.receipt }),
+})

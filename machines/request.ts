@@ -1,0 +1,98 @@
+import { and, setup } from 'xstate'
+import type { RequestEvent } from './messages.ts'
+
+/** One candidate that was tried in vain. */
+export interface Attempt {
+  readonly ref: string
+  readonly code: string
+}
+
+/** What a request machine remembers. Bytes and prompts never come here. */
+export interface RequestContext {
+  readonly id: string
+  /** Model references in the order of failover; the first is what was asked for. */
+  readonly candidates: readonly string[]
+  /** Position in `candidates` of the one in use. */
+  readonly index: number
+  readonly attempts: readonly Attempt[]
+  readonly status: number | null
+}
+
+type Scope = { context: RequestContext; event: RequestEvent }
+
+const request = setup({
+  types: { context: {} as RequestContext, events: {} as RequestEvent, input: {} as { readonly id: string } },
+  guards: {
+    isRetryable: ({ event }: Scope) => event.type === 'request.failed' && event.retryable,
+    hasNextCandidate: ({ context }: Scope) => context.index + 1 < context.candidates.length,
+  },
+})
+
+const chart = request.extend({
+  actions: {
+    noteCandidates: request.assign({
+      candidates: ({ context, event }) =>
+        event.type === 'request.resolved' ? event.candidates : context.candidates,
+    }),
+    noteAttempt: request.assign({
+      attempts: ({ context, event }) => {
+        const ref = context.candidates[context.index]
+        if (event.type !== 'request.failed' || ref === undefined) return context.attempts
+        return [...context.attempts, { ref, code: event.code }]
+      },
+    }),
+    moveOn: request.assign({ index: ({ context }) => context.index + 1 }),
+    noteStatus: request.assign({
+      status: ({ context, event }) => (event.type === 'response.started' ? event.status : context.status),
+    }),
+  },
+})
+
+/** Before the first response byte a failure may move to the next candidate; after it, never. */
+const failBeforeFirstByte = [
+  { guard: and(['isRetryable', 'hasNextCandidate']), target: 'leasing', actions: ['noteAttempt', 'moveOn'] },
+  { target: 'failed', actions: 'noteAttempt' },
+] as const
+
+/**
+ * The life of one request. One root actor per request, without invokes, timers or per-chunk events:
+ * whoever carries the request reads the state and performs it, the machine decides what comes next.
+ */
+export const requestMachine = chart.createMachine({
+  id: 'request',
+  initial: 'resolving',
+  context: ({ input }) => ({ id: input.id, candidates: [], index: 0, attempts: [], status: null }),
+  states: {
+    resolving: {
+      on: {
+        'request.resolved': { target: 'leasing', actions: 'noteCandidates' },
+        'request.failed': 'failed',
+        'request.cancelled': 'cancelled',
+      },
+    },
+    leasing: {
+      on: {
+        'lease.granted': 'sending',
+        'request.failed': failBeforeFirstByte,
+        'request.cancelled': 'cancelled',
+      },
+    },
+    sending: {
+      on: {
+        'response.started': { target: 'streaming', actions: 'noteStatus' },
+        'request.failed': failBeforeFirstByte,
+        'request.cancelled': 'cancelled',
+      },
+    },
+    streaming: {
+      on: {
+        'response.ended': 'done',
+        'request.failed': { target: 'failed', actions: 'noteAttempt' },
+        'request.cancelled': 'cancelled',
+      },
+    },
+    done: { type: 'final' },
+    failed: { type: 'final' },
+    cancelled: { type: 'final' },
+  },
+})

@@ -1,0 +1,58 @@
+import { type SchedulerAction, type SchedulerLike, Subscription } from 'rxjs'
+import { NEVER_MS } from '../machines/provider-context.ts'
+
+/** The one clock of a supervisor: machines, streams and effects all wait on it, and tests replace it. */
+export interface Clock {
+  /** Monotonic milliseconds. Only differences mean anything; the wall clock is for display. */
+  now(): number
+  /** Calls `fn` once after `ms`. A delay of 2^31-1 or more, which no timer can hold, never fires. */
+  setTimeout(fn: () => void, ms: number): unknown
+  clearTimeout(timer: unknown): void
+}
+
+/** Real time. A delay that is not a number is a bug and throws: a `setTimeout` of `NaN` would fire at once. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (fn, ms) => {
+    if (Number.isNaN(ms)) throw new RangeError('A delay must be a number of milliseconds.')
+    return ms >= NEVER_MS ? undefined : setTimeout(fn, ms)
+  },
+  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
+}
+
+/** Resolves after `ms` on the clock. */
+export function delay(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.setTimeout(resolve, ms))
+}
+
+/** The same time for RxJS: every timed operator takes this scheduler. */
+export function toScheduler(clock: Clock): SchedulerLike {
+  return {
+    now: () => clock.now(),
+    schedule: (work, delayMs = 0, state) =>
+      // rxjs hands the state through untouched, so the action need not know its type.
+      new ClockAction(clock, work as Work).schedule(state, delayMs),
+  }
+}
+
+type Work = (this: SchedulerAction<unknown>, state?: unknown) => void
+
+/** One scheduled piece of RxJS work; rescheduling replaces its timer, as rxjs's own AsyncAction does. */
+class ClockAction extends Subscription implements SchedulerAction<unknown> {
+  readonly #clock: Clock
+  readonly #work: Work
+  #timer: unknown
+
+  constructor(clock: Clock, work: Work) {
+    super(() => clock.clearTimeout(this.#timer))
+    this.#clock = clock
+    this.#work = work
+  }
+
+  schedule(state?: unknown, delayMs = 0): Subscription {
+    if (this.closed) return this
+    this.#clock.clearTimeout(this.#timer)
+    this.#timer = this.#clock.setTimeout(() => this.#work.call(this, state), delayMs)
+    return this
+  }
+}

@@ -1,0 +1,81 @@
+import type { ProcessEvent, ProviderEmitted, ProviderEvent, Verdict } from '../machines/messages.ts'
+
+/** What can be said about one service. Logs, metrics, pages, recordings and tests all read these. */
+export type ServiceEventBody =
+  | Extract<
+      ProviderEvent,
+      { type: 'lease.requested' | 'lease.cancelled' | 'lease.released' | 'service.stop' }
+    >
+  | ProviderEmitted
+  | ProcessEvent
+  | { readonly type: 'service.added' | 'service.retired' }
+  | {
+      readonly type: 'service.state'
+      readonly from: string
+      readonly to: string
+      readonly reason: string | null
+    }
+  | { readonly type: 'service.failed'; readonly message: string }
+  | { readonly type: 'health.verdict'; readonly verdict: Verdict }
+
+/** What can be said about one request. Never a prompt, never an answer. */
+export type RequestEventBody =
+  | { readonly type: 'request.started'; readonly route: string; readonly ref: string }
+  | { readonly type: 'request.attempted'; readonly ref: string; readonly code: string }
+  | {
+      readonly type: 'request.responded'
+      readonly ref: string
+      readonly status: number
+      readonly waitedMs: number
+    }
+  | {
+      readonly type: 'request.ended'
+      readonly outcome: 'done' | 'failed' | 'cancelled'
+      readonly code: string | null
+    }
+
+/** What can be said about the supervisor itself. */
+export type SupervisorEventBody =
+  | { readonly type: 'config.replaced' }
+  | { readonly type: 'supervisor.closed' }
+
+/** Who an event is about: a service by its key and its provider ids, or a request by its id. */
+export type Subject =
+  | { readonly service: string; readonly key: string }
+  | { readonly requestId: string }
+  | Record<never, never>
+
+/** One fact: numbered without gaps, with monotonic milliseconds since the supervisor began, and the time of day. */
+export type SupervisorEvent = { readonly seq: number; readonly atMs: number; readonly time: string } & (
+  | ({ readonly service: string; readonly key: string } & ServiceEventBody)
+  | ({ readonly requestId: string } & RequestEventBody)
+  | SupervisorEventBody
+)
+
+/** Every event type with its one-line meaning: the table of the README. */
+export const eventMeanings = {
+  'service.added': 'A service is known; nothing of it runs yet.',
+  'service.state': 'Its statechart changed state: `from`, `to`, and why.',
+  'service.stop': 'A stop was asked for: `reason`, and whether leases are cut (`force`).',
+  'service.failed': 'Its actor died of a bug; a fresh one takes its place.',
+  'service.retired': 'It was removed, or the supervisor is closing; nothing of it is left.',
+  'lease.requested': 'Somebody wants the service to be up.',
+  'lease.granted': 'It is up, and stays up for this lease.',
+  'lease.refused': 'It cannot serve: `failure` says why.',
+  'lease.cancelled': 'A waiter left before it was granted.',
+  'lease.released': 'The holder is done.',
+  'leases.revoked': 'Every lease of a generation ended with it.',
+  'health.verdict': 'A probe found something else than the one before it.',
+  'process.spawned': 'A child process runs.',
+  'process.failed': 'A child process could not be started.',
+  'process.signalled': 'A stop signal was sent to its process group.',
+  'process.exited': 'The child ended: code, signal, last output.',
+  'process.settled': 'The receipt of a run: its tree is gone, or the survivors are named.',
+  alarm: 'Something needs a person: survivors of a stop.',
+  'request.started': 'A model request arrived.',
+  'request.attempted': 'A candidate could not serve it.',
+  'request.responded': 'The response head arrived from upstream.',
+  'request.ended': 'It is done, failed or cancelled.',
+  'config.replaced': 'A new configuration is in force.',
+  'supervisor.closed': 'Everything is stopped.',
+} as const satisfies Record<SupervisorEvent['type'], string>

@@ -1,0 +1,141 @@
+import { type AnyActorRef, createActor, type SnapshotFrom } from 'xstate'
+import type { ProviderEvent, ServicePolicy } from '../../machines/messages.ts'
+import { providerMachine } from '../../machines/provider.ts'
+import { NEVER_MS, toStateName } from '../../machines/provider-context.ts'
+import type { ServiceEventBody } from '../events.ts'
+import { createLedger, type Invariant, InvariantError, type Ledger, type Standing } from './invariants.ts'
+import { createVirtualClock, type VirtualClock } from './virtual-clock.ts'
+import { createWorld, type World, type WorldOptions } from './world.ts'
+
+/** Policy of a service in tests: short, round durations, and everything that is off by default is off. */
+export const defaultPolicy: ServicePolicy = {
+  managed: true,
+  readyTimeoutMs: 30_000,
+  idleStopMs: 0,
+  stopGraceMs: 500,
+  drainTimeoutMs: 1_000,
+  abandonStartMs: null,
+  maxConcurrent: 1024,
+  maxQueue: 1000,
+  maxQueueMs: 60_000,
+  backoffMs: 1_000,
+  backoffMaxMs: 60_000,
+  breakerFailures: 5,
+  breakerCooldownMs: 30_000,
+  stabilityMs: 60_000,
+}
+
+/** One provider machine on a virtual clock in an imitated world, with its books kept and checked. */
+export interface Stage {
+  readonly clock: VirtualClock
+  readonly world: World
+  readonly ledger: Ledger
+  /** Every fact so far, in order. */
+  readonly facts: readonly (ServiceEventBody & { readonly atMs: number })[]
+  standing(): Standing
+  /** Sends an event and checks every invariant; a repeated question of a waiter is entered once. */
+  send(event: ProviderEvent): void
+  advanceTo(timeMs: number): Promise<void>
+  stop(): void
+}
+
+export interface StageOptions {
+  readonly policy?: Partial<ServicePolicy>
+  readonly world?: Partial<WorldOptions>
+  /** The machine on stage; a mutant of it proves that the net catches. */
+  readonly machine?: typeof providerMachine
+}
+
+/** Sets the stage. Throws {@link InvariantError} from `send` and `advanceTo` as soon as one is broken. */
+export function createStage({
+  policy,
+  world: worldOptions,
+  machine = providerMachine,
+}: StageOptions = {}): Stage {
+  const clock = createVirtualClock()
+  const ledger = createLedger()
+  const facts: (ServiceEventBody & { atMs: number })[] = []
+  const broken: Invariant[] = []
+  let failure: unknown
+  let state = 'down.cold'
+
+  const record = (fact: ServiceEventBody) => {
+    facts.push({ ...fact, atMs: clock.now() })
+    broken.push(...ledger.record(fact))
+  }
+  const world = createWorld(clock, worldOptions, record)
+  const actor = createActor(
+    machine.provide({
+      actors: world.actors,
+      actions: { requestStart: ({ self }) => self.send({ type: 'start.permitted' }), finishStart: () => {} },
+    }),
+    { clock, input: { key: 'demo', instance: 'g', policy: { ...defaultPolicy, ...policy } } },
+  )
+  const standing = (): Standing => toStanding(actor)
+  const check = (where: string) => {
+    if (failure !== undefined) throw failure
+    broken.push(...ledger.check(standing()))
+    if (broken.length > 0)
+      throw new InvariantError(broken.splice(0), `${where}, at ${clock.now()} ms in ${standing().state}`)
+  }
+
+  actor.on('*', record)
+  actor.subscribe({
+    next: (snapshot) => {
+      const to = toStateName(snapshot.value)
+      if (to === state) return
+      record({ type: 'service.state', from: state, to, reason: null })
+      state = to
+    },
+    error: (error) => {
+      failure = error
+    },
+  })
+  actor.start()
+
+  return {
+    clock,
+    world,
+    ledger,
+    facts,
+    standing,
+    send: (event) => {
+      const before = JSON.stringify(actor.getPersistedSnapshot())
+      const { context } = standing()
+      const isStale = 'generation' in event && event.generation !== context.generation
+      if (event.type === 'lease.requested' && !ledger.held.has(event.id)) record(event)
+      if (event.type === 'lease.cancelled' && ledger.waiting.has(event.id)) record(event)
+      if (event.type === 'lease.released' && !isStale && ledger.held.has(event.id)) record(event)
+      if (event.type === 'service.stop') record(event)
+      actor.send(event)
+      if (
+        isStale &&
+        event.type !== 'process.settled' &&
+        JSON.stringify(actor.getPersistedSnapshot()) !== before
+      )
+        broken.push('oldGenerationsAreMute')
+      check(`after ${event.type}`)
+    },
+    advanceTo: async (timeMs) => {
+      await clock.advanceTo(timeMs)
+      check('while time passed')
+    },
+    stop: () => actor.stop(),
+  }
+}
+
+/** State, memory and armed delays of a running provider actor. */
+export function toStanding(
+  actor: AnyActorRef & { getSnapshot(): SnapshotFrom<typeof providerMachine> },
+): Standing {
+  const { value, context } = actor.getSnapshot()
+  return { state: toStateName(value), context, timers: toTimers(actor) }
+}
+
+/** Names of the delays an actor has armed: `idleStop`, `waiter.a`. A delay that never fires is not listed. */
+function toTimers(actor: AnyActorRef): string[] {
+  const { _scheduledEvents } = actor.system.getSnapshot()
+  return Object.values(_scheduledEvents)
+    .filter(({ source, delay }) => source === actor && delay < NEVER_MS)
+    .map(({ id }) => id.replace(/^xstate\.after\.(\w+)\..*$/, '$1'))
+}

@@ -1,0 +1,263 @@
+import { fromCallback, fromPromise } from 'xstate'
+import type {
+  ClaimOutcome,
+  HealthCommand,
+  ProcessCommand,
+  ProviderEvent,
+  Verdict,
+  VerdictKind,
+} from '../../machines/messages.ts'
+import type { ServiceInput } from '../../machines/ports.ts'
+import { type Clock, delay } from '../clock.ts'
+import type { ServiceEventBody } from '../events.ts'
+
+/** How the outside behaves: the host, its process, and whoever else listens. Times in milliseconds. */
+export interface WorldOptions {
+  /** What answers at the address while nothing of ours runs. */
+  readonly probe: VerdictKind
+  readonly probeMs: number
+  /** What a probe finds whatever runs; `null`: the truth. */
+  readonly verdict: VerdictKind | null
+  readonly claim: ClaimOutcome['outcome']
+  readonly claimMs: number
+  /** `false`: the program cannot be started. */
+  readonly canSpawn: boolean
+  readonly spawnMs: number
+  /** From spawn to readiness; `null`: never ready. */
+  readonly readyAfterMs: number | null
+  /** From spawn to an exit that nobody asked for; `null`: it stays. */
+  readonly exitAfterMs: number | null
+  readonly exitCode: number
+  /** From SIGTERM to the exit; `null`: SIGTERM is ignored. */
+  readonly termMs: number | null
+  /** From SIGKILL to the exit; `null`: it cannot be killed. */
+  readonly killMs: number | null
+  /** From the order to terminate to the signal: our own connections are closed first. */
+  readonly closeMs: number
+  /** From the exit to the receipt. */
+  readonly sweepMs: number
+  /** Processes of the tree that no sweep can end. */
+  readonly survivors: number
+  readonly warmPollMs: number
+  readonly heartbeatMs: number
+}
+
+export const defaultWorld: WorldOptions = {
+  probe: 'refused',
+  probeMs: 5,
+  verdict: null,
+  claim: 'claimed',
+  claimMs: 0,
+  canSpawn: true,
+  spawnMs: 5,
+  readyAfterMs: 100,
+  exitAfterMs: null,
+  exitCode: 1,
+  termMs: 10,
+  killMs: 5,
+  closeMs: 0,
+  sweepMs: 5,
+  survivors: 0,
+  warmPollMs: 25,
+  heartbeatMs: 1_000,
+}
+
+/** An imitated host on a clock: the effects of a provider machine, and the facts they cause. */
+export interface World {
+  readonly options: WorldOptions
+  /** Changes how the outside behaves from now on. */
+  set(changes: Partial<WorldOptions>): void
+  /** Ends the running process from outside. */
+  crash(how: { readonly exitCode?: number | null; readonly signal?: string | null }): void
+  /** Processes of ours that are alive now. */
+  readonly live: number
+  /** Processes ever spawned. */
+  readonly spawns: number
+  /** The effects, for `providerMachine.provide({ actors })`. */
+  readonly actors: ReturnType<typeof toActors>
+}
+
+interface Run {
+  readonly generation: string
+  pid: number | null
+  isAlive: boolean
+  isSettled: boolean
+  isSpared: boolean
+  spawnedAtMs: number
+}
+
+/** Creates a host on which nothing runs. `onFact` hears everything that happens to a process, as it happens. */
+export function createWorld(
+  clock: Clock,
+  initial: Partial<WorldOptions> = {},
+  onFact: (fact: ServiceEventBody) => void = () => {},
+): World {
+  const state = { options: { ...defaultWorld, ...initial }, spawns: 0, run: undefined as Run | undefined }
+  let report: (event: ProviderEvent) => void = () => {}
+
+  const say = (event: Extract<ServiceEventBody, ProviderEvent>) => {
+    onFact(event)
+    report(event)
+  }
+  const settle = (run: Run, how: { exitCode: number | null; signal: string | null }, survivors: number) =>
+    void delay(clock, state.options.sweepMs).then(() => {
+      if (run.isSettled) return
+      run.isSettled = true
+      const pid = run.pid ?? 0
+      const receipt = {
+        generation: run.generation,
+        pid,
+        ...how,
+        survivors: Array.from({ length: survivors }, (_, i) => pid + i),
+        durationMs: 0,
+      }
+      say({ type: 'process.settled', generation: run.generation, receipt })
+    })
+  const exit = (run: Run, exitCode: number | null, signal: string | null) => {
+    if (!run.isAlive) return
+    run.isAlive = false
+    say({
+      type: 'process.exited',
+      generation: run.generation,
+      exitCode,
+      signal,
+      tail: [`line of ${run.generation}`],
+    })
+    settle(run, { exitCode, signal }, state.options.survivors)
+  }
+  const verdictNow = (): Verdict => {
+    const { run, options } = state
+    const since = run?.isAlive ? clock.now() - run.spawnedAtMs : null
+    const truth =
+      since === null
+        ? options.probe
+        : options.readyAfterMs !== null && since >= options.readyAfterMs
+          ? 'ready'
+          : 'loading'
+    const kind = options.verdict ?? truth
+    return { kind, detail: `the world says ${kind}` }
+  }
+
+  const spawn = async (generation: string) => {
+    const run: Run = {
+      generation,
+      pid: null,
+      isAlive: false,
+      isSettled: false,
+      isSpared: false,
+      spawnedAtMs: 0,
+    }
+    state.run = run
+    await delay(clock, state.options.spawnMs)
+    if (run.isSettled) return
+    if (!state.options.canSpawn) {
+      run.isSettled = true
+      say({
+        type: 'process.failed',
+        generation,
+        failure: { code: 'LEASEHOLD_SPAWN_FAILED', message: 'the program is missing', generation },
+      })
+      return
+    }
+    state.spawns += 1
+    Object.assign(run, { pid: 1000 + 10 * state.spawns, isAlive: true, spawnedAtMs: clock.now() })
+    say({ type: 'process.spawned', generation, pid: run.pid ?? 0 })
+    if (state.options.exitAfterMs !== null)
+      clock.setTimeout(() => exit(run, state.options.exitCode, null), state.options.exitAfterMs)
+  }
+  const signal = (run: Run, name: 'SIGTERM' | 'SIGKILL', afterMs: number | null) => {
+    say({ type: 'process.signalled', generation: run.generation, signal: name })
+    if (afterMs !== null) clock.setTimeout(() => exit(run, null, name), afterMs)
+  }
+  const obey = async ({ type, generation }: ProcessCommand) => {
+    if (type === 'process.spawn') return spawn(generation)
+    const run = state.run
+    if (run === undefined || run.generation !== generation || run.isSettled) return
+    if (run.pid === null) {
+      run.isSettled = true
+      say({
+        type: 'process.failed',
+        generation,
+        failure: { code: 'LEASEHOLD_SPAWN_FAILED', message: 'stopped before it was spawned', generation },
+      })
+      return
+    }
+    if (type === 'process.spare') run.isSpared = true
+    if (type === 'process.terminate') {
+      run.isSpared = false
+      await delay(clock, state.options.closeMs)
+      if (!run.isSpared && run.isAlive) signal(run, 'SIGTERM', state.options.termMs)
+    }
+    if (type === 'process.kill' && run.isAlive) signal(run, 'SIGKILL', state.options.killMs)
+    if (type === 'process.sweep' && run.isAlive) settle(run, { exitCode: null, signal: null }, 1)
+  }
+
+  return {
+    get options() {
+      return state.options
+    },
+    set: (changes) => {
+      state.options = { ...state.options, ...changes }
+    },
+    crash: ({ exitCode = null, signal: name = null }) => {
+      if (state.run !== undefined) exit(state.run, exitCode, name)
+    },
+    get live() {
+      return state.run?.isAlive ? 1 : 0
+    },
+    get spawns() {
+      return state.spawns
+    },
+    actors: toActors(
+      clock,
+      () => state.options,
+      verdictNow,
+      (send) => {
+        report = send
+      },
+      obey,
+    ),
+  }
+}
+
+function toActors(
+  clock: Clock,
+  options: () => WorldOptions,
+  verdictNow: () => Verdict,
+  listen: (send: (event: ProviderEvent) => void) => void,
+  obey: (command: ProcessCommand) => Promise<void>,
+) {
+  return {
+    probe: fromPromise<Verdict, ServiceInput>(() => delay(clock, options().probeMs).then(verdictNow)),
+    claim: fromPromise<ClaimOutcome, ServiceInput>(() =>
+      delay(clock, options().claimMs).then(() => ({ outcome: options().claim })),
+    ),
+    process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>(({ sendBack, receive }) => {
+      listen(sendBack)
+      receive((command) => void obey(command))
+    }),
+    health: fromCallback<HealthCommand, ServiceInput, ProviderEvent>(({ sendBack, receive }) => {
+      let timer: unknown
+      const rest = () => clock.clearTimeout(timer)
+      const look = (generation: string) =>
+        sendBack({ type: 'health.verdict', generation, verdict: verdictNow() })
+      const repeat = (generation: string, everyMs: () => number) => {
+        rest()
+        timer = clock.setTimeout(() => {
+          repeat(generation, everyMs)
+          look(generation)
+        }, everyMs())
+      }
+      receive((command) => {
+        if (command.type === 'health.rest') rest()
+        else if (command.type === 'health.check')
+          clock.setTimeout(() => look(command.generation), options().probeMs)
+        else
+          repeat(command.generation, () =>
+            command.type === 'health.warm' ? options().warmPollMs : options().heartbeatMs,
+          )
+      })
+      return rest
+    }),
+  }
+}
