@@ -120,6 +120,59 @@ export class BadRequestError extends LeaseholdError {
   }
 }
 
+/** The provider took the request and broke it off, or could not be reached for it. */
+export class UpstreamError extends LeaseholdError {
+  readonly code: 'LEASEHOLD_UPSTREAM_FAILED' | 'LEASEHOLD_STREAM_TRUNCATED'
+  readonly service: string
+
+  constructor(
+    service: string,
+    what: string,
+    { isTruncated = false, cause }: { isTruncated?: boolean; cause?: unknown } = {},
+  ) {
+    super(`${service}: ${what}`, cause === undefined ? undefined : { cause })
+    this.service = service
+    this.code = isTruncated ? 'LEASEHOLD_STREAM_TRUNCATED' : 'LEASEHOLD_UPSTREAM_FAILED'
+  }
+}
+
+/** The provider answered with a status that another candidate may better. Only failover sees it. */
+export class UpstreamStatusError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_UPSTREAM_FAILED'
+  readonly service: string
+  readonly status: number
+
+  constructor(service: string, status: number) {
+    super(`${service}: it answered ${status}`)
+    this.service = service
+    this.status = status
+  }
+}
+
+/** The model request took longer than the provider's `timeoutSeconds`, counted from dispatch. */
+export class UpstreamTimeoutError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_UPSTREAM_TIMEOUT'
+  readonly service: string
+  readonly timeoutMs: number
+
+  constructor(service: string, timeoutMs: number) {
+    super(
+      `${service}: no complete answer within ${timeoutMs} ms. Raise timeoutSeconds of the provider if that is too short.`,
+    )
+    this.service = service
+    this.timeoutMs = timeoutMs
+  }
+}
+
+/** The caller gave up. */
+export class AbortedError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_ABORTED'
+
+  constructor(cause?: unknown) {
+    super('The caller aborted the request.', cause === undefined ? undefined : { cause })
+  }
+}
+
 /** A failure as a sentence, with the last lines the process printed below it. */
 function toFailureText(failure: Failure): string {
   const verdict =

@@ -20,7 +20,10 @@ function main(): void {
   let signals = 0
   const onSignal = (): void => {
     const { ignoreSigterm, exitOnSigtermMs } = server.settings
-    if (ignoreSigterm) return log('signal ignored')
+    if (ignoreSigterm) {
+      log('signal ignored')
+      return
+    }
     signals += 1
     log(signals === 1 ? 'cleaning up before exit' : 'second signal, exiting at once')
     if (signals > 1) process.exit(1)
@@ -31,7 +34,7 @@ function main(): void {
   process.on('SIGINT', onSignal)
   if (server.settings.forkGrandchild !== null) forkGrandchild(server.settings.forkGrandchild)
   server.listen().catch((error: Error) => {
-    log(`couldn't bind HTTP server socket: ${error.message}`)
+    log(`couldn't listen: ${error.message}`)
     process.exit(1)
   })
 }

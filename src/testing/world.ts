@@ -84,6 +84,8 @@ interface Run {
   isSettled: boolean
   isSpared: boolean
   spawnedAtMs: number
+  /** Lets the run that waits for its turn begin. */
+  readonly vacate: () => void
 }
 
 /** Creates a host on which nothing runs. `onFact` hears everything that happens to a process, as it happens. */
@@ -92,7 +94,10 @@ export function createWorld(
   initial: Partial<WorldOptions> = {},
   onFact: (fact: ServiceEventBody) => void = () => {},
 ): World {
-  const state = { options: { ...defaultWorld, ...initial }, spawns: 0, run: undefined as Run | undefined }
+  const state = { options: { ...defaultWorld, ...initial }, spawns: 0 }
+  const runs: Run[] = []
+  /** One process at a time: a run begins when every one before it has its receipt. */
+  let vacated = Promise.resolve()
   let report: (event: ProviderEvent) => void = () => {}
 
   const say = (event: Extract<ServiceEventBody, ProviderEvent>) => {
@@ -103,6 +108,7 @@ export function createWorld(
     void delay(clock, state.options.sweepMs).then(() => {
       if (run.isSettled) return
       run.isSettled = true
+      run.vacate()
       const pid = run.pid ?? 0
       const receipt = {
         generation: run.generation,
@@ -116,6 +122,8 @@ export function createWorld(
   const exit = (run: Run, exitCode: number | null, signal: string | null) => {
     if (!run.isAlive) return
     run.isAlive = false
+    // Its receipt named it as a survivor: nobody listens any more.
+    if (run.isSettled) return
     say({
       type: 'process.exited',
       generation: run.generation,
@@ -126,8 +134,9 @@ export function createWorld(
     settle(run, { exitCode, signal }, state.options.survivors)
   }
   const verdictNow = (): Verdict => {
-    const { run, options } = state
-    const since = run?.isAlive ? clock.now() - run.spawnedAtMs : null
+    const { options } = state
+    const run = runs.find(({ isAlive }) => isAlive)
+    const since = run === undefined ? null : clock.now() - run.spawnedAtMs
     const truth =
       since === null
         ? options.probe
@@ -138,7 +147,24 @@ export function createWorld(
     return { kind, detail: `the world says ${kind}` }
   }
 
+  const fail = (run: Run, message: string) => {
+    run.isSettled = true
+    run.vacate()
+    const { generation } = run
+    say({
+      type: 'process.failed',
+      generation,
+      failure: { code: 'LEASEHOLD_SPAWN_FAILED', message, generation },
+    })
+  }
+
   const spawn = async (generation: string) => {
+    const earlier = vacated
+    let vacate = () => {}
+    const mine = new Promise<void>((resolve) => {
+      vacate = resolve
+    })
+    vacated = Promise.all([earlier, mine]).then(() => {})
     const run: Run = {
       generation,
       pid: null,
@@ -146,19 +172,14 @@ export function createWorld(
       isSettled: false,
       isSpared: false,
       spawnedAtMs: 0,
+      vacate,
     }
-    state.run = run
+    runs.push(run)
+    await earlier
     await delay(clock, state.options.spawnMs)
     if (run.isSettled) return
-    if (!state.options.canSpawn) {
-      run.isSettled = true
-      say({
-        type: 'process.failed',
-        generation,
-        failure: { code: 'LEASEHOLD_SPAWN_FAILED', message: 'the program is missing', generation },
-      })
-      return
-    }
+    if (runs.some(({ isAlive }) => isAlive)) return fail(run, 'a process of the run before it is still alive')
+    if (!state.options.canSpawn) return fail(run, 'the program is missing')
     state.spawns += 1
     Object.assign(run, { pid: 1000 + 10 * state.spawns, isAlive: true, spawnedAtMs: clock.now() })
     say({ type: 'process.spawned', generation, pid: run.pid ?? 0 })
@@ -171,17 +192,9 @@ export function createWorld(
   }
   const obey = async ({ type, generation }: ProcessCommand) => {
     if (type === 'process.spawn') return spawn(generation)
-    const run = state.run
+    const run = runs.at(-1)
     if (run === undefined || run.generation !== generation || run.isSettled) return
-    if (run.pid === null) {
-      run.isSettled = true
-      say({
-        type: 'process.failed',
-        generation,
-        failure: { code: 'LEASEHOLD_SPAWN_FAILED', message: 'stopped before it was spawned', generation },
-      })
-      return
-    }
+    if (run.pid === null) return fail(run, 'stopped before it was spawned')
     if (type === 'process.spare') run.isSpared = true
     if (type === 'process.terminate') {
       run.isSpared = false
@@ -200,10 +213,10 @@ export function createWorld(
       state.options = { ...state.options, ...changes }
     },
     crash: ({ exitCode = null, signal: name = null }) => {
-      if (state.run !== undefined) exit(state.run, exitCode, name)
+      for (const run of runs) exit(run, exitCode, name)
     },
     get live() {
-      return state.run?.isAlive ? 1 : 0
+      return runs.filter(({ isAlive }) => isAlive).length
     },
     get spawns() {
       return state.spawns

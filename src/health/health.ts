@@ -1,0 +1,72 @@
+import {
+  defer,
+  distinctUntilChanged,
+  EMPTY,
+  exhaustMap,
+  merge,
+  type Observable,
+  of,
+  repeat,
+  tap,
+  throttleTime,
+  timer,
+} from 'rxjs'
+import type { Verdict } from '../../machines/messages.ts'
+import { type Clock, toScheduler } from '../clock.ts'
+
+/** First and longest pause between two probes of a warming service, in milliseconds. */
+export const WARM_POLL_MS = { first: 25, longest: 500 } as const
+/** A burst of output lines causes one probe at its start and one at its end, this long apart, in milliseconds. */
+const OUTPUT_THROTTLE_MS = 10
+
+export interface HealthOptions {
+  readonly probe: () => Promise<Verdict>
+  readonly clock: Clock
+}
+
+/**
+ * Verdicts of a warming service: polled ever more slowly, and at once when the child prints something, so that
+ * readiness is seen within milliseconds of its happening. At most one probe runs at a time; a line that is printed
+ * during a probe causes another one right after it.
+ */
+export function createWarmHealth$({
+  probe,
+  clock,
+  output$,
+}: HealthOptions & { readonly output$: Observable<unknown> }): Observable<Verdict> {
+  const scheduler = toScheduler(clock)
+  let isAskedAgain = false
+  const polls$ = of(0).pipe(
+    repeat({
+      delay: (count) => timer(Math.min(WARM_POLL_MS.first * 1.2 ** count, WARM_POLL_MS.longest), scheduler),
+    }),
+  )
+  const lines$ = output$.pipe(
+    throttleTime(OUTPUT_THROTTLE_MS, scheduler, { leading: true, trailing: true }),
+    tap(() => {
+      isAskedAgain = true
+    }),
+  )
+  return merge(polls$, lines$).pipe(
+    exhaustMap(() =>
+      defer(() => {
+        isAskedAgain = false
+        return probe()
+      }).pipe(repeat({ delay: () => (isAskedAgain ? of(true) : EMPTY) })),
+    ),
+  )
+}
+
+/** Verdicts of a service that is up: one slow heartbeat, never a probe on the request path. */
+export function createHeartbeat$({
+  probe,
+  clock,
+  everyMs,
+}: HealthOptions & { readonly everyMs: number }): Observable<Verdict> {
+  return timer(everyMs, everyMs, toScheduler(clock)).pipe(exhaustMap(() => probe()))
+}
+
+/** Only verdicts that differ from the one before: what is worth telling people. */
+export function toChanges(verdicts$: Observable<Verdict>): Observable<Verdict> {
+  return verdicts$.pipe(distinctUntilChanged((a, b) => a.kind === b.kind && a.detail === b.detail))
+}

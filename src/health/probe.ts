@@ -1,0 +1,35 @@
+import type { Verdict } from '../../machines/messages.ts'
+import type { Clock } from '../clock.ts'
+import { get } from '../transport/get.ts'
+import { toErrorVerdict, toVerdict } from './verdict.ts'
+
+/** How much of a health answer is read before the rest is cut off, in bytes. */
+export const MAX_HEALTH_BODY_BYTES = 65_536
+
+export interface ProbeOptions {
+  readonly url: string
+  /** Sent to the health URL only, which is the provider's own origin. */
+  readonly headers: Readonly<Record<string, string>>
+  /** One probe's limit, in milliseconds. SGLang's health check may generate a token first. @default 5_000 */
+  readonly timeoutMs?: number
+  readonly clock: Clock
+}
+
+/** Makes one health check: one connection of its own, no redirect followed, bounded in time and size. Never rejects. */
+export async function probe(
+  { url, headers, timeoutMs = 5_000, clock }: ProbeOptions,
+  signal?: AbortSignal,
+): Promise<Verdict> {
+  try {
+    const answer = await get({ url, headers, timeoutMs, maxBodyBytes: MAX_HEALTH_BODY_BYTES, clock, signal })
+    return toVerdict(answer, new URL(url).pathname.endsWith('/models'))
+  } catch (error) {
+    return toErrorVerdict(codeOf(error), timeoutMs)
+  }
+}
+
+function codeOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return String(error)
+  if ('code' in error && typeof error.code === 'string') return error.code
+  return error instanceof Error ? error.message : 'unknown error'
+}

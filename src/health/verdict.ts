@@ -1,0 +1,63 @@
+import type { Verdict } from '../../machines/messages.ts'
+
+/** One health answer as it came: the head, and as much of the body as a probe reads. */
+export interface HealthAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** At most `MAX_HEALTH_BODY_BYTES` of it. */
+  readonly body: string
+}
+
+/**
+ * The verdict on an answer. `isModelList`: the URL asked is a `/models` list, so a body that is not JSON is foreign.
+ *
+ * llama.cpp answers 503 on every route while it loads; inferrs answers 500 `{"status":"error"}` for ever after a
+ * failed load, and 503 `{"status":"loading"}` before; a redirect is never followed, so it is never readiness.
+ */
+export function toVerdict({ status, headers, body }: HealthAnswer, isModelList: boolean): Verdict {
+  const json = parseObject(body)
+  if (status >= 300 && status < 400)
+    return { kind: 'foreign', status, detail: `${status} redirects to ${headers.location ?? 'nowhere'}` }
+  if (status === 401 || status === 403)
+    return { kind: 'foreign', status, detail: `${status}: the health URL wants another key` }
+  if (status >= 400 && status < 500 && status !== 408 && status !== 425 && status !== 429)
+    return { kind: 'foreign', status, detail: `${status}: the health URL is not served here` }
+  if (json?.status === 'error') return { kind: 'failed', status, detail: toDetail(status, json, body) }
+  if (status >= 400 || json?.status === 'loading')
+    return { kind: 'loading', status, detail: toDetail(status, json, body) }
+  if (isModelList && !Array.isArray(json?.data) && !Array.isArray(json?.models))
+    return { kind: 'foreign', status, detail: `${status}, but not a list of models` }
+  return { kind: 'ready', status, detail: toDetail(status, json, isModelList ? '' : body) }
+}
+
+/** The verdict when no answer came. A listener that does not answer in time may still be loading. */
+export function toErrorVerdict(code: string, timeoutMs: number): Verdict {
+  if (code === 'ECONNREFUSED') return { kind: 'refused', detail: 'connection refused' }
+  if (code === 'ETIMEOUT') return { kind: 'loading', detail: `no answer within ${timeoutMs} ms` }
+  if (code === 'ECONNRESET' || code === 'UND_ERR_SOCKET')
+    return { kind: 'loading', detail: 'the connection was closed without an answer' }
+  if (code.startsWith('HPE_')) return { kind: 'foreign', detail: `the answer is not HTTP (${code})` }
+  return { kind: 'refused', detail: code }
+}
+
+function parseObject(body: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(body)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** `503 Loading model`: the status, and what the body says for people. */
+function toDetail(status: number, json: Record<string, unknown> | undefined, body: string): string {
+  const error = json?.error
+  const message =
+    typeof error === 'string'
+      ? error
+      : typeof error === 'object' && error !== null && 'message' in error
+        ? error.message
+        : json?.status
+  const words = typeof message === 'string' ? message : body
+  return `${status} ${words.replace(/\s+/g, ' ').trim().slice(0, 120)}`.trim()
+}

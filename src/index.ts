@@ -1,0 +1,35 @@
+export type { Clock } from './clock.ts'
+export type {
+  Config,
+  LeaseholdConfig,
+  LocalServiceConfig,
+  ModelAlias,
+  ModelConfig,
+  ProviderConfig,
+} from './config/config.ts'
+export { loadConfig } from './config/load.ts'
+export {
+  AbortedError,
+  BadRequestError,
+  ConfigError,
+  type ConfigProblem,
+  type ErrorCode,
+  LeaseholdError,
+  ModelNotFoundError,
+  ProviderUnavailableError,
+  ServiceError,
+  UpstreamError,
+  UpstreamStatusError,
+  UpstreamTimeoutError,
+} from './errors.ts'
+export { eventMeanings, type SupervisorEvent } from './events.ts'
+export type { ModelCall, ModelRequest, ModelResponseHandler } from './supervisor/exchange.ts'
+export type { AcquireOptions, Lease } from './supervisor/lease.ts'
+export type { ModelListing } from './supervisor/models.ts'
+export type { RunningTimer, ServiceSnapshot, SupervisorSnapshot } from './supervisor/snapshot.ts'
+export {
+  createSupervisor,
+  type StopOptions,
+  type Supervisor,
+  type SupervisorOptions,
+} from './supervisor/supervisor.ts'

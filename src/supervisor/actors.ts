@@ -1,0 +1,131 @@
+import { EMPTY, type Subscription } from 'rxjs'
+import { fromCallback, fromPromise } from 'xstate'
+import type {
+  ClaimOutcome,
+  HealthCommand,
+  ProcessCommand,
+  ProviderEvent,
+  Verdict,
+} from '../../machines/messages.ts'
+import type { ServiceInput } from '../../machines/ports.ts'
+import type { Clock } from '../clock.ts'
+import type { ServiceEventBody } from '../events.ts'
+import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
+import { probe } from '../health/probe.ts'
+import type { Claim, Claims } from '../process/claim.ts'
+import type { RunHandle } from '../process/run.ts'
+import type { ProcessTable } from '../process/table.ts'
+import type { Service } from './services.ts'
+
+/** What the effects of all services work with. */
+export interface Surroundings {
+  readonly clock: Clock
+  readonly table: ProcessTable
+  readonly claims: Claims
+  /** The service as it is configured now. */
+  readonly serviceOf: (key: string) => Service
+  /** Time between two heartbeats of a service that is up, in milliseconds. */
+  readonly heartbeatMs: () => number
+  /** Closes our connections to a generation, and waits until its server can have noticed. */
+  readonly disconnect: (generation: string) => Promise<void>
+  readonly publish: (key: string, event: ServiceEventBody) => void
+}
+
+/** Every effect of the provider machine, for its `provide`. They never throw: what fails becomes an event. */
+export function createEffects({
+  clock,
+  table,
+  claims,
+  serviceOf,
+  heartbeatMs,
+  disconnect,
+  publish,
+}: Surroundings) {
+  /** Claims that are ours: from the claim to the receipt of the generation that follows it. */
+  const held = new Map<string, Claim>()
+  const release = (key: string) => {
+    held.get(key)?.release()
+    held.delete(key)
+  }
+  const check = (key: string, signal?: AbortSignal): Promise<Verdict> => {
+    const { healthUrl, healthHeaders } = serviceOf(key)
+    return probe({ url: healthUrl, headers: healthHeaders, clock }, signal)
+  }
+
+  return {
+    probe: fromPromise<Verdict, ServiceInput>(({ input, signal }) => check(input.key, signal)),
+
+    claim: fromPromise<ClaimOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
+      const claim = await claims.claim(key, signal)
+      if (signal.aborted) claim.release()
+      else held.set(key, claim)
+      return { outcome: 'claimed' }
+    }),
+
+    process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>(
+      ({ input: { key }, sendBack, receive }) => {
+        let run: RunHandle | undefined
+        const spawn = (generation: string) => {
+          const { localService } = serviceOf(key)
+          if (localService === undefined) return
+          const { command, args, cwd, env, inheritEnv } = localService
+          run = table.run(
+            {
+              key,
+              generation,
+              command,
+              args,
+              env,
+              inheritEnv,
+              ...(cwd === undefined ? {} : { cwd }),
+              beforeSignal: () => disconnect(generation),
+            },
+            (event) => {
+              if (event.type === 'process.exited') void disconnect(generation)
+              if (event.type === 'process.settled' || event.type === 'process.failed') release(key)
+              publish(key, event)
+              sendBack(event)
+            },
+          )
+        }
+        receive(({ type, generation }) => {
+          if (type === 'process.spawn') spawn(generation)
+          else if (run?.generation !== generation) return
+          else if (type === 'process.terminate') run.terminate()
+          else if (type === 'process.spare') run.spare()
+          else if (type === 'process.kill') run.kill()
+          else run.sweep()
+        })
+      },
+    ),
+
+    health: fromCallback<HealthCommand, ServiceInput, ProviderEvent>(
+      ({ input: { key }, sendBack, receive }) => {
+        let watch: Subscription | undefined
+        let last: Verdict | undefined
+        const tell = (generation: string) => (verdict: Verdict) => {
+          if (verdict.kind !== last?.kind || verdict.detail !== last.detail)
+            publish(key, { type: 'health.verdict', verdict })
+          last = verdict
+          sendBack({ type: 'health.verdict', generation, verdict })
+        }
+        const rest = () => watch?.unsubscribe()
+        receive((command) => {
+          if (command.type === 'health.check') return void check(key).then(tell(command.generation))
+          rest()
+          if (command.type === 'health.rest') return
+          const verdicts$ =
+            command.type === 'health.warm'
+              ? createWarmHealth$({
+                  probe: () => check(key),
+                  clock,
+                  output$: table.outputOf(key)?.lines$ ?? EMPTY,
+                })
+              : createHeartbeat$({ probe: () => check(key), clock, everyMs: heartbeatMs() })
+          watch = verdicts$.subscribe(tell(command.generation))
+        })
+        return rest
+      },
+    ),
+  }
+}

@@ -1,0 +1,87 @@
+import { randomUUID } from 'node:crypto'
+import type { Config } from '../config/config.ts'
+import { resolveModel } from '../config/model-ref.ts'
+import { AbortedError, ProviderUnavailableError, type ServiceError } from '../errors.ts'
+import type { LeaseBook } from './leases.ts'
+import { toKeyHeaders, toServiceKey } from './services.ts'
+
+/** A holder's claim that a service stay up. Give it back with `release`, or by leaving an `await using` block. */
+export interface Lease {
+  readonly id: string
+  /** Where to send requests, `http://127.0.0.1:8080/v1`. */
+  readonly baseUrl: string
+  /** The name the server knows the model by. */
+  readonly model: string
+  /** What the provider wants with every request: its key, its extra headers. */
+  readonly headers: Readonly<Record<string, string>>
+  /** `true`: we spawned the server. `false`: it was there, and is never signalled. */
+  readonly owned: boolean
+  readonly generation: string
+  /** Aborted, with the cause as its reason, when the service ends under the lease. */
+  readonly signal: AbortSignal
+  /** Gives the lease back. Every further call does nothing. */
+  release(): void
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface AcquireOptions {
+  /** Gives up waiting. Others who wait are left alone, and a start that this call caused goes on. */
+  readonly signal?: AbortSignal
+  /** Higher goes first in the queue. @default 0 */
+  readonly priority?: number
+}
+
+/**
+ * Waits until the service of a model is up and holds it.
+ * @throws {@link ServiceError} with the cause when it cannot be; {@link ModelNotFoundError};
+ * {@link ProviderUnavailableError}; {@link AbortedError} when the signal comes first.
+ */
+export async function acquireLease(
+  config: Config,
+  leases: LeaseBook,
+  ref: string | undefined,
+  { signal, priority }: AcquireOptions = {},
+): Promise<Lease> {
+  const { provider, modelId } = resolveModel(config, ref)
+  if (provider.unavailable !== undefined)
+    throw new ProviderUnavailableError(provider.id, provider.unavailable)
+  if (signal?.aborted) throw new AbortedError(signal.reason)
+  const id = randomUUID()
+  const revocation = new AbortController()
+  const release = () => leases.end(id)
+
+  return new Promise((resolve, reject) => {
+    const leave = () => {
+      release()
+      reject(new AbortedError(signal?.reason))
+    }
+    const settle = () => signal?.removeEventListener('abort', leave)
+    signal?.addEventListener('abort', leave, { once: true })
+    leases.request(
+      toServiceKey(provider),
+      id,
+      {
+        granted: ({ generation, owned }) => {
+          settle()
+          resolve({
+            id,
+            baseUrl: provider.baseUrl,
+            model: modelId,
+            headers: toKeyHeaders(provider),
+            owned,
+            generation,
+            signal: revocation.signal,
+            release,
+            [Symbol.asyncDispose]: async () => release(),
+          })
+        },
+        refused: (error: ServiceError) => {
+          settle()
+          reject(error)
+        },
+        revoked: (error: ServiceError) => revocation.abort(error),
+      },
+      priority,
+    )
+  })
+}

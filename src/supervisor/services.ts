@@ -1,0 +1,90 @@
+import type { ServicePolicy } from '../../machines/messages.ts'
+import type { Config, LeaseholdConfig, LocalServiceConfig, ProviderConfig } from '../config/config.ts'
+
+/** One service: the process behind one or more providers, or the remote server of one. */
+export interface Service {
+  /** Identity: command, arguments, directory, environment and health URL; for a remote server its base URL. */
+  readonly key: string
+  /** Ids of its providers, for people: `inferrs` or `chat+embeddings`. */
+  readonly name: string
+  readonly providers: readonly ProviderConfig[]
+  readonly healthUrl: string
+  /** Sent with a health probe, which asks the provider's own origin. */
+  readonly healthHeaders: Readonly<Record<string, string>>
+  readonly policy: ServicePolicy
+  /** Absent: somebody else runs it. */
+  readonly localService?: LocalServiceConfig
+}
+
+/** The limits of a server that somebody else runs: it is neither started nor stopped. */
+const REMOTE_LIMITS = {
+  readyTimeoutMs: 120_000,
+  idleStopMs: 0,
+  stopGraceMs: 0,
+  drainTimeoutMs: 30_000,
+  abandonStartMs: undefined,
+  maxConcurrent: 1024,
+  maxQueue: 1000,
+  maxQueueMs: 420_000,
+} as const
+
+/** The key of the service behind a provider. */
+export function toServiceKey({ localService, baseUrl }: ProviderConfig): string {
+  return localService?.key ?? `remote:${baseUrl}`
+}
+
+/** The services of a configuration, by key. A provider that is unavailable has none. */
+export function toServices(config: Config): ReadonlyMap<string, Service> {
+  const groups = new Map<string, ProviderConfig[]>()
+  for (const provider of config.providers) {
+    if (provider.unavailable !== undefined) continue
+    const key = toServiceKey(provider)
+    groups.set(key, [...(groups.get(key) ?? []), provider])
+  }
+  return new Map([...groups].map(([key, providers]) => [key, toService(key, providers, config.leasehold)]))
+}
+
+function toService(key: string, providers: readonly ProviderConfig[], shared: LeaseholdConfig): Service {
+  const [first] = providers
+  if (first === undefined) throw new RangeError('A service has at least one provider.')
+  const { localService } = first
+  return {
+    key,
+    name: providers.map(({ id }) => id).join('+'),
+    providers,
+    healthUrl: localService?.healthUrl ?? `${first.baseUrl}/models`,
+    healthHeaders: toKeyHeaders(first),
+    policy: toPolicy(localService, shared),
+    ...(localService === undefined ? {} : { localService }),
+  }
+}
+
+function toPolicy(localService: LocalServiceConfig | undefined, shared: LeaseholdConfig): ServicePolicy {
+  const limits = localService ?? REMOTE_LIMITS
+  return {
+    managed: localService !== undefined,
+    readyTimeoutMs: limits.readyTimeoutMs,
+    idleStopMs: limits.idleStopMs,
+    stopGraceMs: limits.stopGraceMs,
+    drainTimeoutMs: limits.drainTimeoutMs,
+    abandonStartMs: limits.abandonStartMs ?? null,
+    maxConcurrent: limits.maxConcurrent,
+    maxQueue: limits.maxQueue,
+    maxQueueMs: limits.maxQueueMs,
+    backoffMs: shared.backoffMs,
+    backoffMaxMs: shared.backoffMaxMs,
+    breakerFailures: shared.breakerFailures,
+    breakerCooldownMs: shared.breakerCooldownMs,
+    stabilityMs: shared.stabilityMs,
+  }
+}
+
+/** The provider's own key and headers, in the form its API wants them. They go to the provider's origin only. */
+export function toKeyHeaders({ api, apiKey, authHeader, headers }: ProviderConfig): Record<string, string> {
+  const lower = Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]),
+  )
+  if (apiKey === undefined) return lower
+  const isAnthropic = api === 'anthropic-messages' && authHeader !== true
+  return isAnthropic ? { 'x-api-key': apiKey, ...lower } : { authorization: `Bearer ${apiKey}`, ...lower }
+}

@@ -1,0 +1,28 @@
+/** 128 + the signal's number: what a shell reports for a process that a signal ended. */
+const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
+
+/**
+ * Closes on SIGINT, SIGTERM and SIGHUP, and ends the process when that is done; the second signal forces it, the
+ * third ends at once. Whatever ends the process, `killAllSync` runs last: no child survives an orderly exit.
+ */
+export function handleProcessSignals(
+  close: (options: { readonly force: boolean }) => Promise<void>,
+  killAllSync: () => void,
+): Disposable {
+  let count = 0
+  const onSignal = (signal: NodeJS.Signals) => {
+    count += 1
+    const code = EXIT_CODES[signal as keyof typeof EXIT_CODES]
+    if (count > 2) process.exit(code)
+    void close({ force: count > 1 }).finally(() => process.exit(code))
+  }
+  const names = Object.keys(EXIT_CODES) as (keyof typeof EXIT_CODES)[]
+  for (const name of names) process.on(name, onSignal)
+  process.on('exit', killAllSync)
+  return {
+    [Symbol.dispose]: () => {
+      for (const name of names) process.off(name, onSignal)
+      process.off('exit', killAllSync)
+    },
+  }
+}

@@ -1,0 +1,91 @@
+import type { ActorRefFrom, AnyActorRef } from 'xstate'
+import type { Failure, Receipt, Verdict } from '../../machines/messages.ts'
+import type { providerMachine } from '../../machines/provider.ts'
+import { NEVER_MS, type ProviderContext, toStateName } from '../../machines/provider-context.ts'
+import type { Service } from './services.ts'
+
+/** A delay that is running, and how long it still has to run, in milliseconds. */
+export interface RunningTimer {
+  readonly name: string
+  readonly remainingMs: number
+}
+
+/** One service as it stands. All JSON. */
+export interface ServiceSnapshot {
+  readonly key: string
+  /** Ids of its providers: `inferrs`, or `chat+embeddings`. */
+  readonly service: string
+  readonly providers: readonly string[]
+  readonly state: string
+  /** Time in this state, in milliseconds. */
+  readonly inStateMs: number
+  /** `owned`: we spawned it. `adopted`: it was there. `none`: nothing runs that we use. */
+  readonly ownership: ProviderContext['ownership']
+  readonly generation: string | null
+  readonly pid: number | null
+  readonly leases: number
+  /** Ids of the waiters, the next one first. */
+  readonly queue: readonly string[]
+  readonly timers: readonly RunningTimer[]
+  /** Failures since the service was last stable. */
+  readonly failures: number
+  readonly failure: Failure | null
+  readonly verdict: Verdict | null
+  readonly receipt: Receipt | null
+  readonly stopReason: ProviderContext['stop']
+}
+
+/** Everything a supervisor knows, at one moment. All JSON. */
+export interface SupervisorSnapshot {
+  readonly state: string
+  readonly services: readonly ServiceSnapshot[]
+}
+
+/** A provider actor as it stands. `enteredAtMs` and `nowMs` are of the same monotonic clock. */
+export function toServiceSnapshot(
+  actor: ActorRefFrom<typeof providerMachine>,
+  { key, name, providers }: Service,
+  enteredAtMs: number,
+  nowMs: number,
+): ServiceSnapshot {
+  const { value, context } = actor.getSnapshot()
+  const inStateMs = Math.round(nowMs - enteredAtMs)
+  return {
+    key,
+    service: name,
+    providers: providers.map(({ id }) => id),
+    state: toStateName(value),
+    inStateMs,
+    ownership: context.ownership,
+    generation: context.generation,
+    pid: context.pid,
+    leases: context.leases,
+    queue: context.waiters.map(({ id }) => id),
+    timers: toTimers(actor)
+      .filter(({ isOfState }) => isOfState)
+      .map(({ name: timer, delayMs }) => ({ name: timer, remainingMs: Math.max(0, delayMs - inStateMs) })),
+    failures: context.failures,
+    failure: context.failure,
+    verdict: context.verdict,
+    receipt: context.receipt,
+    stopReason: context.stop,
+  }
+}
+
+/** One delay that an actor has armed. `isOfState`: it is an `after` of its current state, begun on entry. */
+export interface ArmedTimer {
+  readonly name: string
+  readonly delayMs: number
+  readonly isOfState: boolean
+}
+
+/** The delays an actor has armed: `idleStop`, `stability`, `waiter.a`. One that never fires is not listed. */
+export function toTimers(actor: AnyActorRef): ArmedTimer[] {
+  const { _scheduledEvents } = actor.system.getSnapshot()
+  return Object.values(_scheduledEvents)
+    .filter(({ source, delay }) => source === actor && delay < NEVER_MS)
+    .map(({ id, delay }) => {
+      const [, after] = /^xstate\.after\.(\w+)\./.exec(id) ?? []
+      return { name: after ?? id, delayMs: delay, isOfState: after !== undefined }
+    })
+}

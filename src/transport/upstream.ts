@@ -1,0 +1,120 @@
+import { type Dispatcher, Pool } from 'undici'
+import type { Clock } from '../clock.ts'
+
+/** One request as it leaves for a provider. */
+export interface UpstreamRequest {
+  readonly method: string
+  /** Path and query below the origin. */
+  readonly path: string
+  readonly headers: Readonly<Record<string, string | string[]>>
+  readonly body: readonly Buffer[]
+  readonly bodyBytes: number
+  /** Whether the answer streams: llama.cpp notices that a plain request was aborted only a second later. */
+  readonly isStream: boolean
+}
+
+/** What happens to it. `onEnd` or `onError` comes last, exactly once. */
+export interface UpstreamHandler {
+  onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void
+  /** Answers `false` to be left alone until `resume`. */
+  onData(chunk: Buffer): boolean
+  onEnd(): void
+  onError(error: Error): void
+}
+
+/** The handle of one request under way. */
+export interface UpstreamCall {
+  resume(): void
+  abort(reason: Error): void
+}
+
+/** The connections to one generation of a service. They end with it: no socket outlives its server. */
+export interface Upstream {
+  send(request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall
+  /** Destroys every connection, and waits until the server can have noticed what was cut. */
+  close(): Promise<void>
+}
+
+/** How long llama.cpp needs to notice that its client left, streaming or not, in milliseconds. */
+const NOTICE_MS = { stream: 100, plain: 1_200 } as const
+
+/** Opens a pool to an origin. Every timeout is stated: nothing hidden cuts a first token that takes twenty minutes. */
+export function createUpstream(origin: string, clock: Clock): Upstream {
+  const pool = new Pool(origin, {
+    connections: null,
+    pipelining: 1,
+    connectTimeout: 10_000,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    keepAliveTimeout: 4_000,
+    keepAliveMaxTimeout: 60_000,
+    maxHeaderSize: 65_536,
+  })
+  let noticedAtMs = 0
+  const open = new Set<UpstreamRequest>()
+  const noteCut = ({ isStream }: UpstreamRequest) => {
+    noticedAtMs = Math.max(noticedAtMs, clock.now() + (isStream ? NOTICE_MS.stream : NOTICE_MS.plain))
+  }
+
+  return {
+    send: (request, handler) => {
+      let controller: Dispatcher.DispatchController | undefined
+      let abortReason: Error | undefined
+      open.add(request)
+      pool.dispatch(toDispatchOptions(request), {
+        onRequestStart: (started) => {
+          controller = started
+          if (abortReason !== undefined) started.abort(abortReason)
+        },
+        onResponseStart: (_, status, headers) => {
+          if (status >= 200) handler.onHead(status, headers)
+        },
+        onResponseData: (running, chunk) => {
+          if (!handler.onData(chunk)) running.pause()
+        },
+        onResponseEnd: () => {
+          open.delete(request)
+          handler.onEnd()
+        },
+        onResponseError: (_, error) => {
+          open.delete(request)
+          handler.onError(abortReason ?? error)
+        },
+      })
+      return {
+        resume: () => controller?.resume(),
+        abort: (reason) => {
+          if (!open.has(request)) return
+          abortReason = reason
+          noteCut(request)
+          controller?.abort(reason)
+        },
+      }
+    },
+    close: async () => {
+      for (const request of open) noteCut(request)
+      await pool.destroy()
+      const waitMs = noticedAtMs - clock.now()
+      if (waitMs > 0) await new Promise<void>((resolve) => clock.setTimeout(resolve, waitMs))
+    },
+  }
+}
+
+function toDispatchOptions({
+  method,
+  path,
+  headers,
+  body,
+  bodyBytes,
+}: UpstreamRequest): Dispatcher.DispatchOptions {
+  const single =
+    body.length <= 1 ? (body[0] ?? null) : bodyBytes <= 65_536 ? Buffer.concat(body, bodyBytes) : null
+  return {
+    method: method as Dispatcher.HttpMethod,
+    path,
+    // ds4 and mlx_lm answer 411 to a chunked body, so the length is always stated.
+    headers: bodyBytes === 0 ? headers : { ...headers, 'content-length': String(bodyBytes) },
+    // undici takes any iterable of buffers as a body; its types name only streams.
+    body: single ?? (bodyBytes === 0 ? null : (body as unknown as Buffer)),
+  }
+}
