@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'LEASEHOLD_UPSTREAM_TIMEOUT'
   | 'LEASEHOLD_STREAM_TRUNCATED'
   | 'LEASEHOLD_ABORTED'
+  | 'LEASEHOLD_LISTEN_FAILED'
 
 /**
  * Base of every error leasehold throws. Match on `code`, read `message`, find the original in `cause`.
@@ -161,6 +162,19 @@ export class UpstreamTimeoutError extends LeaseholdError {
     )
     this.service = service
     this.timeoutMs = timeoutMs
+  }
+}
+
+/** The gateway cannot listen. `cause` is the system's error. */
+export class GatewayError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_LISTEN_FAILED'
+
+  constructor(host: string, port: number, cause: NodeJS.ErrnoException) {
+    const why =
+      cause.code === 'EADDRINUSE'
+        ? 'the port is in use; is another leasehold running? Try --port'
+        : cause.message
+    super(`The gateway cannot listen on ${host}:${port}: ${why}.`, { cause })
   }
 }
 

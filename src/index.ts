@@ -14,6 +14,7 @@ export {
   ConfigError,
   type ConfigProblem,
   type ErrorCode,
+  GatewayError,
   LeaseholdError,
   ModelNotFoundError,
   ProviderUnavailableError,
@@ -23,6 +24,7 @@ export {
   UpstreamTimeoutError,
 } from './errors.ts'
 export { eventMeanings, type SupervisorEvent } from './events.ts'
+export { createGateway, type Gateway, type GatewayAddress, type GatewayOptions } from './gateway/server.ts'
 export type { ModelCall, ModelRequest, ModelResponseHandler } from './supervisor/exchange.ts'
 export type { AcquireOptions, Lease } from './supervisor/lease.ts'
 export type { ModelListing } from './supervisor/models.ts'

@@ -41,6 +41,7 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_EXITED_BEFORE_READY: { ...unavailable, retry: false },
   LEASEHOLD_FOREIGN_SERVER: { ...unavailable, retry: false },
   LEASEHOLD_INTERNAL: { status: 500, type: 'internal_error' },
+  LEASEHOLD_LISTEN_FAILED: { status: 500, type: 'internal_error' },
   LEASEHOLD_MODEL_AMBIGUOUS: { status: 404, type: 'invalid_request_error' },
   LEASEHOLD_MODEL_UNKNOWN: { status: 404, type: 'invalid_request_error' },
   LEASEHOLD_NOT_REACHABLE: { ...unavailable, retry: false },

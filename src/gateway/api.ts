@@ -1,0 +1,91 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { BadRequestError } from '../errors.ts'
+import type { Supervisor } from '../supervisor/supervisor.ts'
+import { readJsonBody } from './body.ts'
+import { sendJson, toSseEvent } from './respond.ts'
+
+/** A reader that falls this far behind is cut off, in bytes: a slow reader never slows anybody. */
+const MAX_BEHIND_BYTES = 1_048_576
+
+/** The control surface that the command line and the page use: `/api/…`. @throws {@link BadRequestError} 404, 405 */
+export async function answerApi(
+  supervisor: Supervisor,
+  request: IncomingMessage,
+  response: ServerResponse,
+  url: URL,
+): Promise<void> {
+  const [, , resource = '', rawId, verb] = url.pathname.split('/')
+  const id = rawId === undefined ? undefined : decodeURIComponent(rawId)
+  const route = `${request.method} ${resource}${id === undefined ? '' : '/:id'}${verb === undefined ? '' : `/${verb}`}`
+  switch (route) {
+    case 'GET services':
+      return sendJson(response, 200, supervisor.snapshot())
+    case 'GET services/:id':
+      return sendJson(response, 200, findService(supervisor, id ?? ''))
+    case 'POST services/:id/start': {
+      await readJsonBody(request)
+      const leaving = new AbortController()
+      response.once('close', () => leaving.abort())
+      return sendJson(response, 200, await supervisor.start(id ?? '', { signal: leaving.signal }))
+    }
+    case 'POST services/:id/stop': {
+      const { force } = await readJsonBody(request)
+      return sendJson(response, 200, await supervisor.stop(id ?? '', { force: force === true }))
+    }
+    case 'GET logs/:id':
+      return sendLogs(supervisor, id ?? '', response, url.searchParams.has('follow'))
+    case 'GET events':
+      return sendEvents(supervisor, response)
+    default:
+      throw new BadRequestError(`${request.method} ${url.pathname} is not served here.`, { status: 404 })
+  }
+}
+
+function findService(supervisor: Supervisor, id: string) {
+  const { services } = supervisor.snapshot()
+  const lower = id.toLowerCase()
+  const found = services.find(
+    ({ key, service, providers }) =>
+      key === id || service === id || providers.some((one) => one.toLowerCase() === lower),
+  )
+  if (found === undefined)
+    throw new BadRequestError(
+      `There is no service "${id}". There are: ${services.map(({ service }) => service).join(', ')}.`,
+      { status: 404 },
+    )
+  return found
+}
+
+/** The kept lines as one document; with `follow` as NDJSON that goes on until the reader leaves. */
+function sendLogs(supervisor: Supervisor, id: string, response: ServerResponse, isFollowing: boolean): void {
+  const output = supervisor.output(id)
+  const lines = output?.tail() ?? []
+  if (!isFollowing) return sendJson(response, 200, { lines })
+  response.writeHead(200, {
+    'content-type': 'application/x-ndjson; charset=utf-8',
+    'cache-control': 'no-cache',
+  })
+  for (const line of lines) response.write(`${JSON.stringify(line)}\n`)
+  const watch = output?.lines$.subscribe({
+    next: (line) => writeBounded(response, `${JSON.stringify(line)}\n`),
+    complete: () => response.end(),
+  })
+  if (watch === undefined) response.end()
+  response.once('close', () => watch?.unsubscribe())
+}
+
+/** Every event as it happens, numbered, until the reader leaves. */
+function sendEvents(supervisor: Supervisor, response: ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
+  response.flushHeaders()
+  const watch = supervisor.events$.subscribe({
+    next: (event) => writeBounded(response, `id: ${event.seq}\n${toSseEvent(event.type, event)}`),
+    complete: () => response.end(),
+  })
+  response.once('close', () => watch.unsubscribe())
+}
+
+function writeBounded(response: ServerResponse, text: string): void {
+  response.write(text)
+  if (response.writableLength > MAX_BEHIND_BYTES) response.destroy()
+}

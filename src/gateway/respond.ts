@@ -1,0 +1,32 @@
+import type { ServerResponse } from 'node:http'
+import { toOpenAiError } from '../openai-error.ts'
+
+/** Answers with one JSON document. */
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  value: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const body = Buffer.from(JSON.stringify(value))
+  response.writeHead(status, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': body.length,
+    ...headers,
+  })
+  response.end(body)
+}
+
+/** Answers with an error in OpenAI's shape; once a head is out, the connection is cut instead. */
+export function sendError(response: ServerResponse, error: unknown): void {
+  if (response.headersSent) return void response.destroy()
+  const { status, headers, body } = toOpenAiError(error)
+  // A request that is refused before its body was read must not leave the rest of it for the next request.
+  if (!response.req.complete) response.setHeader('connection', 'close')
+  sendJson(response, status, body, headers)
+}
+
+/** One server-sent event. */
+export function toSseEvent(event: string, data: unknown): string {
+  return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+}
