@@ -1,5 +1,5 @@
 import { type Dispatcher, Pool } from 'undici'
-import type { Clock } from '../clock.ts'
+import { type Clock, delay } from '../clock.ts'
 
 /** One request as it leaves for a provider. */
 export interface UpstreamRequest {
@@ -51,15 +51,24 @@ export function createUpstream(origin: string, clock: Clock): Upstream {
     maxHeaderSize: 65_536,
   })
   let noticedAtMs = 0
+  let connected = 0
   const open = new Set<UpstreamRequest>()
+  pool.on('connect', () => {
+    connected += 1
+  })
+  pool.on('disconnect', () => {
+    connected -= 1
+  })
   const noteCut = ({ isStream }: UpstreamRequest) => {
     noticedAtMs = Math.max(noticedAtMs, clock.now() + (isStream ? NOTICE_MS.stream : NOTICE_MS.plain))
   }
 
-  return {
-    send: (request, handler) => {
-      let controller: Dispatcher.DispatchController | undefined
-      let abortReason: Error | undefined
+  const send = (request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall => {
+    let controller: Dispatcher.DispatchController | undefined
+    let abortReason: Error | undefined
+    const dispatch = (mayRetry: boolean) => {
+      const isReused = connected > open.size
+      let hasAnswer = false
       open.add(request)
       pool.dispatch(toDispatchOptions(request), {
         onRequestStart: (started) => {
@@ -67,6 +76,7 @@ export function createUpstream(origin: string, clock: Clock): Upstream {
           if (abortReason !== undefined) started.abort(abortReason)
         },
         onResponseStart: (_, status, headers) => {
+          hasAnswer = true
           if (status >= 200) handler.onHead(status, headers)
         },
         onResponseData: (running, chunk) => {
@@ -78,26 +88,37 @@ export function createUpstream(origin: string, clock: Clock): Upstream {
         },
         onResponseError: (_, error) => {
           open.delete(request)
-          handler.onError(abortReason ?? error)
+          // The server closed an idle connection in the moment we chose it: it never saw the request.
+          if (mayRetry && isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(false)
+          else handler.onError(abortReason ?? error)
         },
       })
-      return {
-        resume: () => controller?.resume(),
-        abort: (reason) => {
-          if (!open.has(request)) return
-          abortReason = reason
-          noteCut(request)
-          controller?.abort(reason)
-        },
-      }
-    },
+    }
+    dispatch(true)
+    return {
+      resume: () => controller?.resume(),
+      abort: (reason) => {
+        if (!open.has(request)) return
+        abortReason = reason
+        noteCut(request)
+        controller?.abort(reason)
+      },
+    }
+  }
+
+  return {
+    send,
     close: async () => {
       for (const request of open) noteCut(request)
       await pool.destroy()
       const waitMs = noticedAtMs - clock.now()
-      if (waitMs > 0) await new Promise<void>((resolve) => clock.setTimeout(resolve, waitMs))
+      if (waitMs > 0) await delay(clock, waitMs)
     },
   }
+}
+
+function isClosedSocket(error: Error): boolean {
+  return 'code' in error && ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(String(error.code))
 }
 
 function toDispatchOptions({

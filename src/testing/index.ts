@@ -1,0 +1,12 @@
+/** What tests of leasehold, and of programs that embed it, are made of. */
+export type { Clock } from '../clock.ts'
+export { toScheduler } from '../clock.ts'
+export { createLedger, type Invariant, InvariantError, invariants, type Ledger, type Standing } from './invariants.ts'
+export type { RecordedRequest } from './model-server/ledger.ts'
+export type { ModelServerOptions, ModelServerSettings } from './model-server/options.ts'
+export { createModelServer, type ModelServer } from './model-server/server.ts'
+export { runScript, type Story, type StoryFact, type StoryStep } from './run-script.ts'
+export { parseScript, type Script } from './script.ts'
+export { createStage, defaultPolicy, type Stage, type StageOptions } from './stage.ts'
+export { createVirtualClock, settle, type VirtualClock } from './virtual-clock.ts'
+export { createWorld, defaultWorld, type World, type WorldOptions } from './world.ts'
