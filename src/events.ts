@@ -28,6 +28,7 @@ export type RequestEventBody =
       readonly status: number
       readonly waitedMs: number
     }
+  | { readonly type: 'request.advised'; readonly ref: string; readonly advice: string; readonly text: string }
   | {
       readonly type: 'request.ended'
       readonly outcome: 'done' | 'failed' | 'cancelled'
@@ -75,6 +76,7 @@ export const eventMeanings = {
   'request.started': 'A model request arrived.',
   'request.attempted': 'A candidate could not serve it.',
   'request.responded': 'The response head arrived from upstream.',
+  'request.advised': 'The backend refused with a known text: `text` says what to set.',
   'request.ended': 'It is done, failed or cancelled.',
   'config.replaced': 'A new configuration is in force.',
   'supervisor.closed': 'Everything is stopped.',

@@ -1,7 +1,6 @@
 import { createActor } from 'xstate'
 import { requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
-import { peekBody, type Route, rewriteBody } from '../compat/rewrite.ts'
 import type { Config } from '../config/config.ts'
 import { type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
 import {
@@ -10,15 +9,15 @@ import {
   LeaseholdError,
   ProviderUnavailableError,
   UpstreamError,
-  UpstreamStatusError,
   UpstreamTimeoutError,
 } from '../errors.ts'
 import type { RequestEventBody } from '../events.ts'
-import { createStreamEnding } from '../transport/completeness.ts'
-import { type Headers, toClientHeaders, toUpstreamHeaders } from '../transport/headers.ts'
+import type { Headers } from '../transport/headers.ts'
 import type { Upstream, UpstreamCall } from '../transport/upstream.ts'
+import { createIncoming } from './incoming.ts'
 import type { LeaseBook } from './leases.ts'
-import { toKeyHeaders, toServiceKey } from './services.ts'
+import { peekRequest, toUpstreamRequest } from './outgoing.ts'
+import { toServiceKey } from './services.ts'
 
 /** A model request as any door of leasehold hands it in. */
 export interface ModelRequest {
@@ -64,150 +63,44 @@ export interface ExchangeOptions {
   readonly publish: (requestId: string, event: RequestEventBody) => void
 }
 
-/** Statuses that another candidate may better. */
-const isRetryableStatus = (status: number) => status === 408 || status === 429 || status >= 500
-
 /**
  * A socket breaks a few milliseconds before or after the exit of its process is seen. The exit has the better
  * story (code, signal, last output), so a broken answer waits this long for it, in milliseconds.
  */
 const CRASH_NOTICE_MS = 50
+/** Pause before a server that says it is loading is asked again, in milliseconds. */
+const LOADING_RETRY_MS = 250
+/** How long a server that nobody of ours started may say that it is loading, in milliseconds. */
+const REMOTE_LOADING_MS = 120_000
 
 /** Prepares the way of model requests: resolve, lease, rewrite, send, stream, release. */
-export function createExchange(options: ExchangeOptions) {
-  const { clock, config, leases, upstreamOf, toId, publish } = options
-
+export function createExchange({ clock, config, leases, upstreamOf, toId, publish }: ExchangeOptions) {
   return function exchange(request: ModelRequest, handler: ModelResponseHandler): ModelCall {
     const id = toId()
     const actor = createActor(requestMachine, { clock, input: { id } }).start()
-    const route = toRoute(request.path)
     const startedAtMs = clock.now()
-    let isStream = false
-    let targets: readonly ModelTarget[] = []
-    let call: UpstreamCall | undefined
-    let generation = ''
-    let failure: LeaseholdError = new AbortedError()
     const timers = new Set<unknown>()
+    let targets: readonly ModelTarget[] = []
+    let isStream = false
+    let generation = ''
+    let call: UpstreamCall | undefined
+    let failure: LeaseholdError = new AbortedError()
 
+    const isOver = () => actor.getSnapshot().status !== 'active'
+    const indexOf = () => actor.getSnapshot().context.index
     const target = () => {
-      const current = targets[actor.getSnapshot().context.index]
+      const current = targets[indexOf()]
       if (current === undefined) throw new RangeError('A request that was resolved has a candidate.')
       return current
     }
-    const isState = (...states: string[]) => states.includes(String(actor.getSnapshot().value))
     const after = (ms: number, fn: () => void) => timers.add(clock.setTimeout(fn, ms))
-    const clear = () => {
+    /** Lets go of everything that this attempt holds: its timers, its connection, its lease. */
+    const letGo = (reason: Error) => {
       for (const timer of timers) clock.clearTimeout(timer)
       timers.clear()
-    }
-    const letGo = (reason: Error) => {
-      clear()
       call?.abort(reason)
       call = undefined
       leases.end(id)
-    }
-
-    const fail = (error: LeaseholdError, retryable: boolean) => {
-      if (!isState('resolving', 'leasing', 'sending', 'streaming')) return
-      failure = error
-      letGo(error)
-      if (targets.length > 0) publish(id, { type: 'request.attempted', ref: target().ref, code: error.code })
-      actor.send({ type: 'request.failed', code: error.code, retryable })
-      perform()
-    }
-
-    const lease = () => {
-      const { provider } = target()
-      if (provider.unavailable !== undefined)
-        return fail(new ProviderUnavailableError(provider.id, provider.unavailable), true)
-      leases.request(
-        toServiceKey(provider),
-        id,
-        {
-          granted: (grant) => {
-            generation = grant.generation
-            actor.send({ type: 'lease.granted' })
-            perform()
-          },
-          refused: (error) => fail(error, true),
-          revoked: (error) => fail(error, true),
-        },
-        request.priority,
-      )
-    }
-
-    const send = () => {
-      const { provider, model, modelId, params, ref } = target()
-      const { pieces, byteLength } = rewriteBody(request.body, {
-        route,
-        model: modelId,
-        compat: model?.compat ?? {},
-        reasoning: model?.reasoning ?? false,
-        params,
-      })
-      const ending = createStreamEnding()
-      let isEventStream = false
-      if (provider.timeoutMs !== undefined) {
-        const { timeoutMs } = provider
-        after(timeoutMs, () => fail(new UpstreamTimeoutError(provider.id, timeoutMs), true))
-      }
-      call = upstreamOf(target(), generation).send(
-        {
-          method: request.method,
-          path: toUpstreamPath(provider.baseUrl, request.path),
-          headers: { ...toUpstreamHeaders(request.headers), ...toKeyHeaders(provider), ...model?.headers },
-          body: pieces,
-          bodyBytes: byteLength,
-          isStream,
-        },
-        {
-          onHead: (status, headers) => {
-            const { index, candidates } = actor.getSnapshot().context
-            if (isRetryableStatus(status) && index + 1 < candidates.length)
-              return fail(new UpstreamStatusError(provider.id, status), true)
-            isEventStream =
-              status === 200 &&
-              String(headers['content-type']).startsWith('text/event-stream') &&
-              headers['content-encoding'] === undefined
-            const waitedMs = Math.round(clock.now() - startedAtMs)
-            publish(id, { type: 'request.responded', ref, status, waitedMs })
-            actor.send({ type: 'response.started', status })
-            handler.onHead(status, { ...toClientHeaders(headers), ...toOwnHeaders(id, ref, index) })
-          },
-          onData: (chunk) => {
-            if (!isState('streaming')) return true
-            if (isEventStream) ending.add(chunk)
-            return handler.onData(chunk)
-          },
-          onEnd: () => {
-            if (!isState('streaming')) return
-            if (isEventStream && !ending.isComplete())
-              return breakOff(
-                new UpstreamError(provider.id, 'the stream ended without its proper ending', {
-                  isTruncated: true,
-                }),
-              )
-            letGo(failure)
-            actor.send({ type: 'response.ended' })
-            perform()
-          },
-          onError: (error) => {
-            if (!isState('sending', 'streaming')) return
-            breakOff(
-              new UpstreamError(provider.id, toBreakText(error), {
-                isTruncated: isState('streaming'),
-                cause: error,
-              }),
-            )
-          },
-        },
-      )
-    }
-
-    /** The connection broke: give the process's own story a moment to arrive, then tell what we know. */
-    const breakOff = (error: UpstreamError) => {
-      call = undefined
-      after(CRASH_NOTICE_MS, () => fail(error, true))
     }
 
     /** Does what the machine's state asks for. */
@@ -215,14 +108,20 @@ export function createExchange(options: ExchangeOptions) {
       const { value, context } = actor.getSnapshot()
       if (value === 'leasing') return lease()
       if (value === 'sending') return attempt(send)
-      const outcome = value === 'done' || value === 'failed' || value === 'cancelled' ? value : undefined
-      if (outcome === undefined) return
-      const code = outcome === 'done' ? null : (context.attempts.at(-1)?.code ?? failure.code)
-      publish(id, { type: 'request.ended', outcome, code })
-      if (outcome === 'done') handler.onEnd()
+      if (value !== 'done' && value !== 'failed' && value !== 'cancelled') return
+      const code = value === 'done' ? null : (context.attempts.at(-1)?.code ?? failure.code)
+      publish(id, { type: 'request.ended', outcome: value, code })
+      if (value === 'done') handler.onEnd()
       else handler.onError(failure)
     }
-
+    const fail = (error: LeaseholdError, retryable: boolean) => {
+      if (isOver()) return
+      failure = error
+      letGo(error)
+      if (targets.length > 0) publish(id, { type: 'request.attempted', ref: target().ref, code: error.code })
+      actor.send({ type: 'request.failed', code: error.code, retryable })
+      perform()
+    }
     const attempt = (step: () => void) => {
       try {
         step()
@@ -230,7 +129,7 @@ export function createExchange(options: ExchangeOptions) {
         fail(
           error instanceof LeaseholdError
             ? error
-            : new UpstreamError(targets[0]?.provider.id ?? 'leasehold', String(error), { cause: error }),
+            : new UpstreamError('leasehold', String(error), { cause: error }),
           false,
         )
       }
@@ -239,13 +138,77 @@ export function createExchange(options: ExchangeOptions) {
     const resolve = () => {
       if (request.method !== 'POST')
         throw new BadRequestError(`${request.method} is not served here.`, { status: 405 })
-      const { model, stream } = peekBody(request.body)
+      const { model, stream } = peekRequest(request)
       isStream = stream
       targets = resolveCandidates(config(), model, { failover: request.failover ?? false })
       publish(id, { type: 'request.started', route: request.path, ref: targets[0]?.ref ?? '' })
       actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
       perform()
     }
+
+    const lease = () => {
+      const { provider } = target()
+      if (provider.unavailable !== undefined)
+        return fail(new ProviderUnavailableError(provider.id, provider.unavailable), true)
+      const listener = {
+        granted: (grant: { readonly generation: string }) => {
+          generation = grant.generation
+          actor.send({ type: 'lease.granted' })
+          perform()
+        },
+        refused: (error: LeaseholdError) => fail(error, true),
+        revoked: (error: LeaseholdError) => fail(error, true),
+      }
+      leases.request(toServiceKey(provider), id, listener, request.priority)
+    }
+
+    const send = () => {
+      const { provider } = target()
+      const { timeoutMs } = provider
+      if (timeoutMs !== undefined)
+        after(timeoutMs, () => fail(new UpstreamTimeoutError(provider.id, timeoutMs), true))
+      transmit(clock.now() + (provider.localService?.readyTimeoutMs ?? REMOTE_LOADING_MS))
+    }
+
+    const transmit = (loadingUntilMs: number) => {
+      const current = target()
+      const incoming = createIncoming(
+        {
+          target: current,
+          hasNext: () => indexOf() + 1 < targets.length,
+          canWait: () => clock.now() < loadingUntilMs,
+        },
+        {
+          onBegin: (status, headers) => {
+            publish(id, {
+              type: 'request.responded',
+              ref: current.ref,
+              status,
+              waitedMs: Math.round(clock.now() - startedAtMs),
+            })
+            actor.send({ type: 'response.started', status })
+            handler.onHead(status, { ...headers, ...toOwnHeaders(id, current.ref, indexOf()) })
+          },
+          onBytes: (chunk) => isOver() || handler.onData(chunk),
+          onEnd: () => {
+            if (isOver()) return
+            letGo(failure)
+            actor.send({ type: 'response.ended' })
+            perform()
+          },
+          onBroken: (error) => {
+            call = undefined
+            if (!isOver()) after(CRASH_NOTICE_MS, () => fail(error, true))
+          },
+          onRefused: (error) => fail(error, true),
+          onStillLoading: () => after(LOADING_RETRY_MS, () => attempt(() => transmit(loadingUntilMs))),
+          onAdvice: ({ id: advice, text }) =>
+            publish(id, { type: 'request.advised', ref: current.ref, advice, text }),
+        },
+      )
+      call = upstreamOf(current, generation).send(toUpstreamRequest(request, current, isStream), incoming)
+    }
+
     attempt(resolve)
 
     return {
@@ -258,7 +221,7 @@ export function createExchange(options: ExchangeOptions) {
       },
       resume: () => call?.resume(),
       abort: (reason) => {
-        if (!isState('resolving', 'leasing', 'sending', 'streaming')) return
+        if (isOver()) return
         failure = new AbortedError(reason)
         letGo(failure)
         actor.send({ type: 'request.cancelled' })
@@ -268,29 +231,10 @@ export function createExchange(options: ExchangeOptions) {
   }
 }
 
-/** The rewrites a path calls for. */
-function toRoute(path: string): Route {
-  const name = path.replace(/[?#].*$/, '').replace(/^.*\/v1\//, '')
-  if (name === 'chat/completions') return 'chat'
-  return name === 'completions' || name === 'embeddings' || name === 'responses' || name === 'messages'
-    ? name
-    : 'other'
-}
-
-/** The client's path below `/v1` goes below the provider's base URL. */
-function toUpstreamPath(baseUrl: string, path: string): string {
-  return new URL(baseUrl).pathname.replace(/\/$/, '') + path.replace(/^\/v1/, '')
-}
-
 function toOwnHeaders(id: string, ref: string, hops: number): Record<string, string> {
   return {
     'x-leasehold-request-id': id,
     'x-leasehold-model': ref,
     ...(hops === 0 ? {} : { 'x-leasehold-failover': String(hops) }),
   }
-}
-
-function toBreakText(error: Error): string {
-  const code = 'code' in error ? ` (${error.code})` : ''
-  return `the connection to the server broke: ${error.message}${code}`
 }

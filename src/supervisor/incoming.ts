@@ -1,0 +1,148 @@
+import { type Advice, advise } from '../compat/advice.ts'
+import { type AnswerRewriter, createAnswerRewriter } from '../compat/answer.ts'
+import { hasAnswerRules } from '../compat/response.ts'
+import type { ModelTarget } from '../config/model-ref.ts'
+import { UpstreamError, UpstreamStatusError } from '../errors.ts'
+import { createStreamEnding } from '../transport/completeness.ts'
+import { type Headers, toClientHeaders } from '../transport/headers.ts'
+import type { UpstreamHandler } from '../transport/upstream.ts'
+
+/** What an answer turns out to be. `onBegin` precedes `onBytes`; one of the last four comes last, exactly once. */
+export interface IncomingHandler {
+  onBegin(status: number, headers: Record<string, string | string[]>): void
+  /** Answers `false` to be left alone until the call is resumed. */
+  onBytes(chunk: Buffer): boolean
+  onEnd(): void
+  /** The connection broke, or closed before the answer was complete. */
+  onBroken(error: UpstreamError): void
+  /** A status that another candidate may better, and `hasNext` says that there is one. */
+  onRefused(error: UpstreamStatusError): void
+  /** The server says that it is still loading, although its health said otherwise. */
+  onStillLoading(): void
+  /** A known complaint of a backend: what cures it. */
+  onAdvice(advice: Advice): void
+}
+
+export interface IncomingOptions {
+  readonly target: ModelTarget
+  readonly hasNext: () => boolean
+  /** Whether it is still early enough to wait for a server that says it is loading. */
+  readonly canWait: () => boolean
+}
+
+/** A refusal up to this size is read whole before it goes on, in bytes: it may want to be explained. */
+const MAX_REFUSAL_BYTES = 65_536
+
+interface Refusal {
+  readonly status: number
+  readonly headers: Headers
+  readonly chunks: Buffer[]
+  bytes: number
+}
+
+/** Reads an upstream's answer for what it means, and passes its bytes on untouched wherever nothing must change. */
+export function createIncoming(
+  { target, hasNext, canWait }: IncomingOptions,
+  handler: IncomingHandler,
+): UpstreamHandler {
+  const { provider, model } = target
+  const compat = model?.compat ?? {}
+  const ending = createStreamEnding()
+  let refusal: Refusal | undefined
+  let isEventStream = false
+  let isOpenEnded = false
+  let lastByte = 0
+  let rewriter: AnswerRewriter | undefined
+
+  const begin = (status: number, headers: Headers) => {
+    const isEncoded = headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity'
+    const type = String(headers['content-type'] ?? '')
+    isEventStream = status === 200 && !isEncoded && type.startsWith('text/event-stream')
+    isOpenEnded =
+      !isEncoded &&
+      type.startsWith('application/json') &&
+      headers['content-length'] === undefined &&
+      headers['transfer-encoding'] === undefined
+    const sent = toClientHeaders(headers)
+    if (status === 200 && !isEncoded && hasAnswerRules(compat)) {
+      rewriter = createAnswerRewriter(compat, isEventStream)
+      delete sent['content-length']
+    }
+    handler.onBegin(status, sent)
+  }
+  /** What was held back turned out to be large: it goes on as it is. */
+  const letPass = ({ status, headers, chunks }: Refusal) => {
+    refusal = undefined
+    begin(status, headers)
+    for (const chunk of chunks) handler.onBytes(chunk)
+  }
+  const answerRefusal = ({ status, headers, chunks, bytes }: Refusal) => {
+    const body = Buffer.concat(chunks, bytes)
+    if (status === 503 && isLoadingText(body.toString('utf8')) && canWait()) return handler.onStillLoading()
+    const advised = advise(status, body, target.ref)
+    if (advised !== undefined) handler.onAdvice(advised.advice)
+    const sent = advised?.body ?? body
+    const { 'content-length': _, ...rest } = toClientHeaders(headers)
+    handler.onBegin(status, { ...rest, 'content-length': String(sent.length) })
+    handler.onBytes(sent)
+    handler.onEnd()
+  }
+
+  return {
+    onHead: (status, headers) => {
+      if (isRetryableStatus(status) && hasNext())
+        handler.onRefused(new UpstreamStatusError(provider.id, status))
+      else if (status >= 400 && isReadable(headers)) refusal = { status, headers, chunks: [], bytes: 0 }
+      else begin(status, headers)
+    },
+    onData: (chunk) => {
+      if (refusal !== undefined) {
+        refusal.chunks.push(chunk)
+        refusal.bytes += chunk.length
+        if (refusal.bytes > MAX_REFUSAL_BYTES) letPass(refusal)
+        return true
+      }
+      if (isEventStream) ending.add(chunk)
+      if (isOpenEnded) lastByte = lastVisible(chunk) ?? lastByte
+      return handler.onBytes(rewriter === undefined ? chunk : rewriter.push(chunk))
+    },
+    onEnd: () => {
+      if (refusal !== undefined) return answerRefusal(refusal)
+      if (rewriter !== undefined) handler.onBytes(rewriter.end())
+      const isTruncated = (isEventStream && !ending.isComplete()) || (isOpenEnded && !CLOSERS.has(lastByte))
+      if (!isTruncated) return handler.onEnd()
+      handler.onBroken(
+        new UpstreamError(provider.id, 'the answer ended without its proper ending', { isTruncated: true }),
+      )
+    },
+    onError: (cause) => {
+      const code = 'code' in cause ? ` (${cause.code})` : ''
+      handler.onBroken(
+        new UpstreamError(provider.id, `the connection to the server broke: ${cause.message}${code}`, {
+          cause,
+        }),
+      )
+    },
+  }
+}
+
+/** Statuses that another candidate may better. */
+function isRetryableStatus(status: number): boolean {
+  return status === 408 || status === 429 || status >= 500
+}
+
+function isReadable({ 'content-encoding': encoding }: Headers): boolean {
+  return encoding === undefined || encoding === 'identity'
+}
+
+/** llama.cpp: `Loading model`; inferrs: `{"status":"loading"}`. */
+function isLoadingText(text: string): boolean {
+  return /loading model|model is loading|"status"\s*:\s*"loading"/i.test(text)
+}
+
+/** `}` and `]`: how a JSON document of an answer without length ends, if it came whole. */
+const CLOSERS = new Set([0x7d, 0x5d])
+
+function lastVisible(chunk: Buffer): number | undefined {
+  return chunk.findLast((byte) => byte > 0x20)
+}

@@ -1,0 +1,72 @@
+import { rewriteHeaders } from '../compat/headers.ts'
+import { peekMultipart, rewriteMultipart } from '../compat/multipart.ts'
+import { hasAnswerRules } from '../compat/response.ts'
+import { type BodyPeek, peekBody, type Route, rewriteBody } from '../compat/rewrite.ts'
+import type { ModelTarget } from '../config/model-ref.ts'
+import { type Headers, toUpstreamHeaders } from '../transport/headers.ts'
+import type { UpstreamRequest } from '../transport/upstream.ts'
+import { toKeyHeaders } from './services.ts'
+
+/** The part of a model request that travels on. */
+export interface Outgoing {
+  readonly method: string
+  readonly path: string
+  readonly headers: Headers
+  readonly body: Buffer
+}
+
+/** What must be known of a request before anything is started for it. @throws {@link BadRequestError} */
+export function peekRequest({ headers, body }: Outgoing): BodyPeek {
+  const form = toFormType(headers)
+  return form === undefined ? peekBody(body) : { model: peekMultipart(body, form), stream: false }
+}
+
+/** The request as the target's server should get it: its model name, its rewrites, its key, its path. */
+export function toUpstreamRequest(
+  request: Outgoing,
+  target: ModelTarget,
+  isStream: boolean,
+): UpstreamRequest {
+  const { provider, model, modelId, params } = target
+  const compat = model?.compat ?? {}
+  const form = toFormType(request.headers)
+  const maxTokens = provider.maxTokens
+  const { pieces } =
+    form === undefined
+      ? rewriteBody(request.body, {
+          route: toRoute(request.path),
+          model: modelId,
+          compat,
+          params,
+          ...(model === undefined ? {} : { reasoning: model.reasoning }),
+          ...(maxTokens === undefined ? {} : { maxTokens }),
+        })
+      : { pieces: rewriteMultipart(request.body, form, modelId) }
+  return {
+    method: request.method,
+    path: new URL(provider.baseUrl).pathname.replace(/\/$/, '') + request.path.replace(/^\/v1/, ''),
+    headers: {
+      ...rewriteHeaders(toUpstreamHeaders(request.headers), compat),
+      ...(hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),
+      ...toKeyHeaders(provider),
+      ...model?.headers,
+    },
+    body: pieces,
+    bodyBytes: pieces.reduce((bytes, piece) => bytes + piece.length, 0),
+    isStream,
+  }
+}
+
+function toFormType({ 'content-type': contentType }: Headers): string | undefined {
+  const type = typeof contentType === 'string' ? contentType : ''
+  return type.toLowerCase().startsWith('multipart/form-data') ? type : undefined
+}
+
+/** The rewrites that a path calls for. */
+function toRoute(path: string): Route {
+  const name = path.replace(/[?#].*$/, '').replace(/^\/v1\//, '')
+  if (name === 'chat/completions') return 'chat'
+  return name === 'completions' || name === 'embeddings' || name === 'responses' || name === 'messages'
+    ? name
+    : 'other'
+}
