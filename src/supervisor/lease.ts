@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Config } from '../config/config.ts'
 import { resolveModel } from '../config/model-ref.ts'
-import { AbortedError, ProviderUnavailableError, type ServiceError } from '../errors.ts'
-import type { LeaseBook } from './leases.ts'
+import { AbortedError, ProviderUnavailableError } from '../errors.ts'
+import type { LeaseBook, LeaseListener } from './leases.ts'
 import { toKeyHeaders, toServiceKey } from './services.ts'
 
 /** A holder's claim that a service stay up. Give it back with `release`, or by leaving an `await using` block. */
@@ -40,48 +40,50 @@ export async function acquireLease(
   config: Config,
   leases: LeaseBook,
   ref: string | undefined,
-  { signal, priority }: AcquireOptions = {},
+  options?: AcquireOptions,
 ): Promise<Lease> {
   const { provider, modelId } = resolveModel(config, ref)
   if (provider.unavailable !== undefined)
     throw new ProviderUnavailableError(provider.id, provider.unavailable)
-  if (signal?.aborted) throw new AbortedError(signal.reason)
+  const held = await holdLease(leases, toServiceKey(provider), options)
+  return { ...held, baseUrl: provider.baseUrl, model: modelId, headers: toKeyHeaders(provider) }
+}
+
+/** Waits for a lease of a service, whatever its models. @throws as {@link acquireLease} does */
+export function holdLease(
+  leases: LeaseBook,
+  key: string,
+  { signal, priority }: AcquireOptions = {},
+): Promise<Omit<Lease, 'baseUrl' | 'model' | 'headers'>> {
   const id = randomUUID()
   const revocation = new AbortController()
   const release = () => leases.end(id)
-
   return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(new AbortedError(signal.reason))
     const leave = () => {
       release()
       reject(new AbortedError(signal?.reason))
     }
     const settle = () => signal?.removeEventListener('abort', leave)
     signal?.addEventListener('abort', leave, { once: true })
-    leases.request(
-      toServiceKey(provider),
-      id,
-      {
-        granted: ({ generation, owned }) => {
-          settle()
-          resolve({
-            id,
-            baseUrl: provider.baseUrl,
-            model: modelId,
-            headers: toKeyHeaders(provider),
-            owned,
-            generation,
-            signal: revocation.signal,
-            release,
-            [Symbol.asyncDispose]: async () => release(),
-          })
-        },
-        refused: (error: ServiceError) => {
-          settle()
-          reject(error)
-        },
-        revoked: (error: ServiceError) => revocation.abort(error),
+    const listener: LeaseListener = {
+      granted: ({ generation, owned }) => {
+        settle()
+        resolve({
+          id,
+          owned,
+          generation,
+          signal: revocation.signal,
+          release,
+          [Symbol.asyncDispose]: async () => release(),
+        })
       },
-      priority,
-    )
+      refused: (error) => {
+        settle()
+        reject(error)
+      },
+      revoked: (error) => revocation.abort(error),
+    }
+    leases.request(key, id, listener, priority)
   })
 }

@@ -1,0 +1,174 @@
+import type { ActorRefFrom } from 'xstate'
+import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/messages.ts'
+import type { providerMachine } from '../../machines/provider.ts'
+import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
+import type { Clock } from '../clock.ts'
+import type { Config } from '../config/config.ts'
+import { BadRequestError, ServiceError } from '../errors.ts'
+import type { Output } from '../process/output.ts'
+import { type Service, toServiceKey, toServices } from './services.ts'
+import { type ServiceSnapshot, toServiceSnapshot } from './snapshot.ts'
+
+type ProviderActor = ActorRefFrom<typeof providerMachine>
+
+/** A change of state as it is told to others. */
+export interface StateChange {
+  readonly from: string
+  readonly to: string
+  readonly reason: string | null
+}
+
+/** Every service that is configured, and the actor that lives its life. */
+export interface Registry {
+  /** The services of the configuration in force. */
+  readonly services: ReadonlyMap<string, Service>
+  /** Puts another configuration's services in place. One that is being removed stays described. */
+  replace(config: Config): void
+  serviceOf(key: string): Service
+  /** The key of a provider id, a service name or a key. @throws {@link BadRequestError} 404 with what there is */
+  keyOf(id: string): string
+  /** Puts an event into an actor's mailbox; `false` when there is none that listens. */
+  send(key: string, event: ProviderEvent): boolean
+  /** Follows a new actor: its messages and its changes of state. */
+  follow(
+    key: string,
+    listener: {
+      message(message: ProviderEmitted): void
+      changed(change: StateChange, context: ProviderContext): void
+    },
+  ): void
+  snapshotOf(key: string): ServiceSnapshot | undefined
+  /** Settles as soon as the state satisfies `is`, or the actor is gone. */
+  untilState(key: string, is: (state: string) => boolean): Promise<void>
+  /** A failure as an error: with the last output where it is about a process, and when to try again. */
+  toError(key: string, failure: Failure): ServiceError
+}
+
+export interface RegistryOptions {
+  readonly config: Config
+  readonly clock: Clock
+  readonly actorOf: (key: string) => ProviderActor | undefined
+  readonly outputOf: (key: string) => Output | undefined
+}
+
+export function createRegistry({ config, clock, actorOf, outputOf }: RegistryOptions): Registry {
+  let services = toServices(config)
+  let providers = config.providers
+  const known = new Map<string, Service>(services)
+  const enteredAtMs = new Map<string, number>()
+
+  const serviceOf = (key: string): Service => {
+    const service = known.get(key)
+    if (service === undefined) throw new RangeError(`There is no service ${key}.`)
+    return service
+  }
+  const snapshotOf = (key: string) => {
+    const actor = actorOf(key)
+    return actor && toServiceSnapshot(actor, serviceOf(key), enteredAtMs.get(key) ?? clock.now(), clock.now())
+  }
+
+  return {
+    get services() {
+      return services
+    },
+    replace: (next) => {
+      services = toServices(next)
+      providers = next.providers
+      for (const [key, service] of services) known.set(key, service)
+    },
+    serviceOf,
+    keyOf: (id) => {
+      const provider = providers.find((one) => one.id.toLowerCase() === id.toLowerCase())
+      const named = [...services.values()].find(({ name, key }) => name === id || key === id)
+      const key = provider === undefined ? named?.key : toServiceKey(provider)
+      if (key !== undefined && services.has(key)) return key
+      const reason =
+        provider?.unavailable ?? `There are: ${[...services.values()].map(({ name }) => name).join(', ')}.`
+      throw new BadRequestError(`There is no service "${id}". ${reason}`, { status: 404 })
+    },
+    send: (key, event) => {
+      const actor = actorOf(key)
+      if (actor?.getSnapshot().status !== 'active') return false
+      actor.send(event)
+      return true
+    },
+    follow: (key, { message, changed }) => {
+      const actor = actorOf(key)
+      if (actor === undefined) return
+      let state = toStateName(actor.getSnapshot().value)
+      enteredAtMs.set(key, clock.now())
+      actor.on('*', message)
+      actor.subscribe({
+        next: ({ value, context }) => {
+          const to = toStateName(value)
+          if (to === state) return
+          const change = { from: state, to, reason: toReason(to, context) }
+          state = to
+          enteredAtMs.set(key, clock.now())
+          changed(change, context)
+        },
+        // The supervisor machine hears of it and replaces the actor; here it only must not go unhandled.
+        error: () => {},
+      })
+    },
+    snapshotOf,
+    untilState: (key, is) =>
+      new Promise((resolve) => {
+        const actor = actorOf(key)
+        if (actor === undefined || is(toStateName(actor.getSnapshot().value))) return resolve()
+        const watch = actor.subscribe({
+          next: ({ value }) => {
+            if (!is(toStateName(value))) return
+            watch.unsubscribe()
+            resolve()
+          },
+          complete: resolve,
+          error: () => resolve(),
+        })
+      }),
+    toError: (key, failure) => {
+      const tail =
+        failure.tail ??
+        (ABOUT_PROCESS.has(failure.code)
+          ? outputOf(key)
+              ?.tail(20)
+              .map(({ text }) => text)
+          : undefined)
+      const retryAfterMs = toRetryAfterMs(failure, actorOf(key)?.getSnapshot().context, snapshotOf(key))
+      return new ServiceError(
+        serviceOf(key).name,
+        tail === undefined ? failure : { ...failure, tail },
+        retryAfterMs === undefined ? {} : { retryAfterMs },
+      )
+    },
+  }
+}
+
+/** Failures of a process that is still alive when they happen, so that they do not carry its last words yet. */
+const ABOUT_PROCESS: ReadonlySet<string> = new Set([
+  'LEASEHOLD_READY_TIMEOUT',
+  'LEASEHOLD_BACKEND_FAILED',
+  'LEASEHOLD_UNHEALTHY',
+])
+
+/** Time in which a place in a full queue can become free, in milliseconds. */
+const QUEUE_RETRY_MS = 1_000
+
+/** When trying again makes sense: what is left of the breaker's cooldown, or the wait before the next start. */
+function toRetryAfterMs(
+  { code }: Failure,
+  context: ProviderContext | undefined,
+  snapshot: ServiceSnapshot | undefined,
+): number | undefined {
+  if (code === 'LEASEHOLD_QUEUE_FULL') return QUEUE_RETRY_MS
+  if (code === 'LEASEHOLD_CIRCUIT_OPEN')
+    return (
+      snapshot?.timers.find(({ name }) => name === 'breakerCooldown')?.remainingMs ??
+      context?.policy.breakerCooldownMs
+    )
+  return context !== undefined && context.failures > 0 ? toBackoffMs(context) : undefined
+}
+
+function toReason(to: string, { failure, stop }: ProviderContext): string | null {
+  return to === 'down.backoff' || to === 'down.tripped' ? (failure?.code ?? null) : stop
+}
