@@ -23,30 +23,34 @@ export function answerModelRequest(
   { supervisor, clock, coldStartCommentsMs }: ModelRouteOptions,
 ): void {
   let call: ModelCall | undefined
-  let isCorked = false
+  let isGathering = false
+  let isStatusLate = false
   let timer: unknown
   const quiet = () => clock.clearTimeout(timer)
+  /** What arrives in one read leaves in one write; a head alone leaves too, long before the first token. */
+  const gather = () => {
+    if (isGathering) return
+    isGathering = true
+    response.cork()
+    process.nextTick(() => {
+      isGathering = false
+      if (!response.writableEnded) response.flushHeaders()
+      response.uncork()
+    })
+  }
 
   const handler: ModelResponseHandler = {
     onHead: (status, headers) => {
       quiet()
-      if (!response.headersSent) {
+      if (response.headersSent) isStatusLate = status !== 200
+      else {
+        gather()
         response.writeHead(status, headers)
-        // The head tells a client that its stream has begun, long before the first token.
-        response.flushHeaders()
-      } else if (status !== 200) isStatusLate = true
+      }
     },
     onData: (chunk) => {
       if (isStatusLate) return true
-      if (!isCorked) {
-        // Events that arrive in one read leave in one write.
-        isCorked = true
-        response.cork()
-        process.nextTick(() => {
-          isCorked = false
-          response.uncork()
-        })
-      }
+      gather()
       return response.write(chunk)
     },
     onEnd: () => {
@@ -60,7 +64,6 @@ export function answerModelRequest(
       else breakStream(response, toOpenAiError(error).body)
     },
   }
-  let isStatusLate = false
 
   response.on('drain', () => call?.resume())
   response.once('close', () => {

@@ -28,8 +28,8 @@ export async function probe(
   }
 }
 
+/** The code where there is one: undici leaves that of most answers it cannot read empty. */
 function codeOf(error: unknown): string {
-  if (typeof error !== 'object' || error === null) return String(error)
-  if ('code' in error && typeof error.code === 'string') return error.code
-  return error instanceof Error ? error.message : 'unknown error'
+  if (!(error instanceof Error)) return String(error)
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.message
 }

@@ -17,7 +17,11 @@ export interface HealthAnswer {
 export function toVerdict({ status, headers, body }: HealthAnswer, isModelList: boolean): Verdict {
   const json = parseObject(body)
   if (status >= 300 && status < 400)
-    return { kind: 'foreign', status, detail: `${status} redirects to ${headers.location ?? 'nowhere'}` }
+    return {
+      kind: 'foreign',
+      status,
+      detail: toLine(`${status} redirects to ${headers.location ?? 'nowhere'}`),
+    }
   if (status === 401 || status === 403)
     return { kind: 'foreign', status, detail: `${status}: the health URL wants another key` }
   if (status >= 400 && status < 500 && status !== 408 && status !== 425 && status !== 429)
@@ -30,14 +34,18 @@ export function toVerdict({ status, headers, body }: HealthAnswer, isModelList: 
   return { kind: 'ready', status, detail: toDetail(status, json, isModelList ? '' : body) }
 }
 
-/** The verdict when no answer came. A listener that does not answer in time may still be loading. */
+/**
+ * The verdict when no answer came. A listener that does not answer in time may still be loading; one that answers
+ * with anything else than HTTP is not the server. What the system says (`ECONNREFUSED`, `EHOSTUNREACH`) is about
+ * the connection that could not be made.
+ */
 export function toErrorVerdict(code: string, timeoutMs: number): Verdict {
   if (code === 'ECONNREFUSED') return { kind: 'refused', detail: 'connection refused' }
   if (code === 'ETIMEOUT') return { kind: 'loading', detail: `no answer within ${timeoutMs} ms` }
-  if (code === 'ECONNRESET' || code === 'UND_ERR_SOCKET')
+  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET')
     return { kind: 'loading', detail: 'the connection was closed without an answer' }
-  if (code.startsWith('HPE_')) return { kind: 'foreign', detail: `the answer is not HTTP (${code})` }
-  return { kind: 'refused', detail: code }
+  if (/^E[A-Z]/.test(code) || code === 'UND_ERR_CONNECT_TIMEOUT') return { kind: 'refused', detail: code }
+  return { kind: 'foreign', detail: `the answer is not HTTP (${toLine(code)})` }
 }
 
 function parseObject(body: string): Record<string, unknown> | undefined {
@@ -59,5 +67,14 @@ function toDetail(status: number, json: Record<string, unknown> | undefined, bod
         ? error.message
         : json?.status
   const words = typeof message === 'string' ? message : body
-  return `${status} ${words.replace(/\s+/g, ' ').trim().slice(0, 120)}`.trim()
+  return toLine(`${status} ${words}`)
+}
+
+/** One short line without control or direction characters: a stranger may have written it, and it will be shown. */
+function toLine(text: string): string {
+  return text
+    .slice(0, 1000)
+    .replace(/[\s\p{C}]+/gu, ' ')
+    .trim()
+    .slice(0, 124)
 }

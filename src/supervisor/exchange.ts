@@ -84,7 +84,7 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
     let isStream = false
     let generation = ''
     let call: UpstreamCall | undefined
-    let failure: LeaseholdError = new AbortedError()
+    let failure: LeaseholdError | undefined
 
     const isOver = () => actor.getSnapshot().status !== 'active'
     const indexOf = () => actor.getSnapshot().context.index
@@ -95,24 +95,24 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
     }
     const after = (ms: number, fn: () => void) => timers.add(clock.setTimeout(fn, ms))
     /** Lets go of everything that this attempt holds: its timers, its connection, its lease. */
-    const letGo = (reason: Error) => {
+    const letGo = (reason?: Error) => {
       for (const timer of timers) clock.clearTimeout(timer)
       timers.clear()
-      call?.abort(reason)
+      if (reason !== undefined) call?.abort(reason)
       call = undefined
       leases.end(id)
     }
 
     /** Does what the machine's state asks for. */
     const perform = () => {
-      const { value, context } = actor.getSnapshot()
+      const { value } = actor.getSnapshot()
       if (value === 'leasing') return lease()
       if (value === 'sending') return attempt(send)
       if (value !== 'done' && value !== 'failed' && value !== 'cancelled') return
-      const code = value === 'done' ? null : (context.attempts.at(-1)?.code ?? failure.code)
+      const code = value === 'done' ? null : (failure?.code ?? null)
       publish(id, { type: 'request.ended', outcome: value, code })
       if (value === 'done') handler.onEnd()
-      else handler.onError(failure)
+      else handler.onError(failure ?? new AbortedError())
     }
     const fail = (error: LeaseholdError, retryable: boolean) => {
       if (isOver()) return
@@ -192,7 +192,7 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
           onBytes: (chunk) => isOver() || handler.onData(chunk),
           onEnd: () => {
             if (isOver()) return
-            letGo(failure)
+            letGo()
             actor.send({ type: 'response.ended' })
             perform()
           },

@@ -38,13 +38,12 @@ export function toUpstreamRequest(
           model: modelId,
           compat,
           params,
-          ...(model === undefined ? {} : { reasoning: model.reasoning }),
           ...(maxTokens === undefined ? {} : { maxTokens }),
         })
       : { pieces: rewriteMultipart(request.body, form, modelId) }
   return {
     method: request.method,
-    path: new URL(provider.baseUrl).pathname.replace(/\/$/, '') + request.path.replace(/^\/v1/, ''),
+    path: request.path.replace(/^\/v1/, ''),
     headers: {
       ...rewriteHeaders(toUpstreamHeaders(request.headers), compat),
       ...(hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),

@@ -12,22 +12,27 @@ export interface Upstreams {
 }
 
 export function createUpstreams(clock: Clock): Upstreams {
-  const upstreams = new Map<string, Upstream>()
+  /** By generation, then by base URL: providers that share a service may spell its address differently. */
+  const upstreams = new Map<string, Map<string, Upstream>>()
   const disconnect = async (generation: string) => {
-    const upstream = upstreams.get(generation)
+    const closing = [...(upstreams.get(generation)?.values() ?? [])]
     upstreams.delete(generation)
-    await upstream?.close()
+    await Promise.all(closing.map((upstream) => upstream.close()))
+  }
+  const open = (generation: string, baseUrl: string) => {
+    const upstream = createUpstream(baseUrl, clock)
+    const siblings = upstreams.get(generation) ?? new Map<string, Upstream>()
+    upstreams.set(generation, siblings.set(baseUrl, upstream))
+    return upstream
   }
   return {
-    of: ({ provider }, generation) => {
-      const upstream = upstreams.get(generation) ?? createUpstream(new URL(provider.baseUrl).origin, clock)
-      upstreams.set(generation, upstream)
-      return upstream
-    },
+    of: ({ provider: { baseUrl } }, generation) =>
+      upstreams.get(generation)?.get(baseUrl) ?? open(generation, baseUrl),
     disconnect,
     disconnectAll: async (instance = '') => {
-      const generations = [...upstreams.keys()].filter((generation) => generation.startsWith(instance))
-      await Promise.all(generations.map(disconnect))
+      await Promise.all(
+        [...upstreams.keys()].filter((generation) => generation.startsWith(instance)).map(disconnect),
+      )
     },
   }
 }

@@ -1,7 +1,7 @@
-/** The last bytes of a stream are enough to tell its ending; a chunk with usage and timings is well below this. */
-const TAIL_BYTES = 4096
+/** A mark may be split between chunks: this much of the text before is looked at again, in characters. */
+const CARRIED = 64
 
-/** Says whether an event stream ended as its protocol ends. Fed every chunk, keeps only the last bytes. */
+/** Says whether an event stream ended as its protocol ends. Fed every chunk, keeps only the last characters. */
 export interface StreamEnding {
   add(chunk: Buffer): void
   isComplete(): boolean
@@ -10,20 +10,22 @@ export interface StreamEnding {
 /**
  * Watches an SSE stream for a protocol ending: `[DONE]` or a `finish_reason` (chat completions and completions),
  * `response.completed` and its siblings (responses), `message_stop` (Anthropic messages). A socket that closes
- * proves nothing: a server that dies behind a close-delimited answer looks the same.
+ * proves nothing: a server that dies behind a close-delimited answer looks the same. The last mark counts, since a
+ * `finish_reason` of `null` after another one is a second choice that goes on.
  */
 export function createStreamEnding(): StreamEnding {
-  const chunks: Buffer[] = []
-  let bytes = 0
+  let isComplete = false
+  let carried = '\n'
   return {
     add: (chunk) => {
-      chunks.push(chunk)
-      bytes += chunk.length
-      while (bytes - (chunks[0]?.length ?? 0) >= TAIL_BYTES) bytes -= chunks.shift()?.length ?? 0
+      const text = carried + chunk.toString('latin1')
+      for (const [mark] of text.matchAll(MARKS)) isComplete = !mark.endsWith('null')
+      carried = text.slice(-CARRIED)
     },
-    isComplete: () => ENDING.test(Buffer.concat(chunks).toString('latin1')),
+    isComplete: () => isComplete,
   }
 }
 
-const ENDING =
-  /(^|\n)data:\s*\[DONE\]|"finish_reason"\s*:\s*"|"type"\s*:\s*"(response\.(completed|incomplete|failed|cancelled)|message_stop|error)"/
+/** Inside of a JSON string the quotes and line ends are escaped, so what a model says is never taken for a mark. */
+const MARKS =
+  /[\r\n]data:\s*\[DONE\]|"finish_reason"\s*:\s*(?:null|"[^"])|"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed|cancelled)|message_stop|error)"/g

@@ -1,4 +1,4 @@
-import { request } from 'undici'
+import { Client } from 'undici'
 import type { Clock } from '../clock.ts'
 
 export interface GetOptions {
@@ -30,6 +30,7 @@ export async function get({
   clock,
   signal,
 }: GetOptions): Promise<GetAnswer> {
+  signal?.throwIfAborted()
   const abort = new AbortController()
   const onAbort = () => abort.abort(signal?.reason)
   signal?.addEventListener('abort', onAbort, { once: true })
@@ -41,14 +42,16 @@ export async function get({
       ),
     timeoutMs,
   )
+  const { origin, pathname, search } = new URL(url)
+  // Not the global dispatcher: an embedder may have put a proxy there, and the key is for this origin only.
+  const client = new Client(origin, { headersTimeout: 0, bodyTimeout: 0 })
   try {
-    const response = await request(url, {
+    const response = await client.request({
       method: 'GET',
+      path: pathname + search,
       headers: { accept: 'application/json', ...headers },
       signal: abort.signal,
       reset: true,
-      headersTimeout: 0,
-      bodyTimeout: 0,
     })
     const chunks: Buffer[] = []
     let size = 0
@@ -65,5 +68,6 @@ export async function get({
   } finally {
     clock.clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
+    void client.destroy()
   }
 }

@@ -4,7 +4,7 @@ import { type Clock, delay } from '../clock.ts'
 /** One request as it leaves for a provider. */
 export interface UpstreamRequest {
   readonly method: string
-  /** Path and query below the origin. */
+  /** Path and query below the base URL: `/chat/completions`. */
   readonly path: string
   readonly headers: Readonly<Record<string, string | string[]>>
   readonly body: readonly Buffer[]
@@ -38,8 +38,10 @@ export interface Upstream {
 /** How long llama.cpp needs to notice that its client left, streaming or not, in milliseconds. */
 const NOTICE_MS = { stream: 100, plain: 1_200 } as const
 
-/** Opens a pool to an origin. Every timeout is stated: nothing hidden cuts a first token that takes twenty minutes. */
-export function createUpstream(origin: string, clock: Clock): Upstream {
+/** Opens a pool to a base URL. Every timeout is stated: nothing hidden cuts a first token that takes twenty minutes. */
+export function createUpstream(baseUrl: string, clock: Clock): Upstream {
+  const { origin, pathname } = new URL(baseUrl)
+  const basePath = pathname.replace(/\/$/, '')
   const pool = new Pool(origin, {
     connections: null,
     pipelining: 1,
@@ -70,7 +72,7 @@ export function createUpstream(origin: string, clock: Clock): Upstream {
       const isReused = connected > open.size
       let hasAnswer = false
       open.add(request)
-      pool.dispatch(toDispatchOptions(request), {
+      pool.dispatch(toDispatchOptions(basePath, request), {
         onRequestStart: (started) => {
           controller = started
           if (abortReason !== undefined) started.abort(abortReason)
@@ -89,7 +91,8 @@ export function createUpstream(origin: string, clock: Clock): Upstream {
         onResponseError: (_, error) => {
           open.delete(request)
           // The server closed an idle connection in the moment we chose it: it never saw the request.
-          if (mayRetry && isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(false)
+          if (mayRetry && isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error))
+            dispatch(false)
           else handler.onError(abortReason ?? error)
         },
       })
@@ -121,18 +124,15 @@ function isClosedSocket(error: Error): boolean {
   return 'code' in error && ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(String(error.code))
 }
 
-function toDispatchOptions({
-  method,
-  path,
-  headers,
-  body,
-  bodyBytes,
-}: UpstreamRequest): Dispatcher.DispatchOptions {
+function toDispatchOptions(
+  basePath: string,
+  { method, path, headers, body, bodyBytes }: UpstreamRequest,
+): Dispatcher.DispatchOptions {
   const single =
     body.length <= 1 ? (body[0] ?? null) : bodyBytes <= 65_536 ? Buffer.concat(body, bodyBytes) : null
   return {
     method: method as Dispatcher.HttpMethod,
-    path,
+    path: basePath + path,
     // ds4 and mlx_lm answer 411 to a chunked body, so the length is always stated.
     headers: bodyBytes === 0 ? headers : { ...headers, 'content-length': String(bodyBytes) },
     // undici takes any iterable of buffers as a body; its types name only streams.
