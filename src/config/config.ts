@@ -1,0 +1,79 @@
+import type { ConfigProblem } from '../errors.ts'
+import type { LeaseholdValues, LocalServiceValues, ModelValues, ProviderValues } from './schema.ts'
+
+/** A value nobody can change, all the way down. */
+export type Frozen<T> = T extends readonly (infer Item)[]
+  ? readonly Frozen<Item>[]
+  : T extends object
+    ? { readonly [Key in keyof T]: Frozen<T[Key]> }
+    : T
+
+/** Defaults for the body of a request, by field name. */
+export type ModelParams = Readonly<Record<string, unknown>>
+
+/** A configuration that is complete and checked: deeply frozen, every default in place, every reference resolved. */
+export interface Config {
+  /** Where it came from, as given to `loadConfig`. */
+  readonly file: string
+  readonly mode: 'merge' | 'replace'
+  /** In the order of the file, then the built-in ones. */
+  readonly providers: readonly ProviderConfig[]
+  readonly aliases: readonly ModelAlias[]
+  /** The model used when a request names none, as full references. Absent: a request must name one. */
+  readonly defaultModel?: { readonly primary: string; readonly fallbacks: readonly string[] }
+  /** `params` of `agents.defaults.models`, by full reference. The object has no prototype. */
+  readonly modelParams: Readonly<Record<string, ModelParams>>
+  readonly leasehold: LeaseholdConfig
+  /** Warnings. Errors never get here: they are thrown. */
+  readonly problems: readonly ConfigProblem[]
+  /** Dotted paths of the sections that belong to others and were not read. */
+  readonly ignoredSections: readonly string[]
+}
+
+/** Another name for a model; `ref` is the full reference. */
+export interface ModelAlias {
+  readonly alias: string
+  readonly ref: string
+}
+
+/** The `leasehold` section: the gateway and the limits shared by all services. */
+export type LeaseholdConfig = Frozen<LeaseholdValues>
+
+/** A named upstream and its models. `headers` hold their final values, after `${VAR}`. */
+export interface ProviderConfig
+  extends Frozen<Pick<ProviderValues, 'api' | 'headers' | 'authHeader' | 'maxTokens'>> {
+  /** Spelled as in the file; compared without regard to case. */
+  readonly id: string
+  /** Without a trailing slash. */
+  readonly baseUrl: string
+  /** Absent: the server asks for none. */
+  readonly apiKey?: string
+  /** From dispatch to the end of the answer, in milliseconds. Absent: no limit. */
+  readonly timeoutMs?: number
+  /** Why the provider cannot be used on this host. Absent: nothing is known against it. */
+  readonly unavailable?: string
+  /** Absent: somebody else runs the server. */
+  readonly localService?: LocalServiceConfig
+  /** Empty: any model id is accepted and passed on. */
+  readonly models: readonly ModelConfig[]
+}
+
+/** One configured model. `maxTokens` never exceeds `contextWindow`. */
+export interface ModelConfig extends Frozen<ModelValues> {
+  readonly name: string
+  readonly maxTokens: number
+}
+
+/** How to run the server behind a provider. `args` and `env` hold their final values, after `${VAR}`. */
+export interface LocalServiceConfig extends Frozen<LocalServiceValues> {
+  /**
+   * Identity of the service: a SHA-256 over command, args, cwd, env and health URL. Providers with the same key
+   * share one process.
+   */
+  readonly key: string
+  readonly healthUrl: string
+  /** Longest time a request waits for a lease, in milliseconds. */
+  readonly maxQueueMs: number
+  /** Positions in `args` that hold a value from the environment: not for the eyes of others. */
+  readonly secretArgs: readonly number[]
+}

@@ -1,0 +1,97 @@
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import JSON5 from 'json5'
+import { ConfigError } from '../errors.ts'
+import { isJsonObject, type JsonObject } from './sections.ts'
+
+/** Largest configuration file, in bytes. JSON5 parses slowly; this much takes a fraction of a second. */
+export const MAX_CONFIG_BYTES = 1024 * 1024
+
+/**
+ * Reads the text of a configuration file. A pipe will do too.
+ * @throws {@link ConfigError} when it is missing, unreadable, a directory, writable by everyone, larger than
+ * {@link MAX_CONFIG_BYTES}, or not UTF-8.
+ */
+export async function readDocument(file: string): Promise<string> {
+  let bytes: Uint8Array
+  try {
+    const { mode } = await stat(file)
+    // Whoever can write the file chooses the programs that run. Windows reports these bits for every file.
+    if (process.platform !== 'win32' && (mode & 0o002) !== 0) {
+      throw toFailure(
+        file,
+        'every user of this host can write to it, and it names programs to run: chmod o-w',
+      )
+    }
+    bytes = await readLimited(file)
+  } catch (error) {
+    throw error instanceof ConfigError ? error : toFailure(file, toReason(error), error)
+  }
+  if (bytes.length > MAX_CONFIG_BYTES) {
+    throw toFailure(file, `the file is larger than the limit of ${MAX_CONFIG_BYTES} bytes`)
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (error) {
+    throw toFailure(file, 'the file is not UTF-8 text', error)
+  }
+}
+
+/**
+ * Parses the text of a configuration file. `file` is its name in messages.
+ * @throws {@link ConfigError} with the place of the fault when it is not JSON5, and when it holds no object.
+ */
+export function parseDocument(text: string, file: string): JsonObject {
+  if (text.trim() === '') throw toFailure(file, 'the file is empty')
+  let value: unknown
+  try {
+    value = JSON5.parse(text)
+  } catch (error) {
+    throw toSyntaxFailure(file, text, error)
+  }
+  if (!isJsonObject(value)) throw toFailure(file, 'the file must hold one object: { … }')
+  return value
+}
+
+/** One byte beyond the limit is enough to know that there is too much. */
+async function readLimited(file: string): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of createReadStream(file, { end: MAX_CONFIG_BYTES })) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+function toReason(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'ENOENT') return 'there is no such file'
+  if (code === 'EISDIR') return 'this is a directory, not a file'
+  if (code === 'EACCES' || code === 'EPERM') return 'the file may not be read'
+  return `the file cannot be read${typeof code === 'string' ? ` (${code})` : ''}`
+}
+
+function toFailure(file: string, message: string, cause?: unknown): ConfigError {
+  return new ConfigError(
+    file,
+    [{ severity: 'error', path: '', message }],
+    cause === undefined ? undefined : { cause },
+  )
+}
+
+/** json5 puts its place into the message and on the error: `JSON5: invalid end of input at 3:1`. */
+function toSyntaxFailure(file: string, text: string, cause: unknown): ConfigError {
+  const { message, lineNumber, columnNumber }: Record<string, unknown> = Object(cause)
+  const reason = String(message)
+    .replace(/^JSON5: /, '')
+    .replace(/ at \d+:\d+$/, '')
+  let line = Number(lineNumber)
+  let column = Number(columnNumber)
+  // A line break inside a string is counted as column 0 of the line after it.
+  if (column === 0) {
+    line -= 1
+    column = (text.split('\n')[line - 1]?.length ?? 0) + 1
+  }
+  return new ConfigError(
+    file,
+    [{ severity: 'error', path: '', message: `not valid JSON5: ${reason}`, line, column }],
+    { cause },
+  )
+}

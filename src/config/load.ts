@@ -1,0 +1,157 @@
+import { ConfigError, type ConfigProblem } from '../errors.ts'
+import type { Config, LeaseholdConfig, ProviderConfig } from './config.ts'
+import { parseDocument, readDocument } from './document.ts'
+import { type Finding, toError, toProblems, toWarning } from './finding.ts'
+import { isSameName } from './model-ref.ts'
+import { scanPositions } from './positions.ts'
+import { findLeaseholdProblems, findProviderProblems } from './problems.ts'
+import { findProgramFault } from './program.ts'
+import { toProvider } from './provider.ts'
+import { resolveReferences } from './references.ts'
+import type { LeaseholdValues, ProviderInput } from './schema.ts'
+import { type Environment, substituteVariables } from './secrets.ts'
+import {
+  findDuplicateKeys,
+  isJsonObject,
+  type JsonObject,
+  pickSections,
+  removeMagicKeys,
+} from './sections.ts'
+import { validateSections } from './validation.ts'
+
+/** What a configuration is completed with. */
+export interface ConfigOptions {
+  /** Where `${VAR}` is looked up. */
+  readonly env?: Environment
+  /** Providers that stay beside those of the file unless `models.mode` is `replace`; the file wins by id. */
+  readonly builtin?: Readonly<Record<string, ProviderInput>>
+}
+
+/**
+ * Reads a JSON5 configuration file, an `openclaw.json` for instance, and looks whether the programs it names can run
+ * on this host: one that cannot is a warning and makes its provider unavailable.
+ * `env` defaults to the environment of this process, so that an embedder's `${VAR}` works without ceremony.
+ * @throws {@link ConfigError} `LEASEHOLD_CONFIG_INVALID` with every problem and its place; also when the file is
+ * missing, unreadable, a directory, writable by everyone, not UTF-8, or larger than 1 MiB.
+ */
+export async function loadConfig(
+  file: string,
+  { env = process.env, builtin }: ConfigOptions = {},
+): Promise<Config> {
+  const { config, locate } = readConfig(await readDocument(file), file, { env, builtin })
+  const findings: Finding[] = []
+  const providers = await Promise.all(
+    config.providers.map(async (provider): Promise<ProviderConfig> => {
+      const fault = provider.localService && (await findProgramFault(provider.localService))
+      if (fault === undefined) return provider
+      const path = ['models', 'providers', provider.id, 'localService', fault.option]
+      findings.push(toWarning(path, `${fault.message}; provider "${provider.id}" is unavailable`))
+      const unavailable = [provider.unavailable, fault.message]
+        .filter((reason) => reason !== undefined)
+        .join('; ')
+      return { ...provider, unavailable }
+    }),
+  )
+  return freeze({ ...config, providers, problems: [...config.problems, ...locate(findings)] })
+}
+
+/**
+ * Makes a configuration from the text of a file, without looking at this host. `file` is its name in messages;
+ * `env` defaults to nothing.
+ * @throws {@link ConfigError} `LEASEHOLD_CONFIG_INVALID` with every problem and its place.
+ */
+export function parseConfig(
+  text: string,
+  { file = '(text)', ...options }: ConfigOptions & { readonly file?: string } = {},
+): Config {
+  return freeze(readConfig(text, file, options).config)
+}
+
+/** The configuration, not yet frozen, and a function that finds the places of what is still to be found. */
+function readConfig(
+  given: string,
+  file: string,
+  { env = {}, builtin = {} }: ConfigOptions,
+): { config: Config; locate: (findings: readonly Finding[]) => ConfigProblem[] } {
+  const text = given.replace(/^\uFEFF/, '')
+  const { own, ignored, findings: nearMisses } = pickSections(parseDocument(text, file))
+  const root = scanPositions(text)
+  const locate = (findings: readonly Finding[]) => toProblems(findings, root)
+
+  addBuiltin(own, builtin)
+  const misplaced = [...nearMisses, ...removeMagicKeys(own), ...findDuplicateKeys(own, root)]
+  const declared = listDeclared(own)
+  const { values, findings: invalid } = validateSections(own)
+  const completed = Object.entries(values.models.providers).map(([id, provider]) =>
+    toProvider(id, provider, env),
+  )
+  const providers = completed.map(({ provider }) => provider)
+  const { findings: unresolved, ...references } = resolveReferences(values.agents.defaults, [
+    ...providers,
+    // A provider that is too broken to use is still there: references to it are not what is wrong.
+    ...declared.filter(({ id }) => !Object.hasOwn(values.models.providers, id)),
+  ])
+  const { leasehold, findings: unlocked } = fillApiKeys(values.leasehold, env)
+  const problems = locate([
+    ...misplaced,
+    ...invalid,
+    ...completed.flatMap((provider) => provider.findings),
+    ...findProviderProblems(providers),
+    ...unresolved,
+    ...unlocked,
+    ...findLeaseholdProblems(leasehold),
+  ])
+  if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(file, problems)
+  const { mode } = values.models
+  return {
+    config: { file, mode, providers, ...references, leasehold, problems, ignoredSections: ignored },
+    locate,
+  }
+}
+
+/** Puts the caller's providers beside those of the file, so that both go the same way from here. */
+function addBuiltin(own: JsonObject, builtin: NonNullable<ConfigOptions['builtin']>): void {
+  const models = own.models === undefined ? {} : own.models
+  if (!isJsonObject(models) || models.mode === 'replace') return
+  const providers = models.providers === undefined ? {} : models.providers
+  if (!isJsonObject(providers)) return
+  const ids = Object.keys(providers)
+  for (const [id, provider] of Object.entries(builtin)) {
+    if (!ids.some((other) => isSameName(other, id))) providers[id] = structuredClone(provider)
+  }
+  own.models = { ...models, providers }
+}
+
+/** Ids of the providers and models that the file names, valid or not. */
+function listDeclared({ models }: JsonObject): { id: string; models: { id: string }[] }[] {
+  if (!isJsonObject(models) || !isJsonObject(models.providers)) return []
+  return Object.entries(models.providers).map(([id, provider]) => {
+    const listed = isJsonObject(provider) && Array.isArray(provider.models) ? provider.models : []
+    return {
+      id,
+      models: listed
+        .filter(isJsonObject)
+        .flatMap((model) => (typeof model.id === 'string' ? [{ id: model.id }] : [])),
+    }
+  })
+}
+
+/** Substitutes the gateway's keys. A missing one is an error: with a key less the gateway might ask for none. */
+function fillApiKeys(
+  values: LeaseholdValues,
+  env: Environment,
+): { leasehold: LeaseholdConfig; findings: readonly Finding[] } {
+  const keys = values.apiKeys.map((key) => substituteVariables(key, env))
+  const findings = keys.flatMap(({ missing }, index) =>
+    missing.map((name) => toError(['leasehold', 'apiKeys', index], `\${${name}} is not set`)),
+  )
+  return { leasehold: { ...values, apiKeys: keys.map(({ text }) => text) }, findings }
+}
+
+function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const inner of Object.values(value)) freeze(inner)
+  }
+  return value
+}

@@ -1,0 +1,189 @@
+import { ModelNotFoundError } from '../errors.ts'
+import type { Config, ModelAlias, ModelConfig, ModelParams, ProviderConfig } from './config.ts'
+import { isNearMiss, rankByDistance } from './nearest.ts'
+
+const MAX_SUGGESTIONS = 5
+const MAX_SHOWN_REF = 200
+
+/** A configured model that a request can be sent to. Its provider may still be `unavailable`. */
+export interface ModelTarget {
+  readonly provider: ProviderConfig
+  /** The name to send upstream: the configured spelling, or the client's where the provider takes any model. */
+  readonly modelId: string
+  /** Absent: the provider lists no models. */
+  readonly model?: ModelConfig
+  /** `provider/modelId`. */
+  readonly ref: string
+  /** Defaults for the body: those of the model, then those of `agents.defaults.models`, which win. */
+  readonly params: ModelParams
+  /** Whether the client named it, or it stands in because the client named none. */
+  readonly source: 'explicit' | 'default'
+}
+
+/**
+ * Finds the model that a reference means. `provider/model` splits at the first slash, provider ids without regard
+ * to case, model ids exactly before without regard to case. Without a known provider: an alias, then a model id that
+ * exactly one provider has. An absent or empty reference, or `default`, means the default model.
+ * @throws {@link ModelNotFoundError} `LEASEHOLD_MODEL_UNKNOWN` with the nearest references,
+ * `LEASEHOLD_MODEL_AMBIGUOUS` with all that fit; five at most.
+ */
+export function resolveModel(config: Config, ref: string | undefined): ModelTarget {
+  const { defaultModel } = config
+  if (defaultModel !== undefined && isDefault(ref)) return toTarget(config, defaultModel.primary, 'default')
+  return toTarget(config, ref || 'default', 'explicit')
+}
+
+/**
+ * The models to try for a request, in order, each once: the one it means, then the configured fallbacks. Fallbacks
+ * follow only a default model; `failover: true` lets them follow a named one too. Fallbacks that no longer resolve
+ * are left out: loading has warned about them.
+ * @throws {@link ModelNotFoundError} as {@link resolveModel} does, for the first one.
+ */
+export function resolveCandidates(
+  config: Config,
+  ref: string | undefined,
+  { failover = false }: { readonly failover?: boolean } = {},
+): ModelTarget[] {
+  const first = resolveModel(config, ref)
+  const candidates = new Map([[first.ref, first]])
+  if (first.source === 'default' || failover) {
+    for (const fallback of config.defaultModel?.fallbacks ?? []) {
+      const match = findModel(config, fallback)
+      if (match.kind !== 'found') continue
+      const target = toFoundTarget(config, match, 'default')
+      if (!candidates.has(target.ref)) candidates.set(target.ref, target)
+    }
+  }
+  return [...candidates.values()]
+}
+
+/** What a lookup needs to know of a provider. */
+interface Listing {
+  readonly id: string
+  readonly models: readonly { readonly id: string }[]
+}
+
+/** What a reference is looked up in. */
+export interface Catalogue<Provider extends Listing> {
+  readonly providers: readonly Provider[]
+  readonly aliases: readonly ModelAlias[]
+}
+
+/** A model that was found; `modelId` in its configured spelling, `model` absent where the provider lists none. */
+export interface FoundModel<Provider extends Listing> {
+  readonly kind: 'found'
+  readonly provider: Provider
+  readonly modelId: string
+  readonly model?: Provider['models'][number]
+}
+
+/** The outcome of a lookup. `candidates` are full references: all that fit, or the nearest. */
+export type ModelMatch<Provider extends Listing> =
+  | FoundModel<Provider>
+  | { readonly kind: 'ambiguous' | 'unknown'; readonly candidates: readonly string[] }
+
+/** Looks a reference up, without a default and without throwing. The rules are those of {@link resolveModel}. */
+export function findModel<Provider extends Listing>(
+  catalogue: Catalogue<Provider>,
+  ref: string,
+): ModelMatch<Provider> {
+  const parts = splitRef(ref)
+  const provider = parts && catalogue.providers.find(({ id }) => isSameName(id, parts.providerId))
+  if (parts !== undefined && provider !== undefined) {
+    if (provider.models.length === 0) return { kind: 'found', provider, modelId: parts.modelId }
+    return toMatch(findListed([provider], parts.modelId), () =>
+      toNearestRefs(
+        parts.modelId,
+        provider.models.map(({ id }) => ({ name: id, ref: `${provider.id}/${id}` })),
+      ),
+    )
+  }
+  const alias = catalogue.aliases.find((candidate) => isSameName(candidate.alias, ref))
+  // An alias holds a full reference, so this goes one level deep.
+  if (alias !== undefined) return findModel({ ...catalogue, aliases: [] }, alias.ref)
+  return toMatch(findListed(catalogue.providers, ref), () =>
+    toNearestRefs(ref, listNames(catalogue, parts?.modelId ?? ref)),
+  )
+}
+
+/** The two sides of `provider/model`, split at the first slash; `undefined` when either is missing. */
+export function splitRef(ref: string): { readonly providerId: string; readonly modelId: string } | undefined {
+  const slash = ref.indexOf('/')
+  if (slash < 1 || slash === ref.length - 1) return undefined
+  return { providerId: ref.slice(0, slash), modelId: ref.slice(slash + 1) }
+}
+
+/** Whether two names are the same without regard to case. */
+export function isSameName(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase()
+}
+
+function isDefault(ref: string | undefined): boolean {
+  return ref === undefined || ref === '' || ref === 'default'
+}
+
+function toTarget(config: Config, ref: string, source: ModelTarget['source']): ModelTarget {
+  const match = findModel(config, ref)
+  if (match.kind === 'found') return toFoundTarget(config, match, source)
+  const shown = ref.length > MAX_SHOWN_REF ? `${ref.slice(0, MAX_SHOWN_REF)}…` : ref
+  throw new ModelNotFoundError(shown, match.candidates, match.kind === 'ambiguous')
+}
+
+function toFoundTarget(
+  { modelParams }: Config,
+  { provider, modelId, model }: FoundModel<ProviderConfig>,
+  source: ModelTarget['source'],
+): ModelTarget {
+  const ref = `${provider.id}/${modelId}`
+  const params = { ...model?.params, ...modelParams[ref] }
+  return { provider, modelId, ...(model === undefined ? {} : { model }), ref, params, source }
+}
+
+/** Every listed model of that id: the exact spelling if any has it, else any spelling. */
+function findListed<Provider extends Listing>(
+  providers: readonly Provider[],
+  modelId: string,
+): FoundModel<Provider>[] {
+  const select = (isMatch: (id: string) => boolean) =>
+    providers.flatMap((provider) =>
+      provider.models
+        .filter(({ id }) => isMatch(id))
+        .map((model): FoundModel<Provider> => ({ kind: 'found', provider, modelId: model.id, model })),
+    )
+  const exact = select((id) => id === modelId)
+  return exact.length > 0 ? exact : select((id) => isSameName(id, modelId))
+}
+
+function toMatch<Provider extends Listing>(
+  found: readonly FoundModel<Provider>[],
+  findNearest: () => readonly string[],
+): ModelMatch<Provider> {
+  const [first] = found
+  if (first === undefined) return { kind: 'unknown', candidates: findNearest() }
+  const refs = new Set(found.map(({ provider, modelId }) => `${provider.id}/${modelId}`))
+  if (refs.size === 1) return first
+  return { kind: 'ambiguous', candidates: [...refs].slice(0, MAX_SUGGESTIONS) }
+}
+
+interface Name {
+  readonly name: string
+  readonly ref: string
+}
+
+/** Every name a model goes by. A provider that takes any model goes by its own id before the model asked for. */
+function listNames({ providers, aliases }: Catalogue<Listing>, modelId: string): Name[] {
+  const names = providers.flatMap(({ id, models }) => {
+    const ids = models.length === 0 ? [modelId.slice(0, MAX_SHOWN_REF)] : models.map((model) => model.id)
+    const full = ids.map((name) => ({ name: `${id}/${name}`, ref: `${id}/${name}` }))
+    return models.length === 0 ? full : [...full, ...ids.map((name) => ({ name, ref: `${id}/${name}` }))]
+  })
+  return [...names, ...aliases.map(({ alias, ref }) => ({ name: alias, ref }))]
+}
+
+/** References of the names most like `word`: the near misses, or where there is none the best of the rest. */
+function toNearestRefs(word: string, names: readonly Name[]): string[] {
+  const ranked = rankByDistance(word, names, ({ name }) => name)
+  const near = ranked.filter(({ edits }) => isNearMiss(word, edits))
+  const refs = (near.length > 0 ? near : ranked).map(({ candidate }) => candidate.ref)
+  return [...new Set(refs)].slice(0, MAX_SUGGESTIONS)
+}

@@ -1,0 +1,113 @@
+import { isAbsolute } from 'node:path'
+import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
+import { type Finding, toError, toWarning } from './finding.ts'
+
+/** Checks that look at a whole provider, or at several: everything a schema of single options cannot see. */
+export function findProviderProblems(providers: readonly ProviderConfig[]): Finding[] {
+  const firstById = new Map<string, ProviderConfig>()
+  const firstByEndpoint = new Map<string, Managed>()
+  return providers.flatMap((provider) => {
+    const at = ['models', 'providers', provider.id]
+    const twin = setFirst(firstById, provider.id.toLowerCase(), provider)
+    const findings = [...findTwinProblems(provider, twin, at), ...findModelProblems(provider, at)]
+    if (!isManaged(provider)) return findings
+    const rival = setFirst(firstByEndpoint, toEndpoint(provider.baseUrl), provider)
+    return [
+      ...findings,
+      ...findPathProblems(provider.localService, [...at, 'localService']),
+      ...findOriginProblems(provider, at),
+      ...findPortProblems(provider, rival, at),
+    ]
+  })
+}
+
+/** Checks between the options of the `leasehold` section. */
+export function findLeaseholdProblems({ backoffMs, backoffMaxMs }: LeaseholdConfig): Finding[] {
+  if (backoffMs <= backoffMaxMs) return []
+  return [
+    toError(['leasehold', 'backoffMs'], `${backoffMs} is more than backoffMaxMs, which is ${backoffMaxMs}`),
+  ]
+}
+
+/** A provider whose server we run. */
+interface Managed extends ProviderConfig {
+  readonly localService: LocalServiceConfig
+}
+
+function isManaged(provider: ProviderConfig): provider is Managed {
+  return provider.localService !== undefined
+}
+
+/** Whoever came first under this key: perhaps the value itself. */
+function setFirst<Value>(firsts: Map<string, Value>, key: string, value: Value): Value {
+  const first = firsts.get(key) ?? value
+  firsts.set(key, first)
+  return first
+}
+
+function findTwinProblems(
+  provider: ProviderConfig,
+  twin: ProviderConfig,
+  at: readonly PropertyKey[],
+): Finding[] {
+  if (twin === provider) return []
+  return [toError(at, `"${provider.id}" differs from the provider "${twin.id}" only in case`)]
+}
+
+function findModelProblems({ models }: ProviderConfig, at: readonly PropertyKey[]): Finding[] {
+  const seen = new Set<string>()
+  return models.flatMap(({ id, compat }, index) => {
+    const path = [...at, 'models', index]
+    const findings: Finding[] = []
+    if (seen.has(id)) findings.push(toError([...path, 'id'], `the model "${id}" is listed twice`))
+    seen.add(id)
+    if (compat.requiresMistralToolIds !== undefined) {
+      findings.push(toWarning([...path, 'compat', 'requiresMistralToolIds'], 'is retired and has no effect'))
+    }
+    return findings
+  })
+}
+
+function findPathProblems({ command, cwd }: LocalServiceConfig, at: readonly PropertyKey[]): Finding[] {
+  const check = (path: string, name: string) => {
+    const fault = toPathFault(path)
+    return fault === undefined ? [] : [toError([...at, name], fault)]
+  }
+  return [...check(command, 'command'), ...(cwd === undefined ? [] : check(cwd, 'cwd'))]
+}
+
+function toPathFault(path: string): string | undefined {
+  const shown = JSON.stringify(path)
+  if (path.trim() === '') return 'must not be empty; give an absolute path'
+  if (path !== path.trim()) return `${shown} has white space around it`
+  if (path.startsWith('~'))
+    return `${shown}: "~" is not expanded, because no shell is used; give an absolute path`
+  if (path.startsWith('$')) return `${shown}: variables are not expanded here; give an absolute path`
+  if (!isAbsolute(path)) return `${shown} must be an absolute path; PATH is not searched`
+  return undefined
+}
+
+function findOriginProblems({ baseUrl, localService }: Managed, at: readonly PropertyKey[]): Finding[] {
+  const health = new URL(localService.healthUrl).origin
+  const base = new URL(baseUrl).origin
+  if (health === base) return []
+  return [toWarning([...at, 'localService', 'healthUrl'], `asks ${health}, but requests go to ${base}`)]
+}
+
+function findPortProblems(provider: Managed, rival: Managed, at: readonly PropertyKey[]): Finding[] {
+  if (rival.localService.key === provider.localService.key) return []
+  return [
+    toError(
+      [...at, 'baseUrl'],
+      `the services of "${rival.id}" and "${provider.id}" would both listen on ${toEndpoint(provider.baseUrl)}; to share one service they need the same command, args, cwd, env and healthUrl`,
+    ),
+  ]
+}
+
+/** Host and port, all names of this host being one. */
+function toEndpoint(baseUrl: string): string {
+  const { protocol, hostname, port } = new URL(baseUrl)
+  const isThisHost =
+    hostname === '[::1]' || hostname === '0.0.0.0' || hostname === '[::]' || hostname.startsWith('127.')
+  return `${isThisHost ? 'localhost' : hostname}:${port || (protocol === 'https:' ? '443' : '80')}`
+}

@@ -1,0 +1,86 @@
+import type { ModelAlias, ModelParams } from './config.ts'
+import { type Finding, toError, toWarning } from './finding.ts'
+import { type Catalogue, findModel, isSameName, splitRef } from './model-ref.ts'
+import { findNearest } from './nearest.ts'
+import type { ConfigValues } from './schema.ts'
+
+type Listings = Catalogue<{
+  readonly id: string
+  readonly models: readonly { readonly id: string }[]
+}>['providers']
+
+/** The references of `agents.defaults`, resolved to full ones, and what is wrong with them. */
+export interface References {
+  readonly aliases: readonly ModelAlias[]
+  readonly modelParams: Readonly<Record<string, ModelParams>>
+  readonly defaultModel?: { readonly primary: string; readonly fallbacks: readonly string[] }
+  readonly findings: readonly Finding[]
+}
+
+/**
+ * Resolves every reference of `agents.defaults`. An unknown provider or a malformed reference is an error. A model
+ * that a known provider does not list is a warning: the rest still works, and a request for it gets its own answer.
+ */
+export function resolveReferences(
+  { model, models }: ConfigValues['agents']['defaults'],
+  providers: Listings,
+): References {
+  const findings: Finding[] = []
+  const aliases: ModelAlias[] = []
+  const modelParams: Record<string, ModelParams> = Object.create(null)
+
+  const resolve = (ref: string, known: readonly ModelAlias[], path: readonly PropertyKey[]): string => {
+    const match = findModel({ providers, aliases: known }, ref)
+    if (match.kind === 'found') return `${match.provider.id}/${match.modelId}`
+    findings.push(
+      match.kind === 'ambiguous'
+        ? toError(path, `"${ref}" is ambiguous: it could be ${match.candidates.join(' or ')}`)
+        : toUnknownFinding(ref, providers, match.candidates, path),
+    )
+    return ref
+  }
+
+  for (const [written, { alias, params }] of Object.entries(models)) {
+    const path = ['agents', 'defaults', 'models', written]
+    const ref = resolve(written, [], path)
+    if (Object.hasOwn(modelParams, ref))
+      findings.push(toWarning(path, `is another spelling of ${ref}; the last one counts`))
+    modelParams[ref] = params
+    if (alias === undefined) continue
+    const twin = aliases.find((other) => isSameName(other.alias, alias))
+    if (twin === undefined) aliases.push({ alias, ref })
+    else findings.push(toError([...path, 'alias'], `the alias "${alias}" is already taken by ${twin.ref}`))
+  }
+
+  if (model === undefined) return { aliases, modelParams, findings }
+  const at = ['agents', 'defaults', 'model']
+  const defaultModel =
+    typeof model === 'string'
+      ? { primary: resolve(model, aliases, at), fallbacks: [] }
+      : {
+          primary: resolve(model.primary, aliases, [...at, 'primary']),
+          fallbacks: model.fallbacks.map((ref, index) => resolve(ref, aliases, [...at, 'fallbacks', index])),
+        }
+  return { aliases, modelParams, defaultModel, findings }
+}
+
+function toUnknownFinding(
+  ref: string,
+  providers: Listings,
+  candidates: readonly string[],
+  path: readonly PropertyKey[],
+): Finding {
+  const parts = splitRef(ref)
+  const hint = candidates.length === 0 ? '' : `; did you mean ${candidates.join(' or ')}?`
+  if (parts === undefined)
+    return toError(path, `"${ref}" is not a model reference: expected "provider/model"${hint}`)
+  if (providers.some(({ id }) => isSameName(id, parts.providerId))) {
+    return toWarning(path, `the provider "${parts.providerId}" has no model "${parts.modelId}"${hint}`)
+  }
+  const nearest = findNearest(
+    parts.providerId,
+    providers.map(({ id }) => id),
+  )
+  const providerHint = nearest === undefined ? '' : `; the nearest provider is "${nearest.candidate}"`
+  return toError(path, `unknown provider "${parts.providerId}" in "${ref}"${providerHint}`)
+}

@@ -1,0 +1,278 @@
+import { isIPv4 } from 'node:net'
+import { z } from 'zod'
+import { compatSchema } from './compat-schema.ts'
+import {
+  durationMs,
+  headerName,
+  httpUrl,
+  jsonObject,
+  MAX_DURATION_MS,
+  plainText,
+  variableName,
+  wholeNumber,
+} from './fields.ts'
+
+const MAX_COUNT = 1_000_000
+const MAX_BODY_BYTES = 2_147_483_647
+const MAX_TOKENS = 1_000_000_000
+
+const headersSchema = z.record(headerName(), z.string())
+
+const localServiceSchema = z
+  .strictObject({
+    command: plainText().describe('Absolute path of the program. No shell, no search in PATH.'),
+    args: z
+      .array(plainText())
+      .default([])
+      .describe(`Arguments, passed on as they are after \`\${VAR}\` is substituted.`),
+    cwd: plainText()
+      .optional()
+      .describe('Absolute path of the working directory. Default: that of the supervisor.'),
+    env: z
+      .record(variableName(), plainText())
+      .default({})
+      .describe(`Variables added to the environment of the process. \`\${VAR}\` is substituted.`),
+    inheritEnv: z
+      .array(variableName())
+      .default([])
+      .describe(
+        'Names of further variables that the process may take from the environment of the supervisor.',
+      ),
+    healthUrl: httpUrl({ hasQuery: true })
+      .optional()
+      .describe('URL that tells whether the server is ready. Default: `baseUrl` followed by `/models`.'),
+    readyTimeoutMs: durationMs(1)
+      .default(120_000)
+      .describe('Longest time from the start of the process until it is ready, in milliseconds.'),
+    idleStopMs: durationMs(0)
+      .default(0)
+      .describe(
+        'Time without a lease after which the service stops, in milliseconds. `0`: it runs until the supervisor ends.',
+      ),
+    stopGraceMs: durationMs(0)
+      .default(15_000)
+      .describe('Time between SIGTERM and SIGKILL, in milliseconds. `0` kills at once.'),
+    drainTimeoutMs: durationMs(0)
+      .default(30_000)
+      .describe('Longest time that a stop waits for open leases, in milliseconds. `0` does not wait.'),
+    abandonStartMs: durationMs(0)
+      .optional()
+      .describe(
+        'Time after which a start that nobody waits for any more is given up, in milliseconds. Absent: never.',
+      ),
+    maxConcurrent: wholeNumber('', 1, MAX_COUNT)
+      .default(1024)
+      .describe('Leases held at the same time; further requests queue.'),
+    maxQueue: wholeNumber('', 1, MAX_COUNT)
+      .default(1000)
+      .describe('Requests waiting for a lease; further ones are refused.'),
+    maxQueueMs: durationMs(1)
+      .optional()
+      .describe(
+        'Longest time a request waits for a lease, in milliseconds. Default: `readyTimeoutMs` + 300000.',
+      ),
+  })
+  .describe('How to run the server behind the provider.')
+
+const modelSchema = z.strictObject({
+  id: z
+    .string()
+    .min(1, 'must not be empty')
+    .describe('The name of the model, spelled as the server wants it.'),
+  name: z.string().optional().describe('Name for people. Default: the id.'),
+  reasoning: z.boolean().default(false).describe('Whether the model can think before it answers.'),
+  input: z
+    .array(z.enum(['text', 'image', 'audio', 'video']))
+    .default(['text'])
+    .describe('What the model can read.'),
+  cost: z
+    .strictObject({
+      input: price('input tokens'),
+      output: price('output tokens'),
+      cacheRead: price('tokens read from the prompt cache'),
+      cacheWrite: price('tokens written to the prompt cache'),
+    })
+    .prefault({})
+    .describe('Prices per million tokens.'),
+  contextWindow: wholeNumber('tokens', 1, MAX_TOKENS)
+    .default(200_000)
+    .describe('Size of the context, in tokens.'),
+  maxTokens: wholeNumber('tokens', 1, MAX_TOKENS)
+    .optional()
+    .describe(
+      "Longest answer, in tokens. Default: the provider's maxTokens, else 8192; never above the context window.",
+    ),
+  compat: compatSchema.default({}),
+  headers: headersSchema.default({}).describe(`Headers added for this model. \`\${VAR}\` is substituted.`),
+  params: jsonObject().default({}).describe('Defaults for the body of requests to this model.'),
+})
+
+const providerSchema = z.strictObject({
+  baseUrl: httpUrl({ hasQuery: false }).describe(
+    'http(s) URL of the server, for instance `http://127.0.0.1:8080/v1`.',
+  ),
+  apiKey: z
+    .string()
+    .optional()
+    .describe(`The server's key. \`\${VAR}\` is substituted; \`$\${VAR}\` stands for itself.`),
+  api: z
+    .enum(['openai-completions', 'openai-responses', 'anthropic-messages'], {
+      error: ({ input }) =>
+        `${JSON.stringify(input) ?? 'undefined'} is not supported; use "openai-completions", "openai-responses" or "anthropic-messages"`,
+    })
+    .default('openai-completions')
+    .describe('The dialect the server speaks.'),
+  headers: headersSchema.default({}).describe(`Headers added to every request. \`\${VAR}\` is substituted.`),
+  authHeader: z.boolean().default(false).describe('`true` forces the key into the `Authorization` header.'),
+  timeoutSeconds: wholeNumber('seconds', 1, Math.floor(MAX_DURATION_MS / 1000))
+    .optional()
+    .describe(
+      'Longest time from dispatch to the end of the answer, in seconds. It never shortens a cold start. Absent: no limit.',
+    ),
+  maxTokens: wholeNumber('tokens', 1, MAX_TOKENS)
+    .optional()
+    .describe('Default of `maxTokens` for the models, in tokens.'),
+  localService: localServiceSchema.optional(),
+  models: z
+    .array(modelSchema)
+    .default([])
+    .describe('The models. Empty: any model id is accepted and passed on.'),
+})
+
+const modelsSchema = z
+  .strictObject({
+    mode: z
+      .enum(['merge', 'replace'])
+      .default('merge')
+      .describe('Whether built-in providers stay beside those of the file, or only the file counts.'),
+    providers: z
+      .record(
+        z.string().regex(/^[^\s/]+$/, 'is not a provider id: no slash, no white space, not empty'),
+        providerSchema,
+      )
+      .default({})
+      .describe('Providers by id. Ids are compared without regard to case.'),
+  })
+  .describe('Providers and their models.')
+
+const defaultModelSchema = z
+  .union([
+    z.string(),
+    z.strictObject({
+      primary: z.string().describe('Reference of the model used when a request names none.'),
+      fallbacks: z
+        .array(z.string())
+        .default([])
+        .describe('References tried in order when the primary cannot answer.'),
+    }),
+  ])
+  .describe('The model used when a request names none: a reference, or a primary with fallbacks.')
+
+const modelEntriesSchema = z
+  .record(
+    z.string(),
+    z.strictObject({
+      alias: z
+        .string()
+        .min(1, 'must not be empty')
+        .optional()
+        .describe('Another name for the model, compared without regard to case.'),
+      params: jsonObject()
+        .default({})
+        .describe('Defaults for the body of requests; `extra_body` is merged last.'),
+    }),
+  )
+  .describe('Aliases and parameters by model reference.')
+
+const leaseholdSchema = z
+  .strictObject({
+    host: z
+      .string()
+      .refine(isLoopback, 'must be a loopback address: 127.0.0.1, ::1 or localhost')
+      .default('127.0.0.1')
+      .describe('Address the gateway listens on. Only loopback addresses are allowed.'),
+    port: wholeNumber('', 0, 65_535)
+      .default(4141)
+      .describe('Port the gateway listens on. `0`: any free port.'),
+    apiKeys: z
+      .array(z.string().min(1, 'must not be empty'))
+      .default([])
+      .describe(
+        `Keys that clients of the gateway must show. \`\${VAR}\` is substituted. Empty: none is asked for.`,
+      ),
+    maxBodyBytes: wholeNumber('bytes', 1, MAX_BODY_BYTES)
+      .default(64 * 1024 * 1024)
+      .describe('Largest request body, in bytes.'),
+    maxConcurrentStarts: wholeNumber('', 1, MAX_COUNT)
+      .default(2)
+      .describe('Services that may start at the same time.'),
+    backoffMs: durationMs(1)
+      .default(1000)
+      .describe('Wait after the first failed start, in milliseconds. It doubles with each further one.'),
+    backoffMaxMs: durationMs(1).default(60_000).describe('Longest wait between two starts, in milliseconds.'),
+    breakerFailures: wholeNumber('', 1, MAX_COUNT)
+      .default(5)
+      .describe('Failed starts in a row after which requests are refused at once.'),
+    breakerCooldownMs: durationMs(1)
+      .default(30_000)
+      .describe('Time that requests are refused before one trial start, in milliseconds.'),
+    stabilityMs: durationMs(0)
+      .default(60_000)
+      .describe('Time a service must stay ready for its earlier failures to be forgotten, in milliseconds.'),
+    heartbeatMs: durationMs(1)
+      .default(10_000)
+      .describe('Time between two health probes of a ready service, in milliseconds.'),
+    coldStartCommentsMs: durationMs(0)
+      .default(5000)
+      .describe(
+        'Time between two comments on a stream that waits for a cold start, in milliseconds. `0`: none.',
+      ),
+  })
+  .prefault({})
+  .describe('Settings of leasehold itself.')
+
+/** The parts of a configuration file that are ours. Everything beside them belongs to others and is ignored. */
+export const configSchema = z.looseObject({
+  models: modelsSchema.prefault({}),
+  agents: z
+    .looseObject({
+      defaults: z
+        .looseObject({ model: defaultModelSchema.optional(), models: modelEntriesSchema.default({}) })
+        .prefault({})
+        .describe('Of this section only `model` and `models` are read.'),
+    })
+    .prefault({})
+    .describe('Of this section only `defaults` is read.'),
+  leasehold: leaseholdSchema,
+})
+
+/** A whole file after validation, with every default in place, before references and `${VAR}` are resolved. */
+export type ConfigValues = z.output<typeof configSchema>
+
+/** One provider as a file writes it. */
+export type ProviderInput = z.input<typeof providerSchema>
+
+/** One provider after validation. */
+export type ProviderValues = z.output<typeof providerSchema>
+
+/** One model after validation. */
+export type ModelValues = z.output<typeof modelSchema>
+
+/** One `localService` after validation. */
+export type LocalServiceValues = z.output<typeof localServiceSchema>
+
+/** The `leasehold` section after validation. */
+export type LeaseholdValues = z.output<typeof leaseholdSchema>
+
+/** The JSON Schema (draft 2020-12) of a configuration file, with every description and default. */
+export function toJsonSchema(): z.core.JSONSchema.JSONSchema {
+  return z.toJSONSchema(configSchema, { io: 'input', target: 'draft-2020-12' })
+}
+
+function price(noun: string) {
+  return z.number().nonnegative('must not be negative').default(0).describe(`Price of a million ${noun}.`)
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
+}

@@ -1,0 +1,166 @@
+import { describe, expect, test } from 'vitest'
+import { parseConfig } from '../../src/config/load.ts'
+import { toJsonSchema } from '../../src/config/schema.ts'
+import { catchProblems, toText } from './reports.ts'
+
+const service = (options: string) =>
+  toText(`local: { baseUrl: 'http://127.0.0.1:1/v1', localService: { command: '/bin/server', ${options} } }`)
+
+describe('options and their defaults', () => {
+  test('a local service has every default', () => {
+    const { localService } = parseConfig(service('')).providers[0] ?? {}
+    expect(localService).toEqual({
+      command: '/bin/server',
+      args: [],
+      env: {},
+      inheritEnv: [],
+      healthUrl: 'http://127.0.0.1:1/v1/models',
+      readyTimeoutMs: 120_000,
+      idleStopMs: 0,
+      stopGraceMs: 15_000,
+      drainTimeoutMs: 30_000,
+      maxConcurrent: 1024,
+      maxQueue: 1000,
+      maxQueueMs: 420_000,
+      secretArgs: [],
+      key: expect.stringMatching(/^[0-9a-f]{64}$/),
+    })
+  })
+
+  test('the queue waits five minutes longer than a start may take, as far as a timer can count', () => {
+    expect(parseConfig(service('readyTimeoutMs: 1')).providers[0]?.localService?.maxQueueMs).toBe(300_001)
+    expect(parseConfig(service('readyTimeoutMs: 2147483647')).providers[0]?.localService?.maxQueueMs).toBe(
+      2_147_483_647,
+    )
+    expect(parseConfig(service('maxQueueMs: 5')).providers[0]?.localService?.maxQueueMs).toBe(5)
+  })
+
+  test('a model has every default', () => {
+    const text = toText(`local: { baseUrl: 'http://h', models: [{ id: 'm' }] }`)
+    expect(parseConfig(text).providers[0]?.models[0]).toEqual({
+      id: 'm',
+      name: 'm',
+      reasoning: false,
+      input: ['text'],
+      cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
+      contextWindow: 200_000,
+      maxTokens: 8192,
+      compat: {},
+      headers: {},
+      params: {},
+    })
+  })
+
+  test.each([
+    ['', 'contextWindow: 4096', 4096],
+    ['maxTokens: 100,', '', 100],
+    ['maxTokens: 100,', 'maxTokens: 200', 200],
+    ['maxTokens: 9000,', 'contextWindow: 5000', 5000],
+  ])('with provider {%s} and model {%s} the longest answer is %d tokens', (provider, model, expected) => {
+    const text = toText(`local: { baseUrl: 'http://h', ${provider} models: [{ id: 'm', ${model} }] }`)
+    expect(parseConfig(text).providers[0]?.models[0]?.maxTokens).toBe(expected)
+  })
+
+  test('an empty file in braces gives the defaults of leasehold itself', () => {
+    expect(parseConfig('{}').leasehold).toEqual({
+      host: '127.0.0.1',
+      port: 4141,
+      apiKeys: [],
+      maxBodyBytes: 67_108_864,
+      maxConcurrentStarts: 2,
+      backoffMs: 1000,
+      backoffMaxMs: 60_000,
+      breakerFailures: 5,
+      breakerCooldownMs: 30_000,
+      stabilityMs: 60_000,
+      heartbeatMs: 10_000,
+      coldStartCommentsMs: 5000,
+    })
+  })
+})
+
+describe('numbers out of range', () => {
+  const durations = [
+    ['readyTimeoutMs', 1],
+    ['idleStopMs', 0],
+    ['stopGraceMs', 0],
+    ['drainTimeoutMs', 0],
+    ['abandonStartMs', 0],
+    ['maxQueueMs', 1],
+  ] as const
+  const wrong = [
+    'NaN',
+    'Infinity',
+    '-Infinity',
+    '-1',
+    '1.5',
+    '1e12',
+    '2147483648',
+    '1e300',
+    "'5000'",
+    'null',
+    'true',
+    '[1]',
+  ]
+
+  test.each(durations.flatMap(([name, min]) => wrong.map((value) => [name, value, min] as const)))(
+    '%s: %s is one error that names the range',
+    (name, value, min) => {
+      const problems = catchProblems(service(`${name}: ${value}`))
+      expect(problems).toHaveLength(1)
+      expect(problems[0]).toMatchObject({ path: `models.providers.local.localService.${name}`, line: 1 })
+      expect(problems[0]?.message).toContain(
+        `must be a whole number of milliseconds from ${min} to 2147483647, not `,
+      )
+    },
+  )
+
+  test.each(durations)('%s takes its smallest value and the longest a timer can hold', (name, min) => {
+    for (const value of [min, 2_147_483_647]) {
+      expect(parseConfig(service(`${name}: ${value}`)).providers[0]?.localService?.[name]).toBe(value)
+    }
+  })
+
+  test.each([
+    ['maxQueue: 0', 'from 1 to 1000000, not 0'],
+    ['maxConcurrent: 0', 'from 1 to 1000000, not 0'],
+  ])('%s is refused', (option, message) => {
+    expect(catchProblems(service(option))[0]?.message).toContain(message)
+  })
+
+  test('NaN deep inside params is an error at its place', () => {
+    const text = toText(
+      `local: { baseUrl: 'http://h', models: [{ id: 'm', params: { extra_body: { a: [1, NaN] } } }] }`,
+    )
+    expect(catchProblems(text)).toMatchObject([
+      {
+        path: 'models.providers.local.models[0].params.extra_body.a[1]',
+        message: 'NaN and Infinity cannot be sent as JSON',
+      },
+    ])
+  })
+})
+
+describe('the JSON Schema', () => {
+  test('describes every option and states its default', () => {
+    const schema = toJsonSchema()
+    const undescribed = listProperties(schema).filter(([, property]) => property.description === undefined)
+    expect(undescribed.map(([path]) => path)).toEqual([])
+    expect(schema).toMatchObject({
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
+      properties: { leasehold: { properties: { port: { default: 4141, minimum: 0, maximum: 65_535 } } } },
+    })
+  })
+})
+
+/** Every property of a JSON Schema, with its path. */
+function listProperties(schema: object, path = ''): [string, Record<string, unknown>][] {
+  return Object.entries(schema).flatMap(([key, value]): [string, Record<string, unknown>][] => {
+    if (typeof value !== 'object' || value === null || key === 'default') return []
+    if (key !== 'properties') return listProperties(value, path)
+    return Object.entries<Record<string, unknown>>(value).flatMap(([name, property]) => [
+      [`${path}.${name}`, property] satisfies [string, Record<string, unknown>],
+      ...listProperties(property, `${path}.${name}`),
+    ])
+  })
+}
