@@ -1,0 +1,32 @@
+import type { CompatFlags } from './flags.ts'
+
+/** Headers with lower-case names. */
+export type HeaderRecord = Readonly<Record<string, string | string[]>>
+
+/**
+ * The headers of a request as a local backend should see them: nothing that attributes the client (`originator`,
+ * `version`, `user-agent`, `x-stainless-*`), and the client's session id under the names that the flags ask for.
+ * Headers that concern one connection are the transport's business.
+ */
+export function rewriteHeaders(
+  headers: HeaderRecord,
+  compat: CompatFlags,
+): Record<string, string | string[]> {
+  const sent = Object.entries(headers).filter(([name]) => !isAttribution(name))
+  const session = sessionHeaders.map((name) => headers[name]).find((value) => value !== undefined)
+  if (session === undefined) return Object.fromEntries(sent)
+  return {
+    ...Object.fromEntries(sent),
+    ...(compat.sendSessionAffinityHeaders === true && { 'x-session-affinity': session }),
+    ...(compat.sendSessionIdHeader === true && { session_id: session }),
+  }
+}
+
+const attributionHeaders = new Set(['originator', 'version', 'user-agent'])
+
+/** Where clients put their session id, the most specific first. */
+const sessionHeaders = ['session_id', 'session-id', 'x-session-id', 'x-session-affinity']
+
+function isAttribution(name: string): boolean {
+  return attributionHeaders.has(name) || name.startsWith('x-stainless-')
+}

@@ -1,0 +1,145 @@
+import type { CompatFlags, ThinkingFormat } from './flags.ts'
+import {
+  getMember,
+  getText,
+  isObject,
+  removeMembers,
+  setMember,
+  setValue,
+  toNode,
+  toValue,
+} from './json-edit.ts'
+import type { JsonNode } from './json-node.ts'
+import type { Rule } from './rule.ts'
+
+/**
+ * Says in the backend's way what the client said in its own about thinking, and removes every other way.
+ * A client that said nothing gets nothing said for it; without a flag that asks for it nothing is passed on.
+ */
+export const reasoning: Rule = {
+  name: 'reasoning',
+  apply: (body, { compat, reasoning: canReason }) => {
+    const format = canReason === false ? undefined : toFormat(compat)
+    const wish = readWish(body, format)
+    const members: Members = format === undefined || wish === undefined ? {} : toMembers(format, wish, compat)
+    const hadOthers = removeMembers(body, ({ key }) => payloadFields.has(key) && members[key] === undefined)
+    const setOwn = Object.entries(members).filter(([key, value]) => setValue(body, key, value)).length > 0
+    const setTemplate =
+      format === 'qwen-chat-template' && wish !== undefined && setTemplateArguments(body, wish)
+    return hadOthers || setOwn || setTemplate
+  },
+}
+
+/** Outside chat the payload is OpenAI's own; it passes when a flag asks for it. */
+export const reasoningElsewhere: Rule = {
+  name: 'reasoning',
+  isForEveryRoute: true,
+  apply: (body, { route, compat, reasoning: canReason }) =>
+    route !== 'chat' &&
+    (canReason === false || toFormat(compat) === undefined || compat.supportsReasoningEffort === false) &&
+    removeMembers(body, ({ key }) => key === 'reasoning_effort' || key === 'reasoning'),
+}
+
+type Members = Readonly<Record<string, unknown>>
+
+/** What a client wants: to think or not, and how much where it said so. */
+interface Wish {
+  readonly enabled: boolean
+  readonly effort: string | undefined
+}
+
+/** The members by which any client speaks of thinking. */
+const payloadFields = new Set(['reasoning_effort', 'reasoning', 'thinking', 'enable_thinking'])
+
+/** What a chat template is given, which may be more than thinking: it stays, and is read only for the format that writes it. */
+const templateField = 'chat_template_kwargs'
+
+function toFormat(compat: CompatFlags): ThinkingFormat | undefined {
+  return compat.thinkingFormat ?? (compat.supportsReasoningEffort === true ? 'openai' : undefined)
+}
+
+function readWish(body: JsonNode, format: ThinkingFormat | undefined): Wish | undefined {
+  const effort = getText(body, 'reasoning_effort') ?? getText(getMember(body, 'reasoning'), 'effort')
+  if (effort !== undefined) return { enabled: effort !== 'none', effort }
+
+  const thinking = getText(getMember(body, 'thinking'), 'type')
+  if (thinking !== undefined) return { enabled: thinking !== 'disabled', effort: undefined }
+
+  const switches = [
+    getMember(getMember(body, 'reasoning'), 'enabled'),
+    getMember(body, 'enable_thinking'),
+    format === 'qwen-chat-template'
+      ? getMember(getMember(body, templateField), 'enable_thinking')
+      : undefined,
+  ]
+  const enabled = switches.map(toValue).find((value) => typeof value === 'boolean')
+  return typeof enabled === 'boolean' ? { enabled, effort: undefined } : undefined
+}
+
+function toMembers(format: ThinkingFormat, { enabled, effort }: Wish, compat: CompatFlags): Members {
+  const hasEffort = compat.supportsReasoningEffort !== false
+  switch (format) {
+    case 'openai':
+      return hasEffort ? withEffort(toEffort(effort ?? (enabled ? 'medium' : 'none'), compat)) : {}
+    case 'deepseek': {
+      const spoken = enabled && effort !== undefined && hasEffort ? toEffort(effort, compat) : undefined
+      return { thinking: { type: toType(enabled) }, ...withEffort(spoken) }
+    }
+    case 'zai':
+      return { thinking: { type: toType(enabled), clear_thinking: false } }
+    case 'together':
+      return { reasoning: { enabled } }
+    case 'qwen':
+      return { enable_thinking: enabled }
+    case 'qwen-chat-template':
+      return {}
+    case 'openrouter': {
+      const spoken = toEffort(effort ?? (enabled ? 'medium' : 'none'), compat)
+      return spoken === undefined ? {} : { reasoning: { effort: spoken } }
+    }
+  }
+}
+
+function withEffort(effort: string | undefined): Members {
+  return effort === undefined ? {} : { reasoning_effort: effort }
+}
+
+function toType(enabled: boolean): 'enabled' | 'disabled' {
+  return enabled ? 'enabled' : 'disabled'
+}
+
+/** From nothing to everything; labels that are not here have no neighbours. */
+const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']
+
+/** The backend's word for an effort: translated, then the nearest one it supports, the lower of two. */
+function toEffort(
+  effort: string,
+  { reasoningEffortMap = {}, supportedReasoningEfforts }: CompatFlags,
+): string | undefined {
+  const mapped = Object.hasOwn(reasoningEffortMap, effort) ? reasoningEffortMap[effort] : effort
+  if (mapped === undefined || supportedReasoningEfforts === undefined) return mapped
+  if (supportedReasoningEfforts.includes(mapped)) return mapped
+
+  const rank = efforts.indexOf(mapped)
+  if (rank === -1) return supportedReasoningEfforts[0]
+  const byNearness = supportedReasoningEfforts.toSorted((a, b) => toDistance(a, rank) - toDistance(b, rank))
+  const thinking = mapped === 'none' ? undefined : byNearness.find((label) => label !== 'none')
+  return thinking ?? byNearness[0]
+}
+
+/** A lower neighbour is half a step nearer than a higher one; an unknown label is far from everything. */
+function toDistance(label: string, rank: number): number {
+  const other = efforts.indexOf(label)
+  if (other === -1) return efforts.length
+  return other < rank ? rank - other - 0.5 : other - rank
+}
+
+function setTemplateArguments(body: JsonNode, { enabled }: Wish): boolean {
+  if (!isObject(getMember(body, templateField))) setMember(body, templateField, toNode({}))
+  const template = getMember(body, templateField)
+  if (template === undefined) return false
+  const isSet = setValue(template, 'enable_thinking', enabled)
+  const isKept =
+    getMember(template, 'preserve_thinking') === undefined && setValue(template, 'preserve_thinking', true)
+  return isSet || isKept
+}

@@ -1,0 +1,61 @@
+import { getMember, getText, isObject, removeMember, setValue, toValue } from './json-edit.ts'
+import type { JsonNode } from './json-node.ts'
+import type { Rule } from './rule.ts'
+
+/** Servers without JSON schemas are asked for JSON all the same. */
+export const jsonObjectFormat: Rule = {
+  name: 'supportsJsonSchemaResponseFormat',
+  apply: (body, { compat }) =>
+    compat.supportsJsonSchemaResponseFormat === false &&
+    getText(getMember(body, 'response_format'), 'type') === 'json_schema' &&
+    setValue(body, 'response_format', { type: 'json_object' }),
+}
+
+/** Some reasoning models refuse any temperature. */
+export const noTemperature: Rule = {
+  name: 'supportsTemperature',
+  apply: (body, { compat }) => compat.supportsTemperature === false && removeMember(body, 'temperature'),
+}
+
+/** Asks for the usage of a stream, unless the client said what it wants. */
+export const streamUsage: Rule = {
+  name: 'supportsUsageInStreaming',
+  apply: (body, { compat }) => {
+    if (compat.supportsUsageInStreaming === false) return removeMember(body, 'stream_options')
+    if (!isStream(body)) return false
+    const options = getMember(body, 'stream_options')
+    if (!isObject(options)) return setValue(body, 'stream_options', { include_usage: true })
+    return getMember(options, 'include_usage') === undefined && setValue(options, 'include_usage', true)
+  },
+}
+
+/** z.ai streams tool calls only when asked. */
+export const toolStream: Rule = {
+  name: 'zaiToolStream',
+  apply: (body, { compat }) =>
+    compat.zaiToolStream === true &&
+    isStream(body) &&
+    getMember(body, 'tools') !== undefined &&
+    getMember(body, 'tool_stream') === undefined &&
+    setValue(body, 'tool_stream', true),
+}
+
+/** Which of its own upstreams OpenRouter should use. */
+export const openRouterRouting: Rule = {
+  name: 'openRouterRouting',
+  apply: (body, { compat: { openRouterRouting: routing } }) =>
+    routing !== undefined && getMember(body, 'provider') === undefined && setValue(body, 'provider', routing),
+}
+
+/** Which of its own upstreams the Vercel gateway should use. */
+export const vercelRouting: Rule = {
+  name: 'vercelGatewayRouting',
+  apply: (body, { compat: { vercelGatewayRouting: gateway } }) =>
+    gateway !== undefined &&
+    getMember(body, 'providerOptions') === undefined &&
+    setValue(body, 'providerOptions', { gateway }),
+}
+
+function isStream(body: JsonNode): boolean {
+  return toValue(getMember(body, 'stream')) === true
+}

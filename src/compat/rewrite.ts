@@ -1,0 +1,65 @@
+import { BadRequestError } from '../errors.ts'
+import { byteOf, skipSpace } from './json-bytes.ts'
+import { checkJson } from './json-check.ts'
+import { getMember, textOf, toValue } from './json-edit.ts'
+import { type JsonSpan, readJson } from './json-node.ts'
+import { toWholePieces } from './json-pieces.ts'
+import { rules } from './order.ts'
+import type { RewriteOptions } from './rule.ts'
+
+export type { RewriteOptions, Route } from './rule.ts'
+
+/** What the gateway must know of a body before it starts anything for it. */
+export interface BodyPeek {
+  /** Absent when the body names no model. Of duplicates the last. */
+  readonly model: string | undefined
+  /** Whether `stream` is `true`. */
+  readonly stream: boolean
+}
+
+/** A rewritten body, ready to be sent: its bytes, their number, and the names of the rules that changed something. */
+export interface RewrittenBody {
+  readonly pieces: readonly Buffer[]
+  readonly byteLength: number
+  readonly applied: readonly string[]
+}
+
+/**
+ * Checks a whole JSON body and reads its model, so that a broken one is refused before a model server is started.
+ * @throws {@link BadRequestError} 400 when the body is not valid UTF-8 or JSON (with the offset), nests deeper than
+ * 200 levels, is not an object, or has a `model` that is not a string.
+ */
+export function peekBody(body: Buffer): BodyPeek {
+  checkJson(body)
+  const root = readRoot(body, 1)
+  const model = getMember(root, 'model')
+  const modelText = textOf(model)
+  if (model !== undefined && modelText === undefined) {
+    throw new BadRequestError('"model" must be a string.', { param: 'model' })
+  }
+  return { model: modelText, stream: toValue(getMember(root, 'stream')) === true }
+}
+
+/**
+ * Applies every rule that the options ask for to a body that {@link peekBody} has accepted. The pieces share memory
+ * with the body wherever it was not changed; the body must not be changed while they are in use. Rules of the order
+ * file that are not for every route apply to `chat` only; `model`, the never-send list and `params` apply to all.
+ * @throws {@link BadRequestError} when the body is not a JSON object after all, or holds half a million values.
+ */
+export function rewriteBody(body: Buffer, options: RewriteOptions): RewrittenBody {
+  const isChat = options.route === 'chat'
+  const root = readRoot(body, isChat ? levelsOfContentPart : 1)
+  const applied = rules
+    .filter((rule) => (isChat || rule.isForEveryRoute === true) && rule.apply(root, options))
+    .map((rule) => rule.name)
+  return { ...toWholePieces(root), applied }
+}
+
+/** Body, messages, message, content, part: opening them while they are first read saves walking the text again. */
+const levelsOfContentPart = 5
+
+function readRoot(body: Buffer, levels: number): JsonSpan {
+  const start = skipSpace(body, 0)
+  if (body[start] !== byteOf.openBrace) throw new BadRequestError('The request body must be a JSON object.')
+  return readJson(body, start, levels)
+}

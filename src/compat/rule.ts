@@ -1,0 +1,31 @@
+import type { CompatFlags } from './flags.ts'
+import type { JsonSpan } from './json-node.ts'
+
+/** What a request is for. Only `chat` knows messages and tools; every route knows a model, hints and defaults. */
+export type Route = 'chat' | 'completions' | 'embeddings' | 'responses' | 'messages' | 'other'
+
+/** What a body is rewritten for. */
+export interface RewriteOptions {
+  readonly route: Route
+  /** The model id in the upstream's spelling. */
+  readonly model: string
+  readonly compat: CompatFlags
+  /** Whether the model can reason. False: it is told nothing about it. Absent: the flags decide. */
+  readonly reasoning?: boolean
+  /**
+   * Defaults for the body, each sent when the client did not send that field. `maxTokens`, or one of its upstream
+   * names, is the token limit: it is sent under the name the route has for it. The members of `extra_body` come last and win over the client.
+   */
+  readonly params?: Readonly<Record<string, unknown>>
+  /** Token limit when neither the client nor `params` has one. Absent: none is sent. */
+  readonly maxTokens?: number
+}
+
+/** One rewrite: changes the body's tree and says whether it did. */
+export interface Rule {
+  /** The flag behind it, where there is one; it is reported in `applied`. */
+  readonly name: string
+  /** Absent: chat only. */
+  readonly isForEveryRoute?: true
+  readonly apply: (body: JsonSpan, options: RewriteOptions) => boolean
+}
