@@ -1,0 +1,26 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ModelServerSettings } from './options.ts'
+
+/** One request whose body has been read, with the settings that hold for it. */
+export interface Call {
+  readonly method: string
+  /** Path without the query. */
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+  readonly settings: ModelServerSettings
+  /** Part of every id in the answer: the client's `x-demo-nonce`, otherwise a running number. */
+  readonly nonce: string
+  /** Wall clock time, for display, in milliseconds. */
+  readonly receivedAtMs: number
+}
+
+/** When the answer was created, in seconds, as the APIs want it. */
+export function toCreated(call: Call): number {
+  return Math.floor(call.receivedAtMs / 1000)
+}
+
+/** The model that answers: the one asked for if it is served, otherwise the first, as llama.cpp does. */
+export function toServedModel(call: Call, asked: unknown): string {
+  return call.settings.models.find((id) => id === asked) ?? call.settings.models[0] ?? 'demo'
+}

@@ -1,0 +1,51 @@
+import { constants } from 'node:os'
+import { ConfigError } from '../../errors.ts'
+import type { Call } from './call.ts'
+import type { JsonObject } from './json.ts'
+import { toObject } from './json.ts'
+import { parseOptions } from './option-fields.ts'
+import type { ModelServerOptions } from './options.ts'
+import type { Reply } from './reply.ts'
+import { toErrorReply, toJsonReply, toNotFoundReply } from './reply.ts'
+
+/** What the control route may ask of the server. */
+export interface Controls {
+  /** Counts, requests in flight, and the options without the key. */
+  state(): JsonObject
+  set(options: ModelServerOptions): void
+  crash(signal: NodeJS.Signals): void
+}
+
+/** The path under which a server with `control: true` is steered. */
+export const controlPath = '/__control'
+
+/**
+ * `GET /__control` tells the pid, the counts, the requests in flight and the options, without the key;
+ * `POST` first changes options: `{ "hangHealth": true }`. `{ "crash": "SIGKILL" }` ends the process by
+ * that signal; a server inside another process only loses its connections.
+ */
+export function toControlReply(call: Call, controls: Controls): Reply {
+  if (call.method === 'POST') {
+    const refusal = applyChanges(call.body.toString(), controls)
+    if (refusal !== undefined) return refusal
+  } else if (call.method !== 'GET') return toNotFoundReply()
+  return toJsonReply({ pid: process.pid, ...controls.state() })
+}
+
+function applyChanges(body: string, controls: Controls): Reply | undefined {
+  try {
+    const { crash, ...options } = toObject(JSON.parse(body))
+    if (crash !== undefined && !isSignal(crash))
+      return toErrorReply(400, 'crash: expected the name of a signal')
+    controls.set(parseOptions(options))
+    if (crash !== undefined) controls.crash(crash)
+    return undefined
+  } catch (error) {
+    if (error instanceof ConfigError || error instanceof SyntaxError) return toErrorReply(400, error.message)
+    throw error
+  }
+}
+
+function isSignal(value: unknown): value is NodeJS.Signals {
+  return typeof value === 'string' && Object.hasOwn(constants.signals, value)
+}

@@ -1,0 +1,81 @@
+import type { Call } from './call.ts'
+import type { JsonObject } from './json.ts'
+import { toObjects } from './json.ts'
+import type { ModelServerSettings } from './options.ts'
+import type { Reply } from './reply.ts'
+import { toBytesReply, toErrorReply, toJsonReply } from './reply.ts'
+
+/** What becomes of a request before its route is asked: an answer, silence for ever, or a crash. */
+export type Obstacle = Reply | 'hang' | 'crash'
+
+/** The obstacle that the settings put before a request. Absent: the route answers. */
+export function findObstacle(call: Call, isLoaded: boolean): Obstacle | undefined {
+  const { settings, path, method } = call
+  if (settings.wrongServer)
+    return toBytesReply('<!doctype html><title>Some other server</title>', 'text/html')
+  if (isHealthPath(path)) return findHealth(settings, isLoaded)
+  if (!isLoaded && !(path === '/v1/models' && settings.modelsWhileLoading === '200')) return toLoadingReply()
+  if (settings.failLoad === 'health500') return toFailedReply()
+  if (!hasKey(call)) return toErrorReply(401, 'Invalid API Key', 'authentication_error')
+  if (settings.hang) return 'hang'
+  return method === 'POST' && settings.crashBeforeResponse ? 'crash' : undefined
+}
+
+/** The answer that a chat body gets from a backend as strict as the settings say. Absent: it is accepted. */
+export function findChatRefusal(body: JsonObject, settings: ModelServerSettings): Reply | undefined {
+  const messages = toObjects(body.messages)
+  if (settings.rejectTools && body.tools !== undefined)
+    return toErrorReply(400, 'tools param requires --jinja flag')
+  for (const [index, message] of messages.entries()) {
+    const fault = findMessageFault(message, settings)
+    if (fault !== undefined) return toErrorReply(422, `messages[${index}]${fault}`)
+  }
+  return undefined
+}
+
+/** The answer to a body with a field that `rejectFields` names. */
+export function findFieldRefusal(body: JsonObject, { rejectFields }: ModelServerSettings): Reply | undefined {
+  const refused = Object.entries(rejectFields).find(([name]) => Object.hasOwn(body, name))
+  return refused === undefined ? undefined : toErrorReply(refused[1].status, refused[1].message)
+}
+
+function isHealthPath(path: string): boolean {
+  return path === '/health' || path === '/v1/health'
+}
+
+function findHealth(settings: ModelServerSettings, isLoaded: boolean): Obstacle {
+  if (settings.hangHealth) return 'hang'
+  if (settings.redirectHealth !== null) {
+    return { kind: 'whole', status: 302, headers: { location: settings.redirectHealth }, body: '', tokens: 0 }
+  }
+  if (isLoaded) return settings.failLoad === 'health500' ? toFailedReply() : toJsonReply({ status: 'ok' })
+  if (settings.healthWhileLoading === 'hang') return 'hang'
+  return settings.healthWhileLoading === '200' ? toJsonReply({ status: 'ok' }) : toLoadingReply()
+}
+
+function toLoadingReply(): Reply {
+  return toErrorReply(503, 'Loading model', 'unavailable_error')
+}
+
+function toFailedReply(): Reply {
+  return toJsonReply({ status: 'error' }, { status: 500 })
+}
+
+function hasKey({ settings: { apiKey }, headers }: Call): boolean {
+  const accepted = [headers.authorization?.replace(/^Bearer /, ''), headers['x-api-key']]
+  return apiKey === null || accepted.includes(apiKey)
+}
+
+/** The rest of the sentence that begins with the message's place. */
+function findMessageFault(message: JsonObject, settings: ModelServerSettings): string | undefined {
+  if (settings.rejectDeveloper && message.role === 'developer') {
+    return '.role: unknown variant `developer`, expected one of `system`, `user`, `assistant`, `tool`'
+  }
+  if (settings.strictContent && Array.isArray(message.content)) {
+    return '.content: invalid type: sequence, expected a string'
+  }
+  const extra = Object.keys(message).find((key) => key !== 'role' && key !== 'content')
+  return settings.strictMessageKeys && extra !== undefined
+    ? `: unknown field \`${extra}\`, expected \`role\` or \`content\``
+    : undefined
+}
