@@ -10,19 +10,30 @@ export interface Clock {
   clearTimeout(timer: unknown): void
 }
 
-/** Real time. A delay that is not a number is a bug and throws: a `setTimeout` of `NaN` would fire at once. */
+/** Real time; its timers keep the process alive. A delay that is not finite never fires: Node would fire it at once. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  setTimeout: (fn, ms) => {
-    if (Number.isNaN(ms)) throw new RangeError('A delay must be a number of milliseconds.')
-    return ms >= NEVER_MS ? undefined : setTimeout(fn, ms)
-  },
+  setTimeout: (fn, ms) => (Number.isFinite(ms) && ms < NEVER_MS ? setTimeout(fn, ms) : undefined),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
 }
 
 /** Resolves after `ms` on the clock. */
 export function delay(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => clock.setTimeout(resolve, ms))
+  return new Promise((resolve) => {
+    clock.setTimeout(resolve, ms)
+  })
+}
+
+/** Settles when `work` does, either way, and at the latest after `boundMs`. Never rejects. */
+export function settledWithin(clock: Clock, work: Promise<unknown>, boundMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.setTimeout(resolve, boundMs)
+    const finish = () => {
+      clock.clearTimeout(timer)
+      resolve()
+    }
+    work.then(finish, finish)
+  })
 }
 
 /** The same time for RxJS: every timed operator takes this scheduler. */

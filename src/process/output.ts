@@ -1,0 +1,146 @@
+import type { Readable } from 'node:stream'
+import { type Observable, Subject } from 'rxjs'
+import { type Clock, systemClock } from '../clock.ts'
+import { toPlainText } from './plain-text.ts'
+
+/** Which pipe a line came from. */
+export type OutputStream = 'stdout' | 'stderr'
+
+/** One line a child printed, made safe to show. */
+export interface OutputLine {
+  readonly stream: OutputStream
+  /** Without its line end and without control characters. */
+  readonly text: string
+  /** When its end was read, in milliseconds of the output's clock: good for differences, not a date. */
+  readonly atMs: number
+}
+
+/** How much of a child's output is kept. */
+export interface OutputOptions {
+  /** Lines in the tail. @default 200 */
+  readonly maxLines?: number
+  /** A longer line is cut into pieces of at most this size, in bytes. @default 8_192 */
+  readonly maxLineBytes?: number
+  /** Text in the tail, in bytes of UTF-8. @default 65_536 */
+  readonly maxTailBytes?: number
+  /** @default the host's clock */
+  readonly clock?: Clock
+}
+
+/** Everything one child prints: read always, kept in part. */
+export interface Output {
+  /** Every line from now on; completes when the output is closed. Nothing is replayed. */
+  readonly lines$: Observable<OutputLine>
+  /** The last lines, oldest first. @default count: everything kept */
+  tail(count?: number): readonly OutputLine[]
+  /** Lines that are no longer in the tail. */
+  readonly droppedLines: number
+  /** Reads `pipe` to its end, whether or not anybody listens: a child whose pipe is full stands still. */
+  attach(stream: OutputStream, pipe: Readable): void
+  /** Ends every line that is still open and completes `lines$`. The tail stays readable. */
+  close(): void
+}
+
+const LF = 0x0a
+const CR = 0x0d
+
+/**
+ * Splits output into lines, makes them safe and keeps the last of them. LF, CRLF and a lone CR end a line,
+ * so a progress bar is a row of lines. Bytes that are not UTF-8 become U+FFFD.
+ */
+export function createOutput({
+  maxLines = 200,
+  maxLineBytes = 8_192,
+  maxTailBytes = 65_536,
+  clock = systemClock,
+}: OutputOptions = {}): Output {
+  const lines = new Subject<OutputLine>()
+  const kept: { readonly line: OutputLine; readonly bytes: number }[] = []
+  const flushes: (() => void)[] = []
+  let keptBytes = 0
+  let droppedLines = 0
+  let isClosed = false
+
+  const print = (stream: OutputStream, bytes: Buffer) => {
+    const line = { stream, text: toPlainText(bytes.toString('utf8')), atMs: clock.now() }
+    const size = Buffer.byteLength(line.text)
+    kept.push({ line, bytes: size })
+    keptBytes += size
+    while (kept.length > maxLines || keptBytes > maxTailBytes) {
+      keptBytes -= kept.shift()?.bytes ?? 0
+      droppedLines += 1
+    }
+    lines.next(line)
+  }
+
+  return {
+    lines$: lines.asObservable(),
+    tail: (count = maxLines) => kept.slice(Math.max(0, kept.length - count)).map(({ line }) => line),
+    get droppedLines() {
+      return droppedLines
+    },
+    attach(stream, pipe) {
+      const splitter = createSplitter(maxLineBytes, (bytes) => print(stream, bytes))
+      flushes.push(splitter.flush)
+      pipe.on('data', (chunk: Buffer) => {
+        if (!isClosed) splitter.write(chunk)
+      })
+      pipe.on('end', splitter.flush)
+      // A pipe that breaks has nothing more to say; how the child ends is learnt from its exit.
+      pipe.on('error', () => {})
+    },
+    close() {
+      if (isClosed) return
+      for (const flush of flushes) flush()
+      isClosed = true
+      lines.complete()
+    },
+  }
+}
+
+/** Cuts bytes at line ends, and at `maxLineBytes` where none comes. Holds at most one such piece. */
+function createSplitter(maxLineBytes: number, print: (bytes: Buffer) => void) {
+  let held: Buffer = Buffer.alloc(0)
+  let isAfterCr = false
+
+  const flush = () => {
+    if (held.length > 0) print(held)
+    held = Buffer.alloc(0)
+  }
+  /** Adds bytes without a line end; prints every full piece but the last. */
+  const extend = (bytes: Buffer) => {
+    held = held.length === 0 ? bytes : Buffer.concat([held, bytes])
+    while (held.length > maxLineBytes) {
+      const cut = toCharacterStart(held, maxLineBytes)
+      print(held.subarray(0, cut))
+      held = held.subarray(cut)
+    }
+  }
+  const write = (chunk: Buffer) => {
+    let start = 0
+    for (let at = 0; at < chunk.length; at += 1) {
+      const byte = chunk[at]
+      if (byte !== LF && byte !== CR) continue
+      const isSecondHalf = byte === LF && at === start && (at > 0 ? chunk[at - 1] === CR : isAfterCr)
+      if (!isSecondHalf) {
+        extend(chunk.subarray(start, at))
+        print(held)
+        held = Buffer.alloc(0)
+      }
+      start = at + 1
+    }
+    isAfterCr = chunk[chunk.length - 1] === CR
+    extend(chunk.subarray(start))
+    // A copy, so that a short rest does not keep the whole chunk in memory.
+    held = Buffer.from(held)
+  }
+  return { write, flush }
+}
+
+/** The cut at or up to three bytes before `at` that does not split a character of UTF-8. */
+function toCharacterStart(bytes: Buffer, at: number): number {
+  for (let cut = at; cut > Math.max(0, at - 4); cut -= 1) {
+    if (((bytes[cut] ?? 0) & 0xc0) !== 0x80) return cut
+  }
+  return at
+}

@@ -1,0 +1,215 @@
+import type { Failure, ProcessEvent } from '../../machines/messages.ts'
+import { type Clock, settledWithin } from '../clock.ts'
+import { type Markers, toChildEnvironment } from './environment.ts'
+import { createOutput, type Output } from './output.ts'
+import { type OwnedChild, spawnChild } from './spawn.ts'
+import { createStop, type SendSignal, type Stop } from './stop.ts'
+import { isAlive } from './tree.ts'
+
+/** What to run, and under which names. */
+export interface RunOptions {
+  /** The service's key: at most one process of a key lives at any time. */
+  readonly key: string
+  /** This run's id, never used before. It stands in the environment of the whole tree. */
+  readonly generation: string
+  /** Absolute path, executed as it is written and without a shell. */
+  readonly command: string
+  readonly args: readonly string[]
+  /** @default the directory of this process */
+  readonly cwd?: string
+  /** Variables to set for the child. @default {} */
+  readonly env?: Readonly<Record<string, string>>
+  /** Exact names of host variables to pass on besides the usual ones. @default [] */
+  readonly inheritEnv?: readonly string[]
+  /**
+   * Awaited between `terminate()` and SIGTERM, for at most two seconds and whatever its outcome: the time
+   * to close what we hold open to the process, because some servers do not end with a request in flight.
+   * @default SIGTERM in the same tick
+   */
+  readonly beforeSignal?: () => Promise<void>
+}
+
+/** Told everything that happens to one run, in order. One that throws is reported as a process warning. */
+export type RunListener = (event: ProcessEvent) => void
+
+/** What can be asked of a run. Nothing throws, and everything may be asked at any time, even twice. */
+export interface RunHandle {
+  readonly generation: string
+  /** SIGTERM to the group after `beforeSignal`, and once whatever is asked later. Before the spawn: there will be none. */
+  terminate(): void
+  /** Calls off a `terminate` whose signal is not sent yet. */
+  spare(): void
+  /** SIGKILL to the whole tree, synchronously. Before the spawn: there will be none. */
+  kill(): void
+  /** `kill`, and a receipt within a bounded time even if the process will not die. */
+  sweep(): void
+  /** Asks the kernel whether the child lives: it may be dead before its exit is reported. */
+  isAlive(): boolean
+}
+
+/** `waiting`: not spawned yet. `exited`: the leader is gone and its tree is being swept. */
+export type RunState = 'waiting' | 'running' | 'stopping' | 'exited' | 'settled'
+
+/** One run as its table sees it. */
+export interface Run extends RunHandle {
+  state(): RunState
+  pid(): number | null
+  /** Wall clock, for display. `null` before the spawn. */
+  startedAtMs(): number | null
+  /** What it printed. `undefined` before the spawn. */
+  output(): Output | undefined
+  /** Processes of its tree that are known and alive now. */
+  survivors(): readonly number[]
+  /** Settles after the last event was given to the listener. Never rejects. */
+  readonly settled: Promise<void>
+}
+
+/** What a table gives to every run. */
+export interface RunSurroundings {
+  readonly clock: Clock
+  /** The host's environment. */
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** The table's id. */
+  readonly owner: string
+  readonly sweepMs?: number
+  readonly sendSignal?: SendSignal
+  /** Settles when the key is free, with the processes of it that could not be ended. */
+  readonly vacated: Promise<readonly number[]>
+}
+
+type StopSignal = 'SIGTERM' | 'SIGKILL'
+
+const BEFORE_SIGNAL_MS = 2_000
+/** How long an exit is held back for the last words in the pipes: with the tree dead they end at once. */
+const LAST_WORDS_MS = 200
+/** Lines of output told with an exit. */
+const TAIL_LINES = 20
+
+/** Begins a run: first it waits for its turn, so nothing is reported before this returns. */
+export function createRun(options: RunOptions, listener: RunListener, surroundings: RunSurroundings): Run {
+  const { generation, beforeSignal } = options
+  const { clock, sweepMs, sendSignal } = surroundings
+  const cancel = new AbortController()
+  let state: RunState = 'waiting'
+  let startedAtMs: number | null = null
+  let own: { readonly child: OwnedChild; readonly stop: Stop; readonly output: Output } | undefined
+  /** The `terminate` whose signal is still to come. */
+  let pending: symbol | undefined
+  const sent = new Set<StopSignal>()
+
+  const tell = (event: ProcessEvent) => {
+    try {
+      listener(event)
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error), {
+        type: 'LeaseholdListenerWarning',
+      })
+    }
+  }
+  const fail = (failure: Failure) => {
+    state = 'settled'
+    tell({ type: 'process.failed', generation, failure: { ...failure, generation } })
+  }
+  const take = (child: OwnedChild) => {
+    const stop = createStop(child, { generation, clock, sweepMs, sendSignal })
+    const output = createOutput({ clock })
+    output.attach('stdout', child.stdout)
+    output.attach('stderr', child.stderr)
+    own = { child, stop, output }
+    state = 'running'
+    startedAtMs = Date.now()
+    tell({ type: 'process.spawned', generation, pid: child.pid })
+  }
+  /** The point of no return of a stop: without a process there will be none, and one that runs is signalled. */
+  const end = (signal: StopSignal, act: (stop: Stop) => void) => {
+    pending = undefined
+    if (own === undefined) return cancel.abort()
+    const isRunning = own.child.exitStatus() === undefined && state !== 'settled'
+    if (isRunning) state = 'stopping'
+    act(own.stop)
+    if (!isRunning || sent.has(signal)) return
+    sent.add(signal)
+    tell({ type: 'process.signalled', generation, signal })
+  }
+
+  const live = async () => {
+    const leftovers = await Promise.race([surroundings.vacated, aborted(cancel.signal)])
+    if (leftovers.length > 0) return fail(toLeftoverFailure(leftovers))
+    const markers: Markers = { LEASEHOLD_OWNER: surroundings.owner, LEASEHOLD_GENERATION: generation }
+    const { command, args, cwd, env, inheritEnv } = options
+    const result = await spawnChild({
+      command,
+      args,
+      cwd,
+      env: toChildEnvironment({ host: surroundings.environment, env, inheritEnv, markers }),
+      markers,
+      signal: cancel.signal,
+      onSpawn: take,
+    })
+    if (!result.ok) return fail(result.failure)
+    if (own === undefined) return
+    const { child, stop, output } = own
+
+    await Promise.race([child.exited, stop.receipt])
+    const status = child.exitStatus()
+    if (status !== undefined) {
+      state = 'exited'
+      await settledWithin(clock, child.drained, LAST_WORDS_MS)
+      const tail = output.tail(TAIL_LINES).map(({ text }) => text)
+      tell({ type: 'process.exited', generation, ...status, tail })
+    }
+    const receipt = await stop.sweep()
+    output.close()
+    state = 'settled'
+    tell({ type: 'process.settled', generation, receipt })
+  }
+
+  return {
+    generation,
+    terminate() {
+      if (pending !== undefined || sent.size > 0) return
+      const signal = () => end('SIGTERM', (stop) => stop.terminate())
+      if (own === undefined || beforeSignal === undefined) return signal()
+      const mine = Symbol(generation)
+      pending = mine
+      const prepared = Promise.resolve().then(beforeSignal)
+      void settledWithin(clock, prepared, BEFORE_SIGNAL_MS).then(() => {
+        if (pending === mine) signal()
+      })
+    },
+    spare() {
+      pending = undefined
+    },
+    kill: () => end('SIGKILL', (stop) => stop.kill()),
+    sweep: () =>
+      end('SIGKILL', (stop) => {
+        stop.kill()
+        void stop.sweep()
+      }),
+    isAlive: () =>
+      own !== undefined &&
+      own.child.exitStatus() === undefined &&
+      isAlive(own.child.pid, own.child.startTicks),
+    state: () => state,
+    pid: () => own?.child.pid ?? null,
+    startedAtMs: () => startedAtMs,
+    output: () => own?.output,
+    survivors: () => own?.stop.survivors() ?? [],
+    settled: live(),
+  }
+}
+
+/** An empty list of survivors, when the signal is aborted: the spawn that follows sees it and refuses. */
+function aborted(signal: AbortSignal): Promise<readonly number[]> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve([]), { once: true })
+  })
+}
+
+function toLeftoverFailure(pids: readonly number[]): Failure {
+  const named =
+    pids.length === 1
+      ? `process ${pids[0]} of an earlier run is`
+      : `processes ${pids.join(', ')} of an earlier run are`
+  return { code: 'LEASEHOLD_SPAWN_FAILED', message: `not spawned, because the ${named} still alive` }
+}

@@ -1,0 +1,169 @@
+import { platform } from 'node:process'
+import type { Receipt } from '../../machines/messages.ts'
+import { type Clock, delay, settledWithin, systemClock } from '../clock.ts'
+import type { OwnedChild } from './spawn.ts'
+import {
+  hasProcfs,
+  isAlive,
+  isInUse,
+  type ProcessIdentity,
+  proveMember,
+  readProcess,
+  snapshotTree,
+} from './tree.ts'
+
+/** Sends a signal; a negative number means a group. Throws as `process.kill` does. */
+export type SendSignal = (pid: number, signal: NodeJS.Signals) => void
+
+/** How a stop waits. Durations in milliseconds. */
+export interface StopOptions {
+  /** Stands in the receipt. */
+  readonly generation: string
+  /** The longest a sweep takes. `0`: it looks once. @default 3_000 */
+  readonly sweepMs?: number
+  /** How long after the end of the tree somebody else may hold its pipes before we close ours. @default 200 */
+  readonly drainMs?: number
+  /** @default the host's clock */
+  readonly clock?: Clock
+  /** Every signal goes through here: to audit them, or to withhold them. @default process.kill */
+  readonly sendSignal?: SendSignal
+}
+
+/**
+ * The verbs that end one child and its tree. No process is signalled whose identity is not proven in that
+ * tick, and the group only while it is provably the child's. When the child exits by itself, what is left
+ * of its tree is killed in the same tick.
+ */
+export interface Stop {
+  /**
+   * Asks the group to end: SIGTERM, then SIGCONT. Every call does, and some servers take a second SIGTERM
+   * for "at once".
+   */
+  terminate(): void
+  /** SIGKILL to the group and to every other process of the tree. Synchronous. */
+  kill(): void
+  /** Kills until nothing is left or the time is up, and closes the pipes. Every call gets the same receipt. */
+  sweep(): Promise<Receipt>
+  /** The receipt, when some sweep has ended. */
+  readonly receipt: Promise<Receipt>
+  /** Processes of the tree that are known and alive now. Without `/proc`: the child, for its whole group. */
+  survivors(): readonly number[]
+}
+
+/** Between the first two looks of a sweep, and how far that grows when more are needed, in milliseconds. */
+const LOOK_MS = 10
+const MAX_LOOK_MS = 100
+/** A process can be forked behind the back of one look, so the tree is gone when two in a row see nothing. */
+const QUIET_LOOKS = 2
+
+/** Prepares the end of a child. Call it in the tick of its birth, so that its exit cannot be missed. */
+export function createStop(
+  child: OwnedChild,
+  { generation, sweepMs = 3_000, drainMs = 200, clock = systemClock, sendSignal = process.kill }: StopOptions,
+): Stop {
+  let known: readonly ProcessIdentity[] = []
+  let beganAtMs: number | undefined
+  let sweeping: Promise<Receipt> | undefined
+  let resolveReceipt: (receipt: Receipt) => void = () => {}
+  const receipt = new Promise<Receipt>((resolve) => {
+    resolveReceipt = resolve
+  })
+  const group = createGroup(child)
+
+  const begin = () => {
+    beganAtMs ??= clock.now()
+  }
+  const listLiving = () => known.filter(({ pid, startTicks }) => isAlive(pid, startTicks))
+  const survivors = () => {
+    if (hasProcfs) return listLiving().map(({ pid }) => pid)
+    return group.isEmpty() ? [] : [child.pid]
+  }
+  const look = (hasJustExited: boolean) => {
+    const hasExited = child.exitStatus() !== undefined
+    // Its number is free from now on, and in the same clock tick even its start time can be another's.
+    if (hasExited) known = known.filter(({ pid }) => pid !== child.pid)
+    const root = hasJustExited ? 'just-exited' : hasExited ? 'exited' : 'running'
+    const found = snapshotTree(child, { known, root })
+    const lost = listLiving().filter(({ pid }) => !found.some((member) => member.pid === pid))
+    known = [...found, ...lost]
+  }
+  const signal = (pid: number, name: NodeJS.Signals) => {
+    try {
+      sendSignal(pid, name)
+    } catch {
+      // Gone in this instant, or not ours to signal: the next look tells which.
+    }
+  }
+  const signalGroup = (name: NodeJS.Signals) => {
+    if (group.isOurs(known)) signal(group.target, name)
+  }
+  const killAll = (hasJustExited = false) => {
+    begin()
+    look(hasJustExited)
+    signalGroup('SIGKILL')
+    for (const member of known) {
+      if (proveMember(member, child) !== undefined) signal(member.pid, 'SIGKILL')
+    }
+  }
+  const isGone = () => child.exitStatus() !== undefined && survivors().length === 0
+
+  const sweepNow = async (): Promise<Receipt> => {
+    begin()
+    const deadlineMs = clock.now() + sweepMs
+    for (let looks = 1, quietLooks = 0; ; looks += 1) {
+      killAll()
+      quietLooks = isGone() ? quietLooks + 1 : 0
+      if (quietLooks === QUIET_LOOKS || clock.now() >= deadlineMs) break
+      await delay(clock, Math.min(looks * LOOK_MS, MAX_LOOK_MS))
+    }
+    if (isGone()) await settledWithin(clock, child.drained, drainMs)
+    child.releasePipes()
+    const { exitCode, signal } = child.exitStatus() ?? { exitCode: null, signal: null }
+    const durationMs = Math.round(clock.now() - (beganAtMs ?? clock.now()))
+    return { generation, pid: child.pid, exitCode, signal, survivors: survivors(), durationMs }
+  }
+
+  void child.exited.then(() => killAll(true))
+
+  return {
+    terminate() {
+      begin()
+      look(false)
+      signalGroup('SIGTERM')
+      signalGroup('SIGCONT')
+    },
+    kill: () => killAll(),
+    sweep() {
+      sweeping ??= sweepNow()
+      void sweeping.then(resolveReceipt)
+      return sweeping
+    },
+    receipt,
+    survivors,
+  }
+}
+
+/** The process group of a child, and whether it is still the child's. */
+function createGroup(child: OwnedChild) {
+  let wasSeenEmpty = false
+  // Windows has no groups: there only the child itself can be ended.
+  const target = platform === 'win32' ? child.pid : -child.pid
+
+  const isEmpty = () => {
+    wasSeenEmpty ||= child.exitStatus() !== undefined && (platform === 'win32' || !isInUse(target))
+    return wasSeenEmpty
+  }
+  return {
+    target,
+    /** Once empty, always empty: afterwards the number may belong to anybody. */
+    isEmpty,
+    /** A number in use by a group is not given to a new process, so a leader or a member proves the group. */
+    isOurs(known: readonly ProcessIdentity[]): boolean {
+      if (!hasProcfs) return !isEmpty()
+      const leader = readProcess(child.pid)
+      if (leader !== undefined)
+        return child.exitStatus() === undefined && leader.startTicks === child.startTicks
+      return known.some((member) => proveMember(member, child)?.pgid === child.pid)
+    },
+  }
+}

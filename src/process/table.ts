@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto'
+import { type Clock, systemClock } from '../clock.ts'
+import type { Output } from './output.ts'
+import {
+  createRun,
+  type Run,
+  type RunHandle,
+  type RunListener,
+  type RunOptions,
+  type RunState,
+} from './run.ts'
+import type { SendSignal } from './stop.ts'
+
+/** What a table works with. */
+export interface ProcessTableOptions {
+  /** The host's environment, from which a child is given an allow-listed part. */
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** @default the host's clock */
+  readonly clock?: Clock
+  /** The longest a sweep takes, in milliseconds. @default 3_000 */
+  readonly sweepMs?: number
+  /** Every signal goes through here: to audit them, or to withhold them. @default process.kill */
+  readonly sendSignal?: SendSignal
+}
+
+/** One run, for display. All JSON. `survived`: settled, but a part of its tree is still alive. */
+export interface ProcessEntry {
+  readonly key: string
+  readonly generation: string
+  readonly pid: number | null
+  /** Wall clock. `null` before the spawn. */
+  readonly startedAtMs: number | null
+  readonly state: Exclude<RunState, 'settled'> | 'survived'
+}
+
+/** The last owner of every process: it outlives the actors that asked for them. */
+export interface ProcessTable {
+  /** Stands as `LEASEHOLD_OWNER` in the environment of every process of this table. */
+  readonly owner: string
+  /**
+   * Runs a process and reports, never before this returns and in this order: `process.spawned`, or
+   * `process.failed` and nothing more; `process.signalled` once per signal we send; `process.exited`; and
+   * exactly one `process.settled`, which comes without an exit when the leader would not die.
+   * A run waits until every earlier one of its key is settled, and fails if a part of one is still alive.
+   */
+  run(options: RunOptions, listener: RunListener): RunHandle
+  /** Ends whatever runs or waits under a key. Settles when all of it has. */
+  reap(key: string): Promise<void>
+  /** SIGKILL to every tree, before this returns: for a handler of the process's own exit. */
+  killAllSync(): void
+  /** Everything that waits, runs or survived. */
+  entries(): readonly ProcessEntry[]
+  /** What the last process of a key printed, also after its end. */
+  outputOf(key: string): Output | undefined
+  /** Drops what is kept of a key. Nothing happens while anything of it waits, runs or survives. */
+  forget(key: string): void
+  /** Reaps every key; runs asked for afterwards fail. Idempotent. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** The runs of one key. */
+interface Slot {
+  /** Oldest first: all that are not settled, and the settled ones with survivors. */
+  runs: readonly Run[]
+  /** The last run that had a process. */
+  last: Run | undefined
+  /** Settles when every run so far has. */
+  vacated: Promise<void>
+}
+
+/** Creates an empty table. It installs no handler and starts nothing by itself. */
+export function createProcessTable({
+  environment,
+  clock = systemClock,
+  sweepMs,
+  sendSignal,
+}: ProcessTableOptions): ProcessTable {
+  const owner = randomUUID()
+  const slots = new Map<string, Slot>()
+  let isClosed = false
+
+  const toSlot = (key: string): Slot => {
+    const slot = slots.get(key) ?? { runs: [], last: undefined, vacated: Promise.resolve() }
+    slots.set(key, slot)
+    return slot
+  }
+  const prune = (slot: Slot) => {
+    slot.last = slot.runs.findLast((run) => run.output() !== undefined) ?? slot.last
+    slot.runs = slot.runs.filter((run) => run.state() !== 'settled' || run.survivors().length > 0)
+  }
+  const reap = async (key: string) => {
+    const slot = slots.get(key)
+    for (const run of slot?.runs ?? []) run.sweep()
+    await slot?.vacated
+  }
+  const close = async () => {
+    isClosed = true
+    await Promise.all([...slots.keys()].map(reap))
+  }
+
+  return {
+    owner,
+    run(options, listener) {
+      const slot = toSlot(options.key)
+      const vacated = slot.vacated.then(() => slot.runs.flatMap((earlier) => earlier.survivors()))
+      const run = createRun(options, listener, { clock, environment, owner, sweepMs, sendSignal, vacated })
+      slot.runs = [...slot.runs, run]
+      slot.vacated = Promise.all([slot.vacated, run.settled]).then(() => prune(slot))
+      if (isClosed) run.kill()
+      return run
+    },
+    reap,
+    killAllSync() {
+      for (const run of [...slots.values()].flatMap(({ runs }) => runs)) run.kill()
+    },
+    entries: () =>
+      [...slots].flatMap(([key, slot]) => {
+        prune(slot)
+        return slot.runs.map((run) => toEntry(key, run))
+      }),
+    outputOf(key) {
+      const slot = slots.get(key)
+      return (slot?.runs.findLast((run) => run.output() !== undefined) ?? slot?.last)?.output()
+    },
+    forget(key) {
+      const slot = slots.get(key)
+      if (slot === undefined) return
+      prune(slot)
+      if (slot.runs.length === 0) slots.delete(key)
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+function toEntry(key: string, run: Run): ProcessEntry {
+  const state = run.state()
+  return {
+    key,
+    generation: run.generation,
+    pid: run.pid(),
+    startedAtMs: run.startedAtMs(),
+    state: state === 'settled' ? 'survived' : state,
+  }
+}

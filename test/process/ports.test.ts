@@ -1,0 +1,39 @@
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { describe, expect, test } from 'vitest'
+import { findListeners, isPortFree } from '../../src/process/ports.ts'
+
+const listen = async (host: string) => {
+  const server = createServer()
+  await new Promise<void>((resolve) => {
+    server.listen(0, host, resolve)
+  })
+  return { server, port: (server.address() as AddressInfo).port }
+}
+const close = (server: Server) => new Promise((resolve) => server.close(resolve))
+
+describe('a port', () => {
+  test('is free when nobody listens, and still free afterwards', async () => {
+    const { server, port } = await listen('127.0.0.1')
+    expect(await isPortFree('127.0.0.1', port)).toBe(false)
+    await close(server)
+    expect(await isPortFree('127.0.0.1', port)).toBe(true)
+    expect(await isPortFree('127.0.0.1', port)).toBe(true)
+  })
+
+  test('is taken on one address when somebody listens on all', async () => {
+    const { server, port } = await listen('0.0.0.0')
+    expect(await isPortFree('127.0.0.1', port)).toBe(false)
+    await close(server)
+  })
+
+  test('is neither free nor taken on an address that is not ours', async () => {
+    await expect(isPortFree('192.0.2.1', 0)).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' })
+  })
+
+  test.runIf(process.platform === 'linux')('names whoever listens on it', async () => {
+    const { server, port } = await listen('127.0.0.1')
+    expect(findListeners(port)).toEqual([{ pid: process.pid, exe: process.execPath }])
+    await close(server)
+    expect(findListeners(port)).toEqual([])
+  })
+})
