@@ -1,0 +1,60 @@
+import type { Config } from '../config/config.ts'
+import { toPrintable } from '../config/print.ts'
+import { toJsonSchema } from '../config/schema.ts'
+import { ConfigError, type ConfigProblem } from '../errors.ts'
+import { loadConfiguration } from './configuration.ts'
+import { exitCodes, toProblemLine } from './failures.ts'
+import type { Terminal } from './print.ts'
+
+export interface ConfigCommandOptions {
+  readonly config?: string
+  readonly json?: boolean
+}
+
+/** `leasehold config validate`: every problem of a configuration with its place, errors and warnings. */
+export async function validateConfig(
+  file: string | undefined,
+  options: ConfigCommandOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { ok, name, problems } = await check(file ?? options.config, terminal)
+  if (options.json) terminal.json({ ok, file: name, problems })
+  else {
+    for (const problem of problems) terminal.note(toProblemLine(name, problem))
+    if (ok) terminal.line(`${name}: ok`)
+  }
+  return ok ? exitCodes.ok : exitCodes.usage
+}
+
+/** `leasehold config print`: the configuration in force with every default in place, and secrets as `***`. */
+export async function printConfig(
+  file: string | undefined,
+  options: ConfigCommandOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const config: Config = await loadConfiguration(file ?? options.config, terminal.env)
+  terminal.line(JSON.stringify(toPrintable(config), null, options.json ? undefined : 2))
+  return exitCodes.ok
+}
+
+/** `leasehold config schema`: the JSON Schema of a configuration file. */
+export function printConfigSchema(options: ConfigCommandOptions, terminal: Terminal): number {
+  terminal.line(JSON.stringify(toJsonSchema(), null, options.json ? undefined : 2))
+  return exitCodes.ok
+}
+
+interface Checked {
+  readonly ok: boolean
+  readonly name: string
+  readonly problems: readonly ConfigProblem[]
+}
+
+async function check(file: string | undefined, { env }: Terminal): Promise<Checked> {
+  try {
+    const config = await loadConfiguration(file, env)
+    return { ok: true, name: config.file, problems: config.problems }
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    return { ok: false, name: error.file, problems: error.problems }
+  }
+}

@@ -1,0 +1,62 @@
+import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
+import { loadConfiguration } from './configuration.ts'
+import { exitCodes } from './failures.ts'
+import { connectToGateway } from './gateway-client.ts'
+import { type Terminal, toSafeText } from './print.ts'
+import { createProgress } from './progress.ts'
+import { loadStartTimes, toReadOnly, toStartTimesFile } from './start-times.ts'
+import { toStateText } from './words.ts'
+
+export interface ControlOptions {
+  readonly config?: string
+  readonly gateway?: string
+  readonly json?: boolean
+}
+
+export interface StopOptions extends ControlOptions {
+  /** Cuts open leases instead of waiting for them. */
+  readonly force?: boolean
+}
+
+/** `leasehold start ID`: brings a service up, and waits until it is ready. */
+export async function startService(id: string, options: ControlOptions, terminal: Terminal): Promise<number> {
+  return control(`${toPath(id)}/start`, {}, options, terminal)
+}
+
+/** `leasehold stop ID`: stops a service, and waits until nothing of it is left. */
+export async function stopService(id: string, options: StopOptions, terminal: Terminal): Promise<number> {
+  return control(`${toPath(id)}/stop`, options.force ? { force: true } : {}, options, terminal)
+}
+
+async function control(
+  path: string,
+  body: object,
+  options: ControlOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const config = await loadConfiguration(options.config, terminal.env)
+  const gateway = await connectToGateway(config, terminal.env, options.gateway)
+  const progress = createProgress(await gateway.openEvents(), {
+    terminal,
+    times: toReadOnly(loadStartTimes(toStartTimesFile(terminal.env))),
+  })
+  try {
+    const snapshot = (await gateway.ask({ path, body: JSON.stringify(body) })) as ServiceSnapshot
+    progress.close()
+    if (options.json) terminal.json(snapshot)
+    else terminal.line(toLine(snapshot))
+  } finally {
+    progress.close()
+    await gateway.close()
+  }
+  return exitCodes.ok
+}
+
+function toPath(id: string): string {
+  return `/api/services/${encodeURIComponent(id)}`
+}
+
+function toLine({ service, state, pid, ownership }: ServiceSnapshot): string {
+  const whose = ownership === 'adopted' ? ' (run by somebody else)' : pid === null ? '' : ` (process ${pid})`
+  return `${toSafeText(service)} is ${toStateText(state)}${whose}`
+}

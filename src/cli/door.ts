@@ -1,0 +1,78 @@
+import { type Observable, share } from 'rxjs'
+import type { Config } from '../config/config.ts'
+import { AbortedError } from '../errors.ts'
+import type { SupervisorEvent } from '../events.ts'
+import { createSupervisor } from '../supervisor/supervisor.ts'
+import { connectToGateway, findGateway, type GatewayClient } from './gateway-client.ts'
+import type { Terminal } from './print.ts'
+
+/** The way a model request takes: through a gateway that runs, or a supervisor of our own. */
+export interface Door {
+  readonly transport: 'gateway' | 'local'
+  readonly events$: Observable<SupervisorEvent>
+  /** Aborted when a signal is about to end this process. */
+  readonly signal: AbortSignal
+  /** Sends the body of a chat completion. */
+  send(body: string, signal: AbortSignal): Promise<Response>
+  /** Settles when nothing of it is left: our own supervisor has stopped what it started. */
+  close(): Promise<void>
+}
+
+export interface DoorOptions {
+  /** Supervise for ourselves even if a gateway runs. */
+  readonly local?: boolean
+  /** Use the gateway at this URL, or `true` for that of the configuration; it must run. */
+  readonly gateway?: string | true
+}
+
+/** Opens the way for a request: the gateway asked for, else the one of the configuration if it runs, else our own. */
+export async function openDoor(
+  config: Config,
+  { local, gateway }: DoorOptions,
+  { env }: Terminal,
+): Promise<Door> {
+  if (local) return createLocalDoor(config)
+  const client =
+    gateway === undefined
+      ? await findGateway(config, env)
+      : await connectToGateway(config, env, gateway === true ? undefined : gateway)
+  return client === undefined ? createLocalDoor(config) : createGatewayDoor(client)
+}
+
+async function createGatewayDoor(client: GatewayClient): Promise<Door> {
+  const events$ = await client.openEvents()
+  return {
+    transport: 'gateway',
+    events$: events$.pipe(share()),
+    // A signal ends this process at once; the gateway sees that its client left.
+    signal: new AbortController().signal,
+    send: (body, signal) => client.send({ path: '/v1/chat/completions', body, signal }),
+    close: () => client.close(),
+  }
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+function createLocalDoor(config: Config): Door {
+  const leaving = new AbortController()
+  const leave = () => leaving.abort(new AbortedError())
+  // Before the supervisor hears of it: without a request under way it has nothing to drain.
+  for (const name of SIGNALS) process.on(name, leave)
+  const supervisor = createSupervisor({ config, handleSignals: true })
+  return {
+    transport: 'local',
+    events$: supervisor.events$,
+    signal: leaving.signal,
+    send: (body, signal) =>
+      supervisor.fetch('http://leasehold/v1/chat/completions', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+        signal,
+      }),
+    close: async () => {
+      await supervisor.close({ force: true })
+      for (const name of SIGNALS) process.off(name, leave)
+    },
+  }
+}

@@ -1,0 +1,93 @@
+import { ConfigError, LeaseholdError, toProblemText } from '../errors.ts'
+
+/** What the exit code of every command means; `--help` prints this table. */
+export const exitCodes = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  noGateway: 3,
+} as const
+
+/** The exit codes as a paragraph of the help text. */
+export const exitCodeHelp = `
+Exit codes:
+  0    it worked; serve: it was told to stop, and everything is stopped
+  1    the request or the command failed
+  2    wrong usage, or a configuration that cannot be used
+  3    no gateway is running (status, start, stop, logs)
+  129, 130, 143
+       ended by SIGHUP, SIGINT, SIGTERM`
+
+/** The command was called in a way that means nothing. Nothing was started. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+  readonly code = 'LEASEHOLD_BAD_REQUEST'
+  readonly type = 'invalid_request_error'
+}
+
+/** No gateway answers where one was looked for. `url`: where that was. */
+export class NoGatewayError extends Error {
+  override readonly name = 'NoGatewayError'
+  readonly url: string
+
+  constructor(url: string, options?: ErrorOptions) {
+    super(`No gateway is running at ${url}. Start one with: leasehold serve`, options)
+    this.url = url
+  }
+}
+
+/** A server answered with an error. `code` and `type` are what it said, or the nearest of our own. */
+export class AnswerError extends Error {
+  override readonly name = 'AnswerError'
+  readonly status: number
+  readonly code: string
+  readonly type: string
+
+  constructor(
+    message: string,
+    {
+      status,
+      code = 'LEASEHOLD_UPSTREAM_FAILED',
+      type = 'upstream_error',
+    }: { readonly status: number; readonly code?: string; readonly type?: string },
+  ) {
+    super(message)
+    this.status = status
+    this.code = code
+    this.type = type
+  }
+}
+
+/** The exit code that an error stands for. */
+export function toExitCode(error: unknown): number {
+  if (error instanceof UsageError || error instanceof ConfigError) return exitCodes.usage
+  return error instanceof NoGatewayError ? exitCodes.noGateway : exitCodes.failed
+}
+
+/**
+ * An error as text for people: a message without a stack, and a configuration's problems with their places as
+ * editors want them, `FILE:LINE:COLUMN: message`. `withStack` adds where it came from, and why.
+ */
+export function toErrorText(
+  error: unknown,
+  { withStack = false }: { readonly withStack?: boolean } = {},
+): string {
+  if (!(error instanceof Error)) return String(error)
+  if (withStack) {
+    const cause = error.cause === undefined ? '' : `\ncaused by: ${toErrorText(error.cause, { withStack })}`
+    return `${error.stack ?? error.message}${cause}`
+  }
+  if (error instanceof ConfigError)
+    return error.problems.map((problem) => toProblemLine(error.file, problem)).join('\n')
+  const code = error instanceof LeaseholdError || error instanceof AnswerError ? ` (${error.code})` : ''
+  return `${error.message}${code}`
+}
+
+/** A problem of a configuration with its place: `leasehold.json5:3:7: error: models.mode: …`. */
+export function toProblemLine(
+  file: string,
+  { line, column, ...problem }: ConfigError['problems'][number],
+): string {
+  const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`
+  return `${place}: ${problem.severity}: ${toProblemText(problem)}`
+}

@@ -1,0 +1,199 @@
+import { Observable } from 'rxjs'
+import { systemClock } from '../clock.ts'
+import type { Config } from '../config/config.ts'
+import type { Environment } from '../config/secrets.ts'
+import type { SupervisorEvent } from '../events.ts'
+import { get } from '../transport/get.ts'
+import { createUpstream } from '../transport/upstream.ts'
+import { readEventData } from './event-stream.ts'
+import { AnswerError, NoGatewayError, UsageError } from './failures.ts'
+import { toSafeText } from './print.ts'
+
+/** How long a gateway on this host has to say that it is one, in milliseconds. */
+const HEALTH_TIMEOUT_MS = 2_000
+const MAX_HEALTH_BODY_BYTES = 4_096
+
+/** A request to a gateway. `body` is sent as JSON. */
+export interface GatewayRequest {
+  readonly path: string
+  readonly body?: string
+  readonly signal?: AbortSignal
+}
+
+/** A running gateway, as the command line talks to it. */
+export interface GatewayClient {
+  readonly url: string
+  /** Sends a request; any status is an answer. No hidden timeout: a cold start may take as long as it wants. */
+  send(request: GatewayRequest): Promise<Response>
+  /** Sends a request and reads its JSON. @throws {@link AnswerError} with the gateway's own words for any status but 200 */
+  ask(request: GatewayRequest): Promise<unknown>
+  /**
+   * Every event from the moment this settles, to one listener. Completes when the gateway goes away.
+   * @throws {@link AnswerError} when the gateway does not tell
+   */
+  openEvents(): Promise<Observable<SupervisorEvent>>
+  /** Closes the connections. */
+  close(): Promise<void>
+}
+
+/** Where the gateway of a configuration listens, as a URL. Absent: on a port that only it knows. */
+export function toGatewayUrl({ leasehold: { host, port } }: Config): string | undefined {
+  if (port === 0) return undefined
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/**
+ * Connects to the gateway at `url`, or else where the configuration says. The key it is shown is
+ * `$LEASEHOLD_API_KEY`, or else the first of the configuration.
+ * @throws {@link NoGatewayError} when nothing there says that it is one
+ */
+export async function connectToGateway(
+  config: Config,
+  env: Environment,
+  url: string | undefined = toGatewayUrl(config),
+): Promise<GatewayClient> {
+  if (url === undefined)
+    throw new UsageError('The configuration has port 0. Say where the gateway listens: --gateway URL')
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
+    throw new UsageError(`"${url}" is not an http URL. Expected one like http://127.0.0.1:4141`)
+  const { origin } = new URL(url)
+  await checkGateway(origin)
+  return createGatewayClient(origin, env.LEASEHOLD_API_KEY || config.leasehold.apiKeys[0])
+}
+
+/** The same, but nothing when there is no gateway. */
+export async function findGateway(config: Config, env: Environment): Promise<GatewayClient | undefined> {
+  if (toGatewayUrl(config) === undefined) return undefined
+  try {
+    return await connectToGateway(config, env)
+  } catch (error) {
+    if (error instanceof NoGatewayError) return undefined
+    throw error
+  }
+}
+
+async function checkGateway(origin: string): Promise<void> {
+  let body: string
+  try {
+    ;({ body } = await get({
+      url: `${origin}/health`,
+      headers: {},
+      timeoutMs: HEALTH_TIMEOUT_MS,
+      maxBodyBytes: MAX_HEALTH_BODY_BYTES,
+      clock: systemClock,
+    }))
+  } catch (cause) {
+    throw new NoGatewayError(origin, { cause })
+  }
+  if (parseObject(body)?.name !== 'leasehold') throw new NoGatewayError(origin)
+}
+
+function createGatewayClient(url: string, apiKey: string | undefined): GatewayClient {
+  const upstream = createUpstream(url, systemClock)
+  const headers = {
+    host: new URL(url).host,
+    'content-type': 'application/json',
+    ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
+  }
+
+  const send = ({ path, body, signal }: GatewayRequest): Promise<Response> =>
+    new Promise((resolve, reject) => {
+      signal?.throwIfAborted()
+      const bytes = Buffer.from(body ?? '')
+      let reader: ReadableStreamDefaultController<Uint8Array> | undefined
+      const leave = (reason: unknown) => call.abort(reason instanceof Error ? reason : new Error('given up'))
+      const onAbort = () => leave(signal?.reason)
+      const settle = () => signal?.removeEventListener('abort', onAbort)
+      const call = upstream.send(
+        {
+          method: body === undefined ? 'GET' : 'POST',
+          path,
+          headers,
+          body: body === undefined ? [] : [bytes],
+          bodyBytes: bytes.length,
+          isStream: true,
+        },
+        {
+          onHead: (status, received) => {
+            const stream = new ReadableStream<Uint8Array>({
+              start: (controller) => {
+                reader = controller
+              },
+              pull: () => call.resume(),
+              cancel: leave,
+            })
+            resolve(new Response(stream, { status, headers: toHeaders(received) }))
+          },
+          onData: (chunk) => {
+            reader?.enqueue(chunk)
+            return (reader?.desiredSize ?? 1) > 0
+          },
+          onEnd: () => {
+            settle()
+            reader?.close()
+          },
+          onError: (error) => {
+            settle()
+            reader?.error(error)
+            reject(error)
+          },
+        },
+      )
+      signal?.addEventListener('abort', onAbort, { once: true })
+    })
+
+  return {
+    url,
+    send,
+    ask: async (request) => {
+      const response = await send(request)
+      const text = await response.text()
+      if (response.status !== 200) throw toAnswerError(response.status, text)
+      return JSON.parse(text)
+    },
+    openEvents: async () => {
+      const leaving = new AbortController()
+      const response = await send({ path: '/api/events', signal: leaving.signal })
+      const { body, status } = response
+      if (status !== 200 || body === null) throw toAnswerError(status, await response.text())
+      return new Observable((subscriber) => {
+        const read = async () => {
+          for await (const data of readEventData(body)) subscriber.next(JSON.parse(data))
+        }
+        const complete = () => subscriber.complete()
+        read().then(complete, complete)
+        return () => leaving.abort()
+      })
+    },
+    close: () => upstream.close(),
+  }
+}
+
+/** What a server said in an answer that is not the one that was wanted: OpenAI's error, or its first words. */
+export function toAnswerError(status: number, text: string): AnswerError {
+  const json = parseObject(text)
+  const error = typeof json?.error === 'object' && json.error !== null ? json.error : json
+  const said = (key: string) => {
+    const value: unknown = error === undefined ? undefined : Reflect.get(error, key)
+    return typeof value === 'string' && value !== '' ? toSafeText(value) : undefined
+  }
+  const plain = typeof json?.error === 'string' ? toSafeText(json.error) : undefined
+  const message = said('message') ?? plain ?? (toSafeText(text.slice(0, 300)).trim() || 'no explanation')
+  return new AnswerError(message, { status, code: said('code'), type: said('type') })
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? { ...value } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function toHeaders(received: Readonly<Record<string, string | string[] | undefined>>): Headers {
+  const headers = new Headers()
+  for (const [name, value] of Object.entries(received))
+    for (const one of [value ?? []].flat()) headers.append(name, one)
+  return headers
+}

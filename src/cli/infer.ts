@@ -1,0 +1,162 @@
+import { text as readAll } from 'node:stream/consumers'
+import { resolveModel } from '../config/model-ref.ts'
+import { BadRequestError, ConfigError, LeaseholdError } from '../errors.ts'
+import { toOpenAiError } from '../openai-error.ts'
+import { type ChatAnswer, readChatAnswer, toChatBody } from './chat.ts'
+import { loadConfiguration } from './configuration.ts'
+import { type DoorOptions, openDoor } from './door.ts'
+import { AnswerError, exitCodes, toErrorText, UsageError } from './failures.ts'
+import { type Terminal, toSafeText } from './print.ts'
+import { createProgress } from './progress.ts'
+import { createRequestRecord, type FailedAttempt, toAttempt } from './request-record.ts'
+import { loadStartTimes, toReadOnly, toStartTimesFile } from './start-times.ts'
+
+export interface InferOptions extends DoorOptions {
+  readonly config?: string
+  /** `-`: standard input. */
+  readonly prompt: string
+  readonly model?: string
+  readonly file: readonly string[]
+  readonly thinking?: string
+  readonly system?: string
+  readonly maxTokens?: number
+  readonly temperature?: number
+  /** From the start of the command to the end of the answer, a cold start included, in seconds. */
+  readonly timeout?: number
+  readonly json?: boolean
+}
+
+/** The envelope of an answer that came, as `--json` prints it. */
+interface Success {
+  readonly ok: true
+  readonly capability: 'model.run'
+  readonly transport: 'gateway' | 'local'
+  readonly provider: string
+  readonly model: string
+  readonly attempts: readonly FailedAttempt[]
+  readonly outputs: readonly { readonly text: string; readonly mediaUrl: null }[]
+  readonly usage: object | null
+  readonly timing: { readonly coldStartMs: number; readonly firstByteMs: number; readonly totalMs: number }
+  readonly finishReason: string | null
+}
+
+/** A failed run, with the candidates that were tried before it failed. */
+class RunError extends Error {
+  override readonly name = 'RunError'
+  readonly attempts: readonly FailedAttempt[]
+
+  constructor(attempts: readonly FailedAttempt[], cause: unknown) {
+    super('The run failed.', { cause })
+    this.attempts = attempts
+  }
+}
+
+/** `leasehold infer model run`: asks a model once and prints what it answers. */
+export async function runModel(options: InferOptions, terminal: Terminal): Promise<number> {
+  const isLive = terminal.isOutInteractive && options.json !== true
+  try {
+    const outcome = await ask(options, terminal, isLive)
+    if (options.json) terminal.json(outcome)
+    else if (isLive) terminal.line()
+    else terminal.line(outcome.outputs[0]?.text)
+    return exitCodes.ok
+  } catch (caught) {
+    const { error, attempts } =
+      caught instanceof RunError
+        ? { error: caught.cause, attempts: caught.attempts }
+        : { error: caught, attempts: [] }
+    if (options.json) terminal.json({ ok: false, error: toErrorFacts(error), attempts })
+    else terminal.note(toErrorText(error, { withStack: terminal.env.LEASEHOLD_DEBUG === '1' }))
+    return error instanceof UsageError || error instanceof ConfigError ? exitCodes.usage : exitCodes.failed
+  }
+}
+
+async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): Promise<Success> {
+  const startedAtMs = performance.now()
+  const prompt = options.prompt === '-' ? await readAll(process.stdin) : options.prompt
+  if (prompt.trim() === '') throw new BadRequestError('The prompt is blank.', { param: 'prompt' })
+  const config = await loadConfiguration(options.config, terminal.env)
+  const body = await toChatBody({ ...options, prompt, files: options.file })
+  const door = await openDoor(config, options, terminal)
+  // A gateway may have another configuration: only our own supervisor knows its models here.
+  const known =
+    door.transport === 'local' ? attemptToResolve(() => resolveModel(config, options.model).ref) : undefined
+  const record = createRequestRecord(door.events$)
+  const times = loadStartTimes(toStartTimesFile(terminal.env))
+  const progress = createProgress(door.events$, {
+    terminal,
+    times: door.transport === 'local' ? times : toReadOnly(times),
+  })
+  let requestId: string | undefined
+  let firstByteMs = 0
+  try {
+    const limits = options.timeout === undefined ? [] : [AbortSignal.timeout(options.timeout * 1_000)]
+    const signal = AbortSignal.any([door.signal, ...limits])
+    const response = await door.send(body, signal)
+    requestId = response.headers.get('x-leasehold-request-id') ?? undefined
+    const answer: ChatAnswer = await readChatAnswer(response, (text) => {
+      firstByteMs ||= performance.now() - startedAtMs
+      if (isLive) progress.aside(() => terminal.out(toSafeText(text)))
+    })
+    const { ref = options.model ?? '', attempts, coldStartMs } = await record.read(requestId)
+    const { provider, model } = toAttempt(ref, '')
+    return {
+      ok: true,
+      capability: 'model.run',
+      transport: door.transport,
+      provider,
+      model,
+      attempts,
+      outputs: [{ text: answer.text, mediaUrl: null }],
+      usage: answer.usage,
+      timing: {
+        coldStartMs,
+        firstByteMs: Math.round(firstByteMs),
+        totalMs: Math.round(performance.now() - startedAtMs),
+      },
+      finishReason: answer.finishReason,
+    }
+  } catch (error) {
+    const { ref = known, attempts } = await record.read(requestId)
+    const cause = explain(error, options.timeout)
+    const isListed = attempts.length > 0 || ref === undefined
+    throw new RunError(isListed ? attempts : [toAttempt(ref, toErrorFacts(cause).code)], cause)
+  } finally {
+    record.close()
+    progress.close()
+    await door.close()
+  }
+}
+
+function attemptToResolve(resolve: () => string): string | undefined {
+  try {
+    return resolve()
+  } catch {
+    return undefined
+  }
+}
+
+/** Our own words for what only the transport has words for. */
+function explain(error: unknown, timeoutSeconds: number | undefined): unknown {
+  if (error instanceof LeaseholdError || error instanceof AnswerError || !(error instanceof Error))
+    return error
+  if (error.name === 'TimeoutError')
+    return new AnswerError(`There was no complete answer within ${timeoutSeconds} s (--timeout).`, {
+      status: 504,
+      code: 'LEASEHOLD_ABORTED',
+      type: 'timeout_error',
+    })
+  return new AnswerError(`The connection broke before the answer was complete: ${error.message}`, {
+    status: 502,
+    code: 'LEASEHOLD_STREAM_TRUNCATED',
+  })
+}
+
+/** An error as the envelope holds it. What is not ours keeps its message: there is no log to look into. */
+function toErrorFacts(error: unknown): { type: string; code: string; message: string } {
+  if (error instanceof AnswerError || error instanceof UsageError)
+    return { type: error.type, code: error.code, message: error.message }
+  const { type, code, message } = toOpenAiError(error).body.error
+  if (error instanceof LeaseholdError) return { type, code, message: toSafeText(message) }
+  return { type, code, message: toErrorText(error) }
+}

@@ -1,0 +1,85 @@
+import type { Failure } from '../../machines/messages.ts'
+import type { SupervisorEvent } from '../events.ts'
+import { type Style, type Terminal, toDurationText, toSafeText } from './print.ts'
+import { toStateText } from './words.ts'
+
+/** What people should see of a supervisor's life, one line per event. */
+export interface Lifecycle {
+  /** The event as a line; absent for one that only machines want to know. */
+  toLine(event: SupervisorEvent): string | undefined
+}
+
+/** Creates a teller of lifecycle events. It remembers what it said last of each service, so as not to repeat it. */
+export function createLifecycle(terminal: Terminal): Lifecycle {
+  const said = new Map<string, string>()
+  const tell = ({ time }: SupervisorEvent, service: string, text: string, style?: Style) => {
+    const line = `${new Date(time).toTimeString().slice(0, 8)}  ${toSafeText(service)}  ${toSafeText(text)}`
+    return style === undefined ? line : terminal.paint(style, line)
+  }
+  return {
+    toLine: (event) => {
+      switch (event.type) {
+        case 'service.state': {
+          const words = toStateText(event.to)
+          if (said.get(event.key) === words) return undefined
+          said.set(event.key, words)
+          const why = event.reason === null ? '' : ` (${event.reason})`
+          return tell(event, event.service, words + why, toStyle(event.to))
+        }
+        case 'process.spawned':
+          return tell(event, event.service, `process ${event.pid} runs`, 'dim')
+        case 'process.exited':
+          return tell(event, event.service, `its process ended: ${toEndText(event)}`, 'dim')
+        case 'process.failed':
+          return tell(event, event.service, event.failure.message, 'red')
+        case 'process.settled':
+          return event.receipt.survivors.length > 0
+            ? undefined
+            : tell(
+                event,
+                event.service,
+                `everything of it is gone, after ${toDurationText(event.receipt.durationMs)}`,
+                'dim',
+              )
+        case 'lease.refused':
+        case 'leases.revoked':
+          return tell(event, event.service, toFailureLine(event.failure), 'red')
+        case 'alarm':
+          return tell(event, event.service, `ALARM: ${toFailureLine(event.failure)}`, 'red')
+        case 'service.failed':
+          return tell(event, event.service, `its supervision failed: ${event.message}`, 'red')
+        case 'request.attempted':
+          return tell(event, event.ref, `could not answer: ${event.code}`, 'yellow')
+        case 'config.replaced':
+          return tell(event, 'leasehold', 'another configuration is in force')
+        case 'supervisor.closed':
+          return tell(event, 'leasehold', 'everything is stopped')
+        default:
+          return undefined
+      }
+    },
+  }
+}
+
+/** A failure in one line: its sentence, and the last line the process printed. */
+export function toFailureLine({ message, tail }: Failure): string {
+  const last = tail?.at(-1)
+  return toSafeText(last === undefined ? message : `${message} Last output: ${last}`).replaceAll('\n', ' ')
+}
+
+/** How a process ended: `code 1`, `SIGKILL`. */
+function toEndText({
+  exitCode,
+  signal,
+}: {
+  readonly exitCode: number | null
+  readonly signal: string | null
+}): string {
+  return signal ?? `code ${exitCode ?? 'unknown'}`
+}
+
+function toStyle(state: string): Style | undefined {
+  if (state === 'ready' || state.startsWith('leased.')) return 'green'
+  if (state === 'down.tripped') return 'red'
+  return state === 'down.backoff' ? 'yellow' : undefined
+}

@@ -1,0 +1,40 @@
+import type { OutputLine } from '../process/output.ts'
+import { loadConfiguration } from './configuration.ts'
+import { readLines } from './event-stream.ts'
+import { exitCodes } from './failures.ts'
+import { connectToGateway, toAnswerError } from './gateway-client.ts'
+import { type Terminal, toSafeText } from './print.ts'
+
+export interface LogsOptions {
+  readonly config?: string
+  readonly gateway?: string
+  /** Goes on with new lines until the process of the service ends. */
+  readonly follow?: boolean
+  readonly json?: boolean
+}
+
+/** `leasehold logs ID`: the last lines a service printed; with `--follow` also those to come, as they come. */
+export async function showLogs(id: string, options: LogsOptions, terminal: Terminal): Promise<number> {
+  const config = await loadConfiguration(options.config, terminal.env)
+  const gateway = await connectToGateway(config, terminal.env, options.gateway)
+  const path = `/api/logs/${encodeURIComponent(id)}`
+  const print = (line: OutputLine) => terminal.line(toSafeText(line.text))
+  try {
+    if (options.follow) {
+      const response = await gateway.send({ path: `${path}?follow=1` })
+      if (response.status !== 200 || response.body === null)
+        throw toAnswerError(response.status, await response.text())
+      for await (const text of readLines(response.body)) {
+        if (options.json) terminal.out(`${text}\n`)
+        else print(JSON.parse(text))
+      }
+      return exitCodes.ok
+    }
+    const logs = (await gateway.ask({ path })) as { readonly lines: readonly OutputLine[] }
+    if (options.json) terminal.json(logs)
+    else for (const line of logs.lines) print(line)
+    return exitCodes.ok
+  } finally {
+    await gateway.close()
+  }
+}

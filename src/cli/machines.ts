@@ -1,0 +1,25 @@
+import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
+import { toDiagram, toMermaid } from '../inspector/diagram.ts'
+import { exitCodes } from './failures.ts'
+import type { Terminal } from './print.ts'
+
+/** The statecharts by the names the command line knows them by. */
+const machines = {
+  provider: providerMachine,
+  request: requestMachine,
+  supervisor: supervisorMachine,
+} as const
+
+export type MachineName = keyof typeof machines
+
+export interface MachinesOptions {
+  readonly machine: MachineName
+  readonly format: 'mermaid' | 'json'
+}
+
+/** `leasehold machines print`: a statechart as a diagram, drawn from the machine that runs. */
+export function printMachine({ machine, format }: MachinesOptions, terminal: Terminal): number {
+  if (format === 'json') terminal.line(JSON.stringify(toDiagram(machines[machine]), null, 2))
+  else terminal.out(toMermaid(machines[machine]))
+  return exitCodes.ok
+}

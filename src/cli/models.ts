@@ -1,0 +1,42 @@
+import { type ModelListing, toModelList } from '../supervisor/models.ts'
+import { loadConfiguration } from './configuration.ts'
+import { exitCodes } from './failures.ts'
+import { findGateway } from './gateway-client.ts'
+import { type Terminal, toSafeText, toTable } from './print.ts'
+import { toStateText } from './words.ts'
+
+export interface ModelsOptions {
+  readonly config?: string
+  readonly json?: boolean
+}
+
+/** `leasehold models list`: the models of the running gateway, or of the configuration where none runs. Starts nothing. */
+export async function listModels(options: ModelsOptions, terminal: Terminal): Promise<number> {
+  const config = await loadConfiguration(options.config, terminal.env)
+  const gateway = await findGateway(config, terminal.env)
+  const listed =
+    gateway === undefined
+      ? { object: 'list', data: toModelList(config, () => undefined) }
+      : ((await gateway.ask({ path: '/v1/models' })) as ModelList)
+  await gateway?.close()
+  if (options.json) {
+    terminal.json(listed)
+    return exitCodes.ok
+  }
+  const rows = listed.data.map((model) => [
+    toSafeText(model.id),
+    toSafeText(model.aliases.join(', ')),
+    model.default ? 'yes' : '',
+    String(model.context_window),
+    toSafeText(model.unavailable ?? toStateText(model.state)),
+  ])
+  const [head = '', ...lines] = toTable([['MODEL', 'ALIAS', 'DEFAULT', 'CONTEXT', 'STATE'], ...rows])
+  terminal.line(terminal.paint('bold', head))
+  for (const line of lines) terminal.line(line)
+  return exitCodes.ok
+}
+
+interface ModelList {
+  readonly object: string
+  readonly data: readonly ModelListing[]
+}

@@ -1,0 +1,74 @@
+import { styleText } from 'node:util'
+import type { Environment } from '../config/secrets.ts'
+import { toPlainText } from '../process/plain-text.ts'
+
+/** How a text stands out where colours are allowed. */
+export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow' | 'cyan'
+
+/** Where a command prints: results on `out`, diagnostics on `err`. */
+export interface Terminal {
+  readonly env: Environment
+  /** Whether a person looks at the results, or at the diagnostics. */
+  readonly isOutInteractive: boolean
+  readonly isErrInteractive: boolean
+  /** Writes text as it is. */
+  out(text: string): void
+  err(text: string): void
+  /** A line of results. */
+  line(text?: string): void
+  /** One JSON document on a line of its own. */
+  json(value: unknown): void
+  /** A line of diagnostics. */
+  note(text: string): void
+  /** The text in a style, or as it is where results go to a file, `NO_COLOR` is set or the terminal is dumb. */
+  paint(style: Style, text: string): string
+}
+
+/** A terminal on two streams. What becomes of a reader that has gone is the caller's to say. */
+export function createTerminal(
+  stdout: NodeJS.WriteStream,
+  stderr: NodeJS.WriteStream,
+  env: Environment,
+): Terminal {
+  const hasColour = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
+  const out = (text: string) => void stdout.write(text)
+  const err = (text: string) => void stderr.write(text)
+  return {
+    env,
+    isOutInteractive: stdout.isTTY === true,
+    isErrInteractive: stderr.isTTY === true && env.TERM !== 'dumb',
+    out,
+    err,
+    line: (text = '') => out(`${text}\n`),
+    json: (value) => out(`${JSON.stringify(value)}\n`),
+    note: (text) => err(`${toSafeText(text)}\n`),
+    paint: (style, text) => (hasColour ? styleText(style, text, { validateStream: false }) : text),
+  }
+}
+
+/** Text of others without control characters, except line breaks and tabs. */
+export function toSafeText(text: string): string {
+  return text.split('\n').map(toPlainText).join('\n')
+}
+
+/** Rows as columns of equal width, two spaces apart. Colours belong around a whole row: they would count as width. */
+export function toTable(rows: readonly (readonly string[])[]): string[] {
+  const widths: number[] = []
+  for (const row of rows)
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length)
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+/** A duration in milliseconds as people say it: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`. */
+export function toDurationText(ms: number): string {
+  if (ms < 9_950) return `${(ms / 1_000).toFixed(1)} s`
+  const seconds = Math.round(ms / 1_000)
+  if (seconds < 60) return `${seconds} s`
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+  return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`
+}

@@ -1,0 +1,223 @@
+import { isIPv4 } from 'node:net'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { runDemoServer } from '../testing/demo-server.ts'
+import { toDemoServerHelp } from './demo-server.ts'
+import { exitCodeHelp } from './failures.ts'
+import type { Terminal } from './print.ts'
+
+/** What a command does: prints, and settles with the exit code. */
+type Run = () => Promise<number> | number
+
+/**
+ * The grammar of the command line. Each command loads its own code when it is called, so that `--help` needs none.
+ * `onExit` gets the exit code of the command that ran.
+ */
+export function createProgram(version: string, terminal: Terminal, onExit: (code: number) => void): Command {
+  const perform = async (run: Run) => onExit(await run())
+  const program = new Command('leasehold')
+    .description(
+      'Starts a local model server when a request needs it, holds a lease while the answer streams, stops it when idle.',
+    )
+    .version(version)
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+    .showSuggestionAfterError()
+    .exitOverride()
+    .addHelpText('after', `${CONFIGURATION_HELP}\n${exitCodeHelp}`)
+
+  const add = (parent: Command, usage: string, summary: string, example: string) =>
+    parent
+      .command(usage)
+      .description(summary)
+      .addHelpText('after', `\nExample:\n  ${example}\n${exitCodeHelp}`)
+      .addOption(new Option('--json', 'print one JSON document'))
+  const configured = (command: Command) => command.option('--config <file>', 'configuration file')
+  const remote = (command: Command) =>
+    configured(command).option(
+      '--gateway <url>',
+      'the gateway to talk to (default: that of the configuration)',
+    )
+
+  configured(
+    add(program, 'serve', 'run the gateway until it is told to stop', 'leasehold serve --port 4141')
+      .option('--host <host>', 'address to listen on, a loopback one', toLoopback)
+      .option('--port <port>', 'port to listen on; 0 takes a free one', toPort)
+      .addOption(
+        new Option('--log-level <level>', 'write a log to stderr').choices([
+          'debug',
+          'info',
+          'warn',
+          'error',
+        ]),
+      )
+      .addHelpText('after', CONFIGURATION_HELP),
+  ).action((options) => perform(async () => (await import('./serve.ts')).serve(options, version, terminal)))
+
+  const infer = program.command('infer').description('ask a model')
+  const model = infer.command('model').description('ask a model')
+  configured(
+    add(
+      model,
+      'run',
+      'ask a model once; starts its server if need be, and stops it again if it was started for this',
+      'leasehold infer model run --model demo --prompt "What is 6 * 7?"',
+    )
+      .requiredOption('--prompt <text>', 'what to ask; - reads standard input')
+      .option('--model <ref>', 'PROVIDER/MODEL or an alias (default: the default model)')
+      .option('--file <image>', 'send an image along; may be repeated', collect, [])
+      .option('--thinking <level>', 'off, low, medium, high, or whatever the model knows')
+      .option('--system <text>', 'system prompt')
+      .option('--max-tokens <n>', 'longest answer, in tokens', toCount)
+      .option('--temperature <x>', 'sampling temperature', toAmount)
+      .option('--timeout <seconds>', 'longest time for all of it, a cold start included', toTimeout)
+      .addOption(
+        new Option('--local', 'supervise the server here, even if a gateway runs').conflicts('gateway'),
+      )
+      .option('--gateway [url]', 'use a running gateway, and fail if there is none'),
+  ).action((options) => perform(async () => (await import('./infer.ts')).runModel(options, terminal)))
+
+  const models = program.command('models').description('the configured models')
+  configured(
+    add(models, 'list', 'list the configured models; starts nothing', 'leasehold models list --json'),
+  ).action((options) => perform(async () => (await import('./models.ts')).listModels(options, terminal)))
+
+  remote(
+    add(program, 'status', 'show every service of the running gateway', 'leasehold status --watch').option(
+      '--watch',
+      'draw it again and again',
+    ),
+  ).action((options) => perform(async () => (await import('./status.ts')).showStatus(options, terminal)))
+
+  remote(
+    add(program, 'start', 'start a service and wait until it is ready', 'leasehold start demo').argument(
+      '<id>',
+      'a provider id',
+    ),
+  ).action((id, options) =>
+    perform(async () => (await import('./control.ts')).startService(id, options, terminal)),
+  )
+
+  remote(
+    add(program, 'stop', 'stop a service and wait until nothing of it is left', 'leasehold stop demo')
+      .argument('<id>', 'a provider id')
+      .option('--force', 'cut open requests instead of waiting for them'),
+  ).action((id, options) =>
+    perform(async () => (await import('./control.ts')).stopService(id, options, terminal)),
+  )
+
+  remote(
+    add(program, 'logs', 'show what a service printed', 'leasehold logs demo -f')
+      .argument('<id>', 'a provider id')
+      .option('-f, --follow', 'go on with what it prints; with --json a JSON document per line'),
+  ).action((id, options) => perform(async () => (await import('./logs.ts')).showLogs(id, options, terminal)))
+
+  const config = program.command('config').description('look at a configuration')
+  configured(
+    add(config, 'validate', 'list every problem with its place', 'leasehold config validate leasehold.json5'),
+  )
+    .argument('[file]', 'configuration file')
+    .action((file, options) =>
+      perform(async () => (await import('./config.ts')).validateConfig(file, options, terminal)),
+    )
+  configured(
+    add(
+      config,
+      'print',
+      'print it with every default, secrets as ***',
+      'leasehold config print leasehold.json5',
+    ),
+  )
+    .argument('[file]', 'configuration file')
+    .action((file, options) =>
+      perform(async () => (await import('./config.ts')).printConfig(file, options, terminal)),
+    )
+  add(
+    config,
+    'schema',
+    'print the JSON Schema of a configuration file',
+    'leasehold config schema > leasehold.schema.json',
+  ).action((options) =>
+    perform(async () => (await import('./config.ts')).printConfigSchema(options, terminal)),
+  )
+
+  const machines = program.command('machines').description('the statecharts that run this')
+  add(machines, 'print', 'print a statechart as a diagram', 'leasehold machines print --machine request')
+    .addOption(
+      new Option('--machine <name>', 'which one')
+        .choices(['provider', 'request', 'supervisor'])
+        .default('provider'),
+    )
+    .addOption(new Option('--format <format>', 'how').choices(['mermaid', 'json']).default('mermaid'))
+    .action(({ json, machine, format }) =>
+      perform(async () =>
+        (await import('./machines.ts')).printMachine({ machine, format: json ? 'json' : format }, terminal),
+      ),
+    )
+
+  const script = program.command('script').description('event scripts')
+  add(
+    script,
+    'run',
+    'play event scripts and tell each as a story; fails when an expectation does',
+    'leasehold script run test/scripts/idle-stop.json5',
+  )
+    .argument('<file...>', 'event scripts')
+    .option('--real', 'with a real process and real sockets instead of a virtual clock')
+    .action((files, options) =>
+      perform(async () => (await import('./script.ts')).runScripts(files, options, terminal)),
+    )
+
+  program
+    .command('demo-server')
+    .description('run the demo model server, which needs no model: it knows sums and small talk')
+    .argument('[flags...]', 'its options, see leasehold demo-server --help')
+    .allowUnknownOption()
+    .addHelpText(
+      'after',
+      '\nExample:\n  leasehold demo-server --port 4142 --load-ms 2500 --token-delay-ms 15',
+    )
+    .addHelpText('after', toDemoServerHelp)
+    .action(runDemoServer)
+  return program
+}
+
+const CONFIGURATION_HELP = `
+The configuration is --config FILE, else $LEASEHOLD_CONFIG, else ./leasehold.json5,
+else ~/.config/leasehold/leasehold.json5 ($XDG_CONFIG_HOME), else a built-in demo that needs no model.
+Other variables: LEASEHOLD_API_KEY, NO_COLOR, LEASEHOLD_DEBUG=1 (errors with their stack).`
+
+function collect(value: string, earlier: readonly string[]): string[] {
+  return [...earlier, value]
+}
+
+/** Beyond this host everybody could start programs: the configuration allows no other address either. */
+function toLoopback(text: string): string {
+  if (text === 'localhost' || text === '::1' || (isIPv4(text) && text.startsWith('127.'))) return text
+  throw new InvalidArgumentError('Expected a loopback address: 127.0.0.1, ::1 or localhost.')
+}
+
+function toPort(text: string): number {
+  return toWhole(text, 0, 65_535)
+}
+
+function toCount(text: string): number {
+  return toWhole(text, 1, Number.MAX_SAFE_INTEGER)
+}
+
+function toWhole(text: string, least: number, most: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (value >= least && value <= most) return value
+  throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`)
+}
+
+function toAmount(text: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text)
+  if (value >= 0 && Number.isFinite(value)) return value
+  throw new InvalidArgumentError('Expected a number that is not negative.')
+}
+
+/** A timer holds at most 2^31-1 milliseconds. */
+function toTimeout(text: string): number {
+  const value = toAmount(text)
+  if (value > 0 && value <= 2_147_483) return value
+  throw new InvalidArgumentError('Expected a number of seconds above 0, at most 2147483.')
+}

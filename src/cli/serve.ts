@@ -1,0 +1,135 @@
+import { type Logger, pino } from 'pino'
+import type { Config } from '../config/config.ts'
+import { createGateway, type GatewayAddress } from '../gateway/server.ts'
+import type { ModelListing } from '../supervisor/models.ts'
+import { createSupervisor } from '../supervisor/supervisor.ts'
+import { loadConfiguration } from './configuration.ts'
+import { DEMO_NAME } from './demo-config.ts'
+import { exitCodes, toProblemLine } from './failures.ts'
+import { createLifecycle } from './lifecycle.ts'
+import { type Terminal, toSafeText, toTable } from './print.ts'
+import { createProgress } from './progress.ts'
+import { loadStartTimes, toStartTimesFile } from './start-times.ts'
+import { toStateText } from './words.ts'
+
+export interface ServeOptions {
+  readonly config?: string
+  readonly host?: string
+  readonly port?: number
+  readonly json?: boolean
+  /** Level of the log on stderr. Absent: no log. */
+  readonly logLevel?: string
+}
+
+/** Values that no log line may hold, wherever they would stand. */
+const SECRETS = ['authorization', 'apiKey', 'apiKeys', 'env', 'headers', 'token'].flatMap((name) => [
+  name,
+  `*.${name}`,
+  `*.*.${name}`,
+])
+
+/** `leasehold serve`: the gateway, until a signal ends it. Settles when everything is stopped. */
+export async function serve(options: ServeOptions, version: string, terminal: Terminal): Promise<number> {
+  const config = await loadConfiguration(options.config, terminal.env)
+  for (const problem of config.problems) terminal.note(toProblemLine(config.file, problem))
+  const logger = createLogger(options.logLevel)
+  // systemd, for one, takes anything but 0 for a failure: a server that was told to stop and did has succeeded.
+  const handleSignals = { alongside: () => gateway.close(), exitCode: exitCodes.ok }
+  const supervisor = createSupervisor({ config, handleSignals, logger })
+  const gateway = createGateway({ supervisor, host: options.host, port: options.port, version, logger })
+  const ended = follow(supervisor.events$, options, terminal)
+  try {
+    const address = await gateway.listen()
+    if (options.json) terminal.json({ type: 'gateway.listening', ...address, config: config.file })
+    else printWelcome(terminal, { config, address, models: supervisor.models() })
+  } catch (error) {
+    await supervisor.close({ force: true })
+    throw error
+  }
+  await ended
+  await gateway.close()
+  return exitCodes.ok
+}
+
+/** Prints what happens until the supervisor is closed. */
+function follow(events$: SupervisorEvents, { json }: ServeOptions, terminal: Terminal): Promise<void> {
+  const times = loadStartTimes(toStartTimesFile(terminal.env))
+  const progress = createProgress(events$, { terminal, times })
+  const lifecycle = createLifecycle(terminal)
+  return new Promise((resolve) => {
+    events$.subscribe({
+      next: (event) => {
+        if (json) return terminal.json(event)
+        const line = lifecycle.toLine(event)
+        if (line !== undefined) progress.aside(() => terminal.line(line))
+      },
+      complete: () => {
+        progress.close()
+        resolve()
+      },
+    })
+  })
+}
+
+type SupervisorEvents = ReturnType<typeof createSupervisor>['events$']
+
+function createLogger(level: string | undefined): Logger | undefined {
+  if (level === undefined) return undefined
+  return pino({ level, redact: { paths: SECRETS, censor: '***' } }, pino.destination({ fd: 2, sync: true }))
+}
+
+interface Welcome {
+  readonly config: Config
+  readonly address: GatewayAddress
+  readonly models: readonly ModelListing[]
+}
+
+function printWelcome(terminal: Terminal, { config, address, models }: Welcome): void {
+  const from =
+    config.file === DEMO_NAME
+      ? 'the built-in demo (there is no leasehold.json5; see leasehold serve --help)'
+      : config.file
+  terminal.line(`${terminal.paint('bold', 'leasehold')} listens on ${terminal.paint('cyan', address.url)}`)
+  terminal.line(`configuration: ${from}`)
+  terminal.line()
+  terminal.line('models:')
+  const rows = models.map((model) => [
+    toSafeText(model.id),
+    toSafeText(model.aliases.join(', ')),
+    model.default ? 'default' : '',
+    toSafeText(model.unavailable ?? toStateText(model.state)),
+  ])
+  for (const row of toTable(rows)) terminal.line(`  ${row}`)
+  if (rows.length === 0)
+    terminal.line('  none listed; providers without a list take any model: PROVIDER/MODEL')
+  terminal.line()
+  const model = models.find((one) => one.default) ?? models.find((one) => one.unavailable === undefined)
+  if (model === undefined) return
+  const hasKey = config.leasehold.apiKeys.length > 0
+  terminal.line(`try it${hasKey ? ', with a key of yours in LEASEHOLD_API_KEY' : ''}:`)
+  terminal.line(`  ${toCurl({ url: address.url, model: model.id, hasKey, isStream: false })}`)
+  terminal.line(`  ${toCurl({ url: address.url, model: model.id, hasKey, isStream: true })}`)
+  terminal.line()
+}
+
+interface CurlOptions {
+  readonly url: string
+  readonly model: string
+  readonly hasKey: boolean
+  readonly isStream: boolean
+}
+
+/** A line for a POSIX shell that asks the model something, and works as it is. */
+export function toCurl({ url, model, hasKey, isStream }: CurlOptions): string {
+  const body = JSON.stringify({
+    model,
+    messages: [{ role: 'user', content: 'What is 6 * 7?' }],
+    ...(isStream ? { stream: true } : {}),
+  })
+  const key = hasKey ? ` -H "authorization: Bearer $LEASEHOLD_API_KEY"` : ''
+  return `curl ${isStream ? '-N' : '-s'} ${url}/v1/chat/completions -H 'content-type: application/json'${key} -d ${toShellWord(body)}`
+}
+
+function toShellWord(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}

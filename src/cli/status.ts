@@ -1,0 +1,77 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import type { ServiceSnapshot, SupervisorSnapshot } from '../supervisor/snapshot.ts'
+import { loadConfiguration } from './configuration.ts'
+import { exitCodes } from './failures.ts'
+import { connectToGateway, type GatewayClient } from './gateway-client.ts'
+import { toFailureLine } from './lifecycle.ts'
+import { type Terminal, toDurationText, toSafeText, toTable } from './print.ts'
+import { toNextText, toOwnerText, toStateText } from './words.ts'
+
+export interface StatusOptions {
+  readonly config?: string
+  readonly gateway?: string
+  readonly watch?: boolean
+  readonly json?: boolean
+}
+
+/** Time between two looks with `--watch`, in milliseconds: fine enough for a countdown in seconds. */
+const WATCH_EVERY_MS = 500
+const TO_TOP_AND_CLEAR = '\x1b[H\x1b[J'
+
+/** `leasehold status`: every service of the running gateway as it stands; with `--watch` until a signal ends it. */
+export async function showStatus(options: StatusOptions, terminal: Terminal): Promise<number> {
+  const config = await loadConfiguration(options.config, terminal.env)
+  const gateway = await connectToGateway(config, terminal.env, options.gateway)
+  try {
+    await show(gateway, options, terminal)
+    while (options.watch) {
+      await wait(WATCH_EVERY_MS)
+      await show(gateway, options, terminal)
+    }
+  } finally {
+    await gateway.close()
+  }
+  return exitCodes.ok
+}
+
+async function show(
+  gateway: GatewayClient,
+  { json, watch }: StatusOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const snapshot = (await gateway.ask({ path: '/api/services' })) as SupervisorSnapshot
+  if (json) return terminal.json(snapshot)
+  const lines = toStatusLines(snapshot, terminal)
+  const top = watch && terminal.isOutInteractive ? TO_TOP_AND_CLEAR : ''
+  terminal.out(`${top}${lines.join('\n')}\n`)
+}
+
+/** The services as a table, each with its last failure below it. */
+export function toStatusLines({ services }: SupervisorSnapshot, terminal: Terminal): string[] {
+  if (services.length === 0) return ['No service is configured.']
+  const head = ['SERVICE', 'STATE', 'FOR', 'RUN BY', 'PID', 'LEASES', 'QUEUE', 'NEXT']
+  const [first = '', ...lines] = toTable([head, ...services.map(toRow)])
+  return [
+    terminal.paint('bold', first),
+    ...lines.flatMap((line, index) => {
+      const failure = services[index]?.failure ?? null
+      return failure === null
+        ? [line]
+        : [line, terminal.paint('yellow', `  last failure: ${toFailureLine(failure)}`)]
+    }),
+  ]
+}
+
+/** One service as the cells of the table. */
+function toRow(service: ServiceSnapshot): string[] {
+  return [
+    toSafeText(service.service),
+    toStateText(service.state),
+    toDurationText(service.inStateMs),
+    toOwnerText(service.ownership),
+    service.pid === null ? '' : String(service.pid),
+    String(service.leases),
+    String(service.queue.length),
+    toNextText(service.timers),
+  ]
+}

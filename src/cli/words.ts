@@ -1,0 +1,47 @@
+import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
+import { toDurationText } from './print.ts'
+
+/** States of a service, the longest name that fits first, in words for people. */
+const stateWords: readonly (readonly [string, string])[] = [
+  ['down.cold', 'down'],
+  ['down.backoff', 'waits before the next start'],
+  ['down.tripped', 'failing: requests are refused'],
+  ['probing', 'looking for a running server'],
+  ['starting.warming', 'loading'],
+  ['starting', 'starting'],
+  ['ready', 'ready, not in use'],
+  ['leased.draining', 'draining'],
+  ['leased', 'in use'],
+  ['idle-stopping.killing', 'stopping (killed)'],
+  ['idle-stopping', 'stopping'],
+  ['retired', 'removed'],
+  ['unavailable', 'unavailable'],
+]
+
+/** What the end of a delay brings, in words. Delays that say nothing to people are not here. */
+const timerWords: Readonly<Record<string, string>> = {
+  idleStop: 'stops in',
+  backoff: 'may start again in',
+  breakerCooldown: 'one more try in',
+  readyTimeout: 'is given up in',
+  drainTimeout: 'cuts its leases in',
+  stopGrace: 'is killed in',
+}
+
+/** The state of a service in words. A state unknown here is told as it is. */
+export function toStateText(state: string): string {
+  return stateWords.find(([name]) => state === name || state.startsWith(`${name}.`))?.[1] ?? state
+}
+
+/** What happens next, and when: `stops in 12 s`. Empty: nothing is planned. */
+export function toNextText(timers: ServiceSnapshot['timers']): string {
+  const [next] = timers
+    .filter(({ name }) => timerWords[name] !== undefined)
+    .toSorted((a, b) => a.remainingMs - b.remainingMs)
+  return next === undefined ? '' : `${timerWords[next.name]} ${toDurationText(next.remainingMs)}`
+}
+
+/** Who may stop a service, in words. */
+export function toOwnerText(ownership: ServiceSnapshot['ownership']): string {
+  return { owned: 'leasehold', adopted: 'somebody else', none: '' }[ownership]
+}

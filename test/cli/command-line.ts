@@ -1,0 +1,180 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'vitest'
+
+const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+
+/** How a command ended, and all it printed. */
+export interface Ending {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A command under way. */
+export interface Running {
+  readonly child: ChildProcess
+  /** Waits until what it printed on either stream fits. */
+  until(pattern: RegExp): Promise<RegExpExecArray>
+  readonly ended: Promise<Ending>
+}
+
+/** A folder, a port and a home of one test: commands that run here see no other configuration and no other gateway. */
+export interface Place extends AsyncDisposable {
+  readonly folder: string
+  /** Where the model server of this place listens. */
+  readonly modelPort: number
+  /** Where a gateway of this place would listen. */
+  readonly gatewayPort: number
+  /** Writes a file and gives its path. */
+  write(name: string, text: string): string
+  /** Writes `leasehold.json5`: the demo server with these flags, and further options of `localService`. */
+  configure(flags?: readonly string[], localService?: object): void
+  start(...args: string[]): Running
+  run(...args: string[]): Promise<Ending>
+  /** Command lines of living processes that belong to this place's model server. */
+  strays(): string[]
+}
+
+/** Makes a place. Leaving it ends what still runs there. */
+export async function createPlace(env: Readonly<Record<string, string>> = {}): Promise<Place> {
+  const folder = mkdtempSync(join(tmpdir(), 'leasehold-cli-'))
+  const [modelPort = 0, gatewayPort = 0] = await takePorts(2)
+  const running: Running[] = []
+  const environment = {
+    PATH: process.env.PATH,
+    HOME: folder,
+    XDG_STATE_HOME: join(folder, 'state'),
+    NO_COLOR: '1',
+    ...env,
+  }
+  const write = (name: string, text: string) => {
+    const file = join(folder, name)
+    writeFileSync(file, text)
+    return file
+  }
+  const place: Place = {
+    folder,
+    modelPort,
+    gatewayPort,
+    write,
+    configure: (flags = [], localService = {}) => {
+      write(
+        'leasehold.json5',
+        JSON.stringify(toConfiguration({ modelPort, gatewayPort, flags, localService })),
+      )
+    },
+    start: (...args) => {
+      const started = launch(process.execPath, [main, ...args], { cwd: folder, env: environment })
+      running.push(started)
+      return started
+    },
+    run: (...args) => place.start(...args).ended,
+    strays: () => listCommandLines().filter((line) => line.includes(` --port ${modelPort} `)),
+    [Symbol.asyncDispose]: async () => {
+      for (const { child } of running)
+        if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+      await Promise.all(running.map(({ ended }) => ended))
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+  return place
+}
+
+/** Starts a program with nothing on its standard input. */
+export function launch(
+  command: string,
+  args: readonly string[],
+  options: { readonly cwd: string; readonly env: NodeJS.ProcessEnv },
+): Running {
+  const child = spawn(command, args, { ...options, stdio: ['pipe', 'pipe', 'pipe'] })
+  let stdout = ''
+  let stderr = ''
+  child.stdin?.end()
+  child.stdout?.setEncoding('utf8').on('data', (text) => {
+    stdout += text
+  })
+  child.stderr?.setEncoding('utf8').on('data', (text) => {
+    stderr += text
+  })
+  const until = async (pattern: RegExp) => {
+    await expect.poll(() => stdout + stderr, { interval: 10, timeout: 20_000 }).toMatch(pattern)
+    const match = pattern.exec(stdout + stderr)
+    if (match === null) throw new Error('what matched is still there')
+    return match
+  }
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr }))
+  return { child, until, ended }
+}
+
+/** The program of the command line, for tests that call it through another program. */
+export const program = main
+
+function toConfiguration({
+  modelPort,
+  gatewayPort,
+  flags,
+  localService,
+}: {
+  readonly modelPort: number
+  readonly gatewayPort: number
+  readonly flags: readonly string[]
+  readonly localService: object
+}): object {
+  return {
+    leasehold: { port: gatewayPort },
+    models: {
+      providers: {
+        demo: {
+          baseUrl: `http://127.0.0.1:${modelPort}/v1`,
+          localService: {
+            command: process.execPath,
+            args: [main, 'demo-server', '--port', String(modelPort), '--models', 'sums', ...flags],
+            healthUrl: `http://127.0.0.1:${modelPort}/health`,
+            ...localService,
+          },
+          models: [{ id: 'sums' }],
+        },
+      },
+    },
+    agents: { defaults: { model: 'demo/sums', models: { 'demo/sums': { alias: 'calc' } } } },
+  }
+}
+
+/** Ports that were free a moment ago. */
+async function takePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer())
+  const ports = await Promise.all(
+    servers.map(async (server) => {
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      const address = server.address()
+      return typeof address === 'object' && address !== null ? address.port : 0
+    }),
+  )
+  await Promise.all(
+    servers.map((server) => {
+      server.close()
+      return once(server, 'close')
+    }),
+  )
+  return ports
+}
+
+function listCommandLines(): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        return [readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ')]
+      } catch {
+        return []
+      }
+    })
+}

@@ -1,0 +1,84 @@
+import { expect, test } from 'vitest'
+import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
+import { toDiagram, toMermaid } from '../../src/inspector/diagram.ts'
+import { createPlace } from './command-line.ts'
+
+const charts = [
+  ['provider', providerMachine],
+  ['request', requestMachine],
+  ['supervisor', supervisorMachine],
+] as const
+
+test.each(charts)('the %s chart is drawn in mermaid: every line is one that it knows', (_, machine) => {
+  const lines = toMermaid(machine).trimEnd().split('\n')
+  expect(lines[0]).toBe('stateDiagram-v2')
+  for (const line of lines.slice(1))
+    expect(line).toMatch(
+      /^ +(state "[\w-]+" as \w+( \{)?|\}|\[\*\] --> \w+|\w+ --> \[\*\]|\w+ --> \w+ : [^:;{}]+)$/,
+    )
+})
+
+test.each(charts)('in the %s chart an arrow joins states that are drawn, of one composite', (_, machine) => {
+  const parents = new Map<string, string>()
+  const stack = ['']
+  const arrows: { from: string; to: string; within: string }[] = []
+  for (const line of toMermaid(machine).split('\n')) {
+    const within = stack.at(-1) ?? ''
+    const [, id, opening] = / as (\w+)( \{)?$/.exec(line) ?? []
+    if (id !== undefined) parents.set(id, within)
+    if (opening !== undefined && id !== undefined) stack.push(id)
+    if (line.trim() === '}') stack.pop()
+    const [, from, to] = /(\w+) --> (\w+) :/.exec(line) ?? []
+    if (from !== undefined && to !== undefined) arrows.push({ from, to, within })
+  }
+  expect(stack).toEqual([''])
+  expect(parents.size).toBe(toDiagram(machine).states.length - 1)
+  expect(arrows.length).toBeGreaterThan(0)
+  for (const { from, to, within } of arrows)
+    expect({ from, to, parents: [parents.get(from), parents.get(to)] }).toEqual({
+      from,
+      to,
+      parents: [within, within],
+    })
+  expect(new Set(arrows.map(({ from, to }) => `${from} ${to}`)).size).toBe(arrows.length)
+})
+
+test('the json has what the picture leaves out: guards, actions, effects, transitions that change no state', () => {
+  const { id, states } = toDiagram(providerMachine)
+  expect(id).toBe('provider')
+  expect(states[0]).toMatchObject({ path: '', initial: 'down', invokes: ['process', 'health'] })
+  const find = (path: string) => states.find((state) => state.path === path)
+  expect(find('probing')).toMatchObject({ kind: 'atomic', invokes: ['probe'] })
+  expect(find('probing')?.transitions).toContainEqual({
+    event: 'probe done',
+    guard: 'isRefused and isManaged',
+    target: 'starting',
+    actions: ['noteVerdict'],
+  })
+  expect(find('ready')?.transitions).toContainEqual({
+    event: 'after idleStop',
+    guard: 'canIdleStop and isOwned',
+    target: 'idle-stopping',
+    actions: ['noteIdle'],
+  })
+  expect(find('leased.open')?.transitions).toContainEqual({
+    event: 'lease.released',
+    guard: 'not isCurrentGeneration',
+    actions: [],
+  })
+  expect(find('ready')?.transitions).toContainEqual({
+    event: 'always',
+    guard: 'isQueueUsed',
+    target: 'leased',
+    actions: ['grantWaiters'],
+  })
+  expect(find('retired')).toMatchObject({ kind: 'final' })
+})
+
+test.each(charts)('the %s chart is printed by its name, in both formats', async (name, machine) => {
+  await using place = await createPlace()
+  const { stdout } = await place.run('machines', 'print', '--machine', name)
+  expect(stdout).toBe(toMermaid(machine))
+  const json = await place.run('machines', 'print', '--machine', name, '--format', 'json')
+  expect(JSON.parse(json.stdout)).toEqual(toDiagram(machine))
+})

@@ -1,0 +1,86 @@
+import { expect, test } from 'vitest'
+import { createPlace } from './command-line.ts'
+
+const commands = [
+  ['serve'],
+  ['infer', 'model', 'run'],
+  ['models', 'list'],
+  ['status'],
+  ['start'],
+  ['stop'],
+  ['logs'],
+  ['config', 'validate'],
+  ['config', 'print'],
+  ['config', 'schema'],
+  ['machines', 'print'],
+  ['script', 'run'],
+  ['demo-server'],
+]
+
+test('the help names every command and every exit code', async () => {
+  await using place = await createPlace()
+  const { code, stdout, stderr } = await place.run('--help')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  for (const [name] of commands) expect(stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
+  for (const exitCode of ['0', '1', '2', '3', '129, 130, 143'])
+    expect(stdout).toMatch(new RegExp(`^  ${exitCode}\\b`, 'm'))
+})
+
+test.each(commands.map((words) => [words.join(' '), words] as const))(
+  'the help of %s has an example of it',
+  async (name, words) => {
+    await using place = await createPlace()
+    const { code, stdout } = await place.run(...words, '--help')
+    expect(code).toBe(0)
+    expect(stdout).toContain(`Example:\n  leasehold ${name}`)
+  },
+)
+
+test.each([
+  [['statsu'], /unknown command 'statsu'\n\(Did you mean status\?\)/],
+  [['status', '--jsno'], /unknown option '--jsno'\n\(Did you mean --json\?\)/],
+  [['infer', 'model', 'run'], /required option '--prompt <text>'/],
+  [['serve', '--port', '70000'], /Expected a whole number from 0 to 65535/],
+  [['serve', '--host', '0.0.0.0'], /Expected a loopback address/],
+  [['infer', 'model', 'run', '--prompt', 'x', '--timeout', '0'], /Expected a number of seconds/],
+  [['machines', 'print', '--machine', 'toaster'], /Allowed choices are provider, request, supervisor/],
+  [['status', '--gateway', 'nowhere'], /"nowhere" is not an http URL/],
+  [['infer', 'model', 'run', '--prompt', 'x', '--local', '--gateway'], /cannot be used with option/],
+])('%j is wrong usage', async (args, reason) => {
+  await using place = await createPlace()
+  const { code, stdout, stderr } = await place.run(...args)
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+  expect(stderr).toMatch(reason)
+})
+
+test.each([['status'], ['start', 'demo'], ['stop', 'demo'], ['logs', 'demo']])(
+  '%s without a gateway ends with 3 and says where it looked',
+  async (...args) => {
+    await using place = await createPlace()
+    place.configure()
+    expect(await place.run(...args)).toEqual({
+      code: 3,
+      signal: null,
+      stdout: '',
+      stderr: `No gateway is running at http://127.0.0.1:${place.gatewayPort}. Start one with: leasehold serve\n`,
+    })
+  },
+)
+
+test('an error shows its stack only when it is asked for', async () => {
+  await using place = await createPlace({ LEASEHOLD_DEBUG: '1' })
+  place.configure()
+  const { code, stderr } = await place.run('status')
+  expect(code).toBe(3)
+  expect(stderr).toMatch(/^NoGatewayError: No gateway is running at .*\n +at /)
+  expect(stderr).toMatch(/^caused by: .*ECONNREFUSED/m)
+})
+
+test('models are listed from the configuration when no gateway runs', async () => {
+  await using place = await createPlace()
+  place.configure()
+  const { stdout } = await place.run('models', 'list', '--json')
+  expect(JSON.parse(stdout).data).toMatchObject([
+    { id: 'demo/sums', aliases: ['calc'], default: true, state: 'down.cold' },
+  ])
+})

@@ -1,0 +1,217 @@
+import { spawnSync } from 'node:child_process'
+import { expect, test } from 'vitest'
+import { createPlace, launch, type Place, type Running } from './command-line.ts'
+
+const hasCurl = spawnSync('curl', ['--version']).status === 0
+
+/** Starts a gateway and waits until it listens. */
+async function serve(place: Place, ...args: string[]): Promise<Running> {
+  const gateway = place.start('serve', ...args)
+  await gateway.until(/listens on|gateway\.listening/)
+  return gateway
+}
+
+test.skipIf(!hasCurl)('both curl lines of the welcome work as they are printed', async () => {
+  await using place = await createPlace()
+  place.configure()
+  const gateway = await serve(place)
+  const [, plain = ''] = await gateway.until(/^ {2}(curl -s .*)$/m)
+  const [, streamed = ''] = await gateway.until(/^ {2}(curl -N .*)$/m)
+  const run = (line: string) => launch('sh', ['-c', line], { cwd: place.folder, env: process.env }).ended
+  expect(JSON.parse((await run(plain)).stdout).choices[0].message.content).toBe('6 * 7 = 42.')
+  expect((await run(streamed)).stdout).toMatch(/data: \[DONE\]\s*$/)
+})
+
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  '%s stops everything in order, which is a success',
+  async (signal) => {
+    await using place = await createPlace()
+    place.configure()
+    const gateway = await serve(place)
+    expect((await place.run('start', 'demo')).code).toBe(0)
+    expect(place.strays()).toHaveLength(1)
+    gateway.child.kill(signal)
+    const { code, stdout } = await gateway.ended
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/everything is stopped\n$/)
+    expect(place.strays()).toEqual([])
+  },
+)
+
+test('the life of a service is told line by line', async () => {
+  await using place = await createPlace()
+  place.configure()
+  const gateway = await serve(place)
+  await place.run('start', 'demo')
+  await place.run('stop', 'demo')
+  await gateway.until(
+    /demo {2}loading\n.*demo {2}ready, not in use\n.*demo {2}stopping \(asked\)\n.*demo {2}down/s,
+  )
+})
+
+test('with --json every line is a document: where it listens, then the events', async () => {
+  await using place = await createPlace()
+  place.configure()
+  const gateway = await serve(place, '--json', '--port', '0')
+  const [, url = ''] = await gateway.until(/"url":"(http:[^"]+)"/)
+  expect((await fetch(`${url}/health`)).status).toBe(200)
+  gateway.child.kill('SIGTERM')
+  const { stdout, stderr } = await gateway.ended
+  const documents = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(documents[0]).toMatchObject({ type: 'gateway.listening', url })
+  expect(documents.at(-1)).toMatchObject({ type: 'supervisor.closed' })
+  expect(stderr).toBe('')
+})
+
+test('a port that is taken is a failure', async () => {
+  await using place = await createPlace()
+  place.configure()
+  await serve(place)
+  const { code, stderr } = await place.run('serve')
+  expect(code).toBe(1)
+  expect(stderr).toContain('LEASEHOLD_LISTEN_FAILED')
+})
+
+test('a log is written only when a level is given, and holds no secret', async () => {
+  await using place = await createPlace()
+  place.configure([], { env: { TOKEN_OF_THE_CHILD: 'swordfish' } })
+  const gateway = await serve(place, '--log-level', 'debug')
+  await place.run('infer', 'model', 'run', '--prompt', 'open sesame')
+  gateway.child.kill('SIGTERM')
+  const { stderr } = await gateway.ended
+  const lines = stderr
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(lines.map(({ event }) => event)).toContain('process.spawned')
+  expect(stderr).not.toContain('swordfish')
+  expect(stderr).not.toContain('sesame')
+})
+
+test('a gateway that runs is used by infer, unless --local says otherwise', async () => {
+  await using place = await createPlace()
+  place.configure(['--load-ms', '100'])
+  await serve(place)
+  const ask = ['infer', 'model', 'run', '--prompt', 'What is 2 + 3?', '--json']
+  const first = JSON.parse((await place.run(...ask)).stdout)
+  expect(first).toMatchObject({
+    transport: 'gateway',
+    provider: 'demo',
+    model: 'sums',
+    outputs: [{ text: '2 + 3 = 5.' }],
+  })
+  expect(first.timing.coldStartMs).toBeGreaterThanOrEqual(100)
+  const second = JSON.parse((await place.run(...ask)).stdout)
+  expect(second.timing.coldStartMs).toBe(0)
+  const third = JSON.parse((await place.run(...ask, '--local')).stdout)
+  expect(third).toMatchObject({ transport: 'local', outputs: [{ text: '2 + 3 = 5.' }] })
+  expect(place.strays()).toHaveLength(1)
+})
+
+test('a failure behind a gateway is told as if it were here', async () => {
+  await using place = await createPlace()
+  place.configure(['--fail-load', 'exit'])
+  await serve(place)
+  const { code, stdout } = await place.run('infer', 'model', 'run', '--prompt', 'hello', '--json')
+  expect(code).toBe(1)
+  expect(JSON.parse(stdout)).toMatchObject({
+    ok: false,
+    error: { code: 'LEASEHOLD_EXITED_BEFORE_READY', type: 'service_unavailable' },
+    attempts: [{ provider: 'demo', model: 'sums', code: 'LEASEHOLD_EXITED_BEFORE_READY' }],
+  })
+})
+
+test('a gateway that dies in the middle of an answer is a failure', async () => {
+  await using place = await createPlace()
+  place.configure(['--stall-mid-stream-after', '1', '--control'])
+  const gateway = await serve(place)
+  await place.run('start', 'demo')
+  const run = place.start('infer', 'model', 'run', '--prompt', 'count to 9', '--json')
+  await expect
+    .poll(() => fetch(`http://127.0.0.1:${place.modelPort}/__control`).then((response) => response.json()), {
+      interval: 20,
+      timeout: 20_000,
+    })
+    .toMatchObject({ counts: { '/v1/chat/completions': 1 } })
+  gateway.child.kill('SIGTERM')
+  gateway.child.kill('SIGINT')
+  const { code, stdout } = await run.ended
+  expect(code).toBe(1)
+  expect(JSON.parse(stdout)).toMatchObject({
+    ok: false,
+    error: { code: expect.stringMatching(/^LEASEHOLD_/) },
+  })
+})
+
+test('a key of the configuration opens the gateway, and another one does not', async () => {
+  await using place = await createPlace()
+  place.configure()
+  const file = place.write(
+    'locked.json5',
+    `{ leasehold: { port: ${place.gatewayPort}, apiKeys: ['open'] }, models: {} }`,
+  )
+  await serve(place, '--config', file)
+  expect((await place.run('status', '--config', file)).code).toBe(0)
+  expect(await place.run('status')).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('A valid API key is required.'),
+  })
+})
+
+test('services are started, shown, read and stopped', async () => {
+  await using place = await createPlace()
+  place.configure([], { idleStopMs: 600_000 })
+  await serve(place)
+
+  expect((await place.run('start', 'demo')).stdout).toMatch(/^demo is ready, not in use \(process \d+\)\n$/)
+  const status = await place.run('status')
+  expect(status.stdout).toMatch(/^SERVICE +STATE +FOR +RUN BY +PID +LEASES +QUEUE +NEXT\n/)
+  expect(status.stdout).toMatch(
+    /^demo +ready, not in use +.* s +leasehold +\d+ +0 +0 +stops in (9 min|10 min)/m,
+  )
+  expect(JSON.parse((await place.run('status', '--json')).stdout).services[0].state).toBe('ready')
+  expect((await place.run('models', 'list')).stdout).toMatch(
+    /^demo\/sums +calc +yes +200000 +ready, not in use$/m,
+  )
+  expect((await place.run('logs', 'demo')).stdout).toMatch(/^demo-server: listening on/m)
+
+  expect((await place.run('stop', 'demo')).stdout).toBe('demo is down\n')
+  expect(place.strays()).toEqual([])
+  const unknown = await place.run('start', 'dmeo')
+  expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('There is no service "dmeo"') })
+})
+
+test('a log is followed until the process of the service ends', async () => {
+  await using place = await createPlace()
+  place.configure()
+  await serve(place)
+  await place.run('start', 'demo')
+  const logs = place.start('logs', 'demo', '-f')
+  await logs.until(/listening on/)
+  await place.run('stop', 'demo')
+  const { code, stdout } = await logs.ended
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/cleaning up before exit\n$/)
+})
+
+test('a log that nobody reads any more is not followed any more', async () => {
+  await using place = await createPlace()
+  place.configure(['--log-line-every-ms', '5'])
+  await serve(place)
+  await place.run('start', 'demo')
+  const logs = place.start('logs', 'demo', '-f')
+  await logs.until(/listening on/)
+  logs.child.stdout?.destroy()
+  expect((await logs.ended).code).toBe(1)
+})
+
+test('the last failure of a service is part of its status', async () => {
+  await using place = await createPlace()
+  place.configure(['--fail-load', 'exit'])
+  await serve(place)
+  expect((await place.run('start', 'demo')).code).toBe(1)
+  expect((await place.run('status')).stdout).toMatch(/^ {2}last failure: .*exit/m)
+})
