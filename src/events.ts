@@ -28,7 +28,13 @@ export type RequestEventBody =
       readonly status: number
       readonly waitedMs: number
     }
-  | { readonly type: 'request.advised'; readonly ref: string; readonly advice: string; readonly text: string }
+  | {
+      readonly type: 'request.advised'
+      readonly ref: string
+      readonly advice: string
+      readonly text: string
+      readonly block: string | null
+    }
   | {
       readonly type: 'request.ended'
       readonly outcome: 'done' | 'failed' | 'cancelled'

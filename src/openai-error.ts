@@ -21,7 +21,8 @@ export interface OpenAiError {
   }
 }
 
-interface Row {
+/** How a code is told to an HTTP client. */
+export interface Row {
   readonly status: number
   readonly type: string
   /** Whether OpenAI's clients should try again by themselves; absent: they decide by the status. */
@@ -32,7 +33,7 @@ const unavailable = { status: 503, type: 'service_unavailable' } as const
 const upstream = { status: 502, type: 'upstream_error' } as const
 
 /** The one table from code to status. A start that failed is told at once: a blind retry would only repeat it. */
-const rows: Readonly<Record<ErrorCode, Row>> = {
+export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_ABORTED: { status: 499, type: 'aborted' },
   LEASEHOLD_BACKEND_FAILED: { ...unavailable, retry: false },
   LEASEHOLD_BAD_REQUEST: { status: 400, type: 'invalid_request_error' },
@@ -64,11 +65,11 @@ const rows: Readonly<Record<ErrorCode, Row>> = {
 export function toOpenAiError(error: unknown): OpenAiError {
   if (!(error instanceof LeaseholdError))
     return toAnswer(
-      rows.LEASEHOLD_INTERNAL,
+      errorRows.LEASEHOLD_INTERNAL,
       'LEASEHOLD_INTERNAL',
       'Something in leasehold failed; its log has the cause.',
     )
-  const row = rows[error.code]
+  const row = errorRows[error.code]
   const status =
     error instanceof BadRequestError || error instanceof UpstreamStatusError ? error.status : row.status
   const param =

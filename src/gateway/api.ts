@@ -1,21 +1,27 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Observable, takeUntil } from 'rxjs'
 import { BadRequestError } from '../errors.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
+import { decodePath } from '../transport/path.ts'
 import { readJsonBody } from './body.ts'
 import { sendJson, toSseEvent } from './respond.ts'
 
 /** A reader that falls this far behind is cut off, in bytes: a slow reader never slows anybody. */
 const MAX_BEHIND_BYTES = 1_048_576
 
-/** The control surface that the command line and the page use: `/api/…`. @throws {@link BadRequestError} 404, 405 */
+/**
+ * The control surface that the command line and the page use: `/api/…`. `closing$` ends the streams among its answers.
+ * @throws {@link BadRequestError} 404
+ */
 export async function answerApi(
   supervisor: Supervisor,
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
+  closing$: Observable<void>,
 ): Promise<void> {
   const [, , resource = '', rawId, verb] = url.pathname.split('/')
-  const id = rawId === undefined ? undefined : decodeURIComponent(rawId)
+  const id = rawId === undefined ? undefined : decodePath(rawId)
   const route = `${request.method} ${resource}${id === undefined ? '' : '/:id'}${verb === undefined ? '' : `/${verb}`}`
   switch (route) {
     case 'GET services':
@@ -23,19 +29,19 @@ export async function answerApi(
     case 'GET services/:id':
       return sendJson(response, 200, findService(supervisor, id ?? ''))
     case 'POST services/:id/start': {
-      await readJsonBody(request)
+      await readJsonBody(response)
       const leaving = new AbortController()
       response.once('close', () => leaving.abort())
       return sendJson(response, 200, await supervisor.start(id ?? '', { signal: leaving.signal }))
     }
     case 'POST services/:id/stop': {
-      const { force } = await readJsonBody(request)
+      const { force } = await readJsonBody(response)
       return sendJson(response, 200, await supervisor.stop(id ?? '', { force: force === true }))
     }
     case 'GET logs/:id':
-      return sendLogs(supervisor, id ?? '', response, url.searchParams.has('follow'))
+      return sendLogs(supervisor, id ?? '', response, url.searchParams.has('follow') ? closing$ : undefined)
     case 'GET events':
-      return sendEvents(supervisor, response)
+      return sendEvents(supervisor, response, closing$)
     default:
       throw new BadRequestError(`${request.method} ${url.pathname} is not served here.`, { status: 404 })
   }
@@ -56,17 +62,22 @@ function findService(supervisor: Supervisor, id: string) {
   return found
 }
 
-/** The kept lines as one document; with `follow` as NDJSON that goes on until the reader leaves. */
-function sendLogs(supervisor: Supervisor, id: string, response: ServerResponse, isFollowing: boolean): void {
+/** The kept lines as one document; with `follow` as NDJSON that goes on until the reader leaves or we close. */
+function sendLogs(
+  supervisor: Supervisor,
+  id: string,
+  response: ServerResponse,
+  follow: Observable<void> | undefined,
+): void {
   const output = supervisor.output(id)
   const lines = output?.tail() ?? []
-  if (!isFollowing) return sendJson(response, 200, { lines })
+  if (follow === undefined) return sendJson(response, 200, { lines })
   response.writeHead(200, {
     'content-type': 'application/x-ndjson; charset=utf-8',
     'cache-control': 'no-cache',
   })
   for (const line of lines) response.write(`${JSON.stringify(line)}\n`)
-  const watch = output?.lines$.subscribe({
+  const watch = output?.lines$.pipe(takeUntil(follow)).subscribe({
     next: (line) => writeBounded(response, `${JSON.stringify(line)}\n`),
     complete: () => response.end(),
   })
@@ -74,11 +85,11 @@ function sendLogs(supervisor: Supervisor, id: string, response: ServerResponse, 
   response.once('close', () => watch?.unsubscribe())
 }
 
-/** Every event as it happens, numbered, until the reader leaves. */
-function sendEvents(supervisor: Supervisor, response: ServerResponse): void {
+/** Every event as it happens, numbered, until the reader leaves or we close. */
+function sendEvents(supervisor: Supervisor, response: ServerResponse, closing$: Observable<void>): void {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
   response.flushHeaders()
-  const watch = supervisor.events$.subscribe({
+  const watch = supervisor.events$.pipe(takeUntil(closing$)).subscribe({
     next: (event) => writeBounded(response, `id: ${event.seq}\n${toSseEvent(event.type, event)}`),
     complete: () => response.end(),
   })

@@ -12,6 +12,8 @@ export interface ModelRouteOptions {
   readonly coldStartCommentsMs: number
 }
 
+/** A client that takes nothing for this long, in milliseconds, is cut off: it must not hold a lease for ever. */
+const WRITE_STALL_MS = 120_000
 /** Time between two comments of a stream that waits, in milliseconds: well below a client's idle limit. */
 const COMMENT_EVERY_MS = 5_000
 
@@ -25,7 +27,9 @@ export function answerModelRequest(
   let call: ModelCall | undefined
   let isGathering = false
   let isStatusLate = false
+  let isEventStream = false
   let timer: unknown
+  let stall: unknown
   const quiet = () => clock.clearTimeout(timer)
   /** What arrives in one read leaves in one write; a head alone leaves too, long before the first token. */
   const gather = () => {
@@ -39,35 +43,53 @@ export function answerModelRequest(
     })
   }
 
+  /** Ends a stream that must not look whole: an error event, then a connection that is cut. */
+  const breakOff = (error: unknown) => {
+    if (isEventStream) response.write(toSseEvent('error', error), () => response.destroy())
+    else response.destroy()
+  }
+
   const handler: ModelResponseHandler = {
     onHead: (status, headers) => {
       quiet()
-      if (response.headersSent) isStatusLate = status !== 200
+      if (response.headersSent) isStatusLate = status !== 200 || !isEvents(headers)
       else {
         gather()
+        isEventStream = isEvents(headers)
         response.writeHead(status, headers)
       }
     },
     onData: (chunk) => {
       if (isStatusLate) return true
       gather()
-      return response.write(chunk)
+      const isHungry = response.write(chunk)
+      if (!isHungry) watchStall()
+      return isHungry
     },
     onEnd: () => {
-      if (isStatusLate) breakStream(response, LATE_REFUSAL)
+      if (isStatusLate) breakOff(LATE_REFUSAL)
       else response.end()
     },
-    onError: (error) => {
+    onError: (error, requestId) => {
       quiet()
       if (response.destroyed) return
+      if (!response.headersSent) response.setHeader('x-leasehold-request-id', requestId)
       if (!response.headersSent) sendError(response, error)
-      else breakStream(response, toOpenAiError(error).body)
+      else breakOff(toOpenAiError(error).body)
     },
   }
 
-  response.on('drain', () => call?.resume())
+  const watchStall = () => {
+    clock.clearTimeout(stall)
+    stall = clock.setTimeout(() => response.destroy(), WRITE_STALL_MS)
+  }
+  response.on('drain', () => {
+    clock.clearTimeout(stall)
+    call?.resume()
+  })
   response.once('close', () => {
     quiet()
+    clock.clearTimeout(stall)
     if (!response.writableFinished) call?.abort()
   })
   call = supervisor.dispatch(
@@ -86,32 +108,32 @@ export function answerModelRequest(
   /** After a while of waiting, tells the client true facts in comments, which every SSE reader skips. */
   function comment(afterMs: number): void {
     timer = clock.setTimeout(() => {
-      if (!response.headersSent)
+      if (!response.headersSent) {
+        isEventStream = true
         response.writeHead(200, {
           'content-type': 'text/event-stream',
           'cache-control': 'no-cache',
           'x-leasehold-request-id': call?.id ?? '',
         })
+      }
       response.write(`: leasehold ${describeWait(supervisor, call)}\n\n`)
       comment(COMMENT_EVERY_MS)
     }, afterMs)
   }
 }
 
+function isEvents(headers: Readonly<Record<string, string | string[]>>): boolean {
+  return String(headers['content-type']).startsWith('text/event-stream')
+}
+
 const LATE_REFUSAL = {
   error: {
-    message: 'The server refused the request after it had become ready; send it again to see its answer.',
+    message:
+      'The server did not answer with a stream when it had become ready; send the request again to see its answer.',
     type: 'upstream_error',
     code: 'LEASEHOLD_UPSTREAM_FAILED',
     param: null,
   },
-}
-
-/** Ends a stream that must not look whole: an error event, then a connection that is cut. */
-function breakStream(response: ServerResponse, error: unknown): void {
-  const isEventStream = String(response.getHeader('content-type')).startsWith('text/event-stream')
-  if (!isEventStream) return void response.destroy()
-  response.write(toSseEvent('error', error), () => response.destroy())
 }
 
 function describeWait(supervisor: Supervisor, call: ModelCall | undefined): string {

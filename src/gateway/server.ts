@@ -1,9 +1,11 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { isIPv6 } from 'node:net'
 import type { Logger } from 'pino'
+import { Subject } from 'rxjs'
 import { type Clock, systemClock } from '../clock.ts'
 import { BadRequestError, GatewayError, LeaseholdError } from '../errors.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
+import { decodePath } from '../transport/path.ts'
 import { answerApi } from './api.ts'
 import { readBody } from './body.ts'
 import { guard } from './guard.ts'
@@ -62,14 +64,19 @@ export function createGateway({
   clock = systemClock,
 }: GatewayOptions): Gateway {
   let hosts: ReadonlySet<string> = new Set()
-  const server = createServer(LIMITS, (request, response) => {
+  /** What would go on for ever ends here: streams of events and logs. */
+  const closing$ = new Subject<void>()
+  const serve = (request: IncomingMessage, response: ServerResponse) => {
     response.on('error', () => {})
     answer(request, response).catch((error: unknown) => {
       if (!(error instanceof LeaseholdError))
         logger?.error({ event: 'gateway.failed', err: error }, 'a request failed')
       sendError(response, error)
     })
-  })
+  }
+  const server = createServer(LIMITS, serve)
+  // Without this listener Node asks for a body before anybody has looked at its head.
+  server.on('checkContinue', serve)
   server.maxConnections = MAX_CONNECTIONS
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -77,11 +84,11 @@ export function createGateway({
     guard(request, { hosts, apiKeys })
     const { method, url: path = '/' } = request
     if (method === 'POST' && path.startsWith('/v1/')) {
-      const body = await readBody(request, maxBodyBytes)
+      const body = await readBody(response, maxBodyBytes)
       return answerModelRequest(request, response, body, { supervisor, clock, coldStartCommentsMs })
     }
     const url = new URL(path, 'http://gateway')
-    if (url.pathname.startsWith('/api/')) return answerApi(supervisor, request, response, url)
+    if (url.pathname.startsWith('/api/')) return answerApi(supervisor, request, response, url, closing$)
     if (method !== 'GET')
       throw new BadRequestError(`${method} ${url.pathname} is not served here.`, { status: 404 })
     if (url.pathname === '/health')
@@ -89,17 +96,14 @@ export function createGateway({
     if (url.pathname === '/v1/models')
       return sendJson(response, 200, { object: 'list', data: supervisor.models() })
     if (url.pathname.startsWith('/v1/models/'))
-      return sendJson(
-        response,
-        200,
-        supervisor.model(decodeURIComponent(url.pathname.slice('/v1/models/'.length))),
-      )
+      return sendJson(response, 200, supervisor.model(decodePath(url.pathname.slice('/v1/models/'.length))))
     throw new BadRequestError(`GET ${url.pathname} is not served here.`, { status: 404 })
   }
 
   let closing: Promise<void> | undefined
   const close = () => {
     closing ??= new Promise((resolve) => {
+      closing$.next()
       server.close(() => resolve())
       server.closeIdleConnections()
     })

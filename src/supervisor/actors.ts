@@ -43,6 +43,8 @@ export function createEffects({
 }: Surroundings) {
   /** Claims that are ours: from the claim to the receipt of the generation that follows it. */
   const held = new Map<string, Claim>()
+  /** The last run of each service. */
+  const runs = new Map<string, RunHandle>()
   const release = (key: string) => {
     held.get(key)?.release()
     held.delete(key)
@@ -64,12 +66,11 @@ export function createEffects({
 
     process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>(
       ({ input: { key }, sendBack, receive }) => {
-        let run: RunHandle | undefined
         const spawn = (generation: string) => {
           const { localService } = serviceOf(key)
           if (localService === undefined) return
           const { command, args, cwd, env, inheritEnv } = localService
-          run = table.run(
+          const run = table.run(
             {
               key,
               generation,
@@ -87,8 +88,10 @@ export function createEffects({
               sendBack(event)
             },
           )
+          runs.set(key, run)
         }
         receive(({ type, generation }) => {
+          const run = runs.get(key)
           if (type === 'process.spawn') spawn(generation)
           else if (run?.generation !== generation) return
           else if (type === 'process.terminate') run.terminate()
@@ -103,7 +106,13 @@ export function createEffects({
       ({ input: { key }, sendBack, receive }) => {
         let watch: Subscription | undefined
         let last: Verdict | undefined
+        /** Our child is gone, though its exit is not told yet: what answered is somebody else. */
+        const isGone = (generation: string) => {
+          const run = runs.get(key)
+          return run?.generation === generation && !run.isAlive()
+        }
         const tell = (generation: string) => (verdict: Verdict) => {
+          if (verdict.kind === 'ready' && isGone(generation)) return
           if (verdict.kind !== last?.kind || verdict.detail !== last.detail)
             publish(key, { type: 'health.verdict', verdict })
           last = verdict

@@ -39,7 +39,7 @@ export interface ModelResponseHandler {
   onData(chunk: Buffer): boolean
   onEnd(): void
   /** Before `onHead`: the answer is this error. After it: the answer broke off, and must not look whole. */
-  onError(error: LeaseholdError): void
+  onError(error: LeaseholdError, requestId: string): void
 }
 
 /** A model request under way. */
@@ -84,6 +84,8 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
     let isStream = false
     let generation = ''
     let call: UpstreamCall | undefined
+    /** Attempts that are over: what they still report, of their abort for one, changes nothing. */
+    let attemptsOver = 0
     let failure: LeaseholdError | undefined
 
     const isOver = () => actor.getSnapshot().status !== 'active'
@@ -98,6 +100,7 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
     const letGo = (reason?: Error) => {
       for (const timer of timers) clock.clearTimeout(timer)
       timers.clear()
+      attemptsOver += 1
       if (reason !== undefined) call?.abort(reason)
       call = undefined
       leases.end(id)
@@ -112,7 +115,7 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
       const code = value === 'done' ? null : (failure?.code ?? null)
       publish(id, { type: 'request.ended', outcome: value, code })
       if (value === 'done') handler.onEnd()
-      else handler.onError(failure ?? new AbortedError())
+      else handler.onError(failure ?? new AbortedError(), id)
     }
     const fail = (error: LeaseholdError, retryable: boolean) => {
       if (isOver()) return
@@ -172,6 +175,8 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
 
     const transmit = (loadingUntilMs: number) => {
       const current = target()
+      const attemptsBefore = attemptsOver
+      const isStale = () => isOver() || attemptsOver !== attemptsBefore
       const incoming = createIncoming(
         {
           target: current,
@@ -189,21 +194,22 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
             actor.send({ type: 'response.started', status })
             handler.onHead(status, { ...headers, ...toOwnHeaders(id, current.ref, indexOf()) })
           },
-          onBytes: (chunk) => isOver() || handler.onData(chunk),
+          onBytes: (chunk) => isStale() || handler.onData(chunk),
           onEnd: () => {
-            if (isOver()) return
+            if (isStale()) return
             letGo()
             actor.send({ type: 'response.ended' })
             perform()
           },
           onBroken: (error) => {
+            if (isStale()) return
             call = undefined
-            if (!isOver()) after(CRASH_NOTICE_MS, () => fail(error, true))
+            after(CRASH_NOTICE_MS, () => fail(error, true))
           },
           onRefused: (error) => fail(error, true),
           onStillLoading: () => after(LOADING_RETRY_MS, () => attempt(() => transmit(loadingUntilMs))),
-          onAdvice: ({ id: advice, text }) =>
-            publish(id, { type: 'request.advised', ref: current.ref, advice, text }),
+          onAdvice: ({ id: advice, text, block = null }) =>
+            publish(id, { type: 'request.advised', ref: current.ref, advice, text, block }),
         },
       )
       call = upstreamOf(current, generation).send(toUpstreamRequest(request, current, isStream), incoming)

@@ -1,5 +1,6 @@
 import { BadRequestError, type LeaseholdError } from '../errors.ts'
 import { toOpenAiError } from '../openai-error.ts'
+import { decodePath } from '../transport/path.ts'
 import type { ModelCall, ModelRequest, ModelResponseHandler } from './exchange.ts'
 import type { ModelListing } from './models.ts'
 
@@ -35,7 +36,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
     if (pathname.endsWith('/models')) return Response.json({ object: 'list', data: listModels() })
     const [, ref] = /\/models\/(.+)$/.exec(pathname) ?? []
     if (ref === undefined) throw new BadRequestError(`GET ${pathname} is not served here.`, { status: 404 })
-    return Response.json(findModel(decodeURIComponent(ref)))
+    return Response.json(findModel(decodePath(ref)))
   }
 
   function send(request: ModelRequest, signal: AbortSignal): Promise<Response> {

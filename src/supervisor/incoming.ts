@@ -83,13 +83,19 @@ export function createIncoming(
     if (advised !== undefined) handler.onAdvice(advised.advice)
     const sent = advised?.body ?? body
     const { 'content-length': _, ...rest } = toClientHeaders(headers)
-    handler.onBegin(status, { ...rest, 'content-length': String(sent.length) })
+    handler.onBegin(status, {
+      ...rest,
+      ...(advised && { 'content-type': 'application/json' }),
+      'content-length': String(sent.length),
+    })
     handler.onBytes(sent)
     handler.onEnd()
   }
 
   return {
     onHead: (status, headers) => {
+      if (status > 599)
+        return handler.onBroken(new UpstreamError(provider.id, `it answered with the status ${status}`))
       if (isRetryableStatus(status) && hasNext())
         handler.onRefused(new UpstreamStatusError(provider.id, status))
       else if (status >= 400 && isReadable(headers)) refusal = { status, headers, chunks: [], bytes: 0 }

@@ -43,19 +43,34 @@ const GONE: Failure = { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'it is not sup
 export function createLeaseBook({ send, publish, toError }: LeaseBookOptions): LeaseBook {
   const entries = new Map<string, Entry>()
 
-  const close = (id: string, tell: (listener: LeaseListener) => void) => {
+  const refuse = (key: string, id: string, failure: Failure) => {
     const entry = entries.get(id)
     if (entry === undefined) return
     entries.delete(id)
-    tell(entry.listener)
+    entry.listener.refused(toError(key, failure))
   }
-  const revoke = (key: string, failure: Failure, isMeant: (entry: Entry) => boolean) => {
+  const revoke = (key: string, generation: string, failure: Failure) => {
     const error = toError(key, failure)
-    for (const [id, entry] of entries)
-      if (entry.key === key && isMeant(entry))
-        close(id, (listener) =>
-          entry.generation === null ? listener.refused(error) : listener.revoked(error),
-        )
+    for (const [id, entry] of entries) {
+      if (entry.key !== key || entry.generation !== generation) continue
+      entries.delete(id)
+      entry.listener.revoked(error)
+    }
+  }
+  const deliver = (key: string, message: ProviderEmitted) => {
+    if (message.type === 'lease.refused') refuse(key, message.id, message.failure)
+    else if (message.type === 'leases.revoked') revoke(key, message.generation, message.failure)
+    else if (message.type === 'lease.granted') {
+      const entry = entries.get(message.id)
+      if (entry === undefined) return
+      entry.generation = message.generation
+      entry.listener.granted(message)
+    }
+  }
+  /** Says what an actor that is not there any more cannot say. */
+  const announce = (key: string, message: ProviderEmitted) => {
+    publish(key, message)
+    deliver(key, message)
   }
 
   return {
@@ -63,7 +78,7 @@ export function createLeaseBook({ send, publish, toError }: LeaseBookOptions): L
       entries.set(id, { key, listener, generation: null })
       publish(key, { type: 'lease.requested', id, priority })
       if (!send(key, { type: 'lease.requested', id, priority }))
-        close(id, () => listener.refused(toError(key, GONE)))
+        announce(key, { type: 'lease.refused', id, failure: GONE })
     },
     end: (id) => {
       const entry = entries.get(id)
@@ -75,19 +90,15 @@ export function createLeaseBook({ send, publish, toError }: LeaseBookOptions): L
       publish(key, event)
       send(key, event)
     },
-    deliver: (key, message) => {
-      if (message.type === 'lease.refused')
-        close(message.id, (listener) => listener.refused(toError(key, message.failure)))
-      else if (message.type === 'leases.revoked')
-        revoke(key, message.failure, ({ generation }) => generation === message.generation)
-      else if (message.type === 'lease.granted') {
-        const entry = entries.get(message.id)
-        if (entry === undefined) return
-        entry.generation = message.generation
-        entry.listener.granted(message)
-      }
+    deliver,
+    abandon: (key, failure) => {
+      const left = [...entries].filter(([, entry]) => entry.key === key)
+      for (const [id, entry] of left)
+        if (entry.generation === null && entries.get(id) === entry)
+          announce(key, { type: 'lease.refused', id, failure })
+      for (const generation of new Set(left.map(([, entry]) => entry.generation)))
+        if (generation !== null) announce(key, { type: 'leases.revoked', generation, failure })
     },
-    abandon: (key, failure) => revoke(key, failure, () => true),
     entriesOf: (key) =>
       [...entries]
         .filter(([, entry]) => entry.key === key)

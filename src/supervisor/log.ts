@@ -20,9 +20,16 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
   'supervisor.closed': 'info',
 }
 
-/** Writes events to a logger: facts first, a constant message second. */
+/** Models are the clients' choice where a provider lists none, so what is remembered of them has a limit. */
+const MAX_ADVICE = 1000
+
+/** Writes events to a logger: facts first, a constant message second. An advice warns once per model. */
 export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger): void {
-  events$.subscribe(({ type, seq, time, ...facts }) => {
-    logger[levels[type] ?? 'debug']({ event: type, ...facts }, eventMeanings[type])
+  const advised = new Set<string>()
+  const isFirst = (key: string) => !advised.has(key) && advised.size < MAX_ADVICE && advised.add(key).size > 0
+  events$.subscribe((event) => {
+    const { type, seq, time, ...facts } = event
+    const isNews = event.type === 'request.advised' && isFirst(`${event.advice} ${event.ref}`)
+    logger[isNews ? 'warn' : (levels[type] ?? 'debug')]({ event: type, ...facts }, eventMeanings[type])
   })
 }

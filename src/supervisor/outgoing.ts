@@ -5,7 +5,7 @@ import { type BodyPeek, peekBody, type Route, rewriteBody } from '../compat/rewr
 import type { ModelTarget } from '../config/model-ref.ts'
 import { type Headers, toUpstreamHeaders } from '../transport/headers.ts'
 import type { UpstreamRequest } from '../transport/upstream.ts'
-import { toKeyHeaders } from './services.ts'
+import { toKeyHeaders, toLowerCaseNames } from './services.ts'
 
 /** The part of a model request that travels on. */
 export interface Outgoing {
@@ -48,7 +48,7 @@ export function toUpstreamRequest(
       ...rewriteHeaders(toUpstreamHeaders(request.headers), compat),
       ...(hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),
       ...toKeyHeaders(provider),
-      ...model?.headers,
+      ...toLowerCaseNames(model?.headers),
     },
     body: pieces,
     bodyBytes: pieces.reduce((bytes, piece) => bytes + piece.length, 0),

@@ -4,7 +4,7 @@ import type { providerMachine } from '../../machines/provider.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
-import { BadRequestError, ServiceError } from '../errors.ts'
+import { BadRequestError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import type { Output } from '../process/output.ts'
 import { type Service, toServiceKey, toServices } from './services.ts'
 import { type ServiceSnapshot, toServiceSnapshot } from './snapshot.ts'
@@ -22,10 +22,15 @@ export interface StateChange {
 export interface Registry {
   /** The services of the configuration in force. */
   readonly services: ReadonlyMap<string, Service>
+  /** Keys of every service that has an actor, removed ones that still stop included. */
+  activeKeys(): readonly string[]
   /** Puts another configuration's services in place. One that is being removed stays described. */
   replace(config: Config): void
   serviceOf(key: string): Service
-  /** The key of a provider id, a service name or a key. @throws {@link BadRequestError} 404 with what there is */
+  /**
+   * The key of a provider id, a service name or a key.
+   * @throws {@link BadRequestError} 404 with what there is; {@link ProviderUnavailableError}
+   */
   keyOf(id: string): string
   /** Puts an event into an actor's mailbox; `false` when there is none that listens. */
   send(key: string, event: ProviderEvent): boolean
@@ -48,10 +53,11 @@ export interface RegistryOptions {
   readonly config: Config
   readonly clock: Clock
   readonly actorOf: (key: string) => ProviderActor | undefined
+  readonly keysOf: () => readonly string[]
   readonly outputOf: (key: string) => Output | undefined
 }
 
-export function createRegistry({ config, clock, actorOf, outputOf }: RegistryOptions): Registry {
+export function createRegistry({ config, clock, actorOf, keysOf, outputOf }: RegistryOptions): Registry {
   let services = toServices(config)
   let providers = config.providers
   const known = new Map<string, Service>(services)
@@ -71,6 +77,7 @@ export function createRegistry({ config, clock, actorOf, outputOf }: RegistryOpt
     get services() {
       return services
     },
+    activeKeys: keysOf,
     replace: (next) => {
       services = toServices(next)
       providers = next.providers
@@ -82,9 +89,10 @@ export function createRegistry({ config, clock, actorOf, outputOf }: RegistryOpt
       const named = [...services.values()].find(({ name, key }) => name === id || key === id)
       const key = provider === undefined ? named?.key : toServiceKey(provider)
       if (key !== undefined && services.has(key)) return key
-      const reason =
-        provider?.unavailable ?? `There are: ${[...services.values()].map(({ name }) => name).join(', ')}.`
-      throw new BadRequestError(`There is no service "${id}". ${reason}`, { status: 404 })
+      if (provider?.unavailable !== undefined)
+        throw new ProviderUnavailableError(provider.id, provider.unavailable)
+      const names = [...services.values()].map(({ name }) => name).join(', ')
+      throw new BadRequestError(`There is no service "${id}". There are: ${names}.`, { status: 404 })
     },
     send: (key, event) => {
       const actor = actorOf(key)

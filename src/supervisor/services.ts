@@ -81,10 +81,13 @@ function toPolicy(localService: LocalServiceConfig | undefined, shared: Leasehol
 
 /** The provider's own key and headers, in the form its API wants them. They go to the provider's origin only. */
 export function toKeyHeaders({ api, apiKey, authHeader, headers }: ProviderConfig): Record<string, string> {
-  const lower = Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]),
-  )
+  const lower = toLowerCaseNames(headers)
   if (apiKey === undefined) return lower
   const isAnthropic = api === 'anthropic-messages' && authHeader !== true
   return isAnthropic ? { 'x-api-key': apiKey, ...lower } : { authorization: `Bearer ${apiKey}`, ...lower }
+}
+
+/** Headers as one record can hold them, so that a later one replaces an earlier one however it is spelled. */
+export function toLowerCaseNames(headers: Readonly<Record<string, string>> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }

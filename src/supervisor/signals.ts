@@ -1,3 +1,16 @@
+/** What a program does besides when a signal asks it to end. */
+export interface SignalOptions {
+  /** Runs while the supervisor closes: a gateway lets its answers out. */
+  readonly alongside?: () => Promise<void>
+  /** Exit code after an orderly close. @default 128 + the signal's number */
+  readonly exitCode?: number
+}
+
+export interface SignalHandling extends SignalOptions {
+  readonly close: (options: { readonly force: boolean }) => Promise<void>
+  readonly killAllSync: () => void
+}
+
 /** 128 + the signal's number: what a shell reports for a process that a signal ended. */
 const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
 
@@ -5,16 +18,19 @@ const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
  * Closes on SIGINT, SIGTERM and SIGHUP, and ends the process when that is done; the second signal forces it, the
  * third ends at once. Whatever ends the process, `killAllSync` runs last: no child survives an orderly exit.
  */
-export function handleProcessSignals(
-  close: (options: { readonly force: boolean }) => Promise<void>,
-  killAllSync: () => void,
-): Disposable {
+export function handleProcessSignals({
+  close,
+  killAllSync,
+  alongside,
+  exitCode,
+}: SignalHandling): Disposable {
   let count = 0
   const onSignal = (signal: NodeJS.Signals) => {
     count += 1
-    const code = EXIT_CODES[signal as keyof typeof EXIT_CODES]
-    if (count > 2) process.exit(code)
-    void close({ force: count > 1 }).finally(() => process.exit(code))
+    const signalCode = EXIT_CODES[signal as keyof typeof EXIT_CODES]
+    if (count > 2) process.exit(signalCode)
+    const ended = [close({ force: count > 1 }), alongside?.()]
+    void Promise.allSettled(ended).then(() => process.exit(exitCode ?? signalCode))
   }
   const names = Object.keys(EXIT_CODES) as (keyof typeof EXIT_CODES)[]
   for (const name of names) process.on(name, onSignal)

@@ -20,7 +20,7 @@ import { createLeaseBook } from './leases.ts'
 import { logEvents } from './log.ts'
 import { findModelListing, type ModelListing, toModelList } from './models.ts'
 import { createRegistry } from './registry.ts'
-import { handleProcessSignals } from './signals.ts'
+import { handleProcessSignals, type SignalOptions } from './signals.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from './snapshot.ts'
 import { createUpstreams } from './upstreams.ts'
 
@@ -32,10 +32,11 @@ export interface SupervisorOptions {
   /** An xstate inspector: sees every machine of the supervisor. @default none */
   readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void)
   /**
-   * Whether SIGINT, SIGTERM and SIGHUP close the supervisor and end the process; a second one ends it at once.
+   * Whether SIGINT, SIGTERM and SIGHUP close the supervisor and end the process; a second one does not drain, a third
+   * ends it at once.
    * @default false
    */
-  readonly handleSignals?: boolean
+  readonly handleSignals?: boolean | SignalOptions
   /** The host's environment; children get an allow-listed part of it. @default process.env */
   readonly environment?: Readonly<Record<string, string | undefined>>
   /** @default the system's */
@@ -98,6 +99,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     clock,
     // The root knows its children by key; xstate types them only by id patterns.
     actorOf: (key) => root.getSnapshot().children[key] as ActorRefFrom<typeof providerMachine> | undefined,
+    keysOf: () => Object.keys(root.getSnapshot().children),
     outputOf: table.outputOf,
   })
   const publish = (key: string, event: ServiceEventBody) =>
@@ -185,13 +187,25 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     hub.close()
   }
   const close = ({ force = false }: StopOptions = {}) => {
-    root.send({ type: 'shutdown', force })
+    if (root.getSnapshot().status === 'active') {
+      for (const key of registry.activeKeys())
+        publish(key, { type: 'service.stop', reason: 'shutdown', force })
+      root.send({ type: 'shutdown', force })
+    }
     closing ??= finish()
     return closing
   }
 
   if (options.logger !== undefined) logEvents(hub.events$, options.logger)
-  const signals = options.handleSignals === true ? handleProcessSignals(close, table.killAllSync) : undefined
+  const { handleSignals = false } = options
+  const signals =
+    handleSignals === false
+      ? undefined
+      : handleProcessSignals({
+          close,
+          killAllSync: table.killAllSync,
+          ...(handleSignals === true ? {} : handleSignals),
+        })
   root.start()
   configure()
 
@@ -228,6 +242,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     replaceConfig: async (next) => {
       config = next
       registry.replace(next)
+      for (const key of registry.activeKeys())
+        if (!registry.services.has(key)) publish(key, { type: 'service.stop', reason: 'removed' })
       configure()
       hub.publish({ type: 'config.replaced' })
     },

@@ -1,0 +1,42 @@
+/** One door of the gateway. */
+export interface Route {
+  readonly method: 'GET' | 'POST'
+  /** Path as people write it. */
+  readonly path: string
+  readonly meaning: string
+}
+
+/** Everything the gateway answers: the table of the README. What is not here is answered with 404. */
+export const routes: readonly Route[] = [
+  {
+    method: 'POST',
+    path: '/v1/chat/completions',
+    meaning:
+      'And `completions`, `embeddings`, `responses`, `messages`, `rerank`, `audio/*`, `images/*`, or any other path below `/v1` with a model: leased, rewritten, forwarded, streamed.',
+  },
+  {
+    method: 'GET',
+    path: '/v1/models',
+    meaning: 'The configured models with the state of their service. Starts nothing.',
+  },
+  { method: 'GET', path: '/v1/models/{id}', meaning: 'One of them, by any reference.' },
+  { method: 'GET', path: '/health', meaning: 'The gateway itself.' },
+  {
+    method: 'GET',
+    path: '/api/services',
+    meaning: 'Every service: state, lease count, queue, running timers, last failure.',
+  },
+  { method: 'GET', path: '/api/services/{id}', meaning: 'One service, by provider id.' },
+  {
+    method: 'POST',
+    path: '/api/services/{id}/start',
+    meaning: 'Starts it; answers when it is ready. Closes an open breaker.',
+  },
+  {
+    method: 'POST',
+    path: '/api/services/{id}/stop',
+    meaning: 'Drains and stops it; `{"force":true}` does not drain. Answers when nothing of it is left.',
+  },
+  { method: 'GET', path: '/api/logs/{id}', meaning: 'What it printed last; `?follow=1` goes on as NDJSON.' },
+  { method: 'GET', path: '/api/events', meaning: 'Every event as it happens, as server-sent events.' },
+]

@@ -1,0 +1,198 @@
+import { describe, expect, test } from 'vitest'
+import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
+import { createRawServer } from '../transport/raw-server.ts'
+import { openHouse, openHouseWithServer, openSocket, readAll } from './house.ts'
+
+const chat = { model: 'local/demo', messages: [{ role: 'user', content: 'count to 9' }] }
+const streamed = { ...chat, stream: true }
+const sse = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n'
+const models = 'HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{"data":[]}'
+
+describe('a stream that breaks', () => {
+  test.each([
+    ['crashes', { crashMidStreamAfter: 3 }],
+    ['ends without its ending', { truncateAfter: 3 }],
+    ['ends without its ending where only the connection ends it', { truncateAfter: 3, closeDelimited: true }],
+    ['crashes where only the connection ends it', { crashMidStreamAfter: 3, closeDelimited: true }],
+  ])('because the server %s ends in an error event and a cut connection', async (_, server) => {
+    await using house = await openHouseWithServer({ server })
+    const response = await house.post('/v1/chat/completions', streamed)
+    expect(response.status).toBe(200)
+    const { text, isBroken } = await readAll(response)
+    expect(isBroken).toBe(true)
+    expect(text.match(/"content":"/g)).toHaveLength(3)
+    const [, data = ''] = /\n\nevent: error\ndata: (.*)\n\n$/.exec(text) ?? []
+    expect(JSON.parse(data)).toMatchObject({
+      error: { type: 'upstream_error', code: expect.stringMatching(/^LEASEHOLD_/) },
+    })
+    expect(text).not.toContain('[DONE]')
+    await expect.poll(() => house.service().leases).toBe(0)
+  })
+
+  test('and is not a stream of events is cut without a word', async () => {
+    await using server = await createRawServer((socket) => {
+      const isPost = server.received.at(-1)?.startsWith('POST') === true
+      socket.end(
+        isPost
+          ? 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"id":'
+          : models,
+      )
+    })
+    await using house = await openHouse({ serverUrl: server.url })
+    const { text, isBroken } = await readAll(await house.post('/v1/chat/completions', chat))
+    expect([text, isBroken]).toEqual(['{"id":', true])
+  })
+})
+
+describe('a stream that is whole', () => {
+  test.each([
+    ['with [DONE]', {}],
+    ['without [DONE]', { omitDone: true }],
+    ['where only the connection ends it', { closeDelimited: true }],
+    ['without [DONE] where only the connection ends it', { omitDone: true, closeDelimited: true }],
+    ['compressed', { gzip: true }],
+  ])('%s ends cleanly, byte for byte', async (_, server) => {
+    await using house = await openHouseWithServer({ server })
+    const headers = { 'content-type': 'application/json', 'x-demo-nonce': '1' }
+    const direct = await fetch(`${(await house.server.listen()).url}/v1/chat/completions`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ ...streamed, stream_options: { include_usage: true } }),
+    })
+    const response = await house.post('/v1/chat/completions', streamed, { headers })
+    const steady = (text: string) => text.replace(/"(created|\w+_ms|\w+_per_\w+)":[\d.]+/g, '')
+    const { text, isBroken } = await readAll(response)
+    expect(isBroken).toBe(false)
+    expect(steady(text)).toBe(steady((await readAll(direct)).text))
+    expect(text.includes('[DONE]')).toBe(!('omitDone' in server))
+    expect(response.headers.get('x-leasehold-model')).toBe('local/demo')
+    expect(response.headers.get('x-leasehold-request-id')).toBeTruthy()
+  })
+})
+
+describe('a lease', () => {
+  test('is held until the last byte of the answer', async () => {
+    await using house = await openHouseWithServer({ server: { stallMidStreamAfter: 2 } })
+    const leaving = new AbortController()
+    const response = await house.post('/v1/chat/completions', streamed, { signal: leaving.signal })
+    const reader = response.body?.getReader()
+    expect((await reader?.read())?.done).toBe(false)
+    expect(house.service()).toMatchObject({ state: 'leased.open', leases: 1 })
+    leaving.abort()
+    await expect.poll(() => house.service()).toMatchObject({ state: 'ready', leases: 0 })
+  })
+
+  test.each([
+    ['before the head of the answer', { slowHeadersMs: 600_000 }],
+    ['before the first token', { firstTokenMs: 600_000 }],
+    ['in the middle of the stream', { stallMidStreamAfter: 2 }],
+  ])('ends when the client leaves %s, and so does the work of the server', async (_, server) => {
+    await using house = await openHouseWithServer({ server })
+    const leaving = new AbortController()
+    const answer = house.post('/v1/chat/completions', streamed, { signal: leaving.signal }).then(
+      (response) => readAll(response),
+      () => 'left',
+    )
+    await expect.poll(() => house.server.counts['/v1/chat/completions']).toBe(1)
+    await expect.poll(() => house.service().leases).toBe(1)
+    leaving.abort()
+    await expect.poll(() => house.server.counts.aborted).toBe(1)
+    await expect.poll(() => house.service().leases).toBe(0)
+    await answer
+    expect(house.events.at(-1)).toMatchObject({ type: 'request.ended', outcome: 'cancelled' })
+  })
+
+  test('that is still waited for ends with its client, who never reaches the server', async () => {
+    await using house = await openHouseWithServer({ server: { loadMs: 600_000 } })
+    const leaving = new AbortController()
+    const answer = house.post('/v1/chat/completions', chat, { signal: leaving.signal }).catch(() => 'left')
+    await expect.poll(() => house.service().queue.length).toBe(1)
+    leaving.abort()
+    await expect.poll(() => house.service().queue.length).toBe(0)
+    expect(await answer).toBe('left')
+    expect(house.server.counts['/v1/chat/completions']).toBeUndefined()
+  })
+})
+
+describe('a client that does not read', () => {
+  const totalBytes = 64 * 2 ** 20
+
+  /** A server whose answer is as long as it can be written; says how much it got rid of. */
+  async function openFlood() {
+    let sentBytes = 0
+    const chunk = Buffer.from(`data: ${'x'.repeat(65_528)}\n\n`)
+    const server = await createRawServer((socket) => {
+      if (server.received.at(-1)?.startsWith('GET')) return void socket.end(models)
+      socket.write(`${sse}connection: close\r\n\r\n`)
+      const push = () => {
+        while (!socket.destroyed && sentBytes < totalBytes) {
+          sentBytes += chunk.length
+          if (!socket.write(chunk)) return void socket.once('drain', push)
+        }
+        socket.end('data: [DONE]\n\n')
+      }
+      push()
+    })
+    return { server, sentBytes: () => sentBytes }
+  }
+
+  async function openStalled(port: number) {
+    const body = JSON.stringify(streamed)
+    const socket = await openSocket(port)
+    socket.pause()
+    socket.write(
+      `POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    )
+    return socket
+  }
+
+  /** Waits until a number that grows has stood still for twenty looks at it. */
+  async function untilStill(read: () => number): Promise<void> {
+    let looks = 0
+    let before = -1
+    await expect
+      .poll(
+        () => {
+          looks = read() > 0 && read() === before ? looks + 1 : 0
+          before = read()
+          return looks
+        },
+        { interval: 5, timeout: 20_000 },
+      )
+      .toBeGreaterThan(20)
+  }
+
+  test('makes the server wait, and gets everything when it reads on', async () => {
+    const { server, sentBytes } = await openFlood()
+    await using _ = server
+    await using house = await openHouse({ serverUrl: server.url })
+    const socket = await openStalled(house.port)
+    await untilStill(sentBytes)
+    expect(sentBytes()).toBeLessThan(totalBytes / 2)
+    let receivedBytes = 0
+    let tail = ''
+    socket.on('data', (chunk) => {
+      receivedBytes += chunk.length
+      tail = (tail + chunk.toString('latin1')).slice(-40)
+    })
+    socket.resume()
+    await expect.poll(() => tail, { timeout: 20_000 }).toMatch(/data: \[DONE\]\n\n\r\n0\r\n\r\n$/)
+    expect(receivedBytes).toBeGreaterThan(totalBytes)
+    socket.destroy()
+  })
+
+  test('is cut off in the end, and its lease with it', async () => {
+    const clock = createVirtualClock()
+    const { server, sentBytes } = await openFlood()
+    await using _ = server
+    await using house = await openHouse({ serverUrl: server.url, clock })
+    const socket = await openStalled(house.port)
+    await untilStill(sentBytes)
+    expect(house.service().leases).toBe(1)
+    await clock.advanceTo(clock.now() + 119_000)
+    expect(house.service().leases).toBe(1)
+    await clock.advanceTo(clock.now() + 2_000)
+    await expect.poll(() => house.service().leases).toBe(0)
+    socket.destroy()
+  })
+})
