@@ -1,20 +1,152 @@
+import { type AdviceRow, adviceRows } from './advice-rows.ts'
+import { byteOf, skipSpace } from './json-bytes.ts'
+import { checkJson } from './json-check.ts'
+import {
+  getMember,
+  getText,
+  isArray,
+  isObject,
+  itemsOf,
+  joinTexts,
+  membersOf,
+  setMember,
+  textOf,
+  toNode,
+  toValue,
+} from './json-edit.ts'
+import { type JsonNode, type JsonSpan, readJson } from './json-node.ts'
+import { toWholePieces } from './json-pieces.ts'
+
 /** A known complaint of a backend, and what cures it. */
 export interface Advice {
   /** Stable name: `requires-string-content`. */
   readonly id: string
   /** What to do, as one sentence. */
   readonly text: string
-  /** What to paste into the model's entry, if that is the cure. */
+  /** JSON5 to paste into the model's entry, or into its provider's for arguments. Absent: no setting cures it. */
   readonly block?: string
 }
 
 /** An error body with the backend's own words and ours below them. */
 export interface Advised {
   readonly advice: Advice
+  /** JSON in OpenAI's shape, whatever the backend sent: see {@link advise}. */
   readonly body: Buffer
 }
 
-/** Recognises the known error texts of local backends. `ref`: the model asked. `undefined`: nothing to add. */
-export function advise(_status: number, _body: Buffer, _ref: string): Advised | undefined {
+/**
+ * Recognises the known error texts of local backends. `status`: that of the answer, since the same words mean
+ * other things under another one; `ref`: the model asked, as `provider/model`.
+ *
+ * In the new body `error.message` begins with the backend's words, and `error.leasehold` holds the advice's name and
+ * block. Where the backend has an `error.message`, every other byte stays; an `error` that is a text, FastAPI's
+ * `detail` and plain text become the message of an error object beside the members that were there.
+ * @returns `undefined` for a text that nobody knows: its bytes should pass as they are.
+ */
+export function advise(status: number, body: Buffer, ref: string): Advised | undefined {
+  const root = readObject(body)
+  const error = getMember(root, 'error')
+  const words = findWords(root) ?? toNode(body.toString('utf8'))
+  const complaint = [textOf(words) ?? '', ...toLines(error), ...toLines(root)].join('\n')
+  for (const row of adviceRows) {
+    const found = row.statuses.includes(status) ? row.pattern.exec(complaint) : null
+    if (found === null) continue
+    const advice = toAdvice(row, found, ref)
+    return { advice, body: explain(root, words, advice, status) }
+  }
   return undefined
+}
+
+/** The body as an object; `undefined` when it is anything else, JSON or not. */
+function readObject(body: Buffer): JsonSpan | undefined {
+  try {
+    checkJson(body)
+  } catch {
+    return undefined
+  }
+  const start = skipSpace(body, 0)
+  return body[start] === byteOf.openBrace ? readJson(body, start, 2) : undefined
+}
+
+/** What the backend says for people, wherever it says it. `undefined`: nowhere that is known. */
+function findWords(root: JsonSpan | undefined): JsonNode | undefined {
+  const error = getMember(root, 'error')
+  const detail = getMember(root, 'detail')
+  const texts = [getMember(error, 'message'), error, getMember(root, 'message'), detail]
+  const words = texts.find((node) => textOf(node) !== undefined)
+  if (words !== undefined || !isArray(detail)) return words
+  return toNode(
+    itemsOf(detail)
+      .map(({ value }) => toFault(value))
+      .join('\n'),
+  )
+}
+
+/** `body.messages.0.content: Field required`: a fault that FastAPI lists, without the client's input that it repeats. */
+function toFault(fault: JsonNode): string {
+  const place = itemsOf(getMember(fault, 'loc')).map(({ value }) => toValue(value))
+  return `${place.join('.')}: ${getText(fault, 'msg') ?? ''}`
+}
+
+/** Members past this many are not looked at: a real error has a handful. */
+const MAX_MEMBERS = 20
+
+/** The plain members of an error beside its words, one `key: value` each. */
+function toLines(object: JsonNode | undefined): string[] {
+  return membersOf(object)
+    .slice(0, MAX_MEMBERS)
+    .filter(({ key, value }) => !wordKeys.has(key) && !isObject(value) && !isArray(value))
+    .map(({ key, value }) => `${key}: ${toValue(value)}`)
+}
+
+const wordKeys = new Set(['error', 'message', 'detail'])
+
+type Groups = Readonly<Record<string, string>>
+
+function toAdvice(row: AdviceRow, found: RegExpExecArray, ref: string): Advice {
+  const { groups = {} } = found
+  const text = row.text.replace(/\$<(\w+)>/g, (_, name: string) => groups[name] ?? '')
+  const block = toBlock(row, groups, ref)
+  return { id: row.id, text, ...(block === undefined ? {} : { block }) }
+}
+
+function toBlock({ compat, args }: AdviceRow, groups: Groups, ref: string): string | undefined {
+  if (compat !== undefined) return toModelBlock(ref, typeof compat === 'function' ? compat(groups) : compat)
+  if (args === undefined) return undefined
+  return `localService: { args: [/* yours, then */ ${args.map((arg) => JSON.stringify(arg)).join(', ')}] }`
+}
+
+/** A provider's id has no slash, so that the rest is the model's id. */
+function toModelBlock(ref: string, compat: object): string {
+  return `{ id: ${JSON.stringify(ref.slice(ref.indexOf('/') + 1))}, compat: ${toJson5(compat)} }`
+}
+
+/** One line of JSON5, written as people write it. */
+function toJson5(object: object): string {
+  const members = Object.entries(object).map(([key, value]) => `${key}: ${JSON.stringify(value)}`)
+  return `{ ${members.join(', ')} }`
+}
+
+function explain(
+  root: JsonSpan | undefined,
+  words: JsonNode,
+  { id, text, block }: Advice,
+  status: number,
+): Buffer {
+  const document = root ?? readJson(Buffer.from('{}'), 0, 0)
+  const present = getMember(document, 'error')
+  const error = isObject(present)
+    ? present
+    : toNode({ message: '', type: toType(status), param: null, code: null })
+  const ours = block === undefined ? text : `${text}\n${block}`
+  setMember(error, 'message', joinTexts([words, `\n\nleasehold: ${ours}`]))
+  setMember(error, 'leasehold', toNode({ advice: id, block }))
+  setMember(document, 'error', error)
+  return Buffer.concat(toWholePieces(document).pieces)
+}
+
+/** The type of an error whose server did not give it one. */
+function toType(status: number): string {
+  if (status === 429) return 'rate_limit_error'
+  return status >= 500 ? 'server_error' : 'invalid_request_error'
 }

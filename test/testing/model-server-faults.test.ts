@@ -125,6 +125,14 @@ describe('refusals', () => {
     expect((await postChat()).status).toBe(200)
   })
 
+  test('rejectFields lets the values pass that it accepts', async () => {
+    const refusal = { status: 400, message: 'no such effort', accepts: ['low', 'high'] }
+    server.set({ rejectFields: { reasoning_effort: refusal } })
+    expect((await postChat({ reasoning_effort: 'high' })).status).toBe(200)
+    expect((await postChat({ reasoning_effort: 'xhigh' })).status).toBe(400)
+    expect((await postChat({ reasoning_effort: null })).status).toBe(400)
+  })
+
   test('a key is asked for everywhere but at health', async () => {
     server.set({ apiKey: 'k' })
     const statusWith = async (headers: Record<string, string>) => (await postChat({}, { headers })).status
@@ -426,6 +434,7 @@ describe('options', () => {
     ['--status-once', '{'],
     ['--status-once', '{"status":99}'],
     ['--reject-fields', '{"a":{"status":400}}'],
+    ['--reject-fields', '{"a":{"status":400,"message":"b","accepts":[1]}}'],
     ['positional'],
   ])('the flags %j %j are refused', (...args) => {
     expect(() => parseFlags(args.filter((arg) => arg !== undefined))).toThrow(

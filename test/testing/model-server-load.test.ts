@@ -65,6 +65,16 @@ test('health may say 200 during the load, as mlx_lm does', async () => {
   expect([await statusOf(`${url}/health`), await statusOf(`${url}/v1/models`)]).toEqual([200, 503])
 })
 
+test('health may have another path, or none', async () => {
+  await using server = createModelServer({ loadMs: endlessMs, healthPath: '/api/version' })
+  const { url } = await server.listen()
+  expect(await statusOf(`${url}/api/version`)).toBe(503)
+  await using loaded = createModelServer({ healthPath: '/api/version' })
+  const { url: loadedUrl } = await loaded.listen()
+  await eventually(() => statusOf(`${loadedUrl}/api/version`)).toBe(200)
+  expect(await statusOf(`${loadedUrl}/health`)).toBe(404)
+})
+
 test('health may say nothing during the load', async () => {
   await using server = createModelServer({ loadMs: endlessMs, healthWhileLoading: 'hang' })
   const { url } = await server.listen()

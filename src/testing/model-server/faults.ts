@@ -13,7 +13,7 @@ export function findObstacle(call: Call, isLoaded: boolean): Obstacle | undefine
   const { settings, path, method } = call
   if (settings.wrongServer)
     return toBytesReply('<!doctype html><title>Some other server</title>', 'text/html')
-  if (isHealthPath(path)) return findHealth(settings, isLoaded)
+  if (isHealthPath(path, settings)) return findHealth(settings, isLoaded)
   if (!isLoaded && !(path === '/v1/models' && settings.modelsWhileLoading === '200')) return toLoadingReply()
   if (settings.failLoad === 'health500') return toFailedReply()
   if (!hasKey(call)) return toErrorReply(401, 'Invalid API Key', 'authentication_error')
@@ -35,12 +35,14 @@ export function findChatRefusal(body: JsonObject, settings: ModelServerSettings)
 
 /** The answer to a body with a field that `rejectFields` names. */
 export function findFieldRefusal(body: JsonObject, { rejectFields }: ModelServerSettings): Reply | undefined {
-  const refused = Object.entries(rejectFields).find(([name]) => Object.hasOwn(body, name))
+  const refused = Object.entries(rejectFields).find(
+    ([name, { accepts = [] }]) => Object.hasOwn(body, name) && !accepts.some((text) => text === body[name]),
+  )
   return refused === undefined ? undefined : toErrorReply(refused[1].status, refused[1].message)
 }
 
-function isHealthPath(path: string): boolean {
-  return path === '/health' || path === '/v1/health'
+function isHealthPath(path: string, { healthPath }: ModelServerSettings): boolean {
+  return healthPath === null ? path === '/health' || path === '/v1/health' : path === healthPath
 }
 
 function findHealth(settings: ModelServerSettings, isLoaded: boolean): Obstacle {

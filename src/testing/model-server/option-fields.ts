@@ -23,6 +23,7 @@ const fields: { readonly [K in keyof ModelServerSettings]: Field<ModelServerSett
   control: flag(),
   loadMs: count(longestTimerMs),
   bindAfterLoad: flag(),
+  healthPath: nullable(text('')),
   healthWhileLoading: choice('503', '200', 'hang'),
   modelsWhileLoading: choice('503', '200'),
   failLoad: nullable(choice('exit', 'health500')),
@@ -40,7 +41,7 @@ const fields: { readonly [K in keyof ModelServerSettings]: Field<ModelServerSett
   rejectDeveloper: flag(),
   rejectFields: {
     default: {},
-    expects: 'an object of field name to { status, message }',
+    expects: 'an object of field name to { status, message, accepts }',
     flag: 'json',
     is: isRefusals,
   },
@@ -189,14 +190,22 @@ function nullable<T>(field: Field<T>): Field<T | null> {
 }
 
 function isModelList(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.length > 0 && value.every((id) => typeof id === 'string' && id !== '')
+  return isTextList(value) && value.length > 0 && !value.includes('')
+}
+
+function isTextList(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string')
 }
 
 function isRefusals(value: unknown): value is Readonly<Record<string, FieldRefusal>> {
   return (
     isObject(value) &&
     Object.values(value).every(
-      (item) => isObject(item) && isStatus(item.status) && typeof item.message === 'string',
+      (item) =>
+        isObject(item) &&
+        isStatus(item.status) &&
+        typeof item.message === 'string' &&
+        isTextList(item.accepts ?? []),
     )
   )
 }

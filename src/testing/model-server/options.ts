@@ -10,6 +10,8 @@ export interface OnceAnswer {
 export interface FieldRefusal {
   readonly status: number
   readonly message: string
+  /** Texts that the field may have all the same. @default [] */
+  readonly accepts?: readonly string[]
 }
 
 /**
@@ -33,6 +35,8 @@ export interface ModelServerSettings {
   readonly loadMs: number
   /** Whether the port opens only after the load, as with vLLM: refused until then. Read once. @default false */
   readonly bindAfterLoad: boolean
+  /** Path of the health route, for servers that have neither `/health` nor `/v1/health`. @default null */
+  readonly healthPath: string | null
   /** Health during the load: llama.cpp's 503, mlx_lm's untrue 200, or no answer at all. @default '503' */
   readonly healthWhileLoading: '503' | '200' | 'hang'
   /** `/v1/models` during the load: 503, or 200 as in older llama.cpp versions. @default '503' */
