@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process'
+import { argv } from 'node:process'
+import { pathToFileURL } from 'node:url'
 import { LeaseholdError } from '../errors.ts'
 import { parseFlags } from './model-server/option-fields.ts'
 import type { ModelServerOptions } from './model-server/options.ts'
@@ -9,10 +11,10 @@ import { createModelServer } from './model-server/server.ts'
  * model server is a flag. It logs to stderr, exits with 0 on SIGTERM or SIGINT without finishing anything,
  * with 1 on a second one, and with 1 when its flags are wrong, its port is taken or its load fails.
  */
-function main(): void {
+export function runDemoServer(args: readonly string[]): void {
   // A reader of the log that has gone must not end a model server.
   process.stderr.on('error', () => undefined)
-  const server = createModelServer(readOptions(), {
+  const server = createModelServer(readOptions(args), {
     log,
     crash: (signal) => process.kill(process.pid, signal),
     exit: (code) => process.exit(code),
@@ -39,9 +41,9 @@ function main(): void {
   })
 }
 
-function readOptions(): ModelServerOptions {
+function readOptions(args: readonly string[]): ModelServerOptions {
   try {
-    return parseFlags(process.argv.slice(2))
+    return parseFlags(args)
   } catch (error) {
     if (!(error instanceof LeaseholdError)) throw error
     log(`error: ${error.message}`)
@@ -62,4 +64,4 @@ function log(line: string): void {
   process.stderr.write(`demo-server: ${line}\n`)
 }
 
-main()
+if (import.meta.url === pathToFileURL(argv[1] ?? '').href) runDemoServer(argv.slice(2))

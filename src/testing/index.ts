@@ -1,7 +1,14 @@
 /** What tests of leasehold, and of programs that embed it, are made of. */
 export type { Clock } from '../clock.ts'
 export { toScheduler } from '../clock.ts'
-export { createLedger, type Invariant, InvariantError, invariants, type Ledger, type Standing } from './invariants.ts'
+export {
+  createLedger,
+  type Invariant,
+  InvariantError,
+  invariants,
+  type Ledger,
+  type Standing,
+} from './invariants.ts'
 export type { RecordedRequest } from './model-server/ledger.ts'
 export type { ModelServerOptions, ModelServerSettings } from './model-server/options.ts'
 export { createModelServer, type ModelServer } from './model-server/server.ts'

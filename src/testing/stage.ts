@@ -100,9 +100,8 @@ export function createStage({
     facts,
     standing,
     send: (event) => {
-      const before = JSON.stringify(actor.getPersistedSnapshot())
-      const { context } = standing()
-      const isStale = 'generation' in event && event.generation !== context.generation
+      const isStale = 'generation' in event && event.generation !== standing().context.generation
+      const before = isStale && JSON.stringify(actor.getPersistedSnapshot())
       if (event.type === 'lease.requested' && !ledger.held.has(event.id)) record(event)
       if (event.type === 'lease.cancelled' && ledger.waiting.has(event.id)) record(event)
       if (event.type === 'lease.released' && !isStale && ledger.held.has(event.id)) record(event)

@@ -1,4 +1,4 @@
-import { fromCallback, fromPromise } from 'xstate'
+import { type EventObject, fromCallback, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
   HealthCommand,
@@ -73,6 +73,7 @@ export interface World {
   readonly live: number
   /** Processes ever spawned. */
   readonly spawns: number
+  readonly effects: WorldEffects
   /** The effects, for `providerMachine.provide({ actors })`. */
   readonly actors: ReturnType<typeof toActors>
 }
@@ -205,6 +206,16 @@ export function createWorld(
     if (type === 'process.sweep' && run.isAlive) settle(run, { exitCode: null, signal: null }, 1)
   }
 
+  const effects: WorldEffects = {
+    probe: () => delay(clock, state.options.probeMs).then(verdictNow),
+    claim: () => delay(clock, state.options.claimMs).then(() => ({ outcome: state.options.claim })),
+    process: ({ sendBack, receive }) => {
+      report = sendBack
+      receive((command) => void obey(command))
+    },
+    health: toHealth(clock, () => state.options, verdictNow),
+  }
+
   return {
     get options() {
       return state.options
@@ -221,56 +232,64 @@ export function createWorld(
     get spawns() {
       return state.spawns
     },
-    actors: toActors(
-      clock,
-      () => state.options,
-      verdictNow,
-      (send) => {
-        report = send
-      },
-      obey,
+    effects,
+    actors: toActors(() => effects),
+  }
+}
+
+/** The effects of one host as plain functions, for whoever gives many services a host each. */
+export interface WorldEffects {
+  probe(): Promise<Verdict>
+  claim(): Promise<ClaimOutcome>
+  readonly process: Callback<ProcessCommand>
+  readonly health: Callback<HealthCommand>
+}
+
+type Callback<Command extends EventObject> = Parameters<
+  typeof fromCallback<Command, ServiceInput, ProviderEvent>
+>[0]
+
+/** The effects of provider machines, each service on the host that its key leads to. */
+export function toActors(effectsOf: (key: string) => WorldEffects) {
+  return {
+    probe: fromPromise<Verdict, ServiceInput>(({ input }) => effectsOf(input.key).probe()),
+    claim: fromPromise<ClaimOutcome, ServiceInput>(({ input }) => effectsOf(input.key).claim()),
+    process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>((scope) =>
+      effectsOf(scope.input.key).process(scope),
+    ),
+    health: fromCallback<HealthCommand, ServiceInput, ProviderEvent>((scope) =>
+      effectsOf(scope.input.key).health(scope),
     ),
   }
 }
 
-function toActors(
+function toHealth(
   clock: Clock,
   options: () => WorldOptions,
   verdictNow: () => Verdict,
-  listen: (send: (event: ProviderEvent) => void) => void,
-  obey: (command: ProcessCommand) => Promise<void>,
-) {
-  return {
-    probe: fromPromise<Verdict, ServiceInput>(() => delay(clock, options().probeMs).then(verdictNow)),
-    claim: fromPromise<ClaimOutcome, ServiceInput>(() =>
-      delay(clock, options().claimMs).then(() => ({ outcome: options().claim })),
-    ),
-    process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>(({ sendBack, receive }) => {
-      listen(sendBack)
-      receive((command) => void obey(command))
-    }),
-    health: fromCallback<HealthCommand, ServiceInput, ProviderEvent>(({ sendBack, receive }) => {
-      let timer: unknown
-      const rest = () => clock.clearTimeout(timer)
-      const look = (generation: string) =>
-        sendBack({ type: 'health.verdict', generation, verdict: verdictNow() })
-      const repeat = (generation: string, everyMs: () => number) => {
-        rest()
-        timer = clock.setTimeout(() => {
-          repeat(generation, everyMs)
-          look(generation)
-        }, everyMs())
-      }
-      receive((command) => {
-        if (command.type === 'health.rest') rest()
-        else if (command.type === 'health.check')
-          clock.setTimeout(() => look(command.generation), options().probeMs)
-        else
-          repeat(command.generation, () =>
-            command.type === 'health.warm' ? options().warmPollMs : options().heartbeatMs,
-          )
-      })
-      return rest
-    }),
+): WorldEffects['health'] {
+  // One timer per host: an actor that died of a bug leaves its watch behind, and its successor's ends it.
+  let timer: unknown
+  return ({ sendBack, receive }) => {
+    const rest = () => clock.clearTimeout(timer)
+    const look = (generation: string) =>
+      sendBack({ type: 'health.verdict', generation, verdict: verdictNow() })
+    const repeat = (generation: string, everyMs: () => number) => {
+      rest()
+      timer = clock.setTimeout(() => {
+        repeat(generation, everyMs)
+        look(generation)
+      }, everyMs())
+    }
+    receive((command) => {
+      if (command.type === 'health.rest') rest()
+      else if (command.type === 'health.check')
+        clock.setTimeout(() => look(command.generation), options().probeMs)
+      else
+        repeat(command.generation, () =>
+          command.type === 'health.warm' ? options().warmPollMs : options().heartbeatMs,
+        )
+    })
+    return rest
   }
 }

@@ -1,0 +1,142 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import OpenAI from 'openai'
+import { filter, firstValueFrom, ReplaySubject } from 'rxjs'
+import {
+  type Config,
+  createSupervisor,
+  loadConfig,
+  type Supervisor,
+  type SupervisorEvent,
+  type SupervisorOptions,
+} from '../../src/index.ts'
+import { findFreePort } from '../../src/testing/real-host.ts'
+
+const program = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
+
+type EventOf<Type extends SupervisorEvent['type']> = Extract<SupervisorEvent, { type: Type }>
+
+export interface LibraryOptions {
+  /** Flags of the demo server. */
+  readonly flags?: readonly string[]
+  /** Fields of `localService` besides those that say what to run. */
+  readonly service?: Readonly<Record<string, unknown>>
+  /** Fields of the providers besides. */
+  readonly provider?: Readonly<Record<string, unknown>>
+  /** The `leasehold` section. */
+  readonly leasehold?: Readonly<Record<string, unknown>>
+  /** Ids of the providers; all of them name the same service. @default ['demo'] */
+  readonly providers?: readonly string[]
+  readonly supervisor?: Omit<SupervisorOptions, 'config'>
+}
+
+/** A supervisor as an embedder has it, with a demo server to run, and everything it said. */
+export interface Library extends AsyncDisposable {
+  readonly supervisor: Supervisor
+  readonly openai: OpenAI
+  readonly port: number
+  readonly events: readonly SupervisorEvent[]
+  /** Every event so far of a type. */
+  all<Type extends SupervisorEvent['type']>(type: Type): readonly EventOf<Type>[]
+  /** The first event of a type that fits, past or to come. */
+  until<Type extends SupervisorEvent['type']>(
+    type: Type,
+    fits?: (event: EventOf<Type>) => boolean,
+  ): Promise<EventOf<Type>>
+  /** Settles when a service was in a state, or is; `down` stands for every state in it. */
+  untilState(state: string): Promise<unknown>
+  /** What the running demo server has seen: requests by path, and its pid. */
+  seen(): Promise<{ readonly pid: number; readonly counts: Readonly<Record<string, number>> }>
+}
+
+/** Creates a supervisor from a configuration file, for a demo server on a free port. */
+export async function createLibrary(options: LibraryOptions = {}): Promise<Library> {
+  const port = await findFreePort()
+  const config = await writeAndLoad(toText(port, options))
+  const supervisor = createSupervisor({ config, ...options.supervisor })
+  const events: SupervisorEvent[] = []
+  const told = new ReplaySubject<SupervisorEvent>()
+  supervisor.events$.subscribe(told)
+  told.subscribe((event) => events.push(event))
+
+  const until = <Type extends SupervisorEvent['type']>(
+    type: Type,
+    fits: (event: EventOf<Type>) => boolean = () => true,
+  ) =>
+    firstValueFrom(
+      told.pipe(
+        filter((event): event is EventOf<Type> => event.type === type && fits(event as EventOf<Type>)),
+      ),
+    )
+
+  return {
+    supervisor,
+    openai: new OpenAI({
+      baseURL: 'http://leasehold/v1',
+      apiKey: 'unused',
+      fetch: supervisor.fetch,
+      maxRetries: 0,
+    }),
+    port,
+    events,
+    all: (type) => events.filter((event): event is EventOf<typeof type> => event.type === type),
+    until,
+    untilState: (state) => until('service.state', ({ to }) => to === state || to.startsWith(`${state}.`)),
+    seen: async () => (await fetch(`http://127.0.0.1:${port}/__control`)).json(),
+    [Symbol.asyncDispose]: () => supervisor.close({ force: true }),
+  }
+}
+
+/** The text of a configuration file. Back-off is short, so that a failure does not hold up the next start. */
+export function toText(
+  port: number,
+  { flags = [], service = {}, provider = {}, leasehold = {}, providers = ['demo'] }: LibraryOptions = {},
+): string {
+  const entry = {
+    baseUrl: `http://127.0.0.1:${port}/v1`,
+    models: [{ id: 'demo' }],
+    localService: {
+      command: process.execPath,
+      args: [program, '--port', String(port), '--control', ...flags],
+      healthUrl: `http://127.0.0.1:${port}/health`,
+      ...service,
+    },
+    ...provider,
+  }
+  return JSON.stringify({
+    models: { mode: 'replace', providers: Object.fromEntries(providers.map((id) => [id, entry])) },
+    leasehold: { backoffMs: 10, ...leasehold },
+  })
+}
+
+/** Loads a text as an embedder loads a file; the file is gone afterwards. */
+export async function writeAndLoad(text: string): Promise<Config> {
+  const directory = await mkdtemp(join(tmpdir(), 'leasehold-library-'))
+  try {
+    const file = join(directory, 'leasehold.json5')
+    await writeFile(file, text)
+    return await loadConfig(file)
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+}
+
+/** The messages of a chat with one question. */
+export function ask(question: string): OpenAI.ChatCompletionMessageParam[] {
+  return [{ role: 'user', content: question }]
+}
+
+/** A question whose answer takes its time: it has a few hundred tokens. */
+export const longQuestion = 'count to 200'
+
+/** Whether a process runs, asked of the kernel. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
