@@ -1,0 +1,71 @@
+import { providerMachine } from '../../machines/provider.ts'
+import { createProgram } from '../../src/cli/program.ts'
+import { toJsonSchema } from '../../src/config/schema.ts'
+import { eventMeanings } from '../../src/events.ts'
+import { routes } from '../../src/gateway/routes.ts'
+import { toMermaid } from '../../src/inspector/diagram.ts'
+import { errorRows } from '../../src/openai-error.ts'
+
+/** The parts of the README that the code says itself, by name. */
+export function toBlocks(): Readonly<Record<string, string>> {
+  return {
+    statechart: `\`\`\`mermaid\n${toMermaid(providerMachine).trim()}\n\`\`\``,
+    'service-options': toOptionTable('models', 'providers', '*', 'localService'),
+    'leasehold-options': toOptionTable('leasehold'),
+    events: toTable(
+      ['Event', 'Meaning'],
+      Object.entries(eventMeanings).map(([type, meaning]) => [code(type), meaning]),
+    ),
+    errors: toTable(
+      ['Code', 'Status', 'Type'],
+      Object.entries(errorRows).map(([name, { status, type }]) => [code(name), String(status), code(type)]),
+    ),
+    endpoints: toTable(
+      ['Endpoint', 'What'],
+      routes.map(({ method, path, meaning }) => [code(`${method} ${path}`), meaning]),
+    ),
+    commands: toTable(['Command', 'What'], listCommands()),
+  }
+}
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly additionalProperties?: Schema
+  readonly required?: readonly string[]
+  readonly default?: unknown
+  readonly description?: string
+}
+
+function toOptionTable(...path: readonly string[]): string {
+  const section = path.reduce<Schema | undefined>(
+    (schema, key) => (key === '*' ? schema?.additionalProperties : schema?.properties?.[key]),
+    toJsonSchema() as Schema,
+  )
+  const rows = Object.entries(section?.properties ?? {}).map(([name, option]) => [
+    code(name),
+    option.default === undefined ? '' : code(JSON.stringify(option.default)),
+    option.description ?? '',
+  ])
+  return toTable(['Option', 'Default', 'Meaning'], rows)
+}
+
+function listCommands(): string[][] {
+  const program = createProgram('0.0.0', { out: () => {}, err: () => {} } as never, () => {})
+  const list = (command: (typeof program.commands)[number], before: string): string[][] => {
+    const name = `${before} ${command.name()}`
+    if (command.commands.length > 0) return command.commands.flatMap((inner) => list(inner, name))
+    const args = command.registeredArguments.map((one) => ` ${one.name().toUpperCase()}`).join('')
+    return [[code(`${name}${args}`.trim()), command.description()]]
+  }
+  return program.commands.flatMap((command) => list(command, 'leasehold'))
+}
+
+function code(text: string): string {
+  return `\`${text}\``
+}
+
+function toTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}
