@@ -36,18 +36,28 @@ export function toDiagram(machine: AnyStateMachine): Diagram {
   return { id: machine.id, states: listNodes(machine.root).map(toState) }
 }
 
+export interface MermaidOptions {
+  /** How many levels of states are drawn. @default all */
+  readonly depth?: number
+}
+
 /**
  * The statechart as a mermaid `stateDiagram-v2`. For the eye: the transitions between two states are one arrow that
  * names their events, without guards; transitions that change no state are left out. Mermaid cannot draw an arrow
  * between the insides of two composite states, so such an arrow joins the composites.
  */
-export function toMermaid(machine: AnyStateMachine): string {
-  const { states } = toDiagram(machine)
+export function toMermaid(
+  machine: AnyStateMachine,
+  { depth = Number.POSITIVE_INFINITY }: MermaidOptions = {},
+): string {
+  const all = toDiagram(machine).states
+  const cut = (path: string) => path.split('.').slice(0, depth).join('.')
+  const states = all.filter(({ path }) => path === cut(path))
   const arrows = new Map<string, Arrow>()
-  for (const { path, transitions } of states)
+  for (const { path, transitions } of all)
     for (const { event, target } of transitions) {
-      if (target === undefined) continue
-      for (const { from, to } of toDrawable(path, target, states)) {
+      if (target === undefined || (cut(path) === cut(target) && path !== target)) continue
+      for (const { from, to } of toDrawable(cut(path), cut(target), states)) {
         const key = `${from} ${to}`
         const arrow = arrows.get(key) ?? { from, to, events: new Set() }
         arrow.events.add(event)
@@ -76,7 +86,8 @@ function drawChildren(
   return [
     ...children.flatMap(({ path, kind }) => {
       const head = `${indent}state "${path.split('.').at(-1)}" as ${toId(path)}`
-      return kind === 'compound' || kind === 'parallel'
+      const isOpen = states.some(({ path: inner }) => inner !== '' && parentOf(inner) === path)
+      return isOpen && (kind === 'compound' || kind === 'parallel')
         ? [`${head} {`, ...drawChildren(path, states, arrows, depth + 1), `${indent}}`]
         : [head]
     }),
