@@ -16,16 +16,24 @@ export function toBlocks(): Readonly<Record<string, string>> {
       ['Event', 'Meaning'],
       Object.entries(eventMeanings).map(([type, meaning]) => [code(type), meaning]),
     ),
-    errors: toTable(
-      ['Code', 'Status', 'Type'],
-      Object.entries(errorRows).map(([name, { status, type }]) => [code(name), String(status), code(type)]),
-    ),
+    errors: toTable(['Status', 'Type', 'Codes'], listErrors()),
     endpoints: toTable(
       ['Endpoint', 'What'],
       routes.map(({ method, path, meaning }) => [code(`${method} ${path}`), meaning]),
     ),
     commands: toTable(['Command', 'What'], listCommands()),
   }
+}
+
+function listErrors(): string[][] {
+  const groups = new Map<string, string[]>()
+  for (const [name, { status, type }] of Object.entries(errorRows)) {
+    const group = `${status} ${type}`
+    groups.set(group, [...(groups.get(group) ?? []), code(name)])
+  }
+  return [...groups]
+    .sort(([a], [b]) => a.localeCompare(b))
+    .map(([group, names]) => [...group.split(' ').map(code), names.join(', ')])
 }
 
 interface Schema {
