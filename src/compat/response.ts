@@ -32,11 +32,10 @@ function rewriteMessage(message: unknown, compat: CompatFlags): unknown {
 
 /** Moves the text of the visible details to the front of the content. */
 function showReasoning(message: unknown, visibleTypes: readonly string[]): unknown {
-  if (!isObject(message) || !Array.isArray(message['reasoning_details'])) return undefined
-  const details: readonly unknown[] = message['reasoning_details']
-  const isVisible = (detail: unknown) =>
-    visibleTypes.some((type) => isObject(detail) && detail['type'] === type)
-  const content = message['content'] ?? ''
+  if (!isObject(message) || !Array.isArray(message.reasoning_details)) return undefined
+  const details: readonly unknown[] = message.reasoning_details
+  const isVisible = (detail: unknown) => visibleTypes.some((type) => isObject(detail) && detail.type === type)
+  const content = message.content ?? ''
   if (!details.some(isVisible) || typeof content !== 'string') return undefined
   return {
     ...message,
@@ -46,7 +45,7 @@ function showReasoning(message: unknown, visibleTypes: readonly string[]): unkno
 }
 
 function toDetailText(detail: unknown): string {
-  const text = isObject(detail) ? (detail['text'] ?? detail['summary']) : undefined
+  const text = isObject(detail) ? (detail.text ?? detail.summary) : undefined
   return typeof text === 'string' ? text : ''
 }
 

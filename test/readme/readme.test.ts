@@ -7,7 +7,7 @@ const file = fileURLToPath(new URL('../../README.md', import.meta.url))
 const pattern = (name: string) => new RegExp(`(<!-- ${name} -->\n)([\\s\\S]*?)(\n<!-- /${name} -->)`)
 
 // `npm run readme` writes what this test otherwise compares.
-if (process.env['WRITE_README'] === '1') {
+if (process.env.WRITE_README === '1') {
   const written = Object.entries(toBlocks()).reduce(
     (text, [name, block]) => text.replace(pattern(name), (_, begin, _old, end) => begin + block + end),
     readFileSync(file, 'utf8'),
