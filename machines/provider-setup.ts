@@ -36,8 +36,6 @@ const base = setup({
     isCurrentGeneration: ({ context, event }: Scope) =>
       'generation' in event && event.generation === context.generation,
     isKnownWaiter: ({ context, event }: Scope) => context.waiters.some(({ id }) => id === idOf(event)),
-    isLastWaiter: ({ context, event }: Scope) =>
-      context.waiters.length === 1 && context.waiters[0]?.id === idOf(event),
     isQueueFull: ({ context }: Scope) => context.waiters.length >= context.policy.maxQueue,
     isQueueUsed: ({ context }: Scope) => context.waiters.length > 0,
     hasRoom: ({ context }: Scope) =>
@@ -54,15 +52,14 @@ const base = setup({
     isHung: ({ context }: Scope) => context.misses + 1 >= UNHEALTHY_MISSES,
     isHeld: ({ event }: Scope) => 'output' in event && (event.output as ClaimOutcome).outcome === 'held',
     canIdleStop: ({ context }: Scope) => context.policy.idleStopMs > 0,
-    canAbandon: ({ context }: Scope) => context.policy.abandonStartMs !== null,
     canCallOff: ({ context }: Scope) => context.stop === 'idle' || context.stop === 'evicted',
     isForced: ({ event }: Scope) => event.type === 'service.stop' && event.force === true,
     isEviction: ({ event }: Scope) => event.type === 'service.stop' && event.reason === 'evicted',
     isRetirement: ({ event }: Scope) => event.type === 'service.stop' && retires(event.reason),
     isRetiring: ({ context }: Scope) => retires(context.stop),
     isAfterFailure: ({ context }: Scope) => isFailureReason(context.stop),
-    isBreakerDue: ({ context }: Scope) =>
-      context.failures + chargeOf(context.failure) >= context.policy.breakerFailures,
+    isBreakerDue: ({ context }: Scope) => context.failures + 1 >= context.policy.breakerFailures,
+    isBreakerOpen: ({ context }: Scope) => context.failures >= context.policy.breakerFailures,
     hasSurvivors: ({ event }: Scope) =>
       event.type === 'process.settled' && event.receipt.survivors.length > 0,
   },
@@ -93,7 +90,8 @@ export const provider = base.extend({
     countLease: base.assign({ leases: ({ context }) => context.leases + 1 }),
     grant: base.emit(({ context, event }) => toGrant(context, idOf(event))),
     grantWaiters: base.enqueueActions(({ context, enqueue }) => {
-      const granted = context.waiters.slice(0, context.policy.maxConcurrent - context.leases)
+      // A replaced policy may allow fewer leases than are held.
+      const granted = context.waiters.slice(0, Math.max(0, context.policy.maxConcurrent - context.leases))
       enqueue.assign({
         leases: context.leases + granted.length,
         waiters: context.waiters.slice(granted.length),
@@ -249,7 +247,11 @@ export const provider = base.extend({
     restHealth: base.sendTo('health', { type: 'health.rest' }),
     awaitStability: base.raise({ type: 'stability.reached' }, { delay: 'stability', id: 'stability' }),
     forgetStability: cancel('stability'),
-    awaitAbandon: base.raise({ type: 'start.abandoned' }, { delay: 'abandonStart', id: 'abandon' }),
+    /** A start that nobody waits for is given up after a while, where the policy says so. */
+    awaitAbandon: base.enqueueActions(({ context, enqueue }) => {
+      if (context.waiters.length === 0 && context.policy.abandonStartMs !== null)
+        enqueue.raise({ type: 'start.abandoned' }, { delay: 'abandonStart', id: 'abandon' })
+    }),
     forgetAbandon: cancel('abandon'),
 
     // The tree around this machine supplies these two: shared limits are the supervisor's.

@@ -1,55 +1,6 @@
 import { and, not } from 'xstate'
 import { provider } from './provider-setup.ts'
-
-/** Take a request into the queue: a waiter that asks twice is one waiter, and the queue is bounded. */
-const admit = [
-  { guard: 'isKnownWaiter' },
-  { guard: 'isQueueFull', actions: 'refuseQueueFull' },
-  { actions: 'enqueue' },
-] as const
-
-/** A failed start or a crash: count it, then wait, or give up for a while when there were too many. */
-const failWith = <const Action extends string>(...actions: Action[]) =>
-  [
-    { guard: 'isBreakerDue', target: '#provider.down.tripped', actions: [...actions, 'charge'] },
-    { target: '#provider.down.backoff', actions: [...actions, 'charge'] },
-  ] as const
-
-/** A stop begins: whoever waits is told, and a retirement is never forgotten for a lesser reason. */
-const refuseForStop = ['noteStop', 'noteStopFailure', 'refuseWaiters'] as const
-
-/** The deadline passed without readiness: stop what is ours, let go what is not. */
-const missDeadline = [
-  {
-    guard: 'isOwned',
-    target: '#provider.idle-stopping',
-    actions: ['noteReadyTimeout', 'noteStartFailed', 'refuseWaiters'],
-  },
-  ...failWith('noteReadyTimeout', 'refuseWaiters'),
-] as const
-
-/** A stop is complete, or its receipt names what is left: never start beside a survivor. */
-const endStop = [
-  {
-    guard: and(['isRetiring', 'hasSurvivors']),
-    target: '#provider.retired',
-    actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
-  },
-  { guard: 'isRetiring', target: '#provider.retired', actions: 'noteReceipt' },
-  {
-    guard: 'hasSurvivors',
-    target: '#provider.down.tripped',
-    actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
-  },
-  {
-    guard: and(['isAfterFailure', 'isBreakerDue']),
-    target: '#provider.down.tripped',
-    actions: ['noteReceipt', 'charge'],
-  },
-  { guard: 'isAfterFailure', target: '#provider.down.backoff', actions: ['noteReceipt', 'charge'] },
-  { guard: 'isQueueUsed', target: '#provider.starting', actions: ['noteReceipt', 'forgetRun'] },
-  { target: '#provider.down.cold', actions: 'noteReceipt' },
-] as const
+import { admit, endStop, failWith, missDeadline, refuseForStop } from './provider-transitions.ts'
 
 /** The life of one service: one actor per service key. */
 export const providerMachine = provider.createMachine({
@@ -89,6 +40,16 @@ export const providerMachine = provider.createMachine({
     down: {
       initial: 'cold',
       entry: ['restHealth', 'forgetStability', 'forgetRun'],
+      on: {
+        'process.settled': [
+          {
+            guard: 'hasSurvivors',
+            target: '#provider.down.tripped',
+            actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
+          },
+          { actions: 'noteReceipt' },
+        ],
+      },
       states: {
         cold: {
           on: {
@@ -148,13 +109,12 @@ export const providerMachine = provider.createMachine({
 
     starting: {
       initial: 'claiming',
+      entry: 'awaitAbandon',
       exit: ['finishStart', 'forgetAbandon'],
       on: {
         'lease.requested': admit,
-        'lease.cancelled': [
-          { guard: and(['isLastWaiter', 'canAbandon']), actions: ['unqueue', 'awaitAbandon'] },
-          { guard: 'isKnownWaiter', actions: 'unqueue' },
-        ],
+        'lease.cancelled': { guard: 'isKnownWaiter', actions: ['unqueue', 'awaitAbandon'] },
+        'waiter.expired': { guard: 'isKnownWaiter', actions: ['refuseExpired', 'unqueue', 'awaitAbandon'] },
         'start.abandoned': [
           { guard: 'isOwned', target: 'idle-stopping', actions: 'noteAbandoned' },
           { target: 'down.cold' },
@@ -185,7 +145,11 @@ export const providerMachine = provider.createMachine({
                 src: 'claim',
                 input: ({ context }) => ({ key: context.key }),
                 onDone: [
-                  { guard: 'isHeld', target: '#provider.starting.warming', actions: 'watchStranger' },
+                  {
+                    guard: 'isHeld',
+                    target: '#provider.starting.warming',
+                    actions: ['finishStart', 'watchStranger'],
+                  },
                   { target: '#provider.starting.spawning' },
                 ],
                 onError: failWith('noteEffectFailure', 'refuseWaiters'),
@@ -195,7 +159,7 @@ export const providerMachine = provider.createMachine({
         },
         spawning: {
           entry: ['beginRun', 'spawn'],
-          after: { readyTimeout: missDeadline },
+          after: { readyTimeout: stopAtDeadline },
           on: { 'process.spawned': { guard: 'isCurrentGeneration', target: 'warming', actions: 'notePid' } },
         },
         warming: {
@@ -217,7 +181,7 @@ export const providerMachine = provider.createMachine({
               {
                 guard: and(['isHopeless', 'isOwned']),
                 target: '#provider.idle-stopping',
-                actions: ['noteVerdict', 'noteVerdictFailure', 'noteStartFailed', 'refuseWaiters'],
+                actions: ['noteVerdict', 'noteVerdictFailure', 'charge', 'noteStartFailed', 'refuseWaiters'],
               },
               {
                 guard: 'isHopeless',
@@ -253,7 +217,7 @@ export const providerMachine = provider.createMachine({
           {
             guard: and(['isHung', 'isOwned']),
             target: 'idle-stopping',
-            actions: ['noteVerdict', 'noteUnhealthy', 'noteHung'],
+            actions: ['noteVerdict', 'noteUnhealthy', 'charge', 'noteHung'],
           },
           { guard: 'isHung', target: 'down.cold', actions: 'noteVerdict' },
           { actions: ['noteVerdict', 'noteMiss'] },
@@ -312,7 +276,11 @@ export const providerMachine = provider.createMachine({
             'lease.released': { guard: 'isCurrentGeneration', actions: 'release' },
             'process.exited': [
               { guard: not('isCurrentGeneration') },
-              { guard: 'isRetiring', target: '#provider.retired', actions: ['noteExit', 'revokeLeases'] },
+              {
+                guard: 'isRetiring',
+                target: '#provider.idle-stopping.sweeping',
+                actions: ['noteExit', 'revokeLeases'],
+              },
               ...failWith('noteExit', 'revokeLeases'),
             ],
             'service.stop': [
@@ -376,7 +344,7 @@ export const providerMachine = provider.createMachine({
           },
           on: {
             'process.exited': {},
-            'process.settled': [{ guard: not('isCurrentGeneration') }, ...endStop],
+            'process.settled': [{ guard: not('isCurrentGeneration') }, ...endWithSurvivors, ...endStop],
             'service.stop': [{ guard: 'isEviction' }, { actions: refuseForStop }],
           },
         },

@@ -11,7 +11,10 @@ export interface SupervisorInput {
 
 /** What the root remembers: which services there are, and who may start. */
 export interface SupervisorContext extends SupervisorInput {
+  /** The services that are configured; one that was removed may still be stopping. */
   readonly services: Readonly<Record<string, ServicePolicy>>
+  /** Keys whose provider actor lives. */
+  readonly alive: readonly string[]
   /** Provider actors ever made; part of each one's instance id. */
   readonly born: number
   /** Keys that hold a start permit, and keys that wait for one, first come first served. */
@@ -39,7 +42,7 @@ const base = setup({
   actors: { provider: supervisedProviderMachine },
   guards: {
     hasStartRoom: ({ context }: Scope) => context.starting.length < context.maxConcurrentStarts,
-    isUnused: ({ context }: Scope) => Object.keys(context.services).length === 0,
+    isUnused: ({ context }: Scope) => context.alive.length === 0,
   },
 })
 
@@ -51,22 +54,24 @@ const supervisor = base.extend({
   actions: {
     replaceServices: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'services.replaced') return
-      const added = Object.keys(event.services).filter((key) => !(key in context.services))
-      for (const key of Object.keys(context.services)) {
+      enqueue.assign({ services: event.services })
+      for (const key of context.alive) {
         const policy = event.services[key]
         if (policy === undefined) enqueue.sendTo(key, { type: 'service.stop', reason: 'removed' })
         else enqueue.sendTo(key, { type: 'policy.replaced', policy })
       }
-      added.forEach((key, index) => {
-        const policy = event.services[key]
-        if (policy === undefined) return
+    }),
+    /** An actor for every service that has none: new ones, those that died, and those removed and wanted again. */
+    bearProviders: base.enqueueActions(({ context, enqueue }) => {
+      const unborn = Object.entries(context.services).filter(([key]) => !context.alive.includes(key))
+      unborn.forEach(([key, policy], index) => {
         const instance = `${context.instance}-${context.born + index + 1}`
         enqueue.spawnChild('provider', { id: key, input: { key, instance, policy } })
         enqueue.emit({ type: 'service.added', key })
       })
       enqueue.assign({
-        born: context.born + added.length,
-        services: { ...context.services, ...event.services },
+        born: context.born + unborn.length,
+        alive: [...context.alive, ...unborn.map(([key]) => key)],
       })
     }),
     permitStart: base.enqueueActions(({ context, event, enqueue }) => {
@@ -83,35 +88,22 @@ const supervisor = base.extend({
     }),
     stopAll: base.enqueueActions(({ context, event, enqueue }) => {
       const force = event.type === 'shutdown' && event.force === true
-      for (const key of Object.keys(context.services))
+      for (const key of context.alive)
         enqueue.sendTo(key, { type: 'service.stop', reason: 'shutdown', force })
     }),
-    forgetService: base.enqueueActions(({ context, event, enqueue }) => {
+    /** The actor is gone, whatever it held with it: its place among those that start, too. */
+    forgetProvider: base.enqueueActions(({ context, event, enqueue }) => {
       const key = actorOf(event)
-      const { [key]: _, ...services } = context.services
       enqueue(stopChild(key))
-      enqueue.assign({ services })
-      enqueue.emit({ type: 'service.retired', key })
+      enqueue.assign({ alive: context.alive.filter((other) => other !== key) })
+      enqueue.raise({ type: 'start.finished', key })
     }),
+    reportRetirement: base.emit(({ event }) => ({ type: 'service.retired', key: actorOf(event) })),
     reportFailure: base.emit(({ event }) => ({
       type: 'service.failed',
       key: actorOf(event),
       message: 'error' in event ? String(event.error) : 'unknown',
     })),
-    /** A provider actor died of a bug: its process is reaped by key, and a fresh actor takes its place. */
-    replaceProvider: base.enqueueActions(({ context, event, enqueue }) => {
-      const key = actorOf(event)
-      const policy = context.services[key]
-      if (policy === undefined) return
-      enqueue(stopChild(key))
-      enqueue.spawnChild('provider', {
-        id: key,
-        input: { key, instance: `${context.instance}-${context.born + 1}`, policy },
-      })
-      enqueue.assign({ born: context.born + 1 })
-      enqueue.emit({ type: 'service.added', key })
-      enqueue.raise({ type: 'start.finished', key })
-    }),
   },
 })
 
@@ -119,24 +111,26 @@ const supervisor = base.extend({
 export const supervisorMachine = supervisor.createMachine({
   id: 'supervisor',
   initial: 'running',
-  context: ({ input }) => ({ ...input, services: {}, born: 0, starting: [], startQueue: [] }),
+  context: ({ input }) => ({ ...input, services: {}, alive: [], born: 0, starting: [], startQueue: [] }),
   on: {
     'start.requested': [{ guard: 'hasStartRoom', actions: 'permitStart' }, { actions: 'queueStart' }],
     'start.finished': { actions: 'passPermitOn' },
-    'xstate.done.actor.*': { actions: 'forgetService' },
   },
   states: {
     running: {
       on: {
-        'services.replaced': { actions: 'replaceServices' },
-        'xstate.error.actor.*': { actions: ['reportFailure', 'replaceProvider'] },
+        'services.replaced': { actions: ['replaceServices', 'bearProviders'] },
+        'xstate.done.actor.*': { actions: ['forgetProvider', 'reportRetirement', 'bearProviders'] },
+        // It died of a bug: its process is reaped by key, and a fresh actor takes its place.
+        'xstate.error.actor.*': { actions: ['forgetProvider', 'reportFailure', 'bearProviders'] },
         shutdown: { target: 'draining', actions: 'stopAll' },
       },
     },
     draining: {
       always: { guard: 'isUnused', target: 'stopped' },
       on: {
-        'xstate.error.actor.*': { actions: ['reportFailure', 'forgetService'] },
+        'xstate.done.actor.*': { actions: ['forgetProvider', 'reportRetirement'] },
+        'xstate.error.actor.*': { actions: ['forgetProvider', 'reportFailure'] },
         shutdown: { actions: 'stopAll' },
       },
     },

@@ -43,6 +43,8 @@ export function createEffects({
 }: Surroundings) {
   /** Claims that are ours: from the claim to the receipt of the generation that follows it. */
   const held = new Map<string, Claim>()
+  /** What watches each service now: by key, because an actor that died of a bug leaves its watch behind. */
+  const watches = new Map<string, Subscription>()
   /** The last run of each service. */
   const runs = new Map<string, RunHandle>()
   const release = (key: string) => {
@@ -104,7 +106,6 @@ export function createEffects({
 
     health: fromCallback<HealthCommand, ServiceInput, ProviderEvent>(
       ({ input: { key }, sendBack, receive }) => {
-        let watch: Subscription | undefined
         let last: Verdict | undefined
         /** Our child is gone, though its exit is not told yet: what answered is somebody else. */
         const isGone = (generation: string) => {
@@ -118,7 +119,8 @@ export function createEffects({
           last = verdict
           sendBack({ type: 'health.verdict', generation, verdict })
         }
-        const rest = () => watch?.unsubscribe()
+        const rest = () => watches.get(key)?.unsubscribe()
+        rest()
         receive((command) => {
           if (command.type === 'health.check') return void check(key).then(tell(command.generation))
           rest()
@@ -131,7 +133,7 @@ export function createEffects({
                   output$: table.outputOf(key)?.lines$ ?? EMPTY,
                 })
               : createHeartbeat$({ probe: () => check(key), clock, everyMs: heartbeatMs() })
-          watch = verdicts$.subscribe(tell(command.generation))
+          watches.set(key, verdicts$.subscribe(tell(command.generation)))
         })
         return rest
       },

@@ -1,0 +1,55 @@
+import { and } from 'xstate'
+
+/** Take a request into the queue: a waiter that asks twice is one waiter, and the queue is bounded. */
+export const admit = [
+  { guard: 'isKnownWaiter' },
+  { guard: 'isQueueFull', actions: 'refuseQueueFull' },
+  { actions: 'enqueue' },
+] as const
+
+/** A failed start or a crash: count it, then wait, or give up for a while when there were too many. */
+export const failWith = <const Action extends string>(...actions: Action[]) =>
+  [
+    { guard: 'isBreakerDue', target: '#provider.down.tripped', actions: [...actions, 'charge'] },
+    { target: '#provider.down.backoff', actions: [...actions, 'charge'] },
+  ] as const
+
+/** A stop begins: whoever waits is told, and a retirement is never forgotten for a lesser reason. */
+export const refuseForStop = ['noteStop', 'noteStopFailure', 'refuseWaiters'] as const
+
+/** The deadline passed without readiness: stop what is ours, let go what is not. */
+const stopAtDeadline = {
+  target: '#provider.idle-stopping',
+  actions: ['noteReadyTimeout', 'charge', 'noteStartFailed', 'refuseWaiters'],
+} as const
+export const missDeadline = [
+  { guard: 'isOwned', ...stopAtDeadline },
+  ...failWith('noteReadyTimeout', 'refuseWaiters'),
+] as const
+
+/** A stop is complete: what follows depends on why it was begun, and on who waits. */
+export const endStop = [
+  { guard: 'isRetiring', target: '#provider.retired', actions: 'noteReceipt' },
+  {
+    guard: and(['isAfterFailure', 'isBreakerOpen']),
+    target: '#provider.down.tripped',
+    actions: 'noteReceipt',
+  },
+  { guard: 'isAfterFailure', target: '#provider.down.backoff', actions: 'noteReceipt' },
+  { guard: 'isQueueUsed', target: '#provider.starting', actions: ['noteReceipt', 'forgetRun'] },
+  { target: '#provider.down.cold', actions: 'noteReceipt' },
+] as const
+
+/** A receipt that names what is left completes nothing: never start beside a survivor. */
+const endWithSurvivors = [
+  {
+    guard: and(['isRetiring', 'hasSurvivors']),
+    target: '#provider.retired',
+    actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
+  },
+  {
+    guard: 'hasSurvivors',
+    target: '#provider.down.tripped',
+    actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
+  },
+] as const

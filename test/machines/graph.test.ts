@@ -1,0 +1,261 @@
+import { isDeepStrictEqual } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import type { AnyEventObject, AnyStateMachine, SnapshotFrom } from 'xstate'
+import type { ProviderEvent, ServicePolicy, StopReason, VerdictKind } from '../../machines/messages.ts'
+import { providerMachine } from '../../machines/provider.ts'
+import { type ProviderContext, toStateName, UNHEALTHY_MISSES } from '../../machines/provider-context.ts'
+import { requestMachine } from '../../machines/request.ts'
+import { supervisorMachine } from '../../machines/supervisor.ts'
+import { defaultPolicy } from '../../src/testing/stage.ts'
+import { definitionsOf, findUntaken, walk } from './walk.ts'
+
+type ProviderSnapshot = SnapshotFrom<typeof providerMachine>
+type SupervisorSnapshot = SnapshotFrom<typeof supervisorMachine>
+
+const policies: Record<string, Partial<ServicePolicy>> = {
+  'one lease at a time, starts abandoned, breaker of two': {
+    maxConcurrent: 1,
+    maxQueue: 2,
+    breakerFailures: 2,
+    abandonStartMs: 100,
+    idleStopMs: 1_000,
+  },
+  'two leases, starts never abandoned, breaker of one': {
+    maxConcurrent: 2,
+    maxQueue: 1,
+    breakerFailures: 1,
+  },
+  'without a local service': { managed: false, maxConcurrent: 1, maxQueue: 1, breakerFailures: 2 },
+}
+
+/** What the public may send, and what effects and timers report, in every variant that a guard tells apart. */
+function toEvents({ generation, ownership, policy, waiters }: ProviderContext): ProviderEvent[] {
+  const verdicts: VerdictKind[] = ['refused', 'loading', 'ready', 'failed', 'foreign']
+  const reasons: StopReason[] = ['evicted', 'asked', 'removed', 'shutdown']
+  const ofGeneration = (generation: string): ProviderEvent[] => [
+    { type: 'lease.released', id: 'a', generation },
+    ...verdicts.map((kind) => ({
+      type: 'health.verdict' as const,
+      generation,
+      verdict: { kind, detail: 'seen on the walk' },
+    })),
+  ]
+  const ofProcess = (generation: string): ProviderEvent[] => [
+    { type: 'process.spawned', generation, pid: 1 },
+    {
+      type: 'process.failed',
+      generation,
+      failure: { code: 'LEASEHOLD_SPAWN_FAILED', message: 'no such file' },
+    },
+    { type: 'process.signalled', generation, signal: 'SIGTERM' },
+    { type: 'process.exited', generation, exitCode: 1, signal: null, tail: [] },
+    ...[[], [1]].map((survivors) => ({
+      type: 'process.settled' as const,
+      generation,
+      receipt: { generation, pid: 1, exitCode: 1, signal: null, survivors, durationMs: 0 },
+    })),
+  ]
+  return [
+    ...['a', 'b', 'c'].map((id) => ({ type: 'lease.requested' as const, id })),
+    { type: 'lease.cancelled', id: 'a' },
+    { type: 'waiter.expired', id: 'a' },
+    ...reasons.flatMap((reason) =>
+      [false, true].map((force) => ({ type: 'service.stop' as const, reason, force })),
+    ),
+    { type: 'breaker.reset' },
+    { type: 'policy.replaced', policy },
+    { type: 'start.permitted' },
+    // Its timer is armed only while nobody waits, and a new waiter cancels it.
+    ...(waiters.length > 0 ? [] : [{ type: 'start.abandoned' } as const]),
+    { type: 'stability.reached' },
+    ...ofGeneration('old'),
+    ...ofProcess('old'),
+    ...(generation === null ? [] : ofGeneration(generation)),
+    // Nothing is reported of a process that is not ours.
+    ...(generation === null || ownership !== 'owned' ? [] : ofProcess(generation)),
+  ]
+}
+
+/** What xstate itself sends: timers that fire and effects that end. */
+function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
+  const timers = [...definitionsOf(machine)]
+    .map(({ eventType }) => eventType)
+    .filter((type) => type.startsWith('xstate.after.'))
+  const ends = [
+    ...['refused', 'loading', 'ready', 'failed', 'foreign'].map((kind) => ({
+      type: 'xstate.done.actor.probe',
+      output: { kind, detail: 'seen on the walk' },
+    })),
+    { type: 'xstate.error.actor.probe', error: 'a bug' },
+    { type: 'xstate.done.actor.claim', output: { outcome: 'claimed' } },
+    { type: 'xstate.done.actor.claim', output: { outcome: 'held' } },
+    { type: 'xstate.error.actor.claim', error: 'a bug' },
+  ]
+  return [...[...new Set(timers)].map((type) => ({ type })), ...ends]
+}
+
+/** The part of the memory that guards look at, counters only as far as they tell: so the walk ends. */
+function toKey({ value, context }: ProviderSnapshot): string {
+  const { ownership, generation, leases, waiters, failures, misses, stop, policy } = context
+  const isKnown = waiters.some(({ id }) => id === 'a')
+  const failed = Math.min(failures, policy.breakerFailures)
+  return JSON.stringify([
+    value,
+    ownership,
+    generation === null,
+    leases,
+    waiters.length,
+    isKnown,
+    failed,
+    Math.min(misses, UNHEALTHY_MISSES),
+    stop,
+  ])
+}
+
+const own = toOwnEvents(providerMachine)
+const walks = Object.entries(policies).map(([name, policy]) => ({
+  name,
+  walk: walk<ProviderSnapshot>(providerMachine, {
+    input: { key: 'demo', instance: 'g', policy: { ...defaultPolicy, ...policy } },
+    toEvents: ({ context }) => [...toEvents(context), ...own],
+    toKey,
+  }),
+}))
+
+describe('a walk through every state of the provider', () => {
+  test('takes every transition', () => {
+    const taken = new Set(walks.flatMap(({ walk }) => [...walk.taken]))
+    expect(findUntaken(providerMachine, taken)).toEqual([])
+  })
+
+  test.each(walks)('breaks no rule of the memory: $name', ({ walk }) => {
+    const broken = walk.states.filter((state) => !isSound(state)).map(toKey)
+    expect(broken).toEqual([])
+  })
+
+  test('answers every event in every state, or ignores it on purpose', () => {
+    const answered = new Set(walks.flatMap(({ walk }) => [...walk.answered]))
+    const names = new Set(walks.flatMap(({ walk }) => walk.states.map(({ value }) => toStateName(value))))
+    names.delete('retired')
+    const ignoredNow = Object.fromEntries(
+      [...names]
+        .toSorted()
+        .map((name) => [name, publicTypes.filter((type) => !answered.has(`${name} ${type}`)).join(' ')]),
+    )
+    expect(ignoredNow).toEqual(ignored)
+  })
+})
+
+function isSound({ value, context }: ProviderSnapshot): boolean {
+  const { leases, waiters, policy, ownership, generation } = context
+  const name = toStateName(value)
+  const isDown = name.startsWith('down')
+  return (
+    leases >= 0 &&
+    leases <= policy.maxConcurrent &&
+    leases > 0 === name.startsWith('leased') &&
+    waiters.length <= policy.maxQueue &&
+    new Set(waiters.map(({ id }) => id)).size === waiters.length &&
+    (waiters.length === 0 || !['down.cold', 'down.tripped', 'ready', 'retired'].includes(name)) &&
+    (!isDown || (generation === null && ownership === 'none')) &&
+    (!name.startsWith('idle-stopping') || ownership === 'owned') &&
+    (policy.managed || ownership !== 'owned') &&
+    isDeepStrictEqual(JSON.parse(JSON.stringify(context)), context)
+  )
+}
+
+describe('a walk through every state of a request', () => {
+  const { states, taken } = walk<SnapshotFrom<typeof requestMachine>>(requestMachine, {
+    input: { id: 'r1' },
+    toEvents: () => [
+      { type: 'request.resolved', candidates: ['a/x', 'b/y'] },
+      { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true },
+      { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false },
+      { type: 'lease.granted' },
+      { type: 'response.started', status: 200 },
+      { type: 'response.ended' },
+      { type: 'request.cancelled' },
+    ],
+    toKey: ({ value, context }) => JSON.stringify([value, context]),
+  })
+
+  test('takes every transition', () => {
+    expect(findUntaken(requestMachine, taken)).toEqual([])
+  })
+
+  test('tries each candidate at most once, in order', () => {
+    for (const { context } of states) {
+      const tried = context.attempts.map(({ ref }) => ref)
+      expect(context.candidates.slice(0, tried.length)).toEqual(tried)
+    }
+  })
+})
+
+describe('a walk through every state of a supervisor of two services', () => {
+  const policy = defaultPolicy
+  const { states, taken } = walk<SupervisorSnapshot>(supervisorMachine, {
+    input: { instance: 'g', maxConcurrentStarts: 1 },
+    toEvents: ({ context: { alive, starting, startQueue } }) => [
+      ...[{}, { a: policy }, { b: policy }, { a: policy, b: policy }].map((services) => ({
+        type: 'services.replaced',
+        services,
+      })),
+      { type: 'shutdown' },
+      ...alive.flatMap((key) => [
+        { type: `xstate.done.actor.${key}` },
+        { type: `xstate.error.actor.${key}`, error: 'a bug' },
+        { type: 'start.finished', key },
+        // A provider asks once, until it has finished.
+        ...(starting.includes(key) || startQueue.includes(key) ? [] : [{ type: 'start.requested', key }]),
+      ]),
+    ],
+    toKey: ({ value, context: { services, alive, starting, startQueue } }) =>
+      JSON.stringify([value, Object.keys(services).toSorted(), alive.toSorted(), starting, startQueue]),
+  })
+
+  test('takes every transition', () => {
+    expect(findUntaken(supervisorMachine, taken)).toEqual([])
+  })
+
+  test('keeps an actor for every service, and permits within the limit for those that live', () => {
+    const broken = states.filter(({ value, context }) => {
+      const { alive, services, starting, startQueue, maxConcurrentStarts } = context
+      const wantStart = [...starting, ...startQueue]
+      if (value === 'stopped') return alive.length > 0
+      return !(
+        (value !== 'running' || Object.keys(services).every((key) => alive.includes(key))) &&
+        starting.length <= maxConcurrentStarts &&
+        (startQueue.length === 0 || starting.length === maxConcurrentStarts) &&
+        new Set(wantStart).size === wantStart.length &&
+        wantStart.every((key) => alive.includes(key))
+      )
+    })
+    expect(broken.map(({ value, context }) => [value, context])).toEqual([])
+  })
+})
+
+const publicTypes = [
+  'lease.requested',
+  'lease.cancelled',
+  'lease.released',
+  'service.stop',
+  'breaker.reset',
+  'policy.replaced',
+]
+
+/** What a state does not answer to: nothing waits in it, nothing is leased in it, or the stop is already there. */
+const ignored: Record<string, string> = {
+  'down.cold': 'lease.cancelled lease.released',
+  'down.backoff': 'lease.released',
+  'down.tripped': 'lease.cancelled lease.released',
+  probing: 'lease.released',
+  'starting.claiming': 'lease.released',
+  'starting.spawning': 'lease.released',
+  'starting.warming': 'lease.released',
+  ready: 'lease.cancelled lease.released',
+  'leased.open': '',
+  'leased.draining': '',
+  'idle-stopping.terminating': 'lease.released',
+  'idle-stopping.killing': 'lease.released',
+  'idle-stopping.sweeping': 'lease.released',
+}

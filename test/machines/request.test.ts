@@ -1,0 +1,113 @@
+import { describe, expect, test } from 'vitest'
+import { createActor, type EventFromLogic } from 'xstate'
+import { requestMachine } from '../../machines/request.ts'
+
+type Event = EventFromLogic<typeof requestMachine>
+
+const resolved: Event = { type: 'request.resolved', candidates: ['a/x', 'b/y', 'c/z'] }
+const granted: Event = { type: 'lease.granted' }
+const started: Event = { type: 'response.started', status: 200 }
+const ended: Event = { type: 'response.ended' }
+const cancelled: Event = { type: 'request.cancelled' }
+const retryable: Event = { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true }
+const fatal: Event = { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false }
+
+interface Path {
+  readonly title: string
+  readonly events: readonly Event[]
+  readonly state: string
+  readonly index?: number
+  readonly attempts?: readonly string[]
+}
+
+const paths: Path[] = [
+  {
+    title: 'a request is resolved, leased, sent, streamed and done',
+    events: [resolved, granted, started, ended],
+    state: 'done',
+  },
+  { title: 'a reference that nobody knows fails', events: [fatal], state: 'failed' },
+  {
+    title: 'a lease that is refused for good fails',
+    events: [resolved, fatal],
+    state: 'failed',
+    attempts: ['a/x'],
+  },
+  {
+    title: 'a lease that is refused for now moves to the next candidate',
+    events: [resolved, retryable],
+    state: 'leasing',
+    index: 1,
+    attempts: ['a/x'],
+  },
+  {
+    title: 'a failure before the first byte moves to the next candidate',
+    events: [resolved, granted, retryable],
+    state: 'leasing',
+    index: 1,
+    attempts: ['a/x'],
+  },
+  {
+    title: 'the next candidate can finish',
+    events: [resolved, granted, retryable, granted, started, ended],
+    state: 'done',
+    index: 1,
+    attempts: ['a/x'],
+  },
+  {
+    title: 'when the last candidate fails, the request fails',
+    events: [resolved, retryable, granted, retryable, retryable],
+    state: 'failed',
+    index: 2,
+    attempts: ['a/x', 'b/y', 'c/z'],
+  },
+  {
+    title: 'a failure before the first byte that no other candidate can mend fails',
+    events: [resolved, granted, fatal],
+    state: 'failed',
+    attempts: ['a/x'],
+  },
+  {
+    title: 'a failure after the first byte is never retried',
+    events: [resolved, granted, started, retryable],
+    state: 'failed',
+    attempts: ['a/x'],
+  },
+  {
+    title: 'a client that leaves while the reference is resolved cancels',
+    events: [cancelled],
+    state: 'cancelled',
+  },
+  {
+    title: 'a client that leaves while it waits for a lease cancels',
+    events: [resolved, cancelled],
+    state: 'cancelled',
+  },
+  {
+    title: 'a client that leaves before the answer cancels',
+    events: [resolved, granted, cancelled],
+    state: 'cancelled',
+  },
+  {
+    title: 'a client that leaves during the answer cancels',
+    events: [resolved, granted, started, cancelled],
+    state: 'cancelled',
+  },
+]
+
+describe('a request', () => {
+  test.each(paths)('$title', ({ events, state, index = 0, attempts = [] }) => {
+    const actor = createActor(requestMachine, { input: { id: 'r1' } }).start()
+    for (const event of events) actor.send(event)
+    const { value, context } = actor.getSnapshot()
+    expect(value).toBe(state)
+    expect(context.index).toBe(index)
+    expect(context.attempts.map(({ ref }) => ref)).toEqual(attempts)
+  })
+
+  test('remembers the status of its answer', () => {
+    const actor = createActor(requestMachine, { input: { id: 'r1' } }).start()
+    for (const event of [resolved, granted, started]) actor.send(event)
+    expect(actor.getSnapshot().context.status).toBe(200)
+  })
+})

@@ -1,0 +1,263 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import { type ActorRefFrom, createActor } from 'xstate'
+import type { ProviderEvent, ServicePolicy, SupervisorEmitted } from '../../machines/messages.ts'
+import { toStateName } from '../../machines/provider-context.ts'
+import { supervisedProviderMachine, supervisorMachine } from '../../machines/supervisor.ts'
+import { defaultPolicy } from '../../src/testing/stage.ts'
+import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
+import { createWorld, toActors, type World } from '../../src/testing/world.ts'
+
+describe('start permits', () => {
+  test('two services never start at the same time when one may, and the second follows the first', async () => {
+    const house = build({ maxConcurrentStarts: 1, keys: ['a', 'b'] })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    await house.advanceTo(100)
+    expect(house.states()).toEqual({ a: 'starting.warming', b: 'starting.claiming' })
+    await house.advanceTo(1_000)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'leased.open' })
+    expect(house.heard.map(({ key, type }) => [key, type])).toEqual([
+      ['a', 'lease.granted'],
+      ['b', 'lease.granted'],
+    ])
+    expect(house.context()).toMatchObject({ starting: [], startQueue: [] })
+  })
+
+  test('two services start side by side when two may', async () => {
+    const house = build({ maxConcurrentStarts: 2, keys: ['a', 'b'] })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    await house.advanceTo(100)
+    expect(house.states()).toEqual({ a: 'starting.warming', b: 'starting.warming' })
+  })
+
+  test('a start that is stopped while it waits for its permit gives its place up', async () => {
+    const house = build({ maxConcurrentStarts: 1, keys: ['a', 'b', 'c'] })
+    for (const key of ['a', 'b', 'c']) house.request(key, `${key}1`)
+    await house.advanceTo(50)
+    expect(house.context()).toMatchObject({ starting: ['a'], startQueue: ['b', 'c'] })
+    house.send('b', { type: 'service.stop', reason: 'asked' })
+    expect(house.context()).toMatchObject({ starting: ['a'], startQueue: ['c'] })
+    await house.advanceTo(1_000)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold', c: 'leased.open' })
+  })
+
+  test("waiting for another supervisor's start takes no permit, and asking again needs none to be left over", async () => {
+    const house = build({ maxConcurrentStarts: 1, keys: ['a', 'b'] })
+    house.world('a').set({ claim: 'held' })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    expect(house.states()).toMatchObject({ a: 'starting.warming' })
+    house.request('b', 'r2')
+    await house.advanceTo(1_000)
+    expect(house.states()).toMatchObject({ b: 'leased.open' })
+    house.world('a').set({ claim: 'claimed' })
+    await house.advanceTo(2_000)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'leased.open' })
+  })
+})
+
+describe('a provider actor that dies of a bug', () => {
+  test('is replaced, while its sibling keeps its lease and its permit goes to the next', async () => {
+    const house = build({ maxConcurrentStarts: 1, keys: ['a', 'b', 'c'] })
+    house.request('b', 'r1')
+    await house.advanceTo(500)
+    house.request('a', 'r2')
+    house.request('c', 'r3')
+    await house.advanceTo(550)
+    expect(house.states()).toEqual({
+      a: 'starting.warming',
+      b: 'leased.open',
+      c: 'starting.claiming',
+    })
+    house.breakProvider('a')
+    expect(house.said).toContainEqual({ type: 'service.failed', key: 'a', message: 'Error: a bug' })
+    expect(house.states()).toMatchObject({ a: 'down.cold', b: 'leased.open' })
+    expect(house.provider('b').getSnapshot().context.leases).toBe(1)
+    await house.advanceTo(1_000)
+    expect(house.states()).toMatchObject({ b: 'leased.open', c: 'leased.open' })
+  })
+
+  test('is followed by one whose generations are different', async () => {
+    const house = build({ keys: ['a'] })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    const before = house.provider('a').getSnapshot().context.generation
+    house.breakProvider('a')
+    house.request('a', 'r2')
+    await house.advanceTo(1_000)
+    const after = house.provider('a').getSnapshot().context.generation
+    expect(after).not.toBeNull()
+    expect(after).not.toBe(before)
+  })
+
+  test('is not replaced during a shutdown, which ends all the same', async () => {
+    const house = build({ keys: ['a'] })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.actor.send({ type: 'shutdown' })
+    house.breakProvider('a')
+    expect(house.actor.getSnapshot().value).toBe('stopped')
+  })
+})
+
+describe('services that come and go', () => {
+  test('a removed service drains before it is retired', async () => {
+    const house = build({ keys: ['a', 'b'] })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.configure(['b'])
+    expect(house.states()).toMatchObject({ a: 'leased.draining' })
+    house.release('a', 'r1')
+    await house.advanceTo(600)
+    expect(house.said).toContainEqual({ type: 'service.retired', key: 'a' })
+    expect(house.states()).toEqual({ b: 'down.cold' })
+  })
+
+  test('a service that is wanted again while it retires is added again when it is gone', async () => {
+    const house = build({ keys: ['a'] })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.configure([])
+    house.configure(['a'])
+    expect(house.states()).toEqual({ a: 'leased.draining' })
+    house.release('a', 'r1')
+    await house.advanceTo(600)
+    expect(house.states()).toEqual({ a: 'down.cold' })
+    expect(house.said.map(({ type }) => type)).toEqual(['service.added', 'service.retired', 'service.added'])
+  })
+
+  test('a service that stays gets its new policy', async () => {
+    const house = build({ keys: ['a'] })
+    house.configure(['a'], { idleStopMs: 1_234 })
+    expect(house.provider('a').getSnapshot().context.policy.idleStopMs).toBe(1_234)
+  })
+})
+
+describe('shutdown', () => {
+  test('is over at once when there is nothing', () => {
+    const house = build({ keys: [] })
+    house.actor.send({ type: 'shutdown' })
+    expect(house.actor.getSnapshot().value).toBe('stopped')
+  })
+
+  test('is over at once when nothing runs', () => {
+    const house = build({ keys: ['a', 'b'] })
+    house.actor.send({ type: 'shutdown' })
+    expect(house.actor.getSnapshot().value).toBe('stopped')
+  })
+
+  test('is over only when every service is retired', async () => {
+    const house = build({ keys: ['a', 'b'] })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    await house.advanceTo(500)
+    house.actor.send({ type: 'shutdown' })
+    house.release('b', 'r2')
+    await house.advanceTo(600)
+    expect(house.states()).toEqual({ a: 'leased.draining' })
+    expect(house.actor.getSnapshot().value).toBe('draining')
+    house.release('a', 'r1')
+    await house.advanceTo(700)
+    expect(house.actor.getSnapshot().value).toBe('stopped')
+    expect([house.world('a').live, house.world('b').live]).toEqual([0, 0])
+  })
+
+  test('does not wait for leases when a second one is forced', async () => {
+    const house = build({ keys: ['a'], policy: { drainTimeoutMs: 600_000 } })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.actor.send({ type: 'shutdown' })
+    await house.advanceTo(1_000)
+    expect(house.actor.getSnapshot().value).toBe('draining')
+    house.actor.send({ type: 'shutdown', force: true })
+    await house.advanceTo(1_100)
+    expect(house.actor.getSnapshot().value).toBe('stopped')
+  })
+})
+
+const houses: { readonly actor: { stop(): unknown } }[] = []
+afterEach(() => {
+  for (const { actor } of houses.splice(0)) actor.stop()
+})
+
+interface HouseOptions {
+  readonly maxConcurrentStarts?: number
+  readonly keys: readonly string[]
+  readonly policy?: Partial<ServicePolicy>
+}
+
+/** A supervisor on a virtual clock, with an imitated host per service. */
+function build({ maxConcurrentStarts = 4, keys, policy = {} }: HouseOptions) {
+  const clock = createVirtualClock()
+  const worlds = new Map<string, World>()
+  const broken = new Set<string>()
+  const said: SupervisorEmitted[] = []
+  const heard: { readonly key: string; readonly type: string }[] = []
+
+  const world = (key: string): World => {
+    const known = worlds.get(key) ?? createWorld(clock)
+    worlds.set(key, known)
+    return known
+  }
+  const provider = supervisedProviderMachine.provide({
+    actors: toActors((key) => world(key).effects),
+    actions: {
+      forgive: ({ context }) => {
+        if (broken.delete(context.key)) throw new Error('a bug')
+      },
+    },
+  })
+  const actor = createActor(supervisorMachine.provide({ actors: { provider } }), {
+    clock,
+    input: { instance: 'g', maxConcurrentStarts },
+  })
+  const child = (key: string): ActorRefFrom<typeof supervisedProviderMachine> => {
+    const found = actor.getSnapshot().children[key]
+    if (found === undefined) throw new Error(`no provider ${key}`)
+    return found
+  }
+  actor.on('*', (event) => {
+    said.push(event)
+    if (event.type === 'service.added')
+      child(event.key).on('*', ({ type }) => heard.push({ key: event.key, type }))
+  })
+  const configure = (wanted: readonly string[], changes: Partial<ServicePolicy> = {}) =>
+    actor.send({
+      type: 'services.replaced',
+      services: Object.fromEntries(wanted.map((key) => [key, { ...defaultPolicy, ...policy, ...changes }])),
+    })
+  actor.start()
+  configure(keys)
+  houses.push({ actor })
+
+  return {
+    actor,
+    said,
+    heard,
+    world,
+    configure,
+    advanceTo: clock.advanceTo,
+    context: () => actor.getSnapshot().context,
+    provider: child,
+    states: () =>
+      Object.fromEntries(
+        Object.keys(actor.getSnapshot().children).map((key) => [
+          key,
+          toStateName(child(key).getSnapshot().value),
+        ]),
+      ),
+    send: (key: string, event: ProviderEvent) => child(key).send(event),
+    request: (key: string, id: string) => child(key).send({ type: 'lease.requested', id }),
+    release: (key: string, id: string) =>
+      child(key).send({
+        type: 'lease.released',
+        id,
+        generation: child(key).getSnapshot().context.generation ?? '',
+      }),
+    breakProvider: (key: string) => {
+      broken.add(key)
+      child(key).send({ type: 'breaker.reset' })
+    },
+  }
+}
