@@ -82,7 +82,9 @@ export function createUpstream(baseUrl: string, clock: Clock): Upstream {
           if (status >= 200) handler.onHead(status, headers)
         },
         onResponseData: (running, chunk) => {
-          if (!handler.onData(chunk)) running.pause()
+          // Resumed before more has come, undici delivers an empty chunk. A stream that is full by number of chunks
+          // would be full again, be read, resume, get the next one, and so on: the event loop would stand still.
+          if (chunk.length > 0 && !handler.onData(chunk)) running.pause()
         },
         onResponseEnd: () => {
           open.delete(request)
