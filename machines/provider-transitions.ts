@@ -18,7 +18,7 @@ export const failWith = <const Action extends string>(...actions: Action[]) =>
 export const refuseForStop = ['noteStop', 'noteStopFailure', 'refuseWaiters'] as const
 
 /** The deadline passed without readiness: stop what is ours, let go what is not. */
-const stopAtDeadline = {
+export const stopAtDeadline = {
   target: '#provider.idle-stopping',
   actions: ['noteReadyTimeout', 'charge', 'noteStartFailed', 'refuseWaiters'],
 } as const
@@ -41,7 +41,7 @@ export const endStop = [
 ] as const
 
 /** A receipt that names what is left completes nothing: never start beside a survivor. */
-const endWithSurvivors = [
+export const endWithSurvivors = [
   {
     guard: and(['isRetiring', 'hasSurvivors']),
     target: '#provider.retired',

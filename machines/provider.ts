@@ -1,6 +1,14 @@
 import { and, not } from 'xstate'
 import { provider } from './provider-setup.ts'
-import { admit, endStop, failWith, missDeadline, refuseForStop } from './provider-transitions.ts'
+import {
+  admit,
+  endStop,
+  endWithSurvivors,
+  failWith,
+  missDeadline,
+  refuseForStop,
+  stopAtDeadline,
+} from './provider-transitions.ts'
 
 /** The life of one service: one actor per service key. */
 export const providerMachine = provider.createMachine({
