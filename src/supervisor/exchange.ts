@@ -60,6 +60,8 @@ export interface ExchangeOptions {
   readonly leases: LeaseBook
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
   readonly toId: () => string
+  /** A request found nobody listening: what a health check would have found. */
+  readonly noteRefused: (key: string, generation: string) => void
   readonly publish: (requestId: string, event: RequestEventBody) => void
 }
 
@@ -74,7 +76,15 @@ const LOADING_RETRY_MS = 250
 const REMOTE_LOADING_MS = 120_000
 
 /** Prepares the way of model requests: resolve, lease, rewrite, send, stream, release. */
-export function createExchange({ clock, config, leases, upstreamOf, toId, publish }: ExchangeOptions) {
+export function createExchange({
+  clock,
+  config,
+  leases,
+  upstreamOf,
+  toId,
+  noteRefused,
+  publish,
+}: ExchangeOptions) {
   return function exchange(request: ModelRequest, handler: ModelResponseHandler): ModelCall {
     const id = toId()
     const actor = createActor(requestMachine, { clock, input: { id } }).start()
@@ -176,6 +186,7 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
     const transmit = (loadingUntilMs: number) => {
       const current = target()
       const attemptsBefore = attemptsOver
+      const attemptGeneration = generation
       const isStale = () => isOver() || attemptsOver !== attemptsBefore
       const incoming = createIncoming(
         {
@@ -185,6 +196,7 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
         },
         {
           onBegin: (status, headers) => {
+            if (isStale()) return
             publish(id, {
               type: 'request.responded',
               ref: current.ref,
@@ -204,7 +216,11 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
           onBroken: (error) => {
             if (isStale()) return
             call = undefined
-            after(CRASH_NOTICE_MS, () => fail(error, true))
+            after(CRASH_NOTICE_MS, () => {
+              fail(error, true)
+              // After the lease is given back, so that nothing keeps the service from acting on it.
+              if (isConnectionRefused(error)) noteRefused(toServiceKey(current.provider), attemptGeneration)
+            })
           },
           onRefused: (error) => fail(error, true),
           onStillLoading: () => after(LOADING_RETRY_MS, () => attempt(() => transmit(loadingUntilMs))),
@@ -235,6 +251,10 @@ export function createExchange({ clock, config, leases, upstreamOf, toId, publis
       },
     }
   }
+}
+
+function isConnectionRefused({ cause }: UpstreamError): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED'
 }
 
 function toOwnHeaders(id: string, ref: string, hops: number): Record<string, string> {

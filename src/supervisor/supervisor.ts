@@ -169,6 +169,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       requests += 1
       return `${instance}-${requests}`
     },
+    noteRefused: (key, generation) => {
+      const verdict = { kind: 'refused', detail: 'a request was refused the connection' } as const
+      publish(key, { type: 'health.verdict', verdict })
+      registry.send(key, { type: 'health.verdict', generation, verdict })
+    },
     publish: (requestId, event) => hub.publish({ requestId, ...event }),
   })
   const models = () => toModelList(config, stateOf)

@@ -36,6 +36,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
   const events: RequestEventBody[] = []
   const waiting: { readonly key: string; readonly listener: LeaseListener }[] = []
   const ended: string[] = []
+  const refused: string[] = []
   const sent: Sent[] = []
   const told: string[] = []
   const errors: LeaseholdError[] = []
@@ -49,6 +50,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
       abandon: () => {},
       entriesOf: () => [],
     },
+    noteRefused: (key, generation) => refused.push(`${key} ${generation}`),
     upstreamOf: ({ provider }) => ({
       send: (request, handler) => {
         const one: Sent = { provider: provider.id, request, handler, aborts: 0 }
@@ -102,6 +104,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     events,
     waiting,
     ended,
+    refused,
     sent,
     told,
     errors,
@@ -384,6 +387,15 @@ describe('failover', () => {
     handler.onEnd()
     expect(world.told).toEqual(['head 500 b/m', 'data {}', 'end'])
   })
+})
+
+test('a request that finds nobody listening says so after its lease is given back', async () => {
+  const { askAndSend, clock, sent, ended, refused } = createWorld([])
+  askAndSend()
+  sent[0]?.handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))
+  expect(refused).toEqual([])
+  await clock.advanceTo(100)
+  expect([ended, refused]).toEqual([['r1'], ['remote:http://127.0.0.1:1/v1 g']])
 })
 
 test('a server that says it is loading, although its health said otherwise, is asked again', async () => {
