@@ -38,20 +38,25 @@ export interface Upstream {
 /** How long llama.cpp needs to notice that its client left, streaming or not, in milliseconds. */
 const NOTICE_MS = { stream: 100, plain: 1_200 } as const
 
-/** Opens a pool to a base URL. Every timeout is stated: nothing hidden cuts a first token that takes twenty minutes. */
+/** Every timeout is stated: nothing hidden cuts a first token that takes twenty minutes. */
+const POOL_OPTIONS: Pool.Options = {
+  connections: null,
+  pipelining: 1,
+  connectTimeout: 10_000,
+  headersTimeout: 0,
+  bodyTimeout: 0,
+  keepAliveTimeout: 4_000,
+  keepAliveMaxTimeout: 60_000,
+  maxHeaderSize: 65_536,
+}
+
+/** Opens a pool to a base URL. */
 export function createUpstream(baseUrl: string, clock: Clock): Upstream {
   const { origin, pathname } = new URL(baseUrl)
   const basePath = pathname.replace(/\/$/, '')
-  const pool = new Pool(origin, {
-    connections: null,
-    pipelining: 1,
-    connectTimeout: 10_000,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    keepAliveTimeout: 4_000,
-    keepAliveMaxTimeout: 60_000,
-    maxHeaderSize: 65_536,
-  })
+  const pool = new Pool(origin, POOL_OPTIONS)
+  /** For a second try: each of its connections serves one request, so none of them was ever idle. */
+  const fresh = new Pool(origin, POOL_OPTIONS)
   let noticedAtMs = 0
   let connected = 0
   const open = new Set<UpstreamRequest>()
@@ -68,38 +73,41 @@ export function createUpstream(baseUrl: string, clock: Clock): Upstream {
   const send = (request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall => {
     let controller: Dispatcher.DispatchController | undefined
     let abortReason: Error | undefined
-    const dispatch = (mayRetry: boolean) => {
-      const isReused = connected > open.size
+    const dispatch = (isSecondTry: boolean) => {
+      const isReused = !isSecondTry && connected > open.size
       let hasAnswer = false
       open.add(request)
-      pool.dispatch(toDispatchOptions(basePath, request), {
-        onRequestStart: (started) => {
-          controller = started
-          if (abortReason !== undefined) started.abort(abortReason)
+      const dispatcher = isSecondTry ? fresh : pool
+      dispatcher.dispatch(
+        { ...toDispatchOptions(basePath, request), reset: isSecondTry },
+        {
+          onRequestStart: (started) => {
+            controller = started
+            if (abortReason !== undefined) started.abort(abortReason)
+          },
+          onResponseStart: (_, status, headers) => {
+            hasAnswer = true
+            if (status >= 200) handler.onHead(status, headers)
+          },
+          onResponseData: (running, chunk) => {
+            // Resumed before more has come, undici delivers an empty chunk. A stream that is full by number of chunks
+            // would be full again, be read, resume, get the next one, and so on: the event loop would stand still.
+            if (chunk.length > 0 && !handler.onData(chunk)) running.pause()
+          },
+          onResponseEnd: () => {
+            open.delete(request)
+            handler.onEnd()
+          },
+          onResponseError: (_, error) => {
+            open.delete(request)
+            // The server closed an idle connection in the moment we chose it: it never saw the request.
+            if (isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(true)
+            else handler.onError(abortReason ?? error)
+          },
         },
-        onResponseStart: (_, status, headers) => {
-          hasAnswer = true
-          if (status >= 200) handler.onHead(status, headers)
-        },
-        onResponseData: (running, chunk) => {
-          // Resumed before more has come, undici delivers an empty chunk. A stream that is full by number of chunks
-          // would be full again, be read, resume, get the next one, and so on: the event loop would stand still.
-          if (chunk.length > 0 && !handler.onData(chunk)) running.pause()
-        },
-        onResponseEnd: () => {
-          open.delete(request)
-          handler.onEnd()
-        },
-        onResponseError: (_, error) => {
-          open.delete(request)
-          // The server closed an idle connection in the moment we chose it: it never saw the request.
-          if (mayRetry && isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error))
-            dispatch(false)
-          else handler.onError(abortReason ?? error)
-        },
-      })
+      )
     }
-    dispatch(true)
+    dispatch(false)
     return {
       resume: () => controller?.resume(),
       abort: (reason) => {
@@ -115,7 +123,7 @@ export function createUpstream(baseUrl: string, clock: Clock): Upstream {
     send,
     close: async () => {
       for (const request of open) noteCut(request)
-      await pool.destroy()
+      await Promise.all([pool.destroy(), fresh.destroy()])
       const waitMs = noticedAtMs - clock.now()
       if (waitMs > 0) await delay(clock, waitMs)
     },
@@ -129,12 +137,14 @@ function isClosedSocket(error: Error): boolean {
 function toDispatchOptions(
   basePath: string,
   { method, path, headers, body, bodyBytes }: UpstreamRequest,
+  reset: boolean,
 ): Dispatcher.DispatchOptions {
   const single =
     body.length <= 1 ? (body[0] ?? null) : bodyBytes <= 65_536 ? Buffer.concat(body, bodyBytes) : null
   return {
     method: method as Dispatcher.HttpMethod,
     path: basePath + path,
+    reset,
     // ds4 and mlx_lm answer 411 to a chunked body, so the length is always stated.
     headers: bodyBytes === 0 ? headers : { ...headers, 'content-length': String(bodyBytes) },
     // undici takes any iterable of buffers as a body; its types name only streams.

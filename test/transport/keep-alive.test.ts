@@ -1,0 +1,84 @@
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { afterEach, expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { createUpstream } from '../../src/transport/upstream.ts'
+
+const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
+
+const closers: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close()
+})
+
+/** A server that keeps connections, until `onRequest` says otherwise; it never hints at how long. */
+async function listen(onRequest: (socket: Socket, nth: number) => void) {
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    let nth = 0
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket)).on('error', () => {})
+    socket.on('data', () => {
+      nth += 1
+      onRequest(socket, nth)
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const upstream = createUpstream(
+    `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`,
+    systemClock,
+  )
+  closers.push(
+    async () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+    () => upstream.close(),
+  )
+  return async () => {
+    // The connection of the answer before is idle only when that answer has been dealt with.
+    await new Promise((resolve) => setImmediate(resolve))
+    return new Promise<string>((resolve) => {
+      const body = [Buffer.from('{}')]
+      upstream.send(
+        { method: 'POST', path: '/x', headers: {}, body, bodyBytes: 2, isStream: false },
+        {
+          onHead: () => {},
+          onData: () => true,
+          onEnd: () => resolve('answered'),
+          onError: (error) => resolve(`failed: ${error.message}`),
+        },
+      )
+    })
+  }
+}
+
+test('a connection that the server closes as it is chosen again costs the client nothing', async () => {
+  const ask = await listen((socket, nth) => (nth === 1 ? socket.write(ANSWER) : socket.destroy()))
+  const answers: string[] = []
+  for (let i = 0; i < 20; i += 1) answers.push(await ask())
+  expect(answers).toEqual(Array(20).fill('answered'))
+})
+
+test('a server that closes a fresh connection without an answer is not asked twice', async () => {
+  let requests = 0
+  const ask = await listen((socket) => {
+    requests += 1
+    socket.destroy()
+  })
+  expect(await ask()).toMatch(/^failed/)
+  expect(requests).toBe(1)
+})
+
+test('a request that was answered in part is not sent again', async () => {
+  let requests = 0
+  const ask = await listen((socket, nth) => {
+    requests += 1
+    if (nth === 1) socket.write(ANSWER)
+    else socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf')
+  })
+  expect([await ask(), await ask()]).toEqual(['answered', expect.stringMatching(/^failed/)])
+  expect(requests).toBe(2)
+})
