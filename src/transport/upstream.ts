@@ -78,34 +78,31 @@ export function createUpstream(baseUrl: string, clock: Clock): Upstream {
       let hasAnswer = false
       open.add(request)
       const dispatcher = isSecondTry ? fresh : pool
-      dispatcher.dispatch(
-        { ...toDispatchOptions(basePath, request), reset: isSecondTry },
-        {
-          onRequestStart: (started) => {
-            controller = started
-            if (abortReason !== undefined) started.abort(abortReason)
-          },
-          onResponseStart: (_, status, headers) => {
-            hasAnswer = true
-            if (status >= 200) handler.onHead(status, headers)
-          },
-          onResponseData: (running, chunk) => {
-            // Resumed before more has come, undici delivers an empty chunk. A stream that is full by number of chunks
-            // would be full again, be read, resume, get the next one, and so on: the event loop would stand still.
-            if (chunk.length > 0 && !handler.onData(chunk)) running.pause()
-          },
-          onResponseEnd: () => {
-            open.delete(request)
-            handler.onEnd()
-          },
-          onResponseError: (_, error) => {
-            open.delete(request)
-            // The server closed an idle connection in the moment we chose it: it never saw the request.
-            if (isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(true)
-            else handler.onError(abortReason ?? error)
-          },
+      dispatcher.dispatch(toDispatchOptions(basePath, request, isSecondTry), {
+        onRequestStart: (started) => {
+          controller = started
+          if (abortReason !== undefined) started.abort(abortReason)
         },
-      )
+        onResponseStart: (_, status, headers) => {
+          hasAnswer = true
+          if (status >= 200) handler.onHead(status, headers)
+        },
+        onResponseData: (running, chunk) => {
+          // Resumed before more has come, undici delivers an empty chunk. A stream that is full by number of chunks
+          // would be full again, be read, resume, get the next one, and so on: the event loop would stand still.
+          if (chunk.length > 0 && !handler.onData(chunk)) running.pause()
+        },
+        onResponseEnd: () => {
+          open.delete(request)
+          handler.onEnd()
+        },
+        onResponseError: (_, error) => {
+          open.delete(request)
+          // The server closed an idle connection in the moment we chose it: it never saw the request.
+          if (isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(true)
+          else handler.onError(abortReason ?? error)
+        },
+      })
     }
     dispatch(false)
     return {
