@@ -1,0 +1,50 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const RUN = fileURLToPath(new URL('./run.mjs', import.meta.url))
+const BUILT = fileURLToPath(new URL('../../dist/src/index.js', import.meta.url))
+
+/** The rows of every bench, by the cells that name them. */
+const ROWS = {
+  lease: ['hand-written handshake', 'lease handshake (acquire, release)', 'request actors and their lease'],
+  requests: ['1', '16', '64'].flatMap((connections) => toPeerRows(connections)),
+  streams: ['1', '5'].flatMap((streams) => toPeerRows(streams)),
+  'cold-start': ['prints a line when it is ready', 'prints nothing', 'llama-server'],
+  bodies: ['1', '10'].flatMap((megabytes) => [
+    `${megabytes} MB text | model name only`,
+    `${megabytes} MB text | flattened too`,
+    `${megabytes} MB image | model name only`,
+  ]),
+  memory: ['idle gateway', 'open stream', 'queued request of 2 KB', 'growth: 10 MB answer, slow reader'],
+}
+
+describe.skipIf(!existsSync(BUILT))('the benches', () => {
+  let folder: string
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'leasehold-bench-test-'))
+  })
+  afterAll(() => rm(folder, { recursive: true }))
+
+  test.each(Object.entries(ROWS))('the bench "%s" runs and prints every row', async (name, rows) => {
+    const json = join(folder, `${name}.json`)
+    const { LEASEHOLD_LLAMA_SERVER: _, ...env } = process.env
+    const { stdout } = await promisify(execFile)(process.execPath, [RUN, name, '--quick', '--json', json], {
+      env,
+      timeout: 25_000,
+    })
+    for (const row of rows) expect(stdout).toContain(`\n| ${row} |`)
+    const { [name]: report } = JSON.parse(await readFile(json, 'utf8'))
+    expect(report.rows).toHaveLength(rows.length)
+    for (const { number } of report.targets) expect(stdout).toContain(`\n| ${number} |`)
+  })
+})
+
+function toPeerRows(count: string): string[] {
+  return ['direct', 'bare dispatch', 'nginx', 'llama-swap', 'leasehold'].map((peer) => `${count} | ${peer}`)
+}

@@ -1,0 +1,53 @@
+// Ours: the whole gateway, as `leasehold serve` puts it together, without its logger.
+import { createGateway, createSupervisor } from 'leasehold'
+import { parseConfig } from '../../../dist/src/config/load.js'
+import { options, serveParent } from './parent.mjs'
+
+const config = parseConfig(JSON.stringify({ models: { providers: options.providers } }), { file: 'bench' })
+const supervisor = createSupervisor({ config })
+const gateway = createGateway({ supervisor, port: 0 })
+const { port } = await gateway.listen()
+
+/** The longest turn of the event loop since it was asked for, in ms: how long everybody else had to wait. */
+let longestMs = 0
+let isWatching = false
+let turnedAtMs = 0
+function turn() {
+  if (!isWatching) return
+  const nowMs = performance.now()
+  longestMs = Math.max(longestMs, nowMs - turnedAtMs)
+  turnedAtMs = nowMs
+  setImmediate(turn)
+}
+
+const answers = {
+  'collect garbage': () => {
+    globalThis.gc()
+    globalThis.gc()
+    return {}
+  },
+  'watch the loop': () => {
+    isWatching = true
+    longestMs = 0
+    turnedAtMs = performance.now()
+    setImmediate(turn)
+    return {}
+  },
+  'longest turn': () => {
+    isWatching = false
+    return { longestMs }
+  },
+  'queue length': () => ({ queued: supervisor.snapshot().services[0].queue.length }),
+  'stop the service': async () => {
+    await supervisor.stop(Object.keys(options.providers)[0], { force: true })
+    return {}
+  },
+}
+
+serveParent(
+  { port },
+  (question) => answers[question](),
+  async () => {
+    await supervisor.close({ force: true })
+  },
+)

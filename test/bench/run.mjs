@@ -1,0 +1,18 @@
+// Every number that the README states, as Markdown.
+// Run: node --expose-gc test/bench/run.mjs [lease requests …] [--quick] [--json FILE]
+import { writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { print, readFlags } from './figures.mjs'
+
+const BENCHES = ['lease', 'requests', 'streams', 'cold-start', 'bodies', 'memory']
+
+const { quick, json, names } = readFlags()
+console.log(`# leasehold, node ${process.version}, ${process.platform}, ${availableParallelism()} cores\n`)
+const reports = {}
+for (const name of names.length === 0 ? BENCHES : names) {
+  const { measure } = await import(`./${name}.mjs`)
+  reports[name] = await measure({ quick })
+  print(reports[name])
+}
+if (json !== undefined)
+  writeFileSync(json, JSON.stringify({ node: process.version, quick, ...reports }, null, 2))
