@@ -3,7 +3,7 @@
  * reference, so that scripts, graph walks, recordings and the inspector see the whole truth.
  */
 
-/** What one health probe found. See DESIGN's five verdicts; `src/health/verdict.ts` decides which. */
+/** What one health probe found. `src/health/verdict.ts` decides which of the five. */
 export type VerdictKind = 'refused' | 'loading' | 'ready' | 'failed' | 'foreign'
 
 /** One probe's answer: the verdict, the sentence that explains it, and the HTTP status where there was one. */
@@ -172,7 +172,12 @@ export type RequestEvent =
 
 /** What the supervisor machine is told. */
 export type SupervisorEvent =
-  | { readonly type: 'services.replaced'; readonly services: Readonly<Record<string, ServicePolicy>> }
+  | {
+      readonly type: 'services.replaced'
+      readonly services: Readonly<Record<string, ServicePolicy>>
+      /** How many services may be starting at the same time. */
+      readonly maxConcurrentStarts: number
+    }
   | { readonly type: 'start.requested'; readonly key: string }
   | { readonly type: 'start.finished'; readonly key: string }
   | { readonly type: 'shutdown'; readonly force?: boolean }

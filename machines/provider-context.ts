@@ -31,7 +31,7 @@ export interface ProviderContext extends ProviderInput {
 /** How many heartbeats in a row an unleased service may miss before it counts as hung. */
 export const UNHEALTHY_MISSES = 3
 /** Time a killed leader has to disappear, and a sweep has to end, in milliseconds. */
-export const KILL_GRACE_MS = 1_000
+const KILL_GRACE_MS = 1_000
 export const SWEEP_TIMEOUT_MS = 5_000
 
 /** The longest a timer can hold, and so our `never`: a `setTimeout` of 2^31 fires at once. */

@@ -65,6 +65,25 @@ const base = setup({
   },
 })
 
+/** Every waiter is told why it gets no lease. */
+const refuseAll = (toWhy: (context: ProviderContext) => Failure) =>
+  base.enqueueActions(({ context, enqueue }) => {
+    for (const { id } of context.waiters) {
+      enqueue.cancel(timerOf(id))
+      enqueue.emit({ type: 'lease.refused', id, failure: toWhy(context) })
+    }
+    enqueue.assign({ waiters: [] })
+  })
+
+/** Every holder is told why its lease has ended. */
+const revokeAll = (toWhy: (context: ProviderContext) => Failure) =>
+  base.enqueueActions(({ context, enqueue }) => {
+    const { leases, generation } = context
+    enqueue.assign({ leases: 0 })
+    if (leases > 0 && generation !== null)
+      enqueue.emit({ type: 'leases.revoked', generation, failure: toWhy(context) })
+  })
+
 const note = (toNoted: (scope: Scope) => Failure) => base.assign({ failure: toNoted })
 
 /** The guards, actions and delays that the provider chart is written in. */
@@ -137,22 +156,15 @@ export const provider = base.extend({
       id: idOf(event),
       failure: toStopFailure(context.stop),
     })),
-    refuseWaiters: base.enqueueActions(({ context, enqueue }) => {
-      for (const { id } of context.waiters) {
-        enqueue.cancel(timerOf(id))
-        enqueue.emit({ type: 'lease.refused', id, failure: context.failure ?? UNEXPLAINED })
-      }
-      enqueue.assign({ waiters: [] })
-    }),
+    refuseWaiters: refuseAll(({ failure }) => failure ?? UNEXPLAINED),
+    refuseStopped: refuseAll(({ stop }) => toStopFailure(stop)),
     release: base.assign({ leases: ({ context }) => context.leases - 1 }),
-    revokeLeases: base.enqueueActions(({ context, enqueue }) => {
-      enqueue.assign({ leases: 0 })
-      if (context.leases > 0 && context.generation !== null)
-        enqueue.emit({
-          type: 'leases.revoked',
-          generation: context.generation,
-          failure: context.failure ?? UNEXPLAINED,
-        })
+    revokeLeases: revokeAll(({ failure }) => failure ?? UNEXPLAINED),
+    revokeStopped: revokeAll(({ stop }) => toStopFailure(stop)),
+    revokeUndrained: revokeAll(({ stop, policy }) => {
+      const { code, message } = toStopFailure(stop)
+      const late = `the lease outlasted the drain deadline of ${policy.drainTimeoutMs} ms`
+      return { code, message: `${message}, and ${late}` }
     }),
 
     // What was seen, kept for whoever asks why.
@@ -172,7 +184,6 @@ export const provider = base.extend({
     noteAbandoned: base.assign({ stop: 'abandoned' }),
     noteStartFailed: base.assign({ stop: 'start-failed' }),
     forgetStop: base.assign({ stop: null }),
-    noteStopFailure: note(({ context }) => toStopFailure(context.stop)),
     noteSpawnFailure: note(({ event }) => (event.type === 'process.failed' ? event.failure : UNEXPLAINED)),
     noteEarlyExit: note(({ event }) => toExitFailure('LEASEHOLD_EXITED_BEFORE_READY', event)),
     noteExit: note(({ event }) => toExitFailure('LEASEHOLD_SERVICE_EXITED', event)),
@@ -188,10 +199,6 @@ export const provider = base.extend({
       code: 'LEASEHOLD_UNHEALTHY',
       message: `${context.misses + 1} health checks in a row failed`,
       ...(verdictOf(event) === undefined ? {} : { verdict: verdictOf(event) }),
-    })),
-    noteDrainTimeout: note(({ context }) => ({
-      code: toStopFailure(context.stop).code,
-      message: `${toStopFailure(context.stop).message}, and the lease outlasted the drain deadline of ${context.policy.drainTimeoutMs} ms`,
     })),
     noteSurvivors: note(({ event }) => ({
       code: 'LEASEHOLD_STOP_TIMEOUT',
@@ -224,6 +231,7 @@ export const provider = base.extend({
       misses: 0,
       stop: null,
       leases: 0,
+      verdict: null,
     }),
 
     // What the effects are asked to do.
@@ -296,7 +304,14 @@ function chargeOf(failure: Failure | null): 0 | 1 {
 }
 
 function toNextRun({ instance, run }: ProviderContext) {
-  return { run: run + 1, generation: `${instance}.${run + 1}`, pid: null, misses: 0, verdict: null }
+  return {
+    run: run + 1,
+    generation: `${instance}.${run + 1}`,
+    pid: null,
+    misses: 0,
+    verdict: null,
+    stop: null,
+  }
 }
 
 function toGrant({ generation, ownership }: ProviderContext, id: string): ProviderEmitted {

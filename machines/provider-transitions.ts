@@ -15,7 +15,7 @@ export const failWith = <const Action extends string>(...actions: Action[]) =>
   ] as const
 
 /** A stop begins: whoever waits is told, and a retirement is never forgotten for a lesser reason. */
-export const refuseForStop = ['noteStop', 'noteStopFailure', 'refuseWaiters'] as const
+export const refuseForStop = ['noteStop', 'refuseStopped'] as const
 
 /** The deadline passed without readiness: stop what is ours, let go what is not. */
 export const stopAtDeadline = {

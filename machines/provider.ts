@@ -266,7 +266,7 @@ export const providerMachine = provider.createMachine({
             ],
             'service.stop': [
               { guard: 'isEviction' },
-              { guard: 'isForced', target: 'draining', actions: [...refuseForStop, 'revokeLeases'] },
+              { guard: 'isForced', target: 'draining', actions: [...refuseForStop, 'revokeStopped'] },
               { target: 'draining', actions: refuseForStop },
             ],
           },
@@ -278,7 +278,7 @@ export const providerMachine = provider.createMachine({
             { guard: and(['isUnleased', 'isQueueUsed']), target: '#provider.probing', actions: 'forgetRun' },
             { guard: 'isUnleased', target: '#provider.down.cold' },
           ],
-          after: { drainTimeout: { actions: ['noteDrainTimeout', 'revokeLeases'] } },
+          after: { drainTimeout: { actions: 'revokeUndrained' } },
           on: {
             'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
             'lease.released': { guard: 'isCurrentGeneration', actions: 'release' },
@@ -293,7 +293,7 @@ export const providerMachine = provider.createMachine({
             ],
             'service.stop': [
               { guard: 'isEviction' },
-              { guard: 'isForced', actions: [...refuseForStop, 'revokeLeases'] },
+              { guard: 'isForced', actions: [...refuseForStop, 'revokeStopped'] },
               { actions: refuseForStop },
             ],
           },
@@ -359,7 +359,7 @@ export const providerMachine = provider.createMachine({
       },
     },
 
-    retired: { type: 'final', entry: ['restHealth', 'refuseWaiters'] },
+    retired: { type: 'final', entry: ['restHealth', 'refuseStopped'] },
   },
   output: ({ context }) => ({ key: context.key, receipt: context.receipt }),
 })

@@ -56,7 +56,9 @@ const failBeforeFirstByte = [
 
 /**
  * The life of one request. One root actor per request, without invokes, timers or per-chunk events:
- * whoever carries the request reads the state and performs it, the machine decides what comes next.
+ * whoever carries the request reads the state and performs it, the machine decides what comes next. What belongs to one
+ * connection (its time limit, asking again a server that says it is loading) stays with the carrier, which reports only
+ * how the attempt ended.
  */
 export const requestMachine = chart.createMachine({
   id: 'request',

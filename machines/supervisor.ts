@@ -5,8 +5,6 @@ import { providerMachine } from './provider.ts'
 /** What the root is born with. `instance` is a random id: generations of two supervisors never meet. */
 export interface SupervisorInput {
   readonly instance: string
-  /** How many services may be starting at the same time. */
-  readonly maxConcurrentStarts: number
 }
 
 /** What the root remembers: which services there are, and who may start. */
@@ -17,6 +15,7 @@ export interface SupervisorContext extends SupervisorInput {
   readonly alive: readonly string[]
   /** Provider actors ever made; part of each one's instance id. */
   readonly born: number
+  readonly maxConcurrentStarts: number
   /** Keys that hold a start permit, and keys that wait for one, first come first served. */
   readonly starting: readonly string[]
   readonly startQueue: readonly string[]
@@ -54,7 +53,7 @@ const supervisor = base.extend({
   actions: {
     replaceServices: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'services.replaced') return
-      enqueue.assign({ services: event.services })
+      enqueue.assign({ services: event.services, maxConcurrentStarts: event.maxConcurrentStarts })
       for (const key of context.alive) {
         const policy = event.services[key]
         if (policy === undefined) enqueue.sendTo(key, { type: 'service.stop', reason: 'removed' })
@@ -79,10 +78,10 @@ const supervisor = base.extend({
       enqueue.sendTo(keyOf(event), { type: 'start.permitted' })
     }),
     queueStart: base.assign({ startQueue: ({ context, event }) => [...context.startQueue, keyOf(event)] }),
-    passPermitOn: base.enqueueActions(({ context, event, enqueue }) => {
+    passPermitsOn: base.enqueueActions(({ context, event, enqueue }) => {
       const starting = context.starting.filter((key) => key !== keyOf(event))
       const queue = context.startQueue.filter((key) => key !== keyOf(event))
-      const permitted = queue.slice(0, context.maxConcurrentStarts - starting.length)
+      const permitted = queue.slice(0, Math.max(0, context.maxConcurrentStarts - starting.length))
       enqueue.assign({ starting: [...starting, ...permitted], startQueue: queue.slice(permitted.length) })
       for (const key of permitted) enqueue.sendTo(key, { type: 'start.permitted' })
     }),
@@ -111,15 +110,23 @@ const supervisor = base.extend({
 export const supervisorMachine = supervisor.createMachine({
   id: 'supervisor',
   initial: 'running',
-  context: ({ input }) => ({ ...input, services: {}, alive: [], born: 0, starting: [], startQueue: [] }),
+  context: ({ input }) => ({
+    ...input,
+    services: {},
+    alive: [],
+    born: 0,
+    maxConcurrentStarts: 0,
+    starting: [],
+    startQueue: [],
+  }),
   on: {
     'start.requested': [{ guard: 'hasStartRoom', actions: 'permitStart' }, { actions: 'queueStart' }],
-    'start.finished': { actions: 'passPermitOn' },
+    'start.finished': { actions: 'passPermitsOn' },
   },
   states: {
     running: {
       on: {
-        'services.replaced': { actions: ['replaceServices', 'bearProviders'] },
+        'services.replaced': { actions: ['replaceServices', 'bearProviders', 'passPermitsOn'] },
         'xstate.done.actor.*': { actions: ['forgetProvider', 'reportRetirement', 'bearProviders'] },
         // It died of a bug: its process is reaped by key, and a fresh actor takes its place.
         'xstate.error.actor.*': { actions: ['forgetProvider', 'reportFailure', 'bearProviders'] },

@@ -5,19 +5,23 @@ import { ConfigError } from '../errors.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
 /** Largest configuration file, in bytes. JSON5 parses slowly; this much takes a fraction of a second. */
-export const MAX_CONFIG_BYTES = 1024 * 1024
+const MAX_CONFIG_BYTES = 1024 * 1024
 
 /**
- * Reads the text of a configuration file. A pipe will do too.
- * @throws {@link ConfigError} when it is missing, unreadable, a directory, writable by everyone, larger than
- * {@link MAX_CONFIG_BYTES}, or not UTF-8.
+ * Reads the text of a configuration file.
+ * @throws {@link ConfigError} when it is missing, unreadable, not a regular file, writable by everyone, larger than
+ * 1 MiB, or not UTF-8.
  */
 export async function readDocument(file: string): Promise<string> {
   let bytes: Uint8Array
   try {
-    const { mode } = await stat(file)
+    const entry = await stat(file)
+    // Opening a FIFO that nobody writes to would wait for ever, and a device has no end.
+    if (!entry.isFile()) {
+      throw toFailure(file, `this is ${entry.isDirectory() ? 'a directory' : 'a pipe or a device'}, not a file`)
+    }
     // Whoever can write the file chooses the programs that run. Windows reports these bits for every file.
-    if (process.platform !== 'win32' && (mode & 0o002) !== 0) {
+    if (process.platform !== 'win32' && (entry.mode & 0o002) !== 0) {
       throw toFailure(
         file,
         'every user of this host can write to it, and it names programs to run: chmod o-w',
@@ -63,7 +67,6 @@ async function readLimited(file: string): Promise<Uint8Array> {
 function toReason(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   if (code === 'ENOENT') return 'there is no such file'
-  if (code === 'EISDIR') return 'this is a directory, not a file'
   if (code === 'EACCES' || code === 'EPERM') return 'the file may not be read'
   return `the file cannot be read${typeof code === 'string' ? ` (${code})` : ''}`
 }

@@ -225,7 +225,7 @@ const leaseholdSchema = z
     coldStartCommentsMs: durationMs(0)
       .default(5000)
       .describe(
-        'Time between two comments on a stream that waits for a cold start, in milliseconds. `0`: none.',
+        'Time a stream waits for a cold start in silence, in milliseconds; then a comment every 5 s says what is going on. `0`: none.',
       ),
   })
   .prefault({})

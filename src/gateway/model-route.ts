@@ -17,6 +17,9 @@ const WRITE_STALL_MS = 120_000
 /** Time between two comments of a stream that waits, in milliseconds: well below a client's idle limit. */
 const COMMENT_EVERY_MS = 5_000
 
+/** An error is short: of a late answer that is longer, the rest is not kept. */
+const MAX_LATE_CHUNKS = 16
+
 /** Sends a model request on its way and its answer back, at the client's pace. The lease ends with the answer. */
 export function answerModelRequest(
   request: IncomingMessage,
@@ -26,7 +29,9 @@ export function answerModelRequest(
 ): void {
   let call: ModelCall | undefined
   let isGathering = false
+  /** Comments are out, and then no stream came: what came instead goes into the error that ends it. */
   let isStatusLate = false
+  const lateAnswer: Buffer[] = []
   let isEventStream = false
   let timer: unknown
   let stall: unknown
@@ -60,14 +65,17 @@ export function answerModelRequest(
       }
     },
     onData: (chunk) => {
-      if (isStatusLate) return true
+      if (isStatusLate) {
+        if (lateAnswer.length < MAX_LATE_CHUNKS) lateAnswer.push(chunk)
+        return true
+      }
       gather()
       const isHungry = response.write(chunk)
       if (!isHungry) watchStall()
       return isHungry
     },
     onEnd: () => {
-      if (isStatusLate) breakOff(LATE_REFUSAL)
+      if (isStatusLate) breakOff(toLateRefusal(Buffer.concat(lateAnswer)))
       else response.end()
     },
     onError: (error, requestId) => {
@@ -126,14 +134,23 @@ function isEvents(headers: Readonly<Record<string, string | string[]>>): boolean
   return String(headers['content-type']).startsWith('text/event-stream')
 }
 
-const LATE_REFUSAL = {
-  error: {
-    message:
-      'The server did not answer with a stream when it had become ready; send the request again to see its answer.',
-    type: 'upstream_error',
-    code: 'LEASEHOLD_UPSTREAM_FAILED',
-    param: null,
-  },
+/** The server's own error, where it is one; otherwise that there was no stream. */
+function toLateRefusal(answer: Buffer): unknown {
+  try {
+    const value: unknown = JSON.parse(answer.toString('utf8'))
+    if (typeof value === 'object' && value !== null && 'error' in value) return value
+  } catch {
+    // Not JSON: nothing in it that an event could hold.
+  }
+  return {
+    error: {
+      message:
+        'The server did not answer with a stream when it had become ready; send the request again to see its answer.',
+      type: 'upstream_error',
+      code: 'LEASEHOLD_UPSTREAM_FAILED',
+      param: null,
+    },
+  }
 }
 
 function describeWait(supervisor: Supervisor, call: ModelCall | undefined): string {

@@ -41,7 +41,7 @@ export function createEffects({
   disconnect,
   publish,
 }: Surroundings) {
-  /** Claims that are ours: from the claim to the receipt of the generation that follows it. */
+  /** Claims that are ours, by service: from the claim to the receipt of the generation that follows it. */
   const held = new Map<string, Claim>()
   /** What watches each service now: by key, because an actor that died of a bug leaves its watch behind. */
   const watches = new Map<string, Subscription>()
@@ -56,11 +56,20 @@ export function createEffects({
     return probe({ url: healthUrl, headers: healthHeaders, clock }, signal)
   }
 
-  return {
-    probe: fromPromise<Verdict, ServiceInput>(({ input, signal }) => check(input.key, signal)),
+  /** What a service must have for itself: where it listens. A changed configuration may put another service there. */
+  const claimAddress = (key: string, signal: AbortSignal) =>
+    claims.claim(new URL(serviceOf(key).healthUrl).origin, signal)
+
+  const actors = {
+    probe: fromPromise<Verdict, ServiceInput>(async ({ input: { key }, signal }) => {
+      if (serviceOf(key).localService === undefined) return check(key, signal)
+      // Not before what we ran there is settled: a server of our own that is still being stopped is nobody to adopt.
+      const claim = await claimAddress(key, signal)
+      return check(key, signal).finally(claim.release)
+    }),
 
     claim: fromPromise<ClaimOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
-      const claim = await claims.claim(key, signal)
+      const claim = await claimAddress(key, signal)
       if (signal.aborted) claim.release()
       else held.set(key, claim)
       return { outcome: 'claimed' }
@@ -138,5 +147,15 @@ export function createEffects({
         return rest
       },
     ),
+  }
+
+  return {
+    actors,
+    /** Drops what is kept of a service that is gone. */
+    forget: (key: string) => {
+      table.forget(key)
+      runs.delete(key)
+      watches.delete(key)
+    },
   }
 }

@@ -41,7 +41,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
 
   function send(request: ModelRequest, signal: AbortSignal): Promise<Response> {
     return new Promise((resolve, reject) => {
-      const handler = toResponseHandler(resolve, (error) => {
+      const handler = toResponseHandler(signal, resolve, (error) => {
         if (signal.aborted) reject(signal.reason)
         else resolve(toErrorResponse(error))
       })
@@ -57,6 +57,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
 
 /** Turns the callbacks of an exchange into a `Response` whose body pulls at the reader's pace. */
 function toResponseHandler(
+  signal: AbortSignal,
   onResponse: (response: Response) => void,
   onFailure: (error: LeaseholdError) => void,
 ) {
@@ -88,7 +89,8 @@ function toResponseHandler(
     onError: (error) => {
       state.onOver()
       if (body === undefined) onFailure(error)
-      else body.error(error)
+      // As any fetch does: a client that aborts looks for the reason it gave.
+      else body.error(signal.aborted ? signal.reason : error)
     },
   }
   return Object.assign(state, { handler })

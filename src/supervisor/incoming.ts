@@ -1,3 +1,4 @@
+import { brotliDecompressSync, unzipSync } from 'node:zlib'
 import { type Advice, advise } from '../compat/advice.ts'
 import { type AnswerRewriter, createAnswerRewriter } from '../compat/answer.ts'
 import { hasAnswerRules } from '../compat/response.ts'
@@ -78,13 +79,17 @@ export function createIncoming(
   }
   const answerRefusal = ({ status, headers, chunks, bytes }: Refusal) => {
     const body = Buffer.concat(chunks, bytes)
-    if (status === 503 && isLoadingText(body.toString('utf8')) && canWait()) return handler.onStillLoading()
-    const advised = advise(status, body, target.ref)
+    const plain = toPlain(body, headers)
+    if (status === 503 && isLoadingText(plain.toString('utf8')) && canWait()) return handler.onStillLoading()
+    if (isRetryableStatus(status) && hasNext())
+      return handler.onRefused(new UpstreamStatusError(provider.id, status))
+    const advised = advise(status, plain, target.ref)
     if (advised !== undefined) handler.onAdvice(advised.advice)
     const sent = advised?.body ?? body
-    const { 'content-length': _, ...rest } = toClientHeaders(headers)
+    const { 'content-length': _, 'content-encoding': encoding, ...rest } = toClientHeaders(headers)
     handler.onBegin(status, {
       ...rest,
+      ...(encoding !== undefined && advised === undefined && { 'content-encoding': encoding }),
       ...(advised && { 'content-type': 'application/json' }),
       'content-length': String(sent.length),
     })
@@ -96,9 +101,10 @@ export function createIncoming(
     onHead: (status, headers) => {
       if (status > 599)
         return handler.onBroken(new UpstreamError(provider.id, `it answered with the status ${status}`))
-      if (isRetryableStatus(status) && hasNext())
+      // A 503 may only mean that the server is still loading, which its body says.
+      if (isRetryableStatus(status) && status !== 503 && hasNext())
         handler.onRefused(new UpstreamStatusError(provider.id, status))
-      else if (status >= 400 && isReadable(headers)) refusal = { status, headers, chunks: [], bytes: 0 }
+      else if (status >= 400) refusal = { status, headers, chunks: [], bytes: 0 }
       else begin(status, headers)
     },
     onData: (chunk) => {
@@ -137,8 +143,15 @@ function isRetryableStatus(status: number): boolean {
   return status === 408 || status === 429 || status >= 500
 }
 
-function isReadable({ 'content-encoding': encoding }: Headers): boolean {
-  return encoding === undefined || encoding === 'identity'
+/** A refusal without its compression; as it is when it has none, or one that is not known. */
+function toPlain(body: Buffer, { 'content-encoding': encoding }: Headers): Buffer {
+  if (encoding === undefined) return body
+  const unpack = encoding === 'br' ? brotliDecompressSync : unzipSync
+  try {
+    return unpack(body, { maxOutputLength: MAX_REFUSAL_BYTES })
+  } catch {
+    return body
+  }
 }
 
 /** llama.cpp: `Loading model`; inferrs: `{"status":"loading"}`. */

@@ -46,7 +46,8 @@ export function toUpstreamRequest(
     path: request.path.replace(/^\/v1/, ''),
     headers: {
       ...rewriteHeaders(toUpstreamHeaders(request.headers), compat),
-      ...(hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),
+      // Of a compressed stream nobody here could tell how it ends, and no comment may precede it.
+      ...(isStream || hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),
       ...toKeyHeaders(provider),
       ...toLowerCaseNames(model?.headers),
     },

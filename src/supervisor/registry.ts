@@ -27,6 +27,10 @@ export interface Registry {
   /** Puts another configuration's services in place. One that is being removed stays described. */
   replace(config: Config): void
   serviceOf(key: string): Service
+  /** Its provider ids; the key itself when it is not described any more. */
+  nameOf(key: string): string
+  /** Drops what is kept of a service that is gone; `false` when it is configured, and so stays. */
+  forget(key: string): boolean
   /**
    * The key of a provider id, a service name or a key.
    * @throws {@link BadRequestError} 404 with what there is; {@link ProviderUnavailableError}
@@ -84,6 +88,12 @@ export function createRegistry({ config, clock, actorOf, keysOf, outputOf }: Reg
       for (const [key, service] of services) known.set(key, service)
     },
     serviceOf,
+    nameOf: (key) => known.get(key)?.name ?? key,
+    forget: (key) => {
+      if (services.has(key)) return false
+      enteredAtMs.delete(key)
+      return known.delete(key)
+    },
     keyOf: (id) => {
       const provider = providers.find((one) => one.id.toLowerCase() === id.toLowerCase())
       const named = [...services.values()].find(({ name, key }) => name === id || key === id)
@@ -144,7 +154,7 @@ export function createRegistry({ config, clock, actorOf, keysOf, outputOf }: Reg
           : undefined)
       const retryAfterMs = toRetryAfterMs(failure, actorOf(key)?.getSnapshot().context, snapshotOf(key))
       return new ServiceError(
-        serviceOf(key).name,
+        known.get(key)?.name ?? key,
         tail === undefined ? failure : { ...failure, tail },
         retryAfterMs === undefined ? {} : { retryAfterMs },
       )

@@ -79,7 +79,11 @@ export interface Supervisor {
   start(id: string, options?: AcquireOptions): Promise<ServiceSnapshot>
   /** Stops a service that is ours and lets go of one that is not. Settles when it is down, with its receipt. */
   stop(id: string, options?: StopOptions): Promise<ServiceSnapshot>
-  /** Puts another configuration into force. Services that are the same in both are not touched. */
+  /**
+   * Puts another configuration into force. Services that are the same in both are not touched; a gateway that listens
+   * stays where it is.
+   * @throws {@link ServiceError} `LEASEHOLD_SHUTTING_DOWN` when the supervisor is closed
+   */
   replaceConfig(next: Config): Promise<void>
   /** Drains and stops everything; `force` does not drain. Settles when nothing of it is left. */
   close(options?: StopOptions): Promise<void>
@@ -103,23 +107,22 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     outputOf: table.outputOf,
   })
   const publish = (key: string, event: ServiceEventBody) =>
-    hub.publish({ service: registry.serviceOf(key).name, key, ...event })
+    hub.publish({ service: registry.nameOf(key), key, ...event })
   const leases = createLeaseBook({ send: registry.send, publish, toError: registry.toError })
 
-  const provider = supervisedProviderMachine.provide({
-    actors: createEffects({
-      clock,
-      table,
-      claims: createLocalClaims(),
-      serviceOf: registry.serviceOf,
-      heartbeatMs: () => config.leasehold.heartbeatMs,
-      disconnect: upstreams.disconnect,
-      publish,
-    }),
+  const effects = createEffects({
+    clock,
+    table,
+    claims: createLocalClaims(),
+    serviceOf: registry.serviceOf,
+    heartbeatMs: () => config.leasehold.heartbeatMs,
+    disconnect: upstreams.disconnect,
+    publish,
   })
+  const provider = supervisedProviderMachine.provide({ actors: effects.actors })
   const root = createActor(supervisorMachine.provide({ actors: { provider } }), {
     clock,
-    input: { instance, maxConcurrentStarts: config.leasehold.maxConcurrentStarts },
+    input: { instance },
     ...(options.inspect === undefined ? {} : { inspect: options.inspect }),
   })
   root.on('service.added', ({ key }) => {
@@ -139,6 +142,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   root.on('service.retired', ({ key }) => {
     publish(key, { type: 'service.retired' })
     leases.abandon(key, { code: 'LEASEHOLD_STOPPED', message: 'it was removed' })
+    if (registry.forget(key)) effects.forget(key)
   })
   root.on('service.failed', ({ key, message }) => {
     publish(key, { type: 'service.failed', message })
@@ -148,7 +152,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   const configure = () => {
     const policies = [...registry.services].map(([key, { policy }]) => [key, policy] as const)
-    root.send({ type: 'services.replaced', services: Object.fromEntries(policies) })
+    const { maxConcurrentStarts } = config.leasehold
+    root.send({ type: 'services.replaced', services: Object.fromEntries(policies), maxConcurrentStarts })
   }
   const stateOf = (key: string) => registry.snapshotOf(key)?.state
   const describe = (key: string): ServiceSnapshot => {
@@ -226,7 +231,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     model,
     snapshot: () => ({
       state: String(root.getSnapshot().value),
-      services: [...registry.services.keys()].flatMap((key) => registry.snapshotOf(key) ?? []),
+      services: registry.activeKeys().flatMap((key) => registry.snapshotOf(key) ?? []),
     }),
     output: (id) => table.outputOf(registry.keyOf(id)),
     start: async (id, startOptions) => {
@@ -245,6 +250,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       return describe(key)
     },
     replaceConfig: async (next) => {
+      if (closing !== undefined)
+        throw new ServiceError('leasehold', { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'it is closed' })
       config = next
       registry.replace(next)
       for (const key of registry.activeKeys())

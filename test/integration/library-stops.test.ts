@@ -133,6 +133,40 @@ describe('replacing the configuration', () => {
   })
 })
 
+describe('a service that is replaced by another at the same address', () => {
+  test('finishes its stream; who comes meanwhile waits for the successor, and never gets the old server', async () => {
+    await using library = await createLibrary({ flags: ['--token-delay-ms', '2'] })
+    const reader = await startStream(library)
+    const [old] = library.all('process.spawned')
+    await library.supervisor.replaceConfig(
+      await writeAndLoad(toText(library.port, { flags: ['--token-delay-ms', '3'] })),
+    )
+    expect(library.supervisor.snapshot().services.map(({ state }) => state)).toEqual([
+      'leased.draining',
+      'down.cold',
+    ])
+    const [text, lease] = await Promise.all([reader.rest(), library.supervisor.acquire('demo/demo')])
+    expect(text).toMatch(/ 199 200$/)
+    expect(lease.owned).toBe(true)
+    lease.release()
+    expect(library.all('process.spawned').map(({ pid }) => pid)).toEqual([old?.pid, expect.any(Number)])
+    const order = library.events.map(({ type }) => type).filter((type) => /^process\.(sp|se)/.test(type))
+    expect(order).toEqual(['process.spawned', 'process.settled', 'process.spawned'])
+  })
+
+  test('is forgotten when it is gone, and a closed supervisor takes no configuration', async () => {
+    await using library = await createLibrary()
+    await library.supervisor.start('demo')
+    await library.supervisor.replaceConfig(await writeAndLoad('{}'))
+    await library.until('service.retired')
+    expect(() => library.supervisor.output('demo')).toThrow(/There is no service/)
+    await library.supervisor.close()
+    await expect(library.supervisor.replaceConfig(await writeAndLoad('{}'))).rejects.toMatchObject({
+      code: 'LEASEHOLD_SHUTTING_DOWN',
+    })
+  })
+})
+
 /** Begins a long answer and reads its first piece. */
 async function startStream({ openai }: Library) {
   const stream = await openai.chat.completions.create({

@@ -194,11 +194,12 @@ describe('a walk through every state of a request', () => {
 describe('a walk through every state of a supervisor of two services', () => {
   const policy = defaultPolicy
   const { states, taken } = walk<SupervisorSnapshot>(supervisorMachine, {
-    input: { instance: 'g', maxConcurrentStarts: 1 },
+    input: { instance: 'g' },
     toEvents: ({ context: { alive, starting, startQueue } }) => [
       ...[{}, { a: policy }, { b: policy }, { a: policy, b: policy }].map((services) => ({
         type: 'services.replaced',
         services,
+        maxConcurrentStarts: 1,
       })),
       { type: 'shutdown' },
       ...alive.flatMap((key) => [

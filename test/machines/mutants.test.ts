@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { assign } from 'xstate'
+import { and, assign, createMachine } from 'xstate'
 import type { ProviderEvent } from '../../machines/messages.ts'
 import { providerMachine } from '../../machines/provider.ts'
 import type { ProviderContext } from '../../machines/provider-context.ts'
-import { InvariantError } from '../../src/testing/invariants.ts'
+import { type Invariant, InvariantError } from '../../src/testing/invariants.ts'
 import { playSchedule, schedules } from './schedule.ts'
 
 const NET = { numRuns: 2_000, endOnFailure: true }
@@ -22,23 +22,45 @@ const believeEvery =
   ({ context, event }: Scope) =>
     event.type === type || ('generation' in event && event.generation === context.generation)
 
-const mutants: Record<string, typeof providerMachine> = {
-  'a stop that does not look at leases': providerMachine.provide({ guards: { isUnleased: () => true } }),
-  'an exit that forgets those who wait': providerMachine.provide({
-    actions: { refuseWaiters: assign({ waiters: [] }) },
-  }),
-  'a health success that is believed too late': providerMachine.provide({
-    guards: { isCurrentGeneration: believeEvery('health.verdict') },
-  }),
-  'a release that is counted for another generation': providerMachine.provide({
-    guards: { isCurrentGeneration: believeEvery('lease.released') },
-  }),
+/** Takes a health success while the stop after a missed deadline is under way. */
+function believeAfterDeadline(): typeof providerMachine {
+  const { config, implementations } = providerMachine
+  const stopping = config.states?.['idle-stopping']
+  const on = {
+    ...stopping?.on,
+    'health.verdict': { guard: and(['isReady', 'isCurrentGeneration']), target: 'ready' },
+  }
+  const mutated = { ...config, states: { ...config.states, 'idle-stopping': { ...stopping, on } } }
+  // The types of a chart are inferred from its literal, and this one is made.
+  return createMachine(mutated as never, implementations as never) as never
+}
+
+/** Each mutant, and the invariant that it breaks. */
+const mutants: Record<string, readonly [typeof providerMachine, Invariant]> = {
+  'a stop that does not look at leases': [
+    providerMachine.provide({ guards: { isUnleased: () => true } }),
+    'leasesAreCounted',
+  ],
+  'an exit that forgets those who wait': [
+    providerMachine.provide({ actions: { refuseWaiters: assign({ waiters: [] }) } }),
+    'requestsAnsweredOnce',
+  ],
+  'a health success that is believed for another generation': [
+    providerMachine.provide({ guards: { isCurrentGeneration: believeEvery('health.verdict') } }),
+    'oldGenerationsAreMute',
+  ],
+  'a health success that is believed after the deadline': [believeAfterDeadline(), 'readyMeansAlive'],
+  'a release that is counted for another generation': [
+    providerMachine.provide({ guards: { isCurrentGeneration: believeEvery('lease.released') } }),
+    'oldGenerationsAreMute',
+  ],
 }
 
 describe('2,000 random schedules', () => {
-  test.each(Object.entries(mutants))('catch %s', async (_name, machine) => {
+  test.each(Object.entries(mutants))('catch %s', async (_name, [machine, invariant]) => {
     const { errorInstance } = await catchIn(machine)
     expect(errorInstance).toBeInstanceOf(InvariantError)
+    expect(errorInstance).toMatchObject({ broken: expect.arrayContaining([invariant]) })
   })
 
   test('find nothing in the true machine', async () => {

@@ -23,6 +23,16 @@ describe('start permits', () => {
     expect(house.context()).toMatchObject({ starting: [], startQueue: [] })
   })
 
+  test('a service that waits for its turn starts as soon as the configuration lets more start', async () => {
+    const house = build({ maxConcurrentStarts: 1, keys: ['a', 'b'] })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    await house.advanceTo(50)
+    house.configure(['a', 'b'], {}, 2)
+    await house.advanceTo(90)
+    expect(house.states()).toEqual({ a: 'starting.warming', b: 'starting.warming' })
+  })
+
   test('two services start side by side when two may', async () => {
     const house = build({ maxConcurrentStarts: 2, keys: ['a', 'b'] })
     house.request('a', 'r1')
@@ -210,7 +220,7 @@ function build({ maxConcurrentStarts = 4, keys, policy = {} }: HouseOptions) {
   })
   const actor = createActor(supervisorMachine.provide({ actors: { provider } }), {
     clock,
-    input: { instance: 'g', maxConcurrentStarts },
+    input: { instance: 'g' },
   })
   const child = (key: string): ActorRefFrom<typeof supervisedProviderMachine> => {
     const found = actor.getSnapshot().children[key]
@@ -222,9 +232,14 @@ function build({ maxConcurrentStarts = 4, keys, policy = {} }: HouseOptions) {
     if (event.type === 'service.added')
       child(event.key).on('*', ({ type }) => heard.push({ key: event.key, type }))
   })
-  const configure = (wanted: readonly string[], changes: Partial<ServicePolicy> = {}) =>
+  const configure = (
+    wanted: readonly string[],
+    changes: Partial<ServicePolicy> = {},
+    starts = maxConcurrentStarts,
+  ) =>
     actor.send({
       type: 'services.replaced',
+      maxConcurrentStarts: starts,
       services: Object.fromEntries(wanted.map((key) => [key, { ...defaultPolicy, ...policy, ...changes }])),
     })
   actor.start()

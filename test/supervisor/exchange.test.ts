@@ -308,10 +308,24 @@ describe('failover', () => {
           ({ grant, server }: World) => {
             grant()
             server().handler.onHead(status, json)
+            // Of a 503 the body decides: the server may only be loading.
+            if (status === 503) server().handler.onEnd()
           },
         ] as const,
     ),
   ]
+
+  test('waits for a candidate that says it is loading', async () => {
+    const world = createWorld()
+    world.ask({})
+    world.grant()
+    world.server().handler.onHead(503, json)
+    world.server().handler.onData(Buffer.from('{"error":{"message":"Loading model"}}'))
+    world.server().handler.onEnd()
+    await world.clock.advanceTo(1_000)
+    expect(world.sent.map(({ provider }) => provider)).toEqual(['a', 'a'])
+    expect(attempts(world)).toEqual([])
+  })
 
   test.each(failures)('moves on to the next candidate when %s', async (_, failIt) => {
     const world = createWorld()
