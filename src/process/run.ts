@@ -5,6 +5,7 @@ import { createOutput, type Output } from './output.ts'
 import { type OwnedChild, spawnChild } from './spawn.ts'
 import { createStop, type SendSignal, type Stop } from './stop.ts'
 import { isAlive } from './tree.ts'
+import type { Watchdog } from './watchdog.ts'
 
 /** What to run, and under which names. */
 export interface RunOptions {
@@ -73,6 +74,8 @@ export interface RunSurroundings {
   readonly owner: string
   readonly sweepMs?: number
   readonly sendSignal?: SendSignal
+  /** Ends the tree when this process is gone. Absent: nobody does. */
+  readonly watchdog?: Watchdog
   /** Settles when the key is free, with the processes of it that could not be ended. */
   readonly vacated: Promise<readonly number[]>
 }
@@ -88,7 +91,7 @@ const TAIL_LINES = 20
 /** Begins a run: first it waits for its turn, so nothing is reported before this returns. */
 export function createRun(options: RunOptions, listener: RunListener, surroundings: RunSurroundings): Run {
   const { generation, beforeSignal } = options
-  const { clock, sweepMs, sendSignal } = surroundings
+  const { clock, sweepMs, sendSignal, watchdog } = surroundings
   const cancel = new AbortController()
   let state: RunState = 'waiting'
   let startedAtMs: number | null = null
@@ -111,6 +114,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     tell({ type: 'process.failed', generation, failure: { ...failure, generation } })
   }
   const take = (child: OwnedChild) => {
+    watchdog?.arm(child)
     const stop = createStop(child, { generation, clock, sweepMs, sendSignal })
     const output = createOutput({ clock })
     output.attach('stdout', child.stdout)
@@ -159,6 +163,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       tell({ type: 'process.exited', generation, ...status, tail })
     }
     const receipt = await stop.sweep()
+    if (receipt.survivors.length === 0) watchdog?.disarm(child.pid)
     output.close()
     state = 'settled'
     tell({ type: 'process.settled', generation, receipt })

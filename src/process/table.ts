@@ -10,6 +10,7 @@ import {
   type RunState,
 } from './run.ts'
 import type { SendSignal } from './stop.ts'
+import { createWatchdog, type Watchdog } from './watchdog.ts'
 
 /** What a table works with. */
 export interface ProcessTableOptions {
@@ -21,6 +22,8 @@ export interface ProcessTableOptions {
   readonly sweepMs?: number
   /** Every signal goes through here: to audit them, or to withhold them. @default process.kill */
   readonly sendSignal?: SendSignal
+  /** Whether a process of its own, started with the first run, ends every tree when this process is gone. @default false */
+  readonly watchdog?: boolean
 }
 
 /** One run, for display. All JSON. `survived`: settled, but a part of its tree is still alive. */
@@ -75,10 +78,12 @@ export function createProcessTable({
   clock = systemClock,
   sweepMs,
   sendSignal,
+  watchdog: isWatched = false,
 }: ProcessTableOptions): ProcessTable {
   const owner = randomUUID()
   const slots = new Map<string, Slot>()
   let isClosed = false
+  let watchdog: Watchdog | undefined
 
   const toSlot = (key: string): Slot => {
     const slot = slots.get(key) ?? { runs: [], last: undefined, vacated: Promise.resolve() }
@@ -97,14 +102,17 @@ export function createProcessTable({
   const close = async () => {
     isClosed = true
     await Promise.all([...slots.keys()].map(reap))
+    await watchdog?.close()
   }
 
   return {
     owner,
     run(options, listener) {
+      if (isWatched && !isClosed) watchdog ??= createWatchdog({ owner, environment })
       const slot = toSlot(options.key)
       const vacated = slot.vacated.then(() => slot.runs.flatMap((earlier) => earlier.survivors()))
-      const run = createRun(options, listener, { clock, environment, owner, sweepMs, sendSignal, vacated })
+      const surroundings = { clock, environment, owner, sweepMs, sendSignal, watchdog, vacated }
+      const run = createRun(options, listener, surroundings)
       slot.runs = [...slot.runs, run]
       slot.vacated = Promise.all([slot.vacated, run.settled]).then(() => prune(slot))
       if (isClosed) run.kill()

@@ -96,7 +96,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   let config = options.config
   const instance = randomBytes(6).toString('hex')
   const hub = createEventHub(clock)
-  const table = createProcessTable({ environment, clock })
+  const table = createProcessTable({ environment, clock, watchdog: true })
   const upstreams = createUpstreams(clock)
   const registry = createRegistry({
     config,

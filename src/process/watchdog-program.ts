@@ -1,0 +1,105 @@
+/**
+ * The watchdog's whole program: it is not called here but handed to a Node of its own as text, so it uses nothing
+ * from outside its own braces. Its arguments are the owner's id and the session of the supervisor.
+ *
+ * It reads `+pid startTicks`, `-pid` and `done` from stdin, one per line. When stdin ends without a `done`, the
+ * supervisor is gone: it kills every armed group and whoever carries the owner's marker, with their relatives, until
+ * four looks in a row see nobody. A child between fork and exec still shows the environment of its parent, which is
+ * why one quiet look proves nothing. Without `/proc` it can only kill the armed groups.
+ */
+export function watchSupervisor(): void {
+  const { readdirSync, readFileSync, readSync } = process.getBuiltinModule('node:fs')
+  const [, owner = '', supervisorSid = ''] = process.argv
+  const LOOK_MS = 10
+  const QUIET_LOOKS = 4
+  /** What cannot be killed for this many looks waits in the kernel, and nobody can help it. */
+  const MAX_LOOKS = 1_000
+  interface Found {
+    readonly pid: number
+    readonly ppid: string
+    readonly pgid: string
+    readonly sid: string
+    readonly startTicks: string
+  }
+  /** Start in ticks by pid. */
+  const armed = new Map<string, string>()
+
+  const readProc = (pid: number | string, name: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/${name}`, 'latin1')
+    } catch {
+      return ''
+    }
+  }
+  const find = (pid: number): Found | undefined => {
+    const stat = readProc(pid, 'stat')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    const [state = '', ppid = '', pgid = '', sid = ''] = fields
+    if (state === '' || state === 'Z' || state === 'X') return undefined
+    return { pid, ppid, pgid, sid, startTicks: fields[19] ?? '' }
+  }
+  const own = find(process.pid)
+  const hasProcfs = own !== undefined
+
+  const isOffLimits = ({ pid, sid }: Found) =>
+    pid <= 1 || pid === process.pid || sid === '0' || sid === own?.sid || sid === supervisorSid
+  const isOwnUser = ({ pid }: Found) =>
+    /^Uid:\t(\d+)/m.exec(readProc(pid, 'status'))?.[1] === String(process.getuid?.())
+  const isMarked = ({ pid }: Found) =>
+    `\0${readProc(pid, 'environ')}\0`.includes(`\0LEASEHOLD_OWNER=${owner}\0`)
+  const isArmed = ({ pid, startTicks }: Found) => armed.get(String(pid)) === startTicks
+
+  const findTrees = (): readonly Found[] => {
+    const candidates = readdirSync('/proc')
+      .map(Number)
+      .flatMap((pid) => (Number.isInteger(pid) ? (find(pid) ?? []) : []))
+      .filter((found) => !isOffLimits(found) && isOwnUser(found))
+    const members = new Set(candidates.filter((found) => isArmed(found) || isMarked(found)))
+    for (let size = -1; size < members.size; ) {
+      size = members.size
+      const pids = new Set([...members].map(({ pid }) => String(pid)))
+      const sids = new Set([...members].map(({ sid }) => sid))
+      for (const found of candidates) if (pids.has(found.ppid) || sids.has(found.sid)) members.add(found)
+    }
+    return [...members]
+  }
+  const kill = (pid: number) => {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // Gone in this instant: the next look tells.
+    }
+  }
+  const sweep = () => {
+    const pause = new Int32Array(new SharedArrayBuffer(4))
+    for (let looks = 0, quietLooks = 0; looks < MAX_LOOKS && quietLooks < QUIET_LOOKS; looks += 1) {
+      const trees = findTrees()
+      quietLooks = trees.length === 0 ? quietLooks + 1 : 0
+      for (const { pid, startTicks, pgid } of trees) {
+        if (find(pid)?.startTicks === startTicks) kill(pgid === String(pid) ? -pid : pid)
+      }
+      Atomics.wait(pause, 0, 0, LOOK_MS)
+    }
+  }
+  /** Whether the supervisor said goodbye. */
+  const obey = (line: string): boolean => {
+    const [pid = '', startTicks = ''] = line.slice(1).split(' ')
+    if (line.startsWith('+') && Number(pid) > 1) armed.set(pid, startTicks)
+    if (line.startsWith('-')) armed.delete(pid)
+    return line === 'done'
+  }
+
+  process.title = `leasehold-watchdog ${owner}`
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => {})
+  // One blocking read after the other costs no event loop, no stream and no memory.
+  const chunk = Buffer.alloc(4_096)
+  let rest = ''
+  for (let bytes = readSync(0, chunk); bytes > 0; bytes = readSync(0, chunk)) {
+    const lines = (rest + chunk.toString('latin1', 0, bytes)).split('\n')
+    rest = lines.pop() ?? ''
+    if (lines.some(obey)) process.exit(0)
+  }
+  if (hasProcfs) sweep()
+  else for (const pid of armed.keys()) kill(-Number(pid))
+  process.exit(0)
+}

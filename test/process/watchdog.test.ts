@@ -1,0 +1,131 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterEach, describe, expect, test } from 'vitest'
+import { readProcess } from '../../src/process/tree.ts'
+import { createWatchdog } from '../../src/process/watchdog.ts'
+import { createWorld, isRunning, toFixturePath } from './world.ts'
+
+const KILLS = 60
+
+// The looks behind the scenes need /proc.
+describe.runIf(process.platform === 'linux')('a watchdog', () => {
+  const bystanders: ChildProcess[] = []
+  afterEach(() => {
+    for (const bystander of bystanders.splice(0)) bystander.kill('SIGKILL')
+  })
+  const startBystander = (env: NodeJS.ProcessEnv = process.env) => {
+    const options = { env, detached: true, stdio: 'ignore' } as const
+    const bystander = spawn(process.execPath, [toFixturePath('never-ready')], options)
+    bystanders.push(bystander)
+    return { pid: bystander.pid ?? 0, exited: once(bystander, 'exit') }
+  }
+
+  test('leaves nothing of a supervisor that is killed at any moment', { timeout: 180_000 }, async () => {
+    const lane = async (kills: number) => {
+      for (let done = 0; done < kills; done += 1) {
+        const supervisor = await startSupervisor('trees')
+        await delay(Math.random() * 120)
+        supervisor.kill()
+        await supervisor.untilClean()
+      }
+    }
+    await Promise.all([lane(KILLS / 2), lane(KILLS / 2)])
+  })
+
+  test('outlives its supervisor although the whole group is killed', async () => {
+    const supervisor = await startSupervisor('trees')
+    await until(() => listOf('environ', supervisor.owner).length >= 6)
+    expect(listOf('cmdline', supervisor.owner)).toHaveLength(1)
+    process.kill(-supervisor.pid, 'SIGKILL')
+    await supervisor.untilClean()
+  })
+
+  test('that is killed is replaced by one that knows every group', async () => {
+    const supervisor = await startSupervisor('rearmed')
+    const { pid } = JSON.parse(await supervisor.nextLine())
+    expect(isRunning(pid)).toBe(true)
+    supervisor.kill()
+    await until(() => !isRunning(pid))
+    await supervisor.untilClean()
+  })
+
+  test('is gone after an orderly close, and has ended nobody', async () => {
+    const { pid } = startBystander()
+    const watchdog = createWatchdog({ owner: randomUUID(), environment: process.env })
+    watchdog.arm({ pid, startTicks: readProcess(pid)?.startTicks })
+    const own = watchdog.pid() ?? 0
+    expect(isRunning(own)).toBe(true)
+    await Promise.all([watchdog.close(), watchdog.close()])
+    expect(isRunning(own)).toBe(false)
+    expect(watchdog.pid()).toBeUndefined()
+    expect(isRunning(pid)).toBe(true)
+  })
+
+  test('has a session of its own, and none of the markers', async () => {
+    const environment = { ...process.env, LEASEHOLD_OWNER: 'another' }
+    const watchdog = createWatchdog({ owner: randomUUID(), environment })
+    const own = watchdog.pid() ?? 0
+    expect(readProcess(own)).toMatchObject({ sid: own, pgid: own, ppid: process.pid })
+    expect(readFileSync(`/proc/${own}/environ`, 'latin1')).not.toContain('LEASEHOLD_OWNER')
+    await watchdog.close()
+  })
+
+  test('belongs to a table from its first run to its close', async () => {
+    await using world = createWorld({ watchdog: true })
+    expect(listOf('cmdline', world.table.owner)).toEqual([])
+    const run = world.run('ready-after')
+    expect(listOf('cmdline', world.table.owner)).toHaveLength(1)
+    await run.untilLine(/^ready$/)
+    await world.table.close()
+    expect(listOf('cmdline', world.table.owner)).toEqual([])
+  })
+
+  test('does not touch a process with the marker of another owner', async () => {
+    const stranger = startBystander({ ...process.env, LEASEHOLD_OWNER: randomUUID() })
+    const supervisor = await startSupervisor('trees')
+    supervisor.kill()
+    await supervisor.untilClean()
+    expect(isRunning(stranger.pid)).toBe(true)
+  })
+})
+
+/** A supervisor in a process of its own, built from `dist`, as the leader of a group of its own. */
+async function startSupervisor(mode: string) {
+  const child = spawn(process.execPath, [toFixturePath('watched'), mode], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const nextLine = async () => String((await lines.next()).value)
+  const owner = await nextLine()
+  const isClean = () => listOf('cmdline', owner).length + listOf('environ', owner).length === 0
+  return {
+    owner,
+    pid: child.pid ?? 0,
+    nextLine,
+    kill: () => child.kill('SIGKILL'),
+    untilClean: () => until(isClean),
+  }
+}
+
+/** Living processes in whose command line (the watchdog) or environment (the trees) a text stands. */
+function listOf(file: 'cmdline' | 'environ', text: string): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return Number.isInteger(pid) && readFileSync(`/proc/${pid}/${file}`, 'latin1').includes(text)
+      } catch {
+        return false
+      }
+    })
+    .filter(isRunning)
+}
+
+async function until(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await delay(10)
+}
