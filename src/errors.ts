@@ -187,6 +187,11 @@ export class AbortedError extends LeaseholdError {
   }
 }
 
+/** A text with a full stop at its end, so that another sentence can follow. One that has its end mark is left alone. */
+export function toSentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`
+}
+
 /** A failure as a sentence, with the last lines the process printed below it. */
 function toFailureText(failure: Failure): string {
   const verdict =
@@ -195,5 +200,5 @@ function toFailureText(failure: Failure): string {
     ? `\nLast output:\n${failure.tail.map((line) => `  ${line}`).join('\n')}`
     : ''
   const cause = failure.cause === undefined ? '' : `\nCause: ${toFailureText(failure.cause)}`
-  return `${failure.message}${verdict}${tail}${cause}`
+  return `${toSentence(failure.message)}${verdict}${tail}${cause}`
 }

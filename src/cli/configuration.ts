@@ -4,12 +4,15 @@ import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Environment } from '../config/secrets.ts'
-import { createDemoConfig } from './demo-config.ts'
+import { createDemoConfig, DEMO_NAME } from './demo-config.ts'
 
-/** The configuration of a command: the file named, else the first that is found, else the built-in demo. */
+/**
+ * The configuration of a command: the file named, else the first that is found, else the built-in demo. The demo can
+ * be named as well, as {@link DEMO_NAME}.
+ */
 export async function loadConfiguration(file: string | undefined, env: Environment): Promise<Config> {
   const found = findConfigurationFile(file, env)
-  return found === undefined ? createDemoConfig() : loadConfig(found, { env })
+  return found === undefined || found === DEMO_NAME ? createDemoConfig() : loadConfig(found, { env })
 }
 
 /**

@@ -1,31 +1,34 @@
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../config/config.ts'
 import { parseConfig } from '../config/load.ts'
+import { findFreePort } from '../testing/real-host.ts'
 
-/** What the built-in configuration is called where a file name is shown. */
-export const DEMO_NAME = 'built-in demo'
+/** What the built-in configuration is called where a file is named or shown. */
+export const DEMO_NAME = 'builtin:demo'
 
-/** The configuration that is used when there is no file: a model server made of arithmetic, which needs no model. */
-export function createDemoConfig(): Config {
-  return parseConfig(toDemoText(process.execPath, fileURLToPath(new URL('./main.js', import.meta.url))), {
-    file: DEMO_NAME,
-  })
+/**
+ * Makes the configuration that is used when there is no file: a model server made of arithmetic, which needs no
+ * model. Each one has a free port of its own, so that two demos at once do not share a server.
+ */
+export async function createDemoConfig(): Promise<Config> {
+  return parseConfig(toDemoText(await findFreePort()), { file: DEMO_NAME })
 }
 
-/** The demo configuration as a file would say it. `main`: the program of this command line. */
-export function toDemoText(node: string, main: string): string {
+/** The demo configuration as a file would say it. */
+function toDemoText(port: number): string {
+  const main = fileURLToPath(new URL('./main.js', import.meta.url))
   return `{
   models: {
     providers: {
       demo: {
-        baseUrl: 'http://127.0.0.1:4142/v1',
+        baseUrl: 'http://127.0.0.1:${port}/v1',
         localService: {
-          command: ${JSON.stringify(node)},
+          command: ${JSON.stringify(process.execPath)},
           args: [
-            ${JSON.stringify(main)}, 'demo-server', '--port', '4142', '--models', 'arithmetic',
+            ${JSON.stringify(main)}, 'demo-server', '--port', '${port}', '--models', 'arithmetic',
             '--load-ms', '2500', '--token-delay-ms', '15',
           ],
-          healthUrl: 'http://127.0.0.1:4142/health',
+          healthUrl: 'http://127.0.0.1:${port}/health',
           idleStopMs: 20000,
         },
         models: [{ id: 'arithmetic', name: 'Demo: sums and small talk' }],

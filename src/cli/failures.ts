@@ -1,4 +1,6 @@
 import { ConfigError, LeaseholdError, toProblemText } from '../errors.ts'
+import { toOpenAiError } from '../openai-error.ts'
+import { toSafeText } from './print.ts'
 
 /** What the exit code of every command means; `--help` prints this table. */
 export const exitCodes = {
@@ -28,6 +30,8 @@ export class UsageError extends Error {
 /** No gateway answers where one was looked for. `url`: where that was. */
 export class NoGatewayError extends Error {
   override readonly name = 'NoGatewayError'
+  readonly code = 'LEASEHOLD_NOT_REACHABLE'
+  readonly type = 'service_unavailable'
   readonly url: string
 
   constructor(url: string, options?: ErrorOptions) {
@@ -64,9 +68,26 @@ export function toExitCode(error: unknown): number {
   return error instanceof NoGatewayError ? exitCodes.noGateway : exitCodes.failed
 }
 
+/** An error as `--json` prints it. */
+export interface ErrorFacts {
+  readonly type: string
+  readonly code: string
+  readonly message: string
+}
+
+/** An error as facts. What is not ours keeps its message: there is no log to look into. */
+export function toErrorFacts(error: unknown): ErrorFacts {
+  if (error instanceof AnswerError || error instanceof UsageError || error instanceof NoGatewayError)
+    return { type: error.type, code: error.code, message: error.message }
+  const { type, code, message } = toOpenAiError(error).body.error
+  if (error instanceof LeaseholdError) return { type, code, message: toSafeText(message) }
+  return { type, code, message: toErrorText(error) }
+}
+
 /**
- * An error as text for people: a message without a stack, and a configuration's problems with their places as
- * editors want them, `FILE:LINE:COLUMN: message`. `withStack` adds where it came from, and why.
+ * An error as text for people: a message without a stack, its code at the end of the first line, since a server's last
+ * output may stand below it, and a configuration's problems with their places as editors want them,
+ * `FILE:LINE:COLUMN: message`. `withStack` adds where it came from, and why.
  */
 export function toErrorText(
   error: unknown,
@@ -79,8 +100,9 @@ export function toErrorText(
   }
   if (error instanceof ConfigError)
     return error.problems.map((problem) => toProblemLine(error.file, problem)).join('\n')
-  const code = error instanceof LeaseholdError || error instanceof AnswerError ? ` (${error.code})` : ''
-  return `${error.message}${code}`
+  if (!(error instanceof LeaseholdError || error instanceof AnswerError)) return error.message
+  const [first, ...below] = error.message.split('\n')
+  return [`${first} (${error.code})`, ...below].join('\n')
 }
 
 /** A problem of a configuration with its place: `leasehold.json5:3:7: error: models.mode: …`. */

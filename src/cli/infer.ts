@@ -1,11 +1,10 @@
 import { text as readAll } from 'node:stream/consumers'
 import { resolveModel } from '../config/model-ref.ts'
 import { BadRequestError, ConfigError, LeaseholdError } from '../errors.ts'
-import { toOpenAiError } from '../openai-error.ts'
 import { type ChatAnswer, readChatAnswer, toChatBody } from './chat.ts'
 import { loadConfiguration } from './configuration.ts'
 import { type DoorOptions, openDoor } from './door.ts'
-import { AnswerError, exitCodes, toErrorText, UsageError } from './failures.ts'
+import { AnswerError, exitCodes, toErrorFacts, toErrorText, UsageError } from './failures.ts'
 import { type Terminal, toSafeText } from './print.ts'
 import { createProgress } from './progress.ts'
 import { createRequestRecord, type FailedAttempt, toAttempt } from './request-record.ts'
@@ -150,13 +149,4 @@ function explain(error: unknown, timeoutSeconds: number | undefined): unknown {
     status: 502,
     code: 'LEASEHOLD_STREAM_TRUNCATED',
   })
-}
-
-/** An error as the envelope holds it. What is not ours keeps its message: there is no log to look into. */
-function toErrorFacts(error: unknown): { type: string; code: string; message: string } {
-  if (error instanceof AnswerError || error instanceof UsageError)
-    return { type: error.type, code: error.code, message: error.message }
-  const { type, code, message } = toOpenAiError(error).body.error
-  if (error instanceof LeaseholdError) return { type, code, message: toSafeText(message) }
-  return { type, code, message: toErrorText(error) }
 }

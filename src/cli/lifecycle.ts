@@ -1,4 +1,5 @@
 import type { Failure } from '../../machines/messages.ts'
+import { toSentence } from '../errors.ts'
 import type { SupervisorEvent } from '../events.ts'
 import { type Style, type Terminal, toDurationText, toSafeText } from './print.ts'
 import { toStateText } from './words.ts'
@@ -64,7 +65,8 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
 /** A failure in one line: its sentence, and the last line the process printed. */
 export function toFailureLine({ message, tail }: Failure): string {
   const last = tail?.at(-1)
-  return toSafeText(last === undefined ? message : `${message} Last output: ${last}`).replaceAll('\n', ' ')
+  const text = last === undefined ? message : `${toSentence(message)} Last output: ${last}`
+  return toSafeText(text).replaceAll('\n', ' ')
 }
 
 /** How a process ended: `code 1`, `SIGKILL`. */

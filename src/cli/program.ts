@@ -1,8 +1,9 @@
 import { isIPv4 } from 'node:net'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { runDemoServer } from '../testing/demo-server.ts'
+import { parseFlags } from '../testing/model-server/option-fields.ts'
 import { toDemoServerHelp } from './demo-server.ts'
-import { exitCodeHelp } from './failures.ts'
+import { exitCodeHelp, toErrorFacts, toExitCode } from './failures.ts'
 import type { Terminal } from './print.ts'
 
 /** What a command does: prints, and settles with the exit code. */
@@ -13,7 +14,16 @@ type Run = () => Promise<number> | number
  * `onExit` gets the exit code of the command that ran.
  */
 export function createProgram(version: string, terminal: Terminal, onExit: (code: number) => void): Command {
-  const perform = async (run: Run) => onExit(await run())
+  /** With `--json` a failure is a document, too. */
+  const perform = async ({ json }: { readonly json?: boolean }, run: Run) => {
+    try {
+      onExit(await run())
+    } catch (error) {
+      if (!json) throw error
+      terminal.json({ ok: false, error: toErrorFacts(error) })
+      onExit(toExitCode(error))
+    }
+  }
   const program = new Command('leasehold')
     .description(
       'Starts a local model server when a request needs it, holds a lease while the answer streams, stops it when idle.',
@@ -24,12 +34,18 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     .exitOverride()
     .addHelpText('after', `${CONFIGURATION_HELP}\n${exitCodeHelp}`)
 
-  const add = (parent: Command, usage: string, summary: string, example: string) =>
+  const add = (
+    parent: Command,
+    usage: string,
+    summary: string,
+    example: string,
+    json = 'print one JSON document',
+  ) =>
     parent
       .command(usage)
       .description(summary)
       .addHelpText('after', `\nExample:\n  ${example}\n${exitCodeHelp}`)
-      .addOption(new Option('--json', 'print one JSON document'))
+      .addOption(new Option('--json', json))
   const configured = (command: Command) => command.option('--config <file>', 'configuration file')
   const remote = (command: Command) =>
     configured(command).option(
@@ -38,7 +54,13 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     )
 
   configured(
-    add(program, 'serve', 'run the gateway until it is told to stop', 'leasehold serve --port 4141')
+    add(
+      program,
+      'serve',
+      'run the gateway until it is told to stop',
+      'leasehold serve --port 4141',
+      'print one JSON document per event',
+    )
       .option('--host <host>', 'address to listen on, a loopback one', toLoopback)
       .option('--port <port>', 'port to listen on; 0 takes a free one', toPort)
       .addOption(
@@ -50,7 +72,9 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
         ]),
       )
       .addHelpText('after', CONFIGURATION_HELP),
-  ).action((options) => perform(async () => (await import('./serve.ts')).serve(options, version, terminal)))
+  ).action((options) =>
+    perform(options, async () => (await import('./serve.ts')).serve(options, version, terminal)),
+  )
 
   const infer = program.command('infer').description('ask a model')
   const model = infer.command('model').description('ask a model')
@@ -73,19 +97,28 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
         new Option('--local', 'supervise the server here, even if a gateway runs').conflicts('gateway'),
       )
       .option('--gateway [url]', 'use a running gateway, and fail if there is none'),
-  ).action((options) => perform(async () => (await import('./infer.ts')).runModel(options, terminal)))
+  ).action((options) =>
+    perform(options, async () => (await import('./infer.ts')).runModel(options, terminal)),
+  )
 
   const models = program.command('models').description('the configured models')
   configured(
     add(models, 'list', 'list the configured models; starts nothing', 'leasehold models list --json'),
-  ).action((options) => perform(async () => (await import('./models.ts')).listModels(options, terminal)))
+  ).action((options) =>
+    perform(options, async () => (await import('./models.ts')).listModels(options, terminal)),
+  )
 
   remote(
-    add(program, 'status', 'show every service of the running gateway', 'leasehold status --watch').option(
-      '--watch',
-      'draw it again and again',
-    ),
-  ).action((options) => perform(async () => (await import('./status.ts')).showStatus(options, terminal)))
+    add(
+      program,
+      'status',
+      'show every service of the running gateway',
+      'leasehold status --watch',
+      'print one JSON document per look',
+    ).option('--watch', 'look again and again'),
+  ).action((options) =>
+    perform(options, async () => (await import('./status.ts')).showStatus(options, terminal)),
+  )
 
   remote(
     add(program, 'start', 'start a service and wait until it is ready', 'leasehold start demo').argument(
@@ -93,7 +126,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'a provider id',
     ),
   ).action((id, options) =>
-    perform(async () => (await import('./control.ts')).startService(id, options, terminal)),
+    perform(options, async () => (await import('./control.ts')).startService(id, options, terminal)),
   )
 
   remote(
@@ -101,14 +134,16 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       .argument('<id>', 'a provider id')
       .option('--force', 'cut open requests instead of waiting for them'),
   ).action((id, options) =>
-    perform(async () => (await import('./control.ts')).stopService(id, options, terminal)),
+    perform(options, async () => (await import('./control.ts')).stopService(id, options, terminal)),
   )
 
   remote(
     add(program, 'logs', 'show what a service printed', 'leasehold logs demo -f')
       .argument('<id>', 'a provider id')
       .option('-f, --follow', 'go on with what it prints; with --json a JSON document per line'),
-  ).action((id, options) => perform(async () => (await import('./logs.ts')).showLogs(id, options, terminal)))
+  ).action((id, options) =>
+    perform(options, async () => (await import('./logs.ts')).showLogs(id, options, terminal)),
+  )
 
   const config = program.command('config').description('look at a configuration')
   configured(
@@ -116,7 +151,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
     .argument('[file]', 'configuration file')
     .action((file, options) =>
-      perform(async () => (await import('./config.ts')).validateConfig(file, options, terminal)),
+      perform(options, async () => (await import('./config.ts')).validateConfig(file, options, terminal)),
     )
   configured(
     add(
@@ -128,7 +163,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
     .argument('[file]', 'configuration file')
     .action((file, options) =>
-      perform(async () => (await import('./config.ts')).printConfig(file, options, terminal)),
+      perform(options, async () => (await import('./config.ts')).printConfig(file, options, terminal)),
     )
   add(
     config,
@@ -136,7 +171,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     'print the JSON Schema of a configuration file',
     'leasehold config schema > leasehold.schema.json',
   ).action((options) =>
-    perform(async () => (await import('./config.ts')).printConfigSchema(options, terminal)),
+    perform(options, async () => (await import('./config.ts')).printConfigSchema(options, terminal)),
   )
 
   const machines = program.command('machines').description('the statecharts that run this')
@@ -148,7 +183,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     )
     .addOption(new Option('--format <format>', 'how').choices(['mermaid', 'json']).default('mermaid'))
     .action(({ json, machine, format }) =>
-      perform(async () =>
+      perform({ json }, async () =>
         (await import('./machines.ts')).printMachine({ machine, format: json ? 'json' : format }, terminal),
       ),
     )
@@ -163,7 +198,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     .argument('<file...>', 'event scripts')
     .option('--real', 'with a real process and real sockets instead of a virtual clock')
     .action((files, options) =>
-      perform(async () => (await import('./script.ts')).runScripts(files, options, terminal)),
+      perform(options, async () => (await import('./script.ts')).runScripts(files, options, terminal)),
     )
 
   program
@@ -176,13 +211,18 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       '\nExample:\n  leasehold demo-server --port 4142 --load-ms 2500 --token-delay-ms 15',
     )
     .addHelpText('after', toDemoServerHelp)
-    .action(runDemoServer)
+    .action((flags: readonly string[]) => {
+      // By itself that program exits with 1 for wrong flags; here they are wrong usage, as with any command.
+      parseFlags(flags)
+      runDemoServer(flags)
+    })
   return program
 }
 
 const CONFIGURATION_HELP = `
 The configuration is --config FILE, else $LEASEHOLD_CONFIG, else ./leasehold.json5,
-else ~/.config/leasehold/leasehold.json5 ($XDG_CONFIG_HOME), else a built-in demo that needs no model.
+else ~/.config/leasehold/leasehold.json5 ($XDG_CONFIG_HOME), else builtin:demo. That name in the place of FILE
+is a built-in demo that needs no model; its server takes a free port each time.
 Other variables: LEASEHOLD_API_KEY, NO_COLOR, LEASEHOLD_DEBUG=1 (errors with their stack).`
 
 function collect(value: string, earlier: readonly string[]): string[] {

@@ -37,7 +37,6 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
   const handleSignals = { alongside: () => gateway.close(), exitCode: exitCodes.ok }
   const supervisor = createSupervisor({ config, handleSignals, logger })
   const gateway = createGateway({ supervisor, host: options.host, port: options.port, version, logger })
-  const ended = follow(supervisor.events$, options, terminal)
   try {
     const address = await gateway.listen()
     if (options.json) terminal.json({ type: 'gateway.listening', ...address, config: config.file })
@@ -46,7 +45,7 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
     await supervisor.close({ force: true })
     throw error
   }
-  await ended
+  await follow(supervisor.events$, options, terminal)
   await gateway.close()
   return exitCodes.ok
 }
@@ -85,10 +84,7 @@ interface Welcome {
 }
 
 function printWelcome(terminal: Terminal, { config, address, models }: Welcome): void {
-  const from =
-    config.file === DEMO_NAME
-      ? 'the built-in demo (there is no leasehold.json5; see leasehold serve --help)'
-      : config.file
+  const from = config.file === DEMO_NAME ? `${DEMO_NAME} (see leasehold serve --help)` : config.file
   terminal.line(`${terminal.paint('bold', 'leasehold')} listens on ${terminal.paint('cyan', address.url)}`)
   terminal.line(`configuration: ${from}`)
   terminal.line()

@@ -72,6 +72,6 @@ function toRow(service: ServiceSnapshot): string[] {
     service.pid === null ? '' : String(service.pid),
     String(service.leases),
     String(service.queue.length),
-    toNextText(service.timers),
+    toNextText(service),
   ]
 }

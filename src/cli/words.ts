@@ -14,7 +14,7 @@ const stateWords: readonly (readonly [string, string])[] = [
   ['leased', 'in use'],
   ['idle-stopping.killing', 'stopping (killed)'],
   ['idle-stopping', 'stopping'],
-  ['retired', 'removed'],
+  ['retired', 'ended'],
   ['unavailable', 'unavailable'],
 ]
 
@@ -34,11 +34,14 @@ export function toStateText(state: string): string {
 }
 
 /** What happens next, and when: `stops in 12 s`. Empty: nothing is planned. */
-export function toNextText(timers: ServiceSnapshot['timers']): string {
+export function toNextText({ timers, ownership }: Pick<ServiceSnapshot, 'timers' | 'ownership'>): string {
   const [next] = timers
     .filter(({ name }) => timerWords[name] !== undefined)
     .toSorted((a, b) => a.remainingMs - b.remainingMs)
-  return next === undefined ? '' : `${timerWords[next.name]} ${toDurationText(next.remainingMs)}`
+  if (next === undefined) return ''
+  // We only stop using an adopted server: it goes on running.
+  const words = next.name === 'idleStop' && ownership === 'adopted' ? 'is let go in' : timerWords[next.name]
+  return `${words} ${toDurationText(next.remainingMs)}`
 }
 
 /** Who may stop a service, in words. */

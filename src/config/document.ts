@@ -18,7 +18,8 @@ export async function readDocument(file: string): Promise<string> {
     const entry = await stat(file)
     // Opening a FIFO that nobody writes to would wait for ever, and a device has no end.
     if (!entry.isFile()) {
-      throw toFailure(file, `this is ${entry.isDirectory() ? 'a directory' : 'a pipe or a device'}, not a file`)
+      const kind = entry.isDirectory() ? 'a directory' : 'a pipe or a device'
+      throw toFailure(file, `this is ${kind}, not a file`)
     }
     // Whoever can write the file chooses the programs that run. Windows reports these bits for every file.
     if (process.platform !== 'win32' && (entry.mode & 0o002) !== 0) {

@@ -56,7 +56,7 @@ test('a file that is named and missing is a problem', async () => {
 
 test('the file is the one named, then that of the environment, then the nearest, then that of the home', async () => {
   await using place = await createPlace({ XDG_CONFIG_HOME: '/nowhere' })
-  expect((await place.run('config', 'validate')).stdout).toBe('built-in demo: ok\n')
+  expect((await place.run('config', 'validate')).stdout).toBe('builtin:demo: ok\n')
   place.write('leasehold.json5', '{}')
   expect((await place.run('config', 'validate')).stdout).toBe('leasehold.json5: ok\n')
   const named = place.write('named.json5', '{}')

@@ -135,6 +135,8 @@ test('a gateway that was asked for and does not run is a failure', async () => {
   const { code, stderr } = await place.run(...ask, '--gateway')
   expect(code).toBe(1)
   expect(stderr).toContain(`No gateway is running at http://127.0.0.1:${place.gatewayPort}.`)
+  const { stdout } = await place.run(...ask, '--gateway', '--json')
+  expect(JSON.parse(stdout).error.code).toBe('LEASEHOLD_NOT_REACHABLE')
 })
 
 test('an answer that takes longer than --timeout is a failure, and its server is gone', async () => {

@@ -43,6 +43,8 @@ test.each([
   [['serve', '--port', '70000'], /Expected a whole number from 0 to 65535/],
   [['serve', '--host', '0.0.0.0'], /Expected a loopback address/],
   [['infer', 'model', 'run', '--prompt', 'x', '--timeout', '0'], /Expected a number of seconds/],
+  [['demo-server', '--nosuch'], /Unknown option '--nosuch'/],
+  [['demo-server', '--port', 'x'], /port: expected/],
   [['machines', 'print', '--machine', 'toaster'], /Allowed choices are provider, request, supervisor/],
   [['status', '--gateway', 'nowhere'], /"nowhere" is not an http URL/],
   [['infer', 'model', 'run', '--prompt', 'x', '--local', '--gateway'], /cannot be used with option/],
@@ -66,6 +68,34 @@ test.each([['status'], ['start', 'demo'], ['stop', 'demo'], ['logs', 'demo']])(
     })
   },
 )
+
+test.each([['status'], ['start', 'demo'], ['stop', 'demo'], ['logs', 'demo']])(
+  '%s with --json and without a gateway prints its error as one document',
+  async (...args) => {
+    await using place = await createPlace()
+    place.configure()
+    const { code, stdout, stderr } = await place.run(...args, '--json')
+    expect({ code, stderr }).toEqual({ code: 3, stderr: '' })
+    expect(JSON.parse(stdout)).toEqual({
+      ok: false,
+      error: {
+        type: 'service_unavailable',
+        code: 'LEASEHOLD_NOT_REACHABLE',
+        message: `No gateway is running at http://127.0.0.1:${place.gatewayPort}. Start one with: leasehold serve`,
+      },
+    })
+  },
+)
+
+test.each([
+  [['serve'], 'one JSON document per event'],
+  [['status'], 'one JSON document per look'],
+  [['models', 'list'], 'one JSON document'],
+])('the help of %j says what --json prints', async (words, meaning) => {
+  await using place = await createPlace()
+  const { stdout } = await place.run(...words, '--help')
+  expect(stdout).toMatch(new RegExp(`--json +print ${meaning}\\n`))
+})
 
 test('an error shows its stack only when it is asked for', async () => {
   await using place = await createPlace({ LEASEHOLD_DEBUG: '1' })

@@ -33,7 +33,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
     gateway.child.kill(signal)
     const { code, stdout } = await gateway.ended
     expect(code).toBe(0)
-    expect(stdout).toMatch(/everything is stopped\n$/)
+    expect(stdout).toMatch(/demo {2}ended.*\n.*everything is stopped\n$/)
     expect(place.strays()).toEqual([])
   },
 )
@@ -66,13 +66,13 @@ test('with --json every line is a document: where it listens, then the events', 
   expect(stderr).toBe('')
 })
 
-test('a port that is taken is a failure', async () => {
+test('a port that is taken is a failure, and nothing else is told', async () => {
   await using place = await createPlace()
   place.configure()
   await serve(place)
-  const { code, stderr } = await place.run('serve')
-  expect(code).toBe(1)
-  expect(stderr).toContain('LEASEHOLD_LISTEN_FAILED')
+  const { code, stdout, stderr } = await place.run('serve')
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  expect(stderr).toMatch(/^The gateway cannot listen on .* \(LEASEHOLD_LISTEN_FAILED\)\n$/)
 })
 
 test('a log is written only when a level is given, and holds no secret', async () => {

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -77,13 +78,20 @@ describe('files that cannot be used', () => {
     return file
   }
 
-  test('a missing file and a directory are errors with their cause', async () => {
+  test('a missing file is an error with its cause', async () => {
     const missing = await catchLoadError(join(directory, 'none.json5'))
     expect(missing.message).toContain('there is no such file')
     expect(missing.cause).toMatchObject({ code: 'ENOENT' })
-    const folder = await catchLoadError(directory)
-    expect(folder.message).toContain('this is a directory')
-    expect(folder.cause).toMatchObject({ code: 'EISDIR' })
+  })
+
+  test('what is not a regular file is refused without reading it', async () => {
+    // Like /tmp: who may write to it is not what is wrong with it.
+    await chmod(directory, 0o777)
+    expect((await catchLoadError(directory)).message).toContain('this is a directory, not a file')
+    expect((await catchLoadError('/dev/zero')).message).toContain('this is a pipe or a device, not a file')
+    const pipe = join(directory, 'pipe')
+    expect(spawnSync('mkfifo', ['-m', '600', pipe]).status).toBe(0)
+    expect((await catchLoadError(pipe)).message).toContain('this is a pipe or a device, not a file')
   })
 
   test('a file may have the largest size and not one byte more', async () => {

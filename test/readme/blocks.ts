@@ -62,7 +62,10 @@ function listCommands(): string[][] {
   const list = (command: (typeof program.commands)[number], before: string): string[][] => {
     const name = `${before} ${command.name()}`
     if (command.commands.length > 0) return command.commands.flatMap((inner) => list(inner, name))
-    const args = command.registeredArguments.map((one) => ` ${one.name().toUpperCase()}`).join('')
+    const args = command.registeredArguments
+      .map((one) => (one.required ? one.name() : `[${one.name()}]`))
+      .map((argument) => ` ${argument.toUpperCase()}`)
+      .join('')
     return [[code(`${name}${args}`.trim()), command.description()]]
   }
   return program.commands.flatMap((command) => list(command, 'leasehold'))
