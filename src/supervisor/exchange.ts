@@ -1,4 +1,4 @@
-import { createActor } from 'xstate'
+import { createActor, type InspectionEvent, type Observer } from 'xstate'
 import { requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
@@ -56,6 +56,8 @@ export interface ModelCall {
 
 export interface ExchangeOptions {
   readonly clock: Clock
+  /** Sees the machine of every request. @default none */
+  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void)
   readonly config: () => Config
   readonly leases: LeaseBook
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
@@ -78,6 +80,7 @@ const REMOTE_LOADING_MS = 120_000
 /** Prepares the way of model requests: resolve, lease, rewrite, send, stream, release. */
 export function createExchange({
   clock,
+  inspect,
   config,
   leases,
   upstreamOf,
@@ -85,9 +88,10 @@ export function createExchange({
   noteRefused,
   publish,
 }: ExchangeOptions) {
+  const inspection = inspect === undefined ? {} : { inspect }
   return function exchange(request: ModelRequest, handler: ModelResponseHandler): ModelCall {
     const id = toId()
-    const actor = createActor(requestMachine, { clock, input: { id } }).start()
+    const actor = createActor(requestMachine, { clock, input: { id }, ...inspection }).start()
     const startedAtMs = clock.now()
     const timers = new Set<unknown>()
     let targets: readonly ModelTarget[] = []

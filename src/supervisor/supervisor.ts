@@ -167,6 +167,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   let requests = 0
   const dispatch = createExchange({
     clock,
+    ...(options.inspect === undefined ? {} : { inspect: options.inspect }),
     config: () => config,
     leases,
     upstreamOf: upstreams.of,

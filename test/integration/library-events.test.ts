@@ -47,9 +47,11 @@ test('a snapshot is JSON and says what a person asks first', async () => {
 test('an inspector sees the machines and their events', async () => {
   const seen: InspectionEvent[] = []
   await using library = await createLibrary({ supervisor: { inspect: (event) => seen.push(event) } })
-  await using _ = await library.supervisor.acquire('demo/demo')
+  await library.openai.chat.completions.create({ model: 'demo/demo', messages: ask('Hello?') })
   const types = seen.flatMap((event) => (event.type === '@xstate.event' ? [event.event.type] : []))
-  expect(types).toEqual(expect.arrayContaining(['lease.requested', 'process.spawned', 'health.verdict']))
+  expect(types).toEqual(
+    expect.arrayContaining(['lease.requested', 'process.spawned', 'health.verdict', 'response.started']),
+  )
 })
 
 test('the output of a service can be read while it runs', async () => {
