@@ -1,0 +1,79 @@
+import { pino } from 'pino'
+import { Subject } from 'rxjs'
+import { expect, test } from 'vitest'
+import type { SupervisorEvent } from '../../src/events.ts'
+import { logEvents } from '../../src/supervisor/log.ts'
+import { ask, createLibrary } from '../integration/library.ts'
+
+/** A logger that keeps its lines. */
+function createLog(level = 'debug') {
+  const lines: Record<string, unknown>[] = []
+  const logger = pino({ level }, { write: (line: string) => lines.push(JSON.parse(line)) })
+  return { logger, lines }
+}
+
+const at = { seq: 1, atMs: 1, time: '2026-01-01T00:00:00.000Z' }
+const advised = (ref: string, advice: string): SupervisorEvent => ({
+  ...at,
+  type: 'request.advised',
+  requestId: 'r',
+  ref,
+  advice,
+  text: 'set the flag',
+  block: null,
+})
+
+test('an advice warns once per model, and is told quietly afterwards', () => {
+  const { logger, lines } = createLog()
+  const events$ = new Subject<SupervisorEvent>()
+  logEvents(events$, logger)
+  for (const [ref, advice] of [
+    ['a/m', 'x'],
+    ['a/m', 'x'],
+    ['a/m', 'y'],
+    ['b/m', 'x'],
+    ['b/m', 'x'],
+  ] as const)
+    events$.next(advised(ref, advice))
+  expect(lines.map(({ level }) => level)).toEqual([40, 20, 40, 40, 20])
+})
+
+test('an event is logged by its name with its facts, and a constant message', () => {
+  const { logger, lines } = createLog()
+  const events$ = new Subject<SupervisorEvent>()
+  logEvents(events$, logger)
+  events$.next({
+    ...at,
+    type: 'service.state',
+    service: 'demo',
+    key: 'k',
+    from: 'ready',
+    to: 'leased.open',
+    reason: null,
+  })
+  expect(lines).toMatchObject([
+    {
+      level: 30,
+      event: 'service.state',
+      service: 'demo',
+      to: 'leased.open',
+      msg: expect.stringContaining('changed state'),
+    },
+  ])
+})
+
+test('neither what was asked, nor what was answered, nor a key is logged, even in detail', async () => {
+  const { logger, lines } = createLog('trace')
+  await using library = await createLibrary({
+    supervisor: { logger },
+    provider: { apiKey: 'key-canary-4711', headers: { 'x-secret': 'header-canary-4712' } },
+    service: { env: { DEMO_SECRET: 'env-canary-4713' } },
+  })
+  const { choices } = await library.openai.chat.completions.create({
+    model: 'demo/demo',
+    messages: ask('prompt-canary-4714'),
+  })
+  expect(choices[0]?.message.content).toContain('prompt-canary-4714')
+  expect(lines.length).toBeGreaterThan(10)
+  expect(JSON.stringify(lines)).not.toMatch(/canary/)
+})
