@@ -76,7 +76,7 @@ function toLocalService(
     maxQueueMs: values.maxQueueMs ?? Math.min(values.readyTimeoutMs + QUEUE_BEYOND_READY_MS, MAX_DURATION_MS),
     secretArgs: args.flatMap(({ isSubstituted }, index) => (isSubstituted ? [index] : [])),
   }
-  return { ...complete, key: toServiceKey(complete) }
+  return { ...complete, key: toServiceHash(complete) }
 }
 
 function toModel(model: ModelValues, providerMaxTokens = DEFAULT_MAX_TOKENS): ModelConfig {
@@ -88,7 +88,7 @@ function toModel(model: ModelValues, providerMaxTokens = DEFAULT_MAX_TOKENS): Mo
 }
 
 /** Hashed, because the key is shown and `env` may hold secrets. */
-function toServiceKey({ command, args, cwd, env, healthUrl }: Omit<LocalServiceConfig, 'key'>): string {
+function toServiceHash({ command, args, cwd, env, healthUrl }: Omit<LocalServiceConfig, 'key'>): string {
   const variables = Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1))
   return createHash('sha256')
     .update(JSON.stringify([command, args, cwd ?? null, variables, healthUrl]))

@@ -1,16 +1,4 @@
-import {
-  defer,
-  distinctUntilChanged,
-  EMPTY,
-  exhaustMap,
-  merge,
-  type Observable,
-  of,
-  repeat,
-  tap,
-  throttleTime,
-  timer,
-} from 'rxjs'
+import { defer, EMPTY, exhaustMap, merge, type Observable, of, repeat, tap, throttleTime, timer } from 'rxjs'
 import type { Verdict } from '../../machines/messages.ts'
 import { type Clock, toScheduler } from '../clock.ts'
 
@@ -64,9 +52,4 @@ export function createHeartbeat$({
   everyMs,
 }: HealthOptions & { readonly everyMs: number }): Observable<Verdict> {
   return timer(everyMs, everyMs, toScheduler(clock)).pipe(exhaustMap(() => probe()))
-}
-
-/** Only verdicts that differ from the one before: what is worth telling people. */
-export function toChanges(verdicts$: Observable<Verdict>): Observable<Verdict> {
-  return verdicts$.pipe(distinctUntilChanged((a, b) => a.kind === b.kind && a.detail === b.detail))
 }

@@ -48,6 +48,11 @@ export function toErrorVerdict(code: string, timeoutMs: number): Verdict {
   return { kind: 'foreign', detail: `the answer is not HTTP (${toLine(code)})` }
 }
 
+/** Whether two verdicts say the same to people; one that does is not worth telling again. */
+export function isSameVerdict(a: Verdict, b: Verdict): boolean {
+  return a.kind === b.kind && a.detail === b.detail
+}
+
 function parseObject(body: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(body)

@@ -12,6 +12,7 @@ import type { Clock } from '../clock.ts'
 import type { ServiceEventBody } from '../events.ts'
 import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
 import { probe } from '../health/probe.ts'
+import { isSameVerdict } from '../health/verdict.ts'
 import type { Claim, Claims } from '../process/claim.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
@@ -123,7 +124,7 @@ export function createEffects({
         }
         const tell = (generation: string) => (verdict: Verdict) => {
           if (verdict.kind === 'ready' && isGone(generation)) return
-          if (verdict.kind !== last?.kind || verdict.detail !== last.detail)
+          if (last === undefined || !isSameVerdict(verdict, last))
             publish(key, { type: 'health.verdict', verdict })
           last = verdict
           sendBack({ type: 'health.verdict', generation, verdict })

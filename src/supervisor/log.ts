@@ -1,5 +1,7 @@
 import type { Logger } from 'pino'
 import type { Observable } from 'rxjs'
+import { toInertFlags } from '../compat/flags.ts'
+import type { Config } from '../config/config.ts'
 import { eventMeanings, type SupervisorEvent } from '../events.ts'
 
 type Level = 'debug' | 'info' | 'warn' | 'error'
@@ -32,4 +34,15 @@ export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger):
     const isNews = event.type === 'request.advised' && isFirst(`${event.advice} ${event.ref}`)
     logger[isNews ? 'warn' : (levels[type] ?? 'debug')]({ event: type, ...facts }, eventMeanings[type])
   })
+}
+
+/** Says once what of a configuration was left alone, and which flags of it change nothing here. */
+export function logConfig({ file, ignoredSections, providers }: Config, logger: Logger): void {
+  if (ignoredSections.length > 0)
+    logger.debug({ file, ignoredSections }, 'sections that belong to others are ignored')
+  for (const { id: provider, models } of providers)
+    for (const { id: model, compat } of models) {
+      const flags = toInertFlags(compat)
+      if (flags.length > 0) logger.debug({ provider, model, flags }, 'compat flags that have no effect here')
+    }
 }

@@ -152,7 +152,7 @@ export function createRegistry({ config, clock, actorOf, keysOf, outputOf }: Reg
               ?.tail(20)
               .map(({ text }) => text)
           : undefined)
-      const retryAfterMs = toRetryAfterMs(failure, actorOf(key)?.getSnapshot().context, snapshotOf(key))
+      const retryAfterMs = toRetryAfterMs(failure, actorOf(key)?.getSnapshot().context, () => snapshotOf(key))
       return new ServiceError(
         known.get(key)?.name ?? key,
         tail === undefined ? failure : { ...failure, tail },
@@ -176,12 +176,12 @@ const QUEUE_RETRY_MS = 1_000
 function toRetryAfterMs(
   { code }: Failure,
   context: ProviderContext | undefined,
-  snapshot: ServiceSnapshot | undefined,
+  toSnapshot: () => ServiceSnapshot | undefined,
 ): number | undefined {
   if (code === 'LEASEHOLD_QUEUE_FULL') return QUEUE_RETRY_MS
   if (code === 'LEASEHOLD_CIRCUIT_OPEN')
     return (
-      snapshot?.timers.find(({ name }) => name === 'breakerCooldown')?.remainingMs ??
+      toSnapshot()?.timers.find(({ name }) => name === 'breakerCooldown')?.remainingMs ??
       context?.policy.breakerCooldownMs
     )
   return context !== undefined && context.failures > 0 ? toBackoffMs(context) : undefined

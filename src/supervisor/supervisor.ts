@@ -17,7 +17,7 @@ import { createExchange, type ModelCall, type ModelRequest, type ModelResponseHa
 import { createFetch } from './fetch.ts'
 import { type AcquireOptions, acquireLease, holdLease, type Lease } from './lease.ts'
 import { createLeaseBook } from './leases.ts'
-import { logEvents } from './log.ts'
+import { logConfig, logEvents } from './log.ts'
 import { findModelListing, type ModelListing, toModelList } from './models.ts'
 import { createRegistry } from './registry.ts'
 import { handleProcessSignals, type SignalOptions } from './signals.ts'
@@ -207,7 +207,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     return closing
   }
 
-  if (options.logger !== undefined) logEvents(hub.events$, options.logger)
+  const { logger } = options
+  if (logger !== undefined) {
+    logEvents(hub.events$, logger)
+    logConfig(config, logger)
+  }
   const { handleSignals = false } = options
   const signals =
     handleSignals === false
@@ -259,6 +263,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         if (!registry.services.has(key)) publish(key, { type: 'service.stop', reason: 'removed' })
       configure()
       hub.publish({ type: 'config.replaced' })
+      if (logger !== undefined) logConfig(next, logger)
     },
     close,
     [Symbol.asyncDispose]: () => close(),

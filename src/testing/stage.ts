@@ -1,8 +1,9 @@
 import { type AnyActorRef, createActor, type SnapshotFrom } from 'xstate'
 import type { ProviderEvent, ServicePolicy } from '../../machines/messages.ts'
 import { providerMachine } from '../../machines/provider.ts'
-import { NEVER_MS, toStateName } from '../../machines/provider-context.ts'
+import { toStateName } from '../../machines/provider-context.ts'
 import type { ServiceEventBody } from '../events.ts'
+import { toTimers } from '../supervisor/snapshot.ts'
 import { createLedger, type Invariant, InvariantError, type Ledger, type Standing } from './invariants.ts'
 import { createVirtualClock, type VirtualClock } from './virtual-clock.ts'
 import { createWorld, type World, type WorldOptions } from './world.ts'
@@ -128,13 +129,5 @@ export function toStanding(
   actor: AnyActorRef & { getSnapshot(): SnapshotFrom<typeof providerMachine> },
 ): Standing {
   const { value, context } = actor.getSnapshot()
-  return { state: toStateName(value), context, timers: toTimers(actor) }
-}
-
-/** Names of the delays an actor has armed: `idleStop`, `waiter.a`. A delay that never fires is not listed. */
-function toTimers(actor: AnyActorRef): string[] {
-  const { _scheduledEvents } = actor.system.getSnapshot()
-  return Object.values(_scheduledEvents)
-    .filter(({ source, delay }) => source === actor && delay < NEVER_MS)
-    .map(({ id }) => id.replace(/^xstate\.after\.(\w+)\..*$/, '$1'))
+  return { state: toStateName(value), context, timers: toTimers(actor).map(({ name }) => name) }
 }

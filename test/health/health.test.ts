@@ -1,7 +1,8 @@
-import { of, Subject } from 'rxjs'
+import { distinctUntilChanged, of, Subject } from 'rxjs'
 import { describe, expect, test } from 'vitest'
 import type { Verdict } from '../../machines/messages.ts'
-import { createHeartbeat$, createWarmHealth$, toChanges, WARM_POLL_MS } from '../../src/health/health.ts'
+import { createHeartbeat$, createWarmHealth$, WARM_POLL_MS } from '../../src/health/health.ts'
+import { isSameVerdict } from '../../src/health/verdict.ts'
 import { createVirtualClock, settle } from '../../src/testing/virtual-clock.ts'
 
 const loading: Verdict = { kind: 'loading', detail: '503' }
@@ -147,9 +148,9 @@ test('changes are the verdicts that differ from the one before in kind or words'
   const told: Verdict[] = []
   const other: Verdict = { kind: 'loading', detail: '503 almost' }
   const ready: Verdict = { kind: 'ready', detail: '200' }
-  toChanges(of(loading, { ...loading }, other, ready, { ...ready, status: 200 }, loading)).subscribe(
-    (verdict) => told.push(verdict),
-  )
+  of(loading, { ...loading }, other, ready, { ...ready, status: 200 }, loading)
+    .pipe(distinctUntilChanged(isSameVerdict))
+    .subscribe((verdict) => told.push(verdict))
   await settle()
   expect(told).toEqual([loading, other, ready, loading])
 })

@@ -1,8 +1,9 @@
 import { pino } from 'pino'
 import { Subject } from 'rxjs'
 import { expect, test } from 'vitest'
+import { parseConfig } from '../../src/config/load.ts'
 import type { SupervisorEvent } from '../../src/events.ts'
-import { logEvents } from '../../src/supervisor/log.ts'
+import { logConfig, logEvents } from '../../src/supervisor/log.ts'
 import { ask, createLibrary } from '../integration/library.ts'
 
 /** A logger that keeps its lines. */
@@ -59,6 +60,17 @@ test('an event is logged by its name with its facts, and a constant message', ()
       to: 'leased.open',
       msg: expect.stringContaining('changed state'),
     },
+  ])
+})
+
+test('what a configuration says in vain is told once, quietly', () => {
+  const { logger, lines } = createLog()
+  const models = [{ id: 'm', compat: { codeMode: true, supportsTools: false } }, { id: 'n' }]
+  const providers = { a: { baseUrl: 'http://127.0.0.1:1/v1', models } }
+  logConfig(parseConfig(JSON.stringify({ channels: {}, models: { providers } })), logger)
+  expect(lines).toMatchObject([
+    { level: 20, ignoredSections: ['channels'] },
+    { level: 20, provider: 'a', model: 'm', flags: ['codeMode'] },
   ])
 })
 
