@@ -32,11 +32,8 @@ export interface LibraryOptions {
   readonly supervisor?: Omit<SupervisorOptions, 'config'>
 }
 
-/** A supervisor as an embedder has it, with a demo server to run, and everything it said. */
-export interface Library extends AsyncDisposable {
-  readonly supervisor: Supervisor
-  readonly openai: OpenAI
-  readonly port: number
+/** What a supervisor has said since it was made. */
+export interface Hearing {
   readonly events: readonly SupervisorEvent[]
   /** Every event so far of a type. */
   all<Type extends SupervisorEvent['type']>(type: Type): readonly EventOf<Type>[]
@@ -45,6 +42,13 @@ export interface Library extends AsyncDisposable {
     type: Type,
     fits?: (event: EventOf<Type>) => boolean,
   ): Promise<EventOf<Type>>
+}
+
+/** A supervisor as an embedder has it, with a demo server to run, and everything it said. */
+export interface Library extends Hearing, AsyncDisposable {
+  readonly supervisor: Supervisor
+  readonly openai: OpenAI
+  readonly port: number
   /** Settles when a service was in a state, or is; `down` stands for every state in it. */
   untilState(state: string): Promise<unknown>
   /** What the running demo server has seen: requests by path, and its pid. */
@@ -56,20 +60,7 @@ export async function createLibrary(options: LibraryOptions = {}): Promise<Libra
   const port = await findFreePort()
   const config = await writeAndLoad(toText(port, options))
   const supervisor = createSupervisor({ config, ...options.supervisor })
-  const events: SupervisorEvent[] = []
-  const told = new ReplaySubject<SupervisorEvent>()
-  supervisor.events$.subscribe(told)
-  told.subscribe((event) => events.push(event))
-
-  const until = <Type extends SupervisorEvent['type']>(
-    type: Type,
-    fits: (event: EventOf<Type>) => boolean = () => true,
-  ) =>
-    firstValueFrom(
-      told.pipe(
-        filter((event): event is EventOf<Type> => event.type === type && fits(event as EventOf<Type>)),
-      ),
-    )
+  const hearing = listen(supervisor)
 
   return {
     supervisor,
@@ -80,12 +71,32 @@ export async function createLibrary(options: LibraryOptions = {}): Promise<Libra
       maxRetries: 0,
     }),
     port,
-    events,
-    all: (type) => events.filter((event): event is EventOf<typeof type> => event.type === type),
-    until,
-    untilState: (state) => until('service.state', ({ to }) => to === state || to.startsWith(`${state}.`)),
+    ...hearing,
+    untilState: (state) =>
+      hearing.until('service.state', ({ to }) => to === state || to.startsWith(`${state}.`)),
     seen: async () => (await fetch(`http://127.0.0.1:${port}/__control`)).json(),
     [Symbol.asyncDispose]: () => supervisor.close({ force: true }),
+  }
+}
+
+/** Keeps everything that a supervisor says from now on. */
+export function listen({ events$ }: Supervisor): Hearing {
+  const events: SupervisorEvent[] = []
+  const told = new ReplaySubject<SupervisorEvent>()
+  events$.subscribe(told)
+  told.subscribe((event) => events.push(event))
+  return {
+    events,
+    all: (type) => events.filter((event): event is EventOf<typeof type> => event.type === type),
+    until: <Type extends SupervisorEvent['type']>(
+      type: Type,
+      fits: (event: EventOf<Type>) => boolean = () => true,
+    ) =>
+      firstValueFrom(
+        told.pipe(
+          filter((event): event is EventOf<Type> => event.type === type && fits(event as EventOf<Type>)),
+        ),
+      ),
   }
 }
 

@@ -6,17 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import OpenAI from 'openai'
-import { filter, firstValueFrom, ReplaySubject } from 'rxjs'
 import { describe } from 'vitest'
-import {
-  createGateway,
-  createSupervisor,
-  type ServiceSnapshot,
-  type Supervisor,
-  type SupervisorEvent,
-} from '../../src/index.ts'
+import { createGateway, createSupervisor, type ServiceSnapshot, type Supervisor } from '../../src/index.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
-import { writeAndLoad } from '../integration/library.ts'
+import { type Hearing, listen, writeAndLoad } from '../integration/library.ts'
 import { type ModelOptions, writeModel } from './model.ts'
 
 const setUpServer = fileURLToPath(new URL('../../.cache/llama/bin/llama-server', import.meta.url))
@@ -31,8 +24,6 @@ export const describeWithLlama = (title: string, tests: () => void): void => {
     describe.skip(`${title} (there is no llama-server; test/llama/setup-llama-server.sh fetches one)`, tests)
 }
 
-type EventOf<Type extends SupervisorEvent['type']> = Extract<SupervisorEvent, { type: Type }>
-
 export interface LlamaOptions {
   /** What the server loads. @default {@link countModel} */
   readonly model?: ModelOptions
@@ -46,7 +37,7 @@ export interface LlamaOptions {
 }
 
 /** A supervisor and a gateway, and a real llama-server that they start when it is needed. */
-export interface Llama extends AsyncDisposable {
+export interface Llama extends Hearing, AsyncDisposable {
   readonly supervisor: Supervisor
   /** Where the server listens, without `/v1`. */
   readonly serverUrl: string
@@ -54,13 +45,6 @@ export interface Llama extends AsyncDisposable {
   readonly modelPath: string
   /** A client that uses the supervisor's `fetch`, and one that talks to the gateway. */
   readonly openai: { readonly library: OpenAI; readonly gateway: OpenAI }
-  readonly events: readonly SupervisorEvent[]
-  all<Type extends SupervisorEvent['type']>(type: Type): readonly EventOf<Type>[]
-  /** The first event of a type that fits, past or to come. */
-  until<Type extends SupervisorEvent['type']>(
-    type: Type,
-    fits?: (event: EventOf<Type>) => boolean,
-  ): Promise<EventOf<Type>>
   service(): ServiceSnapshot
   /** Starts the same server as somebody else would, and waits until it is ready. Disposing ends it. */
   startStranger(): Promise<AsyncDisposable>
@@ -110,10 +94,7 @@ export async function createLlama(options: LlamaOptions = {}): Promise<Llama> {
     }),
   )
   const supervisor = createSupervisor({ config })
-  const events: SupervisorEvent[] = []
-  const told = new ReplaySubject<SupervisorEvent>()
-  supervisor.events$.subscribe(told)
-  told.subscribe((event) => events.push(event))
+  const hearing = listen(supervisor)
   const gateway = createGateway({ supervisor })
   const { url } = await gateway.listen()
   const toClient = (baseURL: string, fetch?: typeof globalThis.fetch) =>
@@ -128,17 +109,7 @@ export async function createLlama(options: LlamaOptions = {}): Promise<Llama> {
       library: toClient('http://leasehold/v1', supervisor.fetch),
       gateway: toClient(`${url}/v1`),
     },
-    events,
-    all: (type) => events.filter((event): event is EventOf<typeof type> => event.type === type),
-    until: <Type extends SupervisorEvent['type']>(
-      type: Type,
-      fits: (event: EventOf<Type>) => boolean = () => true,
-    ) =>
-      firstValueFrom(
-        told.pipe(
-          filter((event): event is EventOf<Type> => event.type === type && fits(event as EventOf<Type>)),
-        ),
-      ),
+    ...hearing,
     service: () => {
       const [service] = supervisor.snapshot().services
       if (service === undefined) throw new Error('There is one service.')
