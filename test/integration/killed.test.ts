@@ -24,6 +24,8 @@ test.skipIf(!hasProcfs).each([
   const cli = spawn(process.execPath, [main, ...args, '--config', file], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
+  // Also when an expectation fails before it is its turn to be killed.
+  onTestFinished(() => void cli.kill('SIGKILL'))
   if (name === 'serve') {
     let said = ''
     cli.stdout.on('data', (chunk) => {
