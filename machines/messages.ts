@@ -30,6 +30,7 @@ export type FailureCode =
   | 'LEASEHOLD_QUEUE_TIMEOUT'
   | 'LEASEHOLD_STOPPED'
   | 'LEASEHOLD_SHUTTING_DOWN'
+  | 'LEASEHOLD_STATE_UNUSABLE'
   | 'LEASEHOLD_INTERNAL'
 
 /** Why a start failed or a running service ended, with the last things seen. */

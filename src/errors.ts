@@ -165,6 +165,21 @@ export class UpstreamTimeoutError extends LeaseholdError {
   }
 }
 
+/** The directory in which supervisors of this user find each other cannot be used, so nothing may be spawned. */
+export class StateDirectoryError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_STATE_UNUSABLE'
+  /** Empty: none could be named. */
+  readonly directory: string
+
+  constructor(directory: string, problem: string, cause?: unknown) {
+    super(
+      `The state directory ${JSON.stringify(directory)} cannot be used: ${problem}. Set LEASEHOLD_STATE_DIR to a directory of your own.`,
+      cause === undefined ? undefined : { cause },
+    )
+    this.directory = directory
+  }
+}
+
 /** The gateway cannot listen. `cause` is the system's error. */
 export class GatewayError extends LeaseholdError {
   readonly code = 'LEASEHOLD_LISTEN_FAILED'

@@ -19,6 +19,7 @@ export {
   ModelNotFoundError,
   ProviderUnavailableError,
   ServiceError,
+  StateDirectoryError,
   UpstreamError,
   UpstreamStatusError,
   UpstreamTimeoutError,

@@ -53,6 +53,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_SERVICE_EXITED: upstream,
   LEASEHOLD_SHUTTING_DOWN: unavailable,
   LEASEHOLD_SPAWN_FAILED: { ...unavailable, retry: false },
+  LEASEHOLD_STATE_UNUSABLE: { ...unavailable, retry: false },
   LEASEHOLD_STOPPED: unavailable,
   LEASEHOLD_STOP_TIMEOUT: { ...unavailable, retry: false },
   LEASEHOLD_STREAM_TRUNCATED: upstream,

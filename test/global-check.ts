@@ -15,6 +15,8 @@ let directory = ''
 export function setup(): void {
   directory = mkdtempSync(join(tmpdir(), 'leasehold-run-'))
   process.env.TMPDIR = directory
+  // Supervisors of the tests know each other, and none of those that this user runs besides.
+  process.env.LEASEHOLD_STATE_DIR = join(directory, 'state')
 }
 
 /** Fails the run when a process of it, or a temporary file of leasehold's, is left. Without a `/proc`: only files. */

@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import type { Environment } from '../config/secrets.ts'
+import { toStateDirectoryPath } from '../process/state-directory.ts'
 
 /** How many starts of a service are remembered, and how many services. */
 const MAX_STARTS = 9
@@ -41,10 +41,9 @@ export function toReadOnly({ medianMs }: StartTimes): StartTimes {
   return { medianMs, add: () => {} }
 }
 
-/** Where start times are kept: `leasehold/start-times.json` below `$XDG_STATE_HOME` or `~/.local/state`. */
+/** Where start times are kept: `start-times.json` in the state directory. */
 export function toStartTimesFile(env: Environment): string {
-  const state = env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local', 'state')
-  return join(state, 'leasehold', 'start-times.json')
+  return join(toStateDirectoryPath(env), 'start-times.json')
 }
 
 function readRecord(file: string): Record<string, number[]> {

@@ -10,6 +10,7 @@ import {
   ModelNotFoundError,
   ProviderUnavailableError,
   ServiceError,
+  StateDirectoryError,
   UpstreamError,
   UpstreamStatusError,
   UpstreamTimeoutError,
@@ -34,6 +35,7 @@ const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_QUEUE_TIMEOUT: [service('LEASEHOLD_QUEUE_TIMEOUT'), 504],
   LEASEHOLD_STOPPED: [service('LEASEHOLD_STOPPED'), 503],
   LEASEHOLD_SHUTTING_DOWN: [service('LEASEHOLD_SHUTTING_DOWN'), 503],
+  LEASEHOLD_STATE_UNUSABLE: [new StateDirectoryError('/x', 'why'), 503],
   LEASEHOLD_INTERNAL: [service('LEASEHOLD_INTERNAL'), 500],
   LEASEHOLD_CONFIG_INVALID: [new ConfigError('file', []), 500],
   LEASEHOLD_MODEL_UNKNOWN: [new ModelNotFoundError('x', ['y'], false), 404],
@@ -63,6 +65,7 @@ describe('every code', () => {
     'LEASEHOLD_BACKEND_FAILED',
     'LEASEHOLD_FOREIGN_SERVER',
     'LEASEHOLD_NOT_REACHABLE',
+    'LEASEHOLD_STATE_UNUSABLE',
     'LEASEHOLD_CIRCUIT_OPEN',
   ] as const)('%s tells clients not to start the server again and again', (code) => {
     expect(toOpenAiError(errors[code][0]).headers).toEqual({ 'x-should-retry': 'false' })
