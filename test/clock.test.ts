@@ -7,7 +7,7 @@ afterEach(() => {
 
 describe('the system clock', () => {
   test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 2 ** 31 - 1, 1e12])(
-    'never arms for %s, which no timer can hold',
+    'never arms for %s, which no timer can hold (fault 28)',
     (delayMs) => {
       const armed = vi.spyOn(globalThis, 'setTimeout')
       systemClock.clearTimeout(systemClock.setTimeout(() => {}, delayMs))

@@ -54,7 +54,7 @@ const clients: Readonly<Record<string, (way: Way) => Promise<string>>> = {
 
 describe.each(Object.entries(clients))('%s', (_, read) => {
   test.each(doors)(
-    'gets its whole answer from a server that loads for long, through the %s',
+    'gets its whole answer from a server that loads for long, through the %s (fault 17)',
     async (door) => {
       await using house = await openDoors(slow)
       const { way, sent } = countRequests(house.ways[door])

@@ -35,7 +35,7 @@ describe.skipIf(!hasCurl)('curl, which this host must have for these tests,', ()
     expect(JSON.parse(text)).toMatchObject({ choices: [{ message: { content: '17 * 3 = 51.' } }] })
   })
 
-  test('gets a stream to the last byte as the server sends it', async () => {
+  test('gets a stream to the last byte as the server sends it (fault 47)', async () => {
     const args = ['--no-buffer', '--header', 'x-demo-nonce: same']
     const through = await post('/v1/chat/completions', stream, ...args)
     const direct = await runCurl(
@@ -65,7 +65,7 @@ describe.skipIf(!hasCurl)('curl, which this host must have for these tests,', ()
   })
 
   // Of a body this large curl first asks whether it is wanted (`Expect: 100-continue`), and here waits to be told.
-  test('sends a large file as a form, the model after it, byte for byte', async () => {
+  test('sends a large file as a form, the model after it, byte for byte (fault 55)', async () => {
     const bytes = randomBytes(3_000_000)
     const file = join(directory, 'speech.wav')
     await writeFile(file, bytes)
@@ -81,7 +81,7 @@ describe.skipIf(!hasCurl)('curl, which this host must have for these tests,', ()
     })
   })
 
-  test('gets what the server compressed as it is, and can unpack it', async () => {
+  test('gets what the server compressed as it is, and can unpack it (fault 48)', async () => {
     await using own = await openDoors({ flags: ['--gzip'] })
     const body = JSON.stringify({ model, messages: ask('count to 3') })
     const url = `${own.url}/v1/chat/completions`

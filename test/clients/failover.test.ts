@@ -125,7 +125,7 @@ describe('when the default model answers', () => {
     expect(chats(house.spare)).toEqual([])
   })
 
-  test('and breaks off before the first byte, the next one answers', async () => {
+  test('and breaks off before the first byte, the next one answers (fault 51)', async () => {
     await using house = await openHouseWithServers()
     house.first.set({ crashBeforeResponse: true })
     const response = await house.post('/v1/chat/completions', { messages, stream: true })
@@ -136,7 +136,7 @@ describe('when the default model answers', () => {
     })
   })
 
-  test('and breaks off after the first byte, nobody else is asked', async () => {
+  test('and breaks off after the first byte, nobody else is asked (fault 51)', async () => {
     await using house = await openHouseWithServers()
     house.first.set({ crashMidStreamAfter: 2 })
     const response = await house.post('/v1/chat/completions', { messages, stream: true })

@@ -14,7 +14,7 @@ describe('a stream that breaks', () => {
     ['ends without its ending', { truncateAfter: 3 }],
     ['ends without its ending where only the connection ends it', { truncateAfter: 3, closeDelimited: true }],
     ['crashes where only the connection ends it', { crashMidStreamAfter: 3, closeDelimited: true }],
-  ])('because the server %s ends in an error event and a cut connection', async (_, server) => {
+  ])('because the server %s ends in an error event and a cut connection (fault 42)', async (_, server) => {
     await using house = await openHouseWithServer({ server })
     const response = await house.post('/v1/chat/completions', streamed)
     expect(response.status).toBe(200)
@@ -162,7 +162,7 @@ describe('a client that does not read', () => {
       .toBeGreaterThan(20)
   }
 
-  test('makes the server wait, and gets everything when it reads on', async () => {
+  test('makes the server wait, and gets everything when it reads on (fault 46)', async () => {
     const { server, sentBytes } = await openFlood()
     await using _ = server
     await using house = await openHouse({ serverUrl: server.url })

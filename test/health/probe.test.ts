@@ -48,7 +48,7 @@ test('a server is ready once it answers, and is asked with the provider key on a
   await expect.poll(() => server.open).toBe(0)
 })
 
-test('a listener that never answers is loading when the time is up, and its connection is closed', async () => {
+test('a listener that never answers is loading when the time is up, and its connection is closed (fault 16)', async () => {
   await using server = await createRawServer(() => {})
   const clock = createVirtualClock()
   const verdict = ask(`${server.url}/health`, { clock })
@@ -59,7 +59,7 @@ test('a listener that never answers is loading when the time is up, and its conn
   expect(clock.pending).toBe(0)
 })
 
-test('an answer that is already here counts although the time is up', async () => {
+test('an answer that is already here counts although the time is up (fault 29)', async () => {
   const clock = createVirtualClock()
   await using server = await createRawServer((socket) => {
     // The answer is on its way and the loop is stalled, so that it and the limit are due in the same turn.
@@ -71,7 +71,7 @@ test('an answer that is already here counts although the time is up', async () =
   expect(await ask(`${server.url}/health`, { clock })).toMatchObject({ kind: 'ready' })
 })
 
-test('a body that drips for ever is cut when the time is up', async () => {
+test('a body that drips for ever is cut when the time is up (fault 26)', async () => {
   await using server = await createRawServer((socket) => socket.write(`${head}content-length: 900\r\n\r\n{`))
   const clock = createVirtualClock()
   const verdict = ask(`${server.url}/health`, { clock })
@@ -81,7 +81,7 @@ test('a body that drips for ever is cut when the time is up', async () => {
   await expect.poll(() => server.open).toBe(0)
 })
 
-test('a body of a gigabyte is cut after the first 64 KiB', async () => {
+test('a body of a gigabyte is cut after the first 64 KiB (fault 26)', async () => {
   let sentBytes = 0
   await using server = await createRawServer((socket) => {
     socket.write(`${head}content-length: 1073741824\r\n\r\n`)
@@ -100,7 +100,7 @@ test('a body of a gigabyte is cut after the first 64 KiB', async () => {
   expect(sentBytes).toBeLessThan(2 ** 28)
 })
 
-test('a redirect is not followed, and its target learns nothing', async () => {
+test('a redirect is not followed, and its target learns nothing (fault 19)', async () => {
   await using target = await createRawServer((socket) => socket.write(`${head}content-length: 2\r\n\r\n{}`))
   await using server = createModelServer({ redirectHealth: `${target.url}/stolen` })
   const { url } = await server.listen()
@@ -158,7 +158,7 @@ test.each([
   expect(await askRaw((socket) => socket.end(answer))).toMatchObject({ kind: 'loading' })
 })
 
-test('a web page in place of the list of models is foreign', async () => {
+test('a web page in place of the list of models is foreign (fault 18)', async () => {
   await using server = createModelServer({ wrongServer: true })
   const { url } = await server.listen()
   expect(await ask(`${url}/v1/models`)).toMatchObject({ kind: 'foreign', status: 200 })

@@ -176,9 +176,12 @@ const cases: readonly Case[] = [
 ]
 
 describe('the verdict on an answer', () => {
-  test.each(cases)('$server is $kind: $detail', ({ answer, isModelList = false, kind, detail }) => {
-    expect(toVerdict(answer, isModelList)).toEqual({ kind, detail, status: answer.status })
-  })
+  test.each(cases)(
+    '$server is $kind: $detail (fault 20)',
+    ({ answer, isModelList = false, kind, detail }) => {
+      expect(toVerdict(answer, isModelList)).toEqual({ kind, detail, status: answer.status })
+    },
+  )
 
   test('it shows a long, hostile body as one short line without control or direction characters', () => {
     const { detail } = toVerdict(

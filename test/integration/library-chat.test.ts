@@ -34,7 +34,7 @@ describe('the openai package with the supervisor’s fetch', () => {
     expect(library.all('lease.requested')).toEqual([])
   })
 
-  test('fifty first requests at once share one start, and each gets its own answer', async () => {
+  test('fifty first requests at once share one start, and each gets its own answer (fault 10)', async () => {
     await using library = await createLibrary({ flags: ['--load-ms', '100'] })
     const answers = await Promise.all(
       oneToFifty.map((number) =>

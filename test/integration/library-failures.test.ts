@@ -22,7 +22,7 @@ describe('a start that fails', () => {
     expect(error.message).toContain('exited with code 1')
   })
 
-  test('of a program that hangs is ended at the deadline, with the last verdict and the last output', async () => {
+  test('of a program that hangs is ended at the deadline, with the last verdict and the last output (fault 15)', async () => {
     await using library = await createLibrary({
       flags: ['--load-ms', '600000'],
       service: { readyTimeoutMs: 1_000 },
@@ -37,7 +37,7 @@ describe('a start that fails', () => {
     expect(await library.until('process.settled')).toMatchObject({ receipt: { survivors: [] } })
   })
 
-  test('breakerFailures times in a row opens the circuit, which says so and why', async () => {
+  test('breakerFailures times in a row opens the circuit, which says so and why (fault 75)', async () => {
     await using library = await createLibrary({
       flags: ['--fail-load', 'exit'],
       leasehold: { breakerFailures: 2, breakerCooldownMs: 60_000 },
@@ -54,7 +54,7 @@ describe('a start that fails', () => {
     expect(library.all('process.spawned')).toHaveLength(2)
   })
 
-  test('is tried again at once when somebody starts the service by hand', async () => {
+  test('is tried again at once when somebody starts the service by hand (fault 78)', async () => {
     await using library = await createLibrary({
       flags: ['--fail-load', 'exit'],
       leasehold: { breakerFailures: 1, breakerCooldownMs: 600_000 },
@@ -68,7 +68,7 @@ describe('a start that fails', () => {
 })
 
 describe('a server that is killed in the middle of a stream', () => {
-  test('breaks the stream off with an error, revokes every lease with the cause, and is replaced', async () => {
+  test('breaks the stream off with an error, revokes every lease with the cause, and is replaced (fault 31)', async () => {
     await using library = await createLibrary({ flags: ['--token-delay-ms', '20'] })
     const lease = await library.supervisor.acquire('demo/demo')
     const { pid } = await library.until('process.spawned')

@@ -21,7 +21,7 @@ describe('a lease', () => {
     expect(library.supervisor.snapshot().services[0]).toMatchObject({ state: 'ready', leases: 0 })
   })
 
-  test('that is released twice is released once', async () => {
+  test('that is released twice is released once (fault 81)', async () => {
     await using library = await createLibrary()
     const lease = await library.supervisor.acquire('demo/demo')
     await using _ = await library.supervisor.acquire('demo/demo')
@@ -50,7 +50,7 @@ describe('a lease', () => {
     expect(library.all('lease.requested')).toEqual([])
   })
 
-  test('that was given up does not end the start that it caused', async () => {
+  test('that was given up does not end the start that it caused (fault 11)', async () => {
     await using library = await createLibrary({ flags: ['--load-ms', '100'] })
     const leave = new AbortController()
     const leaving = library.supervisor.acquire('demo/demo', { signal: leave.signal })
@@ -78,7 +78,7 @@ describe('a lease', () => {
 })
 
 describe('a server that already answers', () => {
-  test('is used, is never signalled, and survives the supervisor', async () => {
+  test('is used, is never signalled, and survives the supervisor (faults 73, 84)', async () => {
     await using library = await createLibrary()
     await using stranger = createModelServer({ port: library.port })
     const { url } = await stranger.listen()

@@ -83,7 +83,7 @@ describe.runIf(process.platform === 'linux')('checking an executable', () => {
     })
   })
 
-  test('refuses what is not an absolute path to an executable file', async () => {
+  test('refuses what is not an absolute path to an executable file (fault 7)', async () => {
     await mkdir(join(dir, 'folder'))
     await symlink(join(dir, 'nowhere'), join(dir, 'dangling'))
     await symlink(join(dir, 'circle'), join(dir, 'circle'))

@@ -46,7 +46,7 @@ describe('output', () => {
     )
   })
 
-  test('is cut where no line end comes, between two characters', async () => {
+  test('is cut where no line end comes, between two characters (fault 36)', async () => {
     const { told } = await print(['é'.repeat(10)], { maxLineBytes: 5 })
     expect(told).toEqual(['éé', 'éé', 'éé', 'éé', 'éé'])
   })

@@ -45,7 +45,7 @@ describe.runIf(process.platform === 'linux')('spawning', () => {
     await child.drained
   })
 
-  test('names the missing directory, not the command', async () => {
+  test('names the missing directory, not the command (fault 2)', async () => {
     const cwd = join(dir, 'missing')
     expect(await toProblem({ cwd })).toEqual({
       code: 'LEASEHOLD_SPAWN_FAILED',
@@ -72,7 +72,7 @@ describe.runIf(process.platform === 'linux')('spawning', () => {
     ['text', (canary: string) => `touch ${canary}\n`],
     ['a damaged ELF program', (canary: string) => `\x7fELF\ntouch ${canary}\n${'#\n'.repeat(99)}`],
     ['a script without an interpreter', (canary: string) => `#!\ntouch ${canary}\n`],
-  ])('does not let a shell run %s', async (_, toContent) => {
+  ])('does not let a shell run %s (fault 6)', async (_, toContent) => {
     const canary = join(dir, 'canary')
     const command = await write('program', toContent(canary))
     expect(await toProblem({ command, cwd: dir })).toMatchObject({ code: 'LEASEHOLD_SPAWN_FAILED' })
@@ -84,11 +84,11 @@ describe.runIf(process.platform === 'linux')('spawning', () => {
     [{ command: '/bin/\0' }, 'the command contains a NUL byte'],
     [{ cwd: '/\0' }, 'the working directory contains a NUL byte'],
     [{ env: { CANARY: 's3cret\0' } }, 'the environment variable "CANARY" contains a NUL byte'],
-  ])('names what contains a NUL byte and shows no value', async (options, message) => {
+  ])('names what contains a NUL byte and shows no value (fault 4)', async (options, message) => {
     expect((await toProblem(options)).message).toBe(message)
   })
 
-  test('reports what Node throws', async () => {
+  test('reports what Node throws (fault 4)', async () => {
     const huge = 'x'.repeat(200_000)
     expect(await toProblem({ args: [huge] })).toEqual({
       code: 'LEASEHOLD_SPAWN_FAILED',

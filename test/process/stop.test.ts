@@ -18,7 +18,7 @@ const spawnFixture = async (name: string, ...args: string[]) => {
 }
 
 describe.runIf(process.platform === 'linux')('a stop', () => {
-  test('lets go of the pipes although a survivor holds them', async () => {
+  test('lets go of the pipes although a survivor holds them (fault 70)', async () => {
     const child = await spawnFixture('forks', 'holds-stdout')
     const [chunk] = await once(child.stdout, 'data')
     const { grandchild } = JSON.parse(String(chunk))
@@ -45,7 +45,7 @@ describe.runIf(process.platform === 'linux')('a stop', () => {
     while (stop.survivors().length > 0) await new Promise((resolve) => setImmediate(resolve))
   })
 
-  test('signals nobody once the exit was reported, even with the same number and start time', async () => {
+  test('signals nobody once the exit was reported, even with the same number and start time (fault 74)', async () => {
     const innocent = await spawnFixture('never-ready')
     await once(innocent.stdout, 'data')
     // What a number used again within one clock tick looks like: dead by report, alive by every fact.

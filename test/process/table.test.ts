@@ -85,7 +85,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     ])
   })
 
-  test('kills a child that ignores SIGTERM', async () => {
+  test('kills a child that ignores SIGTERM (fault 68)', async () => {
     const run = world.run('ignores-sigterm')
     await run.untilLine(/^ready$/)
     run.terminate()
@@ -94,7 +94,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     expect((await run.until('process.settled')).receipt).toMatchObject({ signal: 'SIGKILL', survivors: [] })
   })
 
-  test('ends a stopped child by SIGTERM, because SIGCONT wakes it', async () => {
+  test('ends a stopped child by SIGTERM, because SIGCONT wakes it (fault 69)', async () => {
     const run = world.run('ready-after')
     await run.untilLine(/^ready$/)
     const { pid } = await run.until('process.spawned')
@@ -103,7 +103,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     expect(await run.until('process.exited')).toMatchObject({ exitCode: 0, signal: null })
   })
 
-  test('kills a stopped child', async () => {
+  test('kills a stopped child (fault 69)', async () => {
     const run = world.run('never-ready')
     const { pid } = await run.until('process.spawned')
     process.kill(pid, 'SIGSTOP')
@@ -121,7 +121,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     'bare-orphan',
   ]
 
-  test.each(kinds)('ends a grandchild of the kind %s with a stop', async (kind) => {
+  test.each(kinds)('ends a grandchild of the kind %s with a stop (fault 38)', async (kind) => {
     const run = world.run('forks', [kind])
     const grandchild = await run.grandchild()
     expect(isRunning(grandchild)).toBe(true)
@@ -144,7 +144,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     },
   )
 
-  test('treats a child that makes itself a daemon as one that exited', async () => {
+  test('treats a child that makes itself a daemon as one that exited (fault 8)', async () => {
     const run = world.run('forks', ['daemon'])
     expect(await run.until('process.exited')).toMatchObject({ exitCode: 0 })
     expect((await run.until('process.settled')).receipt.survivors).toEqual([])
@@ -167,7 +167,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     expect(toTypes(first).at(-1)).toBe('process.settled')
   })
 
-  test('never has two living processes of one key in fifty alternations', async () => {
+  test('never has two living processes of one key in fifty alternations (fault 72)', async () => {
     const living: number[] = []
     const lives = Array.from({ length: 50 }, async (_, index) => {
       const run = world.run('never-ready')
@@ -314,7 +314,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     expect(world.table.outputOf('service')).toBeUndefined()
   })
 
-  test('reads a flood to its end and keeps little of it', async () => {
+  test('reads a flood to its end and keeps little of it (fault 35)', async () => {
     const run = world.run('floods', [String(100 * 2 ** 20), '80'])
     const { exitCode, tail } = await run.until('process.exited')
     expect(exitCode).toBe(0)
@@ -373,7 +373,7 @@ async function spawnAs(pid: number): Promise<ChildProcess | undefined> {
 }
 
 describe.runIf(process.platform === 'linux')('a number that is used again', () => {
-  test('protects its new owner from every verb of the old run', async ({ skip }) => {
+  test('protects its new owner from every verb of the old run (fault 74)', async ({ skip }) => {
     await using world = createWorld()
     const run = world.run('never-ready')
     const { pid } = await run.until('process.spawned')

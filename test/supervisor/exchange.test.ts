@@ -364,7 +364,7 @@ describe('failover', () => {
     expect(other.waiting).toHaveLength(2)
   })
 
-  test.each([400, 401, 404, 413, 422])('does not happen for the status %d', (status) => {
+  test.each([400, 401, 404, 413, 422])('does not happen for the status %d (fault 52)', (status) => {
     const world = createWorld()
     world.askAndSend({})
     const { handler } = world.server()
@@ -403,7 +403,7 @@ describe('failover', () => {
   })
 })
 
-test('a request that finds nobody listening says so after its lease is given back', async () => {
+test('a request that finds nobody listening says so after its lease is given back (fault 39)', async () => {
   const { askAndSend, clock, sent, ended, refused } = createWorld([])
   askAndSend()
   sent[0]?.handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))

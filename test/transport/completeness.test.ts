@@ -103,7 +103,7 @@ describe.each([
   })
 })
 
-test('however a text of the model is cut, it is never taken for an ending', () => {
+test('however a text of the model is cut, it is never taken for an ending (fault 43)', () => {
   const words = fc.constantFrom(
     'data: [DONE]',
     '\n',

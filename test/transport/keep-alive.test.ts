@@ -55,7 +55,7 @@ async function listen(onRequest: (socket: Socket, nth: number) => void) {
   }
 }
 
-test('a connection that the server closes as it is chosen again costs the client nothing', async () => {
+test('a connection that the server closes as it is chosen again costs the client nothing (fault 49)', async () => {
   const ask = await listen((socket, nth) => (nth === 1 ? socket.write(ANSWER) : socket.destroy()))
   const answers: string[] = []
   for (let i = 0; i < 20; i += 1) answers.push(await ask())

@@ -179,7 +179,7 @@ describe('an answer', () => {
     expect(chunks.reduce((bytes, chunk) => bytes + chunk.length, 0)).toBe(totalBytes)
   })
 
-  test('begins with its final status: informational ones are passed over', async () => {
+  test('begins with its final status: informational ones are passed over (fault 56)', async () => {
     const hints = 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n'.repeat(3)
     await using server = await createRawServer((socket) => socket.end(hints + ok))
     const { statuses, headers, over } = send(open(server.url))
