@@ -8,6 +8,7 @@ export {
   toBackoffMs,
   toStateName,
 } from './provider-context.ts'
+export type { Reason } from './reasons.ts'
 export { type Attempt, type RequestContext, requestMachine } from './request.ts'
 export {
   type SupervisorContext,

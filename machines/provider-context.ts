@@ -1,4 +1,5 @@
 import type { Failure, Receipt, ServicePolicy, StopReason, Verdict, Waiter } from './messages.ts'
+import type { Reason } from './reasons.ts'
 
 /** What a provider machine is born with. `instance` makes the generations of two actors of one key differ. */
 export interface ProviderInput {
@@ -26,6 +27,8 @@ export interface ProviderContext extends ProviderInput {
   readonly stop: StopReason | null
   /** The last receipt. */
   readonly receipt: Receipt | null
+  /** Why it is in the state it is in; `null`: nothing has happened yet. */
+  readonly why: Reason | null
 }
 
 /** How many heartbeats in a row an unleased service may miss before it counts as hung. */

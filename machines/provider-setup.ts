@@ -19,6 +19,7 @@ import {
   SWEEP_TIMEOUT_MS,
   UNHEALTHY_MISSES,
 } from './provider-context.ts'
+import type { Reason } from './reasons.ts'
 
 type Scope = { context: ProviderContext; event: ProviderEvent }
 
@@ -84,7 +85,14 @@ const revokeAll = (toWhy: (context: ProviderContext) => Failure) =>
       enqueue.emit({ type: 'leases.revoked', generation, failure: toWhy(context) })
   })
 
-const note = (toNoted: (scope: Scope) => Failure) => base.assign({ failure: toNoted })
+/** A failure is the reason for the state that follows it, too. */
+const note = (toNoted: (scope: Scope) => Failure) =>
+  base.assign((scope) => {
+    const failure = toNoted(scope)
+    return { failure, why: { kind: 'failed', failure, failures: scope.context.failures } }
+  })
+
+const because = (toWhy: (scope: Scope) => Reason) => base.assign({ why: toWhy })
 
 /** The guards, actions and delays that the provider chart is written in. */
 export const provider = base.extend({
@@ -106,7 +114,10 @@ export const provider = base.extend({
       enqueue.assign({ waiters: context.waiters.filter(({ id }) => id !== idOf(event)) })
       enqueue.cancel(timerOf(idOf(event)))
     }),
-    countLease: base.assign({ leases: ({ context }) => context.leases + 1 }),
+    countLease: base.assign(({ context, event }) => ({
+      leases: context.leases + 1,
+      why: { kind: 'leased', id: idOf(event) },
+    })),
     grant: base.emit(({ context, event }) => toGrant(context, idOf(event))),
     grantWaiters: base.enqueueActions(({ context, enqueue }) => {
       // A replaced policy may allow fewer leases than are held.
@@ -158,7 +169,11 @@ export const provider = base.extend({
     })),
     refuseWaiters: refuseAll(({ failure }) => failure ?? UNEXPLAINED),
     refuseStopped: refuseAll(({ stop }) => toStopFailure(stop)),
-    release: base.assign({ leases: ({ context }) => context.leases - 1 }),
+    release: base.assign(({ context }) =>
+      context.leases === 1 && context.waiters.length === 0 && context.stop === null
+        ? { leases: 0, why: RELEASED }
+        : { leases: context.leases - 1 },
+    ),
     revokeLeases: revokeAll(({ failure }) => failure ?? UNEXPLAINED),
     revokeStopped: revokeAll(({ stop }) => toStopFailure(stop)),
     revokeUndrained: revokeAll(({ stop, policy }) => {
@@ -174,15 +189,47 @@ export const provider = base.extend({
     noteReceipt: base.assign({
       receipt: ({ context, event }) => (event.type === 'process.settled' ? event.receipt : context.receipt),
     }),
-    notePid: base.assign({ pid: ({ event }) => (event.type === 'process.spawned' ? event.pid : null) }),
-    noteStop: base.assign({
-      stop: ({ context, event }) =>
-        event.type === 'service.stop' ? toGraver(context.stop, event.reason) : context.stop,
+    notePid: base.assign(({ event }) => {
+      const pid = event.type === 'process.spawned' ? event.pid : null
+      return { pid, ...(pid === null ? {} : { why: { kind: 'loading', pid } as const }) }
     }),
-    noteIdle: base.assign({ stop: 'idle' }),
+    noteStop: base.assign(({ context, event }) => {
+      if (event.type !== 'service.stop') return {}
+      const { reason, force = false } = event
+      const stop = toGraver(context.stop, reason)
+      return { stop, why: stop === reason ? { kind: 'stop', reason, force } : context.why }
+    }),
+    noteIdle: base.assign(({ context }) => ({ stop: 'idle', why: toIdle(context) })),
     noteHung: base.assign({ stop: 'unhealthy' }),
-    noteAbandoned: base.assign({ stop: 'abandoned' }),
+    noteAbandoned: base.assign(({ context }) => ({ stop: 'abandoned', why: toAbandoned(context) })),
     noteStartFailed: base.assign({ stop: 'start-failed' }),
+
+    // Why, where no other note says it.
+    explainRequest: because(({ event }) => ({ kind: 'requested', id: idOf(event) })),
+    explainRetry: because(({ context: { waiters, failures } }) => ({
+      kind: 'retried',
+      waiting: waiters.length,
+      failures,
+    })),
+    explainNewRun: because(({ context }) => ({ kind: 'wanted-again', waiting: context.waiters.length })),
+    explainStart: because(({ context: { verdict, waiters } }) => ({
+      kind: 'absent',
+      verdict: verdict ?? UNSEEN,
+      waiting: waiters.length,
+    })),
+    explainHeld: because(() => ({ kind: 'held' })),
+    explainReady: because(({ event }) => ({ kind: 'became-ready', verdict: verdictOf(event) ?? null })),
+    explainLetGo: because(({ context }) => toIdle(context)),
+    explainAbandoned: because(({ context }) => toAbandoned(context)),
+    explainCallOff: because(({ context, event }) => ({
+      kind: 'called-off',
+      id: idOf(event),
+      stop: context.stop ?? 'idle',
+    })),
+    explainGone: because(({ event }) => ({ kind: 'gone', verdict: verdictOf(event) ?? UNSEEN })),
+    explainCooledDown: because(({ context }) => ({ kind: 'cooled-down', failures: context.failures })),
+    explainUnwanted: because(({ context }) => ({ kind: 'unwanted', failures: context.failures })),
+    explainReset: because(() => ({ kind: 'reset' })),
     forgetStop: base.assign({ stop: null }),
     noteSpawnFailure: note(({ event }) => (event.type === 'process.failed' ? event.failure : UNEXPLAINED)),
     noteEarlyExit: note(({ event }) => toExitFailure('LEASEHOLD_EXITED_BEFORE_READY', event)),
@@ -200,18 +247,17 @@ export const provider = base.extend({
       message: `${context.misses + 1} health checks in a row failed`,
       ...(verdictOf(event) === undefined ? {} : { verdict: verdictOf(event) }),
     })),
-    noteSurvivors: note(({ event }) => ({
-      code: 'LEASEHOLD_STOP_TIMEOUT',
-      message:
-        event.type === 'process.settled'
-          ? `its processes ${event.receipt.survivors.join(', ')} survived SIGKILL`
-          : `no receipt within ${SWEEP_TIMEOUT_MS} ms of the sweep`,
-    })),
+    noteSurvivors: note(({ event }) => toSurvivorsFailure(event)),
+    /** A receipt that comes when something else runs already: told, but no reason for that. */
+    noteLateSurvivors: base.assign({ failure: ({ event }) => toSurvivorsFailure(event) }),
     noteEffectFailure: note(({ event }) => ({
       code: 'LEASEHOLD_INTERNAL',
       message: `an effect failed: ${'error' in event ? String(event.error) : event.type}`,
     })),
-    charge: base.assign({ failures: ({ context }) => context.failures + chargeOf(context.failure) }),
+    charge: base.assign(({ context: { failure, failures: before, why } }) => {
+      const failures = before + chargeOf(failure)
+      return { failures, why: why?.kind === 'failed' ? { ...why, failures } : why }
+    }),
     forgive: base.assign({ failures: 0 }),
     allowOneTrial: base.assign({ failures: ({ context }) => context.policy.breakerFailures - 1 }),
     soundAlarm: base.emit(({ context }) => ({ type: 'alarm', failure: context.failure ?? UNEXPLAINED })),
@@ -221,9 +267,21 @@ export const provider = base.extend({
     }),
 
     // Whose process it is.
-    beginRun: base.assign(({ context }) => ({ ...toNextRun(context), ownership: 'owned' })),
-    adopt: base.assign(({ context }) => ({ ...toNextRun(context), ownership: 'adopted' })),
-    watchStranger: base.assign(({ context }) => ({ ...toNextRun(context), ownership: 'none' })),
+    beginRun: base.assign(({ context }) => ({
+      ...toNextRun(context),
+      ownership: 'owned',
+      why: { kind: 'spawning', waiting: context.waiters.length },
+    })),
+    adopt: base.assign(({ context, event }) => ({
+      ...toNextRun(context),
+      ownership: 'adopted',
+      why: { kind: 'adopted', verdict: verdictOf(event) ?? null },
+    })),
+    watchStranger: base.assign(({ context, event }) => ({
+      ...toNextRun(context),
+      ownership: 'none',
+      why: { kind: 'loading-elsewhere', verdict: verdictOf(event) ?? null },
+    })),
     forgetRun: base.assign({
       ownership: 'none',
       pid: null,
@@ -268,6 +326,9 @@ export const provider = base.extend({
   },
 })
 
+/** The one reason of a state that every request leaves behind: made once. */
+const RELEASED: Reason = { kind: 'released' }
+const UNSEEN: Verdict = { kind: 'refused', detail: 'nothing was seen' }
 const UNEXPLAINED: Failure = { code: 'LEASEHOLD_INTERNAL', message: 'no cause was recorded' }
 
 function idOf(event: ProviderEvent): string {
@@ -303,6 +364,14 @@ function chargeOf(failure: Failure | null): 0 | 1 {
   return failure?.code === 'LEASEHOLD_FOREIGN_SERVER' ? 0 : 1
 }
 
+function toIdle({ policy }: ProviderContext): Reason {
+  return { kind: 'idle', idleStopMs: policy.idleStopMs }
+}
+
+function toAbandoned({ policy }: ProviderContext): Reason {
+  return { kind: 'abandoned', abandonStartMs: policy.abandonStartMs ?? 0 }
+}
+
 function toNextRun({ instance, run }: ProviderContext) {
   return {
     run: run + 1,
@@ -335,6 +404,16 @@ function toExitFailure(code: FailureCode, event: ProviderEvent): Failure {
   const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}`
   const when = code === 'LEASEHOLD_EXITED_BEFORE_READY' ? ' before it was ready' : ''
   return { code, message: `the process ${how}${when}`, generation, exitCode, signal, tail }
+}
+
+function toSurvivorsFailure(event: ProviderEvent): Failure {
+  return {
+    code: 'LEASEHOLD_STOP_TIMEOUT',
+    message:
+      event.type === 'process.settled'
+        ? `its processes ${event.receipt.survivors.join(', ')} survived SIGKILL`
+        : `no receipt within ${SWEEP_TIMEOUT_MS} ms of the sweep`,
+  }
 }
 
 function toVerdictFailure(verdict: Verdict | undefined): Failure {

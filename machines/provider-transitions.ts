@@ -36,7 +36,11 @@ export const endStop = [
     actions: 'noteReceipt',
   },
   { guard: 'isAfterFailure', target: '#provider.down.backoff', actions: 'noteReceipt' },
-  { guard: 'isQueueUsed', target: '#provider.starting', actions: ['noteReceipt', 'forgetRun'] },
+  {
+    guard: 'isQueueUsed',
+    target: '#provider.starting',
+    actions: ['noteReceipt', 'forgetRun', 'explainNewRun'],
+  },
   { target: '#provider.down.cold', actions: 'noteReceipt' },
 ] as const
 

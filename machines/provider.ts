@@ -28,6 +28,7 @@ export const providerMachine = provider.createMachine({
     misses: 0,
     stop: null,
     receipt: null,
+    why: null,
   }),
   invoke: [
     { id: 'process', src: 'process', input: ({ context }) => ({ key: context.key }) },
@@ -40,7 +41,7 @@ export const providerMachine = provider.createMachine({
     'breaker.reset': { actions: 'forgive' },
     'policy.replaced': { actions: 'replacePolicy' },
     'process.settled': [
-      { guard: 'hasSurvivors', actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'] },
+      { guard: 'hasSurvivors', actions: ['noteReceipt', 'noteLateSurvivors', 'soundAlarm'] },
       { actions: 'noteReceipt' },
     ],
   },
@@ -61,19 +62,22 @@ export const providerMachine = provider.createMachine({
       states: {
         cold: {
           on: {
-            'lease.requested': { target: '#provider.probing', actions: 'enqueue' },
-            'service.stop': { guard: 'isRetirement', target: '#provider.retired' },
+            'lease.requested': { target: '#provider.probing', actions: ['explainRequest', 'enqueue'] },
+            'service.stop': { guard: 'isRetirement', target: '#provider.retired', actions: 'noteStop' },
           },
         },
         backoff: {
           after: {
-            backoff: [{ guard: 'isQueueUsed', target: '#provider.probing' }, { target: 'cold' }],
+            backoff: [
+              { guard: 'isQueueUsed', target: '#provider.probing', actions: 'explainRetry' },
+              { target: 'cold', actions: 'explainUnwanted' },
+            ],
           },
           on: {
             'lease.requested': admit,
             'breaker.reset': [
-              { guard: 'isQueueUsed', target: '#provider.probing', actions: 'forgive' },
-              { target: 'cold', actions: 'forgive' },
+              { guard: 'isQueueUsed', target: '#provider.probing', actions: ['explainReset', 'forgive'] },
+              { target: 'cold', actions: ['explainReset', 'forgive'] },
             ],
             'service.stop': [
               { guard: 'isRetirement', target: '#provider.retired', actions: refuseForStop },
@@ -83,11 +87,11 @@ export const providerMachine = provider.createMachine({
         },
         tripped: {
           entry: 'refuseWaiters',
-          after: { breakerCooldown: { target: 'cold', actions: 'allowOneTrial' } },
+          after: { breakerCooldown: { target: 'cold', actions: ['explainCooledDown', 'allowOneTrial'] } },
           on: {
             'lease.requested': { actions: 'refuseTripped' },
-            'breaker.reset': { target: 'cold', actions: 'forgive' },
-            'service.stop': { guard: 'isRetirement', target: '#provider.retired' },
+            'breaker.reset': { target: 'cold', actions: ['explainReset', 'forgive'] },
+            'service.stop': { guard: 'isRetirement', target: '#provider.retired', actions: 'noteStop' },
           },
         },
       },
@@ -101,7 +105,11 @@ export const providerMachine = provider.createMachine({
         onDone: [
           { guard: 'isReady', target: 'ready', actions: ['adopt', 'noteVerdict', 'watchHealth'] },
           { guard: 'isLoading', target: 'starting.warming', actions: ['watchStranger', 'noteVerdict'] },
-          { guard: and(['isRefused', 'isManaged']), target: 'starting', actions: 'noteVerdict' },
+          {
+            guard: and(['isRefused', 'isManaged']),
+            target: 'starting',
+            actions: ['noteVerdict', 'explainStart'],
+          },
           { target: 'down.backoff', actions: ['noteVerdict', 'noteVerdictFailure', 'refuseWaiters'] },
         ],
         onError: { target: 'down.backoff', actions: ['noteEffectFailure', 'refuseWaiters'] },
@@ -125,7 +133,7 @@ export const providerMachine = provider.createMachine({
         'waiter.expired': { guard: 'isKnownWaiter', actions: ['refuseExpired', 'unqueue', 'awaitAbandon'] },
         'start.abandoned': [
           { guard: 'isOwned', target: 'idle-stopping', actions: 'noteAbandoned' },
-          { target: 'down.cold' },
+          { target: 'down.cold', actions: 'explainAbandoned' },
         ],
         'process.failed': [
           { guard: not('isCurrentGeneration') },
@@ -156,7 +164,7 @@ export const providerMachine = provider.createMachine({
                   {
                     guard: 'isHeld',
                     target: '#provider.starting.warming',
-                    actions: ['finishStart', 'watchStranger'],
+                    actions: ['finishStart', 'watchStranger', 'explainHeld'],
                   },
                   { target: '#provider.starting.spawning' },
                 ],
@@ -179,7 +187,7 @@ export const providerMachine = provider.createMachine({
               {
                 guard: and(['isReady', 'isOwned']),
                 target: '#provider.ready',
-                actions: ['noteVerdict', 'watchHealth', 'awaitStability'],
+                actions: ['noteVerdict', 'explainReady', 'watchHealth', 'awaitStability'],
               },
               {
                 guard: 'isReady',
@@ -199,7 +207,7 @@ export const providerMachine = provider.createMachine({
               {
                 guard: and(['isRefused', not('isOwned'), 'isManaged']),
                 target: 'claiming',
-                actions: 'noteVerdict',
+                actions: ['noteVerdict', 'explainStart'],
               },
               { actions: 'noteVerdict' },
             ],
@@ -213,7 +221,7 @@ export const providerMachine = provider.createMachine({
       after: {
         idleStop: [
           { guard: and(['canIdleStop', 'isOwned']), target: 'idle-stopping', actions: 'noteIdle' },
-          { guard: 'canIdleStop', target: 'down.cold' },
+          { guard: 'canIdleStop', target: 'down.cold', actions: 'explainLetGo' },
         ],
       },
       on: {
@@ -221,20 +229,24 @@ export const providerMachine = provider.createMachine({
         'health.verdict': [
           { guard: not('isCurrentGeneration') },
           { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
-          { guard: and(['isRefused', not('isOwned')]), target: 'down.cold', actions: 'noteVerdict' },
+          {
+            guard: and(['isRefused', not('isOwned')]),
+            target: 'down.cold',
+            actions: ['noteVerdict', 'explainGone'],
+          },
           {
             guard: and(['isHung', 'isOwned']),
             target: 'idle-stopping',
             actions: ['noteVerdict', 'noteUnhealthy', 'charge', 'noteHung'],
           },
-          { guard: 'isHung', target: 'down.cold', actions: 'noteVerdict' },
+          { guard: 'isHung', target: 'down.cold', actions: ['noteVerdict', 'explainGone'] },
           { actions: ['noteVerdict', 'noteMiss'] },
         ],
         'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit')],
         'service.stop': [
           { guard: 'isOwned', target: 'idle-stopping', actions: 'noteStop' },
-          { guard: 'isRetirement', target: 'retired' },
-          { target: 'down.cold' },
+          { guard: 'isRetirement', target: 'retired', actions: 'noteStop' },
+          { target: 'down.cold', actions: 'noteStop' },
         ],
       },
     },
@@ -275,7 +287,11 @@ export const providerMachine = provider.createMachine({
           always: [
             { guard: and(['isUnleased', 'isOwned']), target: '#provider.idle-stopping' },
             { guard: and(['isUnleased', 'isRetiring']), target: '#provider.retired' },
-            { guard: and(['isUnleased', 'isQueueUsed']), target: '#provider.probing', actions: 'forgetRun' },
+            {
+              guard: and(['isUnleased', 'isQueueUsed']),
+              target: '#provider.probing',
+              actions: ['forgetRun', 'explainNewRun'],
+            },
             { guard: 'isUnleased', target: '#provider.down.cold' },
           ],
           after: { drainTimeout: { actions: 'revokeUndrained' } },
@@ -327,7 +343,14 @@ export const providerMachine = provider.createMachine({
                   {
                     guard: 'canCallOff',
                     target: '#provider.leased',
-                    actions: ['spare', 'forgetStop', 'awaitStability', 'countLease', 'grant'],
+                    actions: [
+                      'spare',
+                      'awaitStability',
+                      'countLease',
+                      'explainCallOff',
+                      'forgetStop',
+                      'grant',
+                    ],
                   },
                   ...admit,
                 ],

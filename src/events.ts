@@ -1,4 +1,5 @@
 import type { ProcessEvent, ProviderEmitted, ProviderEvent, Verdict } from '../machines/messages.ts'
+import type { Reason } from '../machines/reasons.ts'
 
 /** What can be said about one service. Logs, metrics, pages, recordings and tests all read these. */
 export type ServiceEventBody =
@@ -13,7 +14,10 @@ export type ServiceEventBody =
       readonly type: 'service.state'
       readonly from: string
       readonly to: string
+      /** In one word: the reason of the stop, or the code of the failure. */
       readonly reason: string | null
+      /** In full, with its facts; `toReasonText` makes a sentence of it. */
+      readonly why: Reason | null
     }
   | { readonly type: 'service.failed'; readonly message: string }
   | { readonly type: 'health.verdict'; readonly verdict: Verdict }

@@ -1,3 +1,4 @@
+export type { Reason } from '../machines/reasons.ts'
 export type { Clock } from './clock.ts'
 export type {
   Config,
@@ -26,6 +27,7 @@ export {
 } from './errors.ts'
 export { eventMeanings, type SupervisorEvent } from './events.ts'
 export { createGateway, type Gateway, type GatewayAddress, type GatewayOptions } from './gateway/server.ts'
+export { toReasonText } from './reason-text.ts'
 export type { ModelCall, ModelRequest, ModelResponseHandler } from './supervisor/exchange.ts'
 export type { AcquireOptions, Lease } from './supervisor/lease.ts'
 export type { ModelListing } from './supervisor/models.ts'

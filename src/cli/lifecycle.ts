@@ -1,7 +1,10 @@
 import type { Failure } from '../../machines/messages.ts'
+import type { Reason } from '../../machines/reasons.ts'
+import { toDurationText } from '../duration.ts'
 import { toSentence } from '../errors.ts'
 import type { SupervisorEvent } from '../events.ts'
-import { type Style, type Terminal, toDurationText, toSafeText } from './print.ts'
+import { toReasonText } from '../reason-text.ts'
+import { type Style, type Terminal, toSafeText } from './print.ts'
 import { toStateText } from './words.ts'
 
 /** What people should see of a supervisor's life, one line per event. */
@@ -13,6 +16,7 @@ export interface Lifecycle {
 /** Creates a teller of lifecycle events. It remembers what it said last of each service, so as not to repeat it. */
 export function createLifecycle(terminal: Terminal): Lifecycle {
   const said = new Map<string, string>()
+  const reasons = new Map<string, string>()
   const tell = ({ time }: SupervisorEvent, service: string, text: string, style?: Style) => {
     const line = `${new Date(time).toTimeString().slice(0, 8)}  ${toSafeText(service)}  ${toSafeText(text)}`
     return style === undefined ? line : terminal.paint(style, line)
@@ -24,8 +28,10 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
           const words = toStateText(event.to)
           if (said.get(event.key) === words) return undefined
           said.set(event.key, words)
-          const why = event.reason === null ? '' : ` (${event.reason})`
-          return tell(event, event.service, words + why, toStyle(event.to))
+          const why = toLoudReason(event)
+          const isNews = why !== undefined && reasons.get(event.key) !== why
+          if (why !== undefined) reasons.set(event.key, why)
+          return tell(event, event.service, isNews ? `${words}: ${why}` : words, toStyle(event.to))
         }
         case 'process.spawned':
           return tell(event, event.service, `process ${event.pid} runs`, 'dim')
@@ -60,6 +66,21 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
       }
     },
   }
+}
+
+/** Reasons that the state itself says already. */
+const QUIET: ReadonlySet<string> = new Set([
+  'requested',
+  'spawning',
+  'loading',
+  'became-ready',
+  'leased',
+  'released',
+  'unwanted',
+])
+
+function toLoudReason({ why }: { readonly why: Reason | null }): string | undefined {
+  return why === null || QUIET.has(why.kind) ? undefined : toReasonText(why)
 }
 
 /** A failure in one line: its sentence, and the last line the process printed. */

@@ -1,7 +1,8 @@
 import { interval, type Observable } from 'rxjs'
 import { systemClock, toScheduler } from '../clock.ts'
+import { toDurationText } from '../duration.ts'
 import type { SupervisorEvent } from '../events.ts'
-import { type Terminal, toDurationText } from './print.ts'
+import type { Terminal } from './print.ts'
 import type { StartTimes } from './start-times.ts'
 
 /** How often the line of a cold start is drawn again, in milliseconds. */

@@ -1,10 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { toDurationText } from '../duration.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../supervisor/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './failures.ts'
 import { connectToGateway, type GatewayClient } from './gateway-client.ts'
 import { toFailureLine } from './lifecycle.ts'
-import { type Terminal, toDurationText, toSafeText, toTable } from './print.ts'
+import { type Terminal, toSafeText, toTable } from './print.ts'
 import { toNextText, toOwnerText, toStateText } from './words.ts'
 
 export interface StatusOptions {
@@ -54,10 +55,17 @@ export function toStatusLines({ services }: SupervisorSnapshot, terminal: Termin
   return [
     terminal.paint('bold', first),
     ...lines.flatMap((line, index) => {
-      const failure = services[index]?.failure ?? null
-      return failure === null
-        ? [line]
-        : [line, terminal.paint('yellow', `  last failure: ${toFailureLine(failure)}`)]
+      const { failure = null, why = null, whyText = '' } = services[index] ?? {}
+      return [
+        line,
+        ...(why === null
+          ? []
+          : [terminal.paint('dim', `  because ${toSafeText(whyText).replaceAll('\n', ' ')}`)]),
+        // A failure that is the reason is told already.
+        ...(failure === null || why?.kind === 'failed'
+          ? []
+          : [terminal.paint('yellow', `  last failure: ${toFailureLine(failure)}`)]),
+      ]
     }),
   ]
 }

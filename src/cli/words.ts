@@ -1,5 +1,5 @@
+import { toDurationText } from '../duration.ts'
 import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
-import { toDurationText } from './print.ts'
 
 /** States of a service, the longest name that fits first, in words for people. */
 const stateWords: readonly (readonly [string, string])[] = [

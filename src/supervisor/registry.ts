@@ -2,6 +2,7 @@ import type { ActorRefFrom } from 'xstate'
 import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
+import type { Reason } from '../../machines/reasons.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { BadRequestError, ProviderUnavailableError, ServiceError } from '../errors.ts'
@@ -16,6 +17,7 @@ export interface StateChange {
   readonly from: string
   readonly to: string
   readonly reason: string | null
+  readonly why: Reason | null
 }
 
 /** Every service that is configured, and the actor that lives its life. */
@@ -120,7 +122,7 @@ export function createRegistry({ config, clock, actorOf, keysOf, outputOf }: Reg
         next: ({ value, context }) => {
           const to = toStateName(value)
           if (to === state) return
-          const change = { from: state, to, reason: toReason(to, context) }
+          const change = { from: state, to, reason: toReason(to, context), why: context.why }
           state = to
           enteredAtMs.set(key, clock.now())
           changed(change, context)

@@ -2,6 +2,8 @@ import type { ActorRefFrom, AnyActorRef } from 'xstate'
 import type { Failure, Receipt, Verdict } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import { NEVER_MS, type ProviderContext, toStateName } from '../../machines/provider-context.ts'
+import type { Reason } from '../../machines/reasons.ts'
+import { toReasonText } from '../reason-text.ts'
 import type { Service } from './services.ts'
 
 /** A delay that is running, and how long it still has to run, in milliseconds. */
@@ -33,6 +35,10 @@ export interface ServiceSnapshot {
   readonly verdict: Verdict | null
   readonly receipt: Receipt | null
   readonly stopReason: ProviderContext['stop']
+  /** Why it is in this state; `null`: nothing has happened yet. */
+  readonly why: Reason | null
+  /** The same as a sentence. */
+  readonly whyText: string
 }
 
 /** Everything a supervisor knows, at one moment. All JSON. */
@@ -69,6 +75,8 @@ export function toServiceSnapshot(
     verdict: context.verdict,
     receipt: context.receipt,
     stopReason: context.stop,
+    why: context.why,
+    whyText: toReasonText(context.why),
   }
 }
 

@@ -166,6 +166,7 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
       live: living().length,
       timers,
       owned: context.ownership === 'owned',
+      why: context.why,
     }
   }
 

@@ -1,5 +1,6 @@
 import type { ProviderEvent } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
+import type { Reason } from '../../machines/reasons.ts'
 import type { ServiceEventBody } from '../events.ts'
 import type { Script, ScriptEvent, ScriptStep } from './script.ts'
 import { createStage, type Stage } from './stage.ts'
@@ -47,6 +48,7 @@ export async function runScript(script: Script, machine?: typeof providerMachine
         live: stage.world.live,
         timers,
         owned: context.ownership === 'owned',
+        why: context.why,
       }),
     )
     steps.push({ step, state, facts, failures })
@@ -88,6 +90,7 @@ export interface Seen {
   readonly live: number
   readonly timers: readonly string[]
   readonly owned: boolean
+  readonly why: Reason | null
 }
 
 /** Compares a step's expectations with what was seen; one sentence for each that is not met. */
@@ -105,6 +108,8 @@ export function findFailures(step: ScriptStep, seen: Seen): string[] {
   expect('live', step.live, seen.live)
   expect('timers', step.timers?.toSorted(), seen.timers.toSorted())
   expect('owned', step.owned, seen.owned)
+  if (step.because !== undefined && !isSubset(step.because, seen.why))
+    failures.push(`expected the reason ${JSON.stringify(step.because)}, saw ${JSON.stringify(seen.why)}`)
   let from = 0
   for (const fact of step.emitted ?? []) {
     const index = seen.facts.findIndex((candidate, at) => at >= from && isSubset(fact, candidate))

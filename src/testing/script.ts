@@ -72,6 +72,7 @@ const event = z.discriminatedUnion('type', [
 ])
 
 const fact = z.looseObject({ type: z.string() })
+const reason = z.looseObject({ kind: z.string() })
 
 const step = z.strictObject({
   at: ms.describe('Milliseconds since the story began.'),
@@ -94,6 +95,7 @@ const step = z.strictObject({
   live: z.int().optional().describe('Processes alive now.'),
   timers: z.array(z.string()).optional().describe('Exactly the delays that are armed now.'),
   owned: z.boolean().optional(),
+  because: reason.optional().describe('Why it is in this state, as far as it is named.'),
 })
 
 const script = z.strictObject({

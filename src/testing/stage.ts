@@ -85,7 +85,7 @@ export function createStage({
     next: (snapshot) => {
       const to = toStateName(snapshot.value)
       if (to === state) return
-      record({ type: 'service.state', from: state, to, reason: null })
+      record({ type: 'service.state', from: state, to, reason: null, why: snapshot.context.why })
       state = to
     },
     error: (error) => {

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { readEventData, readLines } from '../../src/cli/event-stream.ts'
-import { toDurationText, toSafeText, toTable } from '../../src/cli/print.ts'
+import { toSafeText, toTable } from '../../src/cli/print.ts'
 import { toCurl } from '../../src/cli/serve.ts'
+import { toDurationText } from '../../src/duration.ts'
 
 test.each([
   [0, '0.0 s'],

@@ -45,7 +45,7 @@ test('the life of a service is told line by line', async () => {
   await place.run('start', 'demo')
   await place.run('stop', 'demo')
   await gateway.until(
-    /demo {2}loading\n.*demo {2}ready, not in use\n.*demo {2}stopping \(asked\)\n.*demo {2}down/s,
+    /demo {2}loading\n.*demo {2}ready, not in use\n.*demo {2}stopping: somebody asked for it to stop\n.*demo {2}down/s,
   )
 })
 
@@ -213,5 +213,5 @@ test('the last failure of a service is part of its status', async () => {
   place.configure(['--fail-load', 'exit'])
   await serve(place)
   expect((await place.run('start', 'demo')).code).toBe(1)
-  expect((await place.run('status')).stdout).toMatch(/^ {2}last failure: .*exit/m)
+  expect((await place.run('status')).stdout).toMatch(/^ {2}(because|last failure:) .*exit/m)
 })

@@ -96,7 +96,7 @@ function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
 
 /** The part of the memory that guards look at, counters only as far as they tell: so the walk ends. */
 function toKey({ value, context }: ProviderSnapshot): string {
-  const { ownership, generation, leases, waiters, failures, misses, stop, policy } = context
+  const { ownership, generation, leases, waiters, failures, misses, stop, policy, why } = context
   const isKnown = waiters.some(({ id }) => id === 'a')
   const failed = Math.min(failures, policy.breakerFailures)
   return JSON.stringify([
@@ -109,6 +109,7 @@ function toKey({ value, context }: ProviderSnapshot): string {
     failed,
     Math.min(misses, UNHEALTHY_MISSES),
     stop,
+    why?.kind,
   ])
 }
 
@@ -131,6 +132,17 @@ describe('a walk through every state of the provider', () => {
   test.each(walks)('breaks no rule of the memory: $name', ({ walk }) => {
     const broken = walk.states.filter((state) => !isSound(state)).map(toKey)
     expect(broken).toEqual([])
+  })
+
+  test('has a reason for every state that fits it', () => {
+    const found = new Map<string, Set<string>>()
+    for (const { walk } of walks)
+      for (const { value, context } of walk.states) {
+        const name = toStateName(value)
+        found.set(name, (found.get(name) ?? new Set()).add(context.why?.kind ?? 'none'))
+      }
+    const now = [...found].map(([name, kinds]) => [name, [...kinds].toSorted().join(' ')])
+    expect(Object.fromEntries(now)).toEqual(reasons)
   })
 
   test('answers every event in every state, or ignores it on purpose', () => {
@@ -259,4 +271,22 @@ const ignored: Record<string, string> = {
   'idle-stopping.terminating': 'lease.released',
   'idle-stopping.killing': 'lease.released',
   'idle-stopping.sweeping': 'lease.released',
+}
+
+/** The reasons that a state can have: the cause of a stop is kept when it is over. */
+const reasons: Record<string, string> = {
+  'down.cold': 'abandoned cooled-down gone idle none reset stop unwanted',
+  'down.backoff': 'failed',
+  'down.tripped': 'failed',
+  probing: 'requested reset retried wanted-again',
+  'starting.claiming': 'absent wanted-again',
+  'starting.spawning': 'spawning',
+  'starting.warming': 'held loading loading-elsewhere',
+  ready: 'adopted became-ready released',
+  'leased.open': 'adopted became-ready called-off leased',
+  'leased.draining': 'stop',
+  'idle-stopping.terminating': 'abandoned failed idle stop',
+  'idle-stopping.killing': 'abandoned failed idle stop',
+  'idle-stopping.sweeping': 'abandoned failed idle stop',
+  retired: 'failed stop',
 }

@@ -51,6 +51,7 @@ test('an event is logged by its name with its facts, and a constant message', ()
     from: 'ready',
     to: 'leased.open',
     reason: null,
+    why: null,
   })
   expect(lines).toMatchObject([
     {
