@@ -193,12 +193,12 @@ export class GatewayError extends LeaseholdError {
   }
 }
 
-/** The caller gave up. */
+/** The caller gave up, or somebody cancelled the request for it. */
 export class AbortedError extends LeaseholdError {
   readonly code = 'LEASEHOLD_ABORTED'
 
-  constructor(cause?: unknown) {
-    super('The caller aborted the request.', cause === undefined ? undefined : { cause })
+  constructor(cause?: unknown, message = 'The caller aborted the request.') {
+    super(message, cause === undefined ? undefined : { cause })
   }
 }
 

@@ -29,8 +29,10 @@ export { eventMeanings, type SupervisorEvent } from './events.ts'
 export { createGateway, type Gateway, type GatewayAddress, type GatewayOptions } from './gateway/server.ts'
 export { toReasonText } from './reason-text.ts'
 export type { ModelCall, ModelRequest, ModelResponseHandler } from './supervisor/exchange.ts'
+export type { Inspector } from './supervisor/inspection.ts'
 export type { AcquireOptions, Lease } from './supervisor/lease.ts'
 export type { ModelListing } from './supervisor/models.ts'
+export type { RequestSnapshot } from './supervisor/requests.ts'
 export type { RunningTimer, ServiceSnapshot, SupervisorSnapshot } from './supervisor/snapshot.ts'
 export {
   createSupervisor,

@@ -1,16 +1,25 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, takeUntil } from 'rxjs'
 import { BadRequestError } from '../errors.ts'
+import type { InspectionHub } from '../inspector/hub.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
 import { decodePath } from '../transport/path.ts'
 import { readJsonBody } from './body.ts'
 import { sendJson, toSseEvent } from './respond.ts'
 
+/** Requests that one answer lists: the oldest. */
+const MAX_REQUESTS = 200
 /** A reader that falls this far behind is cut off, in bytes: a slow reader never slows anybody. */
 const MAX_BEHIND_BYTES = 1_048_576
 
+export interface ApiOptions {
+  /** Ends the streams among the answers. */
+  readonly closing$: Observable<void>
+  readonly inspection: InspectionHub
+}
+
 /**
- * The control surface that the command line and the page use: `/api/…`. `closing$` ends the streams among its answers.
+ * The control surface that the command line and the page use: `/api/…`.
  * @throws {@link BadRequestError} 404
  */
 export async function answerApi(
@@ -18,7 +27,7 @@ export async function answerApi(
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
-  closing$: Observable<void>,
+  { closing$, inspection }: ApiOptions,
 ): Promise<void> {
   const [, , resource = '', rawId, verb] = url.pathname.split('/')
   const id = rawId === undefined ? undefined : decodePath(rawId)
@@ -42,6 +51,14 @@ export async function answerApi(
       return sendLogs(supervisor, id ?? '', response, url.searchParams.has('follow') ? closing$ : undefined)
     case 'GET events':
       return sendEvents(supervisor, response, closing$)
+    case 'GET requests':
+      return sendJson(response, 200, { requests: supervisor.requests(MAX_REQUESTS) })
+    case 'DELETE requests/:id': {
+      if (supervisor.cancel(id ?? '')) return sendJson(response, 200, { id, cancelled: true })
+      throw new BadRequestError(`There is no request "${id}" under way.`, { status: 404 })
+    }
+    case 'GET inspect':
+      return sendInspection(inspection, response, closing$)
     default:
       throw new BadRequestError(`${request.method} ${url.pathname} is not served here.`, { status: 404 })
   }
@@ -94,6 +111,22 @@ function sendEvents(supervisor: Supervisor, response: ServerResponse, closing$: 
     complete: () => response.end(),
   })
   response.once('close', () => watch.unsubscribe())
+}
+
+/** The machines at work, in the wire format of `@statelyai/inspect`, until the reader leaves or we close. */
+function sendInspection(
+  inspection: InspectionHub,
+  response: ServerResponse,
+  closing$: Observable<void>,
+): void {
+  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
+  response.flushHeaders()
+  const letGo = inspection.watch((message) => writeBounded(response, `data: ${JSON.stringify(message)}\n\n`))
+  const closing = closing$.subscribe(() => response.end())
+  response.once('close', () => {
+    letGo()
+    closing.unsubscribe()
+  })
 }
 
 function writeBounded(response: ServerResponse, text: string): void {

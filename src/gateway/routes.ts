@@ -1,6 +1,6 @@
 /** One door of the gateway. */
 export interface Route {
-  readonly method: 'GET' | 'POST'
+  readonly method: 'GET' | 'POST' | 'DELETE'
   /** Path as people write it. */
   readonly path: string
   readonly meaning: string
@@ -39,4 +39,15 @@ export const routes: readonly Route[] = [
   },
   { method: 'GET', path: '/api/logs/{id}', meaning: 'What it printed last; `?follow=1` goes on as NDJSON.' },
   { method: 'GET', path: '/api/events', meaning: 'Every event as it happens, as server-sent events.' },
+  { method: 'GET', path: '/api/requests', meaning: 'The requests under way, the oldest first.' },
+  {
+    method: 'DELETE',
+    path: '/api/requests/{id}',
+    meaning: 'Ends one as if its client had left; the client is told.',
+  },
+  {
+    method: 'GET',
+    path: '/api/inspect',
+    meaning: 'The machines at work, as server-sent events in the wire format of `@statelyai/inspect`.',
+  },
 ]

@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import { Subject } from 'rxjs'
 import { type Clock, systemClock } from '../clock.ts'
 import { BadRequestError, GatewayError, LeaseholdError } from '../errors.ts'
+import { createInspectionHub } from '../inspector/hub.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
 import { decodePath } from '../transport/path.ts'
 import { answerApi } from './api.ts'
@@ -66,6 +67,7 @@ export function createGateway({
   let hosts: ReadonlySet<string> = new Set()
   /** What would go on for ever ends here: streams of events and logs. */
   const closing$ = new Subject<void>()
+  const inspection = createInspectionHub({ inspect: supervisor.inspect, clock })
   const serve = (request: IncomingMessage, response: ServerResponse) => {
     response.on('error', () => {})
     answer(request, response).catch((error: unknown) => {
@@ -88,7 +90,8 @@ export function createGateway({
       return answerModelRequest(request, response, body, { supervisor, clock, coldStartCommentsMs })
     }
     const url = new URL(path, 'http://gateway')
-    if (url.pathname.startsWith('/api/')) return answerApi(supervisor, request, response, url, closing$)
+    if (url.pathname.startsWith('/api/'))
+      return answerApi(supervisor, request, response, url, { closing$, inspection })
     if (method !== 'GET')
       throw new BadRequestError(`${method} ${url.pathname} is not served here.`, { status: 404 })
     if (url.pathname === '/health')

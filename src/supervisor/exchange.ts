@@ -1,4 +1,4 @@
-import { createActor, type InspectionEvent, type Observer } from 'xstate'
+import { createActor } from 'xstate'
 import { requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
@@ -15,8 +15,10 @@ import type { RequestEventBody } from '../events.ts'
 import type { Headers } from '../transport/headers.ts'
 import type { Upstream, UpstreamCall } from '../transport/upstream.ts'
 import { createIncoming } from './incoming.ts'
+import type { Inspections } from './inspection.ts'
 import type { LeaseBook } from './leases.ts'
 import { peekRequest, toUpstreamRequest } from './outgoing.ts'
+import type { RequestBook } from './requests.ts'
 import { toServiceKey } from './services.ts'
 
 /** A model request as any door of leasehold hands it in. */
@@ -56,8 +58,10 @@ export interface ModelCall {
 
 export interface ExchangeOptions {
   readonly clock: Clock
-  /** Sees the machine of every request. @default none */
-  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void)
+  /** Where every request stands until it has ended. */
+  readonly requests: Pick<RequestBook, 'add' | 'remove'>
+  /** How the machine of a request is inspected. */
+  readonly inspection: Inspections['optionsOf']
   readonly config: () => Config
   readonly leases: LeaseBook
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
@@ -80,7 +84,8 @@ const REMOTE_LOADING_MS = 120_000
 /** Prepares the way of model requests: resolve, lease, rewrite, send, stream, release. */
 export function createExchange({
   clock,
-  inspect,
+  requests,
+  inspection,
   config,
   leases,
   upstreamOf,
@@ -88,10 +93,9 @@ export function createExchange({
   noteRefused,
   publish,
 }: ExchangeOptions) {
-  const inspection = inspect === undefined ? {} : { inspect }
   return function exchange(request: ModelRequest, handler: ModelResponseHandler): ModelCall {
     const id = toId()
-    const actor = createActor(requestMachine, { clock, input: { id }, ...inspection }).start()
+    const actor = createActor(requestMachine, { id, clock, input: { id }, ...inspection() }).start()
     const startedAtMs = clock.now()
     const timers = new Set<unknown>()
     let targets: readonly ModelTarget[] = []
@@ -126,6 +130,7 @@ export function createExchange({
       if (value === 'leasing') return lease()
       if (value === 'sending') return attempt(send)
       if (value !== 'done' && value !== 'failed' && value !== 'cancelled') return
+      requests.remove(id)
       const code = value === 'done' ? null : (failure?.code ?? null)
       publish(id, { type: 'request.ended', outcome: value, code })
       if (value === 'done') handler.onEnd()
@@ -235,9 +240,7 @@ export function createExchange({
       call = upstreamOf(current, generation).send(toUpstreamRequest(request, current, isStream), incoming)
     }
 
-    attempt(resolve)
-
-    return {
+    const modelCall: ModelCall = {
       id,
       get isStream() {
         return isStream
@@ -248,12 +251,15 @@ export function createExchange({
       resume: () => call?.resume(),
       abort: (reason) => {
         if (isOver()) return
-        failure = new AbortedError(reason)
+        failure = reason instanceof AbortedError ? reason : new AbortedError(reason)
         letGo(failure)
         actor.send({ type: 'request.cancelled' })
         perform()
       },
     }
+    requests.add(Object.assign(modelCall, { actor, startedAtMs }))
+    attempt(resolve)
+    return modelCall
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Observable } from 'rxjs'
-import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate'
+import { type ActorRefFrom, createActor, type Subscription } from 'xstate'
 import type { providerMachine } from '../../machines/provider.ts'
 import { supervisedProviderMachine, supervisorMachine } from '../../machines/supervisor.ts'
 import { type Clock, systemClock } from '../clock.ts'
@@ -15,11 +15,13 @@ import { createEffects } from './actors.ts'
 import { createEventHub } from './event-hub.ts'
 import { createExchange, type ModelCall, type ModelRequest, type ModelResponseHandler } from './exchange.ts'
 import { createFetch } from './fetch.ts'
+import { createInspections, type Inspector } from './inspection.ts'
 import { type AcquireOptions, acquireLease, holdLease, type Lease } from './lease.ts'
 import { createLeaseBook } from './leases.ts'
 import { logConfig, logEvents } from './log.ts'
 import { findModelListing, type ModelListing, toModelList } from './models.ts'
 import { createRegistry } from './registry.ts'
+import { createRequestBook, type RequestSnapshot } from './requests.ts'
 import { handleProcessSignals, type SignalOptions } from './signals.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from './snapshot.ts'
 import { createUpstreams } from './upstreams.ts'
@@ -29,8 +31,12 @@ export interface SupervisorOptions {
   readonly config: Config
   /** A pino logger; the supervisor's events are written to children of it. @default silent */
   readonly logger?: Logger
-  /** An xstate inspector: sees every machine of the supervisor. @default none */
-  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void)
+  /**
+   * An xstate inspector: sees every machine of the supervisor, from the first. A function, an observer, or what
+   * `createBrowserInspector` and `createWebSocketInspector` of `@statelyai/inspect` return.
+   * @default none
+   */
+  readonly inspect?: Inspector
   /**
    * Whether SIGINT, SIGTERM and SIGHUP close the supervisor and end the process; a second one does not drain, a third
    * ends it at once.
@@ -70,6 +76,15 @@ export interface Supervisor {
   model(ref: string): ModelListing
   /** Every service as it stands. */
   snapshot(): SupervisorSnapshot
+  /** Model requests that have not ended, the oldest first. @param limit at most so many @default all */
+  requests(limit?: number): readonly RequestSnapshot[]
+  /** Ends a request as if its client had left; the client is told. `false`: there is none by that id. */
+  cancel(requestId: string): boolean
+  /**
+   * Attaches an xstate inspector while somebody looks: every living machine is announced to it, then it is told
+   * everything until it unsubscribes. While nobody inspects, inspection costs nothing.
+   */
+  inspect(inspector: Inspector): Subscription
   /** What the last process of a service printed, and prints. `id`: a provider id. Absent: it never ran. */
   output(id: string): Output | undefined
   /**
@@ -121,10 +136,16 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   })
   const provider = supervisedProviderMachine.provide({ actors: effects.actors })
   const root = createActor(supervisorMachine.provide({ actors: { provider } }), {
+    id: 'supervisor',
     clock,
     input: { instance },
-    ...(options.inspect === undefined ? {} : { inspect: options.inspect }),
   })
+  const openRequests = createRequestBook()
+  const inspections = createInspections({
+    root: () => root,
+    requests: () => [...openRequests.open.values()].map(({ actor }) => actor),
+  })
+  if (options.inspect !== undefined) inspections.attach(options.inspect)
   root.on('service.added', ({ key }) => {
     publish(key, { type: 'service.added' })
     registry.follow(key, {
@@ -167,7 +188,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   let requests = 0
   const dispatch = createExchange({
     clock,
-    ...(options.inspect === undefined ? {} : { inspect: options.inspect }),
+    requests: openRequests,
+    inspection: inspections.optionsOf,
     config: () => config,
     leases,
     upstreamOf: upstreams.of,
@@ -238,6 +260,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       state: String(root.getSnapshot().value),
       services: registry.activeKeys().flatMap((key) => registry.snapshotOf(key) ?? []),
     }),
+    requests: (limit) => openRequests.list(clock.now(), limit),
+    cancel: openRequests.cancel,
+    inspect: inspections.attach,
     output: (id) => table.outputOf(registry.keyOf(id)),
     start: async (id, startOptions) => {
       const key = registry.keyOf(id)

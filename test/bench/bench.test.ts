@@ -21,6 +21,7 @@ const ROWS = {
     `${megabytes} MB text | flattened too`,
     `${megabytes} MB image | model name only`,
   ]),
+  inspect: ['no hub', 'a hub, nobody looks', 'a hub, its viewer left', 'a hub, one viewer'],
   memory: ['idle gateway', 'open stream', 'queued request of 2 KB', 'growth: 10 MB answer, slow reader'],
 }
 

@@ -4,6 +4,7 @@ import { type LeaseholdError, ServiceError } from '../../src/errors.ts'
 import type { RequestEventBody } from '../../src/events.ts'
 import { createExchange, type ModelRequest } from '../../src/supervisor/exchange.ts'
 import type { LeaseListener } from '../../src/supervisor/leases.ts'
+import { createRequestBook } from '../../src/supervisor/requests.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import type { UpstreamHandler, UpstreamRequest } from '../../src/transport/upstream.ts'
 
@@ -42,6 +43,8 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
   const errors: LeaseholdError[] = []
   const exchange = createExchange({
     clock,
+    requests: createRequestBook(),
+    inspection: () => ({}),
     config: () => config,
     leases: {
       request: (key, _, listener) => waiting.push({ key, listener }),

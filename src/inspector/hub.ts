@@ -1,0 +1,120 @@
+import type { AnyActorRef, AnyEventObject, InspectionEvent, Subscription } from 'xstate'
+import type { Clock } from '../clock.ts'
+import type { Inspector } from '../supervisor/inspection.ts'
+import {
+  type ActorMessage,
+  type InspectionMessage,
+  toActorMessage,
+  toEventMessage,
+  toInspected,
+  toSnapshotMessage,
+} from './message.ts'
+
+/** Time in which the snapshots of one actor become one message, in milliseconds. */
+const COALESCE_MS = 100
+/** Events kept for viewers that come later. */
+const MAX_EVENTS = 500
+/** Actors shown at the same time; a flood of requests beyond that is not shown. */
+const MAX_ACTORS = 1_000
+
+/** Turns xstate inspection into the wire format of the official inspector, for any number of viewers. */
+export interface InspectionHub {
+  /**
+   * Sends a viewer everything: registrations of all that lives, the last events, the latest snapshots, and then
+   * what happens. Answers with what lets it go.
+   */
+  watch(viewer: (message: InspectionMessage) => void): () => void
+}
+
+export interface InspectionHubOptions {
+  /** What `supervisor.inspect` is. */
+  readonly inspect: (inspector: Inspector) => Subscription
+  readonly clock: Clock
+}
+
+interface Latest {
+  readonly actor: AnyActorRef
+  readonly rootId: string
+  readonly event: AnyEventObject
+  readonly snapshot: unknown
+}
+
+/** Creates a hub. It inspects from its first viewer to its last, and costs nothing in between. */
+export function createInspectionHub({ inspect, clock }: InspectionHubOptions): InspectionHub {
+  const viewers = new Set<(message: InspectionMessage) => void>()
+  const actors = new Map<string, ActorMessage>()
+  const latest = new Map<string, Latest>()
+  const dirty = new Set<string>()
+  const events: InspectionMessage[] = []
+  let inspection: Subscription | undefined
+  let timer: unknown
+
+  const send = (message: InspectionMessage) => {
+    for (const viewer of viewers) viewer(message)
+  }
+  const toLatestMessage = ({ actor, rootId, event, snapshot }: Latest) =>
+    toSnapshotMessage(actor, rootId, event, snapshot)
+  const flush = () => {
+    timer = undefined
+    for (const session of dirty) {
+      const last = latest.get(session)
+      if (last === undefined) continue
+      send(toLatestMessage(last))
+      if (isOver(last.snapshot)) forget(session)
+    }
+    dirty.clear()
+  }
+  const forget = (session: string) => {
+    actors.delete(session)
+    latest.delete(session)
+  }
+  const hear = (event: InspectionEvent) => {
+    const actor = event.actorRef as AnyActorRef
+    const { sessionId } = actor
+    if (event.type === '@xstate.actor') {
+      if (actors.size >= MAX_ACTORS) return
+      const message = toActorMessage(actor, event.rootId)
+      actors.set(sessionId, message)
+      send(message)
+    } else if (!actors.has(sessionId)) {
+      return
+    } else if (event.type === '@xstate.event') {
+      const message = toEventMessage(event)
+      events.push(message)
+      if (events.length > MAX_EVENTS) events.shift()
+      send(message)
+    } else if (event.type === '@xstate.snapshot') {
+      latest.set(sessionId, { actor, rootId: event.rootId, event: event.event, snapshot: event.snapshot })
+      dirty.add(sessionId)
+      timer ??= clock.setTimeout(flush, COALESCE_MS)
+    }
+  }
+  const rest = () => {
+    inspection?.unsubscribe()
+    inspection = undefined
+    clock.clearTimeout(timer)
+    timer = undefined
+    for (const kept of [actors, latest, dirty]) kept.clear()
+    events.length = 0
+  }
+
+  return {
+    watch: (viewer) => {
+      inspection ??= inspect(hear)
+      for (const [session, message] of actors) {
+        const last = latest.get(session)
+        viewer(last === undefined ? message : { ...message, snapshot: toInspected(last.snapshot) })
+      }
+      for (const message of events) if (actors.has(message.sessionId)) viewer(message)
+      for (const last of latest.values()) viewer(toLatestMessage(last))
+      viewers.add(viewer)
+      return () => {
+        if (viewers.delete(viewer) && viewers.size === 0) rest()
+      }
+    },
+  }
+}
+
+function isOver(snapshot: unknown): boolean {
+  return (snapshot as { readonly status?: string }).status !== 'active'
+}

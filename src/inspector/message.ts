@@ -1,0 +1,146 @@
+import type { AnyActorRef, AnyEventObject, AnyStateMachine, InspectionEvent, SnapshotFrom } from 'xstate'
+
+/** What every message of `@statelyai/inspect` carries; its viewers take whatever has a `type` and a `_version`. */
+interface MessageBase {
+  readonly _version: string
+  /** Wall clock, in milliseconds. */
+  readonly createdAt: string
+  readonly id: null
+  readonly rootId: string
+  readonly sessionId: string
+}
+
+/** A snapshot as it is sent. `value` and `context` are of machines only. */
+export interface InspectedSnapshot {
+  readonly status: string
+  readonly value?: unknown
+  readonly context?: unknown
+  readonly tags?: readonly string[]
+  readonly children?: Readonly<Record<string, { readonly sessionId: string }>>
+}
+
+/** The registration of one actor. */
+export interface ActorMessage extends MessageBase {
+  readonly type: '@xstate.actor'
+  readonly parentId?: string
+  readonly name: string
+  /** JSON of the machine's definition, from which a viewer draws it. */
+  readonly definition?: string
+  readonly snapshot: InspectedSnapshot
+}
+
+/** One message in the wire format of `@statelyai/inspect` 0.7. */
+export type InspectionMessage =
+  | ActorMessage
+  | (MessageBase & {
+      readonly type: '@xstate.event'
+      readonly sourceId?: string
+      readonly event: AnyEventObject
+    })
+  | (MessageBase & {
+      readonly type: '@xstate.snapshot'
+      readonly event: AnyEventObject
+      readonly snapshot: InspectedSnapshot
+    })
+
+/** Version of the official package whose wire format this is. */
+const VERSION = '0.7.2'
+/** A longer text inside an event or a context is cut, in characters. */
+const MAX_TEXT = 300
+/** Fields that hold what a process printed: the page has a place for it, a message has not. */
+const OUTPUT_FIELDS: ReadonlySet<string> = new Set(['tail'])
+
+/** Without a snapshot, which an actor does not have yet when it is announced from within its constructor. */
+export function toActorMessage(actor: AnyActorRef, rootId: string): ActorMessage {
+  const definition = toDefinition(actor)
+  return {
+    ...toBase('@xstate.actor', actor, rootId),
+    ...(actor._parent === undefined ? {} : { parentId: actor._parent.sessionId }),
+    name: actor.id,
+    ...(definition === undefined ? {} : { definition }),
+    snapshot: { status: 'active' },
+  }
+}
+
+export function toEventMessage(
+  event: Extract<InspectionEvent, { type: '@xstate.event' }>,
+): InspectionMessage {
+  const { actorRef, rootId, sourceRef } = event
+  return {
+    ...toBase('@xstate.event', actorRef as AnyActorRef, rootId),
+    ...(sourceRef === undefined ? {} : { sourceId: sourceRef.sessionId }),
+    event: toPlainEvent(event.event),
+  }
+}
+
+export function toSnapshotMessage(
+  actor: AnyActorRef,
+  rootId: string,
+  event: AnyEventObject,
+  snapshot: unknown,
+): InspectionMessage {
+  return {
+    ...toBase('@xstate.snapshot', actor, rootId),
+    event: toPlainEvent(event),
+    snapshot: toInspected(snapshot),
+  }
+}
+
+function toBase<const Type extends string>(type: Type, { sessionId }: AnyActorRef, rootId: string) {
+  return { type, _version: VERSION, createdAt: String(Date.now()), id: null, rootId, sessionId }
+}
+
+export function toInspected(snapshot: unknown): InspectedSnapshot {
+  const { status, value, context, tags, children } = snapshot as Partial<SnapshotFrom<AnyStateMachine>>
+  return {
+    status: status ?? 'active',
+    ...(value === undefined ? {} : { value }),
+    ...(context === undefined ? {} : { context: toPlain(context) }),
+    ...(tags === undefined ? {} : { tags: [...tags] }),
+    ...(children === undefined ? {} : { children: toSessions(children) }),
+  }
+}
+
+function toSessions(children: Readonly<Record<string, AnyActorRef | undefined>>) {
+  return Object.fromEntries(
+    Object.entries(children).flatMap(([id, child]) =>
+      child === undefined ? [] : [[id, { sessionId: child.sessionId }]],
+    ),
+  )
+}
+
+function toPlainEvent(event: AnyEventObject): AnyEventObject {
+  return toPlain(event) as AnyEventObject
+}
+
+/** JSON without what is not for a viewer: output of processes, and texts beyond any use. */
+function toPlain(value: unknown): unknown {
+  if (typeof value === 'string') return value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}…` : value
+  if (typeof value === 'function' || typeof value === 'symbol') return undefined
+  if (value instanceof Error) return { name: value.name, message: toPlain(value.message) }
+  if (Array.isArray(value)) return value.map(toPlain)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, inner]) =>
+      OUTPUT_FIELDS.has(name) ? [] : [[name, toPlain(inner)]],
+    ),
+  )
+}
+
+/** The same definition is asked for by every actor of a machine. */
+const definitions = new WeakMap<object, string>()
+
+/** The machine's own configuration, its functions as their names; `undefined` for what is no machine. */
+function toDefinition(actor: AnyActorRef): string | undefined {
+  // Every actor has its logic; the type of a reference does not say so.
+  const { logic } = actor as { readonly logic?: Partial<AnyStateMachine> }
+  const config: unknown = logic?.config
+  if (typeof config !== 'object' || config === null) return undefined
+  const known = definitions.get(config)
+  if (known !== undefined) return known
+  const text = JSON.stringify(config, (_, value) =>
+    typeof value === 'function' ? { type: value.type ?? (value.name || 'inline') } : value,
+  )
+  definitions.set(config, text)
+  return text
+}

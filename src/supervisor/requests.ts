@@ -1,0 +1,62 @@
+import type { ActorRefFrom } from 'xstate'
+import type { requestMachine } from '../../machines/request.ts'
+import { AbortedError } from '../errors.ts'
+
+/** One model request under way, as it stands. Never a prompt, never an answer. */
+export interface RequestSnapshot {
+  readonly id: string
+  /** The model it is sent to, `provider/model`; `null` before one is found. */
+  readonly ref: string | null
+  /** Key of the service it waits for or talks to. */
+  readonly service: string | null
+  /** `leasing`: it waits for its lease. `sending`: for the first byte. `streaming`: the answer is under way. */
+  readonly state: string
+  /** Since it came in, in milliseconds. */
+  readonly ageMs: number
+}
+
+/** A request as the book knows it. */
+export interface OpenRequest {
+  readonly id: string
+  readonly actor: ActorRefFrom<typeof requestMachine>
+  readonly startedAtMs: number
+  readonly serviceKey: string | undefined
+  abort(reason?: unknown): void
+}
+
+/** Every model request that has not ended. */
+export interface RequestBook {
+  readonly open: ReadonlyMap<string, OpenRequest>
+  add(request: OpenRequest): void
+  remove(id: string): void
+  /** The oldest first; at most `limit` of them. */
+  list(nowMs: number, limit?: number): readonly RequestSnapshot[]
+  /** Ends one as if its client had left: its lease, or its place in the queue, is free. `false`: there is none. */
+  cancel(id: string): boolean
+}
+
+/** Opens an empty book. */
+export function createRequestBook(): RequestBook {
+  const open = new Map<string, OpenRequest>()
+  return {
+    open,
+    add: (request) => open.set(request.id, request),
+    remove: (id) => open.delete(id),
+    list: (nowMs, limit = Number.POSITIVE_INFINITY) =>
+      [...open.values()].slice(0, limit).map(({ id, actor, startedAtMs, serviceKey }) => {
+        const { value, context } = actor.getSnapshot()
+        return {
+          id,
+          ref: context.candidates[context.index] ?? null,
+          service: serviceKey ?? null,
+          state: String(value),
+          ageMs: Math.round(nowMs - startedAtMs),
+        }
+      }),
+    cancel: (id) => {
+      const request = open.get(id)
+      request?.abort(new AbortedError(undefined, 'The request was cancelled through the control API.'))
+      return request !== undefined
+    },
+  }
+}

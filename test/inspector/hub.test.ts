@@ -1,0 +1,194 @@
+import { createBrowserInspector, createBrowserReceiver, createInspector } from '@statelyai/inspect'
+import { expect, test } from 'vitest'
+import { type AnyActorRef, createMachine } from 'xstate'
+import { toDirectedGraph } from 'xstate/graph'
+import { providerMachine } from '../../machines/provider.ts'
+import { systemClock } from '../../src/clock.ts'
+import { createInspectionHub } from '../../src/inspector/hub.ts'
+import type { InspectionMessage } from '../../src/inspector/message.ts'
+import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
+import { openHouseWithServer } from '../gateway/house.ts'
+
+/** The part of a window that the official package works with. */
+function createWindow() {
+  const listeners: ((event: { data: unknown }) => void)[] = []
+  const sent: unknown[] = []
+  const page: Record<string, unknown> = {
+    sent,
+    listeners,
+    addEventListener: (_: string, listener: (event: { data: unknown }) => void) => listeners.push(listener),
+    postMessage: (data: unknown) => sent.push(data),
+    open: () => page,
+  }
+  page.self = page
+  page.top = {}
+  page.parent = page
+  return { window: page as unknown as Window, sent, listeners }
+}
+
+test('the official receiver takes every registration and snapshot of a session it joined late', async () => {
+  await using house = await openHouseWithServer()
+  const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock: systemClock })
+  const lease = await house.supervisor.acquire('local/demo')
+  const first: InspectionMessage[] = []
+  const letGo = hub.watch((message) => first.push(message))
+  await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })
+
+  const { window, sent, listeners } = createWindow()
+  const received: { readonly type: string; readonly sessionId: string }[] = []
+  createBrowserReceiver({ window }).subscribe((event) => received.push(event))
+  expect(sent).toEqual([{ type: '@statelyai.connected' }])
+  const late: InspectionMessage[] = []
+  const leave = hub.watch((message) => {
+    late.push(message)
+    for (const listener of listeners) listener({ data: JSON.parse(JSON.stringify(message)) })
+  })
+  leave()
+  letGo()
+  lease.release()
+
+  expect(received).toEqual(JSON.parse(JSON.stringify(late)))
+  const registered = late.flatMap((message) => (message.type === '@xstate.actor' ? [message] : []))
+  const { key } = house.service()
+  expect(registered.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['supervisor', key, 'process', 'health']),
+  )
+  const provider = registered.find(({ name }) => name === key)
+  const latest = late.findLast(
+    (message) => message.type === '@xstate.snapshot' && message.sessionId === provider?.sessionId,
+  )
+  expect(latest).toMatchObject({ snapshot: { status: 'active', value: { leased: 'open' } } })
+  for (const { sessionId } of registered)
+    expect(
+      late.some((message) => message.type === '@xstate.snapshot' && message.sessionId === sessionId),
+    ).toBe(true)
+})
+
+test('a definition on the wire has the nodes and edges of the machine', async () => {
+  await using house = await openHouseWithServer()
+  const messages: InspectionMessage[] = []
+  const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock: systemClock })
+  hub.watch((message) => messages.push(message))()
+  const provider = messages.find(
+    (message) => message.type === '@xstate.actor' && message.name === house.service().key,
+  )
+  if (provider?.type !== '@xstate.actor') throw new Error('a registration was expected')
+  const drawn = toDirectedGraph(createMachine(JSON.parse(provider.definition ?? '')))
+  const source = toDirectedGraph(providerMachine)
+  const count = (graph: typeof drawn): number =>
+    graph.edges.length + graph.children.reduce((sum, child) => sum + count(child), 1)
+  expect(count(drawn)).toBe(count(source))
+})
+
+test('actors that have ended are dropped, and snapshots of one actor become one message', async () => {
+  await using house = await openHouseWithServer()
+  const clock = createVirtualClock()
+  const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock })
+  const seen: InspectionMessage[] = []
+  const letGo = hub.watch((message) => seen.push(message))
+  const before = seen.length
+  for (let round = 0; round < 20; round += 1)
+    await (await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })).text()
+  await clock.advanceTo(100)
+  const snapshots = seen
+    .slice(before)
+    .flatMap((message) => (message.type === '@xstate.snapshot' ? [message.sessionId] : []))
+  expect(new Set(snapshots).size).toBe(snapshots.length)
+  expect(snapshots.length).toBeGreaterThanOrEqual(20)
+
+  const late: InspectionMessage[] = []
+  hub.watch((message) => late.push(message))()
+  const names = late.flatMap((message) => (message.type === '@xstate.actor' ? [message.name] : []))
+  expect(names).toEqual(['supervisor', house.service().key, 'process', 'health'])
+  letGo()
+})
+
+test('nobody inspects before the first viewer comes and after the last one left', async () => {
+  const calls: string[] = []
+  const hub = createInspectionHub({
+    clock: createVirtualClock(),
+    inspect: () => {
+      calls.push('attached')
+      return { unsubscribe: () => calls.push('let go') }
+    },
+  })
+  expect(calls).toEqual([])
+  const [one, two] = [hub.watch(() => {}), hub.watch(() => {})]
+  expect(calls).toEqual(['attached'])
+  one()
+  one()
+  expect(calls).toEqual(['attached'])
+  two()
+  expect(calls).toEqual(['attached', 'let go'])
+})
+
+test('output of processes and long texts stay out of the messages', async () => {
+  await using house = await openHouseWithServer()
+  const seen: InspectionMessage[] = []
+  const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock: systemClock })
+  const letGo = hub.watch((message) => seen.push(message))
+  const { key } = house.service()
+  const provider = seen.find((message) => message.type === '@xstate.actor' && message.name === key)
+  house.supervisor.inspect({
+    next: (event) => {
+      const actor = event.actorRef as AnyActorRef
+      if (event.type !== '@xstate.actor' || actor.id !== key) return
+      actor.send({
+        type: 'process.exited',
+        generation: 'old',
+        exitCode: 1,
+        signal: null,
+        tail: ['what it printed'],
+        detail: 'x'.repeat(10_000),
+      })
+    },
+  })
+  letGo()
+  const told = seen.find(
+    (message) => message.type === '@xstate.event' && message.event.type === 'process.exited',
+  )
+  expect(told).toMatchObject({ sessionId: provider?.sessionId, event: { exitCode: 1 } })
+  expect(JSON.stringify(told)).not.toContain('what it printed')
+  expect(JSON.stringify(told).length).toBeLessThan(1_000)
+})
+
+test('any inspector that an embedder brings is taken: a function, an observer, what the official package makes', async () => {
+  await using house = await openHouseWithServer()
+  const { supervisor } = house
+  const byFunction: string[] = []
+  const byObserver: string[] = []
+  const byAdapter: string[] = []
+  const adapter = createInspector({ send: ({ type }) => byAdapter.push(type) })
+  const { window, sent, listeners } = createWindow()
+  const browser = createBrowserInspector({ window })
+  const attached = [
+    supervisor.inspect(({ type }) => byFunction.push(type)),
+    supervisor.inspect({ next: ({ type }) => byObserver.push(type) }),
+    supervisor.inspect(adapter),
+    supervisor.inspect(browser),
+  ]
+  for (const listener of listeners) listener({ data: { type: '@statelyai.connected' } })
+  await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })
+  // The official package sends in a macrotask of its own.
+  await expect.poll(() => sent.length).toBeGreaterThan(10)
+  for (const seen of [byFunction, byObserver, byAdapter])
+    expect(seen).toEqual(expect.arrayContaining(['@xstate.actor', '@xstate.event', '@xstate.snapshot']))
+  for (const subscription of attached) subscription.unsubscribe()
+  const count = byFunction.length
+  await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })
+  expect(byFunction.length).toBe(count)
+})
+
+test('an inspector that throws is let go, and the request it looked at is answered', async () => {
+  await using house = await openHouseWithServer()
+  let told = 0
+  house.supervisor.inspect((event) => {
+    told += 1
+    if (event.type === '@xstate.event') throw new Error('a broken inspector')
+  })
+  const answer = await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })
+  expect(answer.status).toBe(200)
+  const before = told
+  await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })
+  expect(told).toBe(before)
+})
