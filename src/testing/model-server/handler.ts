@@ -3,6 +3,7 @@ import type { Call } from './call.ts'
 import type { Controls } from './control.ts'
 import { controlPath, toControlReply } from './control.ts'
 import { findObstacle } from './faults.ts'
+import type { Journal, JournalEnd } from './journal.ts'
 import type { Ledger } from './ledger.ts'
 import { findOnceReply } from './once.ts'
 import type { ModelServerSettings } from './options.ts'
@@ -18,9 +19,21 @@ export interface HandlerContext {
   /** Whether the server is closing, so that a connection that ends is not a client that left. */
   readonly isClosing: boolean
   readonly ledger: Ledger
+  /** Absent: what is executed is not written down. */
+  readonly journal?: Journal
   readonly controls: Controls
   /** Ends the process; absent when only the connection shall end. */
   readonly crash?: (signal: NodeJS.Signals) => void
+}
+
+/** A response that is followed to its end. */
+interface Watched {
+  /** Aborted when its connection is gone. */
+  readonly signal: AbortSignal
+  /** Ends the process, or the connection. */
+  readonly crash: () => void
+  /** Told how it ended. */
+  onEnd: ((outcome: JournalEnd['outcome']) => void) | undefined
 }
 
 /** Larger bodies get 413. */
@@ -37,7 +50,8 @@ export function createHandler(
     const { url = '/', method = 'GET', headers } = request
     const path = url.split('?')[0] ?? url
     const isControl = context.settings.control && path === controlPath
-    const { signal, crash } = watch(response, isControl)
+    const watched = watch(response, isControl)
+    const { signal, crash } = watched
     if (!isControl) ledger.begin(path)
     try {
       const body = await readBody(request)
@@ -49,9 +63,12 @@ export function createHandler(
       if (isControl) return await sendReply(toControlReply(call, controls), exchange)
       ledger.record({ method, path: url, headers, body: body.toString() })
       const obstacle = findObstacle(call, context.isLoaded)
+      const once = obstacle === undefined ? findOnceReply(call) : undefined
+      // What is refused was not executed; what crashes or hangs was about to be.
+      if (method === 'POST' && once === undefined && typeof obstacle !== 'object')
+        watched.onEnd = context.journal?.begin(request, response, nonce)
       if (obstacle === 'crash') crash()
       if (obstacle === 'crash' || obstacle === 'hang') return await pauseForEver(signal)
-      const once = obstacle === undefined ? findOnceReply(call) : undefined
       if (once !== undefined) controls.set(once.change)
       await sendReply(obstacle ?? once?.reply ?? (await findReply(call)), exchange)
     } catch (error) {
@@ -61,21 +78,24 @@ export function createHandler(
     }
   }
 
-  /** Follows a response to its end: the signal is aborted when its connection is gone. */
-  function watch(response: ServerResponse, isControl: boolean): { signal: AbortSignal; crash: () => void } {
+  /** Follows a response to its end. */
+  function watch(response: ServerResponse, isControl: boolean): Watched {
     const leaving = new AbortController()
     let isCut = false
     response.once('close', () => {
       leaving.abort()
       if (isControl) return
-      ledger.end(response.writableFinished ? 'answered' : isCut || context.isClosing ? 'cut' : 'aborted')
+      const outcome = response.writableFinished ? 'answered' : isCut || context.isClosing ? 'cut' : 'aborted'
+      ledger.end(outcome)
+      watched.onEnd?.(outcome)
     })
     const crash = (): void => {
       isCut = true
       if (context.crash === undefined) response.destroy()
       else context.crash('SIGKILL')
     }
-    return { signal: leaving.signal, crash }
+    const watched: Watched = { signal: leaving.signal, crash, onEnd: undefined }
+    return watched
   }
 }
 

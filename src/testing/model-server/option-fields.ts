@@ -21,6 +21,7 @@ const fields: { readonly [K in keyof ModelServerSettings]: Field<ModelServerSett
   models: { default: ['demo'], expects: 'a list of model ids', flag: 'list', is: isModelList },
   apiKey: nullable(text('')),
   control: flag(),
+  journal: nullable(text('')),
   loadMs: count(longestTimerMs),
   bindAfterLoad: flag(),
   healthPath: nullable(text('')),

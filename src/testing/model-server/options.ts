@@ -30,6 +30,12 @@ export interface ModelServerSettings {
   readonly apiKey: string | null
   /** Whether `/__control` exists. Anyone who reaches the port may use it. Read once. @default false */
   readonly control: boolean
+  /**
+   * Directory in which this process keeps a file of what it executes: one JSON line when a request begins and one when it
+   * ends, whatever ends the process. Made when it does not
+   * exist. Read once. @default null
+   */
+  readonly journal: string | null
 
   /** Length of the load in milliseconds; until its end all routes answer 503. Read once. @default 0 */
   readonly loadMs: number

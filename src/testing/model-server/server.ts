@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { createHandler } from './handler.ts'
+import { openJournal } from './journal.ts'
 import type { RecordedRequest } from './ledger.ts'
 import { createLedger } from './ledger.ts'
 import { load, printLines, printLoadEnd } from './load.ts'
@@ -93,6 +94,7 @@ export function createModelServer(
         return closing.signal.aborted
       },
       ledger,
+      ...(settings.journal === null ? {} : { journal: openJournal(settings.journal) }),
       controls,
       crash,
     }),
