@@ -1,0 +1,272 @@
+import { fork, spawn } from 'node:child_process'
+import { mkdirSync, readdirSync, rmSync, truncateSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { ask, startGateway } from './gateway.mjs'
+import { joinLedgers, readJournals, readLedger } from './ledgers.mjs'
+import { describe, isAlive, isListening, listMarked, lookUntil, signalMarked } from './processes.mjs'
+import { createRandom, deriveSeed } from './random.mjs'
+import { startSaboteur } from './saboteur.mjs'
+import { createServices, demoServer, OUTSIDE } from './services.mjs'
+
+/** Gateways that follow each other on one configuration before everything is looked at, at most. */
+const MAX_ROUNDS = 5
+/** How long processes of a gateway that has ended may live on, in milliseconds. What it took is in the table. */
+const GONE_LIMIT_MS = 10_000
+/** How long leases and queues may take to empty when the clients are done, in milliseconds. */
+const QUIET_LIMIT_MS = 20_000
+/** How long a gateway that was asked to end may take, in milliseconds. */
+const END_LIMIT_MS = 60_000
+
+/**
+ * Runs chapters until the targets are reached: each is a few gateways one after the other on the same configuration,
+ * all but the last killed while they work, and then a look at everything: ledgers, processes, ports, files.
+ * @param targets `{ requests, childKills, supervisorKills }`
+ * @param gateway what to start in place of `leasehold serve`, and whether to kill its watchdogs with it: to test the test
+ * @param onChapter told the totals after each chapter
+ */
+export async function runCampaign({ seed, targets, gateway = {}, first = 0, onChapter = () => {} }) {
+  const startedAtMs = performance.now()
+  const totals = {
+    requests: 0,
+    supervisorKills: 0,
+    gateways: 0,
+    slowestGoneMs: 0,
+    counts: {},
+    deeds: {},
+    violations: [],
+  }
+  const stage = await openStage()
+  const isReached = () =>
+    totals.requests >= targets.requests &&
+    totals.supervisorKills >= targets.supervisorKills &&
+    (totals.deeds['server killed'] ?? 0) >= targets.childKills
+  try {
+    for (let chapter = first; !isReached() && totals.violations.length < 20; chapter += 1) {
+      const before = totals.violations.length
+      await playChapter({ chapter, seed: deriveSeed(seed, chapter), targets, gateway, stage, totals })
+      for (let index = before; index < totals.violations.length; index += 1)
+        totals.violations[index] = `chapter ${chapter}: ${totals.violations[index]}`
+      totals.seconds = (performance.now() - startedAtMs) / 1000
+      onChapter({ chapter, ...totals })
+    }
+  } finally {
+    await stage.close()
+  }
+  return totals
+}
+
+/** What all chapters share: a directory whose name marks every process, ports, a client, and a server of our own. */
+async function openStage() {
+  const home = await mkdtemp(join(tmpdir(), 'chaos-'))
+  const temporary = join(home, 'tmp')
+  mkdirSync(temporary)
+  const journals = join(home, 'journals')
+  const services = await createServices(journals)
+  const config = join(home, 'leasehold.json5')
+  // Ours alone: a configuration names programs to run.
+  await writeFile(config, services.config, { mode: 0o600 })
+  const env = { ...process.env, TMPDIR: temporary, XDG_STATE_HOME: join(home, 'state'), HOME: home }
+  const client = fork(new URL('client.mjs', import.meta.url), {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  const outside = spawn(process.execPath, [demoServer, ...services.outsideFlags], { stdio: 'ignore' })
+  await lookUntil(() => isListening(services.ports[OUTSIDE]), 20_000)
+  return {
+    ...services,
+    config,
+    env,
+    journals,
+    temporary,
+    client,
+    outside,
+    mark: `TMPDIR=${temporary}`,
+    /** Begins a chapter's ledgers with nothing in them; the server of our own keeps its file open, and begins with them. */
+    ledger: join(home, 'client.ndjson'),
+    async close() {
+      client.disconnect()
+      outside.kill('SIGKILL')
+      for (const pid of listMarked(`TMPDIR=${temporary}`)) process.kill(pid, 'SIGKILL')
+      await rm(home, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
+}
+
+async function playChapter({ chapter, seed, targets, gateway, stage, totals }) {
+  const random = createRandom(seed)
+  const blame = (text) => totals.violations.push(text)
+  const ends = new Map()
+  const rounds = toRounds(targets)
+  for (let index = 0; index < rounds; index += 1) {
+    const isLast = index === rounds - 1
+    const round = chapter * MAX_ROUNDS + index
+    const quota = toQuota(targets, random)
+    const plan = {
+      round,
+      seed: deriveSeed(seed, index),
+      quota,
+      kills: toKills(targets, quota, random),
+      isKilled: !isLast,
+      isKilledCold: random.chance(0.2),
+      coldMs: random.whole(0, 400),
+      killAt: 0.2 + random.next() * 0.8,
+    }
+    const end = await playRound({ plan, gateway, stage, totals, blame })
+    if (end !== undefined) ends.set(round, end)
+    // The next one mostly begins beside what the last one left, as it does under a service manager.
+    if (isLast || random.chance(0.3))
+      await untilGone(stage, { killedAt: isLast ? undefined : end, totals, blame })
+  }
+  for (const name of stage.owned)
+    if (await isListening(stage.ports[name])) blame(`port ${stage.ports[name]} of ${name} is still held`)
+  for (const name of readdirSync(stage.temporary)) blame(`the file ${name} is left`)
+  if (!isAlive(stage.outside.pid)) blame("the server that is not leasehold's was ended")
+  const { counts, violations } = joinLedgers(
+    readLedger(stage.ledger),
+    readJournals(stage.journals, [...stage.owned, OUTSIDE]),
+    ends,
+  )
+  for (const [name, number] of Object.entries(counts))
+    totals.counts[name] = (totals.counts[name] ?? 0) + number
+  totals.violations.push(...violations)
+  forgetLedgers(stage)
+}
+
+function toRounds({ supervisorKills }) {
+  return Math.min(MAX_ROUNDS, supervisorKills + 1)
+}
+
+/** Requests of one gateway: its share, more or less. */
+function toQuota(targets, random) {
+  const { requests, supervisorKills } = targets
+  const rounds = toRounds(targets)
+  const share = requests / Math.max(1, (supervisorKills * rounds) / (rounds - 1))
+  // A killed gateway does not get through its quota, so that each is given more than its share.
+  return Math.max(10, Math.round(share * (0.9 + random.next())))
+}
+
+/** Servers to kill in a round: a bit more than its share, because a gateway that is killed early spares some. */
+function toKills({ requests, childKills }, quota, random) {
+  return childKills === 0
+    ? 0
+    : Math.max(1, Math.round((childKills / requests) * quota * (0.8 + random.next())))
+}
+
+/** One life of a gateway. Gives the moment it was told to end. */
+async function playRound({ plan, gateway, stage, totals, blame }) {
+  const { config, env, ports, owned, mark, client, ledger } = stage
+  const { round, quota, seed } = plan
+  const running = await startGateway({ ...gateway, config, env })
+  if (running.url === undefined) {
+    blame(`gateway ${round} did not start: ${running.said()}`)
+    return undefined
+  }
+  totals.gateways += 1
+  let sent = 0
+  let endAt
+  const ended = new Promise((resolve) => {
+    const hear = (message) => {
+      sent = message.sent ?? sent
+      if (message.ended === undefined) return
+      client.off('message', hear)
+      resolve(message.ended)
+    }
+    client.on('message', hear)
+  })
+  client.send({ round, url: running.url, quota, seed: deriveSeed(seed, 1), file: ledger })
+  const saboteur = startSaboteur({
+    ...{ url: running.url, ports, owned, mark, kills: plan.kills, seed: deriveSeed(seed, 2) },
+    quota,
+    sent: () => sent,
+    done: (deed) => {
+      totals.deeds[deed] = (totals.deeds[deed] ?? 0) + 1
+    },
+  })
+  void running.exited.then(({ code, signal, at }) => {
+    if (endAt !== undefined) return
+    endAt = at
+    blame(`gateway ${round} ended by itself (${signal ?? code}): ${running.said()}`)
+  })
+  let isEnded = false
+  void ended.then(() => {
+    isEnded = true
+  })
+  if (plan.isKilled) {
+    if (plan.isKilledCold) await delay(plan.coldMs)
+    else while (!isEnded && running.isRunning() && sent < quota * plan.killAt) await delay(5)
+    if (running.isRunning()) {
+      endAt = Date.now()
+      if (gateway.killsWatchdogs)
+        for (const pid of listWatchdogs(mark, running.pid)) signalMarked(pid, 'SIGKILL', mark)
+      running.kill('SIGKILL')
+      totals.supervisorKills += 1
+    }
+    client.send({ halt: true })
+    await Promise.all([running.exited, saboteur.end()])
+    totals.requests += (await ended).sent
+    return endAt
+  }
+  totals.requests += (await ended).sent
+  await saboteur.end()
+  if (gateway.hasNoControl !== true) await expectQuiet({ url: running.url, stage, blame })
+  endAt = Date.now()
+  running.kill('SIGTERM')
+  const exit = await Promise.race([running.exited, delay(END_LIMIT_MS, undefined, { ref: false })])
+  if (exit === undefined) {
+    blame(`gateway ${round} did not end within ${END_LIMIT_MS} ms of SIGTERM: ${running.said()}`)
+    running.kill('SIGKILL')
+  } else if (exit.code !== 0) blame(`gateway ${round} ended with ${exit.signal ?? exit.code} on SIGTERM`)
+  return endAt
+}
+
+/** When the clients are done nobody holds a lease, nobody waits, and no server works for anybody. */
+async function expectQuiet({ url, stage, blame }) {
+  let busy = []
+  const isQuiet = async () => {
+    const snapshot = await ask(`${url}/api/services`)
+    busy = (snapshot?.services ?? [{ service: 'the gateway', leases: NaN, queue: [] }])
+      .filter(({ leases, queue }) => leases !== 0 || queue.length > 0)
+      .map(
+        ({ service, state, leases, queue }) =>
+          `${service} (${state}): ${leases} leases, ${queue.length} waiting`,
+      )
+    for (const name of stage.owned) {
+      const control = await ask(`http://127.0.0.1:${stage.ports[name]}/__control`, { limitMs: 1_000 })
+      // Health probes come and go.
+      const models = Object.entries(control?.counts ?? {}).some(([path]) => path.startsWith('/v1/'))
+      if (models && control.inFlight > 1)
+        busy.push(`${name}: ${control.inFlight} requests in flight at its server`)
+    }
+    return busy.length === 0
+  }
+  if (!(await lookUntil(isQuiet, QUIET_LIMIT_MS, 50)))
+    blame(`the clients are done, and yet: ${busy.join('; ')}`)
+}
+
+/** The watchdogs of a gateway: marked, and its children by birth, in a session of their own. */
+function listWatchdogs(mark, gatewayPid) {
+  return listMarked(mark).filter(
+    (pid) => pid !== gatewayPid && /watchdog|LEASEHOLD_OWNER=/.test(describe(pid)),
+  )
+}
+
+/** Waits until no process of a gateway is left; those that are, are violations. */
+async function untilGone({ mark }, { killedAt, totals, blame }) {
+  if (await lookUntil(() => listMarked(mark).length === 0, GONE_LIMIT_MS)) {
+    if (killedAt !== undefined) totals.slowestGoneMs = Math.max(totals.slowestGoneMs, Date.now() - killedAt)
+    return
+  }
+  for (const pid of listMarked(mark)) {
+    blame(`a process is left: ${describe(pid)}`)
+    signalMarked(pid, 'SIGKILL', mark)
+  }
+}
+
+/** The lines of one chapter must not meet those of the next; the server of our own goes on in a file it has open. */
+function forgetLedgers({ ledger, journals, owned }) {
+  rmSync(ledger, { force: true })
+  for (const name of owned) rmSync(join(journals, name), { recursive: true, force: true })
+  for (const file of readdirSync(join(journals, OUTSIDE))) truncateSync(join(journals, OUTSIDE, file))
+}

@@ -1,0 +1,60 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** Living processes in whose environment `NAME=value` stands. Zombies do not live. */
+export function listMarked(mark) {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && pid !== process.pid)
+    .filter((pid) => read(pid, 'environ').split('\0').includes(mark) && isAlive(pid))
+}
+
+/** Whether a process runs; a zombie does not. */
+export function isAlive(pid) {
+  const stat = read(pid, 'stat')
+  return stat !== '' && !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+}
+
+/** What a process was started with, for a report. */
+export function describe(pid) {
+  return `${pid} (${read(pid, 'cmdline').replaceAll('\0', ' ').slice(0, 160).trim()})`
+}
+
+/** Sends a signal to a process, if it still is one that carries the mark: a number may be somebody else's by now. */
+export function signalMarked(pid, signal, mark) {
+  if (!read(pid, 'environ').split('\0').includes(mark) || !isAlive(pid)) return false
+  try {
+    return process.kill(pid, signal)
+  } catch {
+    return false
+  }
+}
+
+/** Whether somebody listens there. */
+export function isListening(port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+    socket.once('connect', () => socket.destroy())
+  })
+}
+
+/** Looks until something is true, at most so long. Gives what the last look saw. */
+export async function lookUntil(isTrue, limitMs, everyMs = 10) {
+  const giveUpAtMs = performance.now() + limitMs
+  for (;;) {
+    const seen = await isTrue()
+    if (seen || performance.now() > giveUpAtMs) return seen
+    await delay(everyMs)
+  }
+}
+
+function read(pid, file) {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1')
+  } catch {
+    // It has ended, or belongs to somebody else.
+    return ''
+  }
+}

@@ -1,0 +1,75 @@
+#!/usr/bin/env node
+// Chaos: see the README beside this file.
+import { parseArgs } from 'node:util'
+import { runCampaign } from './campaign.mjs'
+
+const FORMS = {
+  mini: { requests: 200, childKills: 2, supervisorKills: 2 },
+  short: { requests: 20_000, childKills: 200, supervisorKills: 50 },
+  long: { requests: 1_000_000, childKills: 2_000, supervisorKills: 1_000 },
+}
+
+const { values } = parseArgs({
+  options: {
+    mini: { type: 'boolean', default: false },
+    short: { type: 'boolean', default: false },
+    long: { type: 'boolean', default: false },
+    'self-test': { type: 'boolean', default: false },
+    requests: { type: 'string' },
+    'child-kills': { type: 'string' },
+    'supervisor-kills': { type: 'string' },
+    seed: { type: 'string' },
+    chapter: { type: 'string', default: '0' },
+  },
+})
+
+if (process.platform !== 'linux') {
+  console.error('The chaos run reads /proc: it needs Linux.')
+  process.exit(2)
+}
+if (values['self-test']) {
+  const { testTheTest } = await import('./self-test.mjs')
+  process.exitCode = (await testTheTest()) ? 0 : 1
+} else {
+  const form = values.long ? FORMS.long : values.mini ? FORMS.mini : FORMS.short
+  const targets = {
+    requests: Number(values.requests ?? form.requests),
+    childKills: Number(values['child-kills'] ?? form.childKills),
+    supervisorKills: Number(values['supervisor-kills'] ?? form.supervisorKills),
+  }
+  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31))
+  console.log(`chaos, seed ${seed}, node ${process.version}: ${JSON.stringify(targets)}`)
+  const totals = await runCampaign({
+    seed,
+    targets,
+    first: Number(values.chapter),
+    onChapter: ({ chapter, requests, supervisorKills, deeds, violations, seconds }) =>
+      console.log(
+        `chapter ${chapter}: ${requests} requests, ${deeds['server killed'] ?? 0} servers and ${supervisorKills} supervisors killed, ${violations.length} violations, ${Math.round(seconds)} s`,
+      ),
+  })
+  print(totals)
+  process.exitCode = totals.violations.length === 0 ? 0 : 1
+  if (totals.violations.length > 0) console.log(`\nagain: npm run chaos -- --seed ${seed}`)
+}
+
+function print({ requests, gateways, supervisorKills, slowestGoneMs, counts, deeds, violations, seconds }) {
+  const rows = [
+    ['requests', requests],
+    ...toRows(counts),
+    ['supervisors', gateways],
+    ['supervisors killed', supervisorKills],
+    ['longest from a kill to nothing left, ms', slowestGoneMs],
+    ...toRows(deeds),
+    ['seconds', Math.round(seconds)],
+    ['violations', violations.length],
+  ]
+  const width = Math.max(...rows.map(([name]) => name.length))
+  console.log(`\n| ${'what'.padEnd(width)} |  count |\n| ${'-'.repeat(width)} | -----: |`)
+  for (const [name, number] of rows) console.log(`| ${name.padEnd(width)} | ${String(number).padStart(6)} |`)
+  for (const violation of violations) console.log(`\nVIOLATION ${violation}`)
+}
+
+function toRows(counts) {
+  return Object.entries(counts).sort(([one], [other]) => one.localeCompare(other))
+}

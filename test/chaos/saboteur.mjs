@@ -1,0 +1,108 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { ask } from './gateway.mjs'
+import { signalMarked } from './processes.mjs'
+import { createRandom } from './random.mjs'
+
+/** What is done to a gateway's servers while it works, and how often besides the kills, which have their own count. */
+const DEEDS = {
+  'server hung': 3,
+  'health hung': 2,
+  'health lied': 2,
+  'server crashed before its answer': 3,
+  'stop asked': 3,
+  'forced stop asked': 2,
+  'start asked': 2,
+}
+
+/**
+ * Does harm to the servers of one gateway until it is told to end. It looks up what runs through the gateway's own
+ * control surface, and signals only what carries the campaign's mark.
+ * @param quota the round's requests, of which `sent()` were sent
+ * @param kills how many servers are to be killed in this round
+ */
+export function startSaboteur({ url, ports, owned, mark, seed, kills, quota, sent, done }) {
+  const random = createRandom(seed)
+  const killAt = Array.from({ length: kills }, () => random.next() * 0.95 * quota).sort(
+    (one, other) => one - other,
+  )
+  let isOver = false
+
+  const listServers = async () => {
+    const snapshot = await ask(`${url}/api/services`)
+    return (snapshot?.services ?? []).filter(({ pid, ownership }) => pid !== null && ownership === 'owned')
+  }
+  const pickServer = async () => {
+    const servers = await listServers()
+    return servers.length === 0 ? undefined : random.pick(servers)
+  }
+  const control = (name, body) =>
+    ask(`http://127.0.0.1:${ports[name]}/__control`, { method: 'POST', body, limitMs: 500 })
+  const command = (name, verb, body) =>
+    ask(`${url}/api/services/${name}/${verb}`, { method: 'POST', body: body ?? {}, limitMs: 10_000 })
+  /** Does something to a server, and undoes it after a while, if the server is still there. */
+  const forAWhile = async (name, harm, cure) => {
+    await control(name, harm)
+    await delay(random.whole(50, 500))
+    await control(name, cure)
+  }
+
+  const kill = async () => {
+    const server = await pickServer()
+    if (server === undefined || !signalMarked(server.pid, 'SIGKILL', mark)) return false
+    done('server killed')
+    return true
+  }
+  const act = async (deed) => {
+    const name = random.pick(owned)
+    switch (deed) {
+      case 'server hung': {
+        const server = await pickServer()
+        if (server === undefined || !signalMarked(server.pid, 'SIGSTOP', mark)) return
+        await delay(random.whole(50, 600))
+        signalMarked(server.pid, 'SIGCONT', mark)
+        return
+      }
+      case 'health hung':
+        return forAWhile(name, { hangHealth: true }, { hangHealth: false })
+      case 'health lied':
+        return forAWhile(name, { failLoad: 'health500' }, { failLoad: null })
+      case 'server crashed before its answer':
+        return forAWhile('flaky', { crashBeforeResponse: true }, { crashBeforeResponse: false })
+      case 'stop asked':
+        return command(name, 'stop')
+      case 'forced stop asked':
+        return command(name, 'stop', { force: true })
+      default:
+        return command(name, 'start')
+    }
+  }
+  /** Deeds overlap: one does not wait for the cure of another. */
+  const deeds = new Set()
+  const killing = (async () => {
+    for (const at of killAt) {
+      while (!isOver && sent() < at) await delay(5)
+      while (!isOver && !(await kill())) await delay(10)
+    }
+  })()
+  const working = (async () => {
+    while (!isOver) {
+      // So many requests further, or at least once a second when nothing gets further.
+      const next = sent() + random.whole(20, 120)
+      const giveUpAtMs = performance.now() + random.whole(500, 1_500)
+      while (!isOver && sent() < next && performance.now() < giveUpAtMs) await delay(5)
+      if (isOver) break
+      const deed = random.weighted(DEEDS)
+      done(deed)
+      const running = act(deed).finally(() => deeds.delete(running))
+      deeds.add(running)
+      if (deeds.size > 4) await Promise.race(deeds)
+    }
+  })()
+
+  return {
+    async end() {
+      isOver = true
+      await Promise.all([killing, working, ...deeds])
+    },
+  }
+}

@@ -1,0 +1,94 @@
+import { fileURLToPath } from 'node:url'
+import { findFreePort } from '../../dist/src/testing/real-host.js'
+
+export const demoServer = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
+
+/**
+ * The services of a campaign, each with a weakness of its own. `flags` are the demo server's, `service` is what its
+ * `localService` says besides.
+ */
+const SERVICES = {
+  // Stops after a short idle time, takes few at once: cold starts, queues, requests in the tick of a stop.
+  alpha: { flags: [], service: { idleStopMs: 150, maxConcurrent: 4, maxQueue: 200 } },
+  // One process under two names.
+  beta: { flags: ['--load-ms', '50'], service: {}, providers: ['beta', 'beta2'] },
+  // Streams whose end only the connection's end tells, and connections that close as soon as they are idle.
+  gamma: {
+    flags: ['--load-ms', '80', '--bind-after-load', '--close-delimited', '--idle-close-ms', '1'],
+    service: { idleStopMs: 1_000 },
+  },
+  // Slow, deaf to SIGTERM, and with a grandchild in a session of its own.
+  delta: {
+    flags: ['--token-delay-ms', '2', '--ignore-sigterm', '--fork-grandchild', 'setsid'],
+    service: { stopGraceMs: 100, drainTimeoutMs: 300 },
+  },
+  // Stands first in the chain of the default model, and is told to crash before it answers.
+  flaky: { flags: [], service: {} },
+}
+
+/** A server that the harness itself runs: leasehold may use it and must never signal it. */
+export const OUTSIDE = 'outside'
+
+/** The chain of the default model. */
+export const CHAIN = ['flaky', 'alpha', OUTSIDE]
+
+/** The names under which clients ask for models. */
+export const MODELS = ['alpha', 'beta', 'beta2', 'gamma', 'delta', 'flaky', OUTSIDE, 'default']
+
+/** Ports, journals and the configuration file's text. */
+export async function createServices(journals) {
+  const names = [...Object.keys(SERVICES), OUTSIDE]
+  const ports = {}
+  for (const name of names) {
+    do ports[name] = await findFreePort()
+    while (names.some((other) => other !== name && ports[other] === ports[name]))
+  }
+  const toFlags = (name) => ['--port', String(ports[name]), '--control', '--journal', `${journals}/${name}`]
+  const providers = Object.entries(SERVICES).flatMap(
+    ([name, { flags, service, providers: ids = [name] }]) => {
+      const entry = {
+        baseUrl: `http://127.0.0.1:${ports[name]}/v1`,
+        localService: {
+          command: process.execPath,
+          args: [demoServer, ...toFlags(name), ...flags],
+          healthUrl: `http://127.0.0.1:${ports[name]}/health`,
+          readyTimeoutMs: 30_000,
+          maxQueueMs: 45_000,
+          ...service,
+        },
+        models: [{ id: 'demo' }],
+      }
+      return ids.map((id) => [id, entry])
+    },
+  )
+  const outside = { baseUrl: `http://127.0.0.1:${ports[OUTSIDE]}/v1`, models: [{ id: 'demo' }] }
+  const config = {
+    models: { mode: 'replace', providers: Object.fromEntries([...providers, [OUTSIDE, outside]]) },
+    agents: {
+      defaults: {
+        model: { primary: `${CHAIN[0]}/demo`, fallbacks: CHAIN.slice(1).map((name) => `${name}/demo`) },
+      },
+    },
+    leasehold: {
+      backoffMs: 10,
+      backoffMaxMs: 100,
+      breakerCooldownMs: 200,
+      stabilityMs: 500,
+      heartbeatMs: 100,
+      maxConcurrentStarts: 3,
+      coldStartCommentsMs: 100,
+    },
+  }
+  return {
+    ports,
+    owned: Object.keys(SERVICES),
+    config: JSON.stringify(config, null, 2),
+    outsideFlags: toFlags(OUTSIDE),
+  }
+}
+
+/** The service that a model's requests go to; the default model may go to each of its chain. */
+export function toServiceNames(model) {
+  if (model === 'default') return CHAIN
+  return [model === 'beta2' ? 'beta' : model]
+}
