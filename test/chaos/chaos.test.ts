@@ -7,7 +7,7 @@ import { hasProcfs } from '../../src/process/tree.ts'
 const RUN = fileURLToPath(new URL('./run.mjs', import.meta.url))
 
 test.skipIf(!hasProcfs)(
-  'in a small chaos every request is once complete or told its error, and nothing is left (faults 31, 42, 57, 58, 59, 66, 83, 102) (races R1, R2, R11, R12)',
+  'in a small chaos every request is once complete or told its error, and nothing is left (faults 66, 83, 102, races R11, R12, promises P2, P6, P7)',
   { timeout: 240_000 },
   async () => {
     const { stdout } = await promisify(execFile)(process.execPath, [RUN, '--mini'], {
