@@ -13,6 +13,8 @@ export type ErrorCode =
   | 'LEASEHOLD_STREAM_TRUNCATED'
   | 'LEASEHOLD_ABORTED'
   | 'LEASEHOLD_LISTEN_FAILED'
+  | 'LEASEHOLD_KEY_REQUIRED'
+  | 'LEASEHOLD_OVERLOADED'
 
 /**
  * Base of every error leasehold throws. Match on `code`, read `message`, find the original in `cause`.
@@ -121,6 +123,25 @@ export class BadRequestError extends LeaseholdError {
   }
 }
 
+/** The client showed no key that opens this door. */
+export class KeyError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_KEY_REQUIRED'
+  /** Whether it showed a wrong one: a guess, perhaps. */
+  readonly isGuess: boolean
+
+  constructor(isGuess: boolean) {
+    super('A valid API key is required: Authorization: Bearer KEY, or x-api-key: KEY.')
+    this.isGuess = isGuess
+  }
+}
+
+/** The gateway holds as much as it may, whatever the request wants. Nothing was started for it. */
+export class OverloadedError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_OVERLOADED'
+  /** How long until trying again makes sense, in milliseconds. */
+  readonly retryAfterMs = 1_000
+}
+
 /** The provider took the request and broke it off, or could not be reached for it. */
 export class UpstreamError extends LeaseholdError {
   readonly code: 'LEASEHOLD_UPSTREAM_FAILED' | 'LEASEHOLD_STREAM_TRUNCATED'
@@ -184,12 +205,18 @@ export class StateDirectoryError extends LeaseholdError {
 export class GatewayError extends LeaseholdError {
   readonly code = 'LEASEHOLD_LISTEN_FAILED'
 
-  constructor(host: string, port: number, cause: NodeJS.ErrnoException) {
+  /** `cause`: the system's error, or what is missing, as a clause. */
+  constructor(host: string, port: number, cause: NodeJS.ErrnoException | string) {
     const why =
-      cause.code === 'EADDRINUSE'
-        ? 'the port is in use; is another leasehold running? Try --port'
-        : cause.message
-    super(`The gateway cannot listen on ${host}:${port}: ${why}.`, { cause })
+      typeof cause === 'string'
+        ? cause
+        : cause.code === 'EADDRINUSE'
+          ? 'the port is in use; is another leasehold running? Try --port'
+          : cause.message
+    super(
+      `The gateway cannot listen on ${host}:${port}: ${why}.`,
+      typeof cause === 'string' ? undefined : { cause },
+    )
   }
 }
 

@@ -16,8 +16,10 @@ export {
   type ConfigProblem,
   type ErrorCode,
   GatewayError,
+  KeyError,
   LeaseholdError,
   ModelNotFoundError,
+  OverloadedError,
   ProviderUnavailableError,
   ServiceError,
   StateDirectoryError,
@@ -26,6 +28,7 @@ export {
   UpstreamTimeoutError,
 } from './errors.ts'
 export { eventMeanings, type SupervisorEvent } from './events.ts'
+export type { HttpLimits } from './gateway/limits.ts'
 export { createGateway, type Gateway, type GatewayAddress, type GatewayOptions } from './gateway/server.ts'
 export { toReasonText } from './reason-text.ts'
 export type { ModelCall, ModelRequest, ModelResponseHandler } from './supervisor/exchange.ts'

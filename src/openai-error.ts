@@ -3,6 +3,7 @@ import {
   type ErrorCode,
   LeaseholdError,
   ModelNotFoundError,
+  OverloadedError,
   ServiceError,
   UpstreamStatusError,
 } from './errors.ts'
@@ -42,10 +43,12 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_EXITED_BEFORE_READY: { ...unavailable, retry: false },
   LEASEHOLD_FOREIGN_SERVER: { ...unavailable, retry: false },
   LEASEHOLD_INTERNAL: { status: 500, type: 'internal_error' },
+  LEASEHOLD_KEY_REQUIRED: { status: 401, type: 'authentication_error' },
   LEASEHOLD_LISTEN_FAILED: { status: 500, type: 'internal_error' },
   LEASEHOLD_MODEL_AMBIGUOUS: { status: 404, type: 'invalid_request_error' },
   LEASEHOLD_MODEL_UNKNOWN: { status: 404, type: 'invalid_request_error' },
   LEASEHOLD_NOT_REACHABLE: { ...unavailable, retry: false },
+  LEASEHOLD_OVERLOADED: unavailable,
   LEASEHOLD_PROVIDER_UNAVAILABLE: { ...unavailable, retry: false },
   LEASEHOLD_QUEUE_FULL: { status: 429, type: 'rate_limit_error' },
   LEASEHOLD_QUEUE_TIMEOUT: { status: 504, type: 'timeout_error', retry: false },
@@ -75,7 +78,8 @@ export function toOpenAiError(error: unknown): OpenAiError {
     error instanceof BadRequestError || error instanceof UpstreamStatusError ? error.status : row.status
   const param =
     error instanceof BadRequestError ? error.param : error instanceof ModelNotFoundError ? 'model' : null
-  const retryAfterMs = error instanceof ServiceError ? error.retryAfterMs : undefined
+  const retryAfterMs =
+    error instanceof ServiceError || error instanceof OverloadedError ? error.retryAfterMs : undefined
   return toAnswer({ ...row, status }, error.code, error.message, param, retryAfterMs)
 }
 

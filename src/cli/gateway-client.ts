@@ -36,15 +36,16 @@ export interface GatewayClient {
   close(): Promise<void>
 }
 
-/** Where the gateway of a configuration listens, as a URL. Absent: on a port that only it knows. */
+/** Where the gateway of a configuration can be reached, as a URL. Absent: on a port that only it knows. */
 export function toGatewayUrl({ leasehold: { host, port } }: Config): string | undefined {
   if (port === 0) return undefined
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+  const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
 }
 
 /**
  * Connects to the gateway at `url`, or else where the configuration says. The key it is shown is
- * `$LEASEHOLD_API_KEY`, or else the first of the configuration.
+ * `$LEASEHOLD_API_KEY`, or else the first of the configuration that opens everything.
  * @throws {@link NoGatewayError} when nothing there says that it is one
  */
 export async function connectToGateway(
@@ -58,7 +59,8 @@ export async function connectToGateway(
     throw new UsageError(`"${url}" is not an http URL. Expected one like http://127.0.0.1:4141`)
   const { origin } = new URL(url)
   await checkGateway(origin)
-  return createGatewayClient(origin, env.LEASEHOLD_API_KEY || config.leasehold.apiKeys[0])
+  const { apiKeys, controlKeys } = config.leasehold
+  return createGatewayClient(origin, env.LEASEHOLD_API_KEY || (controlKeys[0] ?? apiKeys[0]))
 }
 
 /** The same, but nothing when there is no gateway. */

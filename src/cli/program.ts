@@ -1,4 +1,4 @@
-import { isIPv4 } from 'node:net'
+import { isIP } from 'node:net'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { runDemoServer } from '../testing/demo-server.ts'
 import { parseFlags } from '../testing/model-server/option-fields.ts'
@@ -61,7 +61,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'leasehold serve --port 4141',
       'print one JSON document per event',
     )
-      .option('--host <host>', 'address to listen on, a loopback one', toLoopback)
+      .option('--host <host>', 'address to listen on; beyond loopback only with apiKeys', toAddress)
       .option('--port <port>', 'port to listen on; 0 takes a free one', toPort)
       .addOption(
         new Option('--log-level <level>', 'write a log to stderr').choices([
@@ -174,6 +174,18 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     perform(options, async () => (await import('./config.ts')).printConfigSchema(options, terminal)),
   )
 
+  const keys = program.command('keys').description('keys of the gateway')
+  add(
+    keys,
+    'new',
+    'make a key for leasehold.apiKeys: printed once, or written to a new file',
+    'leasehold keys new ~/.config/leasehold/key',
+  )
+    .argument('[file]', 'a new file, which only its owner can read')
+    .action((file, options) =>
+      perform(options, async () => (await import('./keys.ts')).makeKey(file, options, terminal)),
+    )
+
   const machines = program.command('machines').description('the statecharts that run this')
   add(machines, 'print', 'print a statechart as a diagram', 'leasehold machines print --machine request')
     .addOption(
@@ -229,10 +241,9 @@ function collect(value: string, earlier: readonly string[]): string[] {
   return [...earlier, value]
 }
 
-/** Beyond this host everybody could start programs: the configuration allows no other address either. */
-function toLoopback(text: string): string {
-  if (text === 'localhost' || text === '::1' || (isIPv4(text) && text.startsWith('127.'))) return text
-  throw new InvalidArgumentError('Expected a loopback address: 127.0.0.1, ::1 or localhost.')
+function toAddress(text: string): string {
+  if (text === 'localhost' || isIP(text) !== 0) return text
+  throw new InvalidArgumentError('Expected an IP address of this host, or localhost.')
 }
 
 function toPort(text: string): number {

@@ -141,11 +141,15 @@ function fillApiKeys(
   values: LeaseholdValues,
   env: Environment,
 ): { leasehold: LeaseholdConfig; findings: readonly Finding[] } {
-  const keys = values.apiKeys.map((key) => substituteVariables(key, env))
-  const findings = keys.flatMap(({ missing }, index) =>
-    missing.map((name) => toError(['leasehold', 'apiKeys', index], `\${${name}} is not set`)),
-  )
-  return { leasehold: { ...values, apiKeys: keys.map(({ text }) => text) }, findings }
+  const findings: Finding[] = []
+  const fill = (name: 'apiKeys' | 'controlKeys') =>
+    values[name].map((key, index) => {
+      const { text, missing } = substituteVariables(key, env)
+      for (const variable of missing)
+        findings.push(toError(['leasehold', name, index], `\${${variable}} is not set`))
+      return text
+    })
+  return { leasehold: { ...values, apiKeys: fill('apiKeys'), controlKeys: fill('controlKeys') }, findings }
 }
 
 function freeze<T>(value: T): T {

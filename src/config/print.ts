@@ -26,7 +26,11 @@ export function toPrintable(config: Config): object {
           }),
       models: provider.models.map((model) => ({ ...model, headers: hideValues(model.headers) })),
     })),
-    leasehold: { ...config.leasehold, apiKeys: config.leasehold.apiKeys.map(() => HIDDEN) },
+    leasehold: {
+      ...config.leasehold,
+      apiKeys: config.leasehold.apiKeys.map(() => HIDDEN),
+      controlKeys: config.leasehold.controlKeys.map(() => HIDDEN),
+    },
   }
 }
 

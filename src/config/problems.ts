@@ -1,4 +1,5 @@
 import { isAbsolute } from 'node:path'
+import { isLoopback } from '../loopback.ts'
 import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
 
@@ -22,11 +23,35 @@ export function findProviderProblems(providers: readonly ProviderConfig[]): Find
 }
 
 /** Checks between the options of the `leasehold` section. */
-export function findLeaseholdProblems({ backoffMs, backoffMaxMs }: LeaseholdConfig): Finding[] {
-  if (backoffMs <= backoffMaxMs) return []
-  return [
-    toError(['leasehold', 'backoffMs'], `${backoffMs} is more than backoffMaxMs, which is ${backoffMaxMs}`),
-  ]
+export function findLeaseholdProblems(leasehold: LeaseholdConfig): Finding[] {
+  const { backoffMs, backoffMaxMs } = leasehold
+  const findings = findKeyProblems(leasehold)
+  if (backoffMs > backoffMaxMs)
+    findings.push(
+      toError(['leasehold', 'backoffMs'], `${backoffMs} is more than backoffMaxMs, which is ${backoffMaxMs}`),
+    )
+  return findings
+}
+
+/** Shorter keys can be guessed by somebody who has a network to guess in. */
+const LEAST_KEY_LENGTH = 16
+
+function findKeyProblems({ host, apiKeys, controlKeys }: LeaseholdConfig): Finding[] {
+  if (isLoopback(host)) return []
+  if (apiKeys.length === 0)
+    return [
+      toError(
+        ['leasehold', 'host'],
+        `"${host}" can be reached from other hosts, so leasehold.apiKeys must hold a key (leasehold keys new makes one)`,
+      ),
+    ]
+  return Object.entries({ apiKeys, controlKeys }).flatMap(([name, keys]) =>
+    keys.flatMap((key, index) =>
+      key.length < LEAST_KEY_LENGTH
+        ? [toWarning(['leasehold', name, index], `is shorter than ${LEAST_KEY_LENGTH} characters`)]
+        : [],
+    ),
+  )
 }
 
 /** A provider whose server we run. */

@@ -1,4 +1,4 @@
-import { isIPv4 } from 'node:net'
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { compatSchema } from './compat-schema.ts'
 import {
@@ -188,9 +188,9 @@ const leaseholdSchema = z
   .strictObject({
     host: z
       .string()
-      .refine(isLoopback, 'must be a loopback address: 127.0.0.1, ::1 or localhost')
+      .refine(isAddress, 'must be an IP address of this host, or localhost')
       .default('127.0.0.1')
-      .describe('Address the gateway listens on. Only loopback addresses are allowed.'),
+      .describe('Address the gateway listens on. Beyond loopback only with `apiKeys`.'),
     port: wholeNumber('', 0, 65_535)
       .default(4141)
       .describe('Port the gateway listens on. `0`: any free port.'),
@@ -200,9 +200,41 @@ const leaseholdSchema = z
       .describe(
         `Keys that clients of the gateway must show. \`\${VAR}\` is substituted. Empty: none is asked for.`,
       ),
+    controlKeys: z
+      .array(z.string().min(1, 'must not be empty'))
+      .default([])
+      .describe(
+        'Keys that open everything, and alone the control surface (`/api` and all else that is not below `/v1`). Empty: `apiKeys` open that, too.',
+      ),
+    allowedHosts: z
+      .array(z.string().regex(/^([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?$/, 'must be a name, or name:port'))
+      .default([])
+      .describe(
+        'Further `Host` headers that are served, each as clients send it: `name` (default port) or `name:port`.',
+      ),
+    allowedOrigins: z
+      .array(
+        z.string().refine(isOrigin, 'must be an origin of web pages: scheme://host, or scheme://host:port'),
+      )
+      .default([])
+      .describe('Origins whose web pages may use the gateway: `https://chat.example`. Others are refused.'),
     maxBodyBytes: wholeNumber('bytes', 1, MAX_BODY_BYTES)
       .default(64 * 1024 * 1024)
       .describe('Largest request body, in bytes.'),
+    maxQueuedBytes: wholeNumber('bytes', 1, MAX_BODY_BYTES)
+      .default(64 * 1024 * 1024)
+      .describe(
+        'Bodies of all requests that have no answer yet, in bytes; further ones are refused. A single one is always taken.',
+      ),
+    maxConnections: wholeNumber('', 1, MAX_COUNT)
+      .default(2048)
+      .describe('Connections that are served; requests on further ones are refused.'),
+    maxClientConnections: wholeNumber('', 1, MAX_COUNT)
+      .default(256)
+      .describe('The same for each address beyond loopback.'),
+    writeStallMs: durationMs(1)
+      .default(120_000)
+      .describe('Time after which a client that takes nothing of its answer is cut off, in milliseconds.'),
     maxConcurrentStarts: wholeNumber('', 1, MAX_COUNT)
       .default(2)
       .describe('Services that may start at the same time.'),
@@ -273,6 +305,11 @@ function price(noun: string) {
   return z.number().nonnegative('must not be negative').default(0).describe(`Price of a million ${noun}.`)
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
+function isAddress(host: string): boolean {
+  return host === 'localhost' || isIP(host) !== 0
+}
+
+/** Exactly what a browser would send: no path, no user, and a default port left out. */
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text.toLowerCase() && /^https?:/i.test(text)
 }

@@ -1,24 +1,41 @@
 import type { ServerResponse } from 'node:http'
 import { BadRequestError } from '../errors.ts'
+import type { Reservation } from './body-budget.ts'
 
 /**
  * Reads the body of the request that is being answered, whole. A client that waits to be asked for it is asked when
  * what it announces is acceptable.
  * @throws {@link BadRequestError} 413 when it is larger than `maxBytes`, announced or not; 400 when it breaks off.
+ * {@link OverloadedError} when `reservation` does not allow as much.
  */
-export function readBody(response: ServerResponse, maxBytes: number): Promise<Buffer> {
+export function readBody(
+  response: ServerResponse,
+  maxBytes: number,
+  reservation?: Reservation,
+): Promise<Buffer> {
   const request = response.req
   return new Promise((resolve, reject) => {
     const tooLarge = () =>
       new BadRequestError(`The request body is larger than ${maxBytes} bytes.`, { status: 413 })
-    if (Number(request.headers['content-length'] ?? 0) > maxBytes) return reject(tooLarge())
+    const announced = Number(request.headers['content-length'] ?? 0)
+    if (announced > maxBytes) return reject(tooLarge())
+    // Node lets no body be longer than announced, so what is announced is reserved once; only chunks come as they will.
+    reservation?.grow(announced)
     if (request.headers.expect !== undefined) response.writeContinue()
     const chunks: Buffer[] = []
     let size = 0
     request.on('data', (chunk: Buffer) => {
       size += chunk.length
-      if (size > maxBytes) return reject(tooLarge())
-      chunks.push(chunk)
+      try {
+        if (size > maxBytes) throw tooLarge()
+        if (announced === 0) reservation?.grow(chunk.length)
+        chunks.push(chunk)
+      } catch (error) {
+        chunks.length = 0
+        request.removeAllListeners('data')
+        request.resume()
+        reject(error)
+      }
     })
     request.once('end', () =>
       resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size)),

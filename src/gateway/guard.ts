@@ -1,55 +1,104 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { BadRequestError } from '../errors.ts'
+import { BadRequestError, KeyError } from '../errors.ts'
 
-export interface GuardOptions {
-  /** Exactly the `Host` headers that are served, lower case, with port. */
+/** Who is served. */
+export interface GuardPolicy {
+  /** Exactly the `Host` headers that are served, lower case. */
   readonly hosts: ReadonlySet<string>
-  /** Keys that open `/v1` and `/api`; none: no key is asked for. */
+  /** Origins of other sites whose pages are served, lower case: `https://chat.example`. */
+  readonly origins: ReadonlySet<string>
+  /** Keys that open everything but the control surface, or that too when it has none of its own. */
   readonly apiKeys: readonly string[]
+  /** Keys that open everything, and alone the control surface. */
+  readonly controlKeys: readonly string[]
+  /** Whether nobody is served without a key, even if there is none: beyond loopback. */
+  readonly isKeyRequired: boolean
 }
 
+/** What a page of the gateway itself, or a health check, needs no key for: nothing of it is anybody's data. */
+const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/health'])
+
 /**
- * Decides who is served, before a route is looked at: loopback is not a trust boundary. A browser page that talks to
- * us by another name (DNS rebinding), or from another origin, is refused; so is a POST without a JSON or multipart
- * body, because only those make a browser ask first.
- * @throws {@link BadRequestError} with 400, 401, 403 or 415
+ * Decides what is looked at, before a route is: loopback is not a trust boundary. A browser page that talks to us by
+ * another name (DNS rebinding), or from another origin, is refused; so is a POST without a JSON or multipart body,
+ * because only those make a browser ask first. Returns the origin of a page of another site that is listed; its
+ * answers must name it.
+ * @throws {@link BadRequestError} with 400, 403 or 415
  */
-export function guard(request: IncomingMessage, { hosts, apiKeys }: GuardOptions): void {
-  const { headers, rawHeaders, method, url = '' } = request
+export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy): string | undefined {
+  const { headers, rawHeaders, url = '' } = request
   const hostCount = rawHeaders.filter(
     (name, index) => index % 2 === 0 && name.toLowerCase() === 'host',
   ).length
   if (hostCount !== 1 || headers.host === undefined)
     throw new BadRequestError('Exactly one Host header is required.', { status: 400 })
   if (!hosts.has(headers.host.toLowerCase()))
-    throw new BadRequestError(`The host "${headers.host.slice(0, 100)}" is not served here.`, { status: 403 })
-  if (!url.startsWith('/') || url.startsWith('//') || url.includes('\\'))
-    throw new BadRequestError('The request target must be a plain path.', { status: 400 })
-  const site = headers['sec-fetch-site']
-  if (headers.origin !== undefined || site === 'cross-site' || site === 'same-site')
-    refuseForeignOrigin(request)
-  if (method === 'POST' && !isSafeBodyType(headers['content-type']))
-    throw new BadRequestError('Send the body as application/json (or multipart/form-data).', { status: 415 })
+    throw new BadRequestError(
+      `The host "${headers.host.slice(0, 100)}" is not served here. List it in leasehold.allowedHosts if it should be.`,
+      { status: 403 },
+    )
+  if (!isPlainPath(url))
+    throw new BadRequestError('The request target must be a plain path, without dot segments.', {
+      status: 400,
+    })
+  const origin = findListedOrigin(request, origins)
+  guardBodyType(request)
   if (headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity')
     throw new BadRequestError('Compressed request bodies are not accepted.', { status: 415 })
-  if (apiKeys.length > 0 && url !== '/health' && !isKnownKey(toKey(headers), apiKeys))
-    throw new BadRequestError('A valid API key is required.', { status: 401 })
+  return origin
 }
 
-/** The page of the gateway itself may talk to it; nobody else's may. */
-function refuseForeignOrigin({ headers }: IncomingMessage): void {
-  if (
-    headers.origin?.toLowerCase() === `http://${headers.host?.toLowerCase()}` &&
-    headers['sec-fetch-site'] !== 'cross-site'
+/**
+ * Asks for a key where one is needed. `hasKey` of the error says whether a wrong one was shown.
+ * @throws {@link KeyError} 401
+ */
+export function guardKey(
+  { url = '', headers }: IncomingMessage,
+  { apiKeys, controlKeys, isKeyRequired }: GuardPolicy,
+): void {
+  const { pathname } = new URL(url, 'http://gateway')
+  if (OPEN_PATHS.has(pathname)) return
+  const isControl = pathname !== '/v1' && !pathname.startsWith('/v1/')
+  const keys =
+    isControl && controlKeys.length > 0 ? controlKeys : apiKeys.length > 0 ? [...apiKeys, ...controlKeys] : []
+  if (keys.length === 0 && !isKeyRequired) return
+  if (isKnownKey(toKey(headers), keys)) return
+  throw new KeyError(Boolean(headers.authorization || headers['x-api-key']))
+}
+
+/** The page of the gateway itself may talk to it, and those of listed origins; nobody else's may. */
+function findListedOrigin({ headers }: IncomingMessage, origins: ReadonlySet<string>): string | undefined {
+  const { origin, host } = headers
+  const site = headers['sec-fetch-site']
+  if (origin !== undefined && origins.has(origin.toLowerCase())) return origin
+  const isForeign =
+    origin !== undefined
+      ? origin.toLowerCase() !== `http://${host?.toLowerCase()}` || site === 'cross-site'
+      : site === 'cross-site' || site === 'same-site'
+  if (isForeign) throw new BadRequestError('Requests from other origins are refused.', { status: 403 })
+  return undefined
+}
+
+/** A path that means the same to everybody who reads it: `/v1/../api` would be `/api` to the next reader. */
+function isPlainPath(url: string): boolean {
+  return (
+    url.startsWith('/') &&
+    !url.startsWith('//') &&
+    !/[\\#]/.test(url) &&
+    !/\/(\.|%2e){1,2}([/?]|$)/i.test(url)
   )
-    return
-  throw new BadRequestError('Requests from other origins are refused.', { status: 403 })
 }
 
-function isSafeBodyType(contentType: string | undefined): boolean {
-  const [type] = (contentType ?? '').toLowerCase().split(';')
-  return type?.trim() === 'application/json' || type?.trim() === 'multipart/form-data'
+/** A form may come from any page without asking, but never without its origin; the control surface takes none. */
+function guardBodyType({ method, url, headers }: IncomingMessage): void {
+  if (method !== 'POST') return
+  const [type = ''] = (headers['content-type'] ?? '').toLowerCase().split(';')
+  if (type.trim() === 'application/json') return
+  if (type.trim() === 'multipart/form-data' && url?.startsWith('/v1/')) return
+  throw new BadRequestError('Send the body as application/json; below /v1 also as multipart/form-data.', {
+    status: 415,
+  })
 }
 
 function toKey(headers: IncomingMessage['headers']): string {
@@ -59,9 +108,9 @@ function toKey(headers: IncomingMessage['headers']): string {
 }
 
 /** Compares digests, and all of them, so that the time taken tells nothing about a key. */
-function isKnownKey(key: string, apiKeys: readonly string[]): boolean {
+function isKnownKey(key: string, keys: readonly string[]): boolean {
   const digest = toDigest(key)
-  return apiKeys.map((known) => timingSafeEqual(toDigest(known), digest)).includes(true)
+  return keys.map((known) => timingSafeEqual(toDigest(known), digest)).includes(true)
 }
 
 function toDigest(key: string): Buffer {

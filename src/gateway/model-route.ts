@@ -10,10 +10,12 @@ export interface ModelRouteOptions {
   readonly clock: Clock
   /** How long a streaming request waits in silence before comments tell what is going on; `0`: for ever. */
   readonly coldStartCommentsMs: number
+  /** A client that takes nothing for this long, in milliseconds, is cut off: it must not hold a lease for ever. */
+  readonly writeStallMs: number
+  /** Called when the answer begins: the request waits no more. */
+  readonly onAnswer: () => void
 }
 
-/** A client that takes nothing for this long, in milliseconds, is cut off: it must not hold a lease for ever. */
-const WRITE_STALL_MS = 120_000
 /** Time between two comments of a stream that waits, in milliseconds: well below a client's idle limit. */
 const COMMENT_EVERY_MS = 5_000
 
@@ -25,7 +27,7 @@ export function answerModelRequest(
   request: IncomingMessage,
   response: ServerResponse,
   body: Buffer,
-  { supervisor, clock, coldStartCommentsMs }: ModelRouteOptions,
+  { supervisor, clock, coldStartCommentsMs, writeStallMs, onAnswer }: ModelRouteOptions,
 ): void {
   let call: ModelCall | undefined
   let isGathering = false
@@ -57,6 +59,7 @@ export function answerModelRequest(
   const handler: ModelResponseHandler = {
     onHead: (status, headers) => {
       quiet()
+      onAnswer()
       if (response.headersSent) isStatusLate = status !== 200 || !isEvents(headers)
       else {
         gather()
@@ -89,7 +92,7 @@ export function answerModelRequest(
 
   const watchStall = () => {
     clock.clearTimeout(stall)
-    stall = clock.setTimeout(() => response.destroy(), WRITE_STALL_MS)
+    stall = clock.setTimeout(() => response.destroy(), writeStallMs)
   }
   response.on('drain', () => {
     clock.clearTimeout(stall)

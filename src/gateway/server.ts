@@ -1,15 +1,22 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { isIPv6 } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import type { Logger } from 'pino'
 import { Subject } from 'rxjs'
-import { type Clock, systemClock } from '../clock.ts'
-import { BadRequestError, GatewayError, LeaseholdError } from '../errors.ts'
+import { type Clock, delay, systemClock } from '../clock.ts'
+import { BadRequestError, GatewayError, KeyError, LeaseholdError, OverloadedError } from '../errors.ts'
 import { createInspectionHub } from '../inspector/hub.ts'
+import { isLoopback } from '../loopback.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
 import { decodePath } from '../transport/path.ts'
 import { answerApi } from './api.ts'
+import { createAttempts } from './attempts.ts'
 import { readBody } from './body.ts'
-import { guard } from './guard.ts'
+import { createBodyBudget } from './body-budget.ts'
+import { toClientKey } from './client-key.ts'
+import { answerPreflight, nameOrigin } from './cors.ts'
+import { type GuardPolicy, guard, guardKey } from './guard.ts'
+import { toAuthority, toHosts } from './hosts.ts'
+import { BACKLOG, type HttpLimits, toServerOptions, watchConnections } from './limits.ts'
 import { answerModelRequest } from './model-route.ts'
 import { sendError, sendJson } from './respond.ts'
 
@@ -19,6 +26,8 @@ export interface GatewayOptions {
   readonly host?: string
   /** `0` takes a free one. @default the configuration's `leasehold.port` */
   readonly port?: number
+  /** @default see {@link HttpLimits} */
+  readonly limits?: HttpLimits
   /** What `GET /health` says. @default '0.0.0' */
   readonly version?: string
   /** @default silent */
@@ -44,50 +53,71 @@ export interface Gateway {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Limits of the listening side: Node's own default lets a slow client hold a connection for minutes. */
-const LIMITS = {
-  headersTimeout: 10_000,
-  requestTimeout: 60_000,
-  keepAliveTimeout: 5_000,
-  connectionsCheckingInterval: 1_000,
-  maxHeaderSize: 16_384,
-} as const
-const BACKLOG = 4096
-const MAX_CONNECTIONS = 4096
-
 /** Creates a gateway. Nothing listens before `listen`. */
 export function createGateway({
   supervisor,
   host = supervisor.config.leasehold.host,
   port = supervisor.config.leasehold.port,
   version = '0.0.0',
+  limits,
   logger,
   clock = systemClock,
 }: GatewayOptions): Gateway {
-  let hosts: ReadonlySet<string> = new Set()
+  /** The names that are ours wherever we listen; the configuration may list more. */
+  let ownHosts: readonly string[] = []
+  const policy = toPolicy(supervisor, () => ownHosts, !isLoopback(host))
+  const attempts = createAttempts(clock)
+  const budget = createBodyBudget(() => supervisor.config.leasehold.maxQueuedBytes)
   /** What would go on for ever ends here: streams of events and logs. */
   const closing$ = new Subject<void>()
   const inspection = createInspectionHub({ inspect: supervisor.inspect, clock })
   const serve = (request: IncomingMessage, response: ServerResponse) => {
+    connections.note(request, response)
     response.on('error', () => {})
-    answer(request, response).catch((error: unknown) => {
+    answer(request, response).catch(async (error: unknown) => {
       if (!(error instanceof LeaseholdError))
         logger?.error({ event: 'gateway.failed', err: error }, 'a request failed')
+      if (error instanceof KeyError && error.isGuess) {
+        // One guess per connection, however many were sent on it at once.
+        response.setHeader('connection', 'close')
+        const waitMs = attempts.fail(toClientKey(request.socket.remoteAddress))
+        if (waitMs > 0) await delay(clock, waitMs)
+      }
       sendError(response, error)
     })
   }
-  const server = createServer(LIMITS, serve)
+  const server = createServer(toServerOptions(limits), serve)
   // Without this listener Node asks for a body before anybody has looked at its head.
   server.on('checkContinue', serve)
-  server.maxConnections = MAX_CONNECTIONS
+  server.on('checkExpectation', (_: IncomingMessage, response: ServerResponse) =>
+    sendError(
+      response,
+      new BadRequestError('The only expectation that is met is 100-continue.', { status: 417 }),
+    ),
+  )
+  const connections = watchConnections(server, () => supervisor.config.leasehold)
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const { apiKeys, maxBodyBytes, coldStartCommentsMs } = supervisor.config.leasehold
-    guard(request, { hosts, apiKeys })
+    if (connections.isSurplus(request)) {
+      response.setHeader('connection', 'close')
+      throw new OverloadedError(
+        'There are too many connections (leasehold.maxConnections, maxClientConnections).',
+      )
+    }
+    const rules = policy()
+    const origin = guard(request, rules)
+    if (origin !== undefined) nameOrigin(response, origin)
+    if (origin !== undefined && answerPreflight(request, response)) return
+    guardKey(request, rules)
     const { method, url: path = '/' } = request
     if (method === 'POST' && path.startsWith('/v1/')) {
-      const body = await readBody(response, maxBodyBytes)
-      return answerModelRequest(request, response, body, { supervisor, clock, coldStartCommentsMs })
+      const { maxBodyBytes, coldStartCommentsMs, writeStallMs } = supervisor.config.leasehold
+      const reservation = budget.open()
+      response.once('close', reservation.release)
+      const body = await readBody(response, maxBodyBytes, reservation)
+      const onAnswer = reservation.release
+      const options = { supervisor, clock, coldStartCommentsMs, writeStallMs, onAnswer }
+      return answerModelRequest(request, response, body, options)
     }
     const url = new URL(path, 'http://gateway')
     if (url.pathname.startsWith('/api/'))
@@ -108,7 +138,7 @@ export function createGateway({
     closing ??= new Promise((resolve) => {
       closing$.next()
       server.close(() => resolve())
-      server.closeIdleConnections()
+      connections.close()
     })
     return closing
   }
@@ -116,11 +146,13 @@ export function createGateway({
   return {
     listen: () =>
       new Promise((resolve, reject) => {
+        if (!isLoopback(host) && supervisor.config.leasehold.apiKeys.length === 0)
+          return reject(new GatewayError(host, port, NEEDS_KEY))
         server.once('error', (cause) => reject(new GatewayError(host, port, cause)))
         server.listen({ host, port, backlog: BACKLOG }, () => {
           const address = server.address()
           const actual = typeof address === 'object' && address !== null ? address.port : port
-          hosts = toHosts(host, actual)
+          ownHosts = toHosts(host, actual, networkInterfaces())
           resolve({ host, port: actual, url: `http://${toAuthority(host, actual)}` })
         })
       }),
@@ -129,11 +161,21 @@ export function createGateway({
   }
 }
 
-/** The names by which a loopback gateway may be called. */
-function toHosts(host: string, port: number): ReadonlySet<string> {
-  return new Set([host, '127.0.0.1', 'localhost', '::1'].map((name) => toAuthority(name, port)))
-}
+const NEEDS_KEY =
+  'other hosts can reach that address, and leasehold.apiKeys holds no key; leasehold keys new makes one'
 
-function toAuthority(host: string, port: number): string {
-  return `${isIPv6(host) ? `[${host}]` : host}:${port}`
+/** The guard's rules, made anew when another configuration is in force. */
+function toPolicy(supervisor: Supervisor, ownHosts: () => readonly string[], isKeyRequired: boolean) {
+  let source: unknown
+  let policy: GuardPolicy | undefined
+  return (): GuardPolicy => {
+    const { leasehold } = supervisor.config
+    if (policy !== undefined && source === leasehold) return policy
+    source = leasehold
+    const { allowedHosts, allowedOrigins, apiKeys, controlKeys } = leasehold
+    const hosts = new Set([...ownHosts(), ...allowedHosts].map((name) => name.toLowerCase()))
+    const origins = new Set(allowedOrigins.map((origin) => origin.toLowerCase()))
+    policy = { hosts, origins, apiKeys, controlKeys, isKeyRequired }
+    return policy
+  }
 }

@@ -41,7 +41,7 @@ test.each([
   [['status', '--jsno'], /unknown option '--jsno'\n\(Did you mean --json\?\)/],
   [['infer', 'model', 'run'], /required option '--prompt <text>'/],
   [['serve', '--port', '70000'], /Expected a whole number from 0 to 65535/],
-  [['serve', '--host', '0.0.0.0'], /Expected a loopback address/],
+  [['serve', '--host', 'example.com'], /Expected an IP address/],
   [['infer', 'model', 'run', '--prompt', 'x', '--timeout', '0'], /Expected a number of seconds/],
   [['demo-server', '--nosuch'], /Unknown option '--nosuch'/],
   [['demo-server', '--port', 'x'], /port: expected/],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
 import { toJsonSchema } from '../../src/config/schema.ts'
+import { ConfigError } from '../../src/errors.ts'
 import { catchProblems, toText } from './reports.ts'
 
 const service = (options: string) =>
@@ -66,7 +67,14 @@ describe('options and their defaults', () => {
       host: '127.0.0.1',
       port: 4141,
       apiKeys: [],
+      controlKeys: [],
+      allowedHosts: [],
+      allowedOrigins: [],
       maxBodyBytes: 67_108_864,
+      maxQueuedBytes: 67_108_864,
+      maxConnections: 2048,
+      maxClientConnections: 256,
+      writeStallMs: 120_000,
       maxConcurrentStarts: 2,
       backoffMs: 1000,
       backoffMaxMs: 60_000,
@@ -76,6 +84,53 @@ describe('options and their defaults', () => {
       heartbeatMs: 10_000,
       coldStartCommentsMs: 5000,
     })
+  })
+})
+
+describe('who may use the gateway', () => {
+  const problemsOf = (leasehold: object) => {
+    try {
+      return parseConfig(JSON.stringify({ leasehold })).problems
+    } catch (error) {
+      return error instanceof ConfigError ? error.problems : []
+    }
+  }
+
+  test.each([
+    [{ allowedHosts: ['http://x'] }],
+    [{ allowedHosts: ['x/y'] }],
+    [{ allowedHosts: ['user@x'] }],
+    [{ allowedHosts: ['*'] }],
+    [{ allowedOrigins: ['*'] }],
+    [{ allowedOrigins: ['null'] }],
+    [{ allowedOrigins: ['chat.example'] }],
+    [{ allowedOrigins: ['https://chat.example/'] }],
+    [{ allowedOrigins: ['https://chat.example:443'] }],
+    [{ allowedOrigins: ['https://user@chat.example'] }],
+    [{ allowedOrigins: ['file:///x'] }],
+    [{ host: 'example.com' }],
+    [{ host: '0.0.0.0' }],
+    [{ host: '192.168.1.5', controlKeys: ['only-a-control-key'] }],
+    [{ apiKeys: [''] }],
+    [{ controlKeys: ['${NOT_SET}'] }],
+  ])('%j is refused', (leasehold) => {
+    expect(problemsOf(leasehold)).toMatchObject([{ severity: 'error' }])
+  })
+
+  test.each([
+    [{ allowedHosts: ['models.lan', 'models.lan:8443', '[::1]:9'] }],
+    [{ allowedOrigins: ['https://chat.example', 'http://127.0.0.1:3000', 'HTTPS://Chat.Example'] }],
+    [{ host: '::1' }],
+    [{ host: '127.9.9.9' }],
+    [{ host: '::', apiKeys: ['a-key-of-more-than-16'] }],
+  ])('%j is taken', (leasehold) => {
+    expect(problemsOf(leasehold)).toEqual([])
+  })
+
+  test('a short key beyond loopback is a warning that does not repeat it', () => {
+    const problems = problemsOf({ host: '0.0.0.0', apiKeys: ['short-key'] })
+    expect(problems).toMatchObject([{ severity: 'warning', path: 'leasehold.apiKeys[0]' }])
+    expect(JSON.stringify(problems)).not.toContain('short-key')
   })
 })
 

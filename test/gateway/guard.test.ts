@@ -1,4 +1,7 @@
+import type { IncomingMessage } from 'node:http'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { KeyError } from '../../src/errors.ts'
+import { guardKey } from '../../src/gateway/guard.ts'
 import { type HouseWithServer, openHouseWithServer, type RawAnswer, sendRaw } from './house.ts'
 
 let house: HouseWithServer
@@ -12,6 +15,19 @@ afterAll(async () => {
   await house[Symbol.asyncDispose]()
   await locked[Symbol.asyncDispose]()
 })
+
+const keyed = {
+  hosts: new Set<string>(),
+  origins: new Set<string>(),
+  apiKeys: ['first-key', 'second-key'],
+  controlKeys: [],
+  isKeyRequired: false,
+}
+
+/** As much of a request as is looked at for a key. */
+function toRequest(url: string, headers: Record<string, string>): IncomingMessage {
+  return { url, headers } as Partial<IncomingMessage> as IncomingMessage
+}
 
 /** The code of an error in OpenAI's shape, which has all four fields. */
 function codeOf({ body }: RawAnswer): string {
@@ -116,6 +132,12 @@ describe('the request target', () => {
     'http://127.0.0.1:1/v1/models',
     '//evil.com/v1/models',
     '/\\evil.com/v1/models',
+    '/v1/models/../../api/services',
+    '/v1/models/..',
+    '/v1/./models',
+    '/v1/%2e%2E/api/services',
+    '/v1/.%2e/api/services?x',
+    '/v1/models#/../x',
     '*',
   ])('%s is refused', async (target) => {
     expect((await get([host()], target)).status).toBe(400)
@@ -139,7 +161,8 @@ describe('the request target', () => {
     '/api/',
     '/api/nothing',
     '/api/services/x/y/z',
-    '/v1/models/../../api/secrets',
+    '/v1/models/a..b',
+    '/v1/models/...',
   ])('%s is not found, in the shape that OpenAI gives it', async (target) => {
     const answer = await get([host()], target)
     expect(answer.status).toBe(404)
@@ -152,6 +175,78 @@ describe('the request target', () => {
     await response.text()
     expect(response.status).toBe(404)
     expect(response.headers.get('access-control-allow-origin')).toBeNull()
+  })
+})
+
+describe('listed names and origins', () => {
+  const page = 'https://chat.example'
+  let listed: HouseWithServer
+  beforeAll(async () => {
+    listed = await openHouseWithServer({
+      leasehold: { allowedHosts: ['models.lan', 'Models.LAN:8443', '[fd00::1]:1'], allowedOrigins: [page] },
+    })
+  })
+  afterAll(() => listed[Symbol.asyncDispose]())
+  const ask = (headers: readonly string[], method = 'GET') =>
+    sendRaw(listed.port, `${[`${method} /v1/models HTTP/1.1`, ...headers, ''].join('\r\n')}\r\n`)
+
+  test.each(['models.lan', 'MODELS.lan', 'models.lan:8443', '[fd00::1]:1'])(
+    'the host %s is served',
+    async (host) => {
+      expect((await ask([`Host: ${host}`])).status).toBe(200)
+    },
+  )
+
+  test.each(['models.lan:80', 'models.lan.', 'xmodels.lan', 'models.lan:8444', '[fd00::1]', 'evil.com'])(
+    'the host %s is not',
+    async (host) => {
+      expect((await ask([`Host: ${host}`])).status).toBe(403)
+    },
+  )
+
+  test('a page of a listed origin is served, and its browser is told so', async () => {
+    const { status, head } = await ask(['Host: models.lan', `Origin: ${page}`, 'Sec-Fetch-Site: cross-site'])
+    expect(status).toBe(200)
+    expect(head).toMatch(/^access-control-allow-origin: https:\/\/chat\.example\r$/im)
+    expect(head).toMatch(/^vary: origin\r$/im)
+    expect(head).not.toMatch(/allow-credentials/i)
+  })
+
+  test('its browser may ask first, and needs no key to ask', async () => {
+    await using locked = await openHouseWithServer({ leasehold: { apiKeys: ['k'], allowedOrigins: [page] } })
+    const question = {
+      origin: page,
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'authorization,content-type',
+    }
+    const answer = await fetch(`${locked.url}/v1/chat/completions`, { method: 'OPTIONS', headers: question })
+    expect(answer.status).toBe(204)
+    expect(answer.headers.get('access-control-allow-headers')).toBe('authorization,content-type')
+    const refused = await fetch(`${locked.url}/v1/models`, { headers: { origin: page } })
+    expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([401, page])
+  })
+
+  test.each([
+    'null',
+    'http://chat.example',
+    'https://chat.example:8443',
+    'https://chat.example.evil.com',
+    'https://evil.com',
+  ])('a page of %s is refused, and told nothing', async (origin) => {
+    for (const method of ['GET', 'OPTIONS']) {
+      const { status, head } = await ask(
+        ['Host: models.lan', `Origin: ${origin}`, 'Access-Control-Request-Method: POST'],
+        method,
+      )
+      expect(status).toBe(403)
+      expect(head).not.toMatch(/access-control/i)
+    }
+  })
+
+  test('an image of a page that hides its origin is refused, listed or not', async () => {
+    expect((await ask(['Host: models.lan', 'Sec-Fetch-Site: cross-site', `Referer: ${page}/`])).status).toBe(
+      403,
+    )
   })
 })
 
@@ -227,6 +322,16 @@ describe('the body of a POST', () => {
   })
 })
 
+test('a form is no body for the control surface, because a page may send one without asking', async () => {
+  const body = '--x--'
+  const { status } = await sendRaw(
+    house.port,
+    `POST /api/services/local/start HTTP/1.1\r\nHost: 127.0.0.1:${house.port}\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  )
+  expect(status).toBe(415)
+  expect(house.service().state).toBe('down.cold')
+})
+
 describe('keys', () => {
   const ask = (path: string, headers: Record<string, string> = {}) => fetch(locked.url + path, { headers })
 
@@ -241,12 +346,18 @@ describe('keys', () => {
     ['an empty one', { 'x-api-key': '' }],
     ['two at once', { 'x-api-key': 'first-key, second-key' }],
     ['a wrong bearer beside a right x-api-key', { authorization: 'Bearer wrong', 'x-api-key': 'first-key' }],
-  ])('%s: 401', async (_, headers) => {
-    for (const path of ['/v1/models', '/api/services', '/api/events', '/health?x', '/nowhere']) {
-      const response = await ask(path, headers)
-      expect([path, response.status]).toEqual([path, 401])
-      expect(await response.text()).not.toContain('first-key')
-    }
+  ])('%s: 401, whatever is asked for', async (_, headers) => {
+    for (const url of ['/v1/models', '/api/services', '/api/events', '/healthy', '/nowhere', '/v1'])
+      expect(() => guardKey(toRequest(url, headers), keyed)).toThrow(KeyError)
+    await using other = await openHouseWithServer({ leasehold: { apiKeys: ['first-key', 'second-key'] } })
+    const response = await fetch(`${other.url}/v1/models`, { headers })
+    expect(response.status).toBe(401)
+    const body = await response.text()
+    expect(body).not.toContain('first-key')
+    expect(JSON.parse(body).error).toMatchObject({
+      code: 'LEASEHOLD_KEY_REQUIRED',
+      type: 'authentication_error',
+    })
   })
 
   test.each([
@@ -270,7 +381,38 @@ describe('keys', () => {
     expect(sent).not.toMatch(/first-key|second-key/)
   })
 
-  test('a changed configuration changes the keys at once', async () => {
+  test('of the control surface open it alone, and everything else', () => {
+    const both = { ...keyed, controlKeys: ['control-key'] }
+    const isOpen = (url: string, key: string) => {
+      try {
+        guardKey(toRequest(url, { 'x-api-key': key }), both)
+        return true
+      } catch {
+        return false
+      }
+    }
+    for (const url of ['/v1/models', '/v1/chat/completions', '/v1', '/v1?x'])
+      expect([isOpen(url, 'first-key'), isOpen(url, 'control-key')]).toEqual([true, true])
+    for (const url of [
+      '/api/services',
+      '/api/events',
+      '/metrics',
+      '/anything',
+      '/v1x',
+      '/V1/models',
+      '/health/x',
+    ])
+      expect([url, isOpen(url, 'first-key'), isOpen(url, 'control-key')]).toEqual([url, false, true])
+  })
+
+  test('are needed beyond loopback even if a changed configuration has none left', () => {
+    const none = { ...keyed, apiKeys: [], isKeyRequired: true }
+    expect(() => guardKey(toRequest('/v1/models', { 'x-api-key': '' }), none)).toThrow(KeyError)
+    expect(() => guardKey(toRequest('/v1/models', {}), none)).toThrow(KeyError)
+    expect(() => guardKey(toRequest('/health', {}), none)).not.toThrow()
+  })
+
+  test('a changed configuration changes the keys at once (fault 96)', async () => {
     await using other = await openHouseWithServer({ leasehold: { apiKeys: ['old'] } })
     const keyed = (key: string) => fetch(`${other.url}/v1/models`, { headers: { 'x-api-key': key } })
     expect((await keyed('old')).status).toBe(200)

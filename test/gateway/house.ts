@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Clock } from '../../src/clock.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import type { SupervisorEvent } from '../../src/events.ts'
+import type { HttpLimits } from '../../src/gateway/limits.ts'
 import { createGateway, type Gateway } from '../../src/gateway/server.ts'
 import type { ServiceSnapshot } from '../../src/supervisor/snapshot.ts'
 import { createSupervisor, type Supervisor } from '../../src/supervisor/supervisor.ts'
@@ -32,6 +33,7 @@ export interface HouseOptions {
   /** Further sections of the configuration. */
   readonly rest?: object
   readonly clock?: Clock
+  readonly limits?: HttpLimits
 }
 
 /** Opens a house in front of any server. */
@@ -41,6 +43,7 @@ export async function openHouse({
   leasehold,
   rest,
   clock,
+  limits = {},
 }: HouseOptions): Promise<House> {
   const local = { baseUrl: `${serverUrl}/v1`, models: [{ id: 'demo' }], ...provider }
   const config = parseConfig(
@@ -55,7 +58,7 @@ export async function openHouse({
   const supervisor = createSupervisor({ config, ...time })
   const events: SupervisorEvent[] = []
   supervisor.events$.subscribe((event) => events.push(event))
-  const gateway = createGateway({ supervisor, version: '1.2.3', ...time })
+  const gateway = createGateway({ supervisor, version: '1.2.3', limits, ...time })
   const { url, port } = await gateway.listen()
   const service = () => {
     const found = supervisor.snapshot().services.find(({ providers }) => providers.includes('local'))

@@ -181,15 +181,15 @@ describe('a client that does not read', () => {
     socket.destroy()
   })
 
-  test('is cut off in the end, and its lease with it', async () => {
+  test('is cut off after writeStallMs, and its lease with it (fault 61)', async () => {
     const clock = createVirtualClock()
     const { server, sentBytes } = await openFlood()
     await using _ = server
-    await using house = await openHouse({ serverUrl: server.url, clock })
+    await using house = await openHouse({ serverUrl: server.url, clock, leasehold: { writeStallMs: 20_000 } })
     const socket = await openStalled(house.port)
     await untilStill(sentBytes)
     expect(house.service().leases).toBe(1)
-    await clock.advanceTo(clock.now() + 119_000)
+    await clock.advanceTo(clock.now() + 19_000)
     expect(house.service().leases).toBe(1)
     await clock.advanceTo(clock.now() + 2_000)
     await expect.poll(() => house.service().leases).toBe(0)

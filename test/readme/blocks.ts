@@ -12,10 +12,7 @@ export function toBlocks(): Readonly<Record<string, string>> {
     statechart: `\`\`\`mermaid\n${toMermaid(providerMachine, { depth: 2 }).trim()}\n\`\`\``,
     'service-options': toOptionTable('models', 'providers', '*', 'localService'),
     'leasehold-options': toOptionTable('leasehold'),
-    events: toTable(
-      ['Event', 'Meaning'],
-      Object.entries(eventMeanings).map(([type, meaning]) => [code(type), meaning]),
-    ),
+    events: toTable(['About', 'Events'], listEvents()),
     errors: toTable(['Status', 'Type', 'Codes'], listErrors()),
     endpoints: toTable(
       ['Endpoint', 'What'],
@@ -23,6 +20,16 @@ export function toBlocks(): Readonly<Record<string, string>> {
     ),
     commands: toTable(['Command', 'What'], listCommands()),
   }
+}
+
+/** One row for all events of one subject: the table would be the longest part of the README. */
+function listEvents(): string[][] {
+  const groups = new Map<string, string[]>()
+  for (const [type, meaning] of Object.entries(eventMeanings)) {
+    const [subject = type] = type.split('.')
+    groups.set(subject, [...(groups.get(subject) ?? []), `${code(type)} ${meaning}`])
+  }
+  return [...groups].map(([subject, lines]) => [subject, lines.join('<br>')])
 }
 
 function listErrors(): string[][] {

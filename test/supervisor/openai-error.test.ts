@@ -6,8 +6,10 @@ import {
   ConfigError,
   type ErrorCode,
   GatewayError,
+  KeyError,
   type LeaseholdError,
   ModelNotFoundError,
+  OverloadedError,
   ProviderUnavailableError,
   ServiceError,
   StateDirectoryError,
@@ -46,6 +48,8 @@ const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_UPSTREAM_TIMEOUT: [new UpstreamTimeoutError('local', 1), 504],
   LEASEHOLD_STREAM_TRUNCATED: [new UpstreamError('local', 'why', { isTruncated: true }), 502],
   LEASEHOLD_ABORTED: [new AbortedError(), 499],
+  LEASEHOLD_KEY_REQUIRED: [new KeyError(true), 401],
+  LEASEHOLD_OVERLOADED: [new OverloadedError('why'), 503],
   LEASEHOLD_LISTEN_FAILED: [new GatewayError('h', 1, new Error('x')), 500],
 }
 

@@ -1,0 +1,27 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/** How long a browser may remember that a listed page may ask, in seconds. */
+const MAX_AGE_S = 600
+
+/** Names the listed origin that an answer is for: without it the page would not be shown the answer. */
+export function nameOrigin(response: ServerResponse, origin: string): void {
+  response.setHeader('access-control-allow-origin', origin)
+  response.setHeader(
+    'access-control-expose-headers',
+    'retry-after, x-leasehold-model, x-leasehold-request-id',
+  )
+  response.setHeader('vary', 'origin')
+}
+
+/** Answers the question of a browser whether a listed page may send a request, if this is one. It carries no key. */
+export function answerPreflight({ method, headers }: IncomingMessage, response: ServerResponse): boolean {
+  const asked = headers['access-control-request-method']
+  if (method !== 'OPTIONS' || asked === undefined) return false
+  response.writeHead(204, {
+    'access-control-allow-methods': 'GET, POST, DELETE',
+    'access-control-allow-headers': headers['access-control-request-headers'] ?? '',
+    'access-control-max-age': String(MAX_AGE_S),
+  })
+  response.end()
+  return true
+}
