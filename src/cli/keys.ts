@@ -1,0 +1,37 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { exitCodes, UsageError } from './failures.ts'
+import type { Terminal } from './print.ts'
+
+/** Bytes of chance in a key: 256 bits. */
+const KEY_BYTES = 32
+
+/**
+ * `leasehold keys new`: makes a key for `leasehold.apiKeys`. It is printed once and kept nowhere; or written to a new
+ * file that only its owner can read, in a directory of the same kind, and not printed.
+ */
+export async function makeKey(
+  file: string | undefined,
+  { json }: { readonly json?: boolean },
+  terminal: Terminal,
+): Promise<number> {
+  const key = `lh-${randomBytes(KEY_BYTES).toString('base64url')}`
+  if (file === undefined) {
+    if (json) terminal.json({ ok: true, key })
+    else terminal.line(key)
+    return exitCodes.ok
+  }
+  const path = resolve(file)
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  try {
+    await writeFile(path, `${key}\n`, { mode: 0o600, flag: 'wx' })
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST')
+      throw new UsageError(`${path} exists already. A key is never written over another file.`)
+    throw error
+  }
+  if (json) terminal.json({ ok: true, file: path })
+  else terminal.line(`a new key is in ${path}`)
+  return exitCodes.ok
+}
