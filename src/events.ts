@@ -1,4 +1,10 @@
-import type { ProcessEvent, ProviderEmitted, ProviderEvent, Verdict } from '../machines/messages.ts'
+import type {
+  ProcessEvent,
+  ProviderEmitted,
+  ProviderEvent,
+  ServicePolicy,
+  Verdict,
+} from '../machines/messages.ts'
 import type { Reason } from '../machines/reasons.ts'
 
 /** What can be said about one service. Logs, metrics, pages, recordings and tests all read these. */
@@ -9,7 +15,18 @@ export type ServiceEventBody =
     >
   | ProviderEmitted
   | ProcessEvent
-  | { readonly type: 'service.added' | 'service.retired' }
+  | {
+      readonly type: 'service.added'
+      /** Names this life of its statechart: generations begin with it. */
+      readonly instance: string
+      readonly policy: ServicePolicy
+    }
+  | { readonly type: 'service.retired' }
+  | {
+      readonly type: 'service.told'
+      /** As the statechart hears it: `xstate.after.idleStop.…` for a delay that ended, `xstate.done.actor.probe`, … */
+      readonly event: { readonly type: string; readonly [fact: string]: unknown }
+    }
   | {
       readonly type: 'service.state'
       readonly from: string
@@ -48,6 +65,12 @@ export type RequestEventBody =
 /** What can be said about the supervisor itself. */
 export type SupervisorEventBody =
   | { readonly type: 'config.replaced' }
+  | {
+      readonly type: 'events.missed'
+      readonly from: number
+      /** `null`: they are those of an earlier supervisor. */
+      readonly to: number | null
+    }
   | { readonly type: 'supervisor.closed' }
 
 /** Who an event is about: a service by its key and its provider ids, or a request by its id. */
@@ -68,6 +91,8 @@ export const eventMeanings = {
   'service.added': 'A service is known; nothing of it runs yet.',
   'service.state': 'Its statechart changed state: `from`, `to`, and why.',
   'service.stop': 'A stop was asked for: `reason`, and whether leases are cut (`force`).',
+  'service.told':
+    'Its statechart heard what has no event of its own: a delay ended, a probe or claim answered, a start is permitted.',
   'service.failed': 'Its actor died of a bug; a fresh one takes its place.',
   'service.retired': 'It was removed, or the supervisor is closing; nothing of it is left.',
   'lease.requested': 'Somebody wants the service to be up.',
@@ -88,6 +113,7 @@ export const eventMeanings = {
   'request.responded': 'The response head arrived from upstream.',
   'request.advised': 'The backend refused with a known text: `text` says what to set.',
   'request.ended': 'It is done, failed or cancelled.',
+  'events.missed': 'This reader asked for events that are not kept any more: those from `from` to `to`.',
   'config.replaced': 'A new configuration is in force.',
   'supervisor.closed': 'Everything is stopped.',
 } as const satisfies Record<SupervisorEvent['type'], string>

@@ -5,7 +5,8 @@ import type { InspectionHub } from '../inspector/hub.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
 import { decodePath } from '../transport/path.ts'
 import { readJsonBody } from './body.ts'
-import { sendJson, toSseEvent } from './respond.ts'
+import { sendEvents } from './event-route.ts'
+import { sendJson } from './respond.ts'
 
 /** Requests that one answer lists: the oldest. */
 const MAX_REQUESTS = 200
@@ -50,7 +51,7 @@ export async function answerApi(
     case 'GET logs/:id':
       return sendLogs(supervisor, id ?? '', response, url.searchParams.has('follow') ? closing$ : undefined)
     case 'GET events':
-      return sendEvents(supervisor, response, closing$)
+      return sendEvents(supervisor, request, response, url, closing$)
     case 'GET requests':
       return sendJson(response, 200, { requests: supervisor.requests(MAX_REQUESTS) })
     case 'DELETE requests/:id': {
@@ -100,17 +101,6 @@ function sendLogs(
   })
   if (watch === undefined) response.end()
   response.once('close', () => watch?.unsubscribe())
-}
-
-/** Every event as it happens, numbered, until the reader leaves or we close. */
-function sendEvents(supervisor: Supervisor, response: ServerResponse, closing$: Observable<void>): void {
-  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
-  response.flushHeaders()
-  const watch = supervisor.events$.pipe(takeUntil(closing$)).subscribe({
-    next: (event) => writeBounded(response, `id: ${event.seq}\n${toSseEvent(event.type, event)}`),
-    complete: () => response.end(),
-  })
-  response.once('close', () => watch.unsubscribe())
 }
 
 /** The machines at work, in the wire format of `@statelyai/inspect`, until the reader leaves or we close. */

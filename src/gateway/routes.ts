@@ -38,7 +38,12 @@ export const routes: readonly Route[] = [
     meaning: 'Drains and stops it; `{"force":true}` does not drain. Answers when nothing of it is left.',
   },
   { method: 'GET', path: '/api/logs/{id}', meaning: 'What it printed last; `?follow=1` goes on as NDJSON.' },
-  { method: 'GET', path: '/api/events', meaning: 'Every event as it happens, as server-sent events.' },
+  {
+    method: 'GET',
+    path: '/api/events',
+    meaning:
+      'Every event as it happens, as server-sent events; resumes after `Last-Event-ID`. `?last=N` begins with the last N, `?follow=0` ends with them, `?types=service.,lease.refused` picks.',
+  },
   { method: 'GET', path: '/api/requests', meaning: 'The requests under way, the oldest first.' },
   {
     method: 'DELETE',

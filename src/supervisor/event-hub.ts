@@ -11,23 +11,49 @@ export type EventBody =
 /** Where every event of a supervisor passes. */
 export interface EventHub {
   readonly events$: Observable<SupervisorEvent>
+  /** The number of the last event; `0`: there was none. */
+  readonly lastSeq: number
+  /** The events after a number that are still kept, oldest first, at most `limit`. */
+  past(afterSeq: number, limit?: number): SupervisorEvent[]
   publish(body: EventBody): void
   /** Completes `events$`. */
   close(): void
 }
 
-/** Creates a hub. An event that nobody reads costs a number and nothing else. */
+/** How many events are kept for a reader that comes late or again. */
+export const MAX_KEPT_EVENTS = 4096
+
+/** Creates a hub. An event that nobody reads costs its place among those that are kept: it is put together when read. */
 export function createEventHub(clock: Clock): EventHub {
   const subject = new Subject<SupervisorEvent>()
   const startedAtMs = clock.now()
+  const bodies: EventBody[] = []
+  const clockMs = new Float64Array(MAX_KEPT_EVENTS)
+  const wallMs = new Float64Array(MAX_KEPT_EVENTS)
   let seq = 0
+
+  const read = (one: number): SupervisorEvent => {
+    const at = one % MAX_KEPT_EVENTS
+    const atMs = Math.round(((clockMs[at] ?? 0) - startedAtMs) * 1000) / 1000
+    return { seq: one, atMs, time: new Date(wallMs[at] ?? 0).toISOString(), ...(bodies[at] as EventBody) }
+  }
   return {
     events$: subject.asObservable(),
+    get lastSeq() {
+      return seq
+    },
+    past: (afterSeq, limit = MAX_KEPT_EVENTS) => {
+      const from = Math.max(afterSeq, seq - MAX_KEPT_EVENTS, 0) + 1
+      const count = Math.max(0, Math.min(limit, seq - from + 1))
+      return Array.from({ length: count }, (_, index) => read(from + index))
+    },
     publish: (body) => {
       seq += 1
-      if (!subject.observed) return
-      const atMs = Math.round((clock.now() - startedAtMs) * 1000) / 1000
-      subject.next({ seq, atMs, time: new Date().toISOString(), ...body })
+      const at = seq % MAX_KEPT_EVENTS
+      bodies[at] = body
+      clockMs[at] = clock.now()
+      wallMs[at] = Date.now()
+      if (subject.observed) subject.next(read(seq))
     },
     close: () => subject.complete(),
   }

@@ -49,6 +49,8 @@ export interface Registry {
     },
   ): void
   snapshotOf(key: string): ServiceSnapshot | undefined
+  /** What its actor was born with. */
+  birthOf(key: string): Pick<ProviderContext, 'instance' | 'policy'>
   /** Settles as soon as the state satisfies `is`, or the actor is gone. */
   untilState(key: string, is: (state: string) => boolean): Promise<void>
   /** A failure as an error: with the last output where it is about a process, and when to try again. */
@@ -132,6 +134,10 @@ export function createRegistry({ config, clock, actorOf, keysOf, outputOf }: Reg
       })
     },
     snapshotOf,
+    birthOf: (key) => {
+      const { instance = '', policy = serviceOf(key).policy } = actorOf(key)?.getSnapshot().context ?? {}
+      return { instance, policy }
+    },
     untilState: (key, is) =>
       new Promise((resolve) => {
         const actor = actorOf(key)

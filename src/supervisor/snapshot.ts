@@ -43,6 +43,10 @@ export interface ServiceSnapshot {
 
 /** Everything a supervisor knows, at one moment. All JSON. */
 export interface SupervisorSnapshot {
+  /** A random id of this supervisor's life. */
+  readonly instance: string
+  /** The number of the last event: what follows it is not in here yet. */
+  readonly seq: number
   readonly state: string
   readonly services: readonly ServiceSnapshot[]
 }

@@ -18,6 +18,7 @@ import { createFetch } from './fetch.ts'
 import { createInspections, type Inspector } from './inspection.ts'
 import { type AcquireOptions, acquireLease, holdLease, type Lease } from './lease.ts'
 import { createLeaseBook } from './leases.ts'
+import { listenIn } from './listen-in.ts'
 import { logConfig, logEvents } from './log.ts'
 import { findModelListing, type ModelListing, toModelList } from './models.ts'
 import { createRegistry } from './registry.ts'
@@ -60,6 +61,11 @@ export interface Supervisor {
   readonly fetch: typeof globalThis.fetch
   /** Every fact as it happens. Completes when the supervisor is closed. */
   readonly events$: Observable<SupervisorEvent>
+  /**
+   * The last 4096 events that are numbered above `afterSeq`, oldest first: for a reader that comes late, or again.
+   * @default 0, all that are kept
+   */
+  pastEvents(afterSeq?: number, limit?: number): readonly SupervisorEvent[]
   /** The configuration in force. */
   readonly config: Config
   /**
@@ -134,7 +140,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     disconnect: upstreams.disconnect,
     publish,
   })
-  const provider = supervisedProviderMachine.provide({ actors: effects.actors })
+  const provider = listenIn(supervisedProviderMachine.provide({ actors: effects.actors }), publish)
   const root = createActor(supervisorMachine.provide({ actors: { provider } }), {
     id: 'supervisor',
     clock,
@@ -147,7 +153,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   })
   if (options.inspect !== undefined) inspections.attach(options.inspect)
   root.on('service.added', ({ key }) => {
-    publish(key, { type: 'service.added' })
+    publish(key, { type: 'service.added', ...registry.birthOf(key) })
     registry.follow(key, {
       message: (message) => {
         publish(key, message)
@@ -221,8 +227,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   }
   const close = ({ force = false }: StopOptions = {}) => {
     if (root.getSnapshot().status === 'active') {
-      for (const key of registry.activeKeys())
-        publish(key, { type: 'service.stop', reason: 'shutdown', force })
       root.send({ type: 'shutdown', force })
     }
     closing ??= finish()
@@ -249,6 +253,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   return {
     fetch: createFetch({ dispatch, listModels: models, findModel: model }),
     events$: hub.events$,
+    pastEvents: (afterSeq = 0, limit) => hub.past(afterSeq, limit),
     get config() {
       return config
     },
@@ -257,6 +262,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     models,
     model,
     snapshot: () => ({
+      instance,
+      seq: hub.lastSeq,
       state: String(root.getSnapshot().value),
       services: registry.activeKeys().flatMap((key) => registry.snapshotOf(key) ?? []),
     }),
@@ -273,9 +280,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     stop: async (id, { force = false } = {}) => {
       const key = registry.keyOf(id)
-      const event = { type: 'service.stop', reason: 'asked', force } as const
-      publish(key, event)
-      registry.send(key, event)
+      registry.send(key, { type: 'service.stop', reason: 'asked', force })
       await registry.untilState(key, (state) => state.startsWith('down.') || state === 'retired')
       return describe(key)
     },
@@ -284,8 +289,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         throw new ServiceError('leasehold', { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'it is closed' })
       config = next
       registry.replace(next)
-      for (const key of registry.activeKeys())
-        if (!registry.services.has(key)) publish(key, { type: 'service.stop', reason: 'removed' })
       configure()
       hub.publish({ type: 'config.replaced' })
       if (logger !== undefined) logConfig(next, logger)

@@ -1,0 +1,96 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Observable, takeUntil } from 'rxjs'
+import { BadRequestError } from '../errors.ts'
+import type { SupervisorEvent } from '../events.ts'
+import type { Supervisor } from '../supervisor/supervisor.ts'
+import { toSseEvent } from './respond.ts'
+
+/** Events that are put together and written in one go: a reader that comes late must not stop the loop. */
+const BATCH = 64
+
+/**
+ * Events as server-sent events, until the reader leaves or we close. A reader is given what it takes, never more: what
+ * waits for it are the events that the supervisor keeps anyhow. One that falls behind those is cut off, and when it
+ * comes again with its `Last-Event-ID` it is told what it missed.
+ * @throws {@link BadRequestError} for a query that means nothing
+ */
+export function sendEvents(
+  supervisor: Supervisor,
+  request: IncomingMessage,
+  response: ServerResponse,
+  url: URL,
+  closing$: Observable<void>,
+): void {
+  const { instance, seq: lastSeq } = supervisor.snapshot()
+  const isWanted = toFilter(url.searchParams.get('types'))
+  const last = toCount(url.searchParams.get('last'))
+  const resumed = toResumed(request.headers['last-event-id'])
+  let cursor = resumed === undefined ? Math.max(0, lastSeq - last) : 0
+  let isOver = false
+
+  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
+  response.flushHeaders()
+  const write = (event: SupervisorEvent) =>
+    response.write(`id: ${instance}.${event.seq}\n${toSseEvent(event.type, event)}`)
+  const tellMissed = (from: number, to: number | null) => {
+    const at = { seq: to ?? 0, atMs: 0, time: new Date().toISOString() }
+    write({ ...at, type: 'events.missed', from, to })
+  }
+  if (resumed !== undefined) {
+    const [first] = supervisor.pastEvents(0, 1)
+    const oldest = first?.seq ?? lastSeq + 1
+    if (resumed.instance !== instance) tellMissed(resumed.seq + 1, null)
+    else cursor = Math.min(resumed.seq, lastSeq)
+    if (cursor + 1 < oldest) {
+      tellMissed(cursor + 1, oldest - 1)
+      cursor = oldest - 1
+    }
+  }
+
+  /** Writes what is due until there is no more of it, or the reader has enough for now. */
+  const pump = () => {
+    while (!response.writableNeedDrain && !response.destroyed) {
+      const events = supervisor.pastEvents(cursor, BATCH)
+      const [first] = events
+      if (first === undefined) break
+      if (first.seq !== cursor + 1) return void response.destroy()
+      for (const event of events) {
+        cursor = event.seq
+        if (isWanted(event)) write(event)
+        if (response.writableNeedDrain) break
+      }
+    }
+    if (isOver && !response.writableNeedDrain) response.end()
+  }
+  response.on('drain', pump)
+  isOver = url.searchParams.get('follow') === '0'
+  pump()
+  if (isOver) return
+  const close = () => {
+    isOver = true
+    pump()
+    // Whoever takes nothing now must not hold up the end of us all.
+    if (response.writableNeedDrain) response.destroy()
+  }
+  const watch = supervisor.events$.pipe(takeUntil(closing$)).subscribe({ next: pump, complete: close })
+  response.once('close', () => watch.unsubscribe())
+}
+
+/** `INSTANCE.SEQ`, as we wrote it; anything else is as good as none. */
+function toResumed(id: string | string[] | undefined): { instance: string; seq: number } | undefined {
+  const [, instance = '', seq] = /^([0-9a-f]{1,64})\.(\d{1,15})$/.exec(String(id)) ?? []
+  return seq === undefined ? undefined : { instance, seq: Number(seq) }
+}
+
+/** Types by name, or all that begin with a name that ends in a dot. */
+function toFilter(types: string | null): (event: SupervisorEvent) => boolean {
+  if (types === null) return () => true
+  const names = types.split(',')
+  return ({ type }) => names.some((name) => type === name || (name.endsWith('.') && type.startsWith(name)))
+}
+
+function toCount(text: string | null): number {
+  if (text === null) return 0
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new BadRequestError(`last=${text} is not a number of events.`, { param: 'last' })
+}

@@ -1,0 +1,125 @@
+import { once } from 'node:events'
+import { createServer, get, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Subject } from 'rxjs'
+import { expect, test } from 'vitest'
+import type { SupervisorEvent } from '../../src/events.ts'
+import { sendEvents } from '../../src/gateway/event-route.ts'
+import { createEventHub, MAX_KEPT_EVENTS } from '../../src/supervisor/event-hub.ts'
+import type { Supervisor } from '../../src/supervisor/supervisor.ts'
+import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
+
+/** The event route on a port of its own, over a hub that the test fills. */
+async function openRoute() {
+  const hub = createEventHub(createVirtualClock())
+  const closing$ = new Subject<void>()
+  const supervisor = {
+    events$: hub.events$,
+    pastEvents: hub.past,
+    snapshot: () => ({ instance: 'abc', seq: hub.lastSeq, state: 'running', services: [] }),
+  } as unknown as Supervisor
+  const server = createServer((request, response) =>
+    sendEvents(supervisor, request, response, new URL(request.url ?? '/', 'http://route'), closing$),
+  )
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return {
+    hub,
+    closing$,
+    fill: (count: number) => {
+      for (let index = 0; index < count; index += 1) hub.publish({ type: 'config.replaced' })
+    },
+    read: async (query: string, lastEventId?: string): Promise<SupervisorEvent[]> => {
+      const headers: Record<string, string> =
+        lastEventId === undefined ? {} : { 'last-event-id': lastEventId }
+      const text = await (await fetch(`http://127.0.0.1:${port}/${query}`, { headers })).text()
+      return toEvents(text)
+    },
+    open: async (query: string): Promise<IncomingMessage> => {
+      const [response] = await once(get(`http://127.0.0.1:${port}/${query}`), 'response')
+      return response
+    },
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+function toEvents(text: string): SupervisorEvent[] {
+  return [...text.matchAll(/^data: (.*)$/gm)].map(([, data = '']) => JSON.parse(data))
+}
+
+test('a reader that comes again is told what happened in between, once', async () => {
+  await using route = await openRoute()
+  route.fill(5)
+  expect((await route.read('?follow=0', 'abc.3')).map(({ seq }) => seq)).toEqual([4, 5])
+  expect(await route.read('?follow=0', 'abc.5')).toEqual([])
+})
+
+test('what is not kept any more is told as a gap', async () => {
+  await using route = await openRoute()
+  route.fill(MAX_KEPT_EVENTS + 100)
+  const [missed, ...rest] = await route.read('?follow=0', 'abc.3')
+  expect(missed).toMatchObject({ type: 'events.missed', from: 4, to: 100 })
+  expect(rest.map(({ seq }) => seq)).toEqual(
+    Array.from({ length: MAX_KEPT_EVENTS }, (_, index) => 101 + index),
+  )
+})
+
+test('a reader of an earlier supervisor is told so, and gets what this one has said', async () => {
+  await using route = await openRoute()
+  route.fill(2)
+  expect(await route.read('?follow=0', 'def.9')).toMatchObject([
+    { type: 'events.missed', from: 10, to: null },
+    { seq: 1 },
+    { seq: 2 },
+  ])
+})
+
+test('a new reader gets what happens from now on, or as many of the last as it asks for', async () => {
+  await using route = await openRoute()
+  route.fill(5)
+  expect(await route.read('?follow=0')).toEqual([])
+  expect((await route.read('?last=2&follow=0')).map(({ seq }) => seq)).toEqual([4, 5])
+  expect((await route.read('?last=99&follow=0')).map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5])
+})
+
+test('types are picked by name, or by the beginning of it', async () => {
+  await using route = await openRoute()
+  route.fill(1)
+  route.hub.publish({ type: 'request.ended', requestId: 'r', outcome: 'done', code: null })
+  route.hub.publish({ type: 'supervisor.closed' })
+  const types = async (query: string) =>
+    (await route.read(`?last=9&follow=0&types=${query}`)).map(({ type }) => type)
+  expect(await types('request.')).toEqual(['request.ended'])
+  expect(await types('config.replaced,supervisor.')).toEqual(['config.replaced', 'supervisor.closed'])
+  expect(await types('config')).toEqual([])
+})
+
+test('a reader that takes nothing is cut off when it falls behind what is kept, and slows nobody', async () => {
+  await using route = await openRoute()
+  const slow = await route.open('')
+  slow.on('error', () => {})
+  slow.pause()
+  const isCut = new Promise<void>((resolve) => slow.once('close', resolve))
+  // More than any socket buffers hold, and then more than are kept.
+  for (let round = 0; round < 40; round += 1) {
+    route.fill(MAX_KEPT_EVENTS)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  slow.resume()
+  await isCut
+  expect(slow.complete).toBe(false)
+})
+
+test('a stream of events ends when the gateway closes', async () => {
+  await using route = await openRoute()
+  const reading = route.read('?last=9')
+  await expect.poll(() => route.closing$.observed).toBe(true)
+  route.fill(2)
+  route.closing$.next()
+  expect(await reading).toHaveLength(2)
+})
