@@ -6,12 +6,30 @@
 /** What one health probe found. `src/health/verdict.ts` decides which of the five. */
 export type VerdictKind = 'refused' | 'loading' | 'ready' | 'failed' | 'foreign'
 
+/** A process that listens on a port. */
+export interface Listener {
+  readonly pid: number
+  /** The file it executes, where we may look. */
+  readonly exe?: string
+}
+
+/** Who listens where a service should, as far as this host can tell. */
+export interface PortOwner {
+  readonly port: number
+  /** Processes of the service's own tree. */
+  readonly ours: readonly Listener[]
+  /** All others. */
+  readonly strangers: readonly Listener[]
+}
+
 /** One probe's answer: the verdict, the sentence that explains it, and the HTTP status where there was one. */
 export interface Verdict {
   readonly kind: VerdictKind
   /** What was seen, as a sentence fragment for people: `connection refused`, `503 Loading model`. */
   readonly detail: string
   readonly status?: number
+  /** Who answered, where it was looked up: once per readiness, and when it was not the server. */
+  readonly owner?: PortOwner
 }
 
 /** Codes of the ways a service can fail its holders. They are API: callers match on them. */
@@ -21,6 +39,7 @@ export type FailureCode =
   | 'LEASEHOLD_READY_TIMEOUT'
   | 'LEASEHOLD_BACKEND_FAILED'
   | 'LEASEHOLD_FOREIGN_SERVER'
+  | 'LEASEHOLD_PORT_TAKEN'
   | 'LEASEHOLD_NOT_REACHABLE'
   | 'LEASEHOLD_SERVICE_EXITED'
   | 'LEASEHOLD_UNHEALTHY'
@@ -45,6 +64,12 @@ export interface Failure {
   /** Last lines the process printed, oldest first. */
   readonly tail?: readonly string[]
   readonly verdict?: Verdict
+  /**
+   * What trying again is good for. `later`: the host lacked something, so the same waiters get another try or two.
+   * `never`: only another configuration, or somebody who starts it by hand, changes anything.
+   * @default the next request may try, after the back-off
+   */
+  readonly retry?: 'later' | 'never'
   /** The failure behind this one: what opened the breaker, say. */
   readonly cause?: Failure
 }
@@ -57,6 +82,8 @@ export interface Receipt {
   readonly signal: string | null
   /** Processes of the tree that are still alive. Empty: the stop is complete. */
   readonly survivors: readonly number[]
+  /** Who has its port, when that is not free although nothing of its tree is left. */
+  readonly portOwner?: PortOwner
   /** From the first signal, or from the exit that nobody asked for, to this receipt, in milliseconds. */
   readonly durationMs: number
 }
@@ -115,7 +142,8 @@ export type ProviderEvent =
   | { readonly type: 'service.stop'; readonly reason: StopReason; readonly force?: boolean }
   | { readonly type: 'breaker.reset' }
   | { readonly type: 'policy.replaced'; readonly policy: ServicePolicy }
-  | { readonly type: 'start.permitted' }
+  /** `follows`: another process was ended to make room for this start. */
+  | { readonly type: 'start.permitted'; readonly follows?: boolean }
   | { readonly type: 'start.abandoned' }
   | { readonly type: 'stability.reached' }
   | { readonly type: 'health.verdict'; readonly generation: string; readonly verdict: Verdict }

@@ -21,6 +21,10 @@ export interface ProviderContext extends ProviderInput {
   readonly failures: number
   /** The last failure; what a refused waiter is told. */
   readonly failure: Failure | null
+  /** How often the start was tried again for those who wait. */
+  readonly retries: number
+  /** Whether the start follows directly upon the end of another process, whose memory may still be being freed. */
+  readonly follows: boolean
   readonly verdict: Verdict | null
   /** Heartbeats in a row that were not `ready`. */
   readonly misses: number
@@ -31,6 +35,8 @@ export interface ProviderContext extends ProviderInput {
   readonly why: Reason | null
 }
 
+/** How often a start is tried again for the same waiters, when the failure is one that passes. */
+export const MAX_RETRIES = 2
 /** How many heartbeats in a row an unleased service may miss before it counts as hung. */
 export const UNHEALTHY_MISSES = 3
 /** Time a killed leader has to disappear, and a sweep has to end, in milliseconds. */
@@ -49,7 +55,8 @@ export function toBackoffMs({ policy, failures }: Pick<ProviderContext, 'policy'
 export const providerDelays = {
   abandonStart: ({ context }: { context: ProviderContext }) => context.policy.abandonStartMs ?? 0,
   backoff: ({ context }: { context: ProviderContext }) => toBackoffMs(context),
-  breakerCooldown: ({ context }: { context: ProviderContext }) => context.policy.breakerCooldownMs,
+  breakerCooldown: ({ context }: { context: ProviderContext }) =>
+    context.failure?.retry === 'never' ? NEVER_MS : context.policy.breakerCooldownMs,
   drainTimeout: ({ context }: { context: ProviderContext }) => context.policy.drainTimeoutMs,
   idleStop: ({ context }: { context: ProviderContext }) => context.policy.idleStopMs || NEVER_MS,
   killGrace: KILL_GRACE_MS,

@@ -3,6 +3,8 @@ import type {
   ClaimOutcome,
   Failure,
   FailureCode,
+  Listener,
+  PortOwner,
   ProcessCommand,
   ProviderEmitted,
   ProviderEvent,
@@ -13,6 +15,7 @@ import type {
 } from './messages.ts'
 import { claim, health, probe, process } from './ports.ts'
 import {
+  MAX_RETRIES,
   type ProviderContext,
   type ProviderInput,
   providerDelays,
@@ -60,6 +63,14 @@ const base = setup({
     isRetiring: ({ context }: Scope) => retires(context.stop),
     isAfterFailure: ({ context }: Scope) => isFailureReason(context.stop),
     isBreakerDue: ({ context }: Scope) => context.failures + 1 >= context.policy.breakerFailures,
+    isStrangers: ({ event }: Scope) => (verdictOf(event)?.owner?.strangers.length ?? 0) > 0,
+    saysPortTaken: ({ event }: Scope) =>
+      event.type === 'process.exited' && event.tail.some((line) => PORT_TAKEN.test(line)),
+    isPortConflict: ({ event }: Scope) => failureOf(event)?.code === 'LEASEHOLD_PORT_TAKEN',
+    isPassing: ({ event }: Scope) => failureOf(event)?.retry === 'later',
+    isLasting: ({ event }: Scope) => failureOf(event)?.retry === 'never',
+    hasRetry: ({ context }: Scope) => context.retries < MAX_RETRIES,
+    isFollowing: ({ context }: Scope) => context.follows,
     isBreakerOpen: ({ context }: Scope) => context.failures >= context.policy.breakerFailures,
     hasSurvivors: ({ event }: Scope) =>
       event.type === 'process.settled' && event.receipt.survivors.length > 0,
@@ -73,7 +84,7 @@ const refuseAll = (toWhy: (context: ProviderContext) => Failure) =>
       enqueue.cancel(timerOf(id))
       enqueue.emit({ type: 'lease.refused', id, failure: toWhy(context) })
     }
-    enqueue.assign({ waiters: [] })
+    enqueue.assign({ waiters: [], retries: 0, follows: false })
   })
 
 /** Every holder is told why its lease has ended. */
@@ -123,6 +134,8 @@ export const provider = base.extend({
       // A replaced policy may allow fewer leases than are held.
       const granted = context.waiters.slice(0, Math.max(0, context.policy.maxConcurrent - context.leases))
       enqueue.assign({
+        retries: 0,
+        follows: false,
         leases: context.leases + granted.length,
         waiters: context.waiters.slice(granted.length),
       })
@@ -156,11 +169,7 @@ export const provider = base.extend({
     refuseTripped: base.emit(({ context, event }) => ({
       type: 'lease.refused',
       id: idOf(event),
-      failure: {
-        code: 'LEASEHOLD_CIRCUIT_OPEN',
-        message: `not tried again yet: it failed ${context.failures} times in a row`,
-        ...(context.failure === null ? {} : { cause: context.failure }),
-      },
+      failure: toTrippedFailure(context),
     })),
     refuseWhileStopping: base.emit(({ context, event }) => ({
       type: 'lease.refused',
@@ -233,6 +242,11 @@ export const provider = base.extend({
     forgetStop: base.assign({ stop: null }),
     noteSpawnFailure: note(({ event }) => (event.type === 'process.failed' ? event.failure : UNEXPLAINED)),
     noteEarlyExit: note(({ event }) => toExitFailure('LEASEHOLD_EXITED_BEFORE_READY', event)),
+    notePortTaken: note(({ event }) => ({
+      ...toExitFailure('LEASEHOLD_PORT_TAKEN', event),
+      message: 'the process ended because its port is taken',
+      retry: 'later',
+    })),
     noteExit: note(({ event }) => toExitFailure('LEASEHOLD_SERVICE_EXITED', event)),
     noteReadyTimeout: note(({ context }) => ({
       code: 'LEASEHOLD_READY_TIMEOUT',
@@ -254,6 +268,18 @@ export const provider = base.extend({
       code: 'LEASEHOLD_INTERNAL',
       message: `an effect failed: ${'error' in event ? String(event.error) : event.type}`,
     })),
+    noteStrangers: note(({ event }) => ({
+      code: 'LEASEHOLD_FOREIGN_SERVER',
+      message: toOwnerText(verdictOf(event)?.owner),
+      ...(verdictOf(event) === undefined ? {} : { verdict: verdictOf(event) }),
+    })),
+    countRetry: base.assign({ retries: ({ context }) => context.retries + 1 }),
+    noteFollowing: base.assign({ follows: true }),
+    noteRoomMade: base.assign({
+      follows: ({ context, event }) =>
+        context.follows || (event.type === 'start.permitted' && event.follows === true),
+    }),
+    forgetRetries: base.assign({ retries: 0, follows: false }),
     charge: base.assign(({ context: { failure, failures: before, why } }) => {
       const failures = before + chargeOf(failure)
       return { failures, why: why?.kind === 'failed' ? { ...why, failures } : why }
@@ -361,7 +387,7 @@ function isFailureReason(reason: StopReason | null): boolean {
 
 /** A stranger on our port is nobody's failure to start, so it does not count towards the breaker. */
 function chargeOf(failure: Failure | null): 0 | 1 {
-  return failure?.code === 'LEASEHOLD_FOREIGN_SERVER' ? 0 : 1
+  return failure?.code === 'LEASEHOLD_FOREIGN_SERVER' || failure?.code === 'LEASEHOLD_PORT_TAKEN' ? 0 : 1
 }
 
 function toIdle({ policy }: ProviderContext): Reason {
@@ -371,6 +397,13 @@ function toIdle({ policy }: ProviderContext): Reason {
 function toAbandoned({ policy }: ProviderContext): Reason {
   return { kind: 'abandoned', abandonStartMs: policy.abandonStartMs ?? 0 }
 }
+
+function failureOf(event: ProviderEvent): Failure | undefined {
+  return event.type === 'process.failed' ? event.failure : undefined
+}
+
+/** What servers print when another one has their port: libc's words, Node's, and llama.cpp's own. */
+const PORT_TAKEN = /EADDRINUSE|address (is )?already in use|couldn't bind HTTP server socket/i
 
 function toNextRun({ instance, run }: ProviderContext) {
   return {
@@ -419,7 +452,7 @@ function toSurvivorsFailure(event: ProviderEvent): Failure {
 function toVerdictFailure(verdict: Verdict | undefined): Failure {
   if (verdict === undefined) return UNEXPLAINED
   if (verdict.kind === 'foreign')
-    return { code: 'LEASEHOLD_FOREIGN_SERVER', message: 'another server answers at its address', verdict }
+    return { code: 'LEASEHOLD_FOREIGN_SERVER', message: toOwnerText(verdict.owner), verdict }
   if (verdict.kind === 'failed')
     return {
       code: 'LEASEHOLD_BACKEND_FAILED',
@@ -427,4 +460,23 @@ function toVerdictFailure(verdict: Verdict | undefined): Failure {
       verdict,
     }
   return { code: 'LEASEHOLD_NOT_REACHABLE', message: 'nothing answers at its address', verdict }
+}
+
+/** Who has the port, in words: `process 12 (/usr/bin/nc) listens on its port 8080`. */
+function toOwnerText(owner: PortOwner | undefined): string {
+  if (owner === undefined || owner.strangers.length === 0) return 'another server answers at its address'
+  const name = ({ pid, exe }: Listener) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`
+  const strangers = owner.strangers.map(name).join(' and ')
+  if (owner.ours.length === 0)
+    return `its port ${owner.port} belongs to another program: ${strangers} listens on it`
+  return `its port ${owner.port} is shared with another program: ${strangers} listens on it beside ${owner.ours.map(name).join(' and ')}`
+}
+
+function toTrippedFailure({ failure, failures }: ProviderContext): Failure {
+  if (failure?.retry === 'never') return failure
+  return {
+    code: 'LEASEHOLD_CIRCUIT_OPEN',
+    message: `not tried again yet: it failed ${failures} times in a row`,
+    ...(failure === null ? {} : { cause: failure }),
+  }
 }

@@ -1,4 +1,4 @@
-import { and } from 'xstate'
+import { and, not } from 'xstate'
 
 /** Take a request into the queue: a waiter that asks twice is one waiter, and the queue is bounded. */
 export const admit = [
@@ -13,6 +13,46 @@ export const failWith = <const Action extends string>(...actions: Action[]) =>
     { guard: 'isBreakerDue', target: '#provider.down.tripped', actions: [...actions, 'charge'] },
     { target: '#provider.down.backoff', actions: [...actions, 'charge'] },
   ] as const
+
+/**
+ * A start has failed. What only another configuration can cure is not tried again. What passes by itself, and a
+ * failure while the memory of a predecessor may still be being freed, is tried again for those who wait.
+ */
+export const failStart = {
+  spawn: [
+    { guard: 'isLasting', target: '#provider.down.tripped', actions: ['noteSpawnFailure', 'charge'] },
+    {
+      guard: and(['isPortConflict', 'hasRetry']),
+      target: '#provider.down.backoff',
+      actions: ['noteSpawnFailure', 'countRetry'],
+    },
+    {
+      guard: 'isPortConflict',
+      target: '#provider.down.backoff',
+      actions: ['noteSpawnFailure', 'refuseWaiters'],
+    },
+    {
+      guard: and(['isPassing', 'hasRetry', not('isBreakerDue')]),
+      target: '#provider.down.backoff',
+      actions: ['noteSpawnFailure', 'charge', 'countRetry'],
+    },
+    ...failWith('noteSpawnFailure', 'refuseWaiters'),
+  ],
+  exit: [
+    {
+      guard: and(['saysPortTaken', 'hasRetry']),
+      target: '#provider.down.backoff',
+      actions: ['notePortTaken', 'countRetry'],
+    },
+    { guard: 'saysPortTaken', target: '#provider.down.backoff', actions: ['notePortTaken', 'refuseWaiters'] },
+    {
+      guard: and(['isFollowing', 'hasRetry', not('isBreakerDue')]),
+      target: '#provider.down.backoff',
+      actions: ['noteEarlyExit', 'charge', 'countRetry'],
+    },
+    ...failWith('noteEarlyExit', 'refuseWaiters'),
+  ],
+} as const
 
 /** A stop begins: whoever waits is told, and a retirement is never forgotten for a lesser reason. */
 export const refuseForStop = ['noteStop', 'refuseStopped'] as const
@@ -39,7 +79,7 @@ export const endStop = [
   {
     guard: 'isQueueUsed',
     target: '#provider.starting',
-    actions: ['noteReceipt', 'forgetRun', 'explainNewRun'],
+    actions: ['noteReceipt', 'forgetRun', 'explainNewRun', 'noteFollowing'],
   },
   { target: '#provider.down.cold', actions: 'noteReceipt' },
 ] as const

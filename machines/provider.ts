@@ -4,6 +4,7 @@ import {
   admit,
   endStop,
   endWithSurvivors,
+  failStart,
   failWith,
   missDeadline,
   refuseForStop,
@@ -24,6 +25,8 @@ export const providerMachine = provider.createMachine({
     waiters: [],
     failures: 0,
     failure: null,
+    retries: 0,
+    follows: false,
     verdict: null,
     misses: 0,
     stop: null,
@@ -61,6 +64,7 @@ export const providerMachine = provider.createMachine({
       },
       states: {
         cold: {
+          entry: 'forgetRetries',
           on: {
             'lease.requested': { target: '#provider.probing', actions: ['explainRequest', 'enqueue'] },
             'service.stop': { guard: 'isRetirement', target: '#provider.retired', actions: 'noteStop' },
@@ -86,7 +90,7 @@ export const providerMachine = provider.createMachine({
           },
         },
         tripped: {
-          entry: 'refuseWaiters',
+          entry: ['refuseWaiters', 'forgetRetries'],
           after: { breakerCooldown: { target: 'cold', actions: ['explainCooledDown', 'allowOneTrial'] } },
           on: {
             'lease.requested': { actions: 'refuseTripped' },
@@ -135,14 +139,8 @@ export const providerMachine = provider.createMachine({
           { guard: 'isOwned', target: 'idle-stopping', actions: 'noteAbandoned' },
           { target: 'down.cold', actions: 'explainAbandoned' },
         ],
-        'process.failed': [
-          { guard: not('isCurrentGeneration') },
-          ...failWith('noteSpawnFailure', 'refuseWaiters'),
-        ],
-        'process.exited': [
-          { guard: not('isCurrentGeneration') },
-          ...failWith('noteEarlyExit', 'refuseWaiters'),
-        ],
+        'process.failed': [{ guard: not('isCurrentGeneration') }, ...failStart.spawn],
+        'process.exited': [{ guard: not('isCurrentGeneration') }, ...failStart.exit],
         'service.stop': [
           { guard: 'isEviction' },
           { guard: 'isOwned', target: 'idle-stopping', actions: refuseForStop },
@@ -154,7 +152,10 @@ export const providerMachine = provider.createMachine({
         claiming: {
           initial: 'queued',
           states: {
-            queued: { entry: 'requestStart', on: { 'start.permitted': 'asking' } },
+            queued: {
+              entry: 'requestStart',
+              on: { 'start.permitted': { target: 'asking', actions: 'noteRoomMade' } },
+            },
             asking: {
               invoke: {
                 id: 'claim',
@@ -184,6 +185,11 @@ export const providerMachine = provider.createMachine({
           on: {
             'health.verdict': [
               { guard: not('isCurrentGeneration') },
+              {
+                guard: and(['isReady', 'isOwned', 'isStrangers']),
+                target: '#provider.idle-stopping',
+                actions: ['noteVerdict', 'noteStrangers', 'noteStartFailed', 'refuseWaiters'],
+              },
               {
                 guard: and(['isReady', 'isOwned']),
                 target: '#provider.ready',
@@ -217,6 +223,7 @@ export const providerMachine = provider.createMachine({
     },
 
     ready: {
+      entry: 'forgetRetries',
       always: { guard: 'isQueueUsed', target: 'leased', actions: 'grantWaiters' },
       after: {
         idleStop: [

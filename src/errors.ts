@@ -242,5 +242,9 @@ function toFailureText(failure: Failure): string {
     ? `\nLast output:\n${failure.tail.map((line) => `  ${line}`).join('\n')}`
     : ''
   const cause = failure.cause === undefined ? '' : `\nCause: ${toFailureText(failure.cause)}`
-  return `${toSentence(failure.message)}${verdict}${tail}${cause}`
+  const advice =
+    failure.retry === 'never'
+      ? ' It is not tried again before the configuration changes or somebody starts it by hand.'
+      : ''
+  return `${toSentence(failure.message)}${advice}${verdict}${tail}${cause}`
 }

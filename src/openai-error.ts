@@ -49,6 +49,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_MODEL_UNKNOWN: { status: 404, type: 'invalid_request_error' },
   LEASEHOLD_NOT_REACHABLE: { ...unavailable, retry: false },
   LEASEHOLD_OVERLOADED: unavailable,
+  LEASEHOLD_PORT_TAKEN: { ...unavailable, retry: false },
   LEASEHOLD_PROVIDER_UNAVAILABLE: { ...unavailable, retry: false },
   LEASEHOLD_QUEUE_FULL: { status: 429, type: 'rate_limit_error' },
   LEASEHOLD_QUEUE_TIMEOUT: { status: 504, type: 'timeout_error', retry: false },

@@ -1,6 +1,22 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { basename } from 'node:path'
+import type { Listener, PortOwner } from '../../machines/messages.ts'
+import { type Clock, delay } from '../clock.ts'
 import { hasProcfs, readExecutable } from './tree.ts'
+
+/** A host as a URL writes it, and a TCP port. */
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** Where a URL leads. */
+export function toAddress(url: string): Address {
+  const { hostname, port, protocol } = new URL(url)
+  const host = hostname.replace(/^\[(.*)\]$/, '$1')
+  return { host, port: port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port) }
+}
 
 /**
  * Whether nobody listens on `host` and `port`, found out by listening there for a moment. A connection in
@@ -19,36 +35,116 @@ export function isPortFree(host: string, port: number): Promise<boolean> {
   })
 }
 
-/** A process that listens on a port. */
-export interface Listener {
-  readonly pid: number
-  /** The file it executes, where we may look. */
-  readonly exe?: string
+/** How long a port may stay taken after the last process of its server ended, and the pause between two looks. */
+const PORT_FREE_MS = 2_000
+const LOOK_MS = 25
+
+/**
+ * Waits until a port is free, for at most two seconds, and not at all for somebody else who has it. Answers with who
+ * has it then, or `undefined`: it is free, or that cannot be found out.
+ */
+export async function untilPortFree(address: Address, clock: Clock): Promise<PortOwner | undefined> {
+  const deadlineMs = clock.now() + PORT_FREE_MS
+  for (;;) {
+    if (await isPortFree(address.host, address.port).catch(() => true)) return undefined
+    const owner = findPortOwner(address, [])
+    if (owner !== undefined && owner.strangers.length > 0) return owner
+    if (clock.now() >= deadlineMs) return { port: address.port, ours: [], strangers: [] }
+    await delay(clock, LOOK_MS)
+  }
 }
 
 /**
- * Who listens on a TCP port, on whatever address: usually nobody or one, but the other address family,
- * SO_REUSEPORT and a socket inherited by a child all make it more. Listeners of other users are not seen.
- * Linux only, empty elsewhere. Reads the descriptors of every process of this user: once per start, not
- * once per probe.
+ * Who listens at an address: usually one, but a wildcard, SO_REUSEPORT and a socket inherited by a child all make it
+ * more. `ours`: the pids that count as ours. `undefined` where it cannot be told: not Linux, or nobody who could be
+ * seen, as for another user's process. When everything is held by ours, nobody else is looked at; otherwise it reads
+ * the descriptors of every process of this user: once per start, not once per probe.
  */
-export function findListeners(port: number): readonly Listener[] {
+export function findPortOwner({ host, port }: Address, ours: readonly number[]): PortOwner | undefined {
+  if (!hasProcfs) return undefined
+  const listening = listListening().filter((one) => one.port === port && isReached(host, one.address))
+  const sockets = new Set(listening.map(({ socket }) => socket))
+  if (sockets.size === 0) return undefined
+  const held = ours
+    .map((pid) => ({ pid, sockets: listHeld(pid, sockets) }))
+    .filter((one) => one.sockets.length > 0)
+  for (const one of held) for (const socket of one.sockets) sockets.delete(socket)
+  const mine = new Set(ours)
+  const strangers =
+    sockets.size === 0
+      ? []
+      : listPids()
+          .filter((pid) => !mine.has(pid) && listHeld(pid, sockets).length > 0)
+          .map(toListener)
+          .filter(({ exe }) => exe === undefined || !FORWARDERS.has(basename(exe)))
+  if (held.length === 0 && strangers.length === 0) return undefined
+  return { port, ours: held.map(({ pid }) => toListener(pid)), strangers }
+}
+
+/** TCP ports that any of these processes listens on. Empty where there is no `/proc`. */
+export function listPortsOf(pids: readonly number[]): readonly number[] {
   if (!hasProcfs) return []
-  const sockets = new Set([...listListeningInodes('tcp', port), ...listListeningInodes('tcp6', port)])
-  if (sockets.size === 0) return []
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && holdsSocket(name, sockets))
-    .map((name) => toListener(Number(name)))
+  const listening = listListening()
+  const sockets = new Set(listening.map(({ socket }) => socket))
+  const held = new Set(pids.flatMap((pid) => listHeld(pid, sockets)))
+  return [...new Set(listening.filter(({ socket }) => held.has(socket)).map(({ port }) => port))]
+}
+
+/** A port that is taken, in words. */
+export function toTakenText({ port }: Address, owner: PortOwner | undefined): string {
+  const names = (owner?.strangers ?? []).map(
+    ({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`,
+  )
+  return `not spawned, because its port ${port} is taken${names.length === 0 ? '' : ` by ${names.join(' and ')}`}`
+}
+
+/** They listen for containers, in whose name nobody could prove that a port is theirs. */
+const FORWARDERS: ReadonlySet<string> = new Set([
+  'docker-proxy',
+  'rootlesskit',
+  'rootlessport',
+  'slirp4netns',
+  'passt',
+  'pasta',
+])
+
+interface Listening {
+  /** As the kernel writes it: hexadecimal, in words of the host's byte order. */
+  readonly address: string
+  readonly port: number
+  readonly socket: string
 }
 
 const LISTEN_STATE = '0A'
 
-function listListeningInodes(table: 'tcp' | 'tcp6', port: number): string[] {
-  const wanted = port.toString(16).toUpperCase().padStart(4, '0')
-  return readLines(`/proc/net/${table}`).flatMap((line) => {
-    const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/)
-    return state === LISTEN_STATE && local.endsWith(`:${wanted}`) ? [`socket:[${inode}]`] : []
-  })
+function listListening(): Listening[] {
+  return ['tcp', 'tcp6'].flatMap((table) =>
+    readLines(`/proc/net/${table}`).flatMap((line) => {
+      const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/)
+      if (state !== LISTEN_STATE) return []
+      const [address = '', port = ''] = local.split(':')
+      return [{ address, port: Number.parseInt(port, 16), socket: `socket:[${inode}]` }]
+    }),
+  )
+}
+
+const ANY = new Set(['00000000', '0'.repeat(32)])
+const LOOPBACK = { v4: '0100007F', v6: '00000000000000000000000001000000' } as const
+
+/** Whether somebody who connects to `host` may reach a socket with this address. In doubt, yes. */
+function isReached(host: string, address: string): boolean {
+  if (ANY.has(address)) return true
+  const v4 = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(host)
+  if (v4 !== null) {
+    const wanted = v4
+      .slice(1)
+      .reverse()
+      .map((part) => Number(part).toString(16).padStart(2, '0').toUpperCase())
+      .join('')
+    return address === wanted || address === `0000000000000000FFFF0000${wanted}`
+  }
+  if (host === '::1') return address === LOOPBACK.v6
+  return host !== 'localhost' || address === LOOPBACK.v4 || address === LOOPBACK.v6
 }
 
 function readLines(file: string): string[] {
@@ -59,11 +155,17 @@ function readLines(file: string): string[] {
   }
 }
 
-function holdsSocket(pid: string, sockets: ReadonlySet<string>): boolean {
+function listPids(): number[] {
+  return readdirSync('/proc').flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []))
+}
+
+/** Those of some sockets that a process holds. */
+function listHeld(pid: number, sockets: ReadonlySet<string>): string[] {
   try {
-    return readdirSync(`/proc/${pid}/fd`).some((fd) => sockets.has(readLink(`/proc/${pid}/fd/${fd}`)))
+    const links = readdirSync(`/proc/${pid}/fd`).map((fd) => readLink(`/proc/${pid}/fd/${fd}`))
+    return [...new Set(links.filter((link) => sockets.has(link)))]
   } catch {
-    return false
+    return []
   }
 }
 

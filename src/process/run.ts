@@ -2,6 +2,7 @@ import type { Failure, ProcessEvent } from '../../machines/messages.ts'
 import { type Clock, settledWithin } from '../clock.ts'
 import { type Markers, toChildEnvironment } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
+import { type Address, findPortOwner, isPortFree, toTakenText, untilPortFree } from './ports.ts'
 import { type OwnedChild, spawnChild } from './spawn.ts'
 import { createStop, type SendSignal, type Stop } from './stop.ts'
 import { isAlive } from './tree.ts'
@@ -28,6 +29,8 @@ export interface RunOptions {
    * @default SIGTERM in the same tick
    */
   readonly beforeSignal?: () => Promise<void>
+  /** Where it will listen: nothing is spawned while that is taken, and the receipt says when it stays taken. */
+  readonly address?: Address
 }
 
 /** Told everything that happens to one run, in order. One that throws is reported as a process warning. */
@@ -46,6 +49,8 @@ export interface RunHandle {
   sweep(): void
   /** Asks the kernel whether the child lives: it may be dead before its exit is reported. */
   isAlive(): boolean
+  /** Processes of its tree, looked up now. Empty before the spawn. */
+  members(): readonly number[]
 }
 
 /** `waiting`: not spawned yet. `exited`: the leader is gone and its tree is being swept. */
@@ -139,6 +144,9 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   const live = async () => {
     const leftovers = await Promise.race([surroundings.vacated, aborted(cancel.signal)])
     if (leftovers.length > 0) return fail(toLeftoverFailure(leftovers))
+    const { address } = options
+    if (address !== undefined && !(await isPortFree(address.host, address.port).catch(() => true)))
+      return fail(toTakenFailure(address))
     const markers: Markers = { LEASEHOLD_OWNER: surroundings.owner, LEASEHOLD_GENERATION: generation }
     const { command, args, cwd, env, inheritEnv } = options
     const result = await spawnChild({
@@ -162,7 +170,9 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       const tail = output.tail(TAIL_LINES).map(({ text }) => text)
       tell({ type: 'process.exited', generation, ...status, tail })
     }
-    const receipt = await stop.sweep()
+    const swept = await stop.sweep()
+    const portOwner = address === undefined ? undefined : await untilPortFree(address, clock)
+    const receipt = portOwner === undefined ? swept : { ...swept, portOwner }
     if (receipt.survivors.length === 0) watchdog?.disarm(child.pid)
     output.close()
     state = 'settled'
@@ -200,6 +210,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     startedAtMs: () => startedAtMs,
     output: () => own?.output,
     survivors: () => own?.stop.survivors() ?? [],
+    members: () => own?.stop.members() ?? [],
     settled: live(),
   }
 }
@@ -209,6 +220,14 @@ function aborted(signal: AbortSignal): Promise<readonly number[]> {
   return new Promise((resolve) => {
     signal.addEventListener('abort', () => resolve([]), { once: true })
   })
+}
+
+function toTakenFailure(address: Address): Failure {
+  return {
+    code: 'LEASEHOLD_PORT_TAKEN',
+    message: toTakenText(address, findPortOwner(address, [])),
+    retry: 'later',
+  }
 }
 
 function toLeftoverFailure(pids: readonly number[]): Failure {

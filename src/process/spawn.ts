@@ -44,10 +44,10 @@ export interface SpawnOptions {
   readonly onSpawn?: (child: OwnedChild) => void
 }
 
-/** A child, or why there is none. `isTransient`: the host lacked something, and may have it later. */
+/** A child, or why there is none, and what trying again is good for. */
 export type SpawnResult =
   | { readonly ok: true; readonly child: OwnedChild }
-  | { readonly ok: false; readonly failure: Failure; readonly isTransient: boolean }
+  | { readonly ok: false; readonly failure: Failure }
 
 /**
  * Spawns a program without a shell, as the leader of a session and group of its own on POSIX, with nothing
@@ -59,8 +59,8 @@ export async function spawnChild(options: SpawnOptions): Promise<SpawnResult> {
   const problem = toNulProblem(options) ?? (await toCwdProblem(options.cwd))
   const checked = await checkExecutable(options.command)
   if (options.signal?.aborted) return STOPPED_EARLY
-  if (problem !== undefined) return fail(problem)
-  if (!checked.ok) return fail(`the command ${checked.reason}`, checked.isTransient)
+  if (problem !== undefined) return fail(problem, 'never')
+  if (!checked.ok) return fail(`the command ${checked.reason}`, checked.isTransient ? 'later' : 'never')
   let spawned: ChildProcess
   try {
     spawned = start(options)
@@ -77,7 +77,6 @@ export async function spawnChild(options: SpawnOptions): Promise<SpawnResult> {
 const STOPPED_EARLY: SpawnResult = {
   ok: false,
   failure: { code: 'LEASEHOLD_SPAWN_FAILED', message: 'stopped before its process was spawned' },
-  isTransient: false,
 }
 
 function start({ command, args, cwd, env }: SpawnOptions): ChildProcess {
@@ -182,11 +181,13 @@ const LASTING: Readonly<Record<string, string>> = {
 function toFailure(error: unknown, { command }: SpawnOptions): SpawnResult {
   const code = toCode(error)
   const reason = TRANSIENT[code] ?? LASTING[code] ?? 'the system refused'
-  return fail(`"${command}" could not be spawned: ${reason} (${code})`, code in TRANSIENT)
+  const retry = code in TRANSIENT ? 'later' : code in LASTING ? 'never' : undefined
+  return fail(`"${command}" could not be spawned: ${reason} (${code})`, retry)
 }
 
-function fail(message: string, isTransient = false): SpawnResult {
-  return { ok: false, failure: { code: 'LEASEHOLD_SPAWN_FAILED', message }, isTransient }
+function fail(message: string, retry: Failure['retry']): SpawnResult {
+  const failure = { code: 'LEASEHOLD_SPAWN_FAILED', message } as const
+  return { ok: false, failure: retry === undefined ? failure : { ...failure, retry } }
 }
 
 function toCode(error: unknown): string {

@@ -48,6 +48,8 @@ export interface Stop {
   readonly receipt: Promise<Receipt>
   /** Processes of the tree that are known and alive now. Without `/proc`: the child, for its whole group. */
   survivors(): readonly number[]
+  /** Looks for its processes now. Without `/proc`: as `survivors`. */
+  members(): readonly number[]
 }
 
 /** Between the first two looks of a sweep, and how far that grows when more are needed, in milliseconds. */
@@ -140,6 +142,10 @@ export function createStop(
     },
     receipt,
     survivors,
+    members() {
+      look(false)
+      return survivors()
+    },
   }
 }
 

@@ -14,6 +14,7 @@ import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
 import { probe } from '../health/probe.ts'
 import { isSameVerdict } from '../health/verdict.ts'
 import type { Claim, Claims } from '../process/claim.ts'
+import { findPortOwner, listPortsOf, toAddress } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
 import type { Service } from './services.ts'
@@ -31,6 +32,9 @@ export interface Surroundings {
   readonly disconnect: (generation: string) => Promise<void>
   readonly publish: (key: string, event: ServiceEventBody) => void
 }
+
+/** How often the process behind a refused connection is looked into, in milliseconds. */
+const EXPLAIN_EVERY_MS = 1_000
 
 /** Every effect of the provider machine, for its `provide`. They never throw: what fails becomes an event. */
 export function createEffects({
@@ -56,6 +60,23 @@ export function createEffects({
     const { healthUrl, healthHeaders } = serviceOf(key)
     return probe({ url: healthUrl, headers: healthHeaders, clock }, signal)
   }
+  /** A verdict with what only this host can tell about it: who answered, or where else the process listens. */
+  const explain = (key: string, verdict: Verdict, run?: RunHandle): Verdict => {
+    const { localService, healthUrl } = serviceOf(key)
+    if (localService === undefined) return verdict
+    const address = toAddress(healthUrl)
+    if (verdict.kind === 'refused') {
+      const ports = listPortsOf(run?.members() ?? []).filter((port) => port !== address.port)
+      if (ports.length === 0) return verdict
+      return {
+        ...verdict,
+        detail: `${verdict.detail}; its process listens on port ${ports.join(', ')} instead`,
+      }
+    }
+    if (verdict.kind !== 'foreign' && (verdict.kind !== 'ready' || run === undefined)) return verdict
+    const owner = findPortOwner(address, run?.members() ?? [])
+    return owner === undefined ? verdict : { ...verdict, owner }
+  }
 
   /** What a service must have for itself: where it listens. A changed configuration may put another service there. */
   const claimAddress = (key: string, signal: AbortSignal) =>
@@ -66,7 +87,8 @@ export function createEffects({
       if (serviceOf(key).localService === undefined) return check(key, signal)
       // Not before what we ran there is settled: a server of our own that is still being stopped is nobody to adopt.
       const claim = await claimAddress(key, signal)
-      return check(key, signal).finally(claim.release)
+      const verdict = await check(key, signal).finally(claim.release)
+      return explain(key, verdict)
     }),
 
     claim: fromPromise<ClaimOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
@@ -92,6 +114,7 @@ export function createEffects({
               inheritEnv,
               ...(cwd === undefined ? {} : { cwd }),
               beforeSignal: () => disconnect(generation),
+              address: toAddress(serviceOf(key).healthUrl),
             },
             (event) => {
               if (event.type === 'process.exited') void disconnect(generation)
@@ -122,13 +145,26 @@ export function createEffects({
           const run = runs.get(key)
           return run?.generation === generation && !run.isAlive()
         }
-        const tell = (generation: string) => (verdict: Verdict) => {
-          if (verdict.kind === 'ready' && isGone(generation)) return
-          if (last === undefined || !isSameVerdict(verdict, last))
-            publish(key, { type: 'health.verdict', verdict })
-          last = verdict
-          sendBack({ type: 'health.verdict', generation, verdict })
+        /** When a refused connection was last looked into, in milliseconds of the clock. */
+        let explainedAtMs = clock.now()
+        const explainWarm = (generation: string, verdict: Verdict): Verdict => {
+          const run = runs.get(key)
+          if (run?.generation !== generation) return verdict
+          if (verdict.kind === 'refused' && clock.now() - explainedAtMs < EXPLAIN_EVERY_MS)
+            return last?.kind === 'refused' ? last : verdict
+          explainedAtMs = clock.now()
+          return explain(key, verdict, run)
         }
+        const tell =
+          (generation: string, isWarm = false) =>
+          (found: Verdict) => {
+            if (found.kind === 'ready' && isGone(generation)) return
+            const verdict = isWarm ? explainWarm(generation, found) : found
+            if (last === undefined || !isSameVerdict(verdict, last))
+              publish(key, { type: 'health.verdict', verdict })
+            last = verdict
+            sendBack({ type: 'health.verdict', generation, verdict })
+          }
         const rest = () => watches.get(key)?.unsubscribe()
         rest()
         receive((command) => {
@@ -143,7 +179,7 @@ export function createEffects({
                   output$: table.outputOf(key)?.lines$ ?? EMPTY,
                 })
               : createHeartbeat$({ probe: () => check(key), clock, everyMs: heartbeatMs() })
-          watches.set(key, verdicts$.subscribe(tell(command.generation)))
+          watches.set(key, verdicts$.subscribe(tell(command.generation, command.type === 'health.warm')))
         })
         return rest
       },

@@ -22,6 +22,12 @@ export interface WorldOptions {
   readonly claimMs: number
   /** `false`: the program cannot be started. */
   readonly canSpawn: boolean
+  /** What a spawn that fails says about trying again; `null`: nothing. */
+  readonly retry: 'later' | 'never' | null
+  /** Whether somebody else listens on the port: a process of ours that is ready shares it with that one. */
+  readonly isPortShared: boolean
+  /** Whether an exit says that the port was taken. */
+  readonly isPortTaken: boolean
   readonly spawnMs: number
   /** From spawn to readiness; `null`: never ready. */
   readonly readyAfterMs: number | null
@@ -49,6 +55,9 @@ export const defaultWorld: WorldOptions = {
   claim: 'claimed',
   claimMs: 0,
   canSpawn: true,
+  retry: null,
+  isPortShared: false,
+  isPortTaken: false,
   spawnMs: 5,
   readyAfterMs: 100,
   exitAfterMs: null,
@@ -130,7 +139,7 @@ export function createWorld(
       generation: run.generation,
       exitCode,
       signal,
-      tail: [`line of ${run.generation}`],
+      tail: [state.options.isPortTaken ? 'bind: address already in use' : `line of ${run.generation}`],
     })
     settle(run, { exitCode, signal }, state.options.survivors)
   }
@@ -145,7 +154,12 @@ export function createWorld(
           ? 'ready'
           : 'loading'
     const kind = options.verdict ?? truth
-    return { kind, detail: `the world says ${kind}` }
+    const verdict = { kind, detail: `the world says ${kind}` }
+    if (run?.pid == null || !options.isPortShared) return verdict
+    return {
+      ...verdict,
+      owner: { port: 8080, ours: [{ pid: run.pid }], strangers: [{ pid: 7, exe: '/usr/bin/other' }] },
+    }
   }
 
   const fail = (run: Run, message: string) => {
@@ -155,7 +169,12 @@ export function createWorld(
     say({
       type: 'process.failed',
       generation,
-      failure: { code: 'LEASEHOLD_SPAWN_FAILED', message, generation },
+      failure: {
+        code: 'LEASEHOLD_SPAWN_FAILED',
+        message,
+        generation,
+        ...(state.options.retry === null ? {} : { retry: state.options.retry }),
+      },
     })
   }
 

@@ -39,6 +39,15 @@ function toEvents({ generation, ownership, policy, waiters }: ProviderContext): 
       generation,
       verdict: { kind, detail: 'seen on the walk' },
     })),
+    {
+      type: 'health.verdict',
+      generation,
+      verdict: {
+        kind: 'ready',
+        detail: 'a stranger is',
+        owner: { port: 1, ours: [], strangers: [{ pid: 2 }] },
+      },
+    },
   ]
   const ofProcess = (generation: string): ProviderEvent[] => [
     { type: 'process.spawned', generation, pid: 1 },
@@ -47,8 +56,24 @@ function toEvents({ generation, ownership, policy, waiters }: ProviderContext): 
       generation,
       failure: { code: 'LEASEHOLD_SPAWN_FAILED', message: 'no such file' },
     },
+    ...(['later', 'never'] as const).map((retry) => ({
+      type: 'process.failed' as const,
+      generation,
+      failure: { code: 'LEASEHOLD_SPAWN_FAILED' as const, message: 'no memory', retry },
+    })),
+    {
+      type: 'process.failed',
+      generation,
+      failure: { code: 'LEASEHOLD_PORT_TAKEN', message: 'its port is taken' },
+    },
     { type: 'process.signalled', generation, signal: 'SIGTERM' },
-    { type: 'process.exited', generation, exitCode: 1, signal: null, tail: [] },
+    ...[[], ['bind: address already in use']].map((tail) => ({
+      type: 'process.exited' as const,
+      generation,
+      exitCode: 1,
+      signal: null,
+      tail,
+    })),
     ...[[], [1]].map((survivors) => ({
       type: 'process.settled' as const,
       generation,
@@ -65,6 +90,7 @@ function toEvents({ generation, ownership, policy, waiters }: ProviderContext): 
     { type: 'breaker.reset' },
     { type: 'policy.replaced', policy },
     { type: 'start.permitted' },
+    { type: 'start.permitted', follows: true },
     // Its timer is armed only while nobody waits, and a new waiter cancels it.
     ...(waiters.length > 0 ? [] : [{ type: 'start.abandoned' } as const]),
     { type: 'stability.reached' },
@@ -96,7 +122,8 @@ function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
 
 /** The part of the memory that guards look at, counters only as far as they tell: so the walk ends. */
 function toKey({ value, context }: ProviderSnapshot): string {
-  const { ownership, generation, leases, waiters, failures, misses, stop, policy, why } = context
+  const { ownership, generation, leases, waiters, failures, retries, follows, misses, stop, policy, why } =
+    context
   const isKnown = waiters.some(({ id }) => id === 'a')
   const failed = Math.min(failures, policy.breakerFailures)
   return JSON.stringify([
@@ -107,6 +134,8 @@ function toKey({ value, context }: ProviderSnapshot): string {
     waiters.length,
     isKnown,
     failed,
+    retries,
+    follows,
     Math.min(misses, UNHEALTHY_MISSES),
     stop,
     why?.kind,

@@ -61,6 +61,13 @@ const changes: fc.Arbitrary<Partial<WorldOptions>> = fc.constantFrom<Partial<Wor
   { probeMs: 100 },
   { spawnMs: 100 },
   { canSpawn: false },
+  { canSpawn: false, retry: 'later' },
+  { canSpawn: false, retry: 'never' },
+  { retry: null },
+  { isPortShared: true },
+  { isPortShared: false },
+  { isPortTaken: true },
+  { isPortTaken: false },
   { canSpawn: true },
   { exitAfterMs: 20 },
   { exitAfterMs: 150 },
@@ -221,6 +228,9 @@ async function playOut(stage: Stage): Promise<void> {
   await later()
   const open = ledger.checkEnd()
   if (open.length > 0) throw new Error(`left open at the end: ${open.join(', ')}`)
+  // What only a person can end, a person ends.
+  if (stage.standing().context.failure?.retry === 'never' && stage.standing().state === 'down.tripped')
+    stage.send({ type: 'breaker.reset' })
   const { state, context, timers } = stage.standing()
   if (state === 'retired' || !context.policy.managed) return
   if (state !== 'down.cold') throw new Error(`at rest in ${state} with the timers ${timers.join(', ')}`)

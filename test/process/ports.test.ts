@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { findListeners, isPortFree } from '../../src/process/ports.ts'
+import { findPortOwner, isPortFree } from '../../src/process/ports.ts'
 
 const listen = async (host: string) => {
   const server = createServer()
@@ -32,8 +32,13 @@ describe('a port', () => {
 
   test.runIf(process.platform === 'linux')('names whoever listens on it', async () => {
     const { server, port } = await listen('127.0.0.1')
-    expect(findListeners(port)).toEqual([{ pid: process.pid, exe: process.execPath }])
+    const me = { pid: process.pid, exe: process.execPath }
+    const address = { host: '127.0.0.1', port }
+    expect(findPortOwner(address, [])).toEqual({ port, ours: [], strangers: [me] })
+    expect(findPortOwner(address, [process.pid])).toEqual({ port, ours: [me], strangers: [] })
+    expect(findPortOwner({ host: '::1', port }, [])).toBeUndefined()
+    expect(findPortOwner({ host: 'localhost', port }, [])).toMatchObject({ strangers: [me] })
     await close(server)
-    expect(findListeners(port)).toEqual([])
+    expect(findPortOwner(address, [])).toBeUndefined()
   })
 })

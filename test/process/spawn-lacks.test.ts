@@ -14,16 +14,17 @@ vi.mock('node:child_process', () => ({
 }))
 
 test.each([
-  ['EMFILE', true],
-  ['ENFILE', true],
-  ['EAGAIN', true],
-  ['ENOMEM', true],
-  ['ETXTBSY', true],
-  ['EACCES', false],
-  ['EUNHEARDOF', false],
-])('a spawn refused with %s is named, and transient: %s', async (code, isTransient) => {
+  ['EMFILE', 'later'],
+  ['ENFILE', 'later'],
+  ['EAGAIN', 'later'],
+  ['ENOMEM', 'later'],
+  ['ETXTBSY', 'later'],
+  ['EACCES', 'never'],
+  ['EUNHEARDOF', undefined],
+])('a spawn refused with %s is named, and is to be tried again: %s (fault 5)', async (code, retry) => {
   refusal.code = code
   const result = await spawnChild({ command: process.execPath, args: [], env: {}, markers: {} })
-  expect(result).toMatchObject({ ok: false, isTransient, failure: { code: 'LEASEHOLD_SPAWN_FAILED' } })
+  expect(result).toMatchObject({ ok: false, failure: { code: 'LEASEHOLD_SPAWN_FAILED' } })
+  expect(!result.ok && result.failure.retry).toBe(retry)
   expect(!result.ok && result.failure.message).toContain(`(${code})`)
 })

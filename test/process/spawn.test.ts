@@ -17,7 +17,7 @@ describe.runIf(process.platform === 'linux')('spawning', () => {
   const toProblem = async (options: Partial<SpawnOptions>) => {
     const result = await spawn(options)
     if (result.ok) throw new Error('it was spawned')
-    return { ...result.failure, isTransient: result.isTransient }
+    return result.failure
   }
   const write = async (name: string, content: string) => {
     const file = join(dir, name)
@@ -50,7 +50,7 @@ describe.runIf(process.platform === 'linux')('spawning', () => {
     expect(await toProblem({ cwd })).toEqual({
       code: 'LEASEHOLD_SPAWN_FAILED',
       message: `the working directory "${cwd}" does not exist`,
-      isTransient: false,
+      retry: 'never',
     })
   })
 
@@ -64,7 +64,7 @@ describe.runIf(process.platform === 'linux')('spawning', () => {
     expect(await toProblem({ command: '/no/such/program' })).toEqual({
       code: 'LEASEHOLD_SPAWN_FAILED',
       message: 'the command "/no/such/program" does not exist',
-      isTransient: false,
+      retry: 'never',
     })
   })
 
@@ -93,7 +93,7 @@ describe.runIf(process.platform === 'linux')('spawning', () => {
     expect(await toProblem({ args: [huge] })).toEqual({
       code: 'LEASEHOLD_SPAWN_FAILED',
       message: `"${process.execPath}" could not be spawned: the arguments and the environment together are too long (E2BIG)`,
-      isTransient: false,
+      retry: 'never',
     })
   })
 

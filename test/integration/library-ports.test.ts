@@ -1,0 +1,137 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { ServiceError } from '../../src/index.ts'
+import { findFreePort } from '../../src/testing/real-host.ts'
+import { createLibrary, isRunning, type Library, type LibraryOptions } from './library.ts'
+
+const perl = '/usr/bin/perl'
+const twin = fileURLToPath(new URL('../fixtures/twin.pl', import.meta.url))
+
+/** A program of somebody else. `up` settles when it says that it listens. */
+function runStranger(command: string, args: readonly string[]) {
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const { pid } = child
+  if (pid === undefined) throw new Error('there is no stranger')
+  return {
+    pid,
+    up: once(createInterface(child.stdout), 'line'),
+    tell: () => child.stdin.write('\n'),
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL')
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    },
+  }
+}
+
+/** A library whose program is any program, on a port of its choice. */
+async function createLibraryOf(
+  command: string,
+  toArgs: (port: number) => readonly string[],
+  options: LibraryOptions = {},
+): Promise<Library & { readonly port: number }> {
+  const port = await findFreePort()
+  const baseUrl = `http://127.0.0.1:${port}/v1`
+  const library = await createLibrary({
+    ...options,
+    provider: { baseUrl },
+    service: { command, args: toArgs(port), healthUrl: `${baseUrl}/models`, ...options.service },
+  })
+  return { ...library, port }
+}
+
+async function catchServiceError({ supervisor }: Library): Promise<ServiceError> {
+  const error: unknown = await supervisor.acquire('demo/demo').then(
+    () => new Error('It was granted.'),
+    (reason) => reason,
+  )
+  if (!(error instanceof ServiceError)) throw error
+  return error
+}
+
+describe.runIf(process.platform === 'linux')('a port that belongs to somebody else', () => {
+  test('is told with the pid and the program of its owner, who is left alone; nothing is charged (fault 12)', async () => {
+    await using library = await createLibrary({ leasehold: { breakerFailures: 1 } })
+    const script = `require('http').createServer((q, s) => { s.statusCode = 404; s.end() }).listen(${library.port}, '127.0.0.1', () => console.log('up'))`
+    await using stranger = runStranger(process.execPath, ['-e', script])
+    await stranger.up
+    const error = await catchServiceError(library)
+    expect(error.code).toBe('LEASEHOLD_FOREIGN_SERVER')
+    expect(error.message).toContain(`process ${stranger.pid} (${process.execPath}) listens on it`)
+    expect(library.supervisor.snapshot().services[0]).toMatchObject({ failures: 0, state: 'down.backoff' })
+    expect(library.all('process.spawned')).toEqual([])
+    expect(isRunning(stranger.pid)).toBe(true)
+  })
+
+  test('and was taken while ours starts is used, when a healthy server has it (fault 85, race R7)', async () => {
+    // Ours waits until somebody else has the port, and then fails to bind it.
+    const toScript = (port: number) =>
+      `const net = require('net'); const look = () => net.connect(${port}, '127.0.0.1').on('error', () => setTimeout(look, 10)).on('connect', () => net.createServer().listen(${port}, '127.0.0.1')); look()`
+    await using library = await createLibraryOf(process.execPath, (port) => ['-e', toScript(port)], {
+      leasehold: { breakerFailures: 1, backoffMs: 1 },
+    })
+    let isReady = false
+    const server = createServer((_, response) => {
+      response.statusCode = isReady ? 200 : 503
+      response.end('{"data":[{"id":"demo"}]}')
+    })
+    const acquiring = library.supervisor.acquire('demo/demo')
+    await library.until('process.spawned')
+    server.listen(library.port, '127.0.0.1')
+    await library.until('process.exited')
+    isReady = true
+    const lease = await acquiring
+    expect(lease.owned).toBe(false)
+    expect(library.all('process.spawned')).toHaveLength(1)
+    expect(library.supervisor.snapshot().services[0]).toMatchObject({ failures: 0, ownership: 'adopted' })
+    lease.release()
+    server.close()
+    server.closeAllConnections()
+  })
+
+  test.runIf(existsSync(perl))(
+    'and is shared with it makes no server of ours: both pids are named, ours is stopped (faults 21, 22, race R5)',
+    async () => {
+      const dir = await mkdtemp(join(tmpdir(), 'leasehold-'))
+      const isReady = join(dir, 'ready')
+      await using library = await createLibraryOf(perl, (port) => [twin, String(port), isReady, 'after'], {
+        leasehold: { breakerFailures: 1 },
+      })
+      await using stranger = runStranger(perl, [twin, String(library.port), isReady, 'told'])
+      const failing = catchServiceError(library)
+      const { pid } = await library.until('process.spawned')
+      stranger.tell()
+      await expect.poll(() => library.supervisor.output('demo')?.tail()).toMatchObject([{ text: 'up' }])
+      await writeFile(isReady, '')
+      const error = await failing
+      expect(error.code).toBe('LEASEHOLD_FOREIGN_SERVER')
+      expect(error.message).toContain(`process ${stranger.pid} (`)
+      expect(error.message).toContain(`beside process ${pid} (`)
+      expect(await library.until('process.settled')).toMatchObject({ receipt: { survivors: [] } })
+      expect(isRunning(pid)).toBe(false)
+      expect(isRunning(stranger.pid)).toBe(true)
+      expect(library.supervisor.snapshot().services[0]?.failures).toBe(0)
+      await rm(dir, { recursive: true })
+    },
+  )
+})
+
+describe.runIf(process.platform === 'linux')('a server that listens elsewhere', () => {
+  test('is not ready, and the port it has is named (fault 41)', async () => {
+    const other = await findFreePort()
+    const script = `require('http').createServer((q, s) => s.end('{}')).listen(${other}, '127.0.0.1')`
+    await using library = await createLibraryOf(process.execPath, () => ['-e', script], {
+      service: { readyTimeoutMs: 4_000 },
+    })
+    const error = await catchServiceError(library)
+    expect(error.code).toBe('LEASEHOLD_READY_TIMEOUT')
+    expect(error.message).toContain(`its process listens on port ${other} instead`)
+  })
+})
