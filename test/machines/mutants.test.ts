@@ -65,7 +65,7 @@ test('a script catches a health success that is believed after the deadline', as
   expect(await runScript(script)).toMatchObject({ ok: true })
 })
 
-describe('2,000 random schedules', () => {
+describe('2,000 random schedules', { timeout: 300_000 }, () => {
   test.each(Object.entries(mutants))('catch %s', async (_name, [machine, invariant]) => {
     const { errorInstance } = await catchIn(machine, 1)
     expect(errorInstance).toBeInstanceOf(InvariantError)
