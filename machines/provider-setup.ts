@@ -288,8 +288,10 @@ export const provider = base.extend({
     allowOneTrial: base.assign({ failures: ({ context }) => context.policy.breakerFailures - 1 }),
     soundAlarm: base.emit(({ context }) => ({ type: 'alarm', failure: context.failure ?? UNEXPLAINED })),
 
+    /** Only what is configured is sent a policy: a removal under way is then a stop, after which it may start again. */
     replacePolicy: base.assign({
       policy: ({ context, event }) => (event.type === 'policy.replaced' ? event.policy : context.policy),
+      stop: ({ context }) => (context.stop === 'removed' ? 'asked' : context.stop),
     }),
 
     // Whose process it is.
@@ -427,7 +429,7 @@ function toProcessCommand(type: ProcessCommand['type'], { generation }: Provider
 function toStopFailure(reason: StopReason | null): Failure {
   if (reason === 'shutdown') return { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'leasehold is shutting down' }
   if (reason === 'removed')
-    return { code: 'LEASEHOLD_STOPPED', message: 'it was removed from the configuration' }
+    return { code: 'LEASEHOLD_REMOVED', message: 'it was removed from the configuration' }
   return { code: 'LEASEHOLD_STOPPED', message: 'it was stopped on request' }
 }
 

@@ -14,9 +14,15 @@ export interface RequestContext {
   readonly candidates: readonly string[]
   /** Position in `candidates` of the one in use. */
   readonly index: number
+  /** Since it was last resolved. */
   readonly attempts: readonly Attempt[]
+  /** How often it was resolved again, because what it waited for was taken out of the configuration. */
+  readonly restarts: number
   readonly status: number | null
 }
+
+/** How many replaced configurations one request follows. Beyond that whoever replaces them is the fault. */
+export const MAX_RESTARTS = 10
 
 type Scope = { context: RequestContext; event: RequestEvent }
 
@@ -24,6 +30,9 @@ const request = setup({
   types: { context: {} as RequestContext, events: {} as RequestEvent, input: {} as { readonly id: string } },
   guards: {
     isRetryable: ({ event }: Scope) => event.type === 'request.failed' && event.retryable,
+    /** It waited for a service that is not configured any more: perhaps its model is somewhere else now. */
+    isRemoved: ({ event }: Scope) => event.type === 'request.failed' && event.code === 'LEASEHOLD_REMOVED',
+    canStartOver: ({ context }: Scope) => context.restarts < MAX_RESTARTS,
     hasNextCandidate: ({ context }: Scope) => context.index + 1 < context.candidates.length,
   },
 })
@@ -40,6 +49,12 @@ const chart = request.extend({
         if (event.type !== 'request.failed' || ref === undefined) return context.attempts
         return [...context.attempts, { ref, code: event.code }]
       },
+    }),
+    startOver: request.assign({
+      candidates: [],
+      index: 0,
+      attempts: [],
+      restarts: ({ context }) => context.restarts + 1,
     }),
     moveOn: request.assign({ index: ({ context }) => context.index + 1 }),
     noteStatus: request.assign({
@@ -63,7 +78,14 @@ const failBeforeFirstByte = [
 export const requestMachine = chart.createMachine({
   id: 'request',
   initial: 'resolving',
-  context: ({ input }) => ({ id: input.id, candidates: [], index: 0, attempts: [], status: null }),
+  context: ({ input }) => ({
+    id: input.id,
+    candidates: [],
+    index: 0,
+    attempts: [],
+    restarts: 0,
+    status: null,
+  }),
   states: {
     resolving: {
       on: {
@@ -75,7 +97,10 @@ export const requestMachine = chart.createMachine({
     leasing: {
       on: {
         'lease.granted': 'sending',
-        'request.failed': failBeforeFirstByte,
+        'request.failed': [
+          { guard: and(['isRemoved', 'canStartOver']), target: 'resolving', actions: 'startOver' },
+          ...failBeforeFirstByte,
+        ],
         'request.cancelled': 'cancelled',
       },
     },

@@ -6,6 +6,7 @@ import type {
   Verdict,
 } from '../machines/messages.ts'
 import type { Reason } from '../machines/reasons.ts'
+import type { ConfigProblem } from './errors.ts'
 
 /** What can be said about one service. Logs, metrics, pages, recordings and tests all read these. */
 export type ServiceEventBody =
@@ -62,9 +63,33 @@ export type RequestEventBody =
       readonly code: string | null
     }
 
+/** What a new configuration changes. Names only: no value of either configuration is in it. */
+export interface ConfigChange {
+  /** Ids of the providers that only the new one has, that only the old one had, and that differ. */
+  readonly added: readonly string[]
+  readonly removed: readonly string[]
+  readonly changed: readonly string[]
+  /** Of those that differ, the ones with another server: the old one drains and stops, then the new one may start. */
+  readonly restarted: readonly string[]
+  readonly unchanged: readonly string[]
+  /** Paths of other settings that differ: `agents.defaults.model`, `leasehold.apiKeys`. */
+  readonly settings: readonly string[]
+  /** Of these settings, the ones that a gateway that listens already cannot follow. */
+  readonly ignored: readonly string[]
+}
+
+/** A configuration that was not taken: the one before it stays in force. */
+export interface ConfigRefusal {
+  readonly file: string
+  readonly message: string
+  /** Each with its line and column, where it has a place in the file. */
+  readonly problems: readonly ConfigProblem[]
+}
+
 /** What can be said about the supervisor itself. */
 export type SupervisorEventBody =
-  | { readonly type: 'config.replaced' }
+  | ({ readonly type: 'config.replaced'; readonly file: string } & ConfigChange)
+  | ({ readonly type: 'config.refused' } & ConfigRefusal)
   | {
       readonly type: 'events.missed'
       readonly from: number
@@ -114,6 +139,7 @@ export const eventMeanings = {
   'request.advised': 'The backend refused with a known text: `text` says what to set.',
   'request.ended': 'It is done, failed or cancelled.',
   'events.missed': 'This reader asked for events that are not kept any more: those from `from` to `to`.',
-  'config.replaced': 'A new configuration is in force.',
+  'config.replaced': 'A new configuration is in force; which providers and settings it changes.',
+  'config.refused': 'A configuration was not taken; the old one stays. Every problem with its place.',
   'supervisor.closed': 'Everything is stopped.',
 } as const satisfies Record<SupervisorEvent['type'], string>

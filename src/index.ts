@@ -27,7 +27,7 @@ export {
   UpstreamStatusError,
   UpstreamTimeoutError,
 } from './errors.ts'
-export { eventMeanings, type SupervisorEvent } from './events.ts'
+export { type ConfigChange, type ConfigRefusal, eventMeanings, type SupervisorEvent } from './events.ts'
 export type { HttpLimits } from './gateway/limits.ts'
 export { createGateway, type Gateway, type GatewayAddress, type GatewayOptions } from './gateway/server.ts'
 export { toReasonText } from './reason-text.ts'
@@ -36,7 +36,12 @@ export type { Inspector } from './supervisor/inspection.ts'
 export type { AcquireOptions, Lease } from './supervisor/lease.ts'
 export type { ModelListing } from './supervisor/models.ts'
 export type { RequestSnapshot } from './supervisor/requests.ts'
-export type { RunningTimer, ServiceSnapshot, SupervisorSnapshot } from './supervisor/snapshot.ts'
+export type {
+  ConfigStanding,
+  RunningTimer,
+  ServiceSnapshot,
+  SupervisorSnapshot,
+} from './supervisor/snapshot.ts'
 export {
   createSupervisor,
   type StopOptions,

@@ -54,6 +54,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_QUEUE_FULL: { status: 429, type: 'rate_limit_error' },
   LEASEHOLD_QUEUE_TIMEOUT: { status: 504, type: 'timeout_error', retry: false },
   LEASEHOLD_READY_TIMEOUT: { status: 504, type: 'timeout_error', retry: false },
+  LEASEHOLD_REMOVED: unavailable,
   LEASEHOLD_SERVICE_EXITED: upstream,
   LEASEHOLD_SHUTTING_DOWN: unavailable,
   LEASEHOLD_SPAWN_FAILED: { ...unavailable, retry: false },

@@ -1,8 +1,8 @@
 import type { Failure } from '../../machines/messages.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import { toDurationText } from '../duration.ts'
-import { toSentence } from '../errors.ts'
-import type { SupervisorEvent } from '../events.ts'
+import { toProblemText, toSentence } from '../errors.ts'
+import type { ConfigChange, ConfigRefusal, SupervisorEvent } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
 import { type Style, type Terminal, toSafeText } from './print.ts'
 import { toStateText } from './words.ts'
@@ -58,7 +58,14 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
         case 'request.attempted':
           return tell(event, event.ref, `could not answer: ${event.code}`, 'yellow')
         case 'config.replaced':
-          return tell(event, 'leasehold', 'another configuration is in force')
+          return tell(event, 'leasehold', toChangeText(event))
+        case 'config.refused':
+          return tell(
+            event,
+            'leasehold',
+            `the configuration is refused, the old one stays: ${toRefusalText(event)}`,
+            'red',
+          )
         case 'supervisor.closed':
           return tell(event, 'leasehold', 'everything is stopped')
         default:
@@ -81,6 +88,38 @@ const QUIET: ReadonlySet<string> = new Set([
 
 function toLoudReason({ why }: { readonly why: Reason | null }): string | undefined {
   return why === null || QUIET.has(why.kind) ? undefined : toReasonText(why)
+}
+
+/** A configuration change in one line: `another configuration is in force: added b; restarting a`. */
+export function toChangeText({
+  added,
+  removed,
+  changed,
+  restarted,
+  settings,
+  ignored,
+}: ConfigChange): string {
+  const others = changed.filter((id) => !restarted.includes(id))
+  const parts = [
+    ['added', added],
+    ['removed', removed],
+    ['restarting', restarted],
+    ['changed', [...others, ...settings.filter((path) => !ignored.includes(path))]],
+    ['not before leasehold is started again:', ignored],
+  ] as const
+  const texts = parts.flatMap(([word, names]) => (names.length === 0 ? [] : [`${word} ${names.join(', ')}`]))
+  return texts.length === 0
+    ? 'the configuration was read again: nothing is different'
+    : `another configuration is in force: ${texts.join('; ')}`
+}
+
+/** Why a configuration was refused, in one line: its first problem with its place, and how many there are. */
+export function toRefusalText({ message, problems }: Pick<ConfigRefusal, 'message' | 'problems'>): string {
+  const errors = problems.filter(({ severity }) => severity === 'error')
+  const [first] = errors
+  if (first === undefined) return message
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
+  return `${toProblemText(first)}${more}`
 }
 
 /** A failure in one line: its sentence, and the last line the process printed. */

@@ -4,7 +4,7 @@ import type { ServiceSnapshot, SupervisorSnapshot } from '../supervisor/snapshot
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './failures.ts'
 import { connectToGateway, type GatewayClient } from './gateway-client.ts'
-import { toFailureLine } from './lifecycle.ts'
+import { toFailureLine, toRefusalText } from './lifecycle.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
 import { toNextText, toOwnerText, toStateText } from './words.ts'
 
@@ -48,7 +48,17 @@ async function show(
 }
 
 /** The services as a table, each with its last failure below it. */
-export function toStatusLines({ services }: SupervisorSnapshot, terminal: Terminal): string[] {
+export function toStatusLines({ services, config }: SupervisorSnapshot, terminal: Terminal): string[] {
+  if (config.refusal === null) return toTableLines(services, terminal)
+  const text = `${config.file}: refused at ${config.refusal.time}: ${toRefusalText(config.refusal)}`
+  return [
+    ...toTableLines(services, terminal),
+    terminal.paint('red', toSafeText(text)),
+    'The configuration before it is still in force.',
+  ]
+}
+
+function toTableLines(services: readonly ServiceSnapshot[], terminal: Terminal): string[] {
   if (services.length === 0) return ['No service is configured.']
   const head = ['SERVICE', 'STATE', 'FOR', 'RUN BY', 'PID', 'LEASES', 'QUEUE', 'NEXT']
   const [first = '', ...lines] = toTable([head, ...services.map(toRow)])

@@ -127,6 +127,7 @@ export function createExchange({
     /** Does what the machine's state asks for. */
     const perform = () => {
       const { value } = actor.getSnapshot()
+      if (value === 'resolving') return attempt(resolve)
       if (value === 'leasing') return lease()
       if (value === 'sending') return attempt(send)
       if (value !== 'done' && value !== 'failed' && value !== 'cancelled') return
@@ -140,8 +141,10 @@ export function createExchange({
       if (isOver()) return
       failure = error
       letGo(error)
-      if (targets.length > 0) publish(id, { type: 'request.attempted', ref: target().ref, code: error.code })
+      const ref = targets[indexOf()]?.ref
       actor.send({ type: 'request.failed', code: error.code, retryable })
+      if (ref !== undefined && actor.getSnapshot().value !== 'resolving')
+        publish(id, { type: 'request.attempted', ref, code: error.code })
       perform()
     }
     const attempt = (step: () => void) => {
@@ -162,8 +165,10 @@ export function createExchange({
         throw new BadRequestError(`${request.method} is not served here.`, { status: 405 })
       const { model, stream } = peekRequest(request)
       isStream = stream
+      const isFirst = targets.length === 0
+      targets = []
       targets = resolveCandidates(config(), model, { failover: request.failover ?? false })
-      publish(id, { type: 'request.started', route: request.path, ref: targets[0]?.ref ?? '' })
+      if (isFirst) publish(id, { type: 'request.started', route: request.path, ref: targets[0]?.ref ?? '' })
       actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
       perform()
     }

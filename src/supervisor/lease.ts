@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { MAX_RESTARTS } from '../../machines/request.ts'
 import type { Config } from '../config/config.ts'
 import { resolveModel } from '../config/model-ref.ts'
-import { AbortedError, ProviderUnavailableError } from '../errors.ts'
+import { AbortedError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import type { LeaseBook, LeaseListener } from './leases.ts'
 import { toKeyHeaders, toServiceKey } from './services.ts'
 
@@ -32,20 +33,26 @@ export interface AcquireOptions {
 }
 
 /**
- * Waits until the service of a model is up and holds it.
+ * Waits until the service of a model is up and holds it. Where a replaced configuration takes the service away
+ * meanwhile, the model is looked up again and its new service is waited for, as a request does it.
  * @throws {@link ServiceError} with the cause when it cannot be; {@link ModelNotFoundError};
  * {@link ProviderUnavailableError}; {@link AbortedError} when the signal comes first.
  */
 export async function acquireLease(
-  config: Config,
+  config: () => Config,
   leases: LeaseBook,
   ref: string | undefined,
   options?: AcquireOptions,
+  restartsLeft: number = MAX_RESTARTS,
 ): Promise<Lease> {
-  const { provider, modelId } = resolveModel(config, ref)
+  const { provider, modelId } = resolveModel(config(), ref)
   if (provider.unavailable !== undefined)
     throw new ProviderUnavailableError(provider.id, provider.unavailable)
-  const held = await holdLease(leases, toServiceKey(provider), options)
+  const held = await holdLease(leases, toServiceKey(provider), options).catch((error: unknown) => {
+    if (!(error instanceof ServiceError) || error.code !== 'LEASEHOLD_REMOVED' || restartsLeft === 0)
+      throw error
+  })
+  if (held === undefined) return acquireLease(config, leases, ref, options, restartsLeft - 1)
   return { ...held, baseUrl: provider.baseUrl, model: modelId, headers: toKeyHeaders(provider) }
 }
 

@@ -35,12 +35,12 @@ export interface LeaseBookOptions {
   readonly send: (key: string, event: ProviderEvent) => boolean
   readonly publish: (key: string, event: ServiceEventBody) => void
   readonly toError: (key: string, failure: Failure) => ServiceError
+  /** Whether services end because everything does. Otherwise one that is gone was removed. */
+  readonly isClosing: () => boolean
 }
 
-const GONE: Failure = { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'it is not supervised any more' }
-
 /** Opens an empty book. */
-export function createLeaseBook({ send, publish, toError }: LeaseBookOptions): LeaseBook {
+export function createLeaseBook({ send, publish, toError, isClosing }: LeaseBookOptions): LeaseBook {
   const entries = new Map<string, Entry>()
 
   const refuse = (key: string, id: string, failure: Failure) => {
@@ -67,6 +67,10 @@ export function createLeaseBook({ send, publish, toError }: LeaseBookOptions): L
       entry.listener.granted(message)
     }
   }
+  const toGone = (): Failure => ({
+    code: isClosing() ? 'LEASEHOLD_SHUTTING_DOWN' : 'LEASEHOLD_REMOVED',
+    message: 'it is not supervised any more',
+  })
   /** Says what an actor that is not there any more cannot say. */
   const announce = (key: string, message: ProviderEmitted) => {
     publish(key, message)
@@ -78,7 +82,7 @@ export function createLeaseBook({ send, publish, toError }: LeaseBookOptions): L
       entries.set(id, { key, listener, generation: null })
       publish(key, { type: 'lease.requested', id, priority })
       if (!send(key, { type: 'lease.requested', id, priority }))
-        announce(key, { type: 'lease.refused', id, failure: GONE })
+        announce(key, { type: 'lease.refused', id, failure: toGone() })
     },
     end: (id) => {
       const entry = entries.get(id)

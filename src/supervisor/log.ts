@@ -19,6 +19,7 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
   alarm: 'error',
   'request.attempted': 'warn',
   'config.replaced': 'info',
+  'config.refused': 'error',
   'supervisor.closed': 'info',
 }
 

@@ -4,6 +4,8 @@ export interface SignalOptions {
   readonly alongside?: () => Promise<void>
   /** Exit code after an orderly close. @default 128 + the signal's number */
   readonly exitCode?: number
+  /** What SIGHUP does instead of ending the program: reads its configuration again, as daemons do. @default it ends it */
+  readonly onHangup?: () => void
 }
 
 export interface SignalHandling extends SignalOptions {
@@ -23,9 +25,11 @@ export function handleProcessSignals({
   killAllSync,
   alongside,
   exitCode,
+  onHangup,
 }: SignalHandling): Disposable {
   let count = 0
   const onSignal = (signal: NodeJS.Signals) => {
+    if (signal === 'SIGHUP' && onHangup !== undefined && count === 0) return onHangup()
     count += 1
     const signalCode = EXIT_CODES[signal as keyof typeof EXIT_CODES]
     if (count > 2) process.exit(signalCode)

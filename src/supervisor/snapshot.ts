@@ -3,6 +3,7 @@ import type { Failure, Receipt, Verdict } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import { NEVER_MS, type ProviderContext, toStateName } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
+import type { ConfigRefusal } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
 import type { Service } from './services.ts'
 
@@ -41,6 +42,13 @@ export interface ServiceSnapshot {
   readonly whyText: string
 }
 
+/** The configuration in force, and what was refused after it. */
+export interface ConfigStanding {
+  readonly file: string
+  /** The last attempt to replace it, where that failed. `time`: of day, ISO 8601. */
+  readonly refusal: (Pick<ConfigRefusal, 'message' | 'problems'> & { readonly time: string }) | null
+}
+
 /** Everything a supervisor knows, at one moment. All JSON. */
 export interface SupervisorSnapshot {
   /** A random id of this supervisor's life. */
@@ -48,6 +56,7 @@ export interface SupervisorSnapshot {
   /** The number of the last event: what follows it is not in here yet. */
   readonly seq: number
   readonly state: string
+  readonly config: ConfigStanding
   readonly services: readonly ServiceSnapshot[]
 }
 

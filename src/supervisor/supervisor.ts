@@ -7,11 +7,12 @@ import { supervisedProviderMachine, supervisorMachine } from '../../machines/sup
 import { type Clock, systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { ServiceError } from '../errors.ts'
-import type { ServiceEventBody, SupervisorEvent } from '../events.ts'
+import type { ConfigChange, ServiceEventBody, SupervisorEvent } from '../events.ts'
 import { createLocalClaims } from '../process/claim.ts'
 import type { Output } from '../process/output.ts'
 import { createProcessTable } from '../process/table.ts'
 import { createEffects } from './actors.ts'
+import { createConfiguration } from './configuration.ts'
 import { createEventHub } from './event-hub.ts'
 import { createExchange, type ModelCall, type ModelRequest, type ModelResponseHandler } from './exchange.ts'
 import { createFetch } from './fetch.ts'
@@ -101,11 +102,14 @@ export interface Supervisor {
   /** Stops a service that is ours and lets go of one that is not. Settles when it is down, with its receipt. */
   stop(id: string, options?: StopOptions): Promise<ServiceSnapshot>
   /**
-   * Puts another configuration into force. Services that are the same in both are not touched; a gateway that listens
-   * stays where it is.
+   * Puts another configuration into force, `replaceConfig(loadConfig(file))` for one. Services that are the same in
+   * both are not touched, one that is gone or runs another program drains and ends while its successor waits for the
+   * receipt, and whoever waited for it waits for the successor; keys, aliases, compat flags and limits count from the
+   * next request on. A gateway that listens stays where it is. Of two that are still loading the later call counts.
+   * @throws {@link ConfigError} when `next` is refused: the configuration in force stays, and `config.refused` tells
    * @throws {@link ServiceError} `LEASEHOLD_SHUTTING_DOWN` when the supervisor is closed
    */
-  replaceConfig(next: Config): Promise<void>
+  replaceConfig(next: Config | Promise<Config>): Promise<ConfigChange>
   /** Drains and stops everything; `force` does not drain. Settles when nothing of it is left. */
   close(options?: StopOptions): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -113,14 +117,23 @@ export interface Supervisor {
 
 /** Creates a supervisor. Nothing is started before somebody asks for it. */
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { clock = systemClock, environment = process.env } = options
-  let config = options.config
+  const { clock = systemClock, environment = process.env, logger } = options
   const instance = randomBytes(6).toString('hex')
   const hub = createEventHub(clock)
+  const configuration = createConfiguration({
+    config: options.config,
+    publish: hub.publish,
+    isClosing: () => isClosing,
+    apply: (config) => {
+      registry.replace(config)
+      configure()
+      if (logger !== undefined) logConfig(config, logger)
+    },
+  })
   const table = createProcessTable({ environment, clock, watchdog: true })
   const upstreams = createUpstreams(clock)
   const registry = createRegistry({
-    config,
+    config: options.config,
     clock,
     // The root knows its children by key; xstate types them only by id patterns.
     actorOf: (key) => root.getSnapshot().children[key] as ActorRefFrom<typeof providerMachine> | undefined,
@@ -129,14 +142,19 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   })
   const publish = (key: string, event: ServiceEventBody) =>
     hub.publish({ service: registry.nameOf(key), key, ...event })
-  const leases = createLeaseBook({ send: registry.send, publish, toError: registry.toError })
+  const leases = createLeaseBook({
+    send: registry.send,
+    publish,
+    toError: registry.toError,
+    isClosing: () => isClosing,
+  })
 
   const effects = createEffects({
     clock,
     table,
     claims: createLocalClaims(),
     serviceOf: registry.serviceOf,
-    heartbeatMs: () => config.leasehold.heartbeatMs,
+    heartbeatMs: () => configuration.current.leasehold.heartbeatMs,
     disconnect: upstreams.disconnect,
     publish,
   })
@@ -168,7 +186,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   })
   root.on('service.retired', ({ key }) => {
     publish(key, { type: 'service.retired' })
-    leases.abandon(key, { code: 'LEASEHOLD_STOPPED', message: 'it was removed' })
+    leases.abandon(key, { code: 'LEASEHOLD_REMOVED', message: 'it was removed' })
     if (registry.forget(key)) effects.forget(key)
   })
   root.on('service.failed', ({ key, message }) => {
@@ -179,7 +197,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   const configure = () => {
     const policies = [...registry.services].map(([key, { policy }]) => [key, policy] as const)
-    const { maxConcurrentStarts } = config.leasehold
+    const { maxConcurrentStarts } = configuration.current.leasehold
     root.send({ type: 'services.replaced', services: Object.fromEntries(policies), maxConcurrentStarts })
   }
   const stateOf = (key: string) => registry.snapshotOf(key)?.state
@@ -196,7 +214,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     clock,
     requests: openRequests,
     inspection: inspections.optionsOf,
-    config: () => config,
+    config: () => configuration.current,
     leases,
     upstreamOf: upstreams.of,
     toId: () => {
@@ -210,9 +228,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     publish: (requestId, event) => hub.publish({ requestId, ...event }),
   })
-  const models = () => toModelList(config, stateOf)
-  const model = (ref: string) => findModelListing(config, ref, stateOf)
+  const models = () => toModelList(configuration.current, stateOf)
+  const model = (ref: string) => findModelListing(configuration.current, ref, stateOf)
 
+  let isClosing = false
   let closing: Promise<void> | undefined
   const finish = async () => {
     await new Promise<void>((resolve) => {
@@ -226,6 +245,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     hub.close()
   }
   const close = ({ force = false }: StopOptions = {}) => {
+    isClosing = true
     if (root.getSnapshot().status === 'active') {
       root.send({ type: 'shutdown', force })
     }
@@ -233,10 +253,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     return closing
   }
 
-  const { logger } = options
   if (logger !== undefined) {
     logEvents(hub.events$, logger)
-    logConfig(config, logger)
+    logConfig(options.config, logger)
   }
   const { handleSignals = false } = options
   const signals =
@@ -255,9 +274,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     events$: hub.events$,
     pastEvents: (afterSeq = 0, limit) => hub.past(afterSeq, limit),
     get config() {
-      return config
+      return configuration.current
     },
-    acquire: (ref, acquireOptions) => acquireLease(config, leases, ref, acquireOptions),
+    acquire: (ref, acquireOptions) => acquireLease(() => configuration.current, leases, ref, acquireOptions),
     dispatch,
     models,
     model,
@@ -265,6 +284,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       instance,
       seq: hub.lastSeq,
       state: String(root.getSnapshot().value),
+      config: configuration.standing(),
       services: registry.activeKeys().flatMap((key) => registry.snapshotOf(key) ?? []),
     }),
     requests: (limit) => openRequests.list(clock.now(), limit),
@@ -284,15 +304,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       await registry.untilState(key, (state) => state.startsWith('down.') || state === 'retired')
       return describe(key)
     },
-    replaceConfig: async (next) => {
-      if (closing !== undefined)
-        throw new ServiceError('leasehold', { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'it is closed' })
-      config = next
-      registry.replace(next)
-      configure()
-      hub.publish({ type: 'config.replaced' })
-      if (logger !== undefined) logConfig(next, logger)
-    },
+    replaceConfig: configuration.replace,
     close,
     [Symbol.asyncDispose]: () => close(),
   }

@@ -28,7 +28,7 @@ async function openRoute() {
     hub,
     closing$,
     fill: (count: number) => {
-      for (let index = 0; index < count; index += 1) hub.publish({ type: 'config.replaced' })
+      for (let index = 0; index < count; index += 1) hub.publish({ type: 'supervisor.closed' })
     },
     read: async (query: string, lastEventId?: string): Promise<SupervisorEvent[]> => {
       const headers: Record<string, string> =

@@ -212,6 +212,7 @@ describe('a walk through every state of a request', () => {
       { type: 'request.resolved', candidates: ['a/x', 'b/y'] },
       { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true },
       { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false },
+      { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true },
       { type: 'lease.granted' },
       { type: 'response.started', status: 200 },
       { type: 'response.ended' },

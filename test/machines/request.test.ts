@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createActor, type EventFromLogic } from 'xstate'
-import { requestMachine } from '../../machines/request.ts'
+import { MAX_RESTARTS, requestMachine } from '../../machines/request.ts'
 
 type Event = EventFromLogic<typeof requestMachine>
 
@@ -11,6 +11,8 @@ const ended: Event = { type: 'response.ended' }
 const cancelled: Event = { type: 'request.cancelled' }
 const retryable: Event = { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true }
 const fatal: Event = { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false }
+
+const removed: Event = { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true }
 
 interface Path {
   readonly title: string
@@ -74,6 +76,24 @@ const paths: Path[] = [
     attempts: ['a/x'],
   },
   {
+    title:
+      'a service that is removed while it is waited for sends the request back to be resolved (fault 95)',
+    events: [resolved, retryable, removed],
+    state: 'resolving',
+  },
+  {
+    title: 'a request that is resolved again can finish',
+    events: [resolved, removed, resolved, granted, started, ended],
+    state: 'done',
+  },
+  {
+    title: 'a service that is removed under its lease is one that failed',
+    events: [resolved, granted, removed],
+    state: 'leasing',
+    index: 1,
+    attempts: ['a/x'],
+  },
+  {
     title: 'a client that leaves while the reference is resolved cancels',
     events: [cancelled],
     state: 'cancelled',
@@ -103,6 +123,17 @@ describe('a request', () => {
     expect(value).toBe(state)
     expect(context.index).toBe(index)
     expect(context.attempts.map(({ ref }) => ref)).toEqual(attempts)
+  })
+
+  test('follows ten replaced configurations and then fails as with any other refusal', () => {
+    const actor = createActor(requestMachine, { input: { id: 'r1' } }).start()
+    for (let restart = 1; restart <= MAX_RESTARTS; restart += 1) {
+      actor.send(resolved)
+      actor.send(removed)
+      expect(actor.getSnapshot().value).toBe('resolving')
+    }
+    for (const event of [resolved, removed, removed, removed]) actor.send(event)
+    expect(actor.getSnapshot().value).toBe('failed')
   })
 
   test('remembers the status of its answer', () => {

@@ -124,16 +124,28 @@ describe('services that come and go', () => {
     expect(house.states()).toEqual({ b: 'down.cold' })
   })
 
-  test('a service that is wanted again while it retires is added again when it is gone', async () => {
+  test('a service that is wanted again while it drains is stopped, not retired, and serves who waits', async () => {
     const house = build({ keys: ['a'] })
     house.request('a', 'r1')
     await house.advanceTo(500)
     house.configure([])
+    house.request('a', 'r2')
     house.configure(['a'])
+    house.request('a', 'r3')
     expect(house.states()).toEqual({ a: 'leased.draining' })
     house.release('a', 'r1')
-    await house.advanceTo(600)
-    expect(house.states()).toEqual({ a: 'down.cold' })
+    await house.advanceTo(1_500)
+    expect(house.states()).toEqual({ a: 'leased.open' })
+    expect(house.said.map(({ type }) => type)).toEqual(['service.added'])
+    expect(house.heard.map(({ type }) => type)).toEqual(['lease.granted', 'lease.refused', 'lease.granted'])
+    expect(house.world('a').live).toBe(1)
+  })
+
+  test('a service that is added again after it was retired lives on as another actor', async () => {
+    const house = build({ keys: ['a'] })
+    house.configure([])
+    expect(house.states()).toEqual({})
+    house.configure(['a'])
     expect(house.said.map(({ type }) => type)).toEqual(['service.added', 'service.retired', 'service.added'])
   })
 

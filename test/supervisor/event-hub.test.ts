@@ -8,12 +8,12 @@ test('events are kept as they were told, for a reader that comes late', async ()
   const hub = createEventHub(clock)
   const told: SupervisorEvent[] = []
   hub.events$.subscribe((event) => told.push(event))
-  hub.publish({ type: 'config.replaced' })
+  hub.publish({ type: 'supervisor.closed' })
   await clock.advanceTo(1_500)
   hub.publish({ type: 'supervisor.closed' })
   expect(hub.past(0)).toEqual(told)
   expect(told).toMatchObject([
-    { seq: 1, atMs: 0, type: 'config.replaced' },
+    { seq: 1, atMs: 0, type: 'supervisor.closed' },
     { seq: 2, atMs: 1_500, type: 'supervisor.closed' },
   ])
   expect(hub.past(1)).toEqual(told.slice(1))
@@ -23,7 +23,7 @@ test('events are kept as they were told, for a reader that comes late', async ()
 
 test('no more events are kept than the limit says', () => {
   const hub = createEventHub(createVirtualClock())
-  for (let index = 0; index < MAX_KEPT_EVENTS + 10; index += 1) hub.publish({ type: 'config.replaced' })
+  for (let index = 0; index < MAX_KEPT_EVENTS + 10; index += 1) hub.publish({ type: 'supervisor.closed' })
   const kept = hub.past(0)
   expect(kept).toHaveLength(MAX_KEPT_EVENTS)
   expect(kept[0]?.seq).toBe(11)

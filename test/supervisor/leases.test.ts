@@ -18,6 +18,7 @@ function createBook({ isListening = true } = {}) {
     },
     publish: (key, { type }) => published.push(`${key} ${type}`),
     toError: (key, reason) => new ServiceError(key, reason),
+    isClosing: () => true,
   })
   const listenerOf = (id: string): LeaseListener => ({
     granted: ({ generation, owned }) => told.push(`${id} granted ${generation} ${owned}`),

@@ -36,6 +36,7 @@ const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_CIRCUIT_OPEN: [service('LEASEHOLD_CIRCUIT_OPEN'), 503],
   LEASEHOLD_QUEUE_FULL: [service('LEASEHOLD_QUEUE_FULL'), 429],
   LEASEHOLD_QUEUE_TIMEOUT: [service('LEASEHOLD_QUEUE_TIMEOUT'), 504],
+  LEASEHOLD_REMOVED: [service('LEASEHOLD_REMOVED'), 503],
   LEASEHOLD_STOPPED: [service('LEASEHOLD_STOPPED'), 503],
   LEASEHOLD_SHUTTING_DOWN: [service('LEASEHOLD_SHUTTING_DOWN'), 503],
   LEASEHOLD_STATE_UNUSABLE: [new StateDirectoryError('/x', 'why'), 503],

@@ -1,0 +1,66 @@
+import type { Waiter } from '../../machines/messages.ts'
+
+/** One request in a service's queue, as far as anybody can know. */
+export interface QueuedRequest {
+  readonly id: string
+  /** `1`: the next one. */
+  readonly position: number
+  readonly priority: number
+  /** How long it has waited, in milliseconds. */
+  readonly waitedMs: number
+  /** How long it will still wait, in milliseconds, if things go as they did before; `null` where they never did. */
+  readonly estimatedMs: number | null
+}
+
+/** What an estimate is made of. Times in milliseconds; `null`: not known yet. */
+export interface QueueFacts {
+  readonly state: string
+  readonly inStateMs: number
+  readonly leases: number
+  readonly maxConcurrent: number
+  /** What is left of the wait before the next start. */
+  readonly backoffMs: number
+  /** How long a start takes, and how long a lease is held. */
+  readonly startMs: number | null
+  readonly leaseMs: number | null
+}
+
+/** The queue with the place of everyone in it. `waitedMsOf` knows since when each of them waits. */
+export function toQueue(
+  waiters: readonly Waiter[],
+  facts: QueueFacts,
+  waitedMsOf: (id: string) => number,
+): QueuedRequest[] {
+  return waiters.map(({ id, priority }, index) => ({
+    id,
+    position: index + 1,
+    priority,
+    waitedMs: Math.round(waitedMsOf(id)),
+    estimatedMs: toWaitMs(index + 1, facts),
+  }))
+}
+
+/**
+ * How long whoever has this place in the queue will wait. On a service that is up, places become free one by one as
+ * leases end; one that has yet to start takes in as many as it can at once, and then the next as many when those end.
+ */
+export function toWaitMs(position: number, facts: QueueFacts): number | null {
+  const { leases, maxConcurrent, leaseMs } = facts
+  if (facts.state === 'leased.open' && leases >= maxConcurrent)
+    return leaseMs === null ? null : Math.round((leaseMs * position) / maxConcurrent)
+  const upMs = toUpMs(facts)
+  const turns = Math.ceil(position / maxConcurrent) - 1
+  if (upMs === null || turns === 0) return upMs === null ? null : Math.round(upMs)
+  return leaseMs === null ? null : Math.round(upMs + turns * leaseMs)
+}
+
+/** How long until the service is up. */
+function toUpMs({ state, inStateMs, backoffMs, startMs, leaseMs }: QueueFacts): number | null {
+  if (state === 'ready' || state === 'leased.open') return 0
+  if (startMs === null) return null
+  if (state === 'starting.warming') return Math.max(0, startMs - inStateMs)
+  if (state === 'down.backoff') return backoffMs + startMs
+  // A successor starts when the leases of today have ended.
+  if (state === 'leased.draining') return leaseMs === null ? null : leaseMs + startMs
+  return startMs
+}
