@@ -63,6 +63,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     )
       .option('--host <host>', 'address to listen on; beyond loopback only with apiKeys', toAddress)
       .option('--port <port>', 'port to listen on; 0 takes a free one', toPort)
+      .option('--watch', 'read the configuration again whenever its file changes')
       .addOption(
         new Option('--log-level <level>', 'write a log to stderr').choices([
           'debug',
@@ -71,7 +72,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
           'error',
         ]),
       )
-      .addHelpText('after', CONFIGURATION_HELP),
+      .addHelpText('after', `${CONFIGURATION_HELP}\n${RELOAD_HELP}`),
   ).action((options) =>
     perform(options, async () => (await import('./serve.ts')).serve(options, version, terminal)),
   )
@@ -236,6 +237,14 @@ The configuration is --config FILE, else $LEASEHOLD_CONFIG, else ./leasehold.jso
 else ~/.config/leasehold/leasehold.json5 ($XDG_CONFIG_HOME), else builtin:demo. That name in the place of FILE
 is a built-in demo that needs no model; its server takes a free port each time.
 Other variables: LEASEHOLD_API_KEY, NO_COLOR, LEASEHOLD_DEBUG=1 (errors with their stack).`
+
+const RELOAD_HELP = `
+Reading the configuration again, with --watch or for a SIGHUP:
+  One that cannot be used is refused with its line and column, and the old one stays. Services that are the same
+  are not touched; one that is gone or runs another program finishes its answers, then ends, and who waits for it
+  waits for its successor. Keys, aliases, compat flags and limits count from the next request on. host and port
+  need a new start. SIGHUP does this only where there is no terminal, as under a service manager: with one it
+  says that the terminal was closed, and ends the program.`
 
 function collect(value: string, earlier: readonly string[]): string[] {
   return [...earlier, value]

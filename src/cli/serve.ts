@@ -1,11 +1,15 @@
+import { closeSync, openSync } from 'node:fs'
 import { type Logger, pino } from 'pino'
+import { EMPTY } from 'rxjs'
+import { systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
+import { watchFile$ } from '../config/watch.ts'
 import { createGateway, type GatewayAddress } from '../gateway/server.ts'
 import type { ModelListing } from '../supervisor/models.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
-import { loadConfiguration } from './configuration.ts'
+import { findConfigurationFile, loadConfiguration } from './configuration.ts'
 import { DEMO_NAME } from './demo-config.ts'
-import { exitCodes, toProblemLine } from './failures.ts'
+import { exitCodes, toProblemLine, UsageError } from './failures.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
 import { createProgress } from './progress.ts'
@@ -17,6 +21,8 @@ export interface ServeOptions {
   readonly host?: string
   readonly port?: number
   readonly json?: boolean
+  /** Whether the configuration is read again whenever its file changes. @default false */
+  readonly watch?: boolean
   /** Level of the log on stderr. Absent: no log. */
   readonly logLevel?: string
 }
@@ -30,11 +36,29 @@ const SECRETS = ['authorization', 'apiKey', 'apiKeys', 'env', 'headers', 'token'
 
 /** `leasehold serve`: the gateway, until a signal ends it. Settles when everything is stopped. */
 export async function serve(options: ServeOptions, version: string, terminal: Terminal): Promise<number> {
-  const config = await loadConfiguration(options.config, terminal.env)
+  const file = findConfigurationFile(options.config, terminal.env) ?? DEMO_NAME
+  if (options.watch && file === DEMO_NAME)
+    throw new UsageError(
+      `There is no file to watch: the configuration is ${DEMO_NAME}. Name one with --config.`,
+    )
+  const changes$ = options.watch ? watchFile$(file, systemClock) : EMPTY
+  const config = await loadConfiguration(file, terminal.env)
   for (const problem of config.problems) terminal.note(toProblemLine(config.file, problem))
   const logger = createLogger(options.logLevel)
-  // systemd, for one, takes anything but 0 for a failure: a server that was told to stop and did has succeeded.
-  const handleSignals = { alongside: () => gateway.close(), exitCode: exitCodes.ok }
+  const reload = async () => {
+    try {
+      await supervisor.replaceConfig(loadConfiguration(file, terminal.env))
+      for (const problem of supervisor.config.problems) terminal.note(toProblemLine(file, problem))
+    } catch {
+      // Events have told it: the configuration was refused, or the supervisor is closed.
+    }
+  }
+  const handleSignals = {
+    alongside: () => gateway.close(),
+    // systemd, for one, takes anything but 0 for a failure: a server that was told to stop and did has succeeded.
+    exitCode: exitCodes.ok,
+    ...(hasControllingTerminal() ? {} : { onHangup: () => void reload() }),
+  }
   const supervisor = createSupervisor({ config, handleSignals, logger })
   const gateway = createGateway({ supervisor, host: options.host, port: options.port, version, logger })
   try {
@@ -45,7 +69,9 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
     await supervisor.close({ force: true })
     throw error
   }
+  const watch = changes$.subscribe(() => void reload())
   await follow(supervisor.events$, options, terminal)
+  watch.unsubscribe()
   await gateway.close()
   return exitCodes.ok
 }
@@ -68,6 +94,20 @@ function follow(events$: SupervisorEvents, { json }: ServeOptions, terminal: Ter
       },
     })
   })
+}
+
+/**
+ * Whether there is a terminal that could be closed: then SIGHUP says that it was, and ends the program. Without one, as
+ * under a service manager, SIGHUP is how somebody asks for the configuration to be read again.
+ */
+function hasControllingTerminal(): boolean {
+  if (process.platform === 'win32') return true
+  try {
+    closeSync(openSync('/dev/tty', 'r'))
+    return true
+  } catch {
+    return false
+  }
 }
 
 type SupervisorEvents = ReturnType<typeof createSupervisor>['events$']

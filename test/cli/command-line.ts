@@ -91,7 +91,7 @@ export async function createPlace(env: Readonly<Record<string, string>> = {}): P
 export function launch(
   command: string,
   args: readonly string[],
-  options: { readonly cwd: string; readonly env: NodeJS.ProcessEnv },
+  options: { readonly cwd: string; readonly env: NodeJS.ProcessEnv; readonly detached?: boolean },
 ): Running {
   const child = spawn(command, args, { ...options, stdio: ['pipe', 'pipe', 'pipe'] })
   let stdout = ''

@@ -28,7 +28,8 @@ async function openRoute() {
     hub,
     closing$,
     fill: (count: number) => {
-      for (let index = 0; index < count; index += 1) hub.publish({ type: 'supervisor.closed' })
+      for (let index = 0; index < count; index += 1)
+        hub.publish({ type: 'service.added', service: 's', key: 'k' })
     },
     read: async (query: string, lastEventId?: string): Promise<SupervisorEvent[]> => {
       const headers: Record<string, string> =
@@ -95,8 +96,8 @@ test('types are picked by name, or by the beginning of it', async () => {
   const types = async (query: string) =>
     (await route.read(`?last=9&follow=0&types=${query}`)).map(({ type }) => type)
   expect(await types('request.')).toEqual(['request.ended'])
-  expect(await types('config.replaced,supervisor.')).toEqual(['config.replaced', 'supervisor.closed'])
-  expect(await types('config')).toEqual([])
+  expect(await types('service.added,supervisor.')).toEqual(['service.added', 'supervisor.closed'])
+  expect(await types('service')).toEqual([])
 })
 
 test('a reader that takes nothing is cut off when it falls behind what is kept, and slows nobody', async () => {

@@ -1,0 +1,157 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { createPlace, launch, type Place, program } from './command-line.ts'
+
+const hasScript = spawnSync('script', ['--version']).status === 0
+
+/** Starts a gateway that has no terminal, as one under a service manager. */
+async function serve(place: Place, ...args: string[]) {
+  const gateway = launch(process.execPath, [program, 'serve', ...args], {
+    cwd: place.folder,
+    env: { PATH: process.env.PATH, HOME: place.folder, XDG_STATE_HOME: place.folder, NO_COLOR: '1' },
+    detached: true,
+  })
+  await gateway.until(/listens on|gateway\.listening/)
+  return {
+    ...gateway,
+    [Symbol.asyncDispose]: async () => {
+      gateway.child.kill('SIGTERM')
+      await gateway.ended
+    },
+  }
+}
+
+/** Puts an edited configuration into the place. */
+function edit(
+  place: Place,
+  change: (config: { readonly leasehold: object }) => void,
+  name = 'leasehold.json5',
+): void {
+  const config = JSON.parse(readFileSync(join(place.folder, 'leasehold.json5'), 'utf8'))
+  change(config)
+  place.write(name, JSON.stringify(config))
+}
+
+/** Puts keys into the place, by which the gateway is opened. */
+const lock = (place: Place, key: string) =>
+  edit(place, ({ leasehold }) => Object.assign(leasehold, { apiKeys: [key] }))
+
+const listModels = async (place: Place, key: string) => {
+  const url = `http://127.0.0.1:${place.gatewayPort}/v1/models`
+  const response = await fetch(url, { headers: { authorization: `Bearer ${key}` } })
+  await response.text()
+  return response.status
+}
+
+describe('serve --watch', () => {
+  test('takes a key that changes at once: the old one is refused, a stream begun with it ends whole (fault 96)', async () => {
+    await using place = await createPlace()
+    place.configure(['--token-delay-ms', '5'])
+    lock(place, 'old')
+    await using gateway = await serve(place, '--watch')
+    const answer = await fetch(`http://127.0.0.1:${place.gatewayPort}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: 'Bearer old' },
+      body: JSON.stringify({ messages: [{ role: 'user', content: 'count to 400' }], stream: true }),
+    })
+    lock(place, 'new')
+    await gateway.until(/another configuration is in force: changed leasehold\.apiKeys/)
+    expect([await listModels(place, 'old'), await listModels(place, 'new')]).toEqual([401, 200])
+    expect(await answer.text()).toMatch(/\[DONE\]\s*$/)
+  })
+
+  test('refuses a file that is broken, with its line and column, and stays as it is until it is mended (fault 93)', async () => {
+    await using place = await createPlace()
+    place.configure()
+    await using gateway = await serve(place, '--watch')
+    await place.run('start', 'demo')
+    const [line = ''] = place.strays()
+    const whole = readFileSync(join(place.folder, 'leasehold.json5'), 'utf8')
+    place.write('leasehold.json5', '{\n  models: { providers: {}\n')
+    await gateway.until(/the configuration is refused, the old one stays: 3:1 not valid JSON5/)
+    expect((await place.run('status')).code).toBe(2)
+    const named = place.write('whole.json5', whole)
+    const status = await place.run('status', '--config', named)
+    expect(status.stdout).toMatch(/^demo +ready, not in use/m)
+    expect(status.stdout).toMatch(
+      /^leasehold\.json5: refused at \S+: 3:1 not valid JSON5.*\nThe configuration before it/m,
+    )
+    place.write('leasehold.json5', whole)
+    await gateway.until(/the configuration was read again: nothing is different/)
+    expect((await place.run('status')).stdout).not.toMatch(/refused/)
+    expect(place.strays()).toEqual([line])
+  })
+
+  test('has nothing to watch in the built-in demo', async () => {
+    await using place = await createPlace()
+    const { code, stderr } = await place.run('serve', '--watch', '--config', 'builtin:demo')
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringMatching(/no file to watch/) })
+  })
+
+  test('goes on while its file is gone, and says so', async () => {
+    await using place = await createPlace()
+    place.configure()
+    await using gateway = await serve(place, '--watch')
+    rmSync(join(place.folder, 'leasehold.json5'))
+    await gateway.until(/refused, the old one stays: there is no such file/)
+    expect(await listModels(place, '')).toBe(200)
+  })
+})
+
+describe('SIGHUP', () => {
+  test('without a terminal reads the configuration again, and the gateway goes on', async () => {
+    await using place = await createPlace()
+    place.configure()
+    await using gateway = await serve(place)
+    await place.run('start', 'demo')
+    const [line = ''] = place.strays()
+    lock(place, 'new')
+    gateway.child.kill('SIGHUP')
+    await gateway.until(/another configuration is in force/)
+    expect([await listModels(place, 'old'), await listModels(place, 'new')]).toEqual([401, 200])
+    expect(place.strays()).toEqual([line])
+  })
+
+  test.skipIf(!hasScript)(
+    'from a terminal that closes ends everything, as SIGTERM does (fault 100)',
+    async () => {
+      await using place = await createPlace()
+      place.configure()
+      const words = [process.execPath, program, 'serve'].map((word) => `'${word}'`).join(' ')
+      const log = join(place.folder, 'typescript')
+      const terminal = spawn('script', ['-qfc', words, log], {
+        cwd: place.folder,
+        env: { PATH: process.env.PATH, HOME: place.folder, XDG_STATE_HOME: place.folder, SHELL: '/bin/sh' },
+        stdio: ['pipe', 'ignore', 'ignore'],
+      })
+      const read = () => {
+        try {
+          return readFileSync(log, 'utf8')
+        } catch {
+          return ''
+        }
+      }
+      await expect.poll(read, { interval: 20, timeout: 20_000 }).toMatch(/listens on/)
+      await place.run('start', 'demo')
+      expect(place.strays()).toHaveLength(1)
+      // The end of whoever holds the other side closes the terminal: the kernel says so with SIGHUP.
+      terminal.kill('SIGKILL')
+      await expect
+        .poll(
+          () =>
+            fetch(`http://127.0.0.1:${place.gatewayPort}/health`).then(
+              ({ status }) => status,
+              () => 'gone',
+            ),
+          {
+            interval: 20,
+            timeout: 20_000,
+          },
+        )
+        .toBe('gone')
+      await expect.poll(place.strays, { interval: 20, timeout: 20_000 }).toEqual([])
+    },
+  )
+})
