@@ -29,7 +29,7 @@ async function openRoute() {
     closing$,
     fill: (count: number) => {
       for (let index = 0; index < count; index += 1)
-        hub.publish({ type: 'service.added', service: 's', key: 'k' })
+        hub.publish({ type: 'service.retired', service: 's', key: 'k' })
     },
     read: async (query: string, lastEventId?: string): Promise<SupervisorEvent[]> => {
       const headers: Record<string, string> =
@@ -96,7 +96,7 @@ test('types are picked by name, or by the beginning of it', async () => {
   const types = async (query: string) =>
     (await route.read(`?last=9&follow=0&types=${query}`)).map(({ type }) => type)
   expect(await types('request.')).toEqual(['request.ended'])
-  expect(await types('service.added,supervisor.')).toEqual(['service.added', 'supervisor.closed'])
+  expect(await types('service.retired,supervisor.')).toEqual(['service.retired', 'supervisor.closed'])
   expect(await types('service')).toEqual([])
 })
 
