@@ -45,6 +45,8 @@ export type FailureCode =
   | 'LEASEHOLD_UNHEALTHY'
   | 'LEASEHOLD_STOP_TIMEOUT'
   | 'LEASEHOLD_CIRCUIT_OPEN'
+  | 'LEASEHOLD_CLAIM_FAILED'
+  | 'LEASEHOLD_OWNER_LOST'
   | 'LEASEHOLD_QUEUE_FULL'
   | 'LEASEHOLD_QUEUE_TIMEOUT'
   | 'LEASEHOLD_REMOVED'
@@ -129,10 +131,22 @@ export interface Waiter {
   readonly priority: number
 }
 
-/** What a claim on a service ends in: ours to start, or somebody else is starting it. */
-export interface ClaimOutcome {
-  readonly outcome: 'claimed' | 'held'
+/** Another supervisor of this user on this host: its process, and what it calls itself (`serve`, `infer`). */
+export interface Peer {
+  readonly pid: number
+  readonly name: string
 }
+
+/**
+ * What a claim on a service ends in: ours to start; held by another supervisor, whose server we may borrow; or
+ * impossible, and then nothing may be spawned.
+ */
+export type ClaimOutcome =
+  | { readonly outcome: 'claimed' | 'held' }
+  | { readonly outcome: 'impossible'; readonly failure: Failure }
+
+/** What the one look of `probing` finds: what answers at the address, or how the claim on it ended. */
+export type ProbeOutcome = Verdict | Exclude<ClaimOutcome, { readonly outcome: 'claimed' }>
 
 /** What a provider machine is told. */
 export type ProviderEvent =
@@ -148,7 +162,39 @@ export type ProviderEvent =
   | { readonly type: 'start.abandoned' }
   | { readonly type: 'stability.reached' }
   | { readonly type: 'health.verdict'; readonly generation: string; readonly verdict: Verdict }
+  | PeerEvent
   | ProcessEvent
+
+/**
+ * What the supervisor that runs a server says to the one that borrows it. `granted` and `refused` answer one waiter.
+ * `lost`: it let go of the server or is gone, and whoever held a lease through it holds none. `failed`: whoever holds
+ * the claim is no supervisor that we can speak with.
+ */
+export type PeerEvent =
+  | { readonly type: 'peer.met'; readonly generation: string; readonly holder: Peer }
+  | { readonly type: 'peer.granted'; readonly generation: string; readonly id: string }
+  | {
+      readonly type: 'peer.refused'
+      readonly generation: string
+      readonly id: string
+      readonly failure: Failure
+    }
+  | { readonly type: 'peer.lost' | 'peer.failed'; readonly generation: string; readonly failure: Failure }
+
+/**
+ * What a provider machine tells its peer effect. `want` asks the owner for a lease in a waiter's name, `return` takes
+ * the question or the lease back, `leave` ends the conversation. `release`: what was claimed is not needed any more.
+ */
+export type PeerCommand =
+  | {
+      readonly type: 'peer.want'
+      readonly generation: string
+      readonly id: string
+      readonly priority: number
+    }
+  | { readonly type: 'peer.return'; readonly generation: string; readonly id: string }
+  | { readonly type: 'peer.leave'; readonly generation: string }
+  | { readonly type: 'claim.release' }
 
 /** What the process effect reports. `exited` is followed by exactly one `settled`; `failed` stands alone. */
 export type ProcessEvent =

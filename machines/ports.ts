@@ -1,5 +1,12 @@
 import { fromCallback, fromPromise } from 'xstate'
-import type { ClaimOutcome, HealthCommand, ProcessCommand, ProviderEvent, Verdict } from './messages.ts'
+import type {
+  ClaimOutcome,
+  HealthCommand,
+  PeerCommand,
+  ProbeOutcome,
+  ProcessCommand,
+  ProviderEvent,
+} from './messages.ts'
 
 /** What every effect of a service is told at birth. */
 export interface ServiceInput {
@@ -13,12 +20,15 @@ const notProvided = (port: string): never => {
   )
 }
 
-/** One health check now; answers with its verdict and never rejects. */
-export const probe = fromPromise<Verdict, ServiceInput>(() => notProvided('probe'))
+/**
+ * Claims the service on this host and makes one health check; never rejects. A claim that is ours stays ours when
+ * nothing answers, because then we start; otherwise it is given back.
+ */
+export const probe = fromPromise<ProbeOutcome, ServiceInput>(() => notProvided('probe'))
 
 /**
- * Claims the service on this host; settles when the claim is ours, or is known to be another's.
- * An own claim is held until the receipt of the generation that follows it.
+ * Claims the service on this host; settles when the claim is ours, or is known to be another's. An own claim is held
+ * until the machine says `claim.release`, and then until the receipt of what runs.
  */
 export const claim = fromPromise<ClaimOutcome, ServiceInput>(() => notProvided('claim'))
 
@@ -27,3 +37,6 @@ export const process = fromCallback<ProcessCommand, ServiceInput, ProviderEvent>
 
 /** Watches readiness when told to, and reports `health.verdict` events. */
 export const health = fromCallback<HealthCommand, ServiceInput, ProviderEvent>(() => notProvided('health'))
+
+/** Speaks with the supervisor that holds the claim, and reports what it answers as `peer.*` events. */
+export const peer = fromCallback<PeerCommand, ServiceInput, ProviderEvent>(() => notProvided('peer'))

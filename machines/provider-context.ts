@@ -1,4 +1,4 @@
-import type { Failure, Receipt, ServicePolicy, StopReason, Verdict, Waiter } from './messages.ts'
+import type { Failure, Peer, Receipt, ServicePolicy, StopReason, Verdict, Waiter } from './messages.ts'
 import type { Reason } from './reasons.ts'
 
 /** What a provider machine is born with. `instance` makes the generations of two actors of one key differ. */
@@ -13,7 +13,12 @@ export interface ProviderContext extends ProviderInput {
   /** Runs begun by this actor; the current generation is `instance.run`. */
   readonly run: number
   readonly generation: string | null
-  readonly ownership: 'none' | 'owned' | 'adopted'
+  /** `borrowed`: another supervisor of this user runs it, and gives us leases of it. */
+  readonly ownership: 'none' | 'owned' | 'adopted' | 'borrowed'
+  /** The supervisor that runs what we borrow, once it is known. */
+  readonly holder: Peer | null
+  /** How often in a row nobody was found behind a claim that is held. */
+  readonly lostPeers: number
   readonly pid: number | null
   readonly leases: number
   readonly waiters: readonly Waiter[]
@@ -43,6 +48,12 @@ export const UNHEALTHY_MISSES = 3
 const KILL_GRACE_MS = 1_000
 export const SWEEP_TIMEOUT_MS = 5_000
 
+/** Time a peer has to answer and to prove itself, and the pause before the claim is asked for again, in milliseconds. */
+export const PEER_TIMEOUT_MS = 5_000
+const PEER_RETRY_MS = 100
+/** So often in a row nobody may be found behind a claim before that counts as a failure: about a second. */
+export const MAX_LOST_PEERS = 10
+
 /** The longest a timer can hold, and so our `never`: a `setTimeout` of 2^31 fires at once. */
 export const NEVER_MS = 2 ** 31 - 1
 
@@ -60,6 +71,8 @@ export const providerDelays = {
   drainTimeout: ({ context }: { context: ProviderContext }) => context.policy.drainTimeoutMs,
   idleStop: ({ context }: { context: ProviderContext }) => context.policy.idleStopMs || NEVER_MS,
   killGrace: KILL_GRACE_MS,
+  peerRetry: PEER_RETRY_MS,
+  peerTimeout: PEER_TIMEOUT_MS,
   readyTimeout: ({ context }: { context: ProviderContext }) => context.policy.readyTimeoutMs,
   stability: ({ context }: { context: ProviderContext }) => context.policy.stabilityMs,
   stopGrace: ({ context }: { context: ProviderContext }) => context.policy.stopGraceMs,

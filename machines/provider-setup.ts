@@ -4,6 +4,7 @@ import type {
   Failure,
   FailureCode,
   Listener,
+  PeerCommand,
   PortOwner,
   ProcessCommand,
   ProviderEmitted,
@@ -13,9 +14,11 @@ import type {
   Verdict,
   Waiter,
 } from './messages.ts'
-import { claim, health, probe, process } from './ports.ts'
+import { claim, health, peer, probe, process } from './ports.ts'
 import {
+  MAX_LOST_PEERS,
   MAX_RETRIES,
+  PEER_TIMEOUT_MS,
   type ProviderContext,
   type ProviderInput,
   providerDelays,
@@ -34,7 +37,7 @@ const base = setup({
     input: {} as ProviderInput,
     output: {} as { readonly key: string; readonly receipt: Receipt | null },
   },
-  actors: { claim, health, probe, process },
+  actors: { claim, health, peer, probe, process },
   delays: providerDelays,
   guards: {
     isCurrentGeneration: ({ context, event }: Scope) =>
@@ -42,11 +45,16 @@ const base = setup({
     isKnownWaiter: ({ context, event }: Scope) => context.waiters.some(({ id }) => id === idOf(event)),
     isQueueFull: ({ context }: Scope) => context.waiters.length >= context.policy.maxQueue,
     isQueueUsed: ({ context }: Scope) => context.waiters.length > 0,
+    /** Of what is borrowed the owner knows whether there is room. */
     hasRoom: ({ context }: Scope) =>
-      context.leases < context.policy.maxConcurrent && context.waiters.length === 0,
+      context.ownership !== 'borrowed' &&
+      context.leases < context.policy.maxConcurrent &&
+      context.waiters.length === 0,
     isUnleased: ({ context }: Scope) => context.leases === 0,
     isLastLease: ({ context }: Scope) => context.leases === 1,
+    isLastWaiter: ({ context }: Scope) => context.waiters.length === 1,
     isOwned: ({ context }: Scope) => context.ownership === 'owned',
+    isBorrowed: ({ context }: Scope) => context.ownership === 'borrowed',
     isManaged: ({ context }: Scope) => context.policy.managed,
     isReady: ({ event }: Scope) => verdictOf(event)?.kind === 'ready',
     isLoading: ({ event }: Scope) => verdictOf(event)?.kind === 'loading',
@@ -54,7 +62,12 @@ const base = setup({
     isHopeless: ({ event }: Scope) => ['failed', 'foreign'].includes(verdictOf(event)?.kind ?? ''),
     isSuspect: ({ context }: Scope) => context.misses > 0,
     isHung: ({ context }: Scope) => context.misses + 1 >= UNHEALTHY_MISSES,
-    isHeld: ({ event }: Scope) => 'output' in event && (event.output as ClaimOutcome).outcome === 'held',
+    isHeld: ({ event }: Scope) => outcomeOf(event)?.outcome === 'held',
+    isClaimImpossible: ({ event }: Scope) => outcomeOf(event)?.outcome === 'impossible',
+    /** The owner tried and failed: the same start would fail here, too. */
+    isStartFailure: ({ event }: Scope) =>
+      event.type === 'peer.refused' && !NO_START_FAILURES.has(event.failure.code),
+    isLostTooOften: ({ context }: Scope) => context.lostPeers + 1 >= MAX_LOST_PEERS,
     canIdleStop: ({ context }: Scope) => context.policy.idleStopMs > 0,
     canCallOff: ({ context }: Scope) => context.stop === 'idle' || context.stop === 'evicted',
     isForced: ({ event }: Scope) => event.type === 'service.stop' && event.force === true,
@@ -83,6 +96,7 @@ const refuseAll = (toWhy: (context: ProviderContext) => Failure) =>
     for (const { id } of context.waiters) {
       enqueue.cancel(timerOf(id))
       enqueue.emit({ type: 'lease.refused', id, failure: toWhy(context) })
+      if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, id))
     }
     enqueue.assign({ waiters: [], retries: 0, follows: false })
   })
@@ -120,11 +134,28 @@ export const provider = base.extend({
         { delay: context.policy.maxQueueMs, id: timerOf(waiter.id) },
       )
       enqueue.cancel('abandon')
+      if (context.ownership === 'borrowed') enqueue.sendTo('peer', toWant(context, waiter))
     }),
     unqueue: base.enqueueActions(({ context, event, enqueue }) => {
       enqueue.assign({ waiters: context.waiters.filter(({ id }) => id !== idOf(event)) })
       enqueue.cancel(timerOf(idOf(event)))
+      if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, idOf(event)))
     }),
+    /** The owner chose one of those who wait here. */
+    grantWaiter: base.enqueueActions(({ context, event, enqueue }) => {
+      enqueue.assign({
+        leases: context.leases + 1,
+        waiters: context.waiters.filter(({ id }) => id !== idOf(event)),
+        why: { kind: 'leased', id: idOf(event) },
+      })
+      enqueue.cancel(timerOf(idOf(event)))
+      enqueue.emit(toGrant(context, idOf(event)))
+    }),
+    refuseByOwner: base.emit(({ event }) => ({
+      type: 'lease.refused',
+      id: idOf(event),
+      failure: event.type === 'peer.refused' ? event.failure : UNEXPLAINED,
+    })),
     countLease: base.assign(({ context, event }) => ({
       leases: context.leases + 1,
       why: { kind: 'leased', id: idOf(event) },
@@ -178,11 +209,11 @@ export const provider = base.extend({
     })),
     refuseWaiters: refuseAll(({ failure }) => failure ?? UNEXPLAINED),
     refuseStopped: refuseAll(({ stop }) => toStopFailure(stop)),
-    release: base.assign(({ context }) =>
-      context.leases === 1 && context.waiters.length === 0 && context.stop === null
-        ? { leases: 0, why: RELEASED }
-        : { leases: context.leases - 1 },
-    ),
+    release: base.enqueueActions(({ context, event, enqueue }) => {
+      const isDone = context.leases === 1 && context.waiters.length === 0 && context.stop === null
+      enqueue.assign({ leases: context.leases - 1, ...(isDone ? { why: RELEASED } : {}) })
+      if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, idOf(event)))
+    }),
     revokeLeases: revokeAll(({ failure }) => failure ?? UNEXPLAINED),
     revokeStopped: revokeAll(({ stop }) => toStopFailure(stop)),
     revokeUndrained: revokeAll(({ stop, policy }) => {
@@ -226,7 +257,8 @@ export const provider = base.extend({
       verdict: verdict ?? UNSEEN,
       waiting: waiters.length,
     })),
-    explainHeld: because(() => ({ kind: 'held' })),
+    explainHeld: because(({ context }) => ({ kind: 'held', holder: context.holder })),
+    explainLeft: because(() => ({ kind: 'left' })),
     explainReady: because(({ event }) => ({ kind: 'became-ready', verdict: verdictOf(event) ?? null })),
     explainLetGo: because(({ context }) => toIdle(context)),
     explainAbandoned: because(({ context }) => toAbandoned(context)),
@@ -264,6 +296,26 @@ export const provider = base.extend({
     noteSurvivors: note(({ event }) => toSurvivorsFailure(event)),
     /** A receipt that comes when something else runs already: told, but no reason for that. */
     noteLateSurvivors: base.assign({ failure: ({ event }) => toSurvivorsFailure(event) }),
+    noteClaimFailure: note(({ event }) => {
+      const outcome = outcomeOf(event)
+      return outcome?.outcome === 'impossible' ? outcome.failure : UNEXPLAINED
+    }),
+    notePeerFailure: note(({ event }) => ('failure' in event ? event.failure : UNEXPLAINED)),
+    notePeerSilence: note(() => ({
+      code: 'LEASEHOLD_CLAIM_FAILED',
+      message: `the supervisor that holds the claim on its address did not answer within ${PEER_TIMEOUT_MS} ms`,
+    })),
+    notePeerAbsence: note(() => ({
+      code: 'LEASEHOLD_CLAIM_FAILED',
+      message: `the claim on its address is held, but ${MAX_LOST_PEERS} times in a row nobody answered for it`,
+    })),
+    forgetPeers: base.assign({ lostPeers: 0 }),
+    noteLostPeer: base.assign({ lostPeers: ({ context }) => context.lostPeers + 1 }),
+    noteHolder: base.assign(({ event }) =>
+      event.type === 'peer.met'
+        ? { lostPeers: 0, holder: event.holder, why: { kind: 'held', holder: event.holder } }
+        : {},
+    ),
     noteEffectFailure: note(({ event }) => ({
       code: 'LEASEHOLD_INTERNAL',
       message: `an effect failed: ${'error' in event ? String(event.error) : event.type}`,
@@ -298,26 +350,40 @@ export const provider = base.extend({
     beginRun: base.assign(({ context }) => ({
       ...toNextRun(context),
       ownership: 'owned',
+      lostPeers: 0,
       why: { kind: 'spawning', waiting: context.waiters.length },
     })),
     adopt: base.assign(({ context, event }) => ({
       ...toNextRun(context),
       ownership: 'adopted',
+      lostPeers: 0,
       why: { kind: 'adopted', verdict: verdictOf(event) ?? null },
     })),
     watchStranger: base.assign(({ context, event }) => ({
       ...toNextRun(context),
       ownership: 'none',
+      lostPeers: 0,
       why: { kind: 'loading-elsewhere', verdict: verdictOf(event) ?? null },
     })),
-    forgetRun: base.assign({
-      ownership: 'none',
-      pid: null,
-      generation: null,
-      misses: 0,
-      stop: null,
-      leases: 0,
-      verdict: null,
+    /** Another supervisor runs it: what is wanted here is asked for there. */
+    borrow: base.enqueueActions(({ context, enqueue }) => {
+      const next = toNextRun(context)
+      enqueue.assign({ ...next, ownership: 'borrowed', why: { kind: 'held', holder: null } })
+      for (const waiter of context.waiters) enqueue.sendTo('peer', toWant(next, waiter))
+    }),
+    forgetRun: base.enqueueActions(({ context, enqueue }) => {
+      if (context.ownership === 'borrowed')
+        enqueue.sendTo('peer', { type: 'peer.leave', generation: context.generation ?? '' })
+      enqueue.assign({
+        ownership: 'none',
+        holder: null,
+        pid: null,
+        generation: null,
+        misses: 0,
+        stop: null,
+        leases: 0,
+        verdict: null,
+      })
     }),
 
     // What the effects are asked to do.
@@ -339,6 +405,9 @@ export const provider = base.extend({
       generation: context.generation ?? '',
     })),
     restHealth: base.sendTo('health', { type: 'health.rest' }),
+    /** A grant for somebody who does not wait any more. */
+    returnGrant: base.sendTo('peer', ({ context, event }) => toReturn(context, idOf(event))),
+    releaseClaim: base.sendTo('peer', { type: 'claim.release' }),
     awaitStability: base.raise({ type: 'stability.reached' }, { delay: 'stability', id: 'stability' }),
     forgetStability: cancel('stability'),
     /** A start that nobody waits for is given up after a while, where the policy says so. */
@@ -370,7 +439,14 @@ function timerOf(waiterId: string): string {
 /** The verdict an event carries: a health report, or the result of the one probe of `probing`. */
 function verdictOf(event: ProviderEvent): Verdict | undefined {
   if (event.type === 'health.verdict') return event.verdict
-  return 'output' in event ? (event.output as Verdict) : undefined
+  return 'output' in event && 'kind' in (event.output as object) ? (event.output as Verdict) : undefined
+}
+
+/** How a claim ended, of the claim itself or of the probe that made it. */
+function outcomeOf(event: ProviderEvent): ClaimOutcome | undefined {
+  return 'output' in event && 'outcome' in (event.output as object)
+    ? (event.output as ClaimOutcome)
+    : undefined
 }
 
 function retires(reason: StopReason | null): boolean {
@@ -420,6 +496,25 @@ function toNextRun({ instance, run }: ProviderContext) {
 
 function toGrant({ generation, ownership }: ProviderContext, id: string): ProviderEmitted {
   return { type: 'lease.granted', id, generation: generation ?? '', owned: ownership === 'owned' }
+}
+
+/** Refusals that say nothing about the server. */
+const NO_START_FAILURES: ReadonlySet<FailureCode> = new Set([
+  'LEASEHOLD_QUEUE_FULL',
+  'LEASEHOLD_QUEUE_TIMEOUT',
+  'LEASEHOLD_STOPPED',
+  'LEASEHOLD_REMOVED',
+  'LEASEHOLD_SHUTTING_DOWN',
+])
+
+type Conversation = Pick<ProviderContext, 'generation'>
+
+function toWant({ generation }: Conversation, { id, priority }: Waiter): PeerCommand {
+  return { type: 'peer.want', generation: generation ?? '', id, priority }
+}
+
+function toReturn({ generation }: Conversation, id: string): PeerCommand {
+  return { type: 'peer.return', generation: generation ?? '', id }
 }
 
 function toProcessCommand(type: ProcessCommand['type'], { generation }: ProviderContext): ProcessCommand {

@@ -97,3 +97,14 @@ export const endWithSurvivors = [
     actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
   },
 ] as const
+
+/** A borrowed lease goes back at once: without one in use here, the owner's idle clock is to run. */
+export const returnLease = [
+  {
+    guard: and(['isBorrowed', 'isLastLease', 'isQueueUsed']),
+    target: '#provider.starting.warming.borrowing.waiting',
+    actions: ['release', 'explainHeld'],
+  },
+  { guard: and(['isBorrowed', 'isLastLease']), target: '#provider.down.cold', actions: 'release' },
+  { guard: 'isBorrowed', actions: 'release' },
+] as const

@@ -8,6 +8,7 @@ import {
   failWith,
   missDeadline,
   refuseForStop,
+  returnLease,
   stopAtDeadline,
 } from './provider-transitions.ts'
 
@@ -20,6 +21,8 @@ export const providerMachine = provider.createMachine({
     run: 0,
     generation: null,
     ownership: 'none',
+    holder: null,
+    lostPeers: 0,
     pid: null,
     leases: 0,
     waiters: [],
@@ -36,6 +39,7 @@ export const providerMachine = provider.createMachine({
   invoke: [
     { id: 'process', src: 'process', input: ({ context }) => ({ key: context.key }) },
     { id: 'health', src: 'health', input: ({ context }) => ({ key: context.key }) },
+    { id: 'peer', src: 'peer', input: ({ context }) => ({ key: context.key }) },
   ],
   on: {
     'lease.cancelled': { guard: 'isKnownWaiter', actions: 'unqueue' },
@@ -47,11 +51,16 @@ export const providerMachine = provider.createMachine({
       { guard: 'hasSurvivors', actions: ['noteReceipt', 'noteLateSurvivors', 'soundAlarm'] },
       { actions: 'noteReceipt' },
     ],
+    'peer.granted': { guard: 'isCurrentGeneration', actions: 'returnGrant' },
+    'peer.refused': {
+      guard: and(['isCurrentGeneration', 'isKnownWaiter']),
+      actions: ['refuseByOwner', 'unqueue'],
+    },
   },
   states: {
     down: {
       initial: 'cold',
-      entry: ['restHealth', 'forgetStability', 'forgetRun'],
+      entry: ['restHealth', 'forgetStability', 'releaseClaim', 'forgetRun', 'forgetPeers'],
       on: {
         'process.settled': [
           {
@@ -114,6 +123,12 @@ export const providerMachine = provider.createMachine({
             target: 'starting',
             actions: ['noteVerdict', 'explainStart'],
           },
+          { guard: 'isHeld', target: 'starting.warming.borrowing', actions: 'borrow' },
+          {
+            guard: 'isClaimImpossible',
+            target: 'down.backoff',
+            actions: ['noteClaimFailure', 'refuseWaiters'],
+          },
           { target: 'down.backoff', actions: ['noteVerdict', 'noteVerdictFailure', 'refuseWaiters'] },
         ],
         onError: { target: 'down.backoff', actions: ['noteEffectFailure', 'refuseWaiters'] },
@@ -164,8 +179,13 @@ export const providerMachine = provider.createMachine({
                 onDone: [
                   {
                     guard: 'isHeld',
-                    target: '#provider.starting.warming',
-                    actions: ['finishStart', 'watchStranger', 'explainHeld'],
+                    target: '#provider.starting.warming.borrowing',
+                    actions: ['finishStart', 'borrow'],
+                  },
+                  {
+                    guard: 'isClaimImpossible',
+                    target: '#provider.down.backoff',
+                    actions: ['noteClaimFailure', 'refuseWaiters'],
                   },
                   { target: '#provider.starting.spawning' },
                 ],
@@ -180,43 +200,101 @@ export const providerMachine = provider.createMachine({
           on: { 'process.spawned': { guard: 'isCurrentGeneration', target: 'warming', actions: 'notePid' } },
         },
         warming: {
-          entry: 'warmHealth',
-          after: { readyTimeout: missDeadline },
-          on: {
-            'health.verdict': [
-              { guard: not('isCurrentGeneration') },
-              {
-                guard: and(['isReady', 'isOwned', 'isStrangers']),
-                target: '#provider.idle-stopping',
-                actions: ['noteVerdict', 'noteStrangers', 'noteStartFailed', 'refuseWaiters'],
+          initial: 'polling',
+          states: {
+            polling: {
+              entry: 'warmHealth',
+              after: { readyTimeout: missDeadline },
+              on: {
+                'health.verdict': [
+                  { guard: not('isCurrentGeneration') },
+                  {
+                    guard: and(['isReady', 'isOwned', 'isStrangers']),
+                    target: '#provider.idle-stopping',
+                    actions: ['noteVerdict', 'noteStrangers', 'noteStartFailed', 'refuseWaiters'],
+                  },
+                  {
+                    guard: and(['isReady', 'isOwned']),
+                    target: '#provider.ready',
+                    actions: ['noteVerdict', 'explainReady', 'watchHealth', 'awaitStability'],
+                  },
+                  {
+                    guard: 'isReady',
+                    target: '#provider.ready',
+                    actions: ['adopt', 'noteVerdict', 'watchHealth'],
+                  },
+                  {
+                    guard: and(['isHopeless', 'isOwned']),
+                    target: '#provider.idle-stopping',
+                    actions: [
+                      'noteVerdict',
+                      'noteVerdictFailure',
+                      'charge',
+                      'noteStartFailed',
+                      'refuseWaiters',
+                    ],
+                  },
+                  {
+                    guard: 'isHopeless',
+                    target: '#provider.down.backoff',
+                    actions: ['noteVerdict', 'noteVerdictFailure', 'refuseWaiters'],
+                  },
+                  {
+                    guard: and(['isRefused', not('isOwned'), 'isManaged']),
+                    target: '#provider.starting.claiming',
+                    actions: ['noteVerdict', 'explainStart'],
+                  },
+                  { actions: 'noteVerdict' },
+                ],
               },
-              {
-                guard: and(['isReady', 'isOwned']),
-                target: '#provider.ready',
-                actions: ['noteVerdict', 'explainReady', 'watchHealth', 'awaitStability'],
+            },
+            /** Another supervisor runs it: its grants come in the order that it decides. */
+            borrowing: {
+              initial: 'meeting',
+              always: { guard: not('isQueueUsed'), target: '#provider.down.cold', actions: 'explainLeft' },
+              on: {
+                'peer.granted': [
+                  { guard: not('isCurrentGeneration') },
+                  { guard: 'isKnownWaiter', target: '#provider.leased', actions: 'grantWaiter' },
+                ],
+                'peer.refused': [
+                  { guard: not('isCurrentGeneration') },
+                  {
+                    guard: and(['isKnownWaiter', 'isLastWaiter', 'isStartFailure']),
+                    target: '#provider.down.backoff',
+                    actions: ['notePeerFailure', 'refuseWaiters'],
+                  },
+                ],
+                'peer.lost': [
+                  { guard: not('isCurrentGeneration') },
+                  {
+                    guard: 'isLostTooOften',
+                    target: '#provider.down.backoff',
+                    actions: ['notePeerAbsence', 'refuseWaiters'],
+                  },
+                  { target: '.retrying', actions: 'noteLostPeer' },
+                ],
+                'peer.failed': [
+                  { guard: not('isCurrentGeneration') },
+                  { target: '#provider.down.backoff', actions: ['notePeerFailure', 'refuseWaiters'] },
+                ],
               },
-              {
-                guard: 'isReady',
-                target: '#provider.ready',
-                actions: ['adopt', 'noteVerdict', 'watchHealth'],
+              states: {
+                meeting: {
+                  after: {
+                    peerTimeout: {
+                      target: '#provider.down.backoff',
+                      actions: ['notePeerSilence', 'refuseWaiters'],
+                    },
+                  },
+                  on: {
+                    'peer.met': { guard: 'isCurrentGeneration', target: 'waiting', actions: 'noteHolder' },
+                  },
+                },
+                waiting: {},
+                retrying: { after: { peerRetry: { target: '#provider.probing', actions: 'forgetRun' } } },
               },
-              {
-                guard: and(['isHopeless', 'isOwned']),
-                target: '#provider.idle-stopping',
-                actions: ['noteVerdict', 'noteVerdictFailure', 'charge', 'noteStartFailed', 'refuseWaiters'],
-              },
-              {
-                guard: 'isHopeless',
-                target: '#provider.down.backoff',
-                actions: ['noteVerdict', 'noteVerdictFailure', 'refuseWaiters'],
-              },
-              {
-                guard: and(['isRefused', not('isOwned'), 'isManaged']),
-                target: 'claiming',
-                actions: ['noteVerdict', 'explainStart'],
-              },
-              { actions: 'noteVerdict' },
-            ],
+            },
           },
         },
       },
@@ -267,13 +345,28 @@ export const providerMachine = provider.createMachine({
           { actions: ['noteVerdict', 'noteMiss'] },
         ],
         'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit', 'revokeLeases')],
+        'peer.lost': [
+          { guard: not('isCurrentGeneration') },
+          { guard: 'isRetiring', target: 'retired', actions: ['notePeerFailure', 'revokeLeases'] },
+          {
+            guard: 'isQueueUsed',
+            target: 'probing',
+            actions: ['notePeerFailure', 'revokeLeases', 'forgetRun'],
+          },
+          { target: 'down.cold', actions: ['notePeerFailure', 'revokeLeases'] },
+        ],
       },
       states: {
         open: {
           on: {
             'lease.requested': [{ guard: 'hasRoom', actions: ['countLease', 'grant'] }, ...admit],
+            'peer.granted': [
+              { guard: not('isCurrentGeneration') },
+              { guard: 'isKnownWaiter', actions: 'grantWaiter' },
+            ],
             'lease.released': [
               { guard: not('isCurrentGeneration') },
+              ...returnLease,
               { guard: 'isQueueUsed', actions: ['release', 'grantWaiters'] },
               {
                 guard: and(['isLastLease', 'isSuspect']),
@@ -389,7 +482,7 @@ export const providerMachine = provider.createMachine({
       },
     },
 
-    retired: { type: 'final', entry: ['restHealth', 'refuseStopped'] },
+    retired: { type: 'final', entry: ['restHealth', 'refuseStopped', 'releaseClaim'] },
   },
   output: ({ context }) => ({ key: context.key, receipt: context.receipt }),
 })

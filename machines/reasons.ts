@@ -1,4 +1,4 @@
-import type { Failure, StopReason, Verdict } from './messages.ts'
+import type { Failure, Peer, StopReason, Verdict } from './messages.ts'
 
 /**
  * Why a service is in the state it is in, with the facts of the decision: noted by the chart where it decides, told by
@@ -19,8 +19,10 @@ export type Reason =
   | { readonly kind: 'loading'; readonly pid: number }
   /** A server that we did not start is loading; we wait for it. */
   | { readonly kind: 'loading-elsewhere'; readonly verdict: Verdict | null }
-  /** Another supervisor of this host starts it. */
-  | { readonly kind: 'held' }
+  /** Another supervisor of this user runs it, or is about to: its leases are borrowed. `null`: not met yet. */
+  | { readonly kind: 'held'; readonly holder: Peer | null }
+  /** Nobody here waits any more for a server that another supervisor runs. */
+  | { readonly kind: 'left' }
   /** A server was there already: it is used, and never signalled. */
   | { readonly kind: 'adopted'; readonly verdict: Verdict | null }
   /** The process that we started says that it is ready; whoever waited is served. */

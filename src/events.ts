@@ -1,4 +1,5 @@
 import type {
+  Peer,
   ProcessEvent,
   ProviderEmitted,
   ProviderEvent,
@@ -8,6 +9,9 @@ import type {
 import type { Reason } from '../machines/reasons.ts'
 import type { ConfigProblem } from './errors.ts'
 
+/** What can be said about another supervisor that borrows a service of ours. */
+export type GuestEventBody = { readonly type: 'guest.joined' | 'guest.left'; readonly guest: Peer }
+
 /** What can be said about one service. Logs, metrics, pages, recordings and tests all read these. */
 export type ServiceEventBody =
   | Extract<
@@ -16,6 +20,7 @@ export type ServiceEventBody =
     >
   | ProviderEmitted
   | ProcessEvent
+  | GuestEventBody
   | {
       readonly type: 'service.added'
       /** Names this life of its statechart: generations begin with it. */
@@ -132,6 +137,8 @@ export const eventMeanings = {
   'process.signalled': 'A stop signal was sent to its process group.',
   'process.exited': 'The child ended: code, signal, last output.',
   'process.settled': 'The receipt of a run: its tree is gone, or the survivors are named.',
+  'guest.joined': 'Another supervisor of this user asks for leases of a server that this one runs.',
+  'guest.left': 'That supervisor is gone, and its leases with it.',
   alarm: 'Something needs a person: survivors of a stop.',
   'request.started': 'A model request arrived.',
   'request.attempted': 'A candidate could not serve it.',

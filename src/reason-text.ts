@@ -26,7 +26,11 @@ export function toReasonText(reason: Reason | null): string {
     case 'loading-elsewhere':
       return `a server that somebody else started is loading${toSeen(reason.verdict)}`
     case 'held':
-      return 'another supervisor on this host is starting it'
+      return reason.holder === null
+        ? 'another leasehold of this user runs it'
+        : `leasehold ${reason.holder.name} (process ${reason.holder.pid}) runs it and lends it`
+    case 'left':
+      return 'nobody here waits for it any more'
     case 'adopted':
       return 'a server was running at its address already: it is used, and never stopped'
     case 'became-ready':

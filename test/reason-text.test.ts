@@ -27,7 +27,11 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
     { kind: 'loading-elsewhere', verdict },
     'a server that somebody else started is loading (503 Loading model)',
   ],
-  held: [{ kind: 'held' }, 'another supervisor on this host is starting it'],
+  held: [
+    { kind: 'held', holder: { pid: 7, name: 'serve' } },
+    'leasehold serve (process 7) runs it and lends it',
+  ],
+  left: [{ kind: 'left' }, 'nobody here waits for it any more'],
   adopted: [
     { kind: 'adopted', verdict: null },
     'a server was running at its address already: it is used, and never stopped',

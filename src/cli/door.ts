@@ -58,7 +58,7 @@ function createLocalDoor(config: Config): Door {
   const leave = () => leaving.abort(new AbortedError())
   // Before the supervisor hears of it: without a request under way it has nothing to drain.
   for (const name of SIGNALS) process.on(name, leave)
-  const supervisor = createSupervisor({ config, handleSignals: true })
+  const supervisor = createSupervisor({ config, handleSignals: true, name: 'infer' })
   return {
     transport: 'local',
     events$: supervisor.events$,

@@ -59,7 +59,7 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
     exitCode: exitCodes.ok,
     ...(hasControllingTerminal() ? {} : { onHangup: () => void reload() }),
   }
-  const supervisor = createSupervisor({ config, handleSignals, logger })
+  const supervisor = createSupervisor({ config, handleSignals, logger, name: 'serve' })
   const gateway = createGateway({ supervisor, host: options.host, port: options.port, version, logger })
   try {
     const address = await gateway.listen()

@@ -86,7 +86,7 @@ function toRow(service: ServiceSnapshot): string[] {
     toSafeText(service.service),
     toStateText(service.state),
     toDurationText(service.inStateMs),
-    toOwnerText(service.ownership),
+    toOwnerText(service),
     service.pid === null ? '' : String(service.pid),
     String(service.leases),
     String(service.queue.length),

@@ -1,5 +1,7 @@
+import type { Peer } from '../../machines/messages.ts'
 import { toDurationText } from '../duration.ts'
 import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
+import { toSafeText } from './print.ts'
 
 /** States of a service, the longest name that fits first, in words for people. */
 const stateWords: readonly (readonly [string, string])[] = [
@@ -45,6 +47,12 @@ export function toNextText({ timers, ownership }: Pick<ServiceSnapshot, 'timers'
 }
 
 /** Who may stop a service, in words. */
-export function toOwnerText(ownership: ServiceSnapshot['ownership']): string {
+export function toOwnerText({ ownership, holder }: Pick<ServiceSnapshot, 'ownership' | 'holder'>): string {
+  if (ownership === 'borrowed') return holder === null ? 'another leasehold' : toPeerText(holder)
   return { owned: 'leasehold', adopted: 'somebody else', none: '' }[ownership]
+}
+
+/** Another supervisor, in words: `leasehold serve (process 123)`. */
+export function toPeerText({ name, pid }: Peer): string {
+  return `leasehold ${toSafeText(name)} (process ${pid})`
 }

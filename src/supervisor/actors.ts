@@ -3,6 +3,8 @@ import { fromCallback, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
   HealthCommand,
+  PeerCommand,
+  ProbeOutcome,
   ProcessCommand,
   ProviderEvent,
   Verdict,
@@ -13,17 +15,18 @@ import type { ServiceEventBody } from '../events.ts'
 import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
 import { probe } from '../health/probe.ts'
 import { isSameVerdict } from '../health/verdict.ts'
-import type { Claim, Claims } from '../process/claim.ts'
 import { findPortOwner, listPortsOf, toAddress } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
+import { createBorrowing } from './borrowing.ts'
+import type { ClaimKeeper } from './claim-keeper.ts'
 import type { Service } from './services.ts'
 
 /** What the effects of all services work with. */
 export interface Surroundings {
   readonly clock: Clock
   readonly table: ProcessTable
-  readonly claims: Claims
+  readonly claims: ClaimKeeper
   /** The service as it is configured now. */
   readonly serviceOf: (key: string) => Service
   /** Time between two heartbeats of a service that is up, in milliseconds. */
@@ -46,16 +49,10 @@ export function createEffects({
   disconnect,
   publish,
 }: Surroundings) {
-  /** Claims that are ours, by service: from the claim to the receipt of the generation that follows it. */
-  const held = new Map<string, Claim>()
   /** What watches each service now: by key, because an actor that died of a bug leaves its watch behind. */
   const watches = new Map<string, Subscription>()
   /** The last run of each service. */
   const runs = new Map<string, RunHandle>()
-  const release = (key: string) => {
-    held.get(key)?.release()
-    held.delete(key)
-  }
   const check = (key: string, signal?: AbortSignal): Promise<Verdict> => {
     const { healthUrl, healthHeaders } = serviceOf(key)
     return probe({ url: healthUrl, headers: healthHeaders, clock }, signal)
@@ -78,24 +75,30 @@ export function createEffects({
     return owner === undefined ? verdict : { ...verdict, owner }
   }
 
-  /** What a service must have for itself: where it listens. A changed configuration may put another service there. */
-  const claimAddress = (key: string, signal: AbortSignal) =>
-    claims.claim(new URL(serviceOf(key).healthUrl).origin, signal)
-
   const actors = {
-    probe: fromPromise<Verdict, ServiceInput>(async ({ input: { key }, signal }) => {
+    probe: fromPromise<ProbeOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
       if (serviceOf(key).localService === undefined) return check(key, signal)
       // Not before what we ran there is settled: a server of our own that is still being stopped is nobody to adopt.
-      const claim = await claimAddress(key, signal)
-      const verdict = await check(key, signal).finally(claim.release)
+      const claimed = await claims.take(key, signal)
+      if (claimed.outcome !== 'claimed') return claimed
+      const verdict = await check(key, signal)
+      // Nobody else may start what we are about to start.
+      if (verdict.kind !== 'refused' || signal.aborted) claims.release(key)
       return explain(key, verdict)
     }),
 
-    claim: fromPromise<ClaimOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
-      const claim = await claimAddress(key, signal)
-      if (signal.aborted) claim.release()
-      else held.set(key, claim)
-      return { outcome: 'claimed' }
+    claim: fromPromise<ClaimOutcome, ServiceInput>(({ input: { key }, signal }) => claims.take(key, signal)),
+
+    peer: fromCallback<PeerCommand, ServiceInput, ProviderEvent>(({ input: { key }, sendBack, receive }) => {
+      const borrowing = createBorrowing({ key, meet: () => claims.meet(key), report: sendBack })
+      receive((command) => {
+        if (command.type === 'claim.release') claims.release(key)
+        else borrowing.obey(command)
+      })
+      return () => {
+        borrowing.close()
+        claims.release(key)
+      }
     }),
 
     process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>(
@@ -104,6 +107,7 @@ export function createEffects({
           const { localService } = serviceOf(key)
           if (localService === undefined) return
           const { command, args, cwd, env, inheritEnv } = localService
+          claims.noteBegin(key)
           const run = table.run(
             {
               key,
@@ -118,7 +122,7 @@ export function createEffects({
             },
             (event) => {
               if (event.type === 'process.exited') void disconnect(generation)
-              if (event.type === 'process.settled' || event.type === 'process.failed') release(key)
+              if (event.type === 'process.settled' || event.type === 'process.failed') claims.noteEnd(key)
               publish(key, event)
               sendBack(event)
             },

@@ -7,6 +7,7 @@ import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { BadRequestError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import type { Output } from '../process/output.ts'
+import type { Guest } from './guests.ts'
 import { type Service, toServiceKey, toServices } from './services.ts'
 import { type ServiceSnapshot, toServiceSnapshot } from './snapshot.ts'
 
@@ -63,9 +64,17 @@ export interface RegistryOptions {
   readonly actorOf: (key: string) => ProviderActor | undefined
   readonly keysOf: () => readonly string[]
   readonly outputOf: (key: string) => Output | undefined
+  readonly guestsOf: (key: string) => readonly Guest[]
 }
 
-export function createRegistry({ config, clock, actorOf, keysOf, outputOf }: RegistryOptions): Registry {
+export function createRegistry({
+  config,
+  clock,
+  actorOf,
+  keysOf,
+  outputOf,
+  guestsOf,
+}: RegistryOptions): Registry {
   let services = toServices(config)
   let providers = config.providers
   const known = new Map<string, Service>(services)
@@ -78,7 +87,9 @@ export function createRegistry({ config, clock, actorOf, keysOf, outputOf }: Reg
   }
   const snapshotOf = (key: string) => {
     const actor = actorOf(key)
-    return actor && toServiceSnapshot(actor, serviceOf(key), enteredAtMs.get(key) ?? clock.now(), clock.now())
+    if (actor === undefined) return undefined
+    const nowMs = clock.now()
+    return toServiceSnapshot(actor, serviceOf(key), enteredAtMs.get(key) ?? nowMs, nowMs, guestsOf(key))
   }
 
   return {

@@ -1,10 +1,11 @@
 import type { ActorRefFrom, AnyActorRef } from 'xstate'
-import type { Failure, Receipt, Verdict } from '../../machines/messages.ts'
+import type { Failure, Peer, Receipt, Verdict } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import { NEVER_MS, type ProviderContext, toStateName } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { ConfigRefusal } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
+import type { Guest } from './guests.ts'
 import type { Service } from './services.ts'
 
 /** A delay that is running, and how long it still has to run, in milliseconds. */
@@ -22,8 +23,15 @@ export interface ServiceSnapshot {
   readonly state: string
   /** Time in this state, in milliseconds. */
   readonly inStateMs: number
-  /** `owned`: we spawned it. `adopted`: it was there. `none`: nothing runs that we use. */
+  /**
+   * `owned`: we spawned it. `adopted`: it was there. `borrowed`: another supervisor of this user runs it and gives us
+   * leases of it. `none`: nothing runs that we use.
+   */
   readonly ownership: ProviderContext['ownership']
+  /** The supervisor that runs what is borrowed. */
+  readonly holder: Peer | null
+  /** Supervisors that borrow it from us, with their part of `leases` and `queue`. */
+  readonly guests: readonly Guest[]
   readonly generation: string | null
   readonly pid: number | null
   readonly leases: number
@@ -66,6 +74,7 @@ export function toServiceSnapshot(
   { key, name, providers }: Service,
   enteredAtMs: number,
   nowMs: number,
+  guests: readonly Guest[],
 ): ServiceSnapshot {
   const { value, context } = actor.getSnapshot()
   const inStateMs = Math.round(nowMs - enteredAtMs)
@@ -76,6 +85,8 @@ export function toServiceSnapshot(
     state: toStateName(value),
     inStateMs,
     ownership: context.ownership,
+    holder: context.holder,
+    guests,
     generation: context.generation,
     pid: context.pid,
     leases: context.leases,

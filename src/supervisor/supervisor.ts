@@ -8,14 +8,17 @@ import { type Clock, systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { ServiceError } from '../errors.ts'
 import type { ConfigChange, ServiceEventBody, SupervisorEvent } from '../events.ts'
-import { createLocalClaims } from '../process/claim.ts'
+import { createHostClaims } from '../process/claim.ts'
 import type { Output } from '../process/output.ts'
+import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
 import { createEffects } from './actors.ts'
+import { createClaimKeeper } from './claim-keeper.ts'
 import { createConfiguration } from './configuration.ts'
 import { createEventHub } from './event-hub.ts'
 import { createExchange, type ModelCall, type ModelRequest, type ModelResponseHandler } from './exchange.ts'
 import { createFetch } from './fetch.ts'
+import { createGuests } from './guests.ts'
 import { createInspections, type Inspector } from './inspection.ts'
 import { type AcquireOptions, acquireLease, holdLease, type Lease } from './lease.ts'
 import { createLeaseBook } from './leases.ts'
@@ -47,6 +50,14 @@ export interface SupervisorOptions {
   readonly handleSignals?: boolean | SignalOptions
   /** The host's environment; children get an allow-listed part of it. @default process.env */
   readonly environment?: Readonly<Record<string, string | undefined>>
+  /**
+   * A directory of this user's supervisors: those that share it share their servers. Made where it is absent; nothing
+   * is spawned without it.
+   * @default `$LEASEHOLD_STATE_DIR`, `$XDG_STATE_HOME/leasehold` or `~/.local/state/leasehold`
+   */
+  readonly stateDir?: string
+  /** What this supervisor calls itself to others of this user: shown where they borrow from each other. @default 'library' */
+  readonly name?: string
   /** @default the system's */
   readonly clock?: Clock
 }
@@ -117,7 +128,7 @@ export interface Supervisor {
 
 /** Creates a supervisor. Nothing is started before somebody asks for it. */
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { clock = systemClock, environment = process.env, logger } = options
+  const { clock = systemClock, environment = process.env, logger, name = 'library' } = options
   const instance = randomBytes(6).toString('hex')
   const hub = createEventHub(clock)
   const configuration = createConfiguration({
@@ -139,6 +150,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     actorOf: (key) => root.getSnapshot().children[key] as ActorRefFrom<typeof providerMachine> | undefined,
     keysOf: () => Object.keys(root.getSnapshot().children),
     outputOf: table.outputOf,
+    guestsOf: (key) => guests.of(key),
   })
   const publish = (key: string, event: ServiceEventBody) =>
     hub.publish({ service: registry.nameOf(key), key, ...event })
@@ -148,11 +160,21 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     toError: registry.toError,
     isClosing: () => isClosing,
   })
+  const guests = createGuests({ leases, publish, self: { pid: process.pid, name } })
+  const claims = createClaimKeeper(
+    createHostClaims({
+      clock,
+      name,
+      stateDirectory: () => openStateDirectory(options.stateDir ?? toStateDirectoryPath(environment)),
+      onGuest: (address, guest) => guests.receive(claims.keyOf(address), guest),
+    }),
+    (key) => new URL(registry.serviceOf(key).healthUrl).origin,
+  )
 
   const effects = createEffects({
     clock,
     table,
-    claims: createLocalClaims(),
+    claims,
     serviceOf: registry.serviceOf,
     heartbeatMs: () => configuration.current.leasehold.heartbeatMs,
     disconnect: upstreams.disconnect,

@@ -14,7 +14,9 @@ export const invariants = {
   coldIsQuiet: 'In `down.cold` no timer runs and no waiter waits.',
   oldGenerationsAreMute: 'Results of an old generation change nothing.',
   leasesAreCounted: 'The lease count is that of the leases held, and is above zero exactly in `leased`.',
-  queueIsBounded: 'No more leases than `maxConcurrent`, no more waiters than `maxQueue`, no waiter twice.',
+  queueIsBounded:
+    'No more leases than `maxConcurrent` of what is not borrowed, no more waiters than `maxQueue`, no waiter twice.',
+  borrowedIsUsed: 'What is borrowed from another supervisor is waited for or leased, and nothing else.',
 } as const
 
 export type Invariant = keyof typeof invariants
@@ -118,9 +120,14 @@ export function createLedger(): Ledger {
         ],
         [
           'queueIsBounded',
-          context.leases > context.policy.maxConcurrent ||
+          (context.ownership !== 'borrowed' && context.leases > context.policy.maxConcurrent) ||
             ids.length > context.policy.maxQueue ||
             new Set(ids).size !== ids.length,
+        ],
+        [
+          'borrowedIsUsed',
+          context.ownership === 'borrowed' &&
+            !(state === 'starting.warming' || state.startsWith('leased') || state === 'retired'),
         ],
         ['requestsAnsweredOnce', ids.length !== waiting.size || ids.some((id) => !waiting.has(id))],
       ]

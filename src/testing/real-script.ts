@@ -165,7 +165,7 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
       spawns: pids.length,
       live: living().length,
       timers,
-      owned: context.ownership === 'owned',
+      ownership: context.ownership,
       why: context.why,
     }
   }

@@ -1,5 +1,6 @@
 import type { ProviderEvent } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
+import type { ProviderContext } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { ServiceEventBody } from '../events.ts'
 import type { Script, ScriptEvent, ScriptStep } from './script.ts'
@@ -47,7 +48,7 @@ export async function runScript(script: Script, machine?: typeof providerMachine
         spawns: stage.world.spawns,
         live: stage.world.live,
         timers,
-        owned: context.ownership === 'owned',
+        ownership: context.ownership,
         why: context.why,
       }),
     )
@@ -89,7 +90,7 @@ export interface Seen {
   readonly spawns: number
   readonly live: number
   readonly timers: readonly string[]
-  readonly owned: boolean
+  readonly ownership: ProviderContext['ownership']
   readonly why: Reason | null
 }
 
@@ -107,7 +108,8 @@ export function findFailures(step: ScriptStep, seen: Seen): string[] {
   expect('spawns', step.spawns, seen.spawns)
   expect('live', step.live, seen.live)
   expect('timers', step.timers?.toSorted(), seen.timers.toSorted())
-  expect('owned', step.owned, seen.owned)
+  expect('owned', step.owned, seen.ownership === 'owned')
+  expect('ownership', step.ownership, seen.ownership)
   if (step.because !== undefined && !isSubset(step.because, seen.why))
     failures.push(`expected the reason ${JSON.stringify(step.because)}, saw ${JSON.stringify(seen.why)}`)
   let from = 0

@@ -33,8 +33,11 @@ const world = z
     probe: verdict,
     probeMs: ms,
     verdict: verdict.nullable(),
-    claim: z.enum(['claimed', 'held']),
+    claim: z.enum(['claimed', 'held', 'impossible']),
     claimMs: ms,
+    peer: z.enum(['willing', 'refusing', 'failing', 'silent', 'gone']),
+    peerMs: ms,
+    grantMs: ms,
     canSpawn: z.boolean(),
     retry: z.enum(['later', 'never']).nullable(),
     isPortShared: z.boolean(),
@@ -65,6 +68,7 @@ const event = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('breaker.reset') }),
   z.strictObject({ type: z.literal('health.verdict'), generation: z.string(), verdict }),
+  z.strictObject({ type: z.literal('peer.granted'), generation: z.string(), id: z.string() }),
   z.strictObject({ type: z.literal('process.spawned'), generation: z.string(), pid: z.int() }),
   z.strictObject({
     type: z.literal('process.exited'),
@@ -98,6 +102,7 @@ const step = z.strictObject({
   live: z.int().optional().describe('Processes alive now.'),
   timers: z.array(z.string()).optional().describe('Exactly the delays that are armed now.'),
   owned: z.boolean().optional(),
+  ownership: z.enum(['none', 'owned', 'adopted', 'borrowed']).optional(),
   because: reason.optional().describe('Why it is in this state, as far as it is named.'),
 })
 

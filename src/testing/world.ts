@@ -2,6 +2,8 @@ import { type EventObject, fromCallback, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
   HealthCommand,
+  PeerCommand,
+  ProbeOutcome,
   ProcessCommand,
   ProviderEvent,
   Verdict,
@@ -20,6 +22,14 @@ export interface WorldOptions {
   readonly verdict: VerdictKind | null
   readonly claim: ClaimOutcome['outcome']
   readonly claimMs: number
+  /**
+   * How the supervisor that holds the claim meets us: it grants what is asked for, refuses it as a start that failed,
+   * does not prove who it is, says nothing, or is not there. `gone` ends the conversation that goes on, too.
+   */
+  readonly peer: 'willing' | 'refusing' | 'failing' | 'silent' | 'gone'
+  /** Until it has proven who it is, and until it answers a question. */
+  readonly peerMs: number
+  readonly grantMs: number
   /** `false`: the program cannot be started. */
   readonly canSpawn: boolean
   /** What a spawn that fails says about trying again; `null`: nothing. */
@@ -54,6 +64,9 @@ export const defaultWorld: WorldOptions = {
   verdict: null,
   claim: 'claimed',
   claimMs: 0,
+  peer: 'willing',
+  peerMs: 5,
+  grantMs: 5,
   canSpawn: true,
   retry: null,
   isPortShared: false,
@@ -225,9 +238,21 @@ export function createWorld(
     if (type === 'process.sweep' && run.isAlive) settle(run, { exitCode: null, signal: null }, 1)
   }
 
+  const claimNow = (): ClaimOutcome => {
+    const outcome = state.options.claim
+    if (outcome !== 'impossible') return { outcome }
+    return { outcome, failure: { code: 'LEASEHOLD_STATE_UNUSABLE', message: 'the world allows no claim' } }
+  }
+  const peers = createPeers(clock, () => state.options)
+
   const effects: WorldEffects = {
-    probe: () => delay(clock, state.options.probeMs).then(verdictNow),
-    claim: () => delay(clock, state.options.claimMs).then(() => ({ outcome: state.options.claim })),
+    probe: () =>
+      delay(clock, state.options.probeMs).then(() => {
+        const outcome = claimNow()
+        return outcome.outcome === 'claimed' ? verdictNow() : outcome
+      }),
+    claim: () => delay(clock, state.options.claimMs).then(claimNow),
+    peer: peers.effect,
     process: ({ sendBack, receive }) => {
       report = sendBack
       receive((command) => void obey(command))
@@ -241,6 +266,7 @@ export function createWorld(
     },
     set: (changes) => {
       state.options = { ...state.options, ...changes }
+      if (changes.peer === 'gone') peers.leave()
     },
     crash: ({ exitCode = null, signal: name = null }) => {
       for (const run of runs) exit(run, exitCode, name)
@@ -258,8 +284,9 @@ export function createWorld(
 
 /** The effects of one host as plain functions, for whoever gives many services a host each. */
 export interface WorldEffects {
-  probe(): Promise<Verdict>
+  probe(): Promise<ProbeOutcome>
   claim(): Promise<ClaimOutcome>
+  readonly peer: Callback<PeerCommand>
   readonly process: Callback<ProcessCommand>
   readonly health: Callback<HealthCommand>
 }
@@ -271,7 +298,7 @@ type Callback<Command extends EventObject> = Parameters<
 /** The effects of provider machines, each service on the host that its key leads to. */
 export function toActors(effectsOf: (key: string) => WorldEffects) {
   return {
-    probe: fromPromise<Verdict, ServiceInput>(({ input }) => effectsOf(input.key).probe()),
+    probe: fromPromise<ProbeOutcome, ServiceInput>(({ input }) => effectsOf(input.key).probe()),
     claim: fromPromise<ClaimOutcome, ServiceInput>(({ input }) => effectsOf(input.key).claim()),
     process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>((scope) =>
       effectsOf(scope.input.key).process(scope),
@@ -279,7 +306,69 @@ export function toActors(effectsOf: (key: string) => WorldEffects) {
     health: fromCallback<HealthCommand, ServiceInput, ProviderEvent>((scope) =>
       effectsOf(scope.input.key).health(scope),
     ),
+    peer: fromCallback<PeerCommand, ServiceInput, ProviderEvent>((scope) =>
+      effectsOf(scope.input.key).peer(scope),
+    ),
   }
+}
+
+/** The supervisor that holds the claim of an imitated host: one conversation at a time. */
+function createPeers(clock: Clock, options: () => WorldOptions) {
+  let generation = ''
+  let isMet = false
+  let wants = new Set<string>()
+  let report: (event: ProviderEvent) => void = () => {}
+
+  const lose = () => {
+    const lost = generation
+    generation = ''
+    if (lost === '') return
+    const failure = { code: 'LEASEHOLD_OWNER_LOST', message: 'its owner is gone' } as const
+    report({ type: 'peer.lost', generation: lost, failure })
+  }
+  const answer = async (id: string, asked: string) => {
+    await delay(clock, options().grantMs)
+    if (generation !== asked || !isMet || !wants.has(id)) return
+    if (options().peer === 'willing') report({ type: 'peer.granted', generation, id })
+    if (options().peer !== 'refusing') return
+    wants.delete(id)
+    const failure = { code: 'LEASEHOLD_EXITED_BEFORE_READY', message: 'it failed over there' } as const
+    report({ type: 'peer.refused', generation, id, failure })
+  }
+  const meet = async (asked: string) => {
+    generation = asked
+    isMet = false
+    wants = new Set()
+    await delay(clock, options().peerMs)
+    const { peer } = options()
+    if (generation !== asked || peer === 'silent') return
+    if (peer === 'gone') return lose()
+    if (peer === 'failing') {
+      const failure = { code: 'LEASEHOLD_CLAIM_FAILED', message: 'it is a stranger' } as const
+      return report({ type: 'peer.failed', generation, failure })
+    }
+    isMet = true
+    report({ type: 'peer.met', generation, holder: { pid: 7, name: 'other' } })
+    for (const id of wants) void answer(id, asked)
+  }
+  const effect: WorldEffects['peer'] = ({ sendBack, receive }) => {
+    report = sendBack
+    let last = ''
+    receive((command) => {
+      if (command.type === 'claim.release') return
+      if (command.type === 'peer.want' && command.generation !== last) {
+        last = command.generation
+        void meet(last)
+      }
+      if (command.generation !== generation) return
+      if (command.type === 'peer.leave') generation = ''
+      if (command.type === 'peer.return') wants.delete(command.id)
+      if (command.type !== 'peer.want') return
+      wants.add(command.id)
+      if (isMet) void answer(command.id, generation)
+    })
+  }
+  return { effect, leave: lose }
 }
 
 function toHealth(

@@ -29,7 +29,7 @@ const policies: Record<string, Partial<ServicePolicy>> = {
 }
 
 /** What the public may send, and what effects and timers report, in every variant that a guard tells apart. */
-function toEvents({ generation, ownership, policy, waiters }: ProviderContext): ProviderEvent[] {
+function toEvents({ generation, ownership, policy, waiters, leases }: ProviderContext): ProviderEvent[] {
   const verdicts: VerdictKind[] = ['refused', 'loading', 'ready', 'failed', 'foreign']
   const reasons: StopReason[] = ['evicted', 'asked', 'removed', 'shutdown']
   const ofGeneration = (generation: string): ProviderEvent[] => [
@@ -80,6 +80,18 @@ function toEvents({ generation, ownership, policy, waiters }: ProviderContext): 
       receipt: { generation, pid: 1, exitCode: 1, signal: null, survivors, durationMs: 0 },
     })),
   ]
+  const failure = { code: 'LEASEHOLD_OWNER_LOST', message: 'gone' } as const
+  const ofPeer = (generation: string): ProviderEvent[] => [
+    { type: 'peer.met', generation, holder: { pid: 7, name: 'other' } },
+    ...['a', 'b', 'x'].flatMap((id): ProviderEvent[] => [
+      // Its owner counts the leases, by the same configuration.
+      ...(leases < policy.maxConcurrent ? [{ type: 'peer.granted', generation, id } as const] : []),
+      { type: 'peer.refused', generation, id, failure },
+      { type: 'peer.refused', generation, id, failure: { code: 'LEASEHOLD_QUEUE_FULL', message: 'full' } },
+    ]),
+    { type: 'peer.lost', generation, failure },
+    { type: 'peer.failed', generation, failure },
+  ]
   return [
     ...['a', 'b', 'c'].map((id) => ({ type: 'lease.requested' as const, id })),
     { type: 'lease.cancelled', id: 'a' },
@@ -96,6 +108,8 @@ function toEvents({ generation, ownership, policy, waiters }: ProviderContext): 
     { type: 'stability.reached' },
     ...ofGeneration('old'),
     ...ofProcess('old'),
+    ...ofPeer('old'),
+    ...(generation === null || ownership !== 'borrowed' ? [] : ofPeer(generation)),
     ...(generation === null ? [] : ofGeneration(generation)),
     // Nothing is reported of a process that is not ours.
     ...(generation === null || ownership !== 'owned' ? [] : ofProcess(generation)),
@@ -112,9 +126,15 @@ function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
       type: 'xstate.done.actor.probe',
       output: { kind, detail: 'seen on the walk' },
     })),
+    ...[
+      { outcome: 'held' },
+      { outcome: 'impossible', failure: { code: 'LEASEHOLD_STATE_UNUSABLE', message: 'no claim' } },
+    ].flatMap((output) => [
+      { type: 'xstate.done.actor.probe', output },
+      { type: 'xstate.done.actor.claim', output },
+    ]),
     { type: 'xstate.error.actor.probe', error: 'a bug' },
     { type: 'xstate.done.actor.claim', output: { outcome: 'claimed' } },
-    { type: 'xstate.done.actor.claim', output: { outcome: 'held' } },
     { type: 'xstate.error.actor.claim', error: 'a bug' },
   ]
   return [...[...new Set(timers)].map((type) => ({ type })), ...ends]
@@ -122,8 +142,8 @@ function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
 
 /** The part of the memory that guards look at, counters only as far as they tell: so the walk ends. */
 function toKey({ value, context }: ProviderSnapshot): string {
-  const { ownership, generation, leases, waiters, failures, retries, follows, misses, stop, policy, why } =
-    context
+  const { ownership, generation, leases, waiters, failures, retries, follows, misses, stop, policy } = context
+  const { why, lostPeers } = context
   const isKnown = waiters.some(({ id }) => id === 'a')
   const failed = Math.min(failures, policy.breakerFailures)
   return JSON.stringify([
@@ -139,6 +159,7 @@ function toKey({ value, context }: ProviderSnapshot): string {
     Math.min(misses, UNHEALTHY_MISSES),
     stop,
     why?.kind,
+    lostPeers,
   ])
 }
 
@@ -198,6 +219,7 @@ function isSound({ value, context }: ProviderSnapshot): boolean {
     waiters.length <= policy.maxQueue &&
     new Set(waiters.map(({ id }) => id)).size === waiters.length &&
     (waiters.length === 0 || !['down.cold', 'down.tripped', 'ready', 'retired'].includes(name)) &&
+    (ownership !== 'borrowed' || /^(starting.warming|leased.open|leased.draining|retired)$/.test(name)) &&
     (!isDown || (generation === null && ownership === 'none')) &&
     (!name.startsWith('idle-stopping') || ownership === 'owned') &&
     (policy.managed || ownership !== 'owned') &&
@@ -305,10 +327,10 @@ const ignored: Record<string, string> = {
 
 /** The reasons that a state can have: the cause of a stop is kept when it is over. */
 const reasons: Record<string, string> = {
-  'down.cold': 'abandoned cooled-down gone idle none reset stop unwanted',
+  'down.cold': 'abandoned cooled-down failed gone idle left none released reset stop unwanted',
   'down.backoff': 'failed',
   'down.tripped': 'failed',
-  probing: 'requested reset retried wanted-again',
+  probing: 'failed held requested reset retried wanted-again',
   'starting.claiming': 'absent wanted-again',
   'starting.spawning': 'spawning',
   'starting.warming': 'held loading loading-elsewhere',

@@ -54,14 +54,14 @@ describe('start permits', () => {
 
   test("waiting for another supervisor's start takes no permit, and asking again needs none to be left over", async () => {
     const house = build({ maxConcurrentStarts: 1, keys: ['a', 'b'] })
-    house.world('a').set({ claim: 'held' })
+    house.world('a').set({ claim: 'held', grantMs: 60_000 })
     house.request('a', 'r1')
     await house.advanceTo(500)
     expect(house.states()).toMatchObject({ a: 'starting.warming' })
     house.request('b', 'r2')
     await house.advanceTo(1_000)
     expect(house.states()).toMatchObject({ b: 'leased.open' })
-    house.world('a').set({ claim: 'claimed' })
+    house.world('a').set({ claim: 'claimed', peer: 'gone' })
     await house.advanceTo(2_000)
     expect(house.states()).toEqual({ a: 'leased.open', b: 'leased.open' })
   })

@@ -41,6 +41,8 @@ const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_SHUTTING_DOWN: [service('LEASEHOLD_SHUTTING_DOWN'), 503],
   LEASEHOLD_STATE_UNUSABLE: [new StateDirectoryError('/x', 'why'), 503],
   LEASEHOLD_INTERNAL: [service('LEASEHOLD_INTERNAL'), 500],
+  LEASEHOLD_CLAIM_FAILED: [service('LEASEHOLD_CLAIM_FAILED'), 503],
+  LEASEHOLD_OWNER_LOST: [service('LEASEHOLD_OWNER_LOST'), 502],
   LEASEHOLD_CONFIG_INVALID: [new ConfigError('file', []), 500],
   LEASEHOLD_MODEL_UNKNOWN: [new ModelNotFoundError('x', ['y'], false), 404],
   LEASEHOLD_MODEL_AMBIGUOUS: [new ModelNotFoundError('x', ['y', 'z'], true), 404],
@@ -72,6 +74,7 @@ describe('every code', () => {
     'LEASEHOLD_FOREIGN_SERVER',
     'LEASEHOLD_NOT_REACHABLE',
     'LEASEHOLD_STATE_UNUSABLE',
+    'LEASEHOLD_CLAIM_FAILED',
     'LEASEHOLD_CIRCUIT_OPEN',
   ] as const)('%s tells clients not to start the server again and again', (code) => {
     expect(toOpenAiError(errors[code][0]).headers).toEqual({ 'x-should-retry': 'false' })

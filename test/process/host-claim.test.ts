@@ -1,0 +1,209 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type Clock, systemClock } from '../../src/clock.ts'
+import { createHostClaims, type HostClaimsOptions } from '../../src/process/claim.ts'
+import { createKernelLocks, toClaimName } from '../../src/process/host-lock.ts'
+import {
+  MAX_LINE_BYTES,
+  type PeerConnection,
+  type PeerMessage,
+  shakeHands,
+} from '../../src/process/peer-wire.ts'
+import { openStateDirectory } from '../../src/process/state-directory.ts'
+
+const ADDRESS = 'http://127.0.0.1:1'
+
+let folder = ''
+const open: { close(): unknown }[] = []
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'leasehold-claim-'))
+})
+afterEach(() => {
+  for (const one of open.splice(0)) one.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** A supervisor's claims, and the guests that came to them. */
+function createHouse(name: string, options: Partial<HostClaimsOptions> = {}) {
+  const guests: PeerConnection[] = []
+  const heard: PeerMessage[] = []
+  const claims = createHostClaims({
+    name,
+    clock: systemClock,
+    stateDirectory: () => openStateDirectory(folder),
+    onGuest: (_, guest) => {
+      guests.push(guest)
+      guest.listen({ message: (message) => heard.push(message), closed: () => heard.push({ closed: true }) })
+    },
+    ...options,
+  })
+  const take = async () => {
+    const result = await claims.claim(ADDRESS)
+    if (result.outcome !== 'claimed') throw new Error('it is held')
+    open.push({ close: result.claim.release })
+    return result.claim
+  }
+  return { claims, guests, heard, take }
+}
+
+describe('a claim on this host', () => {
+  test('is held by one supervisor, and free again when it is released (race R8)', async () => {
+    const [a, b] = [createHouse('a'), createHouse('b')]
+    const mine = await a.take()
+    expect(await b.claims.claim(ADDRESS)).toEqual({ outcome: 'held' })
+    expect(await b.claims.claim('http://127.0.0.1:2')).toMatchObject({ outcome: 'claimed' })
+    mine.release()
+    await b.take()
+    expect(await a.claims.claim(ADDRESS)).toEqual({ outcome: 'held' })
+  })
+
+  test('is had by exactly one of many that ask at once (fault 89)', async () => {
+    const houses = Array.from({ length: 20 }, (_, index) => createHouse(String(index)))
+    const results = await Promise.all(houses.map(({ claims }) => claims.claim(ADDRESS)))
+    const claimed = results.flatMap((result) => (result.outcome === 'claimed' ? [result.claim] : []))
+    expect(claimed).toHaveLength(1)
+    claimed[0]?.release()
+  })
+
+  test('is passed on within a supervisor in the order of asking, before anybody else is told that it is held', async () => {
+    const a = createHouse('a')
+    const first = await a.take()
+    const second = a.claims.claim(ADDRESS)
+    first.release()
+    expect(await second).toMatchObject({ outcome: 'claimed' })
+  })
+
+  test('is not to be had without a state directory, and can be had once there is one (fault 92)', async () => {
+    const file = join(folder, 'file')
+    writeFileSync(file, '')
+    let path = file
+    const house = createHouse('a', { stateDirectory: () => openStateDirectory(path) })
+    await expect(house.claims.claim(ADDRESS)).rejects.toMatchObject({ code: 'LEASEHOLD_STATE_UNUSABLE' })
+    path = folder
+    await house.take()
+  })
+
+  test('is another one for another state directory', () => {
+    expect(toClaimName('/a', ADDRESS)).not.toBe(toClaimName('/b', ADDRESS))
+  })
+})
+
+describe('a guest', () => {
+  test('knows who the owner is and is known to it; lines pass both ways; it is sent away with the release', async () => {
+    const [owner, guest] = [createHouse('owner'), createHouse('guest')]
+    const mine = await owner.take()
+    const peer = await guest.claims.meet(ADDRESS)
+    expect(peer.peer).toEqual({ name: 'owner', pid: process.pid })
+    const answers: PeerMessage[] = []
+    const closed = new Promise<void>((resolve) => {
+      peer.listen({ message: (message) => answers.push(message), closed: resolve })
+    })
+    peer.send({ type: 'want', id: 'ä\n' })
+    await expect.poll(() => owner.heard).toEqual([{ type: 'want', id: 'ä\n' }])
+    expect(owner.guests.map((one) => one.peer)).toEqual([{ name: 'guest', pid: process.pid }])
+    owner.guests[0]?.send({ type: 'granted' })
+    mine.release()
+    await closed
+    expect(answers).toEqual([{ type: 'granted' }])
+    await expect.poll(() => owner.heard.at(-1)).toEqual({ closed: true })
+  })
+
+  test('learns that nobody holds the claim any more', async () => {
+    await expect(createHouse('a').claims.meet(ADDRESS)).rejects.toMatchObject({ reason: 'closed' })
+  })
+
+  test.each([
+    ['says nothing sensible', (socket: Socket) => void socket.write('HTTP/1.1 400 Bad Request\r\n\r\n')],
+    [
+      'greets, but knows no key',
+      (socket: Socket) => {
+        socket.write(`${JSON.stringify({ leasehold: 1, nonce: 'a'.repeat(64) })}\n`)
+        socket.on('data', () =>
+          socket.write(`${JSON.stringify({ pid: 1, name: 'x', mac: 'b'.repeat(64) })}\n`),
+        )
+      },
+    ],
+  ])('does not trust a squatter that %s (fault 92)', async (_, play) => {
+    await squat(play)
+    const house = createHouse('a')
+    expect(await house.claims.claim(ADDRESS)).toEqual({ outcome: 'held' })
+    await expect(house.claims.meet(ADDRESS)).rejects.toMatchObject({ reason: 'unproven' })
+  })
+
+  test('does not wait for a squatter that is silent', async () => {
+    await squat(() => {})
+    const clock: Clock = { ...systemClock, setTimeout: (fn) => void setImmediate(fn) }
+    const house = createHouse('a', { clock })
+    await expect(house.claims.meet(ADDRESS)).rejects.toMatchObject({ reason: 'timeout' })
+  })
+})
+
+describe('a handshake', () => {
+  const identity = (hostKey: Buffer, claim = 'claim') => ({ hostKey, claim, name: 'a', clock: systemClock })
+  const key = randomBytes(32)
+
+  test.each([
+    ['another key', identity(randomBytes(32))],
+    ['another claim', identity(key, 'other')],
+  ])('fails on both sides with %s', async (_, other) => {
+    const [owner, guest] = await connectPair()
+    const results = await Promise.allSettled([
+      shakeHands(owner, 'owner', identity(key)),
+      shakeHands(guest, 'guest', other),
+    ])
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+  })
+
+  test('is not passed by an owner that repeats what the guest proved', async () => {
+    const [owner, guest] = await connectPair()
+    const meeting = shakeHands(guest, 'guest', identity(key))
+    owner.write(`${JSON.stringify({ leasehold: 1, nonce: 'a'.repeat(64) })}\n`)
+    owner.on('data', (data) => owner.write(data))
+    await expect(meeting).rejects.toMatchObject({ reason: 'unproven' })
+  })
+
+  test('is followed by lines of a bounded length only', async () => {
+    const [owner, guest] = await connectPair()
+    const [proven] = await Promise.all([
+      shakeHands(owner, 'owner', identity(key)),
+      shakeHands(guest, 'guest', identity(key)),
+    ])
+    const closed = new Promise<void>((resolve) => proven.listen({ message: () => {}, closed: resolve }))
+    guest.on('error', () => {})
+    guest.write('x'.repeat(MAX_LINE_BYTES + 1))
+    await closed
+  })
+})
+
+/** Somebody who has the name of the claim, and plays his part on every connection. */
+async function squat(play: (socket: Socket) => void): Promise<void> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    play(socket)
+  })
+  const name = toClaimName(openStateDirectory(folder).path, ADDRESS)
+  const lock = await createKernelLocks().take(name, server)
+  if (lock === undefined) throw new Error('it is held')
+  open.push({ close: lock.release })
+}
+
+async function connectPair(): Promise<[Socket, Socket]> {
+  const server: Server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const accepted = once(server, 'connection')
+  const guest = connect({ port: typeof address === 'object' ? (address?.port ?? 0) : 0, host: '127.0.0.1' })
+  const [owner] = await accepted
+  open.push(
+    { close: () => server.close() },
+    { close: () => owner.destroy() },
+    { close: () => guest.destroy() },
+  )
+  return [owner, guest]
+}
