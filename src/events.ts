@@ -18,6 +18,14 @@ export type ServiceEventBody =
       ProviderEvent,
       { type: 'lease.requested' | 'lease.cancelled' | 'lease.released' | 'service.stop' }
     >
+  | {
+      readonly type: 'lease.queued'
+      readonly id: string
+      /** `1`: the next one. */
+      readonly position: number
+      /** In milliseconds; `null` where nothing is known to tell it from. */
+      readonly estimatedMs: number | null
+    }
   | ProviderEmitted
   | ProcessEvent
   | GuestEventBody
@@ -126,6 +134,7 @@ export const eventMeanings = {
   'service.failed': 'Its actor died of a bug; a fresh one takes its place.',
   'service.retired': 'It was removed, or the supervisor is closing; nothing of it is left.',
   'lease.requested': 'Somebody wants the service to be up.',
+  'lease.queued': 'It has to wait: its place in the queue, and how long it may take.',
   'lease.granted': 'It is up, and stays up for this lease.',
   'lease.refused': 'It cannot serve: `failure` says why.',
   'lease.cancelled': 'A waiter left before it was granted.',

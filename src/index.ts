@@ -36,6 +36,7 @@ export type { Guest } from './supervisor/guests.ts'
 export type { Inspector } from './supervisor/inspection.ts'
 export type { AcquireOptions, Lease } from './supervisor/lease.ts'
 export type { ModelListing } from './supervisor/models.ts'
+export type { QueuedRequest } from './supervisor/queue.ts'
 export type { RequestSnapshot } from './supervisor/requests.ts'
 export type {
   ConfigStanding,

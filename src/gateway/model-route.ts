@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../clock.ts'
 import { toOpenAiError } from '../openai-error.ts'
-import type { ModelCall, ModelResponseHandler } from '../supervisor/exchange.ts'
+import { type ModelCall, type ModelResponseHandler, toPlaceHeaders } from '../supervisor/exchange.ts'
+import type { QueuedRequest } from '../supervisor/queue.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
 import { sendError, toSseEvent } from './respond.ts'
 
@@ -119,15 +120,17 @@ export function answerModelRequest(
   /** After a while of waiting, tells the client true facts in comments, which every SSE reader skips. */
   function comment(afterMs: number): void {
     timer = clock.setTimeout(() => {
+      const { service, place } = findWait(supervisor, call)
       if (!response.headersSent) {
         isEventStream = true
         response.writeHead(200, {
           'content-type': 'text/event-stream',
           'cache-control': 'no-cache',
           'x-leasehold-request-id': call?.id ?? '',
+          ...(place === undefined ? {} : toPlaceHeaders(place)),
         })
       }
-      response.write(`: leasehold ${describeWait(supervisor, call)}\n\n`)
+      response.write(`: leasehold ${describeWait({ service, place })}\n\n`)
       comment(COMMENT_EVERY_MS)
     }, afterMs)
   }
@@ -156,12 +159,28 @@ function toLateRefusal(answer: Buffer): unknown {
   }
 }
 
-function describeWait(supervisor: Supervisor, call: ModelCall | undefined): string {
+/** What a request waits for, and its place in the queue there. */
+function findWait(supervisor: Supervisor, call: ModelCall | undefined) {
   const service = supervisor.snapshot().services.find(({ key }) => key === call?.serviceKey)
+  return { service, place: service?.queue.find(({ id }) => id === call?.id) }
+}
+
+function describeWait({ service, place }: ReturnType<typeof findWait>): string {
   if (service === undefined) return 'waiting'
-  const seconds = Math.round(service.inStateMs / 1000)
+  const inState = `${service.service} is ${service.state} for ${toSeconds(service.inStateMs)}`
   const detail = service.verdict === null ? '' : `, ${service.verdict.detail}`
-  return `${service.service} is ${service.state} for ${seconds} s${detail}`.replace(/[\r\n]+/g, ' ')
+  return `${inState}${detail}${describePlace(place, service.queue.length)}`.replace(/[\r\n]+/g, ' ')
+}
+
+/** Absent while a request has its lease and waits for the first byte. */
+function describePlace(place: QueuedRequest | undefined, length: number): string {
+  if (place === undefined) return ''
+  const estimate = place.estimatedMs === null ? '' : `, about ${toSeconds(place.estimatedMs)} to go`
+  return `; number ${place.position} of ${length} in the queue for ${toSeconds(place.waitedMs)}${estimate}`
+}
+
+function toSeconds(ms: number): string {
+  return `${Math.round(ms / 1000)} s`
 }
 
 /** Queue priority and failover as request headers ask for them. */

@@ -16,7 +16,7 @@ import type { Headers } from '../transport/headers.ts'
 import type { Upstream, UpstreamCall } from '../transport/upstream.ts'
 import { createIncoming } from './incoming.ts'
 import type { Inspections } from './inspection.ts'
-import type { LeaseBook } from './leases.ts'
+import type { LeaseBook, LeaseListener, Place } from './leases.ts'
 import { peekRequest, toUpstreamRequest } from './outgoing.ts'
 import type { RequestBook } from './requests.ts'
 import { toServiceKey } from './services.ts'
@@ -105,6 +105,7 @@ export function createExchange({
     /** Attempts that are over: what they still report, of their abort for one, changes nothing. */
     let attemptsOver = 0
     let failure: LeaseholdError | undefined
+    let wait: Wait | undefined
 
     const isOver = () => actor.getSnapshot().status !== 'active'
     const indexOf = () => actor.getSnapshot().context.index
@@ -177,14 +178,20 @@ export function createExchange({
       const { provider } = target()
       if (provider.unavailable !== undefined)
         return fail(new ProviderUnavailableError(provider.id, provider.unavailable), true)
-      const listener = {
-        granted: (grant: { readonly generation: string }) => {
+      const askedAtMs = clock.now()
+      wait = undefined
+      const listener: LeaseListener = {
+        queued: (place) => {
+          wait = { ...place, waitedMs: 0 }
+        },
+        granted: (grant) => {
           generation = grant.generation
+          if (wait !== undefined) wait = { ...wait, waitedMs: Math.round(clock.now() - askedAtMs) }
           actor.send({ type: 'lease.granted' })
           perform()
         },
-        refused: (error: LeaseholdError) => fail(error, true),
-        revoked: (error: LeaseholdError) => fail(error, true),
+        refused: (error) => fail(error, true),
+        revoked: (error) => fail(error, true),
       }
       leases.request(toServiceKey(provider), id, listener, request.priority)
     }
@@ -218,7 +225,7 @@ export function createExchange({
               waitedMs: Math.round(clock.now() - startedAtMs),
             })
             actor.send({ type: 'response.started', status })
-            handler.onHead(status, { ...headers, ...toOwnHeaders(id, current.ref, indexOf()) })
+            handler.onHead(status, { ...headers, ...toOwnHeaders(id, current.ref, indexOf(), wait) })
           },
           onBytes: (chunk) => isStale() || handler.onData(chunk),
           onEnd: () => {
@@ -268,14 +275,28 @@ export function createExchange({
   }
 }
 
+/** How a request had to wait for its lease. */
+interface Wait extends Place {
+  readonly waitedMs: number
+}
+
+/** What a client is told of its place when it began to wait. */
+export function toPlaceHeaders({ position, estimatedMs }: Place): Record<string, string> {
+  return {
+    'x-leasehold-queue-position': String(position),
+    ...(estimatedMs === null ? {} : { 'x-leasehold-wait-estimated-ms': String(estimatedMs) }),
+  }
+}
+
 function isConnectionRefused({ cause }: UpstreamError): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED'
 }
 
-function toOwnHeaders(id: string, ref: string, hops: number): Record<string, string> {
+function toOwnHeaders(id: string, ref: string, hops: number, wait: Wait | undefined): Record<string, string> {
   return {
     'x-leasehold-request-id': id,
     'x-leasehold-model': ref,
     ...(hops === 0 ? {} : { 'x-leasehold-failover': String(hops) }),
+    ...(wait === undefined ? {} : { ...toPlaceHeaders(wait), 'x-leasehold-wait-ms': String(wait.waitedMs) }),
   }
 }

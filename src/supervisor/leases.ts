@@ -1,9 +1,17 @@
 import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/messages.ts'
+import type { Clock } from '../clock.ts'
 import type { ServiceError } from '../errors.ts'
 import type { ServiceEventBody } from '../events.ts'
+import { createDurations, type Typical } from './durations.ts'
+import type { QueuedRequest } from './queue.ts'
+
+/** A place in a queue; `estimatedMs` as in {@link QueuedRequest}. */
+export type Place = Pick<QueuedRequest, 'position' | 'estimatedMs'>
 
 /** Told what becomes of one request for a lease: `granted` or `refused` once, `revoked` at most once after a grant. */
 export interface LeaseListener {
+  /** There is no lease to be had at once: at most once, before the answer. */
+  queued?(place: Place): void
   granted(grant: { readonly generation: string; readonly owned: boolean }): void
   refused(error: ServiceError): void
   /** The service ended under the lease, or was made to. The lease needs no release any more. */
@@ -20,6 +28,12 @@ export interface LeaseBook {
   deliver(key: string, message: ProviderEmitted): void
   /** Everyone of a service is told that it failed: its actor died without answering. */
   abandon(key: string, failure: Failure): void
+  /** How long somebody has waited so far, in milliseconds. */
+  waitedMsOf(id: string): number
+  /** How long a lease of a service is held; one that was revoked does not count. */
+  leaseTimesOf(key: string): Typical | null
+  /** Drops what is kept of a service that is gone. */
+  forget(key: string): void
   /** Ids that wait for a key or hold a lease of it, with the generation of those that hold one. */
   entriesOf(key: string): readonly { readonly id: string; readonly generation: string | null }[]
 }
@@ -27,10 +41,15 @@ export interface LeaseBook {
 interface Entry {
   readonly key: string
   readonly listener: LeaseListener
+  readonly requestedAtMs: number
   generation: string | null
+  grantedAtMs: number
 }
 
 export interface LeaseBookOptions {
+  readonly clock: Clock
+  /** The place of somebody who waits. */
+  readonly placeOf: (key: string, id: string) => Place | undefined
   /** Puts an event into the mailbox of a service's actor; `false` when there is none that listens. */
   readonly send: (key: string, event: ProviderEvent) => boolean
   readonly publish: (key: string, event: ServiceEventBody) => void
@@ -40,8 +59,16 @@ export interface LeaseBookOptions {
 }
 
 /** Opens an empty book. */
-export function createLeaseBook({ send, publish, toError, isClosing }: LeaseBookOptions): LeaseBook {
+export function createLeaseBook({
+  clock,
+  placeOf,
+  send,
+  publish,
+  toError,
+  isClosing,
+}: LeaseBookOptions): LeaseBook {
   const entries = new Map<string, Entry>()
+  const held = createDurations()
 
   const refuse = (key: string, id: string, failure: Failure) => {
     const entry = entries.get(id)
@@ -64,6 +91,7 @@ export function createLeaseBook({ send, publish, toError, isClosing }: LeaseBook
       const entry = entries.get(message.id)
       if (entry === undefined) return
       entry.generation = message.generation
+      entry.grantedAtMs = clock.now()
       entry.listener.granted(message)
     }
   }
@@ -79,16 +107,24 @@ export function createLeaseBook({ send, publish, toError, isClosing }: LeaseBook
 
   return {
     request: (key, id, listener, priority = 0) => {
-      entries.set(id, { key, listener, generation: null })
+      const entry = { key, listener, requestedAtMs: clock.now(), generation: null, grantedAtMs: 0 }
+      entries.set(id, entry)
       publish(key, { type: 'lease.requested', id, priority })
       if (!send(key, { type: 'lease.requested', id, priority }))
-        announce(key, { type: 'lease.refused', id, failure: toGone() })
+        return announce(key, { type: 'lease.refused', id, failure: toGone() })
+      // Answered already, or it waits: a service that is up does not keep anybody waiting.
+      if (entries.get(id) !== entry || entry.generation !== null) return
+      const place = placeOf(key, id)
+      if (place === undefined) return
+      publish(key, { type: 'lease.queued', id, ...place })
+      listener.queued?.(place)
     },
     end: (id) => {
       const entry = entries.get(id)
       if (entry === undefined) return
       entries.delete(id)
       const { key, generation } = entry
+      if (generation !== null) held.add(key, clock.now() - entry.grantedAtMs)
       const event: ProviderEvent =
         generation === null ? { type: 'lease.cancelled', id } : { type: 'lease.released', id, generation }
       publish(key, event)
@@ -103,6 +139,9 @@ export function createLeaseBook({ send, publish, toError, isClosing }: LeaseBook
       for (const generation of new Set(left.map(([, entry]) => entry.generation)))
         if (generation !== null) announce(key, { type: 'leases.revoked', generation, failure })
     },
+    waitedMsOf: (id) => clock.now() - (entries.get(id)?.requestedAtMs ?? clock.now()),
+    leaseTimesOf: held.of,
+    forget: held.forget,
     entriesOf: (key) =>
       [...entries]
         .filter(([, entry]) => entry.key === key)

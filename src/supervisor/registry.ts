@@ -7,9 +7,12 @@ import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { BadRequestError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import type { Output } from '../process/output.ts'
+import { createDurations, type Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
+import type { Place } from './leases.ts'
+import { toWaitMs } from './queue.ts'
 import { type Service, toServiceKey, toServices } from './services.ts'
-import { type ServiceSnapshot, toServiceSnapshot } from './snapshot.ts'
+import { type Observed, type ServiceSnapshot, toQueueFacts, toServiceSnapshot } from './snapshot.ts'
 
 type ProviderActor = ActorRefFrom<typeof providerMachine>
 
@@ -52,6 +55,8 @@ export interface Registry {
   snapshotOf(key: string): ServiceSnapshot | undefined
   /** What its actor was born with. */
   birthOf(key: string): Pick<ProviderContext, 'instance' | 'policy'>
+  /** Where somebody stands in the queue, and how long that may take. */
+  placeOf(key: string, id: string): Place | undefined
   /** Settles as soon as the state satisfies `is`, or the actor is gone. */
   untilState(key: string, is: (state: string) => boolean): Promise<void>
   /** A failure as an error: with the last output where it is about a process, and when to try again. */
@@ -65,6 +70,8 @@ export interface RegistryOptions {
   readonly keysOf: () => readonly string[]
   readonly outputOf: (key: string) => Output | undefined
   readonly guestsOf: (key: string) => readonly Guest[]
+  readonly leaseTimesOf: (key: string) => Typical | null
+  readonly waitedMsOf: (id: string) => number
 }
 
 export function createRegistry({
@@ -74,22 +81,34 @@ export function createRegistry({
   keysOf,
   outputOf,
   guestsOf,
+  leaseTimesOf,
+  waitedMsOf,
 }: RegistryOptions): Registry {
   let services = toServices(config)
   let providers = config.providers
   const known = new Map<string, Service>(services)
   const enteredAtMs = new Map<string, number>()
+  const starts = createDurations()
 
   const serviceOf = (key: string): Service => {
     const service = known.get(key)
     if (service === undefined) throw new RangeError(`There is no service ${key}.`)
     return service
   }
+  const observe = (key: string): Observed => ({
+    inStateMs: clock.now() - (enteredAtMs.get(key) ?? clock.now()),
+    leaseTimes: leaseTimesOf(key),
+    startTimes: starts.of(key),
+    waitedMsOf,
+    guests: guestsOf(key),
+  })
   const snapshotOf = (key: string) => {
     const actor = actorOf(key)
-    if (actor === undefined) return undefined
-    const nowMs = clock.now()
-    return toServiceSnapshot(actor, serviceOf(key), enteredAtMs.get(key) ?? nowMs, nowMs, guestsOf(key))
+    return actor && toServiceSnapshot(actor, serviceOf(key), observe(key))
+  }
+  const waitMsOf = (key: string, position: number) => {
+    const actor = actorOf(key)
+    return actor === undefined ? null : toWaitMs(position, toQueueFacts(actor, observe(key)))
   }
 
   return {
@@ -107,6 +126,7 @@ export function createRegistry({
     forget: (key) => {
       if (services.has(key)) return false
       enteredAtMs.delete(key)
+      starts.forget(key)
       return known.delete(key)
     },
     keyOf: (id) => {
@@ -129,6 +149,7 @@ export function createRegistry({
       const actor = actorOf(key)
       if (actor === undefined) return
       let state = toStateName(actor.getSnapshot().value)
+      let spawnedAtMs = clock.now()
       enteredAtMs.set(key, clock.now())
       actor.on('*', message)
       actor.subscribe({
@@ -136,6 +157,9 @@ export function createRegistry({
           const to = toStateName(value)
           if (to === state) return
           const change = { from: state, to, reason: toReason(to, context), why: context.why }
+          if (to === 'starting.spawning') spawnedAtMs = clock.now()
+          if (state === 'starting.warming' && /^(ready|leased)/.test(to) && context.ownership === 'owned')
+            starts.add(key, clock.now() - spawnedAtMs)
           state = to
           enteredAtMs.set(key, clock.now())
           changed(change, context)
@@ -148,6 +172,13 @@ export function createRegistry({
     birthOf: (key) => {
       const { instance = '', policy = serviceOf(key).policy } = actorOf(key)?.getSnapshot().context ?? {}
       return { instance, policy }
+    },
+    placeOf: (key, id) => {
+      const index =
+        actorOf(key)
+          ?.getSnapshot()
+          .context.waiters.findIndex((waiter) => waiter.id === id) ?? -1
+      return index < 0 ? undefined : { position: index + 1, estimatedMs: waitMsOf(key, index + 1) }
     },
     untilState: (key, is) =>
       new Promise((resolve) => {
@@ -171,7 +202,10 @@ export function createRegistry({
               ?.tail(20)
               .map(({ text }) => text)
           : undefined)
-      const retryAfterMs = toRetryAfterMs(failure, actorOf(key)?.getSnapshot().context, () => snapshotOf(key))
+      const retryAfterMs =
+        failure.code === 'LEASEHOLD_QUEUE_FULL'
+          ? (waitMsOf(key, 1) ?? QUEUE_RETRY_MS)
+          : toRetryAfterMs(failure, actorOf(key)?.getSnapshot().context, () => snapshotOf(key))
       return new ServiceError(
         known.get(key)?.name ?? key,
         tail === undefined ? failure : { ...failure, tail },
@@ -188,7 +222,7 @@ const ABOUT_PROCESS: ReadonlySet<string> = new Set([
   'LEASEHOLD_UNHEALTHY',
 ])
 
-/** Time in which a place in a full queue can become free, in milliseconds. */
+/** When a full queue may have a place again, in milliseconds, where nothing is known yet to tell it from. */
 const QUEUE_RETRY_MS = 1_000
 
 /** When trying again makes sense: what is left of the breaker's cooldown, or the wait before the next start. */
@@ -197,7 +231,6 @@ function toRetryAfterMs(
   context: ProviderContext | undefined,
   toSnapshot: () => ServiceSnapshot | undefined,
 ): number | undefined {
-  if (code === 'LEASEHOLD_QUEUE_FULL') return QUEUE_RETRY_MS
   if (code === 'LEASEHOLD_CIRCUIT_OPEN')
     return (
       toSnapshot()?.timers.find(({ name }) => name === 'breakerCooldown')?.remainingMs ??

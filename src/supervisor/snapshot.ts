@@ -1,11 +1,13 @@
 import type { ActorRefFrom, AnyActorRef } from 'xstate'
 import type { Failure, Peer, Receipt, Verdict } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
-import { NEVER_MS, type ProviderContext, toStateName } from '../../machines/provider-context.ts'
+import { NEVER_MS, type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { ConfigRefusal } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
+import type { Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
+import { type QueuedRequest, type QueueFacts, toQueue } from './queue.ts'
 import type { Service } from './services.ts'
 
 /** A delay that is running, and how long it still has to run, in milliseconds. */
@@ -35,8 +37,11 @@ export interface ServiceSnapshot {
   readonly generation: string | null
   readonly pid: number | null
   readonly leases: number
-  /** Ids of the waiters, the next one first. */
-  readonly queue: readonly string[]
+  /** Who waits, the next one first. */
+  readonly queue: readonly QueuedRequest[]
+  /** How long its last leases were held, and its last starts took; `null`: there was none. */
+  readonly leaseTimes: Typical | null
+  readonly startTimes: Typical | null
   readonly timers: readonly RunningTimer[]
   /** Failures since the service was last stable. */
   readonly failures: number
@@ -68,16 +73,24 @@ export interface SupervisorSnapshot {
   readonly services: readonly ServiceSnapshot[]
 }
 
-/** A provider actor as it stands. `enteredAtMs` and `nowMs` are of the same monotonic clock. */
+/** What is known of a service beside its machine. */
+export interface Observed {
+  readonly inStateMs: number
+  readonly leaseTimes: Typical | null
+  readonly startTimes: Typical | null
+  readonly waitedMsOf: (id: string) => number
+  /** Who else of this user uses the server we run. */
+  readonly guests: readonly Guest[]
+}
+
+/** A provider actor as it stands. */
 export function toServiceSnapshot(
   actor: ActorRefFrom<typeof providerMachine>,
   { key, name, providers }: Service,
-  enteredAtMs: number,
-  nowMs: number,
-  guests: readonly Guest[],
+  observed: Observed,
 ): ServiceSnapshot {
   const { value, context } = actor.getSnapshot()
-  const inStateMs = Math.round(nowMs - enteredAtMs)
+  const inStateMs = Math.round(observed.inStateMs)
   return {
     key,
     service: name,
@@ -86,11 +99,13 @@ export function toServiceSnapshot(
     inStateMs,
     ownership: context.ownership,
     holder: context.holder,
-    guests,
+    guests: observed.guests,
     generation: context.generation,
     pid: context.pid,
     leases: context.leases,
-    queue: context.waiters.map(({ id }) => id),
+    queue: toQueue(context.waiters, toQueueFacts(actor, observed), observed.waitedMsOf),
+    leaseTimes: observed.leaseTimes,
+    startTimes: observed.startTimes,
     timers: toTimers(actor)
       .filter(({ isOfState }) => isOfState)
       .map(({ name: timer, delayMs }) => ({ name: timer, remainingMs: Math.max(0, delayMs - inStateMs) })),
@@ -101,6 +116,23 @@ export function toServiceSnapshot(
     stopReason: context.stop,
     why: context.why,
     whyText: toReasonText(context.why),
+  }
+}
+
+/** What the waiting time of a service's queue is estimated from. */
+export function toQueueFacts(
+  actor: ActorRefFrom<typeof providerMachine>,
+  { inStateMs, leaseTimes, startTimes }: Observed,
+): QueueFacts {
+  const { value, context } = actor.getSnapshot()
+  return {
+    state: toStateName(value),
+    inStateMs,
+    leases: context.leases,
+    maxConcurrent: context.policy.maxConcurrent,
+    backoffMs: Math.max(0, toBackoffMs(context) - inStateMs),
+    startMs: startTimes?.medianMs ?? null,
+    leaseMs: leaseTimes?.medianMs ?? null,
   }
 }
 

@@ -151,10 +151,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     keysOf: () => Object.keys(root.getSnapshot().children),
     outputOf: table.outputOf,
     guestsOf: (key) => guests.of(key),
+    leaseTimesOf: (key) => leases.leaseTimesOf(key),
+    waitedMsOf: (id) => leases.waitedMsOf(id),
   })
   const publish = (key: string, event: ServiceEventBody) =>
     hub.publish({ service: registry.nameOf(key), key, ...event })
   const leases = createLeaseBook({
+    clock,
+    placeOf: registry.placeOf,
     send: registry.send,
     publish,
     toError: registry.toError,
@@ -209,7 +213,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   root.on('service.retired', ({ key }) => {
     publish(key, { type: 'service.retired' })
     leases.abandon(key, { code: 'LEASEHOLD_REMOVED', message: 'it was removed' })
-    if (registry.forget(key)) effects.forget(key)
+    if (!registry.forget(key)) return
+    effects.forget(key)
+    leases.forget(key)
   })
   root.on('service.failed', ({ key, message }) => {
     publish(key, { type: 'service.failed', message })

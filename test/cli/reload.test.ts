@@ -45,7 +45,7 @@ const listModels = async (place: Place, key: string) => {
   return response.status
 }
 
-describe('serve --watch', () => {
+describe('serve --watch', { timeout: 120_000 }, () => {
   test('takes a key that changes at once: the old one is refused, a stream begun with it ends whole (fault 96)', async () => {
     await using place = await createPlace()
     place.configure(['--token-delay-ms', '5'])
@@ -100,7 +100,7 @@ describe('serve --watch', () => {
   })
 })
 
-describe('SIGHUP', () => {
+describe('SIGHUP', { timeout: 120_000 }, () => {
   test('without a terminal reads the configuration again, and the gateway goes on', async () => {
     await using place = await createPlace()
     place.configure()

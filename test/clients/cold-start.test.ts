@@ -103,7 +103,7 @@ describe.skipIf(!hasCurl)('the bytes that curl gets from a cold start', () => {
     const [, comments = '', events = ''] = /^((?:: [^\n]*\n\n)+)(.*)$/s.exec(text) ?? []
     const states = house.library.all('service.state').map(({ to }) => to)
     for (const comment of comments.trimEnd().split('\n\n')) {
-      const [, state] = /^: leasehold demo is (\S+) for \d+ s(?:, [^\n]+)?$/.exec(comment) ?? []
+      const [, state] = /^: leasehold demo is (\S+) for \d+ s(?:[,;] [^\n]+)?$/.exec(comment) ?? []
       expect(states).toContain(state)
       expect(state).toMatch(/^(?:probing|starting\.)/)
     }

@@ -224,7 +224,7 @@ describe('comments of a cold start', () => {
       leasehold: { coldStartCommentsMs: 3_000 },
     })
     const response = house.post('/v1/chat/completions', { ...chat, stream: true })
-    await expect.poll(() => house.service().queue.length).toBe(1)
+    await expect.poll(() => house.service()).toMatchObject({ queue: [{}], state: 'starting.warming' })
     await clock.advanceTo(2_999)
     let hasHead = false
     void response.then(() => {

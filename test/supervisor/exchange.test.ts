@@ -52,6 +52,9 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
       deliver: () => {},
       abandon: () => {},
       entriesOf: () => [],
+      waitedMsOf: () => 0,
+      leaseTimesOf: () => null,
+      forget: () => {},
     },
     noteRefused: (key, generation) => refused.push(`${key} ${generation}`),
     upstreamOf: ({ provider }) => ({

@@ -3,11 +3,13 @@ import { describe, expect, test } from 'vitest'
 import type { Failure, ProviderEvent } from '../../machines/messages.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { createLeaseBook, type LeaseListener } from '../../src/supervisor/leases.ts'
+import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const failure: Failure = { code: 'LEASEHOLD_STOPPED', message: 'it was stopped' }
 
 /** A book whose service answers nothing by itself, and what everyone was told. */
-function createBook({ isListening = true } = {}) {
+function createBook({ isListening = true, waiting = [] as readonly string[] } = {}) {
+  const clock = createVirtualClock()
   const sent: ProviderEvent[] = []
   const published: string[] = []
   const told: string[] = []
@@ -19,8 +21,12 @@ function createBook({ isListening = true } = {}) {
     publish: (key, { type }) => published.push(`${key} ${type}`),
     toError: (key, reason) => new ServiceError(key, reason),
     isClosing: () => true,
+    clock,
+    placeOf: (_, id) =>
+      waiting.includes(id) ? { position: waiting.indexOf(id) + 1, estimatedMs: 500 } : undefined,
   })
   const listenerOf = (id: string): LeaseListener => ({
+    queued: ({ position, estimatedMs }) => told.push(`${id} queued ${position} ${estimatedMs}`),
     granted: ({ generation, owned }) => told.push(`${id} granted ${generation} ${owned}`),
     refused: ({ code }) => told.push(`${id} refused ${code}`),
     revoked: ({ code }) => told.push(`${id} revoked ${code}`),
@@ -29,7 +35,7 @@ function createBook({ isListening = true } = {}) {
     book.request(key, id, listenerOf(id), priority)
   const grant = (id: string, generation = 'g') =>
     book.deliver('k', { type: 'lease.granted', id, generation, owned: true })
-  return { book, sent, published, told, request, grant }
+  return { book, clock, sent, published, told, request, grant }
 }
 
 describe('a lease', () => {
@@ -89,6 +95,36 @@ describe('a lease', () => {
       'waiting refused LEASEHOLD_STOPPED',
     ])
     expect(book.entriesOf('k2')).toEqual([{ id: 'other', generation: null }])
+  })
+
+  test('that is not to be had at once is told of its place, and how long it has waited is known', async () => {
+    const { book, clock, published, told, request, grant } = createBook({ waiting: ['x', 'a'] })
+    request('a')
+    expect(told).toEqual(['a queued 2 500'])
+    expect(published).toEqual(['k lease.requested', 'k lease.queued'])
+    await clock.advanceTo(70)
+    expect(book.waitedMsOf('a')).toBe(70)
+    grant('a')
+    expect(told).toEqual(['a queued 2 500', 'a granted g true'])
+  })
+
+  test('is held for as long as the median of the last nine, and one that was revoked does not count', async () => {
+    const { book, clock, request, grant } = createBook()
+    expect(book.leaseTimesOf('k')).toBeNull()
+    for (const [index, heldMs] of [9_000, 9_000, 5, 5, 5, 5, 5, 40, 40, 40, 40].entries()) {
+      request(`l${index}`)
+      grant(`l${index}`)
+      await clock.advanceTo(clock.now() + heldMs)
+      book.end(`l${index}`)
+    }
+    expect(book.leaseTimesOf('k')).toEqual({ medianMs: 5, count: 9 })
+    request('cut')
+    grant('cut')
+    await clock.advanceTo(clock.now() + 100_000)
+    book.deliver('k', { type: 'leases.revoked', generation: 'g', failure })
+    expect(book.leaseTimesOf('k')).toEqual({ medianMs: 5, count: 9 })
+    book.forget('k')
+    expect(book.leaseTimesOf('k')).toBeNull()
   })
 
   test('that nobody knows changes nothing', () => {
