@@ -7,7 +7,10 @@ import { createProgram } from './program.ts'
 
 const { version }: { version: string } = createRequire(import.meta.url)('../../../package.json')
 // Without a reader of the results there is nothing left to do; without one of the diagnostics there is.
-process.stdout.on('error', () => process.exit(exitCodes.failed))
+// A terminal that was closed is no lost reader: it sends SIGHUP, which says what is to be done.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EIO') process.exit(exitCodes.failed)
+})
 process.stderr.on('error', () => {})
 const terminal = createTerminal(process.stdout, process.stderr, process.env)
 const program = createProgram(version, terminal, (code) => {
