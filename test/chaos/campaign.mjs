@@ -9,7 +9,7 @@ import { joinLedgers, readJournals, readLedger } from './ledgers.mjs'
 import { describe, isAlive, isListening, listMarked, lookUntil, signalMarked } from './processes.mjs'
 import { createRandom, deriveSeed } from './random.mjs'
 import { startSaboteur } from './saboteur.mjs'
-import { createServices, demoServer, OUTSIDE } from './services.mjs'
+import { createServices, demoServer, MODELS, OUTSIDE } from './services.mjs'
 
 /** Gateways that follow each other on one configuration before everything is looked at, at most. */
 const MAX_ROUNDS = 5
@@ -24,7 +24,8 @@ const END_LIMIT_MS = 60_000
  * Runs chapters until the targets are reached: each is a few gateways one after the other on the same configuration,
  * all but the last killed while they work, and then a look at everything: ledgers, processes, ports, files.
  * @param targets `{ requests, childKills, supervisorKills }`
- * @param gateway what to start in place of `leasehold serve`, and whether to kill its watchdogs with it: to test the test
+ * @param gateway to test the test: what to start in place of `leasehold serve`, which models it has, and whether to
+ *   kill its watchdogs with it
  * @param onChapter told the totals after each chapter
  */
 export async function runCampaign({ seed, targets, gateway = {}, first = 0, onChapter = () => {} }) {
@@ -108,7 +109,7 @@ async function playChapter({ chapter, seed, targets, gateway, stage, totals }) {
       seed: deriveSeed(seed, index),
       quota,
       kills: toKills(targets, quota, random),
-      isKilled: !isLast,
+      isKilled: !isLast || gateway.killsWatchdogs === true,
       isKilledCold: random.chance(0.2),
       coldMs: random.whole(0, 400),
       killAt: 0.2 + random.next() * 0.8,
@@ -175,7 +176,8 @@ async function playRound({ plan, gateway, stage, totals, blame }) {
     }
     client.on('message', hear)
   })
-  client.send({ round, url: running.url, quota, seed: deriveSeed(seed, 1), file: ledger })
+  const { models = MODELS } = gateway
+  client.send({ round, url: running.url, models, quota, seed: deriveSeed(seed, 1), file: ledger })
   const saboteur = startSaboteur({
     ...{ url: running.url, ports, owned, mark, kills: plan.kills, seed: deriveSeed(seed, 2) },
     quota,
@@ -198,8 +200,7 @@ async function playRound({ plan, gateway, stage, totals, blame }) {
     else while (!isEnded && running.isRunning() && sent < quota * plan.killAt) await delay(5)
     if (running.isRunning()) {
       endAt = Date.now()
-      if (gateway.killsWatchdogs)
-        for (const pid of listWatchdogs(mark, running.pid)) signalMarked(pid, 'SIGKILL', mark)
+      if (gateway.killsWatchdogs) killWatchdogs(mark, running)
       running.kill('SIGKILL')
       totals.supervisorKills += 1
     }
@@ -210,7 +211,7 @@ async function playRound({ plan, gateway, stage, totals, blame }) {
   }
   totals.requests += (await ended).sent
   await saboteur.end()
-  if (gateway.hasNoControl !== true) await expectQuiet({ url: running.url, stage, blame })
+  await expectQuiet({ url: running.url, stage, blame })
   endAt = Date.now()
   running.kill('SIGTERM')
   const exit = await Promise.race([running.exited, delay(END_LIMIT_MS, undefined, { ref: false })])
@@ -245,11 +246,12 @@ async function expectQuiet({ url, stage, blame }) {
     blame(`the clients are done, and yet: ${busy.join('; ')}`)
 }
 
-/** The watchdogs of a gateway: marked, and its children by birth, in a session of their own. */
-function listWatchdogs(mark, gatewayPid) {
-  return listMarked(mark).filter(
-    (pid) => pid !== gatewayPid && /watchdog|LEASEHOLD_OWNER=/.test(describe(pid)),
-  )
+/** Kills what would clean up behind a gateway, which stands still meanwhile: it would replace it. */
+function killWatchdogs(mark, gateway) {
+  gateway.kill('SIGSTOP')
+  for (const pid of listMarked(mark)) {
+    if (/watchdog|watchSupervisor/.test(describe(pid))) signalMarked(pid, 'SIGKILL', mark)
+  }
 }
 
 /** Waits until no process of a gateway is left; those that are, are violations. */

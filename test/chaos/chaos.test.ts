@@ -1,22 +1,39 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { hasProcfs } from '../../src/process/tree.ts'
 
-const RUN = fileURLToPath(new URL('./run.mjs', import.meta.url))
+describe.skipIf(!hasProcfs)('chaos', () => {
+  test('in a small one every request is once complete or told its error, and nothing is left (faults 66, 83, 102, races R11, R12, promises P2, P6, P7)', {
+    timeout: 240_000,
+  }, async () => {
+    const said = await run('run', '--mini')
+    expect(said).toMatch(/\| violations +\| +0 \|/)
+    expect(Number(/\| complete +\| +(\d+) \|/.exec(said)?.[1])).toBeGreaterThan(30)
+  })
 
-test.skipIf(!hasProcfs)(
-  'in a small chaos every request is once complete or told its error, and nothing is left (faults 66, 83, 102, races R11, R12, promises P2, P6, P7)',
-  { timeout: 240_000 },
-  async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, [RUN, '--mini'], {
-      timeout: 230_000,
-    }).catch((error) => {
-      // What it printed says what was violated.
-      throw new Error(error.stdout, { cause: error })
-    })
-    expect(stdout).toMatch(/\| violations +\| +0 \|/)
-    expect(Number(/\| complete +\| +(\d+) \|/.exec(stdout)?.[1])).toBeGreaterThan(30)
-  },
-)
+  test('finds out a gateway that truncates in silence, and one that leaves its server behind', {
+    timeout: 240_000,
+  }, async () => {
+    const said = await run('run', '--self-test', 'honest', 'truncates', 'orphans')
+    expect(said.match(/^ok /gm)).toHaveLength(3)
+  })
+
+  test('a signal at any moment of a cold start leaves nothing of a command', {
+    timeout: 240_000,
+  }, async () => {
+    // That nothing is left is a fact; that it takes two seconds at most is for a quiet host.
+    const said = await run('signals', '--times', '1', '--limit', '30000')
+    expect(said).toMatch(/violations: 0$/m)
+  })
+})
+
+/** Runs a program of this folder; what it printed says what was violated. */
+async function run(name: string, ...args: string[]): Promise<string> {
+  const program = fileURLToPath(new URL(`./${name}.mjs`, import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, [program, ...args]).catch((error) => {
+    throw new Error(error.stdout + error.stderr, { cause: error })
+  })
+  return stdout
+}

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The client of a campaign, in a process of its own. Messages in: {round, url, quota, seed, file}, {halt: true}.
+// The client of a campaign, in a process of its own. Messages in: {round, url, models, quota, seed, file}, {halt: true}.
 // Messages out: {sent, served} now and then, {ended: {sent}} when every request of a round has ended.
 import { openSync, writeSync } from 'node:fs'
 import { createRandom } from './random.mjs'
@@ -16,7 +16,7 @@ process.on('message', (message) => {
 })
 process.on('disconnect', () => process.exit(0))
 
-async function run({ round, url, quota, seed, file }) {
+async function run({ round, url, models, quota, seed, file }) {
   const random = createRandom(seed)
   const ledger = openSync(file, 'a')
   const mine = { isHalted: false }
@@ -26,7 +26,7 @@ async function run({ round, url, quota, seed, file }) {
   const lane = async () => {
     while (sent < quota && !mine.isHalted) {
       sent += 1
-      const plan = planRequest(random, `${round}-${sent}`)
+      const plan = planRequest(random, `${round}-${sent}`, models)
       const record = await send(url, plan)
       served += 1
       writeSync(ledger, `${JSON.stringify({ round, ...record })}\n`)

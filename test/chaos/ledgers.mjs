@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { toServiceNames } from './services.mjs'
 
@@ -126,7 +126,9 @@ function list(directory) {
   }
 }
 
+/** The lines of a file; none when nobody ever wrote to it. */
 function readLines(file) {
+  if (!existsSync(file)) return []
   return readFileSync(file, 'utf8')
     .split('\n')
     .flatMap((line) => {

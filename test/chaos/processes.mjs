@@ -10,10 +10,35 @@ export function listMarked(mark) {
     .filter((pid) => read(pid, 'environ').split('\0').includes(mark) && isAlive(pid))
 }
 
+/** Those that carry a mark, and their living descendants, which may have dropped it: `{ pid, startTicks }`. */
+export function listFamily(mark) {
+  const all = readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && isAlive(pid))
+    .map((pid) => ({ pid, ppid: Number(readStat(pid)[1]), startTicks: readStat(pid)[19] }))
+  const family = new Set(listMarked(mark))
+  for (let size = -1; size < family.size; ) {
+    size = family.size
+    for (const { pid, ppid } of all) if (family.has(ppid)) family.add(pid)
+  }
+  return all.filter(({ pid }) => family.has(pid))
+}
+
+/** Whether this very process still runs. */
+export function isSameAlive({ pid, startTicks }) {
+  return isAlive(pid) && readStat(pid)[19] === startTicks
+}
+
 /** Whether a process runs; a zombie does not. */
 export function isAlive(pid) {
+  const [state] = readStat(pid)
+  return state !== '' && state !== 'Z' && state !== 'X'
+}
+
+/** What stands in `/proc/PID/stat` behind the name: state, ppid, pgid, sid, …; `['']` when there is none. */
+function readStat(pid) {
   const stat = read(pid, 'stat')
-  return stat !== '' && !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
 /** What a process was started with, for a report. */

@@ -1,16 +1,15 @@
 import { createHash } from 'node:crypto'
 import { Agent, request as open } from 'node:http'
-import { MODELS } from './services.mjs'
 
 /** Nobody may be left without an answer for longer than this, in milliseconds. */
 const ANSWER_LIMIT_MS = 90_000
 
 /** What one request will be and what its client will do to it. */
-export function planRequest(random, nonce) {
+export function planRequest(random, nonce, models) {
   const isStream = random.chance(0.55)
   return {
     nonce,
-    model: random.pick(MODELS),
+    model: random.pick(models),
     isStream,
     count: isStream
       ? random.chance(0.03)

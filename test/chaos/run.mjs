@@ -9,7 +9,8 @@ const FORMS = {
   long: { requests: 1_000_000, childKills: 2_000, supervisorKills: 1_000 },
 }
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     mini: { type: 'boolean', default: false },
     short: { type: 'boolean', default: false },
@@ -29,7 +30,7 @@ if (process.platform !== 'linux') {
 }
 if (values['self-test']) {
   const { testTheTest } = await import('./self-test.mjs')
-  process.exitCode = (await testTheTest()) ? 0 : 1
+  process.exitCode = (await testTheTest(positionals)) ? 0 : 1
 } else {
   const form = values.long ? FORMS.long : values.mini ? FORMS.mini : FORMS.short
   const targets = {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ask } from './gateway.mjs'
-import { signalMarked } from './processes.mjs'
+import { describe, listMarked, signalMarked } from './processes.mjs'
 import { createRandom } from './random.mjs'
 
 /** What is done to a gateway's servers while it works, and how often besides the kills, which have their own count. */
@@ -15,8 +15,7 @@ const DEEDS = {
 }
 
 /**
- * Does harm to the servers of one gateway until it is told to end. It looks up what runs through the gateway's own
- * control surface, and signals only what carries the campaign's mark.
+ * Does harm to the servers of one gateway until it is told to end. It signals only what carries the campaign's mark.
  * @param quota the round's requests, of which `sent()` were sent
  * @param kills how many servers are to be killed in this round
  */
@@ -27,12 +26,8 @@ export function startSaboteur({ url, ports, owned, mark, seed, kills, quota, sen
   )
   let isOver = false
 
-  const listServers = async () => {
-    const snapshot = await ask(`${url}/api/services`)
-    return (snapshot?.services ?? []).filter(({ pid, ownership }) => pid !== null && ownership === 'owned')
-  }
-  const pickServer = async () => {
-    const servers = await listServers()
+  const pickServer = () => {
+    const servers = listMarked(mark).filter((pid) => describe(pid).includes('demo-server.js'))
     return servers.length === 0 ? undefined : random.pick(servers)
   }
   const control = (name, body) =>
@@ -46,9 +41,9 @@ export function startSaboteur({ url, ports, owned, mark, seed, kills, quota, sen
     await control(name, cure)
   }
 
-  const kill = async () => {
-    const server = await pickServer()
-    if (server === undefined || !signalMarked(server.pid, 'SIGKILL', mark)) return false
+  const kill = () => {
+    const server = pickServer()
+    if (server === undefined || !signalMarked(server, 'SIGKILL', mark)) return false
     done('server killed')
     return true
   }
@@ -56,10 +51,10 @@ export function startSaboteur({ url, ports, owned, mark, seed, kills, quota, sen
     const name = random.pick(owned)
     switch (deed) {
       case 'server hung': {
-        const server = await pickServer()
-        if (server === undefined || !signalMarked(server.pid, 'SIGSTOP', mark)) return
+        const server = pickServer()
+        if (server === undefined || !signalMarked(server, 'SIGSTOP', mark)) return
         await delay(random.whole(50, 600))
-        signalMarked(server.pid, 'SIGCONT', mark)
+        signalMarked(server, 'SIGCONT', mark)
         return
       }
       case 'health hung':
@@ -81,7 +76,7 @@ export function startSaboteur({ url, ports, owned, mark, seed, kills, quota, sen
   const killing = (async () => {
     for (const at of killAt) {
       while (!isOver && sent() < at) await delay(5)
-      while (!isOver && !(await kill())) await delay(10)
+      while (!isOver && !kill()) await delay(10)
     }
   })()
   const working = (async () => {
