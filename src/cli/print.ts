@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 import type { Environment } from '../config/secrets.ts'
-import { toPlainText } from '../process/plain-text.ts'
+import { toPlainLines } from '../process/plain-text.ts'
 
 /** How a text stands out where colours are allowed. */
 export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow' | 'cyan'
@@ -48,7 +48,7 @@ export function createTerminal(
 
 /** Text of others without control characters, except line breaks and tabs. */
 export function toSafeText(text: string): string {
-  return text.split('\n').map(toPlainText).join('\n')
+  return toPlainLines(text)
 }
 
 /** Rows as columns of equal width, two spaces apart. Colours belong around a whole row: they would count as width. */

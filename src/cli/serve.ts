@@ -3,8 +3,10 @@ import { type Logger, pino } from 'pino'
 import { EMPTY } from 'rxjs'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
+import { listSecretValues } from '../config/secret-values.ts'
 import { watchFile$ } from '../config/watch.ts'
 import { createGateway, type GatewayAddress } from '../gateway/server.ts'
+import { createScrubber } from '../scrubber.ts'
 import type { ModelListing } from '../supervisor/models.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
 import { findConfigurationFile, loadConfiguration } from './configuration.ts'
@@ -44,7 +46,7 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
   const changes$ = options.watch ? watchFile$(file, systemClock) : EMPTY
   const config = await loadConfiguration(file, terminal.env)
   for (const problem of config.problems) terminal.note(toProblemLine(config.file, problem))
-  const logger = createLogger(options.logLevel)
+  const logger = createLogger(options.logLevel, listSecretValues(config, terminal.env))
   const reload = async () => {
     try {
       await supervisor.replaceConfig(loadConfiguration(file, terminal.env))
@@ -112,9 +114,12 @@ function hasControllingTerminal(): boolean {
 
 type SupervisorEvents = ReturnType<typeof createSupervisor>['events$']
 
-function createLogger(level: string | undefined): Logger | undefined {
+/** Hides what is secret by its name and by its value. Events of a later configuration come without its secrets. */
+function createLogger(level: string | undefined, secrets: readonly string[]): Logger | undefined {
   if (level === undefined) return undefined
-  return pino({ level, redact: { paths: SECRETS, censor: '***' } }, pino.destination({ fd: 2, sync: true }))
+  const { value } = createScrubber(secrets)
+  const options = { level, redact: { paths: SECRETS, censor: '***' }, hooks: { streamWrite: value<string> } }
+  return pino(options, pino.destination({ fd: 2, sync: true }))
 }
 
 interface Welcome {

@@ -1,13 +1,16 @@
+import { createScrubber, MASK } from '../scrubber.ts'
 import type { Config } from './config.ts'
+import { listSecretValues } from './secret-values.ts'
 
-const HIDDEN = '***'
+/** What stands in the place of a value that is not shown. */
+const HIDDEN = MASK
 
 /**
  * The configuration as plain data to show to people: API keys, header values, environment values and arguments that
  * came from the environment are replaced by `***`.
  */
 export function toPrintable(config: Config): object {
-  return {
+  const printable = {
     ...config,
     providers: config.providers.map((provider) => ({
       ...provider,
@@ -32,6 +35,8 @@ export function toPrintable(config: Config): object {
       controlKeys: config.leasehold.controlKeys.map(() => HIDDEN),
     },
   }
+  // A health URL, for one, may hold a key in its query.
+  return createScrubber(listSecretValues(config, {})).value(printable)
 }
 
 function hideValues(record: Readonly<Record<string, string>>): Record<string, string> {

@@ -16,6 +16,7 @@ export function findProviderProblems(providers: readonly ProviderConfig[]): Find
     return [
       ...findings,
       ...findPathProblems(provider.localService, [...at, 'localService']),
+      ...findArgumentProblems(provider.localService, [...at, 'localService']),
       ...findOriginProblems(provider, at),
       ...findPortProblems(provider, rival, at),
     ]
@@ -111,6 +112,25 @@ function toPathFault(path: string): string | undefined {
   if (!isAbsolute(path)) return `${shown} must be an absolute path; PATH is not searched`
   return undefined
 }
+
+/** Every user of a host can read the arguments of every process; its environment only its owner can. */
+function findArgumentProblems(
+  { args, secretArgs }: LocalServiceConfig,
+  at: readonly PropertyKey[],
+): Finding[] {
+  return secretArgs.flatMap((index) =>
+    NAMES_SECRET.test(`${args[index - 1] ?? ''} ${/^--?[\w-]+=/.exec(args[index] ?? '') ?? ''}`)
+      ? [
+          toWarning(
+            [...at, 'args', index],
+            'looks like a secret, and every user of this host can read the arguments of a process; pass it in env if the server can take it there',
+          ),
+        ]
+      : [],
+  )
+}
+
+const NAMES_SECRET = /(^|[-_])(key|token|secret|password)([-_= ]|$)/i
 
 function findOriginProblems({ baseUrl, localService }: Managed, at: readonly PropertyKey[]): Finding[] {
   const health = new URL(localService.healthUrl).origin

@@ -25,6 +25,8 @@ export interface OutputOptions {
   readonly maxTailBytes?: number
   /** @default the host's clock */
   readonly clock?: Clock
+  /** Takes out of a line what nobody may read. @default nothing */
+  readonly clean?: (text: string) => string
 }
 
 /** Everything one child prints: read always, kept in part. */
@@ -53,6 +55,7 @@ export function createOutput({
   maxLineBytes = 8_192,
   maxTailBytes = 65_536,
   clock = systemClock,
+  clean = (text) => text,
 }: OutputOptions = {}): Output {
   const lines = new Subject<OutputLine>()
   const kept: { readonly line: OutputLine; readonly bytes: number }[] = []
@@ -62,7 +65,7 @@ export function createOutput({
   let isClosed = false
 
   const print = (stream: OutputStream, bytes: Buffer) => {
-    const line = { stream, text: toPlainText(bytes.toString('utf8')), atMs: clock.now() }
+    const line = { stream, text: clean(toPlainText(bytes.toString('utf8'))), atMs: clock.now() }
     const size = Buffer.byteLength(line.text)
     kept.push({ line, bytes: size })
     keptBytes += size

@@ -18,3 +18,8 @@ const SEQUENCES =
 export function toPlainText(text: string): string {
   return UNSAFE.test(text) ? text.replace(SEQUENCES, '').replace(UNSAFE_ALL, '') : text
 }
+
+/** The same for a text of several lines: line ends stay. */
+export function toPlainLines(text: string): string {
+  return text.includes('\n') ? text.split('\n').map(toPlainText).join('\n') : toPlainText(text)
+}

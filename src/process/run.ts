@@ -73,6 +73,8 @@ export interface Run extends RunHandle {
 /** What a table gives to every run. */
 export interface RunSurroundings {
   readonly clock: Clock
+  /** Takes out of a line of output what nobody may read. */
+  readonly clean: (text: string) => string
   /** The host's environment. */
   readonly environment: Readonly<Record<string, string | undefined>>
   /** The table's id. */
@@ -96,7 +98,7 @@ const TAIL_LINES = 20
 /** Begins a run: first it waits for its turn, so nothing is reported before this returns. */
 export function createRun(options: RunOptions, listener: RunListener, surroundings: RunSurroundings): Run {
   const { generation, beforeSignal } = options
-  const { clock, sweepMs, sendSignal, watchdog } = surroundings
+  const { clock, sweepMs, sendSignal, watchdog, clean } = surroundings
   const cancel = new AbortController()
   let state: RunState = 'waiting'
   let startedAtMs: number | null = null
@@ -121,7 +123,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   const take = (child: OwnedChild) => {
     watchdog?.arm(child)
     const stop = createStop(child, { generation, clock, sweepMs, sendSignal })
-    const output = createOutput({ clock })
+    const output = createOutput({ clock, clean })
     output.attach('stdout', child.stdout)
     output.attach('stderr', child.stderr)
     own = { child, stop, output }

@@ -18,6 +18,8 @@ export interface ProcessTableOptions {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** @default the host's clock */
   readonly clock?: Clock
+  /** Takes out of a line of output what nobody may read. @default nothing */
+  readonly clean?: (text: string) => string
   /** The longest a sweep takes, in milliseconds. @default 3_000 */
   readonly sweepMs?: number
   /** Every signal goes through here: to audit them, or to withhold them. @default process.kill */
@@ -76,6 +78,7 @@ interface Slot {
 export function createProcessTable({
   environment,
   clock = systemClock,
+  clean = (text) => text,
   sweepMs,
   sendSignal,
   watchdog: isWatched = false,
@@ -111,7 +114,7 @@ export function createProcessTable({
       if (isWatched && !isClosed) watchdog ??= createWatchdog({ owner, environment })
       const slot = toSlot(options.key)
       const vacated = slot.vacated.then(() => slot.runs.flatMap((earlier) => earlier.survivors()))
-      const surroundings = { clock, environment, owner, sweepMs, sendSignal, watchdog, vacated }
+      const surroundings = { clock, clean, environment, owner, sweepMs, sendSignal, watchdog, vacated }
       const run = createRun(options, listener, surroundings)
       slot.runs = [...slot.runs, run]
       slot.vacated = Promise.all([slot.vacated, run.settled]).then(() => prune(slot))

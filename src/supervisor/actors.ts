@@ -34,6 +34,8 @@ export interface Surroundings {
   /** Closes our connections to a generation, and waits until its server can have noticed. */
   readonly disconnect: (generation: string) => Promise<void>
   readonly publish: (key: string, event: ServiceEventBody) => void
+  /** Makes what others said fit to be shown to anybody. */
+  readonly scrub: <T>(value: T) => T
 }
 
 /** How often the process behind a refused connection is looked into, in milliseconds. */
@@ -48,14 +50,15 @@ export function createEffects({
   heartbeatMs,
   disconnect,
   publish,
+  scrub,
 }: Surroundings) {
   /** What watches each service now: by key, because an actor that died of a bug leaves its watch behind. */
   const watches = new Map<string, Subscription>()
   /** The last run of each service. */
   const runs = new Map<string, RunHandle>()
-  const check = (key: string, signal?: AbortSignal): Promise<Verdict> => {
+  const check = async (key: string, signal?: AbortSignal): Promise<Verdict> => {
     const { healthUrl, healthHeaders } = serviceOf(key)
-    return probe({ url: healthUrl, headers: healthHeaders, clock }, signal)
+    return scrub(await probe({ url: healthUrl, headers: healthHeaders, clock }, signal))
   }
   /** A verdict with what only this host can tell about it: who answered, or where else the process listens. */
   const explain = (key: string, verdict: Verdict, run?: RunHandle): Verdict => {

@@ -23,8 +23,11 @@ export interface EventHub {
 /** How many events are kept for a reader that comes late or again. */
 export const MAX_KEPT_EVENTS = 4096
 
-/** Creates a hub. An event that nobody reads costs its place among those that are kept: it is put together when read. */
-export function createEventHub(clock: Clock): EventHub {
+/**
+ * Creates a hub. `scrub` makes an event fit to be shown to anybody. One that nobody reads costs its place among those
+ * that are kept: it is put together when read.
+ */
+export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value) => value): EventHub {
   const subject = new Subject<SupervisorEvent>()
   const startedAtMs = clock.now()
   const bodies: EventBody[] = []
@@ -35,7 +38,12 @@ export function createEventHub(clock: Clock): EventHub {
   const read = (one: number): SupervisorEvent => {
     const at = one % MAX_KEPT_EVENTS
     const atMs = Math.round(((clockMs[at] ?? 0) - startedAtMs) * 1000) / 1000
-    return { seq: one, atMs, time: new Date(wallMs[at] ?? 0).toISOString(), ...(bodies[at] as EventBody) }
+    return {
+      seq: one,
+      atMs,
+      time: new Date(wallMs[at] ?? 0).toISOString(),
+      ...scrub(bodies[at] as EventBody),
+    }
   }
   return {
     events$: subject.asObservable(),

@@ -69,6 +69,8 @@ export interface ExchangeOptions {
   /** A request found nobody listening: what a health check would have found. */
   readonly noteRefused: (key: string, generation: string) => void
   readonly publish: (requestId: string, event: RequestEventBody) => void
+  /** Takes out of a text what nobody may read. */
+  readonly scrub: (text: string) => string
 }
 
 /**
@@ -92,6 +94,7 @@ export function createExchange({
   toId,
   noteRefused,
   publish,
+  scrub,
 }: ExchangeOptions) {
   return function exchange(request: ModelRequest, handler: ModelResponseHandler): ModelCall {
     const id = toId()
@@ -140,6 +143,8 @@ export function createExchange({
     }
     const fail = (error: LeaseholdError, retryable: boolean) => {
       if (isOver()) return
+      // It may quote what a server said.
+      error.message = scrub(error.message)
       failure = error
       letGo(error)
       const ref = targets[indexOf()]?.ref
@@ -169,7 +174,8 @@ export function createExchange({
       const isFirst = targets.length === 0
       targets = []
       targets = resolveCandidates(config(), model, { failover: request.failover ?? false })
-      if (isFirst) publish(id, { type: 'request.started', route: request.path, ref: targets[0]?.ref ?? '' })
+      if (isFirst)
+        publish(id, { type: 'request.started', route: toRoute(request.path), ref: targets[0]?.ref ?? '' })
       actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
       perform()
     }
@@ -214,6 +220,7 @@ export function createExchange({
           target: current,
           hasNext: () => indexOf() + 1 < targets.length,
           canWait: () => clock.now() < loadingUntilMs,
+          scrub,
         },
         {
           onBegin: (status, headers) => {
@@ -292,10 +299,21 @@ function isConnectionRefused({ cause }: UpstreamError): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED'
 }
 
+/** The path alone: a query may hold a key. */
+function toRoute(path: string): string {
+  return path.replace(/[?#].*$/s, '')
+}
+
+/** A header holds bytes: a model may be named in any language, and is then named as a URL would. */
+function toHeaderText(text: string): string {
+  // Through bytes, because half a character cannot be written in a URL.
+  return /^[\x20-\x7e]*$/.test(text) ? text : encodeURI(Buffer.from(text).toString())
+}
+
 function toOwnHeaders(id: string, ref: string, hops: number, wait: Wait | undefined): Record<string, string> {
   return {
     'x-leasehold-request-id': id,
-    'x-leasehold-model': ref,
+    'x-leasehold-model': toHeaderText(ref),
     ...(hops === 0 ? {} : { 'x-leasehold-failover': String(hops) }),
     ...(wait === undefined ? {} : { ...toPlaceHeaders(wait), 'x-leasehold-wait-ms': String(wait.waitedMs) }),
   }

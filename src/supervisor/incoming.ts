@@ -29,6 +29,8 @@ export interface IncomingOptions {
   readonly hasNext: () => boolean
   /** Whether it is still early enough to wait for a server that says it is loading. */
   readonly canWait: () => boolean
+  /** Takes out of a text what nobody may read: servers quote the key they refuse. */
+  readonly scrub: (text: string) => string
 }
 
 /** A refusal up to this size is read whole before it goes on, in bytes: it may want to be explained. */
@@ -43,7 +45,7 @@ interface Refusal {
 
 /** Reads an upstream's answer for what it means, and passes its bytes on untouched wherever nothing must change. */
 export function createIncoming(
-  { target, hasNext, canWait }: IncomingOptions,
+  { target, hasNext, canWait, scrub }: IncomingOptions,
   handler: IncomingHandler,
 ): UpstreamHandler {
   const { provider, model } = target
@@ -85,11 +87,13 @@ export function createIncoming(
       return handler.onRefused(new UpstreamStatusError(provider.id, status))
     const advised = advise(status, plain, target.ref)
     if (advised !== undefined) handler.onAdvice(advised.advice)
-    const sent = advised?.body ?? body
+    const told = plain.toString('utf8')
+    const isScrubbed = advised === undefined && scrub(told) !== told
+    const sent = advised?.body ?? (isScrubbed ? Buffer.from(scrub(told)) : body)
     const { 'content-length': _, 'content-encoding': encoding, ...rest } = toClientHeaders(headers)
     handler.onBegin(status, {
       ...rest,
-      ...(encoding !== undefined && advised === undefined && { 'content-encoding': encoding }),
+      ...(encoding !== undefined && sent === body && { 'content-encoding': encoding }),
       ...(advised && { 'content-type': 'application/json' }),
       'content-length': String(sent.length),
     })

@@ -3,6 +3,8 @@ import { peekMultipart, rewriteMultipart } from '../compat/multipart.ts'
 import { hasAnswerRules } from '../compat/response.ts'
 import { type BodyPeek, peekBody, type Route, rewriteBody } from '../compat/rewrite.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
+import { BadRequestError } from '../errors.ts'
+import { toPlainText } from '../process/plain-text.ts'
 import { type Headers, toUpstreamHeaders } from '../transport/headers.ts'
 import type { UpstreamRequest } from '../transport/upstream.ts'
 import { toKeyHeaders, toLowerCaseNames } from './services.ts'
@@ -18,7 +20,21 @@ export interface Outgoing {
 /** What must be known of a request before anything is started for it. @throws {@link BadRequestError} */
 export function peekRequest({ headers, body }: Outgoing): BodyPeek {
   const form = toFormType(headers)
-  return form === undefined ? peekBody(body) : { model: peekMultipart(body, form), stream: false }
+  const peek = form === undefined ? peekBody(body) : { model: peekMultipart(body, form), stream: false }
+  checkModelName(peek.model)
+  return peek
+}
+
+/** Longest name of a model that a client may send, in characters: it is shown in events, logs and headers. */
+const MAX_MODEL_NAME = 512
+
+function checkModelName(name: string | undefined): void {
+  if (name === undefined) return
+  if (name.length <= MAX_MODEL_NAME && toPlainText(name) === name) return
+  throw new BadRequestError(
+    `The name of a model has at most ${MAX_MODEL_NAME} characters and no control characters.`,
+    { param: 'model' },
+  )
 }
 
 /** The request as the target's server should get it: its model name, its rewrites, its key, its path. */

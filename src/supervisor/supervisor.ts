@@ -6,12 +6,14 @@ import type { providerMachine } from '../../machines/provider.ts'
 import { supervisedProviderMachine, supervisorMachine } from '../../machines/supervisor.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
+import { listSecretValues } from '../config/secret-values.ts'
 import { ServiceError } from '../errors.ts'
 import type { ConfigChange, ServiceEventBody, SupervisorEvent } from '../events.ts'
 import { createHostClaims } from '../process/claim.ts'
 import type { Output } from '../process/output.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
+import { createScrubber } from '../scrubber.ts'
 import { createEffects } from './actors.ts'
 import { createClaimKeeper } from './claim-keeper.ts'
 import { createConfiguration } from './configuration.ts'
@@ -130,18 +132,20 @@ export interface Supervisor {
 export function createSupervisor(options: SupervisorOptions): Supervisor {
   const { clock = systemClock, environment = process.env, logger, name = 'library' } = options
   const instance = randomBytes(6).toString('hex')
-  const hub = createEventHub(clock)
+  const scrubber = createScrubber(listSecretValues(options.config, environment))
+  const hub = createEventHub(clock, scrubber.value)
   const configuration = createConfiguration({
     config: options.config,
     publish: hub.publish,
     isClosing: () => isClosing,
     apply: (config) => {
+      scrubber.learn(listSecretValues(config, environment))
       registry.replace(config)
       configure()
       if (logger !== undefined) logConfig(config, logger)
     },
   })
-  const table = createProcessTable({ environment, clock, watchdog: true })
+  const table = createProcessTable({ environment, clock, watchdog: true, clean: scrubber.text })
   const upstreams = createUpstreams(clock)
   const registry = createRegistry({
     config: options.config,
@@ -183,6 +187,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     heartbeatMs: () => configuration.current.leasehold.heartbeatMs,
     disconnect: upstreams.disconnect,
     publish,
+    scrub: scrubber.value,
   })
   const provider = listenIn(supervisedProviderMachine.provide({ actors: effects.actors }), publish)
   const root = createActor(supervisorMachine.provide({ actors: { provider } }), {
@@ -245,6 +250,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     config: () => configuration.current,
     leases,
     upstreamOf: upstreams.of,
+    scrub: scrubber.text,
     toId: () => {
       requests += 1
       return `${instance}-${requests}`
@@ -308,13 +314,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     dispatch,
     models,
     model,
-    snapshot: () => ({
-      instance,
-      seq: hub.lastSeq,
-      state: String(root.getSnapshot().value),
-      config: configuration.standing(),
-      services: registry.activeKeys().flatMap((key) => registry.snapshotOf(key) ?? []),
-    }),
+    snapshot: () =>
+      scrubber.value({
+        instance,
+        seq: hub.lastSeq,
+        state: String(root.getSnapshot().value),
+        config: configuration.standing(),
+        services: registry.activeKeys().flatMap((key) => registry.snapshotOf(key) ?? []),
+      }),
     requests: (limit) => openRequests.list(clock.now(), limit),
     cancel: openRequests.cancel,
     inspect: inspections.attach,

@@ -112,7 +112,7 @@ describe('who may use the gateway', () => {
     [{ host: '0.0.0.0' }],
     [{ host: '192.168.1.5', controlKeys: ['only-a-control-key'] }],
     [{ apiKeys: [''] }],
-    [{ controlKeys: ['${NOT_SET}'] }],
+    [{ controlKeys: [`\${NOT_SET}`] }],
   ])('%j is refused', (leasehold) => {
     expect(problemsOf(leasehold)).toMatchObject([{ severity: 'error' }])
   })

@@ -42,6 +42,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
   const told: string[] = []
   const errors: LeaseholdError[] = []
   const exchange = createExchange({
+    scrub: (text) => text,
     clock,
     requests: createRequestBook(),
     inspection: () => ({}),

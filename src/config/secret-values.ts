@@ -1,0 +1,63 @@
+import type { Config, LocalServiceConfig, ProviderConfig } from './config.ts'
+import type { Environment } from './secrets.ts'
+
+/** Headers whose values everybody may know, and that stand in many a harmless text. */
+const PUBLIC_HEADER =
+  /^(accept(-\w+)?|connection|content-type|user-agent|http-referer|x-title|anthropic-(version|beta)|openai-(beta|organization|project))$/i
+/** Values of variables that only say where something is, or how much: paths, numbers, addresses. */
+const PLAIN_VALUE = /^(~?\.{0,2}\/\S*|[\d.,:x-]+|https?:\/\/[^\s@?]*)$/i
+const SECRET_NAME = /(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)/i
+
+/**
+ * Every value of a configuration that must not be shown: keys, header values, what is set in the environment of
+ * processes or taken from ours by name, arguments that came from it, and queries of health URLs; of a value that
+ * holds several words, each word too. What is also the name of something (`apiKey: "lm-studio"` of the provider
+ * `lm-studio`) is no secret, and without it nothing could be named.
+ */
+export function listSecretValues(config: Config, env: Environment): string[] {
+  const { apiKeys, controlKeys } = config.leasehold
+  const values = [
+    ...apiKeys,
+    ...controlKeys,
+    ...config.providers.flatMap((provider) => [
+      provider.apiKey ?? '',
+      ...listHeaderValues(provider.headers),
+      ...provider.models.flatMap(({ headers }) => listHeaderValues(headers)),
+      ...(provider.localService === undefined ? [] : listServiceValues(provider.localService, env)),
+    ]),
+  ]
+  const names = listNames(config)
+  return [...new Set(values.flatMap(toWords))].filter(
+    (value) => !names.some((name) => name.includes(value.toLowerCase())),
+  )
+}
+
+function listHeaderValues(headers: ProviderConfig['headers']): string[] {
+  return Object.entries(headers).flatMap(([name, value]) => (PUBLIC_HEADER.test(name) ? [] : [value]))
+}
+
+function listServiceValues(service: LocalServiceConfig, host: Environment): string[] {
+  const named = service.inheritEnv.flatMap((name) => {
+    const value = host[name]
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  return [
+    ...[...Object.entries(service.env), ...named].flatMap(([name, value]) =>
+      SECRET_NAME.test(name) || !PLAIN_VALUE.test(value) ? [value] : [],
+    ),
+    ...service.secretArgs.map((index) => service.args[index] ?? ''),
+    ...new URL(service.healthUrl).searchParams.values(),
+  ]
+}
+
+/** The value, and its parts: `Bearer KEY`, `--api-key=KEY`. */
+function toWords(value: string): string[] {
+  return [value, ...value.split(/[\s=,;]+/).filter((word) => !word.startsWith('-'))]
+}
+
+function listNames({ providers, aliases }: Config): string[] {
+  return [
+    ...providers.flatMap(({ id, models }) => [id, ...models.flatMap((model) => [model.id, model.name])]),
+    ...aliases.map(({ alias }) => alias),
+  ].map((name) => name.toLowerCase())
+}
