@@ -25,6 +25,16 @@ export function variableName() {
   return z.string().regex(/^[^=\0]+$/, 'is not the name of an environment variable')
 }
 
+/** The name of a budget or a group. */
+export function budgetName() {
+  return z
+    .string()
+    .regex(
+      /^[A-Za-z][\w.-]*$/,
+      'is not the name of a budget: letters, digits, ".", "-" and "_", a letter first',
+    )
+}
+
 /** The name of an HTTP header. */
 export function headerName() {
   return z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'is not the name of an HTTP header')

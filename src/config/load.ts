@@ -17,6 +17,7 @@ import {
   pickSections,
   removeMagicKeys,
 } from './sections.ts'
+import { findSharingProblems } from './sharing.ts'
 import { validateSections } from './validation.ts'
 
 /** What a configuration is completed with. */
@@ -100,6 +101,7 @@ function readConfig(
     ...unresolved,
     ...unlocked,
     ...findLeaseholdProblems(leasehold),
+    ...findSharingProblems(providers, leasehold, references.defaultModel !== undefined),
   ])
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(file, problems)
   const { mode } = values.models

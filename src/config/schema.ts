@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { compatSchema } from './compat-schema.ts'
 import {
+  budgetName,
   durationMs,
   headerName,
   httpUrl,
@@ -15,6 +16,7 @@ import {
 const MAX_COUNT = 1_000_000
 const MAX_BODY_BYTES = 2_147_483_647
 const MAX_TOKENS = 1_000_000_000
+const MAX_AMOUNT = 1_000_000_000
 
 const headersSchema = z.record(headerName(), z.string())
 
@@ -70,6 +72,26 @@ const localServiceSchema = z
       .optional()
       .describe(
         'Longest time a request waits for a lease, in milliseconds. Default: `readyTimeoutMs` + 300000.',
+      ),
+    needs: z
+      .record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
+      .optional()
+      .describe(
+        'What it takes of each budget of `leasehold.budgets`, from its spawn until it is gone. Absent: `ramMiB` and `vramMiB` are learned from what it used before.',
+      ),
+    pinned: z.boolean().default(false).describe('`true`: never evicted to make room for another.'),
+    evictCost: wholeNumber('', 0, MAX_AMOUNT)
+      .optional()
+      .describe(
+        'What it costs to bring it back: of the idle services the cheapest is evicted first. Default: the milliseconds that it usually takes to start.',
+      ),
+    minResidencyMs: durationMs(0)
+      .default(5000)
+      .describe('Time that it is not evicted after it became ready, in milliseconds.'),
+    maxStarveMs: durationMs(0)
+      .default(30_000)
+      .describe(
+        'Time its requests wait for room behind the traffic of others, in milliseconds; then those others take no new requests until it had its turn.',
       ),
   })
   .describe('How to run the server behind the provider.')
@@ -238,6 +260,28 @@ const leaseholdSchema = z
     maxConcurrentStarts: wholeNumber('', 1, MAX_COUNT)
       .default(2)
       .describe('Services that may start at the same time.'),
+    budgets: z
+      .record(budgetName(), wholeNumber('', 1, MAX_AMOUNT))
+      .default({})
+      .describe(
+        'What the services share, by name: `{ vramMiB: 24000, ramMiB: 64000 }`. What runs never needs more than this together.',
+      ),
+    groups: z
+      .record(budgetName(), z.array(z.string()))
+      .default({})
+      .describe('Provider ids by group: of the services of a group one is up at a time.'),
+    preload: z
+      .array(z.string())
+      .default([])
+      .describe('Ids of the providers whose services are started at once, in this order.'),
+    returnToDefaultMs: durationMs(0)
+      .default(0)
+      .describe(
+        'Time without a request after which the service of the default model is started again, if others took its room, in milliseconds. `0`: never.',
+      ),
+    nvidiaSmi: plainText()
+      .default('/usr/bin/nvidia-smi')
+      .describe('Absolute path of the program that tells how much GPU memory each process uses.'),
     backoffMs: durationMs(1)
       .default(1000)
       .describe('Wait after the first failed start, in milliseconds. It doubles with each further one.'),

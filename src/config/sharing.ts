@@ -1,0 +1,105 @@
+import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
+import { type Finding, toError, toWarning } from './finding.ts'
+import { isSameName } from './model-ref.ts'
+import { findNearest } from './nearest.ts'
+
+/** A provider whose server we run. */
+type Managed = ProviderConfig & { readonly localService: LocalServiceConfig }
+
+/** Checks of what the services share: needs against budgets, groups and preloads against what there is. */
+export function findSharingProblems(
+  providers: readonly ProviderConfig[],
+  { budgets, groups, preload, returnToDefaultMs }: LeaseholdConfig,
+  hasDefaultModel: boolean,
+): Finding[] {
+  const managed = providers.filter((one): one is Managed => one.localService !== undefined)
+  const named = (ids: readonly string[], at: readonly PropertyKey[]) =>
+    ids.flatMap((id, index) => findNameProblems(id, providers, [...at, index]))
+  const isAimless = returnToDefaultMs > 0 && !hasDefaultModel
+  return [
+    ...managed.flatMap((provider) => findNeedProblems(provider, budgets)),
+    ...findPinProblems(managed, budgets, groups),
+    ...Object.entries(groups).flatMap(([name, ids]) => named(ids, ['leasehold', 'groups', name])),
+    ...named(preload, ['leasehold', 'preload']),
+    ...(isAimless
+      ? [toError(['leasehold', 'returnToDefaultMs'], 'there is no default model: set agents.defaults.model')]
+      : []),
+  ]
+}
+
+function findNeedProblems({ id, localService }: Managed, budgets: LeaseholdConfig['budgets']): Finding[] {
+  return Object.entries(localService.needs ?? {}).flatMap(([budget, amount]) => {
+    const at = ['models', 'providers', id, 'localService', 'needs', budget]
+    const capacity = budgets[budget]
+    if (capacity !== undefined)
+      return amount <= capacity
+        ? []
+        : [toError(at, `${amount} is more than the whole budget, leasehold.budgets.${budget}: ${capacity}`)]
+    const nearest = findNearest(budget, Object.keys(budgets))
+    const hint =
+      nearest === undefined ? 'leasehold.budgets has none' : `the nearest is "${nearest.candidate}"`
+    return [toError(at, `there is no budget "${budget}"; ${hint}`)]
+  })
+}
+
+/** Pinned services are never evicted: what they leave no room for can only start while they are down. */
+function findPinProblems(
+  managed: readonly Managed[],
+  budgets: LeaseholdConfig['budgets'],
+  groups: LeaseholdConfig['groups'],
+): Finding[] {
+  const isFirst = ({ localService: { key } }: Managed, index: number) =>
+    managed.findIndex((other) => other.localService.key === key) === index
+  const services = managed.filter(isFirst)
+  const pinned = services.filter(({ localService }) => localService.pinned)
+  const inBudgets = services.flatMap((one) =>
+    Object.entries(one.localService.needs ?? {}).flatMap(([budget, amount]) => {
+      const others = pinned.filter((other) => other !== one)
+      const taken = others.reduce((sum, { localService }) => sum + (localService.needs?.[budget] ?? 0), 0)
+      const left = (budgets[budget] ?? 0) - taken
+      if (taken === 0 || amount <= left) return []
+      return [toPinWarning(one.id, others, `leave ${left} of ${budget}, and it needs ${amount}`)]
+    }),
+  )
+  const inGroups = Object.entries(groups).flatMap(([name, ids]) => {
+    const isMember = ({ id }: Managed) => ids.some((other) => isSameName(other, id))
+    const others = pinned.filter(isMember)
+    return services
+      .filter((one) => isMember(one) && others.some((other) => other !== one))
+      .map(({ id }) =>
+        toPinWarning(
+          id,
+          others.filter((other) => other.id !== id),
+          `share the group ${name} with it`,
+        ),
+      )
+  })
+  return [...inBudgets, ...inGroups]
+}
+
+function toPinWarning(id: string, others: readonly Managed[], why: string): Finding {
+  const names = others.map((other) => `"${other.id}"`).join(', ')
+  return toWarning(
+    ['models', 'providers', id, 'localService'],
+    `can only start while ${names} is down: pinned services ${why}`,
+  )
+}
+
+function findNameProblems(
+  id: string,
+  providers: readonly ProviderConfig[],
+  at: readonly PropertyKey[],
+): Finding[] {
+  const found = providers.find((one) => isSameName(one.id, id))
+  if (found === undefined) {
+    const nearest = findNearest(
+      id,
+      providers.map((one) => one.id),
+    )
+    const hint = nearest === undefined ? '' : `; the nearest is "${nearest.candidate}"`
+    return [toError(at, `there is no provider "${id}"${hint}`)]
+  }
+  return found.localService === undefined
+    ? [toError(at, `"${id}" has no localService: it is run by somebody else, and takes no room here`)]
+    : []
+}
