@@ -1,4 +1,4 @@
-/** The three statecharts, for inspectors, graph tools and other hosts. Effects are named in `ports.ts`. */
+/** The three statecharts and the scheduler, for inspectors, graph tools and other hosts. Effects are named in `ports.ts`. */
 export type * from './messages.ts'
 export { providerMachine } from './provider.ts'
 export {
@@ -11,8 +11,20 @@ export {
 export type { Reason } from './reasons.ts'
 export { type Attempt, type RequestContext, requestMachine } from './request.ts'
 export {
-  type SupervisorContext,
-  type SupervisorInput,
-  supervisedProviderMachine,
-  supervisorMachine,
-} from './supervisor.ts'
+  type Amounts,
+  type Asking,
+  type Decision,
+  type DecisionCause,
+  type Need,
+  type Resident,
+  type ResidentPhase,
+  type SchedulerState,
+  type Share,
+  type SpareCause,
+  type Spared,
+  schedule,
+  type Taken,
+} from './scheduler.ts'
+export { supervisedProviderMachine } from './supervised-provider.ts'
+export { supervisorMachine } from './supervisor.ts'
+export type { SupervisorContext, SupervisorInput } from './supervisor-context.ts'

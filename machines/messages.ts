@@ -3,6 +3,8 @@
  * reference, so that scripts, graph walks, recordings and the inspector see the whole truth.
  */
 
+import type { Amounts, Decision, Share } from './scheduler.ts'
+
 /** What one health probe found. `src/health/verdict.ts` decides which of the five. */
 export type VerdictKind = 'refused' | 'loading' | 'ready' | 'failed' | 'foreign'
 
@@ -91,10 +93,14 @@ export interface Receipt {
   readonly durationMs: number
 }
 
-/** Why a stop was begun. `shutdown` and `removed` retire the service for good. */
+/**
+ * Why a stop was begun. `shutdown` and `removed` retire the service for good. `evicted` takes room that nobody uses;
+ * `yielded` makes room for a service that has starved: no new leases, and the old ones end by themselves.
+ */
 export type StopReason =
   | 'idle'
   | 'evicted'
+  | 'yielded'
   | 'asked'
   | 'unhealthy'
   | 'start-failed'
@@ -106,6 +112,8 @@ export type StopReason =
 export interface ServicePolicy {
   /** Whether a `localService` is configured: without one nothing is ever started. */
   readonly managed: boolean
+  /** Whether it draws on limits that others draw on, too: then the supervisor hears whether it is in use. */
+  readonly shares: boolean
   readonly readyTimeoutMs: number
   /** `0`: never stopped for being idle. */
   readonly idleStopMs: number
@@ -159,6 +167,8 @@ export type ProviderEvent =
   | { readonly type: 'policy.replaced'; readonly policy: ServicePolicy }
   /** `follows`: another process was ended to make room for this start. */
   | { readonly type: 'start.permitted'; readonly follows?: boolean }
+  /** Others would have to leave for it, and nobody waits for it. */
+  | { readonly type: 'start.declined' }
   | { readonly type: 'start.abandoned' }
   | { readonly type: 'stability.reached' }
   | { readonly type: 'health.verdict'; readonly generation: string; readonly verdict: Verdict }
@@ -246,6 +256,44 @@ export type RequestEvent =
   | { readonly type: 'response.ended' }
   | { readonly type: 'request.cancelled' }
 
+/** The limits of a supervisor and what each service takes of them. */
+export interface Sharing {
+  /** Capacity by limit: a budget in its own unit, one place for an exclusive group. */
+  readonly limits: Amounts
+  /** By service key. */
+  readonly shares: Readonly<Record<string, Share>>
+  /** Keys of the services to bring up before anybody asks, in this order. */
+  readonly preload: readonly string[]
+  /** The service to bring back when others have taken its room and are done. */
+  readonly defaultKey: string | null
+  /** Time without a lease or a start after which it is brought back, in milliseconds. `0`: never. */
+  readonly returnToDefaultMs: number
+}
+
+/** What a provider machine tells its supervisor of its start and of the room that it takes. */
+export type SharingEvent =
+  | {
+      readonly type: 'start.requested'
+      readonly key: string
+      /** The generation that the start will have. */
+      readonly generation: string
+      readonly waiting: number
+      readonly priority: number
+    }
+  | {
+      readonly type: 'start.changed'
+      readonly key: string
+      readonly waiting: number
+      readonly priority: number
+    }
+  /** `isRunning`: a process was begun, so that its end is still to be told. */
+  | { readonly type: 'start.finished'; readonly key: string; readonly isRunning: boolean }
+  | { readonly type: 'service.rested'; readonly key: string; readonly generation: string }
+  | { readonly type: 'service.used'; readonly key: string; readonly generation: string }
+  | { readonly type: 'service.leaving'; readonly key: string; readonly generation: string }
+  /** The receipt of a run, or the news that there never was a process. */
+  | { readonly type: 'run.ended'; readonly generation: string; readonly survivors: number }
+
 /** What the supervisor machine is told. */
 export type SupervisorEvent =
   | {
@@ -253,13 +301,21 @@ export type SupervisorEvent =
       readonly services: Readonly<Record<string, ServicePolicy>>
       /** How many services may be starting at the same time. */
       readonly maxConcurrentStarts: number
+      readonly sharing: Sharing
     }
-  | { readonly type: 'start.requested'; readonly key: string }
-  | { readonly type: 'start.finished'; readonly key: string }
+  | SharingEvent
+  /** What a service was seen to need, and to cost. */
+  | { readonly type: 'share.measured'; readonly key: string; readonly share: Share }
+  | { readonly type: 'residency.over'; readonly generation: string }
+  | { readonly type: 'asking.overdue'; readonly generation: string }
+  | { readonly type: 'asking.aged' }
+  | { readonly type: 'default.due' }
   | { readonly type: 'shutdown'; readonly force?: boolean }
 
-/** What the supervisor machine says: who came and who is gone. */
+/** What the supervisor machine says: who came, who is gone, who starts and who makes room. */
 export type SupervisorEmitted =
   | { readonly type: 'service.added'; readonly key: string }
   | { readonly type: 'service.retired'; readonly key: string }
   | { readonly type: 'service.failed'; readonly key: string; readonly message: string }
+  | { readonly type: 'service.wanted'; readonly key: string; readonly cause: 'preload' | 'default' }
+  | ({ readonly type: 'scheduler.decided'; readonly key: string } & Decision)

@@ -68,7 +68,9 @@ export const providerDelays = {
   backoff: ({ context }: { context: ProviderContext }) => toBackoffMs(context),
   breakerCooldown: ({ context }: { context: ProviderContext }) =>
     context.failure?.retry === 'never' ? NEVER_MS : context.policy.breakerCooldownMs,
-  drainTimeout: ({ context }: { context: ProviderContext }) => context.policy.drainTimeoutMs,
+  /** One that makes room for others has all the time that its leases need. */
+  drainTimeout: ({ context }: { context: ProviderContext }) =>
+    context.stop === 'yielded' ? NEVER_MS : context.policy.drainTimeoutMs,
   idleStop: ({ context }: { context: ProviderContext }) => context.policy.idleStopMs || NEVER_MS,
   killGrace: KILL_GRACE_MS,
   peerRetry: PEER_RETRY_MS,

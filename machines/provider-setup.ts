@@ -71,7 +71,11 @@ const base = setup({
     canIdleStop: ({ context }: Scope) => context.policy.idleStopMs > 0,
     canCallOff: ({ context }: Scope) => context.stop === 'idle' || context.stop === 'evicted',
     isForced: ({ event }: Scope) => event.type === 'service.stop' && event.force === true,
-    isEviction: ({ event }: Scope) => event.type === 'service.stop' && event.reason === 'evicted',
+    /** Somebody else needs the room: nothing that is in use, or not up yet, is stopped for it. */
+    isEviction: ({ event }: Scope) =>
+      event.type === 'service.stop' && (event.reason === 'evicted' || event.reason === 'yielded'),
+    isYield: ({ event }: Scope) => event.type === 'service.stop' && event.reason === 'yielded',
+    isYielding: ({ context }: Scope) => context.stop === 'yielded',
     isRetirement: ({ event }: Scope) => event.type === 'service.stop' && retires(event.reason),
     isRetiring: ({ context }: Scope) => retires(context.stop),
     isAfterFailure: ({ context }: Scope) => isFailureReason(context.stop),
@@ -270,6 +274,7 @@ export const provider = base.extend({
     explainGone: because(({ event }) => ({ kind: 'gone', verdict: verdictOf(event) ?? UNSEEN })),
     explainCooledDown: because(({ context }) => ({ kind: 'cooled-down', failures: context.failures })),
     explainUnwanted: because(({ context }) => ({ kind: 'unwanted', failures: context.failures })),
+    explainDeclined: because(() => ({ kind: 'declined' })),
     explainReset: because(() => ({ kind: 'reset' })),
     forgetStop: base.assign({ stop: null }),
     noteSpawnFailure: note(({ event }) => (event.type === 'process.failed' ? event.failure : UNEXPLAINED)),
@@ -417,9 +422,14 @@ export const provider = base.extend({
     }),
     forgetAbandon: cancel('abandon'),
 
-    // The tree around this machine supplies these two: shared limits are the supervisor's.
+    // The tree around this machine supplies these: shared limits are the supervisor's.
     requestStart: () => {},
+    reportDemand: () => {},
     finishStart: () => {},
+    reportRest: () => {},
+    reportUse: () => {},
+    reportStop: () => {},
+    reportEnd: () => {},
   },
 })
 

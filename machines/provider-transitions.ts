@@ -7,6 +7,16 @@ export const admit = [
   { actions: 'enqueue' },
 ] as const
 
+/** The same while the supervisor is asked for a start: it hears how many wait, and how urgently. */
+export const admitAsking = [
+  { guard: 'isKnownWaiter' },
+  { guard: 'isQueueFull', actions: 'refuseQueueFull' },
+  { actions: ['enqueue', 'reportDemand'] },
+] as const
+
+/** A run is over: its receipt is kept, and the room that it took is free. */
+export const settle = ['noteReceipt', 'reportEnd'] as const
+
 /** A failed start or a crash: count it, then wait, or give up for a while when there were too many. */
 export const failWith = <const Action extends string>(...actions: Action[]) =>
   [
@@ -20,23 +30,27 @@ export const failWith = <const Action extends string>(...actions: Action[]) =>
  */
 export const failStart = {
   spawn: [
-    { guard: 'isLasting', target: '#provider.down.tripped', actions: ['noteSpawnFailure', 'charge'] },
+    {
+      guard: 'isLasting',
+      target: '#provider.down.tripped',
+      actions: ['noteSpawnFailure', 'reportEnd', 'charge'],
+    },
     {
       guard: and(['isPortConflict', 'hasRetry']),
       target: '#provider.down.backoff',
-      actions: ['noteSpawnFailure', 'countRetry'],
+      actions: ['noteSpawnFailure', 'reportEnd', 'countRetry'],
     },
     {
       guard: 'isPortConflict',
       target: '#provider.down.backoff',
-      actions: ['noteSpawnFailure', 'refuseWaiters'],
+      actions: ['noteSpawnFailure', 'reportEnd', 'refuseWaiters'],
     },
     {
       guard: and(['isPassing', 'hasRetry', not('isBreakerDue')]),
       target: '#provider.down.backoff',
-      actions: ['noteSpawnFailure', 'charge', 'countRetry'],
+      actions: ['noteSpawnFailure', 'reportEnd', 'charge', 'countRetry'],
     },
-    ...failWith('noteSpawnFailure', 'refuseWaiters'),
+    ...failWith('noteSpawnFailure', 'reportEnd', 'refuseWaiters'),
   ],
   exit: [
     {
@@ -69,19 +83,19 @@ export const missDeadline = [
 
 /** A stop is complete: what follows depends on why it was begun, and on who waits. */
 export const endStop = [
-  { guard: 'isRetiring', target: '#provider.retired', actions: 'noteReceipt' },
+  { guard: 'isRetiring', target: '#provider.retired', actions: settle },
   {
     guard: and(['isAfterFailure', 'isBreakerOpen']),
     target: '#provider.down.tripped',
-    actions: 'noteReceipt',
+    actions: settle,
   },
-  { guard: 'isAfterFailure', target: '#provider.down.backoff', actions: 'noteReceipt' },
+  { guard: 'isAfterFailure', target: '#provider.down.backoff', actions: settle },
   {
     guard: 'isQueueUsed',
     target: '#provider.starting',
-    actions: ['noteReceipt', 'forgetRun', 'explainNewRun', 'noteFollowing'],
+    actions: [...settle, 'forgetRun', 'explainNewRun', 'noteFollowing'],
   },
-  { target: '#provider.down.cold', actions: 'noteReceipt' },
+  { target: '#provider.down.cold', actions: settle },
 ] as const
 
 /** A receipt that names what is left completes nothing: never start beside a survivor. */
@@ -89,12 +103,12 @@ export const endWithSurvivors = [
   {
     guard: and(['isRetiring', 'hasSurvivors']),
     target: '#provider.retired',
-    actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
+    actions: [...settle, 'noteSurvivors', 'soundAlarm'],
   },
   {
     guard: 'hasSurvivors',
     target: '#provider.down.tripped',
-    actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
+    actions: [...settle, 'noteSurvivors', 'soundAlarm'],
   },
 ] as const
 

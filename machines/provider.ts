@@ -2,6 +2,7 @@ import { and, not } from 'xstate'
 import { provider } from './provider-setup.ts'
 import {
   admit,
+  admitAsking,
   endStop,
   endWithSurvivors,
   failStart,
@@ -9,6 +10,7 @@ import {
   missDeadline,
   refuseForStop,
   returnLease,
+  settle,
   stopAtDeadline,
 } from './provider-transitions.ts'
 
@@ -47,9 +49,10 @@ export const providerMachine = provider.createMachine({
     'stability.reached': { actions: 'forgive' },
     'breaker.reset': { actions: 'forgive' },
     'policy.replaced': { actions: 'replacePolicy' },
+    'process.failed': { actions: 'reportEnd' },
     'process.settled': [
-      { guard: 'hasSurvivors', actions: ['noteReceipt', 'noteLateSurvivors', 'soundAlarm'] },
-      { actions: 'noteReceipt' },
+      { guard: 'hasSurvivors', actions: [...settle, 'noteLateSurvivors', 'soundAlarm'] },
+      { actions: settle },
     ],
     'peer.granted': { guard: 'isCurrentGeneration', actions: 'returnGrant' },
     'peer.refused': {
@@ -66,9 +69,9 @@ export const providerMachine = provider.createMachine({
           {
             guard: 'hasSurvivors',
             target: '#provider.down.tripped',
-            actions: ['noteReceipt', 'noteSurvivors', 'soundAlarm'],
+            actions: [...settle, 'noteSurvivors', 'soundAlarm'],
           },
-          { actions: 'noteReceipt' },
+          { actions: settle },
         ],
       },
       states: {
@@ -154,7 +157,7 @@ export const providerMachine = provider.createMachine({
           { guard: 'isOwned', target: 'idle-stopping', actions: 'noteAbandoned' },
           { target: 'down.cold', actions: 'explainAbandoned' },
         ],
-        'process.failed': [{ guard: not('isCurrentGeneration') }, ...failStart.spawn],
+        'process.failed': [{ guard: not('isCurrentGeneration'), actions: 'reportEnd' }, ...failStart.spawn],
         'process.exited': [{ guard: not('isCurrentGeneration') }, ...failStart.exit],
         'service.stop': [
           { guard: 'isEviction' },
@@ -169,7 +172,23 @@ export const providerMachine = provider.createMachine({
           states: {
             queued: {
               entry: 'requestStart',
-              on: { 'start.permitted': { target: 'asking', actions: 'noteRoomMade' } },
+              on: {
+                'start.permitted': { target: 'asking', actions: 'noteRoomMade' },
+                'start.declined': {
+                  guard: not('isQueueUsed'),
+                  target: '#provider.down.cold',
+                  actions: 'explainDeclined',
+                },
+                'lease.requested': admitAsking,
+                'lease.cancelled': {
+                  guard: 'isKnownWaiter',
+                  actions: ['unqueue', 'awaitAbandon', 'reportDemand'],
+                },
+                'waiter.expired': {
+                  guard: 'isKnownWaiter',
+                  actions: ['refuseExpired', 'unqueue', 'awaitAbandon', 'reportDemand'],
+                },
+              },
             },
             asking: {
               invoke: {
@@ -301,7 +320,7 @@ export const providerMachine = provider.createMachine({
     },
 
     ready: {
-      entry: 'forgetRetries',
+      entry: ['forgetRetries', 'reportRest'],
       always: { guard: 'isQueueUsed', target: 'leased', actions: 'grantWaiters' },
       after: {
         idleStop: [
@@ -311,6 +330,7 @@ export const providerMachine = provider.createMachine({
       },
       on: {
         'lease.requested': { target: 'leased', actions: ['countLease', 'grant'] },
+        'policy.replaced': { actions: ['replacePolicy', 'reportRest'] },
         'health.verdict': [
           { guard: not('isCurrentGeneration') },
           { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
@@ -338,7 +358,9 @@ export const providerMachine = provider.createMachine({
 
     leased: {
       initial: 'open',
+      entry: 'reportUse',
       on: {
+        'policy.replaced': { actions: ['replacePolicy', 'reportUse'] },
         'health.verdict': [
           { guard: not('isCurrentGeneration') },
           { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
@@ -377,6 +399,7 @@ export const providerMachine = provider.createMachine({
               { actions: 'release' },
             ],
             'service.stop': [
+              { guard: 'isYield', target: 'draining', actions: 'noteStop' },
               { guard: 'isEviction' },
               { guard: 'isForced', target: 'draining', actions: [...refuseForStop, 'revokeStopped'] },
               { target: 'draining', actions: refuseForStop },
@@ -410,6 +433,8 @@ export const providerMachine = provider.createMachine({
             'service.stop': [
               { guard: 'isEviction' },
               { guard: 'isForced', actions: [...refuseForStop, 'revokeStopped'] },
+              // From now on there is a deadline.
+              { guard: 'isYielding', target: 'draining', reenter: true, actions: refuseForStop },
               { actions: refuseForStop },
             ],
           },
@@ -419,11 +444,11 @@ export const providerMachine = provider.createMachine({
 
     'idle-stopping': {
       initial: 'terminating',
-      entry: 'forgetStability',
+      entry: ['forgetStability', 'reportStop'],
       on: {
         'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
         'process.exited': { guard: 'isCurrentGeneration', target: '.sweeping' },
-        'process.failed': [{ guard: not('isCurrentGeneration') }, ...endStop],
+        'process.failed': [{ guard: not('isCurrentGeneration'), actions: 'reportEnd' }, ...endStop],
         'service.stop': [
           { guard: 'isEviction' },
           { guard: 'isForced', target: '.killing', actions: refuseForStop },
@@ -475,7 +500,11 @@ export const providerMachine = provider.createMachine({
           },
           on: {
             'process.exited': {},
-            'process.settled': [{ guard: not('isCurrentGeneration') }, ...endWithSurvivors, ...endStop],
+            'process.settled': [
+              { guard: not('isCurrentGeneration'), actions: 'reportEnd' },
+              ...endWithSurvivors,
+              ...endStop,
+            ],
             'service.stop': [{ guard: 'isEviction' }, { actions: refuseForStop }],
           },
         },

@@ -47,5 +47,7 @@ export type Reason =
   | { readonly kind: 'cooled-down'; readonly failures: number }
   /** The wait after a failure is over, and nobody waits. */
   | { readonly kind: 'unwanted'; readonly failures: number }
+  /** Others would have had to leave for its start, and nobody waited for it any more. */
+  | { readonly kind: 'declined' }
   /** Somebody closed the breaker, or ended the wait, by hand. */
   | { readonly kind: 'reset' }

@@ -1,35 +1,26 @@
-import { sendParent, setup, stopChild } from 'xstate'
-import type { ServicePolicy, SupervisorEmitted, SupervisorEvent } from './messages.ts'
-import { providerMachine } from './provider.ts'
-
-/** What the root is born with. `instance` is a random id: generations of two supervisors never meet. */
-export interface SupervisorInput {
-  readonly instance: string
-}
-
-/** What the root remembers: which services there are, and who may start. */
-export interface SupervisorContext extends SupervisorInput {
-  /** The services that are configured; one that was removed may still be stopping. */
-  readonly services: Readonly<Record<string, ServicePolicy>>
-  /** Keys whose provider actor lives. */
-  readonly alive: readonly string[]
-  /** Provider actors ever made; part of each one's instance id. */
-  readonly born: number
-  readonly maxConcurrentStarts: number
-  /** Keys that hold a start permit, and keys that wait for one, first come first served. */
-  readonly starting: readonly string[]
-  readonly startQueue: readonly string[]
-}
+import { cancel, setup, stopChild } from 'xstate'
+import type { SharingEvent, SupervisorEmitted, SupervisorEvent } from './messages.ts'
+import { NEVER_MS } from './provider-context.ts'
+import { schedule, toNeeds } from './scheduler.ts'
+import { supervisedProviderMachine } from './supervised-provider.ts'
+import {
+  applyDecision,
+  changeResident,
+  emptyContext,
+  forgetProvider,
+  isDefaultMissed,
+  noteAsking,
+  noteEnded,
+  noteFinished,
+  notePhase,
+  type SupervisorContext,
+  type SupervisorInput,
+} from './supervisor-context.ts'
 
 type Scope = { context: SupervisorContext; event: SupervisorEvent }
 
-/** The provider machine as it lives under a supervisor: it asks its parent before it starts. */
-export const supervisedProviderMachine = providerMachine.provide({
-  actions: {
-    requestStart: sendParent(({ context }) => ({ type: 'start.requested', key: context.key })),
-    finishStart: sendParent(({ context }) => ({ type: 'start.finished', key: context.key })),
-  },
-})
+/** Time in which a start that waits gains one level of priority, in milliseconds. */
+export const AGEING_MS = 10_000
 
 const base = setup({
   types: {
@@ -39,27 +30,53 @@ const base = setup({
     input: {} as SupervisorInput,
   },
   actors: { provider: supervisedProviderMachine },
+  delays: {
+    ageing: AGEING_MS,
+    starvation: ({ context, event }: Scope) => context.shares[keyOf(event)]?.maxStarveMs ?? NEVER_MS,
+    residency: ({ context, event }: Scope) => context.shares[keyOf(event)]?.minResidencyMs ?? 0,
+    returnToDefault: ({ context }: Scope) => context.returnToDefaultMs,
+  },
   guards: {
-    hasStartRoom: ({ context }: Scope) => context.starting.length < context.maxConcurrentStarts,
     isUnused: ({ context }: Scope) => context.alive.length === 0,
+    isDefaultMissed: ({ context }: Scope) => isDefaultMissed(context),
   },
 })
 
 const keyOf = (event: SupervisorEvent): string => ('key' in event ? event.key : '')
+const generationOf = (event: SupervisorEvent): string => ('generation' in event ? event.generation : '')
 /** `xstate.done.actor.KEY` and `xstate.error.actor.KEY`. */
 const actorOf = (event: { readonly type: string }): string => event.type.replace(/^xstate\.\w+\.actor\./, '')
+
+/** Enters what a provider reported. */
+const note = <Type extends SharingEvent['type']>(
+  type: Type,
+  toChange: (
+    context: SupervisorContext,
+    event: Extract<SharingEvent, { type: Type }>,
+  ) => Partial<SupervisorContext>,
+) =>
+  base.assign(({ context, event }) =>
+    event.type === type ? toChange(context, event as Extract<SharingEvent, { type: Type }>) : {},
+  )
 
 const supervisor = base.extend({
   actions: {
     replaceServices: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'services.replaced') return
-      enqueue.assign({ services: event.services, maxConcurrentStarts: event.maxConcurrentStarts })
+      const { services, maxConcurrentStarts, sharing } = event
+      enqueue.assign({ services, maxConcurrentStarts, ...sharing })
       for (const key of context.alive) {
-        const policy = event.services[key]
+        const policy = services[key]
         if (policy === undefined) enqueue.sendTo(key, { type: 'service.stop', reason: 'removed' })
         else enqueue.sendTo(key, { type: 'policy.replaced', policy })
       }
     }),
+    /** What runs holds what it is said to need now. */
+    recount: base.assign(({ context }) => ({
+      residents: context.residents.map((one) =>
+        context.shares[one.key] === undefined ? one : { ...one, holds: toNeeds(context, one.key) },
+      ),
+    })),
     /** An actor for every service that has none: new ones, those that died, and those removed and wanted again. */
     bearProviders: base.enqueueActions(({ context, enqueue }) => {
       const unborn = Object.entries(context.services).filter(([key]) => !context.alive.includes(key))
@@ -68,34 +85,123 @@ const supervisor = base.extend({
         enqueue.spawnChild('provider', { id: key, input: { key, instance, policy } })
         enqueue.emit({ type: 'service.added', key })
       })
+      for (const key of context.preload)
+        if (unborn.some(([other]) => other === key))
+          enqueue.emit({ type: 'service.wanted', key, cause: 'preload' })
       enqueue.assign({
         born: context.born + unborn.length,
         alive: [...context.alive, ...unborn.map(([key]) => key)],
       })
     }),
-    permitStart: base.enqueueActions(({ context, event, enqueue }) => {
-      enqueue.assign({ starting: [...context.starting, keyOf(event)] })
-      enqueue.sendTo(keyOf(event), { type: 'start.permitted' })
+    wantDefault: base.enqueueActions(({ context: { defaultKey }, enqueue }) => {
+      enqueue.assign({ isDisplaced: false })
+      if (defaultKey !== null) enqueue.emit({ type: 'service.wanted', key: defaultKey, cause: 'default' })
     }),
-    queueStart: base.assign({ startQueue: ({ context, event }) => [...context.startQueue, keyOf(event)] }),
-    passPermitsOn: base.enqueueActions(({ context, event, enqueue }) => {
-      const starting = context.starting.filter((key) => key !== keyOf(event))
-      const queue = context.startQueue.filter((key) => key !== keyOf(event))
-      const permitted = queue.slice(0, Math.max(0, context.maxConcurrentStarts - starting.length))
-      enqueue.assign({ starting: [...starting, ...permitted], startQueue: queue.slice(permitted.length) })
-      for (const key of permitted) enqueue.sendTo(key, { type: 'start.permitted' })
+
+    noteAsking: note('start.requested', noteAsking),
+    noteDemand: note('start.changed', ({ asking }, { key, waiting, priority }) => ({
+      asking: asking.map((one) => (one.key === key ? { ...one, waiting, priority } : one)),
+    })),
+    noteFinished: note('start.finished', (context, { key, isRunning }) =>
+      noteFinished(context, key, isRunning),
+    ),
+    noteEnded: note('run.ended', noteEnded),
+    noteUse: note('service.used', (context, { generation }) => notePhase(context, generation, 'leased')),
+    noteRest: note('service.rested', (context, { generation }) => notePhase(context, generation, 'idle')),
+    noteLeaving: note('service.leaving', (context, { generation }) =>
+      notePhase(context, generation, 'leaving'),
+    ),
+    noteMeasured: base.assign(({ context, event }) =>
+      event.type === 'share.measured' && context.shares[event.key] !== undefined
+        ? { shares: { ...context.shares, [event.key]: event.share } }
+        : {},
+    ),
+    noteOverdue: base.assign(({ context, event }) => ({
+      asking: context.asking.map((one) =>
+        one.generation === generationOf(event) ? { ...one, isOverdue: true } : one,
+      ),
+    })),
+    ageAsking: base.assign(({ context }) => ({
+      asking: context.asking.map((one) => ({ ...one, age: one.age + 1 })),
+    })),
+    noteSettled: base.assign(({ context, event }) => ({
+      residents: changeResident(context.residents, generationOf(event), () => ({ residency: 'over' })),
+    })),
+    /** Its time begins when it asks, and ends with its place in the queue. */
+    awaitStarvation: base.enqueueActions(({ event, enqueue }) => {
+      const generation = generationOf(event)
+      enqueue.raise(
+        { type: 'asking.overdue', generation },
+        { delay: 'starvation', id: `starvation.${generation}` },
+      )
     }),
+    /** Runs while somebody waits: begins with the first in the queue. */
+    awaitAgeing: base.enqueueActions(({ context, enqueue }) => {
+      if (context.asking.length !== 1) return
+      enqueue.cancel('ageing')
+      enqueue.raise({ type: 'asking.aged' }, { delay: 'ageing', id: 'ageing' })
+    }),
+    goOnAgeing: base.enqueueActions(({ context, enqueue }) => {
+      if (context.asking.length > 0) enqueue.raise({ type: 'asking.aged' }, { delay: 'ageing', id: 'ageing' })
+    }),
+    forgetStarvation: base.enqueueActions(({ context, event, enqueue }) => {
+      const asked = context.asking.find(({ key }) => key === keyOf(event))
+      if (asked !== undefined) enqueue.cancel(`starvation.${asked.generation}`)
+    }),
+    /** It is up for the first time: from here on it is left alone for a while. */
+    awaitResidency: base.enqueueActions(({ context, event, enqueue }) => {
+      const generation = generationOf(event)
+      const resident = context.residents.find((one) => one.generation === generation)
+      if (resident?.residency !== 'ahead') return
+      enqueue.raise(
+        { type: 'residency.over', generation },
+        { delay: 'residency', id: `residency.${generation}` },
+      )
+    }),
+    forgetResidency: cancel(({ event }: Scope) => `residency.${generationOf(event)}`),
+    /** The clock of the way back starts again with everything that happens. */
+    awaitDefault: base.enqueueActions(({ context, enqueue }) => {
+      if (context.returnToDefaultMs === 0) return
+      enqueue.cancel('returnToDefault')
+      if (isDefaultMissed(context))
+        enqueue.raise({ type: 'default.due' }, { delay: 'returnToDefault', id: 'returnToDefault' })
+    }),
+
+    /** Puts into effect whatever can be decided now: permits, and stops of those that make room. */
+    decide: base.enqueueActions(({ context, enqueue }) => {
+      let next = context
+      for (let decision = schedule(next); decision !== null; decision = schedule(next)) {
+        const { key, type, taken } = decision.choice
+        const asked = next.asking.find((one) => one.key === key)
+        next = applyDecision(next, decision)
+        enqueue.emit({ type: 'scheduler.decided', key, ...decision })
+        if (type === 'start') {
+          enqueue.cancel(`starvation.${asked?.generation}`)
+          enqueue.sendTo(key, { type: 'start.permitted', follows: taken.length > 0 })
+        }
+        if (type === 'decline') enqueue.sendTo(key, { type: 'start.declined' })
+        if (type === 'evict')
+          for (const victim of taken)
+            enqueue.sendTo(victim.key, {
+              type: 'service.stop',
+              reason: victim.how === 'yield' ? 'yielded' : 'evicted',
+            })
+      }
+      const { asking, residents, decisions, isDisplaced } = next
+      if (asking.length === 0) enqueue.cancel('ageing')
+      if (next !== context) enqueue.assign({ asking, residents, decisions, isDisplaced })
+    }),
+
     stopAll: base.enqueueActions(({ context, event, enqueue }) => {
       const force = event.type === 'shutdown' && event.force === true
       for (const key of context.alive)
         enqueue.sendTo(key, { type: 'service.stop', reason: 'shutdown', force })
     }),
-    /** The actor is gone, whatever it held with it: its place among those that start, too. */
+    /** The actor is gone, and its place in the queue with it. What it left running counts until it is known to be gone. */
     forgetProvider: base.enqueueActions(({ context, event, enqueue }) => {
       const key = actorOf(event)
       enqueue(stopChild(key))
-      enqueue.assign({ alive: context.alive.filter((other) => other !== key) })
-      enqueue.raise({ type: 'start.finished', key })
+      enqueue.assign(forgetProvider(context, key))
     }),
     reportRetirement: base.emit(({ event }) => ({ type: 'service.retired', key: actorOf(event) })),
     reportFailure: base.emit(({ event }) => ({
@@ -110,34 +216,36 @@ const supervisor = base.extend({
 export const supervisorMachine = supervisor.createMachine({
   id: 'supervisor',
   initial: 'running',
-  context: ({ input }) => ({
-    ...input,
-    services: {},
-    alive: [],
-    born: 0,
-    maxConcurrentStarts: 0,
-    starting: [],
-    startQueue: [],
-  }),
+  context: ({ input }) => ({ ...input, ...emptyContext }),
   on: {
-    'start.requested': [{ guard: 'hasStartRoom', actions: 'permitStart' }, { actions: 'queueStart' }],
-    'start.finished': { actions: 'passPermitsOn' },
+    'start.requested': { actions: ['noteAsking', 'awaitStarvation', 'awaitAgeing', 'decide'] },
+    'start.changed': { actions: ['noteDemand', 'decide'] },
+    'start.finished': { actions: ['forgetStarvation', 'noteFinished', 'decide', 'awaitDefault'] },
+    'run.ended': { actions: ['forgetResidency', 'noteEnded', 'decide', 'awaitDefault'] },
+    'service.used': { actions: ['awaitResidency', 'noteUse', 'decide', 'awaitDefault'] },
+    'service.rested': { actions: ['awaitResidency', 'noteRest', 'decide', 'awaitDefault'] },
+    'service.leaving': { actions: ['noteLeaving', 'decide'] },
+    'share.measured': { actions: ['noteMeasured', 'recount', 'decide'] },
+    'residency.over': { actions: ['noteSettled', 'decide'] },
+    'asking.overdue': { actions: ['noteOverdue', 'decide'] },
+    'asking.aged': { actions: ['ageAsking', 'decide', 'goOnAgeing'] },
   },
   states: {
     running: {
       on: {
-        'services.replaced': { actions: ['replaceServices', 'bearProviders', 'passPermitsOn'] },
-        'xstate.done.actor.*': { actions: ['forgetProvider', 'reportRetirement', 'bearProviders'] },
+        'services.replaced': { actions: ['replaceServices', 'recount', 'bearProviders', 'decide'] },
+        'default.due': { guard: 'isDefaultMissed', actions: 'wantDefault' },
+        'xstate.done.actor.*': { actions: ['forgetProvider', 'reportRetirement', 'bearProviders', 'decide'] },
         // It died of a bug: its process is reaped by key, and a fresh actor takes its place.
-        'xstate.error.actor.*': { actions: ['forgetProvider', 'reportFailure', 'bearProviders'] },
+        'xstate.error.actor.*': { actions: ['forgetProvider', 'reportFailure', 'bearProviders', 'decide'] },
         shutdown: { target: 'draining', actions: 'stopAll' },
       },
     },
     draining: {
       always: { guard: 'isUnused', target: 'stopped' },
       on: {
-        'xstate.done.actor.*': { actions: ['forgetProvider', 'reportRetirement'] },
-        'xstate.error.actor.*': { actions: ['forgetProvider', 'reportFailure'] },
+        'xstate.done.actor.*': { actions: ['forgetProvider', 'reportRetirement', 'decide'] },
+        'xstate.error.actor.*': { actions: ['forgetProvider', 'reportFailure', 'decide'] },
         shutdown: { actions: 'stopAll' },
       },
     },

@@ -7,6 +7,7 @@ import type {
   Verdict,
 } from '../machines/messages.ts'
 import type { Reason } from '../machines/reasons.ts'
+import type { Decision } from '../machines/scheduler.ts'
 import type { ConfigProblem } from './errors.ts'
 
 /** What can be said about another supervisor that borrows a service of ours. */
@@ -52,6 +53,7 @@ export type ServiceEventBody =
     }
   | { readonly type: 'service.failed'; readonly message: string }
   | { readonly type: 'health.verdict'; readonly verdict: Verdict }
+  | ({ readonly type: 'scheduler.decided' } & Decision)
 
 /** What can be said about one request. Never a prompt, never an answer. */
 export type RequestEventBody =
@@ -133,6 +135,8 @@ export const eventMeanings = {
     'Its statechart heard what has no event of its own: a delay ended, a probe or claim answered, a start is permitted.',
   'service.failed': 'Its actor died of a bug; a fresh one takes its place.',
   'service.retired': 'It was removed, or the supervisor is closing; nothing of it is left.',
+  'scheduler.decided':
+    'Who starts, who makes room for it, or why it waits: `choice`, `because`, and who was `rejected`.',
   'lease.requested': 'Somebody wants the service to be up.',
   'lease.queued': 'It has to wait: its place in the queue, and how long it may take.',
   'lease.granted': 'It is up, and stays up for this lease.',

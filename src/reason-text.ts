@@ -55,6 +55,8 @@ export function toReasonText(reason: Reason | null): string {
       return `it failed ${reason.failures} times in a row and was left alone for a while: the next request may try once`
     case 'unwanted':
       return 'the wait after a failure is over, and nobody waits'
+    case 'declined':
+      return 'nobody waited for its start any more, and others would have had to leave for it'
     case 'reset':
       return 'somebody allowed it to start again'
   }
@@ -63,6 +65,7 @@ export function toReasonText(reason: Reason | null): string {
 const stopTexts: Readonly<Record<StopReason, string>> = {
   idle: 'nobody used it',
   evicted: 'another service needed its room',
+  yielded: 'another service had waited too long for its room',
   asked: 'somebody asked for it to stop',
   unhealthy: 'it did not answer its health checks',
   'start-failed': 'its start failed',

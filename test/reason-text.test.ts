@@ -61,6 +61,10 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
     { kind: 'cooled-down', failures: 5 },
     'it failed 5 times in a row and was left alone for a while: the next request may try once',
   ],
+  declined: [
+    { kind: 'declined' },
+    'nobody waited for its start any more, and others would have had to leave for it',
+  ],
   unwanted: [{ kind: 'unwanted', failures: 1 }, 'the wait after a failure is over, and nobody waits'],
   reset: [{ kind: 'reset' }, 'somebody allowed it to start again'],
 }

@@ -3,6 +3,7 @@ import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/mes
 import type { providerMachine } from '../../machines/provider.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
+import type { Decision } from '../../machines/scheduler.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { BadRequestError, ProviderUnavailableError, ServiceError } from '../errors.ts'
@@ -72,6 +73,8 @@ export interface RegistryOptions {
   readonly guestsOf: (key: string) => readonly Guest[]
   readonly leaseTimesOf: (key: string) => Typical | null
   readonly waitedMsOf: (id: string) => number
+  /** The last decision about room that a service had a part in. */
+  readonly decisionOf: (key: string) => Decision | null
 }
 
 export function createRegistry({
@@ -83,6 +86,7 @@ export function createRegistry({
   guestsOf,
   leaseTimesOf,
   waitedMsOf,
+  decisionOf,
 }: RegistryOptions): Registry {
   let services = toServices(config)
   let providers = config.providers
@@ -101,6 +105,7 @@ export function createRegistry({
     startTimes: starts.of(key),
     waitedMsOf,
     guests: guestsOf(key),
+    decision: decisionOf(key),
   })
   const snapshotOf = (key: string) => {
     const actor = actorOf(key)

@@ -63,6 +63,7 @@ function toPolicy(localService: LocalServiceConfig | undefined, shared: Leasehol
   const limits = localService ?? REMOTE_LIMITS
   return {
     managed: localService !== undefined,
+    shares: localService !== undefined && hasLimits(shared),
     readyTimeoutMs: limits.readyTimeoutMs,
     idleStopMs: limits.idleStopMs,
     stopGraceMs: limits.stopGraceMs,
@@ -77,6 +78,11 @@ function toPolicy(localService: LocalServiceConfig | undefined, shared: Leasehol
     breakerCooldownMs: shared.breakerCooldownMs,
     stabilityMs: shared.stabilityMs,
   }
+}
+
+/** Whether services compete for anything but their places among those that start. */
+function hasLimits({ budgets, groups, returnToDefaultMs }: LeaseholdConfig): boolean {
+  return Object.keys(budgets).length + Object.keys(groups).length > 0 || returnToDefaultMs > 0
 }
 
 /** The provider's own key and headers, in the form its API wants them. They go to the provider's origin only. */

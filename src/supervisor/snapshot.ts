@@ -3,6 +3,8 @@ import type { Failure, Peer, Receipt, Verdict } from '../../machines/messages.ts
 import type { providerMachine } from '../../machines/provider.ts'
 import { NEVER_MS, type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
+import type { Decision } from '../../machines/scheduler.ts'
+import { toDecisionText } from '../decision-text.ts'
 import type { ConfigRefusal } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
 import type { Typical } from './durations.ts'
@@ -51,8 +53,10 @@ export interface ServiceSnapshot {
   readonly stopReason: ProviderContext['stop']
   /** Why it is in this state; `null`: nothing has happened yet. */
   readonly why: Reason | null
-  /** The same as a sentence. */
+  /** The same as a sentence, with what was decided about its room where that is what it waits for, or made it leave. */
   readonly whyText: string
+  /** The last decision about room that it had a part in: its own start, or that of the one it left for. */
+  readonly decision: Decision | null
 }
 
 /** The configuration in force, and what was refused after it. */
@@ -81,6 +85,8 @@ export interface Observed {
   readonly waitedMsOf: (id: string) => number
   /** Who else of this user uses the server we run. */
   readonly guests: readonly Guest[]
+  /** The last decision about room that it had a part in. */
+  readonly decision: Decision | null
 }
 
 /** A provider actor as it stands. */
@@ -115,7 +121,10 @@ export function toServiceSnapshot(
     receipt: context.receipt,
     stopReason: context.stop,
     why: context.why,
-    whyText: toReasonText(context.why),
+    whyText: [toReasonText(context.why), ...toRoomTexts(toStateName(value), context, observed.decision)].join(
+      '; ',
+    ),
+    decision: observed.decision,
   }
 }
 
@@ -134,6 +143,16 @@ export function toQueueFacts(
     startMs: startTimes?.medianMs ?? null,
     leaseMs: leaseTimes?.medianMs ?? null,
   }
+}
+
+/** What was decided about its room, where that is why it waits or had to leave. */
+function toRoomTexts(state: string, { stop, why }: ProviderContext, decision: Decision | null): string[] {
+  if (decision === null) return []
+  const isWaiting = state === 'starting.claiming' && decision.choice.type !== 'start'
+  const hadToLeave = [stop, why?.kind === 'stop' ? why.reason : null].some(
+    (reason) => reason === 'evicted' || reason === 'yielded',
+  )
+  return isWaiting || hadToLeave ? [toDecisionText(decision)] : []
 }
 
 /** One delay that an actor has armed. `isOfState`: it is an `after` of its current state, begun on entry. */

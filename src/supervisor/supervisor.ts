@@ -3,7 +3,8 @@ import type { Logger } from 'pino'
 import type { Observable } from 'rxjs'
 import { type ActorRefFrom, createActor, type Subscription } from 'xstate'
 import type { providerMachine } from '../../machines/provider.ts'
-import { supervisedProviderMachine, supervisorMachine } from '../../machines/supervisor.ts'
+import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
+import { supervisorMachine } from '../../machines/supervisor.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { listSecretValues } from '../config/secret-values.ts'
@@ -29,6 +30,7 @@ import { logConfig, logEvents } from './log.ts'
 import { findModelListing, type ModelListing, toModelList } from './models.ts'
 import { createRegistry } from './registry.ts'
 import { createRequestBook, type RequestSnapshot } from './requests.ts'
+import { toSharing } from './sharing.ts'
 import { handleProcessSignals, type SignalOptions } from './signals.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from './snapshot.ts'
 import { createUpstreams } from './upstreams.ts'
@@ -128,7 +130,10 @@ export interface Supervisor {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Creates a supervisor. Nothing is started before somebody asks for it. */
+/** The lowest there is: what is brought up without a request makes nobody in use give way. */
+const BACKGROUND_PRIORITY = -100
+
+/** Creates a supervisor. Nothing is started before somebody asks for it, but for what is to be preloaded. */
 export function createSupervisor(options: SupervisorOptions): Supervisor {
   const { clock = systemClock, environment = process.env, logger, name = 'library' } = options
   const instance = randomBytes(6).toString('hex')
@@ -157,6 +162,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     guestsOf: (key) => guests.of(key),
     leaseTimesOf: (key) => leases.leaseTimesOf(key),
     waitedMsOf: (id) => leases.waitedMsOf(id),
+    decisionOf: (key) => root.getSnapshot().context.decisions[key] ?? null,
   })
   const publish = (key: string, event: ServiceEventBody) =>
     hub.publish({ service: registry.nameOf(key), key, ...event })
@@ -178,6 +184,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     }),
     (key) => new URL(registry.serviceOf(key).healthUrl).origin,
   )
+
+  /** Room that nobody answers for any more is free as soon as nothing of it is left. */
+  const forgetStrays = () => {
+    const left = new Set(table.entries().map(({ generation }) => generation))
+    for (const { phase, generation } of root.getSnapshot().context.residents)
+      if (phase === 'stray' && !left.has(generation))
+        root.send({ type: 'run.ended', generation, survivors: 0 })
+  }
 
   const effects = createEffects({
     clock,
@@ -225,13 +239,30 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   root.on('service.failed', ({ key, message }) => {
     publish(key, { type: 'service.failed', message })
     leases.abandon(key, { code: 'LEASEHOLD_INTERNAL', message: `its supervision failed: ${message}` })
-    void table.reap(key)
+    void table.reap(key).then(forgetStrays)
+  })
+
+  root.on('scheduler.decided', ({ key, type, choice, because, rejected }) =>
+    publish(key, { type, choice, because, rejected }),
+  )
+  root.on('service.wanted', ({ key }) => {
+    // Why it could not be had is among the events; nobody waits for it.
+    holdLease(leases, key, { priority: BACKGROUND_PRIORITY }).then(
+      ({ release }) => release(),
+      () => {},
+    )
   })
 
   const configure = () => {
     const policies = [...registry.services].map(([key, { policy }]) => [key, policy] as const)
     const { maxConcurrentStarts } = configuration.current.leasehold
-    root.send({ type: 'services.replaced', services: Object.fromEntries(policies), maxConcurrentStarts })
+    const sharing = toSharing(configuration.current, registry.services, () => ({ needs: {}, startMs: null }))
+    root.send({
+      type: 'services.replaced',
+      services: Object.fromEntries(policies),
+      maxConcurrentStarts,
+      sharing,
+    })
   }
   const stateOf = (key: string) => registry.snapshotOf(key)?.state
   const describe = (key: string): ServiceSnapshot => {

@@ -11,6 +11,7 @@ const msOrNever = ms.nullable()
 const service = z
   .strictObject({
     managed: z.boolean(),
+    shares: z.boolean(),
     readyTimeoutMs: ms,
     idleStopMs: ms,
     stopGraceMs: ms,
@@ -63,7 +64,7 @@ const event = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('lease.released'), id: z.string(), generation: z.string().optional() }),
   z.strictObject({
     type: z.literal('service.stop'),
-    reason: z.enum(['evicted', 'asked', 'removed', 'shutdown']),
+    reason: z.enum(['evicted', 'yielded', 'asked', 'removed', 'shutdown']),
     force: z.boolean().optional(),
   }),
   z.strictObject({ type: z.literal('breaker.reset') }),

@@ -7,6 +7,7 @@ import { type ProviderContext, toStateName, UNHEALTHY_MISSES } from '../../machi
 import { requestMachine } from '../../machines/request.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { defaultPolicy } from '../../src/testing/stage.ts'
+import { defaultShare } from './house.ts'
 import { definitionsOf, findUntaken, walk } from './walk.ts'
 
 type ProviderSnapshot = SnapshotFrom<typeof providerMachine>
@@ -31,7 +32,7 @@ const policies: Record<string, Partial<ServicePolicy>> = {
 /** What the public may send, and what effects and timers report, in every variant that a guard tells apart. */
 function toEvents({ generation, ownership, policy, waiters, leases }: ProviderContext): ProviderEvent[] {
   const verdicts: VerdictKind[] = ['refused', 'loading', 'ready', 'failed', 'foreign']
-  const reasons: StopReason[] = ['evicted', 'asked', 'removed', 'shutdown']
+  const reasons: StopReason[] = ['evicted', 'yielded', 'asked', 'removed', 'shutdown']
   const ofGeneration = (generation: string): ProviderEvent[] => [
     { type: 'lease.released', id: 'a', generation },
     ...verdicts.map((kind) => ({
@@ -103,6 +104,7 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
     { type: 'policy.replaced', policy },
     { type: 'start.permitted' },
     { type: 'start.permitted', follows: true },
+    { type: 'start.declined' },
     // Its timer is armed only while nobody waits, and a new waiter cancels it.
     ...(waiters.length > 0 ? [] : [{ type: 'start.abandoned' } as const]),
     { type: 'stability.reached' },
@@ -256,43 +258,79 @@ describe('a walk through every state of a request', () => {
 })
 
 describe('a walk through every state of a supervisor of two services', () => {
-  const policy = defaultPolicy
+  const policy = { ...defaultPolicy, shares: true }
+  const share = { ...defaultShare, needs: { room: 1 } }
   const { states, taken } = walk<SupervisorSnapshot>(supervisorMachine, {
     input: { instance: 'g' },
-    toEvents: ({ context: { alive, starting, startQueue } }) => [
+    toEvents: ({ context: { alive, residents, asking } }) => [
       ...[{}, { a: policy }, { b: policy }, { a: policy, b: policy }].map((services) => ({
         type: 'services.replaced',
         services,
         maxConcurrentStarts: 1,
+        sharing: {
+          limits: { room: 1 },
+          shares: { a: { service: 'a', ...share }, b: { service: 'b', ...share } },
+          preload: ['a'],
+          defaultKey: 'a',
+          returnToDefaultMs: 1,
+        },
       })),
       { type: 'shutdown' },
+      { type: 'default.due' },
+      { type: 'share.measured', key: 'a', share: { service: 'a', ...share } },
+      ...(asking.length > 0 ? [{ type: 'asking.aged' }] : []),
+      ...asking.flatMap(({ key, generation }) => [
+        { type: 'asking.overdue', generation },
+        { type: 'start.changed', key, waiting: 0, priority: 0 },
+      ]),
+      ...residents.flatMap(({ key, generation }) => [
+        { type: 'residency.over', generation },
+        { type: 'service.used', key, generation },
+        { type: 'service.rested', key, generation },
+        { type: 'service.leaving', key, generation },
+        { type: 'run.ended', generation, survivors: 0 },
+        { type: 'run.ended', generation, survivors: 1 },
+      ]),
       ...alive.flatMap((key) => [
         { type: `xstate.done.actor.${key}` },
         { type: `xstate.error.actor.${key}`, error: 'a bug' },
-        { type: 'start.finished', key },
-        // A provider asks once, until it has finished.
-        ...(starting.includes(key) || startQueue.includes(key) ? [] : [{ type: 'start.requested', key }]),
+        { type: 'start.finished', key, isRunning: true },
+        { type: 'start.finished', key, isRunning: false },
+        // A provider asks once, until it has finished, and not while a run of it is up.
+        ...(asking.some((one) => one.key === key) || residents.some((one) => one.key === key)
+          ? []
+          : [{ type: 'start.requested', key, generation: `${key}.1`, waiting: 1, priority: 0 }]),
       ]),
     ],
-    toKey: ({ value, context: { services, alive, starting, startQueue } }) =>
-      JSON.stringify([value, Object.keys(services).toSorted(), alive.toSorted(), starting, startQueue]),
+    toKey: ({ value, context: { services, alive, residents, asking, isDisplaced } }) =>
+      JSON.stringify([
+        value,
+        Object.keys(services).toSorted(),
+        alive.toSorted(),
+        residents.map(({ key, phase, residency }) => [key, phase, residency]).toSorted(),
+        asking.map(({ key, waiting, isOverdue }) => [key, waiting, isOverdue]),
+        isDisplaced,
+      ]),
   })
 
   test('takes every transition', () => {
     expect(findUntaken(supervisorMachine, taken)).toEqual([])
   })
 
-  test('keeps an actor for every service, and permits within the limit for those that live', () => {
+  test('keeps an actor for every service, and permits within the limits for those that live', () => {
     const broken = states.filter(({ value, context }) => {
-      const { alive, services, starting, startQueue, maxConcurrentStarts } = context
-      const wantStart = [...starting, ...startQueue]
+      const { alive, services, residents, asking, maxConcurrentStarts } = context
+      const starting = residents.filter(({ phase }) => phase === 'starting')
+      const wantStart = [...starting, ...asking].map(({ key }) => key)
       if (value === 'stopped') return alive.length > 0
       return !(
         (value !== 'running' || Object.keys(services).every((key) => alive.includes(key))) &&
         starting.length <= maxConcurrentStarts &&
-        (startQueue.length === 0 || starting.length === maxConcurrentStarts) &&
+        residents.length <= 1 &&
+        (asking.length === 0 || residents.length === 1) &&
         new Set(wantStart).size === wantStart.length &&
-        wantStart.every((key) => alive.includes(key))
+        wantStart.every((key) => alive.includes(key)) &&
+        isDeepStrictEqual(JSON.parse(JSON.stringify(context)), context)
       )
     })
     expect(broken.map(({ value, context }) => [value, context])).toEqual([])
@@ -327,7 +365,7 @@ const ignored: Record<string, string> = {
 
 /** The reasons that a state can have: the cause of a stop is kept when it is over. */
 const reasons: Record<string, string> = {
-  'down.cold': 'abandoned cooled-down failed gone idle left none released reset stop unwanted',
+  'down.cold': 'abandoned cooled-down declined failed gone idle left none released reset stop unwanted',
   'down.backoff': 'failed',
   'down.tripped': 'failed',
   probing: 'failed held requested reset retried wanted-again',

@@ -1,11 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { type ActorRefFrom, createActor } from 'xstate'
-import type { ProviderEvent, ServicePolicy, SupervisorEmitted } from '../../machines/messages.ts'
-import { toStateName } from '../../machines/provider-context.ts'
-import { supervisedProviderMachine, supervisorMachine } from '../../machines/supervisor.ts'
-import { defaultPolicy } from '../../src/testing/stage.ts'
-import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
-import { createWorld, toActors, type World } from '../../src/testing/world.ts'
+import { build, closeHouses } from './house.ts'
 
 describe('start permits', () => {
   test('two services never start at the same time when one may, and the second follows the first', async () => {
@@ -20,7 +14,7 @@ describe('start permits', () => {
       ['a', 'lease.granted'],
       ['b', 'lease.granted'],
     ])
-    expect(house.context()).toMatchObject({ starting: [], startQueue: [] })
+    expect(house.turns()).toEqual({ starting: [], asking: [] })
   })
 
   test('a service that waits for its turn starts as soon as the configuration lets more start', async () => {
@@ -45,9 +39,9 @@ describe('start permits', () => {
     const house = build({ maxConcurrentStarts: 1, keys: ['a', 'b', 'c'] })
     for (const key of ['a', 'b', 'c']) house.request(key, `${key}1`)
     await house.advanceTo(50)
-    expect(house.context()).toMatchObject({ starting: ['a'], startQueue: ['b', 'c'] })
+    expect(house.turns()).toEqual({ starting: ['a'], asking: ['b', 'c'] })
     house.send('b', { type: 'service.stop', reason: 'asked' })
-    expect(house.context()).toMatchObject({ starting: ['a'], startQueue: ['c'] })
+    expect(house.turns()).toEqual({ starting: ['a'], asking: ['c'] })
     await house.advanceTo(1_000)
     expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold', c: 'leased.open' })
   })
@@ -136,7 +130,7 @@ describe('services that come and go', () => {
     house.release('a', 'r1')
     await house.advanceTo(1_500)
     expect(house.states()).toEqual({ a: 'leased.open' })
-    expect(house.said.map(({ type }) => type)).toEqual(['service.added'])
+    expect(house.life()).toEqual(['service.added'])
     expect(house.heard.map(({ type }) => type)).toEqual(['lease.granted', 'lease.refused', 'lease.granted'])
     expect(house.world('a').live).toBe(1)
   })
@@ -146,7 +140,7 @@ describe('services that come and go', () => {
     house.configure([])
     expect(house.states()).toEqual({})
     house.configure(['a'])
-    expect(house.said.map(({ type }) => type)).toEqual(['service.added', 'service.retired', 'service.added'])
+    expect(house.life()).toEqual(['service.added', 'service.retired', 'service.added'])
   })
 
   test('a service that stays gets its new policy', async () => {
@@ -198,93 +192,4 @@ describe('shutdown', () => {
   })
 })
 
-const houses: { readonly actor: { stop(): unknown } }[] = []
-afterEach(() => {
-  for (const { actor } of houses.splice(0)) actor.stop()
-})
-
-interface HouseOptions {
-  readonly maxConcurrentStarts?: number
-  readonly keys: readonly string[]
-  readonly policy?: Partial<ServicePolicy>
-}
-
-/** A supervisor on a virtual clock, with an imitated host per service. */
-function build({ maxConcurrentStarts = 4, keys, policy = {} }: HouseOptions) {
-  const clock = createVirtualClock()
-  const worlds = new Map<string, World>()
-  const broken = new Set<string>()
-  const said: SupervisorEmitted[] = []
-  const heard: { readonly key: string; readonly type: string }[] = []
-
-  const world = (key: string): World => {
-    const known = worlds.get(key) ?? createWorld(clock)
-    worlds.set(key, known)
-    return known
-  }
-  const provider = supervisedProviderMachine.provide({
-    actors: toActors((key) => world(key).effects),
-    actions: {
-      forgive: ({ context }) => {
-        if (broken.delete(context.key)) throw new Error('a bug')
-      },
-    },
-  })
-  const actor = createActor(supervisorMachine.provide({ actors: { provider } }), {
-    clock,
-    input: { instance: 'g' },
-  })
-  const child = (key: string): ActorRefFrom<typeof supervisedProviderMachine> => {
-    const found = actor.getSnapshot().children[key]
-    if (found === undefined) throw new Error(`no provider ${key}`)
-    return found
-  }
-  actor.on('*', (event) => {
-    said.push(event)
-    if (event.type === 'service.added')
-      child(event.key).on('*', ({ type }) => heard.push({ key: event.key, type }))
-  })
-  const configure = (
-    wanted: readonly string[],
-    changes: Partial<ServicePolicy> = {},
-    starts = maxConcurrentStarts,
-  ) =>
-    actor.send({
-      type: 'services.replaced',
-      maxConcurrentStarts: starts,
-      services: Object.fromEntries(wanted.map((key) => [key, { ...defaultPolicy, ...policy, ...changes }])),
-    })
-  actor.start()
-  configure(keys)
-  houses.push({ actor })
-
-  return {
-    actor,
-    said,
-    heard,
-    world,
-    configure,
-    advanceTo: clock.advanceTo,
-    context: () => actor.getSnapshot().context,
-    provider: child,
-    states: () =>
-      Object.fromEntries(
-        Object.keys(actor.getSnapshot().children).map((key) => [
-          key,
-          toStateName(child(key).getSnapshot().value),
-        ]),
-      ),
-    send: (key: string, event: ProviderEvent) => child(key).send(event),
-    request: (key: string, id: string) => child(key).send({ type: 'lease.requested', id }),
-    release: (key: string, id: string) =>
-      child(key).send({
-        type: 'lease.released',
-        id,
-        generation: child(key).getSnapshot().context.generation ?? '',
-      }),
-    breakProvider: (key: string) => {
-      broken.add(key)
-      child(key).send({ type: 'breaker.reset' })
-    },
-  }
-}
+afterEach(closeHouses)

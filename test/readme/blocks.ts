@@ -9,7 +9,7 @@ import { errorRows } from '../../src/openai-error.ts'
 /** The parts of the README that the code says itself, by name. */
 export function toBlocks(): Readonly<Record<string, string>> {
   return {
-    statechart: `\`\`\`mermaid\n${toMermaid(providerMachine, { depth: 2 }).trim()}\n\`\`\``,
+    statechart: `\`\`\`mermaid\n${toMermaid(providerMachine, { depth: 1 }).trim()}\n\`\`\``,
     'service-options': toOptionTable('models', 'providers', '*', 'localService'),
     'leasehold-options': toOptionTable('leasehold'),
     events: toTable(['About', 'Events'], listEvents()),

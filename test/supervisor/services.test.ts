@@ -72,6 +72,7 @@ describe('services', () => {
     )
     expect([...toServices(config).values()][0]?.policy).toEqual({
       managed: true,
+      shares: false,
       ...limits,
       ...queue,
       ...shared,

@@ -1,0 +1,366 @@
+/** Amounts by limit: of a budget in its own unit, of an exclusive group one place. */
+export type Amounts = Readonly<Record<string, number>>
+
+/** What one service takes of the limits, and what taking it away costs. */
+export interface Share {
+  /** Its name for people. */
+  readonly service: string
+  /** What it needs, from its spawn to its receipt. A limit that is not there is not needed. */
+  readonly needs: Amounts
+  /** Never evicted, for nobody. */
+  readonly isPinned: boolean
+  /** What bringing it back costs; cheaper ones are evicted first. */
+  readonly evictCost: number
+  /** Time that it is left alone once it is up, in milliseconds. */
+  readonly minResidencyMs: number
+  /** Time that it waits behind the traffic of others before they must make room, in milliseconds. */
+  readonly maxStarveMs: number
+}
+
+/**
+ * `starting`: permitted, not up yet. `yielding`: takes no new leases and stops when its last one ends. `leaving`: its
+ * stop or its end is under way, the receipt is to come. `stray`: it outlived its stop, or the actor that answered for
+ * it, and counts until it is known to be gone.
+ */
+export type ResidentPhase = 'starting' | 'idle' | 'leased' | 'yielding' | 'leaving' | 'stray'
+
+/** One run that counts: from its permit, which comes before its spawn, until its receipt. */
+export interface Resident {
+  readonly key: string
+  readonly generation: string
+  readonly holds: Amounts
+  readonly phase: ResidentPhase
+  /** Whether the time that it is left alone has not begun, is running, or is over. */
+  readonly residency: 'ahead' | 'running' | 'over'
+  /** Counts up with every service that comes to rest: the lowest was used the longest time ago. */
+  readonly lastUse: number
+}
+
+/** A service that wants to start. Every request for it is in this one entry. */
+export interface Asking {
+  readonly key: string
+  /** The generation that its start will have. */
+  readonly generation: string
+  /** Requests that wait for it. */
+  readonly waiting: number
+  /** The highest priority among them. */
+  readonly priority: number
+  /** Levels of priority that it has gained by waiting. */
+  readonly age: number
+  /** Whether it has waited for its `maxStarveMs`. */
+  readonly isOverdue: boolean
+  /** What was decided about it last. */
+  readonly decision: Decision | null
+}
+
+/** Everything a decision is made from. No clock: time has its say through `isOverdue`, `age` and `residency`. */
+export interface SchedulerState {
+  /** Capacity by limit. */
+  readonly limits: Amounts
+  readonly maxConcurrentStarts: number
+  readonly shares: Readonly<Record<string, Share>>
+  /** In the order of their coming. */
+  readonly asking: readonly Asking[]
+  readonly residents: readonly Resident[]
+}
+
+/** A limit that a start needs a part of. */
+export interface Need {
+  readonly limit: string
+  readonly amount: number
+  readonly capacity: number
+  /** What of it nobody holds; below zero when a smaller capacity came into force. */
+  readonly free: number
+}
+
+/** A service that is made to leave for another. `yield`: it is in use, so it stops when its last lease ends. */
+export interface Taken {
+  readonly key: string
+  readonly service: string
+  readonly how: 'evict' | 'yield'
+  readonly evictCost: number
+  readonly frees: Amounts
+}
+
+/** Why a service is left where it is. `needless`: the others that are taken make room enough. */
+export type SpareCause = 'pinned' | 'stray' | 'starting' | 'settling' | 'leased' | 'leaving' | 'needless'
+
+/** A service that holds something of what is needed, and is left where it is. */
+export interface Spared {
+  readonly key: string
+  readonly service: string
+  readonly because: SpareCause
+  readonly holds: Amounts
+}
+
+/**
+ * `fits`: there is room. `room-made`: there is, because of those taken. `idle-cheapest`: those taken are idle, and the
+ * cheapest to bring back. `starved`: it has waited for its `maxStarveMs`. `start-places`: as many services start as may.
+ * `receipts`: room comes with the receipts of those that leave. `promised`: the room belongs to those `ahead`.
+ * `no-room`: nobody who holds it can be taken. `nobody-waits`: others would have to leave for a start that nobody waits for.
+ */
+export type DecisionCause =
+  | 'fits'
+  | 'room-made'
+  | 'idle-cheapest'
+  | 'starved'
+  | 'start-places'
+  | 'receipts'
+  | 'promised'
+  | 'no-room'
+  | 'nobody-waits'
+
+/** What happens to one service that wants to start, and why nothing else does. All JSON. */
+export interface Decision {
+  readonly choice: {
+    readonly type: 'start' | 'evict' | 'wait' | 'decline'
+    readonly key: string
+    readonly service: string
+    /** Who leaves for it. */
+    readonly taken: readonly Taken[]
+  }
+  readonly because: {
+    readonly cause: DecisionCause
+    readonly needed: readonly Need[]
+    /** Names of those whose turn is before. */
+    readonly ahead: readonly string[]
+  }
+  readonly rejected: readonly Spared[]
+}
+
+/** Room that is kept for one that is ahead in the queue. */
+interface Promise {
+  readonly service: string
+  readonly needs: Amounts
+}
+
+/**
+ * The next thing to do, or to say, about those that want to start; `null` when nothing has changed for any of them.
+ *
+ * Those that are starved come first, then higher priorities, then the order of coming. One whose turn is later may go
+ * ahead where it takes nothing of what those before it are about to get.
+ */
+export function schedule(state: SchedulerState): Decision | null {
+  const promises: Promise[] = []
+  for (const asking of toTurns(state.asking)) {
+    const { decision, isPromised } = decide(state, asking, promises)
+    if (asking.decision === null || !isSame(decision, asking.decision)) return decision
+    if (isPromised) promises.push({ service: nameOf(state, asking.key), needs: toNeeds(state, asking.key) })
+  }
+  return null
+}
+
+/** What a service needs of the limits in force. What needs more than there is gets all of it, and so is alone. */
+export function toNeeds({ limits, shares }: SchedulerState, key: string): Amounts {
+  return Object.fromEntries(
+    Object.entries(shares[key]?.needs ?? {}).flatMap(([limit, amount]) => {
+      const capacity = limits[limit]
+      return capacity === undefined || amount <= 0 ? [] : [[limit, Math.min(amount, capacity)]]
+    }),
+  )
+}
+
+/** Whether it has waited so long that those in use must make room. One of low priority must have aged for it, too. */
+export function isStarved({ isOverdue, waiting, priority, age }: Asking): boolean {
+  return isOverdue && waiting > 0 && priority + age >= 0
+}
+
+function decide(
+  state: SchedulerState,
+  asking: Asking,
+  promises: readonly Promise[],
+): { readonly decision: Decision; readonly isPromised: boolean } {
+  const { key } = asking
+  const needs = toNeeds(state, key)
+  const staying = state.residents.filter(({ phase }) => phase !== 'leaving' && phase !== 'yielding')
+  const isFree = (holders: readonly Resident[], kept: readonly Promise[] = promises) =>
+    findLacking(state, needs, holders, kept).length === 0
+  const conclude = (
+    type: Decision['choice']['type'],
+    cause: DecisionCause,
+    taken: readonly Taken[] = [],
+    rejected: readonly Spared[] = [],
+  ): Decision => ({
+    choice: { type, key, service: nameOf(state, key), taken },
+    because: {
+      cause,
+      needed: toNeeded(state, needs),
+      ahead: cause === 'promised' ? promises.map(({ service }) => service) : [],
+    },
+    rejected,
+  })
+
+  const hasStartPlace =
+    state.residents.filter(({ phase }) => phase === 'starting').length < state.maxConcurrentStarts
+  if (isFree(state.residents, []) && isFree(staying)) {
+    if (!hasStartPlace) return { decision: conclude('wait', 'start-places'), isPromised: true }
+    const earlier = asking.decision?.choice.type === 'evict' ? asking.decision : undefined
+    return earlier === undefined
+      ? { decision: conclude('start', 'fits'), isPromised: false }
+      : {
+          decision: conclude('start', 'room-made', earlier.choice.taken, earlier.rejected),
+          isPromised: false,
+        }
+  }
+  if (isFree(staying)) {
+    const isUnderWay = asking.decision?.choice.type === 'evict'
+    const spared = toSpared(state, needs, state.residents, [])
+    return {
+      decision: isUnderWay && asking.decision ? asking.decision : conclude('wait', 'receipts', [], spared),
+      isPromised: true,
+    }
+  }
+  const spared = toSpared(state, needs, state.residents, [])
+  if (asking.waiting === 0)
+    return { decision: conclude('decline', 'nobody-waits', [], spared), isPromised: false }
+  if (!hasStartPlace)
+    return { decision: conclude('wait', 'start-places', [], spared), isPromised: isStarved(asking) }
+
+  const victims = chooseVictims(state, needs, staying, promises, isStarved(asking))
+  if (victims.length === 0) {
+    // Whoever starts meanwhile must not take what becomes free bit by bit, unless this one could not go anyway.
+    const immovable = staying.filter((one) => isPinned(state, one) || one.phase === 'stray')
+    return {
+      decision: conclude('wait', isFree(staying, []) ? 'promised' : 'no-room', [], spared),
+      isPromised: isStarved(asking) && isFree(immovable),
+    }
+  }
+  const taken = victims.map((victim) => toTaken(state, victim))
+  const cause = taken.some(({ how }) => how === 'yield') ? 'starved' : 'idle-cheapest'
+  return {
+    decision: conclude('evict', cause, taken, toSpared(state, needs, state.residents, victims)),
+    isPromised: true,
+  }
+}
+
+/** Starved ones in the order of their coming, then by priority and age, then again in the order of their coming. */
+function toTurns(asking: readonly Asking[]): Asking[] {
+  const rank = (one: Asking) => (isStarved(one) ? Number.POSITIVE_INFINITY : one.priority + one.age)
+  return asking.toSorted((a, b) => (rank(a) === rank(b) ? 0 : rank(b) - rank(a)))
+}
+
+/** The limits that have too little left when these hold theirs and the promises are kept. */
+function findLacking(
+  { limits }: SchedulerState,
+  needs: Amounts,
+  holders: readonly Resident[],
+  promises: readonly Promise[],
+): string[] {
+  return Object.entries(needs).flatMap(([limit, amount]) => {
+    const held = sum(holders.map(({ holds }) => holds[limit]))
+    const kept = sum(promises.map((promise) => promise.needs[limit]))
+    return held + kept + amount > (limits[limit] ?? 0) ? [limit] : []
+  })
+}
+
+/**
+ * Who has to leave: idle ones first, the cheapest to bring back before the dearer, the longest unused before the
+ * others. Empty when even all of them would not make room enough.
+ */
+function chooseVictims(
+  state: SchedulerState,
+  needs: Amounts,
+  staying: readonly Resident[],
+  promises: readonly Promise[],
+  isUrgent: boolean,
+): Resident[] {
+  const candidates = staying
+    .filter((one) => {
+      const cause = toSpareCause(state, one)
+      return cause === 'needless' || (isUrgent && cause === 'leased')
+    })
+    .toSorted(
+      (a, b) =>
+        Number(a.phase === 'leased') - Number(b.phase === 'leased') ||
+        costOf(state, a) - costOf(state, b) ||
+        a.lastUse - b.lastUse,
+    )
+  const lackingWithout = (gone: readonly Resident[]) =>
+    findLacking(
+      state,
+      needs,
+      staying.filter((one) => !gone.includes(one)),
+      promises,
+    )
+  let chosen: Resident[] = []
+  for (const candidate of candidates) {
+    const lacking = lackingWithout(chosen)
+    if (lacking.length === 0) break
+    if (lacking.some((limit) => (candidate.holds[limit] ?? 0) > 0)) chosen.push(candidate)
+  }
+  if (lackingWithout(chosen).length > 0) return []
+  // A cheap one may have become needless when a larger one had to go as well.
+  for (const victim of chosen.toReversed()) {
+    const rest = chosen.filter((one) => one !== victim)
+    if (lackingWithout(rest).length === 0) chosen = rest
+  }
+  return chosen
+}
+
+/** Why a resident stays; `needless` for one that could be taken. */
+function toSpareCause(state: SchedulerState, resident: Resident): SpareCause {
+  const { phase, residency } = resident
+  if (phase === 'stray' || phase === 'starting') return phase
+  if (phase === 'leaving' || phase === 'yielding') return 'leaving'
+  if (isPinned(state, resident)) return 'pinned'
+  if (residency !== 'over') return 'settling'
+  return phase === 'leased' ? 'leased' : 'needless'
+}
+
+function toSpared(
+  state: SchedulerState,
+  needs: Amounts,
+  residents: readonly Resident[],
+  victims: readonly Resident[],
+): Spared[] {
+  return residents
+    .filter(
+      (one) => !victims.includes(one) && Object.keys(needs).some((limit) => (one.holds[limit] ?? 0) > 0),
+    )
+    .map((one) => ({
+      key: one.key,
+      service: nameOf(state, one.key),
+      because: toSpareCause(state, one),
+      holds: one.holds,
+    }))
+}
+
+function toTaken(state: SchedulerState, resident: Resident): Taken {
+  return {
+    key: resident.key,
+    service: nameOf(state, resident.key),
+    how: resident.phase === 'leased' ? 'yield' : 'evict',
+    evictCost: costOf(state, resident),
+    frees: resident.holds,
+  }
+}
+
+function toNeeded({ limits, residents }: SchedulerState, needs: Amounts): Need[] {
+  return Object.entries(needs).map(([limit, amount]) => {
+    const capacity = limits[limit] ?? 0
+    return { limit, amount, capacity, free: capacity - sum(residents.map(({ holds }) => holds[limit])) }
+  })
+}
+
+/** The same but for what is free, which changes with everything that happens elsewhere. */
+function isSame(a: Decision, b: Decision): boolean {
+  const toText = ({ choice, because, rejected }: Decision) =>
+    JSON.stringify([choice, because.cause, because.ahead, rejected])
+  return a === b || toText(a) === toText(b)
+}
+
+function isPinned({ shares }: SchedulerState, { key }: Resident): boolean {
+  return shares[key]?.isPinned ?? false
+}
+
+function costOf({ shares }: SchedulerState, { key }: Resident): number {
+  return shares[key]?.evictCost ?? 0
+}
+
+function nameOf({ shares }: SchedulerState, key: string): string {
+  return shares[key]?.service ?? key
+}
+
+function sum(amounts: readonly (number | undefined)[]): number {
+  return amounts.reduce<number>((total, amount) => total + (amount ?? 0), 0)
+}

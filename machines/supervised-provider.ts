@@ -1,0 +1,61 @@
+import { enqueueActions, sendParent } from 'xstate'
+import type { ProviderEvent, SharingEvent } from './messages.ts'
+import { providerMachine } from './provider.ts'
+import type { ProviderContext } from './provider-context.ts'
+
+/** The provider machine as it lives under a supervisor: it asks its parent before it starts, and says what it takes. */
+export const supervisedProviderMachine = providerMachine.provide({
+  actions: {
+    requestStart: sendParent(
+      ({ context }): SharingEvent => ({
+        type: 'start.requested',
+        key: context.key,
+        generation: `${context.instance}.${context.run + 1}`,
+        ...toDemand(context),
+      }),
+    ),
+    reportDemand: sendParent(
+      ({ context }): SharingEvent => ({ type: 'start.changed', key: context.key, ...toDemand(context) }),
+    ),
+    finishStart: sendParent(
+      ({ context: { key, ownership } }): SharingEvent => ({
+        type: 'start.finished',
+        key,
+        isRunning: ownership === 'owned',
+      }),
+    ),
+    // These three are on the way of every request, so only services that share anything report them.
+    reportRest: enqueueActions(({ context, enqueue }) => {
+      // Those that wait are granted in the same step, and then it is in use.
+      if (context.policy.shares && context.waiters.length === 0)
+        enqueue(sendParent(toReport('service.rested', context)))
+    }),
+    reportUse: enqueueActions(({ context, enqueue }) => {
+      if (context.policy.shares) enqueue(sendParent(toReport('service.used', context)))
+    }),
+    reportStop: enqueueActions(({ context, enqueue }) => {
+      if (context.policy.shares) enqueue(sendParent(toReport('service.leaving', context)))
+    }),
+    reportEnd: sendParent(({ event }) => toEnd(event)),
+  },
+})
+
+/** How many wait for a start, and the highest priority among them: the queue is in the order of its priorities. */
+function toDemand({ waiters }: ProviderContext) {
+  return { waiting: waiters.length, priority: waiters[0]?.priority ?? 0 }
+}
+
+function toReport<Type extends 'service.rested' | 'service.used' | 'service.leaving'>(
+  type: Type,
+  { key, generation }: ProviderContext,
+) {
+  return { type, key, generation: generation ?? '' }
+}
+
+function toEnd(event: ProviderEvent): SharingEvent {
+  return {
+    type: 'run.ended',
+    generation: 'generation' in event ? event.generation : '',
+    survivors: event.type === 'process.settled' ? event.receipt.survivors.length : 0,
+  }
+}

@@ -1,0 +1,192 @@
+import type { ServicePolicy, SharingEvent } from './messages.ts'
+import type { Asking, Decision, Resident, ResidentPhase, SchedulerState } from './scheduler.ts'
+import { toNeeds } from './scheduler.ts'
+
+/** What the root is born with. `instance` is a random id: generations of two supervisors never meet. */
+export interface SupervisorInput {
+  readonly instance: string
+}
+
+/** What the root remembers: which services there are, who may start, and who takes which room. */
+export interface SupervisorContext extends SupervisorInput, SchedulerState {
+  /** The services that are configured; one that was removed may still be stopping. */
+  readonly services: Readonly<Record<string, ServicePolicy>>
+  /** Keys whose provider actor lives. */
+  readonly alive: readonly string[]
+  /** Provider actors ever made; part of each one's instance id. */
+  readonly born: number
+  /** Services that came to rest so far. */
+  readonly rests: number
+  /** The last decision that each service had a part in: its own start, or that of the one it made room for. */
+  readonly decisions: Readonly<Record<string, Decision>>
+  /** Keys of the services that are brought up as soon as they have an actor. */
+  readonly preload: readonly string[]
+  readonly defaultKey: string | null
+  readonly returnToDefaultMs: number
+  /** Whether another service started since the default one was up, so that it should come back. */
+  readonly isDisplaced: boolean
+}
+
+/** Nothing is configured yet. */
+export const emptyContext: Omit<SupervisorContext, 'instance'> = {
+  services: {},
+  alive: [],
+  born: 0,
+  rests: 0,
+  decisions: {},
+  limits: {},
+  maxConcurrentStarts: 0,
+  shares: {},
+  asking: [],
+  residents: [],
+  preload: [],
+  defaultKey: null,
+  returnToDefaultMs: 0,
+  isDisplaced: false,
+}
+
+type Change = Partial<SupervisorContext>
+
+/** A service wants to start. What still runs of it is on its way out: it asks only when it is down. */
+export function noteAsking(
+  { asking, residents }: SupervisorContext,
+  { key, generation, waiting, priority }: Extract<SharingEvent, { type: 'start.requested' }>,
+): Change {
+  const entry: Asking = {
+    key,
+    generation,
+    waiting,
+    priority,
+    age: 0,
+    isOverdue: false,
+    decision: null,
+  }
+  return {
+    asking: [...asking.filter((one) => one.key !== key), entry],
+    residents: residents.map((one) =>
+      one.key === key && one.phase !== 'stray' ? { ...one, phase: 'leaving' } : one,
+    ),
+  }
+}
+
+/** A start is over. What became of it is told next; until then it counts as ending. */
+export function noteFinished(
+  { asking, residents }: SupervisorContext,
+  key: string,
+  isRunning: boolean,
+): Change {
+  return {
+    asking: asking.filter((one) => one.key !== key),
+    residents: residents.flatMap((one) => {
+      if (one.key !== key || one.phase !== 'starting') return [one]
+      return isRunning ? [{ ...one, phase: 'leaving' }] : []
+    }),
+  }
+}
+
+/** A run is over: what it held is free, unless something of it is still alive. */
+export function noteEnded(
+  { residents }: SupervisorContext,
+  { generation, survivors }: Extract<SharingEvent, { type: 'run.ended' }>,
+): Change {
+  return {
+    residents:
+      survivors === 0
+        ? residents.filter((one) => one.generation !== generation)
+        : changeResident(residents, generation, () => ({ phase: 'stray' })),
+  }
+}
+
+/** A service that is up is used, rests, or leaves. One that yields does so until it leaves, and a stray stays one. */
+export function notePhase(
+  { residents, rests }: SupervisorContext,
+  generation: string,
+  phase: Extract<ResidentPhase, 'idle' | 'leased' | 'leaving'>,
+): Change {
+  const toPhase = (before: ResidentPhase): ResidentPhase =>
+    before === 'stray' || (before === 'yielding' && phase !== 'leaving') ? before : phase
+  return {
+    rests: phase === 'idle' ? rests + 1 : rests,
+    residents: changeResident(residents, generation, (one) => ({
+      phase: toPhase(one.phase),
+      lastUse: rests,
+      residency: one.residency === 'ahead' ? 'running' : one.residency,
+    })),
+  }
+}
+
+/** An actor is gone. What is left of its runs is a stray until somebody says that it is gone, too. */
+export function forgetProvider(
+  { asking, residents, alive, decisions: before }: SupervisorContext,
+  key: string,
+): Change {
+  const { [key]: _, ...decisions } = before
+  return {
+    alive: alive.filter((other) => other !== key),
+    decisions,
+    asking: asking.filter((one) => one.key !== key),
+    residents: residents.map((one) => (one.key === key ? { ...one, phase: 'stray' } : one)),
+  }
+}
+
+/** Puts a decision into effect: room is taken on a start, and those that make room are on their way. */
+export function applyDecision(context: SupervisorContext, decision: Decision): SupervisorContext {
+  const { key, type, taken } = decision.choice
+  const asked = context.asking.find((one) => one.key === key)
+  const decisions = { ...context.decisions, [key]: decision }
+  if (asked === undefined) return context
+  if (type === 'start') {
+    const resident: Resident = {
+      key,
+      generation: asked.generation,
+      holds: toNeeds(context, key),
+      phase: 'starting',
+      residency: 'ahead',
+      lastUse: context.rests,
+    }
+    return {
+      ...context,
+      decisions,
+      isDisplaced: key !== context.defaultKey && (context.isDisplaced || isDefaultDown(context)),
+      asking: context.asking.filter((one) => one !== asked),
+      residents: [...context.residents, resident],
+    }
+  }
+  for (const victim of taken) decisions[victim.key] = decision
+  const toPhase = (one: Resident): ResidentPhase => {
+    const victim = taken.find((other) => other.key === one.key)
+    if (victim === undefined || one.phase === 'leaving') return one.phase
+    return victim.how === 'yield' ? 'yielding' : 'leaving'
+  }
+  return {
+    ...context,
+    decisions,
+    asking: context.asking.map((one) => (one === asked ? { ...one, decision } : one)),
+    residents: context.residents.map((one) => ({ ...one, phase: toPhase(one) })),
+  }
+}
+
+/** Whether nothing is in use and nobody waits, while the default service is down because of another. */
+export function isDefaultMissed(context: SupervisorContext): boolean {
+  const { residents, asking, isDisplaced, returnToDefaultMs } = context
+  return (
+    returnToDefaultMs > 0 &&
+    isDisplaced &&
+    asking.length === 0 &&
+    residents.every(({ phase }) => phase === 'idle' || phase === 'stray') &&
+    isDefaultDown(context)
+  )
+}
+
+function isDefaultDown({ residents, defaultKey }: SupervisorContext): boolean {
+  return defaultKey !== null && !residents.some(({ key }) => key === defaultKey)
+}
+
+/** The residents with one of them changed. */
+export function changeResident(
+  residents: readonly Resident[],
+  generation: string,
+  toChange: (resident: Resident) => Partial<Resident>,
+): readonly Resident[] {
+  return residents.map((one) => (one.generation === generation ? { ...one, ...toChange(one) } : one))
+}

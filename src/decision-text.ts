@@ -1,0 +1,58 @@
+import type { Decision, Need, SpareCause, Spared, Taken } from '../machines/scheduler.ts'
+
+/**
+ * What was decided about room, as one clause without a full stop: what is needed, who leaves for it, who is spared and
+ * why. It speaks of the service that wants to start by its name, because it is told of those that leave, too.
+ */
+export function toDecisionText({ choice, because, rejected }: Decision): string {
+  const { service, taken } = choice
+  const needs = `${service} needs ${because.needed.map(toNeedText).join(' and ')}`
+  switch (because.cause) {
+    case 'fits':
+      return because.needed.length === 0
+        ? `${service} needs no room that others want`
+        : `${needs}, which was free`
+    case 'room-made':
+      return `${needs}: ${toTakenText(taken)} had to leave for it${toSparedText(rejected)}`
+    case 'idle-cheapest':
+      return `${needs}: ${toTakenText(taken)} has to leave for it${toSparedText(rejected)}`
+    case 'starved':
+      return `${needs}, and has waited long enough: ${toTakenText(taken)} has to leave as soon as its requests are done${toSparedText(rejected)}`
+    case 'start-places':
+      return `${service} waits: as many services are starting as may at the same time`
+    case 'receipts':
+      return `${needs}, and waits until what is stopping is gone${toSparedText(rejected)}`
+    case 'promised':
+      return `${needs}, which ${because.ahead.join(' and ')} gets first`
+    case 'no-room':
+      return `${needs}, and nobody can leave for it${toSparedText(rejected)}`
+    case 'nobody-waits':
+      return `nobody waits for ${service} any more, and others would have to leave for it`
+  }
+}
+
+/** `9000 MiB of vramMiB (200 of 24000 free)`, `the place of the group gpu`. */
+function toNeedText({ limit, amount, capacity, free }: Need): string {
+  if (limit.startsWith('group:')) return `the place of the group ${limit.slice('group:'.length)}`
+  const unit = limit.endsWith('MiB') ? ' MiB' : ''
+  return `${amount}${unit} of ${limit} (${free} of ${capacity} free)`
+}
+
+function toTakenText(taken: readonly Taken[]): string {
+  return taken.map(({ service }) => service).join(' and ')
+}
+
+const spareTexts: Readonly<Record<SpareCause, string>> = {
+  pinned: 'is pinned',
+  stray: 'did not end when it was stopped',
+  starting: 'is starting',
+  settling: 'has just come up',
+  leased: 'is in use',
+  leaving: 'is leaving',
+  needless: 'may stay',
+}
+
+function toSparedText(rejected: readonly Spared[]): string {
+  if (rejected.length === 0) return ''
+  return `; ${rejected.map(({ service, because }) => `${service} ${spareTexts[because]}`).join(', ')}`
+}

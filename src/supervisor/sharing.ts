@@ -1,0 +1,76 @@
+import type { Sharing } from '../../machines/messages.ts'
+import type { Amounts, Share } from '../../machines/scheduler.ts'
+import type { Config, LeaseholdConfig } from '../config/config.ts'
+import { isSameName, splitRef } from '../config/model-ref.ts'
+import type { Service } from './services.ts'
+
+/** What was seen of a service in its earlier runs. */
+export interface Seen {
+  /** The most it ever held, by budget; what nobody measured is absent. */
+  readonly needs: Amounts
+  /** The median of its start times, in milliseconds. */
+  readonly startMs: number | null
+}
+
+/** The limit that stands for an exclusive group: it has one place. No budget can have this name. */
+export function toGroupLimit(group: string): string {
+  return `group:${group}`
+}
+
+/** The limits of a configuration, and what each service takes of them. A server that others run takes nothing. */
+export function toSharing(
+  config: Config,
+  services: ReadonlyMap<string, Service>,
+  seenOf: (key: string) => Seen,
+): Sharing {
+  const { budgets, groups, preload, returnToDefaultMs } = config.leasehold
+  const managed = [...services.values()].filter(({ localService }) => localService !== undefined)
+  const keysOf = (ids: readonly string[]) => [
+    ...new Set(ids.flatMap((id) => managed.find((one) => hasProvider(one, id))?.key ?? [])),
+  ]
+  return {
+    limits: { ...budgets, ...toRecord(Object.keys(groups), toGroupLimit, () => 1) },
+    shares: Object.fromEntries(
+      managed.map((one) => [one.key, toShare(one, config.leasehold, seenOf(one.key))]),
+    ),
+    preload: keysOf(preload),
+    defaultKey: toDefaultKey(config, managed),
+    returnToDefaultMs,
+  }
+}
+
+/** What one service takes: what its configuration declares, else what was seen. */
+export function toShare(service: Service, { budgets, groups }: LeaseholdConfig, seen: Seen): Share {
+  const { localService, name } = service
+  if (localService === undefined) throw new RangeError('A service that others run has no share.')
+  const mine = Object.keys(groups).filter((group) => groups[group]?.some((id) => hasProvider(service, id)))
+  const learned = Object.entries(seen.needs).filter(([budget]) => budgets[budget] !== undefined)
+  return {
+    service: name,
+    needs: {
+      ...(localService.needs ?? Object.fromEntries(learned)),
+      ...toRecord(mine, toGroupLimit, () => 1),
+    },
+    isPinned: localService.pinned,
+    evictCost: localService.evictCost ?? seen.startMs ?? 0,
+    minResidencyMs: localService.minResidencyMs,
+    maxStarveMs: localService.maxStarveMs,
+  }
+}
+
+function hasProvider({ providers }: Service, id: string): boolean {
+  return providers.some((provider) => isSameName(provider.id, id))
+}
+
+function toDefaultKey({ defaultModel }: Config, managed: readonly Service[]): string | null {
+  const providerId = defaultModel && splitRef(defaultModel.primary)?.providerId
+  return (providerId !== undefined && managed.find((one) => hasProvider(one, providerId))?.key) || null
+}
+
+function toRecord<Value>(
+  names: readonly string[],
+  toKey: (name: string) => string,
+  toValue: (name: string) => Value,
+): Record<string, Value> {
+  return Object.fromEntries(names.map((name) => [toKey(name), toValue(name)]))
+}

@@ -1,0 +1,184 @@
+import { type ActorRefFrom, createActor } from 'xstate'
+import type { ProviderEvent, ServicePolicy, Sharing, SupervisorEmitted } from '../../machines/messages.ts'
+import { toStateName } from '../../machines/provider-context.ts'
+import type { Decision, Share } from '../../machines/scheduler.ts'
+import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
+import { supervisorMachine } from '../../machines/supervisor.ts'
+import type { ServiceEventBody } from '../../src/events.ts'
+import { defaultPolicy } from '../../src/testing/stage.ts'
+import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
+import { createWorld, toActors, type World, type WorldOptions } from '../../src/testing/world.ts'
+
+export interface HouseOptions {
+  readonly maxConcurrentStarts?: number
+  readonly keys: readonly string[]
+  readonly policy?: Partial<ServicePolicy>
+  readonly world?: Partial<WorldOptions>
+  readonly limits?: Sharing['limits']
+  /** What each service takes; the rest is {@link defaultShare}. */
+  readonly shares?: Readonly<Record<string, Partial<Share>>>
+  readonly sharing?: Partial<Sharing>
+  /** Hears everything that happens to a service, its own events and those of its process. */
+  readonly onFact?: (key: string, fact: ServiceEventBody) => void
+  readonly onSaid?: (said: SupervisorEmitted) => void
+  /** The root on trial; a mutant of it proves that the net catches. */
+  readonly machine?: typeof supervisorMachine
+}
+
+/** Takes nothing, and is neither protected nor patient. */
+export const defaultShare: Omit<Share, 'service'> = {
+  needs: {},
+  isPinned: false,
+  evictCost: 0,
+  minResidencyMs: 0,
+  maxStarveMs: 30_000,
+}
+
+const houses: { readonly actor: { stop(): unknown } }[] = []
+/** To be called after each test. */
+export function closeHouses(): void {
+  for (const { actor } of houses.splice(0)) actor.stop()
+}
+
+/** A supervisor on a virtual clock, with an imitated host per service. */
+export function build({
+  maxConcurrentStarts = 4,
+  keys,
+  policy = {},
+  world: worldOptions = {},
+  limits = {},
+  shares = {},
+  sharing = {},
+  onFact = () => {},
+  onSaid = () => {},
+  machine = supervisorMachine,
+}: HouseOptions) {
+  const clock = createVirtualClock()
+  const worlds = new Map<string, World>()
+  const broken = new Set<string>()
+  const said: SupervisorEmitted[] = []
+  const heard: { readonly key: string; readonly type: string }[] = []
+
+  const world = (key: string): World => {
+    const known = worlds.get(key) ?? createWorld(clock, worldOptions, (fact) => onFact(key, fact))
+    worlds.set(key, known)
+    return known
+  }
+  const provider = supervisedProviderMachine.provide({
+    actors: toActors((key) => world(key).effects),
+    actions: {
+      forgive: ({ context }) => {
+        if (broken.delete(context.key)) throw new Error('a bug')
+      },
+    },
+  })
+  const actor = createActor(machine.provide({ actors: { provider } }), { clock, input: { instance: 'g' } })
+  const child = (key: string): ActorRefFrom<typeof supervisedProviderMachine> => {
+    const found = actor.getSnapshot().children[key]
+    if (found === undefined) throw new Error(`no provider ${key}`)
+    return found
+  }
+  const follow = (key: string) => {
+    let state = 'down.cold'
+    child(key).on('*', (event) => {
+      heard.push({ key, type: event.type })
+      onFact(key, event)
+    })
+    child(key).subscribe({
+      next: ({ value }) => {
+        const to = toStateName(value)
+        if (to !== state) onFact(key, { type: 'service.state', from: state, to, reason: null, why: null })
+        state = to
+      },
+      error: () => {},
+    })
+  }
+  actor.on('*', (event) => {
+    said.push(event)
+    onSaid(event)
+    if (event.type === 'service.added') follow(event.key)
+  })
+  const toShares = (wanted: readonly string[]) =>
+    Object.fromEntries(wanted.map((key) => [key, { service: key, ...defaultShare, ...shares[key] }]))
+  const configure = (
+    wanted: readonly string[],
+    changes: Partial<ServicePolicy> = {},
+    starts = maxConcurrentStarts,
+    capacities = limits,
+  ) =>
+    actor.send({
+      type: 'services.replaced',
+      maxConcurrentStarts: starts,
+      services: Object.fromEntries(
+        wanted.map((key) => [
+          key,
+          { ...defaultPolicy, shares: Object.keys(capacities).length > 0, ...policy, ...changes },
+        ]),
+      ),
+      sharing: {
+        limits: capacities,
+        shares: toShares(wanted),
+        preload: [],
+        defaultKey: null,
+        returnToDefaultMs: 0,
+        ...sharing,
+      },
+    })
+  actor.start()
+  configure(keys)
+  houses.push({ actor })
+
+  return {
+    actor,
+    clock,
+    said,
+    heard,
+    world,
+    configure,
+    advanceTo: clock.advanceTo,
+    context: () => actor.getSnapshot().context,
+    /** Keys of those that start, and of those that want to. */
+    turns: () => {
+      const { residents, asking } = actor.getSnapshot().context
+      return {
+        starting: residents.filter(({ phase }) => phase === 'starting').map(({ key }) => key),
+        asking: asking.map(({ key }) => key),
+      }
+    },
+    /** Who came and who is gone. */
+    life: () => said.map(({ type }) => type).filter((type) => type !== 'scheduler.decided'),
+    /** What was decided, one line each: `b: evict a (idle-cheapest)`. */
+    decisions: () => said.flatMap((event) => (event.type === 'scheduler.decided' ? [toLine(event)] : [])),
+    provider: child,
+    states: () =>
+      Object.fromEntries(
+        Object.keys(actor.getSnapshot().children).map((key) => [
+          key,
+          toStateName(child(key).getSnapshot().value),
+        ]),
+      ),
+    send: (key: string, event: ProviderEvent) => child(key).send(event),
+    request: (key: string, id: string, priority = 0) =>
+      child(key).send({ type: 'lease.requested', id, priority }),
+    cancel: (key: string, id: string) => child(key).send({ type: 'lease.cancelled', id }),
+    release: (key: string, id: string) =>
+      child(key).send({
+        type: 'lease.released',
+        id,
+        generation: child(key).getSnapshot().context.generation ?? '',
+      }),
+    breakProvider: (key: string) => {
+      broken.add(key)
+      child(key).send({ type: 'breaker.reset' })
+    },
+  }
+}
+
+export type House = ReturnType<typeof build>
+
+/** A decision in one line. */
+export function toLine({ choice, because }: Decision): string {
+  const taken = choice.taken.map(({ service, how }) => `${how} ${service}`).join(', ')
+  const what = choice.type === 'evict' ? taken : `${choice.type}${taken === '' ? '' : ` after ${taken}`}`
+  return `${choice.service}: ${what} (${because.cause})`
+}

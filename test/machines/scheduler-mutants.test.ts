@@ -1,0 +1,74 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { assign, enqueueActions } from 'xstate'
+import type { SupervisorEvent } from '../../machines/messages.ts'
+import { supervisorMachine } from '../../machines/supervisor.ts'
+import type { SupervisorContext } from '../../machines/supervisor-context.ts'
+import type { SchedulerInvariant } from '../../src/testing/scheduler-invariants.ts'
+import { playWorkload, SchedulerInvariantError, workloads } from './workload.ts'
+
+type Scope = { readonly context: SupervisorContext; readonly event: SupervisorEvent }
+
+const generationOf = (event: SupervisorEvent) => ('generation' in event ? event.generation : '')
+const changed = (
+  { context, event }: Scope,
+  toChange: (resident: SupervisorContext['residents'][number]) => object,
+) => ({
+  residents: context.residents.map((one) =>
+    one.generation === generationOf(event) ? { ...one, ...toChange(one) } : one,
+  ),
+})
+
+/** Each mutant, and the invariant that it breaks. */
+const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvariant]> = {
+  'room that is free as soon as a stop begins, without a receipt': [
+    supervisorMachine.provide({
+      actions: {
+        noteLeaving: assign(({ context, event }) => ({
+          residents: context.residents.filter(({ generation }) => generation !== generationOf(event)),
+        })),
+      },
+    }),
+    'withinLimits',
+  ],
+  'a minimum residency that is over at once': [
+    supervisorMachine.provide({
+      actions: { noteRest: assign((scope) => changed(scope, () => ({ phase: 'idle', residency: 'over' }))) },
+    }),
+    'residencyKept',
+  ],
+  'patience that never ends': [
+    supervisorMachine.provide({ actions: { noteOverdue: () => {} } }),
+    'starvationBounded',
+  ],
+  'a permit for whoever asks': [
+    supervisorMachine.provide({
+      actions: {
+        decide: enqueueActions(({ event, enqueue }) => {
+          if (event.type === 'start.requested') enqueue.sendTo(event.key, { type: 'start.permitted' })
+        }),
+      },
+    }),
+    'decisionsExplained',
+  ],
+  'a start that keeps its room when it fails': [
+    supervisorMachine.provide({ actions: { noteEnded: () => {} } }),
+    'starvationBounded',
+  ],
+}
+
+describe('random workloads', () => {
+  test.each(Object.entries(mutants))(
+    'catch %s',
+    async (_name, [machine, invariant]) => {
+      const { errorInstance } = await fc.check(
+        fc.asyncProperty(workloads, (workload) => playWorkload(workload, machine)),
+        // Found is enough: the shortest workload that breaks it is of no interest here.
+        { numRuns: 300, seed: 1, endOnFailure: true },
+      )
+      expect(errorInstance).toBeInstanceOf(SchedulerInvariantError)
+      expect(errorInstance).toMatchObject({ broken: expect.arrayContaining([invariant]) })
+    },
+    300_000,
+  )
+})

@@ -1,0 +1,353 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import type { Share } from '../../machines/scheduler.ts'
+import { build, closeHouses, type HouseOptions } from './house.ts'
+
+afterEach(closeHouses)
+
+const exclusive = { limits: { 'group:gpu': 1 } }
+const oneEach = { needs: { 'group:gpu': 1 } }
+const vram = (amount: number, rest: Partial<Share> = {}) => ({ needs: { vramMiB: amount }, ...rest })
+
+/** A house in which some services are up and idle, in this order. */
+async function buildUp(up: readonly string[], options: HouseOptions) {
+  const house = build(options)
+  for (const key of up) {
+    house.request(key, `first-${key}`)
+    await house.advanceTo(house.clock.now() + 500)
+    house.release(key, `first-${key}`)
+    await house.advanceTo(house.clock.now() + 500)
+  }
+  house.said.splice(0)
+  return house
+}
+
+describe('room', () => {
+  test('is made by the idle service that is the cheapest to bring back', async () => {
+    const house = await buildUp(['a', 'b'], {
+      keys: ['a', 'b', 'c'],
+      limits: { vramMiB: 24 },
+      shares: { a: vram(10, { evictCost: 900 }), b: vram(10, { evictCost: 100 }), c: vram(12) },
+    })
+    house.request('c', 'r1')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toEqual({ a: 'ready', b: 'down.cold', c: 'leased.open' })
+    expect(house.decisions()).toEqual(['c: evict b (idle-cheapest)', 'c: start after evict b (room-made)'])
+  })
+
+  test('is made by the one that was used the longest time ago when they cost the same', async () => {
+    const house = await buildUp(['a', 'b'], {
+      keys: ['a', 'b', 'c'],
+      limits: { vramMiB: 24 },
+      shares: { a: vram(10), b: vram(10), c: vram(12) },
+    })
+    house.request('a', 'again')
+    house.release('a', 'again')
+    house.request('c', 'r1')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toMatchObject({ a: 'ready', b: 'down.cold', c: 'leased.open' })
+  })
+
+  test('is made by no more services than have to go', async () => {
+    const house = await buildUp(['a', 'b', 'c'], {
+      keys: ['a', 'b', 'c', 'd'],
+      limits: { vramMiB: 24 },
+      shares: {
+        a: vram(4, { evictCost: 1 }),
+        b: vram(16, { evictCost: 2 }),
+        c: vram(4, { evictCost: 3 }),
+        d: vram(12),
+      },
+    })
+    house.request('d', 'r1')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toEqual({ a: 'ready', b: 'down.cold', c: 'ready', d: 'leased.open' })
+  })
+
+  test('comes with the receipt, not with the signal and not with the exit', async () => {
+    const house = await buildUp(['a'], {
+      keys: ['a', 'b'],
+      ...exclusive,
+      shares: { a: oneEach, b: oneEach },
+      world: { termMs: 100, sweepMs: 1_000 },
+    })
+    const start = house.clock.now()
+    house.request('b', 'r1')
+    await house.advanceTo(start + 900)
+    expect(house.states()).toMatchObject({ a: 'idle-stopping.sweeping', b: 'starting.claiming' })
+    expect([house.world('a').live, house.world('b').spawns]).toEqual([0, 0])
+    await house.advanceTo(start + 2_000)
+    expect(house.states()).toMatchObject({ a: 'down.cold', b: 'leased.open' })
+  })
+
+  test('is never made by a leased service, and not by one that is pinned or has just come up', async () => {
+    const house = await buildUp(['pinned'], {
+      keys: ['leased', 'pinned', 'fresh', 'd'],
+      limits: { vramMiB: 24 },
+      shares: {
+        leased: vram(8),
+        pinned: vram(8, { isPinned: true }),
+        fresh: vram(8, { minResidencyMs: 5_000 }),
+        d: vram(20),
+      },
+    })
+    house.request('leased', 'r1')
+    house.request('fresh', 'r2')
+    await house.advanceTo(house.clock.now() + 500)
+    house.release('fresh', 'r2')
+    house.request('d', 'r3')
+    await house.advanceTo(house.clock.now() + 10)
+    expect(house.context().decisions.d).toMatchObject({
+      choice: { type: 'wait', taken: [] },
+      because: {
+        cause: 'no-room',
+        needed: [{ limit: 'vramMiB', amount: 20, capacity: 24, free: 0 }],
+      },
+      rejected: [
+        { service: 'pinned', because: 'pinned' },
+        { service: 'leased', because: 'leased' },
+        { service: 'fresh', because: 'settling' },
+      ],
+    })
+  })
+
+  test('is left to a start that fails only until it has failed', async () => {
+    const house = build({ keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
+    house.world('a').set({ exitAfterMs: 50 })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    await house.advanceTo(500)
+    expect(house.states()).toMatchObject({ b: 'leased.open' })
+    expect(house.context().residents.map(({ key }) => key)).toEqual(['b'])
+  })
+
+  test('of a program that cannot be spawned is free again', async () => {
+    const house = build({ keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
+    house.world('a').set({ canSpawn: false })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    await house.advanceTo(500)
+    expect(house.states()).toMatchObject({ b: 'leased.open' })
+  })
+
+  test('of a stop that leaves survivors is not free', async () => {
+    const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
+    house.world('a').set({ survivors: 1 })
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 1_000)
+    expect(house.states()).toMatchObject({ a: 'down.tripped', b: 'starting.claiming' })
+    expect(house.context().decisions.b).toMatchObject({ rejected: [{ service: 'a', because: 'stray' }] })
+    const [stray] = house.context().residents
+    house.actor.send({ type: 'run.ended', generation: stray?.generation ?? '', survivors: 0 })
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toMatchObject({ b: 'leased.open' })
+  })
+
+  test('is not taken by a server that was there already', async () => {
+    const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
+    house.world('b').set({ probe: 'ready' })
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toEqual({ a: 'ready', b: 'leased.open' })
+  })
+})
+
+describe('a service that waits', () => {
+  const shares = {
+    a: { ...oneEach, maxStarveMs: 10_000 },
+    b: { ...oneEach, maxStarveMs: 10_000 },
+  }
+  /** `a` is in use all the time: a new lease begins before the last one ends. */
+  const keepBusy = (house: Awaited<ReturnType<typeof buildUp>>, key: string, untilMs: number) => {
+    let n = 0
+    house.provider(key).on('lease.granted', ({ id }) => {
+      if (id.includes('busy')) house.clock.setTimeout(() => house.release(key, id), 900)
+    })
+    const next = () => {
+      if (house.clock.now() >= untilMs) return
+      n += 1
+      const id = `${key}-busy-${n}`
+      house.request(key, id)
+      house.clock.setTimeout(next, 500)
+    }
+    next()
+  }
+
+  test('gets its turn when it has waited long enough behind the traffic of another, and no stream is cut (fault 80)', async () => {
+    const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares })
+    const start = house.clock.now()
+    keepBusy(house, 'a', start + 60_000)
+    house.request('b', 'r1')
+    await house.advanceTo(start + 10_000)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'starting.claiming' })
+    await house.advanceTo(start + 10_010)
+    expect(house.states()).toEqual({ a: 'leased.draining', b: 'starting.claiming' })
+    await house.advanceTo(start + 12_000)
+    expect(house.states()).toEqual({ a: 'starting.claiming', b: 'leased.open' })
+    expect(house.heard.filter(({ type }) => type === 'leases.revoked')).toEqual([])
+    expect(house.decisions()).toContain('b: yield a (starved)')
+  })
+
+  test('alternates with another under traffic on both', async () => {
+    const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares })
+    const start = house.clock.now()
+    keepBusy(house, 'a', start + 60_000)
+    keepBusy(house, 'b', start + 60_000)
+    await house.advanceTo(start + 120_000)
+    const granted = (key: string) =>
+      house.heard.filter((one) => one.key === key && one.type === 'lease.granted').length
+    expect([granted('a'), granted('b')]).toEqual([121, 120])
+    expect(house.heard.filter(({ type }) => type === 'lease.refused' || type === 'leases.revoked')).toEqual(
+      [],
+    )
+    const yields = house.decisions().filter((line) => line.includes('(starved)'))
+    expect(yields.slice(0, 3)).toEqual([
+      'b: yield a (starved)',
+      'a: yield b (starved)',
+      'b: yield a (starved)',
+    ])
+  })
+
+  test('does not hold up those who fit beside what it waits for', async () => {
+    const house = await buildUp(['a'], {
+      keys: ['a', 'b', 'c'],
+      limits: { vramMiB: 24 },
+      shares: { a: vram(16), b: vram(16), c: vram(8) },
+    })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    house.request('c', 'r3')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toMatchObject({ b: 'starting.claiming', c: 'leased.open' })
+  })
+
+  test('keeps what becomes free for itself once it is starved', async () => {
+    const house = await buildUp(['a'], {
+      keys: ['a', 'b', 'c'],
+      limits: { vramMiB: 24 },
+      shares: { a: vram(16), b: vram(24, { maxStarveMs: 1_000 }), c: vram(8) },
+    })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    await house.advanceTo(house.clock.now() + 1_500)
+    house.request('c', 'r3')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toEqual({ a: 'leased.draining', b: 'starting.claiming', c: 'starting.claiming' })
+    expect(house.context().decisions.c).toMatchObject({ because: { cause: 'promised', ahead: ['b'] } })
+    house.release('a', 'r1')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toMatchObject({ b: 'leased.open' })
+  })
+
+  test('goes first with a higher priority, and every 10 s of waiting raise it by one', async () => {
+    const many = { a: oneEach, b: oneEach, c: oneEach, d: oneEach }
+    const busy = {
+      ...exclusive,
+      shares: Object.fromEntries(Object.keys(many).map((key) => [key, { ...oneEach, maxStarveMs: 600_000 }])),
+    }
+    const house = await buildUp(['a'], {
+      keys: ['a', 'b', 'c', 'd'],
+      policy: { maxQueueMs: 600_000 },
+      ...busy,
+    })
+    house.request('a', 'r1')
+    house.request('b', 'old', 0)
+    await house.advanceTo(house.clock.now() + 35_000)
+    house.request('c', 'middle', 2)
+    house.request('d', 'high', 5)
+    house.release('a', 'r1')
+    const order: string[] = []
+    for (const key of ['d', 'b', 'c']) {
+      await house.advanceTo(house.clock.now() + 500)
+      order.push(
+        ...Object.entries(house.states()).flatMap(([name, state]) => (state === 'leased.open' ? [name] : [])),
+      )
+      house.release(key, { b: 'old', c: 'middle', d: 'high' }[key] ?? '')
+    }
+    expect(order).toEqual(['d', 'b', 'c'])
+  })
+
+  test('makes nobody in use give way for a request of low priority', async () => {
+    const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares })
+    const start = house.clock.now()
+    house.request('a', 'r1')
+    house.request('b', 'r2', -2)
+    await house.advanceTo(start + 19_000)
+    expect(house.states()).toMatchObject({ a: 'leased.open' })
+    await house.advanceTo(start + 21_000)
+    expect(house.states()).toMatchObject({ a: 'leased.draining' })
+  })
+
+  test('takes nobody’s room when everybody who wanted it has left', async () => {
+    const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    await house.advanceTo(house.clock.now() + 100)
+    house.cancel('b', 'r2')
+    await house.advanceTo(house.clock.now() + 100)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold' })
+    expect(house.decisions().at(-1)).toBe('b: decline (nobody-waits)')
+  })
+
+  test('is served at once by a server that is up, whatever else is stopping', async () => {
+    const house = await buildUp(['a', 'c'], {
+      keys: ['a', 'b', 'c'],
+      ...exclusive,
+      shares: { a: oneEach, b: oneEach, c: {} },
+      world: { termMs: null },
+      policy: { stopGraceMs: 5_000 },
+    })
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 100)
+    expect(house.states()).toMatchObject({ a: 'idle-stopping.terminating' })
+    house.request('c', 'r2')
+    expect(house.states()).toMatchObject({ c: 'leased.open' })
+  })
+})
+
+describe('warm before asked', () => {
+  test('what is to be preloaded is wanted as soon as it is there, in the order that was given', () => {
+    const house = build({ keys: ['a', 'b', 'c'], sharing: { preload: ['c', 'a'] } })
+    expect(house.said.filter(({ type }) => type === 'service.wanted')).toEqual([
+      { type: 'service.wanted', key: 'c', cause: 'preload' },
+      { type: 'service.wanted', key: 'a', cause: 'preload' },
+    ])
+  })
+
+  const withDefault = {
+    keys: ['a', 'b'],
+    ...exclusive,
+    shares: { a: oneEach, b: oneEach },
+    sharing: { defaultKey: 'a', returnToDefaultMs: 5_000 },
+  }
+
+  test('the default service is wanted back when the one that took its room has been idle', async () => {
+    const house = await buildUp(['a'], withDefault)
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 60_000)
+    expect(house.said.filter(({ type }) => type === 'service.wanted')).toEqual([])
+    house.release('b', 'r1')
+    await house.advanceTo(house.clock.now() + 4_999)
+    expect(house.said.filter(({ type }) => type === 'service.wanted')).toEqual([])
+    await house.advanceTo(house.clock.now() + 1)
+    expect(house.said).toContainEqual({ type: 'service.wanted', key: 'a', cause: 'default' })
+  })
+
+  test('the default service is not wanted back when it stopped for being idle', async () => {
+    const house = await buildUp(['a'], { ...withDefault, policy: { idleStopMs: 1_000 } })
+    await house.advanceTo(house.clock.now() + 60_000)
+    expect(house.states()).toMatchObject({ a: 'down.cold' })
+    expect(house.said.filter(({ type }) => type === 'service.wanted')).toEqual([])
+  })
+})
+
+test('an actor that dies of a bug holds its room until its process is known to be gone', async () => {
+  const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
+  const [before] = house.context().residents
+  house.breakProvider('a')
+  house.request('b', 'r1')
+  await house.advanceTo(house.clock.now() + 500)
+  expect(house.states()).toMatchObject({ a: 'down.cold', b: 'starting.claiming' })
+  house.actor.send({ type: 'run.ended', generation: before?.generation ?? '', survivors: 0 })
+  await house.advanceTo(house.clock.now() + 500)
+  expect(house.states()).toMatchObject({ b: 'leased.open' })
+})
