@@ -13,6 +13,17 @@ import type { ConfigProblem } from './errors.ts'
 /** What can be said about another supervisor that borrows a service of ours. */
 export type GuestEventBody = { readonly type: 'guest.joined' | 'guest.left'; readonly guest: Peer }
 
+/** What was done about the record of another supervisor that was found dead, or that is not to be believed. */
+export type ReapingEventBody =
+  | {
+      readonly type: 'orphans.reaped'
+      readonly owner: string
+      readonly supervisorPid: number
+      readonly pids: readonly number[]
+      readonly survivors: readonly number[]
+    }
+  | { readonly type: 'orphans.refused'; readonly file: string; readonly problem: string }
+
 /** What can be said about one service. Logs, metrics, pages, recordings and tests all read these. */
 export type ServiceEventBody =
   | Extract<
@@ -111,6 +122,7 @@ export type SupervisorEventBody =
       /** `null`: they are those of an earlier supervisor. */
       readonly to: number | null
     }
+  | ReapingEventBody
   | { readonly type: 'supervisor.closed' }
 
 /** Who an event is about: a service by its key and its provider ids, or a request by its id. */
@@ -161,5 +173,9 @@ export const eventMeanings = {
   'events.missed': 'This reader asked for events that are not kept any more: those from `from` to `to`.',
   'config.replaced': 'A new configuration is in force; which providers and settings it changes.',
   'config.refused': 'A configuration was not taken; the old one stays. Every problem with its place.',
+  'orphans.reaped':
+    'Processes that a dead supervisor of this user had left were ended: `pids`; `survivors` could not be.',
+  'orphans.refused':
+    'A record of another supervisor is not to be believed: `problem`. Nothing was signalled.',
   'supervisor.closed': 'Everything is stopped.',
 } as const satisfies Record<SupervisorEvent['type'], string>

@@ -66,6 +66,15 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
             `the configuration is refused, the old one stays: ${toRefusalText(event)}`,
             'red',
           )
+        case 'orphans.reaped':
+          return tell(
+            event,
+            'leasehold',
+            `ended what a dead leasehold (process ${event.supervisorPid}) had left: ${event.pids.join(', ')}`,
+            'yellow',
+          )
+        case 'orphans.refused':
+          return tell(event, 'leasehold', `put aside ${event.file}: ${event.problem}`, 'yellow')
         case 'supervisor.closed':
           return tell(event, 'leasehold', 'everything is stopped')
         default:

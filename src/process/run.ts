@@ -2,6 +2,7 @@ import type { Failure, ProcessEvent } from '../../machines/messages.ts'
 import { type Clock, settledWithin } from '../clock.ts'
 import { type Markers, toChildEnvironment } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
+import type { OwnerRecord } from './owner-record.ts'
 import { type Address, findPortOwner, isPortFree, toTakenText, untilPortFree } from './ports.ts'
 import { type OwnedChild, spawnChild } from './spawn.ts'
 import { createStop, type SendSignal, type Stop } from './stop.ts'
@@ -83,6 +84,8 @@ export interface RunSurroundings {
   readonly sendSignal?: SendSignal
   /** Ends the tree when this process is gone. Absent: nobody does. */
   readonly watchdog?: Watchdog
+  /** Names the tree to whoever finds us dead. Absent: nobody does. */
+  readonly record?: OwnerRecord
   /** Settles when the key is free, with the processes of it that could not be ended. */
   readonly vacated: Promise<readonly number[]>
 }
@@ -98,7 +101,7 @@ const TAIL_LINES = 20
 /** Begins a run: first it waits for its turn, so nothing is reported before this returns. */
 export function createRun(options: RunOptions, listener: RunListener, surroundings: RunSurroundings): Run {
   const { generation, beforeSignal } = options
-  const { clock, sweepMs, sendSignal, watchdog, clean } = surroundings
+  const { clock, sweepMs, sendSignal, watchdog, record, clean } = surroundings
   const cancel = new AbortController()
   let state: RunState = 'waiting'
   let startedAtMs: number | null = null
@@ -122,6 +125,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   }
   const take = (child: OwnedChild) => {
     watchdog?.arm(child)
+    record?.add(child)
     const stop = createStop(child, { generation, clock, sweepMs, sendSignal })
     const output = createOutput({ clock, clean })
     output.attach('stdout', child.stdout)
@@ -149,6 +153,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const { address } = options
     if (address !== undefined && !(await isPortFree(address.host, address.port).catch(() => true)))
       return fail(toTakenFailure(address))
+    const unrecorded = toRecordFailure(record)
+    if (unrecorded !== undefined) return fail(unrecorded)
     const markers: Markers = { LEASEHOLD_OWNER: surroundings.owner, LEASEHOLD_GENERATION: generation }
     const { command, args, cwd, env, inheritEnv } = options
     const result = await spawnChild({
@@ -175,7 +181,10 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const swept = await stop.sweep()
     const portOwner = address === undefined ? undefined : await untilPortFree(address, clock)
     const receipt = portOwner === undefined ? swept : { ...swept, portOwner }
-    if (receipt.survivors.length === 0) watchdog?.disarm(child.pid)
+    if (receipt.survivors.length === 0) {
+      watchdog?.disarm(child.pid)
+      record?.remove(child.pid)
+    }
     output.close()
     state = 'settled'
     tell({ type: 'process.settled', generation, receipt })
@@ -229,6 +238,17 @@ function toTakenFailure(address: Address): Failure {
     code: 'LEASEHOLD_PORT_TAKEN',
     message: toTakenText(address, findPortOwner(address, [])),
     retry: 'later',
+  }
+}
+
+/** Before the first spawn we must be on record: a crash right after it would leave what nobody can find. */
+function toRecordFailure(record: OwnerRecord | undefined): Failure | undefined {
+  try {
+    record?.open()
+    return undefined
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    return { code: 'LEASEHOLD_STATE_UNUSABLE', message: `not spawned without a record: ${message}` }
   }
 }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Output } from './output.ts'
+import { createOwnerRecord } from './owner-record.ts'
 import {
   createRun,
   type Run,
@@ -9,6 +10,7 @@ import {
   type RunOptions,
   type RunState,
 } from './run.ts'
+import type { StateDirectory } from './state-directory.ts'
 import type { SendSignal } from './stop.ts'
 import { createWatchdog, type Watchdog } from './watchdog.ts'
 
@@ -26,6 +28,8 @@ export interface ProcessTableOptions {
   readonly sendSignal?: SendSignal
   /** Whether a process of its own, started with the first run, ends every tree when this process is gone. @default false */
   readonly watchdog?: boolean
+  /** Where the table writes down what it runs, from before the first spawn until it is closed. @default nowhere */
+  readonly stateDirectory?: () => StateDirectory
 }
 
 /** One run, for display. All JSON. `survived`: settled, but a part of its tree is still alive. */
@@ -82,11 +86,13 @@ export function createProcessTable({
   sweepMs,
   sendSignal,
   watchdog: isWatched = false,
+  stateDirectory,
 }: ProcessTableOptions): ProcessTable {
   const owner = randomUUID()
   const slots = new Map<string, Slot>()
   let isClosed = false
   let watchdog: Watchdog | undefined
+  const record = stateDirectory && createOwnerRecord(owner, stateDirectory)
 
   const toSlot = (key: string): Slot => {
     const slot = slots.get(key) ?? { runs: [], last: undefined, vacated: Promise.resolve() }
@@ -106,6 +112,7 @@ export function createProcessTable({
     isClosed = true
     await Promise.all([...slots.keys()].map(reap))
     await watchdog?.close()
+    if ([...slots.values()].every(({ runs }) => runs.length === 0)) record?.close()
   }
 
   return {
@@ -114,7 +121,17 @@ export function createProcessTable({
       if (isWatched && !isClosed) watchdog ??= createWatchdog({ owner, environment })
       const slot = toSlot(options.key)
       const vacated = slot.vacated.then(() => slot.runs.flatMap((earlier) => earlier.survivors()))
-      const surroundings = { clock, clean, environment, owner, sweepMs, sendSignal, watchdog, vacated }
+      const surroundings = {
+        clock,
+        clean,
+        environment,
+        owner,
+        sweepMs,
+        sendSignal,
+        watchdog,
+        record,
+        vacated,
+      }
       const run = createRun(options, listener, surroundings)
       slot.runs = [...slot.runs, run]
       slot.vacated = Promise.all([slot.vacated, run.settled]).then(() => prune(slot))

@@ -20,6 +20,8 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
   'request.attempted': 'warn',
   'config.replaced': 'info',
   'config.refused': 'error',
+  'orphans.reaped': 'warn',
+  'orphans.refused': 'warn',
   'supervisor.closed': 'info',
 }
 

@@ -12,6 +12,7 @@ import { ServiceError } from '../errors.ts'
 import type { ConfigChange, ServiceEventBody, SupervisorEvent } from '../events.ts'
 import { createHostClaims } from '../process/claim.ts'
 import type { Output } from '../process/output.ts'
+import { reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
 import { createScrubber } from '../scrubber.ts'
@@ -150,7 +151,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       if (logger !== undefined) logConfig(config, logger)
     },
   })
-  const table = createProcessTable({ environment, clock, watchdog: true, clean: scrubber.text })
+  const stateDirectory = () => openStateDirectory(options.stateDir ?? toStateDirectoryPath(environment))
+  const table = createProcessTable({
+    environment,
+    clock,
+    watchdog: true,
+    clean: scrubber.text,
+    stateDirectory,
+  })
   const upstreams = createUpstreams(clock)
   const registry = createRegistry({
     config: options.config,
@@ -174,12 +182,17 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     toError: registry.toError,
     isClosing: () => isClosing,
   })
+  const reap = async () => {
+    const reapings = await reapOrphans({ state: stateDirectory(), owner: table.owner, clock })
+    for (const reaping of reapings) hub.publish(reaping)
+  }
   const guests = createGuests({ leases, publish, self: { pid: process.pid, name } })
   const claims = createClaimKeeper(
     createHostClaims({
       clock,
       name,
-      stateDirectory: () => openStateDirectory(options.stateDir ?? toStateDirectoryPath(environment)),
+      stateDirectory,
+      onClaimed: reap,
       onGuest: (address, guest) => guests.receive(claims.keyOf(address), guest),
     }),
     (key) => new URL(registry.serviceOf(key).healthUrl).origin,

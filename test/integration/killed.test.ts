@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { createSupervisor } from '../../src/index.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 import { findFreePort, findMarked } from '../../src/testing/real-host.ts'
-import { toText } from './library.ts'
+import { isRunning, listen, toText, writeAndLoad } from './library.ts'
 
 const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 
@@ -42,3 +44,61 @@ test.skipIf(!hasProcfs).each([
   await once(cli, 'exit')
   await expect.poll(() => findMarked(mark), { timeout: 10_000 }).toEqual([])
 })
+
+/** The pids of a supervisor's watchdogs, by the record that the supervisor keeps. */
+function findWatchdogs(stateDir: string, supervisorPid: number): number[] {
+  const owners = readdirSync(join(stateDir, 'owners')).flatMap((name) => {
+    const { body } = JSON.parse(readFileSync(join(stateDir, 'owners', name), 'utf8'))
+    const { owner, pid } = JSON.parse(body)
+    return pid === supervisorPid ? [owner] : []
+  })
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return owners.some((owner) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(owner))
+      } catch {
+        return false
+      }
+    })
+}
+
+const ROUNDS = Number(process.env.KILL_BOTH_ROUNDS ?? 2)
+
+test.skipIf(!hasProcfs)(
+  'what a supervisor leaves that is killed together with its watchdog, the next one ends and starts anew (faults 87, 103, promise P4)',
+  { timeout: 60_000 * ROUNDS },
+  async () => {
+    const stateDir = process.env.LEASEHOLD_STATE_DIR ?? ''
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const port = await findFreePort()
+      const text = toText(port, { service: { env: { KILLED_TEST: String(port) } } })
+      const file = join(tmpdir(), `killed-${port}.json5`)
+      onTestFinished(() => rm(file))
+      await writeFile(file, text)
+      const args = ['infer', 'model', 'run', '--local', '--model', 'demo/demo', '--prompt', 'count to 100000']
+      const cli = spawn(process.execPath, [main, ...args, '--config', file], { stdio: 'ignore' })
+      onTestFinished(() => void cli.kill('SIGKILL'))
+      const isUp = async () => (await fetch(`http://127.0.0.1:${port}/health`).catch(() => null))?.status
+      await expect.poll(isUp, { timeout: 20_000 }).toBe(200)
+      const [orphan = 0] = findMarked(`KILLED_TEST=${port}`)
+      // It must not have the time to replace its watchdog.
+      cli.kill('SIGSTOP')
+      for (const watchdog of findWatchdogs(stateDir, cli.pid ?? 0)) process.kill(watchdog, 'SIGKILL')
+      cli.kill('SIGKILL')
+      await once(cli, 'exit')
+      expect(isRunning(orphan)).toBe(true)
+
+      const supervisor = createSupervisor({ config: await writeAndLoad(text) })
+      onTestFinished(() => supervisor.close({ force: true }))
+      const hearing = listen(supervisor)
+      const lease = await supervisor.acquire('demo/demo')
+      expect(lease.owned).toBe(true)
+      expect(hearing.all('orphans.reaped')).toMatchObject([{ supervisorPid: cli.pid, pids: [orphan] }])
+      const [successor] = hearing.all('process.spawned')
+      expect(findMarked(`KILLED_TEST=${port}`)).toEqual([successor?.pid])
+      lease.release()
+      await supervisor.close()
+    }
+  },
+)
