@@ -5,7 +5,7 @@ import { connectToGateway } from './gateway-client.ts'
 import { type Terminal, toSafeText } from './print.ts'
 import { createProgress } from './progress.ts'
 import { loadStartTimes, toReadOnly, toStartTimesFile } from './start-times.ts'
-import { toStateText } from './words.ts'
+import { toPeerText, toStateText } from './words.ts'
 
 export interface ControlOptions {
   readonly config?: string
@@ -56,7 +56,14 @@ function toPath(id: string): string {
   return `/api/services/${encodeURIComponent(id)}`
 }
 
-function toLine({ service, state, pid, ownership }: ServiceSnapshot): string {
-  const whose = ownership === 'adopted' ? ' (run by somebody else)' : pid === null ? '' : ` (process ${pid})`
-  return `${toSafeText(service)} is ${toStateText(state)}${whose}`
+/** How a service stands after it was started or stopped, and who has it. */
+export function toLine(snapshot: ServiceSnapshot): string {
+  return `${toSafeText(snapshot.service)} is ${toStateText(snapshot.state)}${toWhose(snapshot)}`
+}
+
+function toWhose({ pid, ownership, holder }: ServiceSnapshot): string {
+  if (ownership === 'adopted') return ' (run by somebody else)'
+  if (ownership === 'borrowed' && holder !== null) return ` (run by ${toPeerText(holder)})`
+  if (holder !== null) return ` here: it is let go, and ${toPeerText(holder)} runs it`
+  return pid === null ? '' : ` (process ${pid})`
 }

@@ -2,9 +2,11 @@ import { type Observable, share } from 'rxjs'
 import type { Config } from '../config/config.ts'
 import { AbortedError } from '../errors.ts'
 import type { SupervisorEvent } from '../events.ts'
+import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
 import { connectToGateway, findGateway, type GatewayClient } from './gateway-client.ts'
 import type { Terminal } from './print.ts'
+import { toPeerText } from './words.ts'
 
 /** The way a model request takes: through a gateway that runs, or a supervisor of our own. */
 export interface Door {
@@ -29,14 +31,15 @@ export interface DoorOptions {
 export async function openDoor(
   config: Config,
   { local, gateway }: DoorOptions,
-  { env }: Terminal,
+  terminal: Terminal,
 ): Promise<Door> {
-  if (local) return createLocalDoor(config)
+  const { env } = terminal
+  if (local) return createLocalDoor(config, terminal)
   const client =
     gateway === undefined
       ? await findGateway(config, env)
       : await connectToGateway(config, env, gateway === true ? undefined : gateway)
-  return client === undefined ? createLocalDoor(config) : createGatewayDoor(client)
+  return client === undefined ? createLocalDoor(config, terminal) : createGatewayDoor(client)
 }
 
 async function createGatewayDoor(client: GatewayClient): Promise<Door> {
@@ -53,7 +56,7 @@ async function createGatewayDoor(client: GatewayClient): Promise<Door> {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-function createLocalDoor(config: Config): Door {
+function createLocalDoor(config: Config, terminal: Terminal): Door {
   const leaving = new AbortController()
   const leave = () => leaving.abort(new AbortedError())
   // Before the supervisor hears of it: without a request under way it has nothing to drain.
@@ -71,8 +74,19 @@ function createLocalDoor(config: Config): Door {
         signal,
       }),
     close: async () => {
-      await supervisor.close({ force: true })
+      // Nothing of our own is under way any more; what others borrow is not cut without a word.
+      const users = supervisor.snapshot().services.flatMap(toUsers)
+      if (users.length > 0)
+        terminal.note(
+          `waiting for ${users.join(', ')}, until its drain deadline; a second signal cuts it off`,
+        )
+      await supervisor.close({ force: users.length === 0 })
       for (const name of SIGNALS) process.off(name, leave)
     },
   }
+}
+
+/** Who still uses a server of ours: `leasehold serve (process 7) that uses demo`. */
+function toUsers({ service, guests }: ServiceSnapshot): string[] {
+  return guests.filter(({ leases }) => leases > 0).map((guest) => `${toPeerText(guest)} that uses ${service}`)
 }

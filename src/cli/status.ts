@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { toDurationText } from '../duration.ts'
+import type { Guest } from '../supervisor/guests.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../supervisor/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './failures.ts'
@@ -88,8 +89,13 @@ function toRow(service: ServiceSnapshot): string[] {
     toDurationText(service.inStateMs),
     toOwnerText(service),
     service.pid === null ? '' : String(service.pid),
-    String(service.leases),
+    [service.leases, ...service.guests.filter(({ leases }) => leases > 0).map(toLentText)].join(', '),
     String(service.queue.length),
     toNextText(service),
   ]
+}
+
+/** The part of the leases that another supervisor holds: `1 of infer (process 7)`. */
+function toLentText({ leases, name, pid }: Guest): string {
+  return `${leases} of ${toSafeText(name)} (process ${pid})`
 }

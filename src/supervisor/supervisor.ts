@@ -115,7 +115,10 @@ export interface Supervisor {
    * @throws {@link ServiceError} when it does not become ready
    */
   start(id: string, options?: AcquireOptions): Promise<ServiceSnapshot>
-  /** Stops a service that is ours and lets go of one that is not. Settles when it is down, with its receipt. */
+  /**
+   * Stops a service that is ours and lets go of one that is not. Settles when it is down, with its receipt; `holder` is
+   * the supervisor that goes on running what was let go.
+   */
   stop(id: string, options?: StopOptions): Promise<ServiceSnapshot>
   /**
    * Puts another configuration into force, `replaceConfig(loadConfig(file))` for one. Services that are the same in
@@ -374,14 +377,17 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const key = registry.keyOf(id)
       registry.send(key, { type: 'breaker.reset' })
       const { release } = await holdLease(leases, key, startOptions)
+      const up = describe(key)
       release()
-      return describe(key)
+      // What is borrowed is let go with this lease, and its owner keeps it up.
+      return up.ownership === 'borrowed' ? up : describe(key)
     },
     stop: async (id, { force = false } = {}) => {
       const key = registry.keyOf(id)
+      const { holder } = describe(key)
       registry.send(key, { type: 'service.stop', reason: 'asked', force })
       await registry.untilState(key, (state) => state.startsWith('down.') || state === 'retired')
-      return describe(key)
+      return { ...describe(key), holder }
     },
     replaceConfig: configuration.replace,
     close,

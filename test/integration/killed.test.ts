@@ -16,7 +16,7 @@ const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url
 test.skipIf(!hasProcfs).each([
   ['infer', ['infer', 'model', 'run', '--local', '--model', 'demo/demo', '--prompt', 'Hello?']],
   ['serve', ['serve', '--port', '0']],
-])('%s that is ended by SIGKILL takes its model server with it', async (name, args) => {
+])('%s that is ended by SIGKILL takes its model server with it', { timeout: 90_000 }, async (name, args) => {
   const port = await findFreePort()
   const file = join(tmpdir(), `killed-${port}.json5`)
   const mark = `KILLED_TEST=${port}`
@@ -33,16 +33,16 @@ test.skipIf(!hasProcfs).each([
     cli.stdout.on('data', (chunk) => {
       said += chunk
     })
-    await expect.poll(() => said, { timeout: 10_000 }).toMatch(/\/v1\/chat/)
+    await expect.poll(() => said, { timeout: 25_000 }).toMatch(/\/v1\/chat/)
     const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(said) ?? []
     const body = JSON.stringify({ model: 'demo/demo', messages: [{ role: 'user', content: 'Hello?' }] })
     const headers = { 'content-type': 'application/json' }
     fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body }).catch(() => {})
   }
-  await expect.poll(() => findMarked(mark), { timeout: 10_000 }).toHaveLength(1)
+  await expect.poll(() => findMarked(mark), { timeout: 25_000 }).toHaveLength(1)
   cli.kill('SIGKILL')
   await once(cli, 'exit')
-  await expect.poll(() => findMarked(mark), { timeout: 10_000 }).toEqual([])
+  await expect.poll(() => findMarked(mark), { timeout: 25_000 }).toEqual([])
 })
 
 /** The pids of a supervisor's watchdogs, by the record that the supervisor keeps. */

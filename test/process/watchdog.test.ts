@@ -44,7 +44,7 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
     await supervisor.untilClean()
   })
 
-  test('that is killed is replaced by one that knows every group', async () => {
+  test('that is killed is replaced by one that knows every group (fault 104, race R19)', async () => {
     const supervisor = await startSupervisor('rearmed')
     const { pid } = JSON.parse(await supervisor.nextLine())
     expect(isRunning(pid)).toBe(true)
@@ -82,6 +82,53 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
     await run.untilLine(/^ready$/)
     await world.table.close()
     expect(listOf('cmdline', world.table.owner)).toEqual([])
+  })
+
+  test('that is killed is replaced while the supervisor runs, within its next turns (fault 104)', async () => {
+    const watchdog = createWatchdog({ owner: randomUUID(), environment: process.env })
+    const first = watchdog.pid() ?? 0
+    process.kill(first, 'SIGKILL')
+    await until(() => watchdog.pid() !== undefined && watchdog.pid() !== first)
+    expect(isRunning(watchdog.pid() ?? 0)).toBe(true)
+    await watchdog.close()
+  })
+
+  test('is not ended by the signals that end a terminal’s programs', async () => {
+    const owner = randomUUID()
+    const watchdog = createWatchdog({ owner, environment: process.env })
+    const own = watchdog.pid() ?? 0
+    // It has its title as soon as it ignores them.
+    await until(() => readFileSync(`/proc/${own}/cmdline`, 'latin1').startsWith('leasehold-watchdog'))
+    await until(() => isIgnoring(own))
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(own, signal)
+    const { pid } = startBystander()
+    watchdog.arm({ pid, startTicks: readProcess(pid)?.startTicks })
+    await delay(50)
+    expect([isRunning(own), watchdog.pid()]).toEqual([true, own])
+    await watchdog.close()
+  })
+
+  test('that dies young again and again is given up with one warning; the next child is another try', async () => {
+    const warnings: string[] = []
+    const watchdog = createWatchdog({
+      owner: randomUUID(),
+      environment: process.env,
+      onWarning: (message) => warnings.push(message),
+    })
+    const seen = new Set<number>()
+    while (watchdog.pid() !== undefined) {
+      const pid = watchdog.pid() ?? 0
+      if (!seen.has(pid)) process.kill(pid, 'SIGKILL')
+      seen.add(pid)
+      await delay(1)
+    }
+    expect(seen.size).toBe(5)
+    expect(warnings).toEqual([expect.stringMatching(/no watchdog runs \(it ended with SIGKILL\)/)])
+    const { pid } = startBystander()
+    watchdog.arm({ pid, startTicks: readProcess(pid)?.startTicks })
+    expect(isRunning(watchdog.pid() ?? 0)).toBe(true)
+    await watchdog.close()
+    expect(isRunning(pid)).toBe(true)
   })
 
   test('does not touch a process with the marker of another owner', async () => {
@@ -124,6 +171,12 @@ function listOf(file: 'cmdline' | 'environ', text: string): number[] {
       }
     })
     .filter(isRunning)
+}
+
+/** Whether a process has handlers for SIGHUP, SIGINT and SIGTERM, by the kernel's own list. */
+function isIgnoring(pid: number): boolean {
+  const [, caught = '0'] = /^SigCgt:\t([0-9a-f]+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
+  return [1, 2, 15].every((number) => (BigInt(`0x${caught}`) >> BigInt(number - 1)) & 1n)
 }
 
 async function until(isTrue: () => boolean): Promise<void> {

@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest'
+import { toLine } from '../../src/cli/control.ts'
+import type { ServiceSnapshot } from '../../src/supervisor/snapshot.ts'
+
+const holder = { pid: 7, name: 'serve' }
+const say = (facts: Partial<ServiceSnapshot>) =>
+  toLine({
+    service: 'demo',
+    state: 'down.cold',
+    pid: null,
+    ownership: 'none',
+    holder: null,
+    ...facts,
+  } as ServiceSnapshot)
+
+test('a start and a stop say who runs the service', () => {
+  expect(say({ state: 'ready', ownership: 'owned', pid: 9 })).toBe('demo is ready, not in use (process 9)')
+  expect(say({ state: 'ready', ownership: 'adopted' })).toBe(
+    'demo is ready, not in use (run by somebody else)',
+  )
+  expect(say({ state: 'leased.open', ownership: 'borrowed', holder })).toBe(
+    'demo is in use (run by leasehold serve (process 7))',
+  )
+  expect(say({ holder })).toBe('demo is down here: it is let go, and leasehold serve (process 7) runs it')
+  expect(say({})).toBe('demo is down')
+})
