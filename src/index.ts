@@ -37,6 +37,13 @@ export type { Inspector } from './supervisor/inspection.ts'
 export type { AcquireOptions, Lease } from './supervisor/lease.ts'
 export type { ModelListing } from './supervisor/models.ts'
 export type { QueuedRequest } from './supervisor/queue.ts'
+export {
+  createRecorder,
+  type Recorder,
+  type RecorderOptions,
+  type RecordingEnd,
+  type RecordingHeader,
+} from './supervisor/recorder.ts'
 export type { RequestSnapshot } from './supervisor/requests.ts'
 export type {
   ConfigStanding,

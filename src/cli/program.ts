@@ -64,6 +64,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       .option('--host <host>', 'address to listen on; beyond loopback only with apiKeys', toAddress)
       .option('--port <port>', 'port to listen on; 0 takes a free one', toPort)
       .option('--watch', 'read the configuration again whenever its file changes')
+      .option('--record <file>', 'record every event, for leasehold replay and for the page')
       .addOption(
         new Option('--log-level <level>', 'write a log to stderr').choices([
           'debug',
@@ -145,6 +146,19 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   ).action((id, options) =>
     perform(options, async () => (await import('./logs.ts')).showLogs(id, options, terminal)),
   )
+
+  add(
+    program,
+    'replay',
+    'play a recording of serve --record against the statecharts; fails where they do something else',
+    'leasehold replay crash.ndjson',
+  )
+    .argument('<file>', 'a recording')
+    .option('--service <id>', 'only this service')
+    .option('--to-script <file>', 'write the life of one service as an event script')
+    .action((file, options) =>
+      perform(options, async () => (await import('./replay.ts')).replayRecording(file, options, terminal)),
+    )
 
   const config = program.command('config').description('look at a configuration')
   configured(

@@ -8,7 +8,8 @@ import { watchFile$ } from '../config/watch.ts'
 import { createGateway, type GatewayAddress } from '../gateway/server.ts'
 import { createScrubber } from '../scrubber.ts'
 import type { ModelListing } from '../supervisor/models.ts'
-import { createSupervisor } from '../supervisor/supervisor.ts'
+import { createRecorder, type Recorder } from '../supervisor/recorder.ts'
+import { createSupervisor, type Supervisor } from '../supervisor/supervisor.ts'
 import { findConfigurationFile, loadConfiguration } from './configuration.ts'
 import { DEMO_NAME } from './demo-config.ts'
 import { exitCodes, toProblemLine, UsageError } from './failures.ts'
@@ -25,6 +26,8 @@ export interface ServeOptions {
   readonly json?: boolean
   /** Whether the configuration is read again whenever its file changes. @default false */
   readonly watch?: boolean
+  /** Where every event is recorded. Absent: nowhere. */
+  readonly record?: string
   /** Level of the log on stderr. Absent: no log. */
   readonly logLevel?: string
 }
@@ -56,12 +59,17 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
     }
   }
   const handleSignals = {
-    alongside: () => gateway.close(),
+    alongside: async () => {
+      await gateway.close()
+      await recorder?.written
+    },
     // systemd, for one, takes anything but 0 for a failure: a server that was told to stop and did has succeeded.
     exitCode: exitCodes.ok,
     ...(hasControllingTerminal() ? {} : { onHangup: () => void reload() }),
   }
   const supervisor = createSupervisor({ config, handleSignals, logger, name: 'serve' })
+  const recorder =
+    options.record === undefined ? undefined : record(supervisor, options.record, version, terminal)
   const gateway = createGateway({ supervisor, host: options.host, port: options.port, version, logger })
   try {
     const address = await gateway.listen()
@@ -74,8 +82,23 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
   const watch = changes$.subscribe(() => void reload())
   await follow(supervisor.events$, options, terminal)
   watch.unsubscribe()
+  await recorder?.written
   await gateway.close()
   return exitCodes.ok
+}
+
+/** @throws {@link UsageError} when the file cannot be made */
+function record(supervisor: Supervisor, file: string, version: string, terminal: Terminal): Recorder {
+  try {
+    return createRecorder(supervisor, { file, version, onEnd: ({ message }) => terminal.note(message) })
+  } catch (cause) {
+    throw new UsageError(
+      `The recording ${file} cannot be made: ${cause instanceof Error ? cause.message : cause}`,
+      {
+        cause,
+      },
+    )
+  }
 }
 
 /** Prints what happens until the supervisor is closed. */

@@ -244,6 +244,10 @@ function toRetryAfterMs(
   return context !== undefined && context.failures > 0 ? toBackoffMs(context) : undefined
 }
 
-function toReason(to: string, { failure, stop }: ProviderContext): string | null {
+/** Why a state was entered, in one word: the failure's code, or the reason of the stop. */
+export function toReason(
+  to: string,
+  { failure, stop }: Pick<ProviderContext, 'failure' | 'stop'>,
+): string | null {
   return to === 'down.backoff' || to === 'down.tripped' ? (failure?.code ?? null) : stop
 }

@@ -26,7 +26,8 @@ export interface Story {
 
 /** Runs a script against the provider machine on the virtual clock. Never rejects: failures are in the story. */
 export async function runScript(script: Script, machine?: typeof providerMachine): Promise<Story> {
-  const stage = createStage({ policy: script.service, world: script.world, ...(machine && { machine }) })
+  const { service: policy, world, silent = false } = script
+  const stage = createStage({ policy, world, silent, ...(machine && { machine }) })
   const steps: StoryStep[] = []
   let seen = 0
   for (const step of script.steps) {
@@ -63,6 +64,7 @@ async function play(stage: Stage, step: ScriptStep): Promise<void> {
   await stage.advanceTo(step.at)
   if (step.world !== undefined) stage.world.set(step.world)
   if (step.crash !== undefined) stage.world.crash(step.crash)
+  for (const event of step.hears ?? []) stage.send(event as ProviderEvent)
   for (const event of [step.send ?? []].flat()) stage.send(toProviderEvent(event, stage))
   await stage.advanceTo(step.at)
 }

@@ -94,6 +94,12 @@ const step = z.strictObject({
     .union([event, z.array(event)])
     .optional()
     .describe('What is asked, in order, in one tick.'),
+  hears: z
+    .array(fact)
+    .optional()
+    .describe(
+      'What the machine hears, as it hears it, from an outside that does nothing by itself (`silent`).',
+    ),
   state: z.string().optional().describe('The state now, or a parent of it.'),
   emitted: z.array(fact).optional().describe('Among the facts since the last step, in this order.'),
   never: z.array(fact).optional().describe('Not among the facts since the last step.'),
@@ -112,6 +118,10 @@ const script = z.strictObject({
   why: z.string().optional(),
   covers: z.array(z.string()).optional().describe('Numbers of the races it settles: R1.'),
   real: z.boolean().default(false).describe('Whether it also runs against a real process and real sockets.'),
+  silent: z
+    .boolean()
+    .optional()
+    .describe('The outside does nothing by itself: its steps say what the machine hears of it.'),
   service: service.default({}),
   world: world.default({}),
   steps: z.array(step).min(1),

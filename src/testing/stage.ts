@@ -1,10 +1,11 @@
 import { type AnyActorRef, createActor, type SnapshotFrom } from 'xstate'
-import type { ProviderEvent, ServicePolicy } from '../../machines/messages.ts'
+import type { ProcessEvent, ProviderEvent, ServicePolicy } from '../../machines/messages.ts'
 import { providerMachine } from '../../machines/provider.ts'
 import { toStateName } from '../../machines/provider-context.ts'
 import type { ServiceEventBody } from '../events.ts'
 import { toTimers } from '../supervisor/snapshot.ts'
 import { createLedger, type Invariant, InvariantError, type Ledger, type Standing } from './invariants.ts'
+import { toSilent } from './silence.ts'
 import { createVirtualClock, type VirtualClock } from './virtual-clock.ts'
 import { createWorld, type World, type WorldOptions } from './world.ts'
 
@@ -44,6 +45,8 @@ export interface Stage {
 export interface StageOptions {
   readonly policy?: Partial<ServicePolicy>
   readonly world?: Partial<WorldOptions>
+  /** The world does nothing by itself: what the machine hears of processes and probes is sent to it. */
+  readonly silent?: boolean
   /** The machine on stage; a mutant of it proves that the net catches. */
   readonly machine?: typeof providerMachine
 }
@@ -53,6 +56,7 @@ export function createStage({
   policy,
   world: worldOptions,
   machine = providerMachine,
+  silent = false,
 }: StageOptions = {}): Stage {
   const clock = createVirtualClock()
   const ledger = createLedger()
@@ -67,8 +71,7 @@ export function createStage({
   }
   const world = createWorld(clock, worldOptions, record)
   const actor = createActor(
-    machine.provide({
-      actors: world.actors,
+    (silent ? toSilent(machine) : machine.provide({ actors: world.actors })).provide({
       actions: { requestStart: ({ self }) => self.send({ type: 'start.permitted' }), finishStart: () => {} },
     }),
     { clock, input: { key: 'demo', instance: 'g', policy: { ...defaultPolicy, ...policy } } },
@@ -108,6 +111,7 @@ export function createStage({
       if (event.type === 'lease.cancelled' && ledger.waiting.has(event.id)) record(event)
       if (event.type === 'lease.released' && !isStale && ledger.held.has(event.id)) record(event)
       if (event.type === 'service.stop') record(event)
+      if (silent && event.type.startsWith('process.')) record(event as ProcessEvent)
       actor.send(event)
       if (
         isStale &&
