@@ -2,7 +2,7 @@ import { createActor } from 'xstate'
 import { requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
-import { type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
+import { listReplicas, type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
 import {
   AbortedError,
   BadRequestError,
@@ -64,6 +64,8 @@ export interface ExchangeOptions {
   readonly inspection: Inspections['optionsOf']
   readonly config: () => Config
   readonly leases: LeaseBook
+  /** Servers of one model in the order in which they are tried. */
+  readonly rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[]
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
   readonly toId: () => string
   /** A request found nobody listening: what a health check would have found. */
@@ -90,6 +92,7 @@ export function createExchange({
   inspection,
   config,
   leases,
+  rank,
   upstreamOf,
   toId,
   noteRefused,
@@ -173,7 +176,9 @@ export function createExchange({
       isStream = stream
       const isFirst = targets.length === 0
       targets = []
-      targets = resolveCandidates(config(), model, { failover: request.failover ?? false })
+      targets = resolveCandidates(config(), model, { failover: request.failover ?? false }).flatMap((one) =>
+        rank(listReplicas(config(), one)),
+      )
       if (isFirst)
         publish(id, { type: 'request.started', route: toRoute(request.path), ref: targets[0]?.ref ?? '' })
       actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })

@@ -82,7 +82,10 @@ export function createIncoming(
   const answerRefusal = ({ status, headers, chunks, bytes }: Refusal) => {
     const body = Buffer.concat(chunks, bytes)
     const plain = toPlain(body, headers)
-    if (status === 503 && isLoadingText(plain.toString('utf8')) && canWait()) return handler.onStillLoading()
+    // Another leasehold quotes what its server printed while it loaded, and says that asking again is of no use.
+    const isFinal = headers['x-should-retry'] === 'false'
+    if (status === 503 && !isFinal && isLoadingText(plain.toString('utf8')) && canWait())
+      return handler.onStillLoading()
     if (isRetryableStatus(status) && hasNext())
       return handler.onRefused(new UpstreamStatusError(provider.id, status))
     const advised = advise(status, plain, target.ref)
