@@ -246,9 +246,10 @@ export function createExchange({
             actor.send({ type: 'response.ended' })
             perform()
           },
-          onBroken: (error) => {
+          onBroken: (error, hasMore) => {
             if (isStale()) return
-            call = undefined
+            // What still comes is cut off with the attempt.
+            if (!hasMore) call = undefined
             after(CRASH_NOTICE_MS, () => {
               fail(error, true)
               // After the lease is given back, so that nothing keeps the service from acting on it.
