@@ -1,6 +1,6 @@
 import { fork, spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, rmSync, truncateSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -68,7 +68,13 @@ async function openStage() {
   const services = await createServices(journals)
   const config = join(home, 'leasehold.json5')
   // Ours alone: a configuration names programs to run.
-  await writeFile(config, services.config, { mode: 0o600 })
+  let variant = 0
+  const changeConfig = async () => {
+    variant += 1
+    await writeFile(`${config}.new`, services.toConfigText(variant), { mode: 0o600 })
+    await rename(`${config}.new`, config)
+  }
+  await changeConfig()
   const env = { ...process.env, TMPDIR: temporary, XDG_STATE_HOME: join(home, 'state'), HOME: home }
   const client = fork(new URL('client.mjs', import.meta.url), {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -78,6 +84,7 @@ async function openStage() {
   return {
     ...services,
     config,
+    changeConfig,
     env,
     journals,
     temporary,
@@ -157,7 +164,7 @@ function toKills({ requests, childKills }, quota, random) {
 
 /** One life of a gateway. Gives the moment it was told to end. */
 async function playRound({ plan, gateway, stage, totals, blame }) {
-  const { config, env, ports, owned, mark, client, ledger } = stage
+  const { config, changeConfig, env, ports, owned, mark, client, ledger } = stage
   const { round, quota, seed } = plan
   const running = await startGateway({ ...gateway, config, env })
   if (running.url === undefined) {
@@ -179,7 +186,7 @@ async function playRound({ plan, gateway, stage, totals, blame }) {
   const { models = MODELS } = gateway
   client.send({ round, url: running.url, models, quota, seed: deriveSeed(seed, 1), file: ledger })
   const saboteur = startSaboteur({
-    ...{ url: running.url, ports, owned, mark, kills: plan.kills, seed: deriveSeed(seed, 2) },
+    ...{ url: running.url, ports, owned, mark, changeConfig, kills: plan.kills, seed: deriveSeed(seed, 2) },
     quota,
     sent: () => sent,
     done: (deed) => {

@@ -20,6 +20,22 @@ describe.skipIf(!hasProcfs)('chaos', () => {
     expect(said.match(/^ok /gm)).toHaveLength(3)
   })
 
+  test.each([
+    ['crash', 'a server killed in a stream gives no ending but an error event (fault 31, promise P8)'],
+    [
+      'abort',
+      'a client that leaves in any phase frees its lease and its server (faults 57, 58, 59, promise P11)',
+    ],
+    [
+      'flood',
+      'of very many requests at once those beyond the queue are refused, none is cut (fault 107, promise P9)',
+    ],
+    ['storm', 'many first requests at once make one spawn, and all are answered (fault 10, promise P14)'],
+    ['stop', 'a stop of any server leaves no process and a port that can be bound (promise P16)'],
+  ])('%s: %s', { timeout: 240_000 }, async (name) => {
+    expect(await run('promises', name, '--quick')).toMatch(/^broken: 0$/m)
+  })
+
   test('a signal at any moment of a cold start leaves nothing of a command', {
     timeout: 240_000,
   }, async () => {

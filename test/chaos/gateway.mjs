@@ -9,7 +9,7 @@ export const MAIN = fileURLToPath(new URL('../../dist/src/cli/main.js', import.m
 const KEPT_LINES = 40
 
 /** Starts `leasehold serve`, or a program that stands in for it, and waits until it says where it listens. */
-export async function startGateway({ program = MAIN, args = [], config, env }) {
+export async function startGateway({ program = MAIN, args = ['--watch'], config, env }) {
   const child = spawn(process.execPath, [program, 'serve', '--port', '0', '--config', config, ...args], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],

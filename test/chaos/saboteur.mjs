@@ -12,6 +12,7 @@ const DEEDS = {
   'stop asked': 3,
   'forced stop asked': 2,
   'start asked': 2,
+  'configuration changed': 1,
 }
 
 /**
@@ -19,7 +20,7 @@ const DEEDS = {
  * @param quota the round's requests, of which `sent()` were sent
  * @param kills how many servers are to be killed in this round
  */
-export function startSaboteur({ url, ports, owned, mark, seed, kills, quota, sent, done }) {
+export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kills, quota, sent, done }) {
   const random = createRandom(seed)
   const killAt = Array.from({ length: kills }, () => random.next() * 0.95 * quota).sort(
     (one, other) => one - other,
@@ -67,6 +68,8 @@ export function startSaboteur({ url, ports, owned, mark, seed, kills, quota, sen
         return command(name, 'stop')
       case 'forced stop asked':
         return command(name, 'stop', { force: true })
+      case 'configuration changed':
+        return changeConfig()
       default:
         return command(name, 'start')
     }

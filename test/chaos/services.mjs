@@ -44,8 +44,8 @@ export async function createServices(journals) {
     while (names.some((other) => other !== name && ports[other] === ports[name]))
   }
   const toFlags = (name) => ['--port', String(ports[name]), '--control', '--journal', `${journals}/${name}`]
-  const providers = Object.entries(SERVICES).flatMap(
-    ([name, { flags, service, providers: ids = [name] }]) => {
+  const toProviders = (variant) =>
+    Object.entries(SERVICES).flatMap(([name, { flags, service, providers: ids = [name] }]) => {
       const entry = {
         baseUrl: `http://127.0.0.1:${ports[name]}/v1`,
         localService: {
@@ -55,15 +55,16 @@ export async function createServices(journals) {
           readyTimeoutMs: 30_000,
           maxQueueMs: 45_000,
           ...service,
+          // Another environment is another service, on the same port.
+          ...(name === 'beta' ? { env: { CHAOS_VARIANT: String(variant) } } : {}),
         },
         models: [{ id: 'demo' }],
       }
       return ids.map((id) => [id, entry])
-    },
-  )
+    })
   const outside = { baseUrl: `http://127.0.0.1:${ports[OUTSIDE]}/v1`, models: [{ id: 'demo' }] }
-  const config = {
-    models: { mode: 'replace', providers: Object.fromEntries([...providers, [OUTSIDE, outside]]) },
+  const toConfig = (variant) => ({
+    models: { mode: 'replace', providers: Object.fromEntries([...toProviders(variant), [OUTSIDE, outside]]) },
     agents: {
       defaults: {
         model: { primary: `${CHAIN[0]}/demo`, fallbacks: CHAIN.slice(1).map((name) => `${name}/demo`) },
@@ -78,11 +79,12 @@ export async function createServices(journals) {
       maxConcurrentStarts: 3,
       coldStartCommentsMs: 100,
     },
-  }
+  })
   return {
     ports,
     owned: Object.keys(SERVICES),
-    config: JSON.stringify(config, null, 2),
+    /** The text of the configuration; `variant` changes the environment of one service. */
+    toConfigText: (variant) => JSON.stringify(toConfig(variant), null, 2),
     outsideFlags: toFlags(OUTSIDE),
   }
 }

@@ -86,12 +86,14 @@ async function measureStart(command) {
 }
 
 async function interrupt({ command, signal, afterMs, kind }) {
-  const run = await start(command, kind)
+  // Without a terminal SIGHUP asks `serve` to read its configuration again; with one it says that it was closed.
+  const isTerminal = command === 'serve' && signal === 'SIGHUP'
+  const run = await start(command, kind, isTerminal)
   await Promise.race([delay(afterMs), run.exited])
   // A grandchild with an empty environment carries no mark: it is known as a child of somebody who does.
   const family = listFamily(run.serverMark)
   const signalledAtMs = performance.now()
-  run.child.kill(signal)
+  run.child.kill(isTerminal ? 'SIGKILL' : signal)
   const isGone = () => listMarked(run.mark).length === 0 && !family.some(isSameAlive)
   await lookUntil(isGone, limitMs, 5)
   const tookMs = performance.now() - signalledAtMs
@@ -102,8 +104,11 @@ async function interrupt({ command, signal, afterMs, kind }) {
   return { count: family.length, tookMs, left }
 }
 
-/** Starts a command on a configuration of its own; `serve` is asked for the model as soon as it listens. */
-async function start(command, kind) {
+/**
+ * Starts a command on a configuration of its own; `serve` is asked for the model as soon as it listens. With a terminal
+ * the child is who holds its other side.
+ */
+async function start(command, kind, isTerminal = false) {
   const home = await mkdtemp(join(tmpdir(), 'chaos-signals-'))
   const temporary = join(home, 'tmp')
   mkdirSync(temporary)
@@ -114,10 +119,11 @@ async function start(command, kind) {
   await writeFile(config, JSON.stringify({ models: { mode: 'replace', providers } }), { mode: 0o600 })
   const env = { ...process.env, TMPDIR: temporary, HOME: home, XDG_STATE_HOME: join(home, 'state') }
   const startedAtMs = performance.now()
-  const child = spawn(process.execPath, [MAIN, ...COMMANDS[command], '--config', config], {
-    env,
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
+  const words = [process.execPath, MAIN, ...COMMANDS[command], '--config', config]
+  const inTerminal = ['--quiet', '--return', '--flush', '--command', `exec ${words.join(' ')}`, '/dev/null']
+  const [program, ...args] = isTerminal ? ['script', ...inTerminal] : words
+  // The other side of a terminal hangs up when there is nobody to type.
+  const child = spawn(program, args, { env, stdio: [isTerminal ? 'pipe' : 'ignore', 'pipe', 'ignore'] })
   const exited = once(child, 'exit')
   if (command === 'serve') askWhenItListens(child)
   else child.stdout.resume()
