@@ -9,6 +9,7 @@ import type {
 import type { Reason } from '../machines/reasons.ts'
 import type { Decision } from '../machines/scheduler.ts'
 import type { ConfigProblem } from './errors.ts'
+import type { Usage } from './usage.ts'
 
 /** What can be said about another supervisor that borrows a service of ours. */
 export type GuestEventBody = { readonly type: 'guest.joined' | 'guest.left'; readonly guest: Peer }
@@ -87,6 +88,8 @@ export type RequestEventBody =
       readonly type: 'request.ended'
       readonly outcome: 'done' | 'failed' | 'cancelled'
       readonly code: string | null
+      /** What the server said about its answer; `null`: nothing, or there is none. */
+      readonly usage: Usage | null
     }
 
 /** What a new configuration changes. Names only: no value of either configuration is in it. */

@@ -35,6 +35,7 @@ export type { ModelCall, ModelRequest, ModelResponseHandler } from './supervisor
 export type { Guest } from './supervisor/guests.ts'
 export type { Inspector } from './supervisor/inspection.ts'
 export type { AcquireOptions, Lease } from './supervisor/lease.ts'
+export { createMetrics, type Metrics } from './supervisor/metrics.ts'
 export type { ModelListing } from './supervisor/models.ts'
 export type { QueuedRequest } from './supervisor/queue.ts'
 export {

@@ -23,6 +23,12 @@ export const routes: readonly Route[] = [
   { method: 'GET', path: '/health', meaning: 'The gateway itself.' },
   {
     method: 'GET',
+    path: '/metrics',
+    meaning:
+      'For Prometheus: requests, queues, leases, starts, stops, tokens. A dashboard for Grafana ships as `leasehold/grafana.json`.',
+  },
+  {
+    method: 'GET',
     path: '/api/services',
     meaning: 'Every service: state, lease count, queue, running timers, last failure.',
   },

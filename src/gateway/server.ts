@@ -6,6 +6,7 @@ import { type Clock, delay, systemClock } from '../clock.ts'
 import { BadRequestError, GatewayError, KeyError, LeaseholdError, OverloadedError } from '../errors.ts'
 import { createInspectionHub } from '../inspector/hub.ts'
 import { isLoopback } from '../loopback.ts'
+import { createMetrics, type Metrics } from '../supervisor/metrics.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
 import { decodePath } from '../transport/path.ts'
 import { answerApi } from './api.ts'
@@ -126,6 +127,11 @@ export function createGateway({
       throw new BadRequestError(`${method} ${url.pathname} is not served here.`, { status: 404 })
     if (url.pathname === '/health')
       return sendJson(response, 200, { status: 'ok', name: 'leasehold', version, pid: process.pid })
+    if (url.pathname === '/metrics') {
+      metrics ??= createMetrics(supervisor)
+      response.setHeader('content-type', metrics.registry.contentType)
+      return void response.end(await metrics.scrape())
+    }
     if (url.pathname === '/v1/models')
       return sendJson(response, 200, { object: 'list', data: supervisor.models() })
     if (url.pathname.startsWith('/v1/models/'))
@@ -133,10 +139,13 @@ export function createGateway({
     throw new BadRequestError(`GET ${url.pathname} is not served here.`, { status: 404 })
   }
 
+  /** Made when somebody looks for the first time: until then nobody pays for them. */
+  let metrics: Metrics | undefined
   let closing: Promise<void> | undefined
   const close = () => {
     closing ??= new Promise((resolve) => {
       closing$.next()
+      metrics?.close()
       server.close(() => resolve())
       connections.close()
     })

@@ -14,6 +14,7 @@ import {
 import type { RequestEventBody } from '../events.ts'
 import type { Headers } from '../transport/headers.ts'
 import type { Upstream, UpstreamCall } from '../transport/upstream.ts'
+import type { Usage } from '../usage.ts'
 import { createIncoming } from './incoming.ts'
 import type { Inspections } from './inspection.ts'
 import type { LeaseBook, LeaseListener, Place } from './leases.ts'
@@ -111,6 +112,7 @@ export function createExchange({
     /** Attempts that are over: what they still report, of their abort for one, changes nothing. */
     let attemptsOver = 0
     let failure: LeaseholdError | undefined
+    let usage: Usage | null = null
     let wait: Wait | undefined
 
     const isOver = () => actor.getSnapshot().status !== 'active'
@@ -140,7 +142,7 @@ export function createExchange({
       if (value !== 'done' && value !== 'failed' && value !== 'cancelled') return
       requests.remove(id)
       const code = value === 'done' ? null : (failure?.code ?? null)
-      publish(id, { type: 'request.ended', outcome: value, code })
+      publish(id, { type: 'request.ended', outcome: value, code, usage })
       if (value === 'done') handler.onEnd()
       else handler.onError(failure ?? new AbortedError(), id)
     }
@@ -242,6 +244,7 @@ export function createExchange({
           onBytes: (chunk) => isStale() || handler.onData(chunk),
           onEnd: () => {
             if (isStale()) return
+            usage = incoming.usage()
             letGo()
             actor.send({ type: 'response.ended' })
             perform()

@@ -7,6 +7,7 @@ import { UpstreamError, UpstreamStatusError } from '../errors.ts'
 import { createStreamEnding } from '../transport/completeness.ts'
 import { type Headers, toClientHeaders } from '../transport/headers.ts'
 import type { UpstreamHandler } from '../transport/upstream.ts'
+import { createUsageTail, type Usage } from '../usage.ts'
 
 /** What an answer turns out to be. `onBegin` precedes `onBytes`; one of the last four comes last, exactly once. */
 export interface IncomingHandler {
@@ -47,10 +48,11 @@ interface Refusal {
 export function createIncoming(
   { target, hasNext, canWait, scrub }: IncomingOptions,
   handler: IncomingHandler,
-): UpstreamHandler {
+): UpstreamHandler & { usage(): Usage | null } {
   const { provider, model } = target
   const compat = model?.compat ?? {}
   const ending = createStreamEnding()
+  const tail = createUsageTail()
   let refusal: Refusal | undefined
   /** Its head made no sense: what comes after it is nobody's answer. */
   let isRejected = false
@@ -107,6 +109,7 @@ export function createIncoming(
   }
 
   return {
+    usage: tail.read,
     onHead: (status, headers) => {
       if (status > 599) {
         isRejected = true
@@ -127,6 +130,7 @@ export function createIncoming(
         if (refusal.bytes > MAX_REFUSAL_BYTES) letPass(refusal)
         return true
       }
+      tail.add(chunk)
       if (isEventStream) ending.add(chunk)
       if (isOpenEnded) lastByte = lastVisible(chunk) ?? lastByte
       return handler.onBytes(rewriter === undefined ? chunk : rewriter.push(chunk))

@@ -91,7 +91,7 @@ test('a new reader gets what happens from now on, or as many of the last as it a
 test('types are picked by name, or by the beginning of it', async () => {
   await using route = await openRoute()
   route.fill(1)
-  route.hub.publish({ type: 'request.ended', requestId: 'r', outcome: 'done', code: null })
+  route.hub.publish({ type: 'request.ended', requestId: 'r', outcome: 'done', code: null, usage: null })
   route.hub.publish({ type: 'supervisor.closed' })
   const types = async (query: string) =>
     (await route.read(`?last=9&follow=0&types=${query}`)).map(({ type }) => type)

@@ -215,6 +215,13 @@ describe('the way to the provider', () => {
   })
 })
 
+test('the metrics are for Prometheus', async () => {
+  await using house = await openHouseWithServer()
+  const response = await fetch(`${house.url}/metrics`)
+  expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/)
+  expect(await response.text()).toContain('leasehold_service_state{service="local",state="down.cold"} 1')
+})
+
 describe('comments of a cold start', () => {
   test('appear when a stream has waited long enough, go on, and stop with the answer', async () => {
     const clock = createVirtualClock()
