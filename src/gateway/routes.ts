@@ -20,6 +20,12 @@ export const routes: readonly Route[] = [
     meaning: 'The configured models with the state of their service. Starts nothing.',
   },
   { method: 'GET', path: '/v1/models/{id}', meaning: 'One of them, by any reference.' },
+  {
+    method: 'GET',
+    path: '/',
+    meaning:
+      "The live page. `GET /inspect/stately` is Stately's own inspector, which comes from the internet, fed with the machines' states.",
+  },
   { method: 'GET', path: '/health', meaning: 'The gateway itself.' },
   {
     method: 'GET',

@@ -19,6 +19,7 @@ import { type GuardPolicy, guard, guardKey } from './guard.ts'
 import { toAuthority, toHosts } from './hosts.ts'
 import { BACKLOG, type HttpLimits, toServerOptions, watchConnections } from './limits.ts'
 import { answerModelRequest } from './model-route.ts'
+import { sendPage } from './page.ts'
 import { sendError, sendJson } from './respond.ts'
 
 export interface GatewayOptions {
@@ -122,9 +123,10 @@ export function createGateway({
     }
     const url = new URL(path, 'http://gateway')
     if (url.pathname.startsWith('/api/'))
-      return answerApi(supervisor, request, response, url, { closing$, inspection })
+      return answerApi(supervisor, request, response, url, { closing$, inspection, clock })
     if (method !== 'GET')
       throw new BadRequestError(`${method} ${url.pathname} is not served here.`, { status: 404 })
+    if (sendPage(response, url.pathname)) return
     if (url.pathname === '/health')
       return sendJson(response, 200, { status: 'ok', name: 'leasehold', version, pid: process.pid })
     if (url.pathname === '/metrics') {

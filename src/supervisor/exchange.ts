@@ -2,7 +2,7 @@ import { createActor } from 'xstate'
 import { requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
-import { listReplicas, type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
+import { type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
 import {
   AbortedError,
   BadRequestError,
@@ -65,8 +65,6 @@ export interface ExchangeOptions {
   readonly inspection: Inspections['optionsOf']
   readonly config: () => Config
   readonly leases: LeaseBook
-  /** Servers of one model in the order in which they are tried. */
-  readonly rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[]
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
   readonly toId: () => string
   /** A request found nobody listening: what a health check would have found. */
@@ -93,7 +91,6 @@ export function createExchange({
   inspection,
   config,
   leases,
-  rank,
   upstreamOf,
   toId,
   noteRefused,
@@ -178,9 +175,7 @@ export function createExchange({
       isStream = stream
       const isFirst = targets.length === 0
       targets = []
-      targets = resolveCandidates(config(), model, { failover: request.failover ?? false }).flatMap((one) =>
-        rank(listReplicas(config(), one)),
-      )
+      targets = resolveCandidates(config(), model, { failover: request.failover ?? false })
       if (isFirst)
         publish(id, { type: 'request.started', route: toRoute(request.path), ref: targets[0]?.ref ?? '' })
       actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
@@ -249,10 +244,9 @@ export function createExchange({
             actor.send({ type: 'response.ended' })
             perform()
           },
-          onBroken: (error, hasMore) => {
+          onBroken: (error) => {
             if (isStale()) return
-            // What still comes is cut off with the attempt.
-            if (!hasMore) call = undefined
+            call = undefined
             after(CRASH_NOTICE_MS, () => {
               fail(error, true)
               // After the lease is given back, so that nothing keeps the service from acting on it.

@@ -57,7 +57,6 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
       leaseTimesOf: () => null,
       forget: () => {},
     },
-    rank: (replicas) => replicas,
     noteRefused: (key, generation) => refused.push(`${key} ${generation}`),
     upstreamOf: ({ provider }) => ({
       send: (request, handler) => {

@@ -1,0 +1,322 @@
+import type { SupervisorEvent } from '../../events.ts'
+import type { RequestSnapshot } from '../../supervisor/requests.ts'
+import type { SupervisorSnapshot } from '../../supervisor/snapshot.ts'
+import type { InspectionMessage } from '../message.ts'
+import { emptyHistory, type History, parseRecording, record, renew, seek, step, toShown } from './history.ts'
+import { applySnapshot, type PageModel } from './model.ts'
+import { MAX_ROWS, type SequenceRow, toActorName, toEventRow, toRow } from './sequence.ts'
+import { ask, LockedError, readEvents, readLines, setKey } from './stream.ts'
+
+/** A line a server printed, on the clock of the events. */
+export interface PrintedLine {
+  readonly number: number
+  readonly stream: string
+  readonly text: string
+  readonly atMs: number
+}
+
+export type Connection = 'connecting' | 'open' | 'lost' | 'locked'
+
+/** All that the page knows and remembers. */
+export interface AppState {
+  readonly connection: Connection
+  readonly history: History
+  /** The name of the recording that is shown instead of what happens. */
+  readonly recording: string | null
+  readonly isPlaying: boolean
+  readonly selected: string | null
+  readonly output: readonly PrintedLine[]
+  readonly rows: readonly SequenceRow[]
+  readonly notice: string | null
+  readonly isHelpOpen: boolean
+}
+
+/** Lines that are kept of the selected service. */
+const MAX_LINES = 500
+/** The longest pause between two moments of a recording that is played, in milliseconds. */
+const MAX_PAUSE_MS = 1_200
+const RETRY_MS = [500, 1_000, 2_000, 5_000] as const
+/** Time between two looks at what events do not tell, memory for one, and the least between any two. */
+const REFRESH_MS = 2_000
+const REFRESH_SOON_MS = 200
+
+/** The page without its looks: what it shows, and what can be done with it. */
+export function createApp(onChange: () => void) {
+  let state: AppState = {
+    connection: 'connecting',
+    history: emptyHistory,
+    recording: null,
+    isPlaying: false,
+    selected: null,
+    output: [],
+    rows: [],
+    notice: null,
+    isHelpOpen: false,
+  }
+  /** What happens goes on being noted while a recording is shown. */
+  let live: History = emptyHistory
+  let liveRows: readonly SequenceRow[] = []
+  let instance: string | null = null
+  let lastId: string | null = null
+  /** Wall clock of zero on the clock of the events. */
+  let startedWallMs: number | null = null
+  let pending: { readonly seq: number; readonly apply: (model: PageModel) => PageModel } | null = null
+  let refreshTimer: ReturnType<typeof setTimeout> | undefined
+  let playTimer: ReturnType<typeof setTimeout> | undefined
+  let noticeTimer: ReturnType<typeof setTimeout> | undefined
+  let lineNumber = 0
+  let messageNumber = 0
+  let follow: AbortController | undefined
+  const names = new Map<string, string>()
+
+  const set = (change: Partial<AppState>) => {
+    state = { ...state, ...change }
+    onChange()
+  }
+  const wallNow = () => performance.timeOrigin + performance.now()
+  const nowMs = () => (startedWallMs === null ? 0 : wallNow() - startedWallMs)
+  const setLive = (history: History) => {
+    live = history
+    if (state.recording === null) {
+      const first = Object.keys(history.latest.services)[0] ?? null
+      const known = state.selected !== null && state.selected in history.latest.services
+      set({ history, selected: known ? state.selected : first })
+    }
+  }
+  const notify = (notice: string) => {
+    clearTimeout(noticeTimer)
+    noticeTimer = setTimeout(() => set({ notice: null }), 8_000)
+    set({ notice })
+  }
+
+  // What happens: events, and snapshots of what they do not tell.
+  const hear = (event: SupervisorEvent) => {
+    if (event.type === 'events.missed') return
+    startedWallMs = Date.parse(event.time) - event.atMs
+    let next = record(live, event)
+    if (pending !== null && pending.seq === event.seq) {
+      next = renew(next, pending.apply(next.latest))
+      pending = null
+    }
+    setLive(next)
+    if (event.type === 'process.spawned' && event.key === state.selected) followOutput()
+    refreshSoon()
+  }
+  const refreshSoon = () => {
+    if (refreshTimer !== undefined) return
+    refreshTimer = setTimeout(() => {
+      refreshTimer = undefined
+      refresh().catch(() => {})
+    }, REFRESH_SOON_MS)
+  }
+  const refresh = async () => {
+    const [snapshot, { requests }] = (await Promise.all(
+      ['/api/services', '/api/requests'].map(async (path) => (await ask(path)).json()),
+    )) as [SupervisorSnapshot, { requests: readonly RequestSnapshot[] }]
+    if (instance !== null && instance !== snapshot.instance) forget()
+    instance = snapshot.instance
+    startedWallMs ??= wallNow()
+    const atMs = nowMs()
+    const apply = (model: PageModel) => applySnapshot(model, snapshot, requests, atMs)
+    if (snapshot.seq > live.latest.seq) pending = { seq: snapshot.seq, apply }
+    else if (snapshot.seq === live.latest.seq) setLive(renew(live, apply(live.latest)))
+    else refreshSoon()
+  }
+  /** Another supervisor is there now: nothing of the old one is true any more. */
+  const forget = () => {
+    lastId = null
+    pending = null
+    names.clear()
+    liveRows = []
+    setLive(emptyHistory)
+    set({ rows: [] })
+  }
+
+  const watchEvents = async (): Promise<void> => {
+    const resume: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId }
+    const response = await ask('/api/events?last=4096', { headers: resume })
+    set({ connection: 'open' })
+    await refresh()
+    followOutput()
+    await readEvents(response, ({ id, data }) => {
+      lastId = id ?? lastId
+      hear(JSON.parse(data))
+    })
+  }
+  const watchMachines = async (): Promise<void> => {
+    const response = await ask('/api/inspect')
+    await readEvents(response, ({ data }) => hearMachine(JSON.parse(data)))
+  }
+  const hearMachine = (message: InspectionMessage) => {
+    if (message.type === '@xstate.actor') {
+      if (names.size > 5_000) names.clear()
+      names.set(message.sessionId, toActorName(message))
+      return
+    }
+    messageNumber += 1
+    const row = toRow(message, names, messageNumber)
+    if (row === null) return
+    liveRows = [...liveRows, row].slice(-MAX_ROWS)
+    if (state.recording === null) set({ rows: liveRows })
+  }
+  /** Keeps a stream open: again, later each time, when it ends. */
+  const keep = async (watch: () => Promise<void>, isMain: boolean): Promise<never> => {
+    for (let failures = 0; ; ) {
+      const begun = performance.now()
+      try {
+        await watch()
+        if (isMain) set({ connection: 'lost' })
+      } catch (error) {
+        if (isMain) set({ connection: error instanceof LockedError ? 'locked' : 'lost' })
+      }
+      failures = performance.now() - begun > 5_000 ? 0 : failures + 1
+      await new Promise((resolve) => {
+        setTimeout(resolve, RETRY_MS[Math.min(failures, RETRY_MS.length - 1)])
+        wake = resolve
+      })
+    }
+  }
+  let wake: (value?: unknown) => void = () => {}
+
+  /** Reads what the selected service prints, from its last lines on. */
+  const followOutput = () => {
+    follow?.abort()
+    if (state.recording !== null || state.selected === null) return
+    const service = live.latest.services[state.selected]
+    if (service === undefined) return
+    const leaving = new AbortController()
+    follow = leaving
+    set({ output: [] })
+    const read = async () => {
+      const response = await ask(`/api/logs/${encodeURIComponent(service.name)}?follow=1`, {
+        signal: leaving.signal,
+      })
+      const clockMs = Number(response.headers.get('x-leasehold-clock-ms'))
+      const shiftMs = nowMs() - clockMs
+      await readLines(response, (line) => {
+        if (leaving.signal.aborted) return
+        const { stream, text, atMs } = JSON.parse(line)
+        lineNumber += 1
+        const printed = { number: lineNumber, stream, text, atMs: atMs + shiftMs }
+        set({ output: [...state.output, printed].slice(-MAX_LINES) })
+      })
+    }
+    read().catch(() => {})
+  }
+
+  const act = async (path: string, method: string, done: string) => {
+    if (state.recording !== null) return
+    try {
+      const init = { method, headers: { 'content-type': 'application/json' } }
+      await ask(path, method === 'POST' ? { ...init, body: '{}' } : init)
+      notify(done)
+    } catch (error) {
+      notify(
+        error instanceof LockedError
+          ? 'The gateway wants another key for this.'
+          : String((error as Error).message),
+      )
+    }
+  }
+  const nameOf = (key: string) =>
+    encodeURIComponent(toShown(state.history, nowMs()).model.services[key]?.name ?? key)
+
+  const stopPlaying = () => {
+    clearTimeout(playTimer)
+    if (state.isPlaying) set({ isPlaying: false })
+  }
+  const play = () => {
+    const { history } = state
+    const at = history.cursor ?? -1
+    const [now, next] = [history.moments[at], history.moments[at + 1]]
+    if (next === undefined) return stopPlaying()
+    const pauseMs = now === undefined ? 0 : Math.min(MAX_PAUSE_MS, next.event.atMs - now.event.atMs)
+    playTimer = setTimeout(() => {
+      set({ history: seek(state.history, at + 1) })
+      play()
+    }, pauseMs)
+  }
+
+  return {
+    get state() {
+      return state
+    },
+    /** What is shown, at which time. */
+    shown: () => toShown(state.history, nowMs()),
+    /** Rows of the sequence up to the moment that is shown. */
+    rows: (): readonly SequenceRow[] => {
+      const { history, recording, rows } = state
+      if (recording !== null)
+        return history.moments
+          .slice(Math.max(0, (history.cursor ?? 0) - MAX_ROWS), (history.cursor ?? 0) + 1)
+          .flatMap(({ event }) => toEventRow(event) ?? [])
+      const moment = history.cursor === null ? undefined : history.moments[history.cursor]
+      if (moment === undefined) return rows
+      const untilMs = Date.parse(moment.event.time)
+      return rows.filter(({ wallMs }) => wallMs <= untilMs)
+    },
+    run: () => {
+      void keep(watchEvents, true)
+      void keep(watchMachines, false)
+      setInterval(() => {
+        if (state.connection === 'open') refresh().catch(() => {})
+      }, REFRESH_MS)
+    },
+    select: (key: string) => {
+      set({ selected: key })
+      followOutput()
+    },
+    start: (key: string) => act(`/api/services/${nameOf(key)}/start`, 'POST', 'It is ready.'),
+    stop: (key: string) => act(`/api/services/${nameOf(key)}/stop`, 'POST', 'It is stopped.'),
+    cancel: (id: string) =>
+      act(`/api/requests/${encodeURIComponent(id)}`, 'DELETE', 'The request is cancelled.'),
+    /** Holds the moment, or goes back to what happens. */
+    pause: () => {
+      if (state.recording !== null) {
+        if (state.isPlaying) return stopPlaying()
+        const isAtEnd = state.history.cursor === state.history.moments.length - 1
+        set({ isPlaying: true, ...(isAtEnd ? { history: seek(state.history, 0) } : {}) })
+        return play()
+      }
+      const { history } = state
+      setLive(seek(history, history.cursor === null ? history.moments.length - 1 : null))
+    },
+    step: (by: number) => {
+      stopPlaying()
+      const history = step(state.history, by, state.recording !== null)
+      if (state.recording === null) setLive(history)
+      else set({ history })
+    },
+    seek: (cursor: number | null) => {
+      stopPlaying()
+      const history = seek(state.history, cursor)
+      if (state.recording === null) setLive(history)
+      else set({ history })
+    },
+    open: (name: string, text: string) => {
+      const { history, skipped } = parseRecording(text)
+      if (history.moments.length === 0) return notify(`${name} holds no events.`)
+      follow?.abort()
+      clearTimeout(playTimer)
+      const first = Object.keys(history.latest.services)[0] ?? null
+      const last = history.moments.findLast(({ model }) => Object.keys(model.services).length > 0)
+      const selected = first ?? Object.keys(last?.model.services ?? {})[0] ?? null
+      set({ recording: name, history, selected, output: [], isPlaying: false })
+      if (skipped > 0) notify(`${skipped} lines of ${name} are no events, or too many, and are left out.`)
+    },
+    close: () => {
+      clearTimeout(playTimer)
+      set({ recording: null, isPlaying: false, rows: liveRows, selected: null })
+      setLive(seek(live, null))
+      followOutput()
+    },
+    unlock: (key: string) => {
+      setKey(key)
+      set({ connection: 'connecting' })
+      wake()
+    },
+    toggleHelp: () => set({ isHelpOpen: !state.isHelpOpen }),
+  }
+}
+
+export type App = ReturnType<typeof createApp>

@@ -1,0 +1,39 @@
+// Makes the live page one document without a single reference to anywhere else: its charts laid out from the machines,
+// its script bundled, its looks inside. Runs after tsc, whose output knows the machines.
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { rolldown } from 'rolldown'
+
+const here = new URL('./', import.meta.url)
+const dist = new URL('../../../dist/', here)
+const [{ layOutChart }, { toDiagram }, machines] = await Promise.all([
+  import(new URL('src/inspector/chart-layout.js', dist)),
+  import(new URL('src/inspector/diagram.js', dist)),
+  import(new URL('machines/index.js', dist)),
+])
+const charts = { provider: layOutChart(toDiagram(machines.providerMachine)) }
+
+const CHARTS = 'leasehold:charts'
+const bundle = await rolldown({
+  input: fileURLToPath(new URL('main.tsx', here)),
+  platform: 'browser',
+  tsconfig: false,
+  transform: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  plugins: [
+    {
+      name: 'charts',
+      resolveId: (id) => (id === CHARTS ? CHARTS : null),
+      load: (id) => (id === CHARTS ? `export const charts = ${JSON.stringify(charts)}` : null),
+    },
+  ],
+})
+const { output } = await bundle.generate({ format: 'iife', minify: true })
+const script = output[0].code.replaceAll('</script', '<\\/script')
+const style = await readFile(new URL('page.css', here), 'utf8')
+const html = (await readFile(new URL('page.html', here), 'utf8'))
+  .replace('/* style */', () => style)
+  .replace('/* script */', () => script)
+const target = new URL('src/inspector/page/built/', dist)
+await mkdir(target, { recursive: true })
+await writeFile(new URL('page.html', target), html)
+await writeFile(new URL('stately.html', target), await readFile(new URL('stately.html', here)))

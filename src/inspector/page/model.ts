@@ -1,0 +1,319 @@
+import type { Failure, Receipt, ServicePolicy, StopReason, Verdict } from '../../../machines/messages.ts'
+import type { Reason } from '../../../machines/reasons.ts'
+import type { SupervisorEvent } from '../../events.ts'
+import { toReasonText } from '../../reason-text.ts'
+import type { RequestSnapshot } from '../../supervisor/requests.ts'
+import type { ServiceSnapshot, SupervisorSnapshot } from '../../supervisor/snapshot.ts'
+
+/** Somebody who waits for a service or holds it. Times are on the clock of the events. */
+export interface HolderView {
+  readonly id: string
+  readonly sinceMs: number
+  readonly priority?: number
+  /** Its wait, as the supervisor estimates it; absent: it cannot tell. */
+  readonly estimatedMs?: number
+}
+
+/** A delay that runs. */
+export interface TimerView {
+  readonly name: string
+  readonly endsAtMs: number
+  readonly totalMs: number
+}
+
+/** The last change of state, for the picture. */
+export interface ChangeView {
+  readonly seq: number
+  readonly atMs: number
+  readonly from: string
+  readonly to: string
+  readonly whyText: string
+}
+
+/** One service at one moment. */
+export interface ServiceView {
+  readonly key: string
+  readonly name: string
+  readonly state: string
+  readonly enteredAtMs: number
+  /** When the start under way, or the last one, began; `null`: it was not seen. */
+  readonly startedAtMs: number | null
+  readonly ownership: ServiceSnapshot['ownership']
+  readonly generation: string | null
+  readonly pid: number | null
+  readonly leases: number
+  /** Holders that are known by name: those who were there before the page saw anything are only counted. */
+  readonly holders: readonly HolderView[]
+  readonly queue: readonly HolderView[]
+  readonly timers: readonly TimerView[]
+  readonly failures: number
+  readonly failure: Failure | null
+  readonly verdict: Verdict | null
+  readonly receipt: Receipt | null
+  readonly stopReason: StopReason | null
+  readonly why: Reason | null
+  readonly whyText: string
+  readonly policy: ServicePolicy | null
+  readonly memory: { readonly bytes: number; readonly peakBytes: number } | null
+  readonly startTimes: { readonly medianMs: number; readonly count: number } | null
+  /** The last changes, the newest first. */
+  readonly changes: readonly ChangeView[]
+}
+
+/** One request at one moment. */
+export interface RequestView {
+  readonly id: string
+  readonly ref: string | null
+  readonly state: string
+  readonly sinceMs: number
+}
+
+/** Everything the page shows, at one moment. A pure function of what was told until then. */
+export interface PageModel {
+  readonly seq: number
+  readonly atMs: number
+  readonly isClosed: boolean
+  readonly services: Readonly<Record<string, ServiceView>>
+  readonly requests: Readonly<Record<string, RequestView>>
+}
+
+export const emptyModel: PageModel = { seq: 0, atMs: 0, isClosed: false, services: {}, requests: {} }
+
+/** Changes that are kept of one service. */
+const MAX_CHANGES = 12
+/** Starts whose durations a median is taken of, where the supervisor tells none. */
+const isStarting = (state: string) => state.startsWith('starting') || state === 'probing'
+
+/** The moment after one more event. */
+export function applyEvent(model: PageModel, event: SupervisorEvent): PageModel {
+  const next = { ...model, seq: event.seq, atMs: event.atMs }
+  if ('key' in event) return { ...next, services: applyToService(next, event) }
+  if ('requestId' in event) return { ...next, requests: applyToRequests(model.requests, event) }
+  return event.type === 'supervisor.closed' ? { ...next, isClosed: true } : next
+}
+
+type ServiceEvent = Extract<SupervisorEvent, { readonly key: string }>
+
+function applyToService(model: PageModel, event: ServiceEvent): PageModel['services'] {
+  const before = model.services[event.key] ?? toNewService(event)
+  if (event.type === 'service.retired') {
+    const { [event.key]: _gone, ...rest } = model.services
+    return rest
+  }
+  return { ...model.services, [event.key]: toNext(before, event) }
+}
+
+function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
+  switch (event.type) {
+    case 'service.added':
+      return 'policy' in event
+        ? { ...toNewService(event), policy: event.policy as ServicePolicy }
+        : toNewService(event)
+    case 'service.state':
+      return toChanged(service, event)
+    case 'service.stop':
+      return { ...service, stopReason: event.reason }
+    case 'service.failed':
+      return { ...toNewService(event), failure: { code: 'LEASEHOLD_INTERNAL', message: event.message } }
+    case 'lease.requested': {
+      if (service.queue.some(({ id }) => id === event.id)) return service
+      const priority = event.priority ?? 0
+      const waiter = { id: event.id, sinceMs: event.atMs, priority }
+      const behind = service.queue.findIndex((other) => (other.priority ?? 0) < priority)
+      const at = behind === -1 ? service.queue.length : behind
+      return { ...service, queue: service.queue.toSpliced(at, 0, waiter) }
+    }
+    case 'lease.granted': {
+      const generation = event.generation
+      const holders = [...service.holders, { id: event.id, sinceMs: event.atMs }]
+      return {
+        ...service,
+        generation,
+        holders,
+        ownership: event.owned ? 'owned' : 'adopted',
+        leases: service.leases + 1,
+        queue: without(service.queue, event.id),
+      }
+    }
+    case 'lease.cancelled':
+      return { ...service, queue: without(service.queue, event.id) }
+    case 'lease.refused':
+      return { ...service, queue: without(service.queue, event.id) }
+    case 'lease.released':
+      return {
+        ...service,
+        leases: Math.max(0, service.leases - 1),
+        holders: without(service.holders, event.id),
+      }
+    case 'leases.revoked':
+      return { ...service, leases: 0, holders: [] }
+    case 'health.verdict':
+      return { ...service, verdict: event.verdict }
+    case 'process.spawned':
+      return { ...service, pid: event.pid, generation: event.generation, ownership: 'owned' }
+    case 'process.failed':
+      return { ...service, failure: event.failure }
+    case 'process.exited':
+      return { ...service, pid: null }
+    case 'process.settled':
+      return { ...service, receipt: event.receipt }
+    case 'alarm':
+      return { ...service, failure: event.failure }
+    default:
+      return service
+  }
+}
+
+/** What a change of state means for everything else. */
+function toChanged(
+  service: ServiceView,
+  { seq, atMs, from, to, why }: Extract<ServiceEvent, { type: 'service.state' }>,
+): ServiceView {
+  const whyText = toReasonText(why)
+  const change = { seq, atMs, from, to, whyText }
+  const isDown = to.startsWith('down.')
+  const failed = why?.kind === 'failed' ? why : null
+  const hasBegun = isStarting(to) && !isStarting(from)
+  const next: ServiceView = {
+    ...service,
+    state: to,
+    enteredAtMs: atMs,
+    startedAtMs: hasBegun ? atMs : service.startedAtMs,
+    why,
+    whyText,
+    changes: [change, ...service.changes].slice(0, MAX_CHANGES),
+    failure: failed?.failure ?? service.failure,
+    failures: failed?.failures ?? service.failures,
+    stopReason: why?.kind === 'stop' ? why.reason : isDown ? null : service.stopReason,
+    ownership: why?.kind === 'adopted' ? 'adopted' : isDown ? 'none' : service.ownership,
+    ...(isDown ? { pid: null, generation: null, leases: 0, holders: [], verdict: null } : {}),
+  }
+  return { ...next, timers: toTimers(next) }
+}
+
+/** The delays that run in a state, from the policy; a snapshot knows them better. */
+function toTimers({ state, enteredAtMs, policy, failures, ownership }: ServiceView): TimerView[] {
+  if (policy === null) return []
+  const timer = (name: string, totalMs: number) =>
+    totalMs > 0 ? [{ name, totalMs, endsAtMs: enteredAtMs + totalMs }] : []
+  if (state === 'ready') return timer('idleStop', policy.idleStopMs)
+  if (state === 'down.tripped') return timer('breakerCooldown', policy.breakerCooldownMs)
+  if (state === 'down.backoff')
+    return timer('backoff', Math.min(policy.backoffMs * 2 ** Math.max(0, failures - 1), policy.backoffMaxMs))
+  if (state === 'starting.warming' || state === 'starting.spawning')
+    return timer('readyTimeout', policy.readyTimeoutMs)
+  if (state === 'leased.draining') return timer('drainTimeout', policy.drainTimeoutMs)
+  if (state === 'idle-stopping.terminating' && ownership === 'owned')
+    return timer('stopGrace', policy.stopGraceMs)
+  return []
+}
+
+function toNewService({ key, service: name, atMs }: ServiceEvent): ServiceView {
+  return {
+    key,
+    name,
+    state: 'down.cold',
+    enteredAtMs: atMs,
+    startedAtMs: null,
+    ownership: 'none',
+    generation: null,
+    pid: null,
+    leases: 0,
+    holders: [],
+    queue: [],
+    timers: [],
+    failures: 0,
+    failure: null,
+    verdict: null,
+    receipt: null,
+    stopReason: null,
+    why: null,
+    whyText: toReasonText(null),
+    policy: null,
+    memory: null,
+    startTimes: null,
+    changes: [],
+  }
+}
+
+type RequestEvent = Extract<SupervisorEvent, { readonly requestId: string }>
+
+function applyToRequests(requests: PageModel['requests'], event: RequestEvent): PageModel['requests'] {
+  const { requestId: id, atMs } = event
+  if (event.type === 'request.ended') {
+    const { [id]: _gone, ...rest } = requests
+    return rest
+  }
+  const before = requests[id] ?? { id, ref: null, state: 'leasing', sinceMs: atMs }
+  if (event.type === 'request.started') return { ...requests, [id]: { ...before, ref: event.ref } }
+  if (event.type === 'request.responded')
+    return { ...requests, [id]: { ...before, ref: event.ref, state: 'streaming' } }
+  return { ...requests, [id]: before }
+}
+
+/** Fields that other parts of a supervisor may tell in a snapshot. */
+type Extras = Partial<Pick<ServiceView, 'memory' | 'startTimes' | 'policy'>>
+
+/** The moment as a snapshot tells it; `atMs`: when it was taken, on the clock of the events. */
+export function applySnapshot(
+  model: PageModel,
+  snapshot: Pick<SupervisorSnapshot, 'services'>,
+  requests: readonly RequestSnapshot[],
+  atMs: number,
+): PageModel {
+  const services = snapshot.services.map(
+    (one) => [one.key, toView(one, model.services[one.key], atMs)] as const,
+  )
+  return {
+    ...model,
+    atMs: Math.max(model.atMs, atMs),
+    services: Object.fromEntries(services),
+    requests: Object.fromEntries(
+      requests.map(({ id, ref, state, ageMs }) => [id, { id, ref, state, sinceMs: atMs - ageMs }]),
+    ),
+  }
+}
+
+function toView(one: ServiceSnapshot & Extras, before: ServiceView | undefined, atMs: number): ServiceView {
+  const enteredAtMs = atMs - one.inStateMs
+  return {
+    key: one.key,
+    name: one.service,
+    state: one.state,
+    enteredAtMs,
+    startedAtMs: before?.startedAtMs ?? (isStarting(one.state) ? enteredAtMs : null),
+    ownership: one.ownership,
+    generation: one.generation,
+    pid: one.pid,
+    leases: one.leases,
+    holders: (before?.holders ?? []).slice(0, one.leases),
+    queue: one.queue.map((waiter) => toWaiter(waiter, atMs)),
+    timers: one.timers.map(({ name, remainingMs }) => ({
+      name,
+      endsAtMs: atMs + remainingMs,
+      totalMs: remainingMs + one.inStateMs,
+    })),
+    failures: one.failures,
+    failure: one.failure,
+    verdict: one.verdict,
+    receipt: one.receipt,
+    stopReason: one.stopReason,
+    why: one.why,
+    whyText: one.whyText,
+    policy: one.policy ?? before?.policy ?? null,
+    memory: one.memory ?? null,
+    startTimes: one.startTimes ?? null,
+    changes: before?.changes ?? [],
+  }
+}
+
+function toWaiter(
+  { id, priority, waitedMs, estimatedMs }: ServiceSnapshot['queue'][number],
+  atMs: number,
+): HolderView {
+  return { id, priority, sinceMs: atMs - waitedMs, ...(estimatedMs === null ? {} : { estimatedMs }) }
+}
+
+function without(list: readonly HolderView[], id: string): readonly HolderView[] {
+  return list.filter((one) => one.id !== id)
+}

@@ -1,0 +1,317 @@
+import { charts } from 'leasehold:charts'
+import { toDurationText } from '../../duration.ts'
+import type { SupervisorEvent } from '../../events.ts'
+import type { App, PrintedLine } from './app.ts'
+import { StateChart } from './chart.tsx'
+import { type Explanation, explain, toMainTimer } from './explanation.ts'
+import type { HolderView, PageModel, ServiceView } from './model.ts'
+
+/** A change is flashed for this long, in milliseconds. */
+const FRESH_MS = 1_600
+
+export interface ServiceProps {
+  readonly app: App
+  readonly service: ServiceView
+  readonly model: PageModel
+  readonly atMs: number
+}
+
+/** Everything about one service: what is going on, the picture of it, who holds it, what it prints. */
+export function Service({ app, service, model, atMs }: ServiceProps) {
+  const { output, history, recording } = app.state
+  const printed = output.filter((line) => history.cursor === null || line.atMs <= atMs + 5)
+  const lines = recording === null ? printed : toRecordedLines(service)
+  const explanation = explain(service, model, atMs, lines.at(-1)?.text)
+  const isStill = history.cursor !== null || recording !== null
+  return (
+    <article class="service" aria-label={service.name}>
+      <Summary app={app} service={service} explanation={explanation} atMs={atMs} isStill={isStill} />
+      <div class="panel picture">
+        <StateChart
+          chart={charts.provider}
+          state={service.state}
+          tone={explanation.tone}
+          change={toChange(app, service, atMs)}
+        />
+      </div>
+      <div class="pair">
+        <section class="panel" aria-label="Leases and queue">
+          <h3>Leases</h3>
+          <Holders app={app} service={service} model={model} atMs={atMs} isStill={isStill} />
+          <h3>Queue</h3>
+          <Queue app={app} service={service} model={model} atMs={atMs} isStill={isStill} />
+        </section>
+        <section class="panel" aria-label="Last changes">
+          <h3>Last changes</h3>
+          <Changes service={service} atMs={atMs} />
+        </section>
+      </div>
+      <section class="panel output" aria-label="Output">
+        <h3>Output</h3>
+        <Output lines={lines} isRecording={recording !== null} />
+      </section>
+    </article>
+  )
+}
+
+interface SummaryProps extends Omit<ServiceProps, 'model'> {
+  readonly explanation: Explanation
+  readonly isStill: boolean
+}
+
+function Summary({ app, service, explanation, atMs, isStill }: SummaryProps) {
+  const { tone, title, sentence, next, advice } = explanation
+  const isDown = service.state.startsWith('down.')
+  const progress = toProgress(service, atMs)
+  return (
+    <section class={`summary ${tone}`} aria-label="What is going on">
+      <header>
+        <div>
+          <p class="name">{service.name}</p>
+          <h2>
+            <span class="dot" aria-hidden="true" />
+            {title}
+          </h2>
+        </div>
+        <div class="actions">
+          {isDown ? (
+            <button type="button" class="primary" disabled={isStill} onClick={() => app.start(service.key)}>
+              Start
+            </button>
+          ) : (
+            <button
+              type="button"
+              disabled={isStill || service.state.startsWith('idle-stopping')}
+              onClick={() => app.stop(service.key)}
+            >
+              {service.ownership === 'adopted' ? 'Let go' : 'Stop'}
+            </button>
+          )}
+        </div>
+      </header>
+      <p class="why" aria-live="polite">
+        {sentence} {next !== null && <span class="next">{next}</span>}
+      </p>
+      {progress !== null && (
+        <div
+          class="progress"
+          role="progressbar"
+          aria-label={progress.label}
+          aria-valuemin={0}
+          aria-valuemax={100}
+          aria-valuenow={Math.round(progress.share * 100)}
+        >
+          <span style={{ width: `${(progress.share * 100).toFixed(2)}%` }} />
+        </div>
+      )}
+      {advice.length > 0 && (
+        <ul class="advice" aria-label="What you can do">
+          {advice.map((one) => (
+            <li key={one}>{one}</li>
+          ))}
+        </ul>
+      )}
+      <Facts service={service} atMs={atMs} />
+    </section>
+  )
+}
+
+/** How far a start is against the usual, or a countdown against its whole. */
+function toProgress(
+  service: ServiceView,
+  atMs: number,
+): { readonly share: number; readonly label: string } | null {
+  const { state, startTimes, startedAtMs } = service
+  if (state.startsWith('starting') && startTimes !== null && startedAtMs !== null) {
+    const share = Math.min(1, Math.max(0, atMs - startedAtMs) / Math.max(1, startTimes.medianMs))
+    return { share, label: 'Start, against the median of past starts' }
+  }
+  const timer = toMainTimer(service)
+  if (timer === undefined || timer.totalMs <= 0) return null
+  const share = Math.min(1, Math.max(0, 1 - (timer.endsAtMs - atMs) / timer.totalMs))
+  return { share, label: timer.name }
+}
+
+const owners = {
+  owned: 'started by leasehold',
+  adopted: 'somebody else’s, used and never stopped',
+  borrowed: 'another leasehold’s, lent to this one',
+  none: 'nobody’s',
+} as const
+
+function Facts({ service, atMs }: { readonly service: ServiceView; readonly atMs: number }) {
+  const { ownership, pid, generation, memory, startTimes, failures, verdict, receipt } = service
+  const facts: (readonly [string, string])[] = [
+    ['State', `${service.state}, for ${toDurationText(Math.max(0, atMs - service.enteredAtMs))}`],
+    ...(ownership === 'none' ? [] : [['Process', owners[ownership]] as const]),
+    ...(pid === null ? [] : [['Pid', String(pid)] as const]),
+    ...(generation === null ? [] : [['Generation', generation] as const]),
+    ...(memory === null
+      ? []
+      : [['Memory', `${toSizeText(memory.bytes)}, at most ${toSizeText(memory.peakBytes)}`] as const]),
+    ...(startTimes === null
+      ? []
+      : [['Usual start', `${toDurationText(startTimes.medianMs)} (median of ${startTimes.count})`] as const]),
+    ...(verdict === null ? [] : [['Health', `${verdict.kind}: ${verdict.detail}`] as const]),
+    ...(failures === 0 ? [] : [['Failures', `${failures} in a row`] as const]),
+    ...(receipt === null || receipt.survivors.length === 0
+      ? []
+      : [['Still alive', receipt.survivors.join(', ')] as const]),
+  ]
+  return (
+    <dl class="facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  )
+}
+
+interface ListProps extends ServiceProps {
+  readonly isStill: boolean
+}
+
+function Holders({ app, service, model, atMs, isStill }: ListProps) {
+  const { holders, leases } = service
+  if (leases === 0) return <p class="none">Nobody holds it.</p>
+  const unknown = leases - holders.length
+  return (
+    <ol class="people">
+      {holders.map((holder) => (
+        <Person key={holder.id} app={app} holder={holder} model={model} atMs={atMs} isStill={isStill} />
+      ))}
+      {unknown > 0 && <li class="none">{`and ${unknown} since before this page looked`}</li>}
+    </ol>
+  )
+}
+
+function Queue({ app, service, model, atMs, isStill }: ListProps) {
+  if (service.queue.length === 0) return <p class="none">Nobody waits.</p>
+  return (
+    <ol class="people waiting">
+      {service.queue.slice(0, 20).map((holder, index) => (
+        <Person
+          key={holder.id}
+          app={app}
+          holder={holder}
+          model={model}
+          atMs={atMs}
+          isStill={isStill}
+          position={index + 1}
+        />
+      ))}
+      {service.queue.length > 20 && <li class="none">{`and ${service.queue.length - 20} more`}</li>}
+    </ol>
+  )
+}
+
+interface PersonProps extends Omit<ListProps, 'service'> {
+  readonly holder: HolderView
+  readonly position?: number
+}
+
+function Person({ app, holder, model, atMs, isStill, position }: PersonProps) {
+  const request = model.requests[holder.id]
+  const time = toDurationText(Math.max(0, atMs - holder.sinceMs))
+  const expected =
+    holder.estimatedMs === undefined ? '' : `, about ${toDurationText(holder.estimatedMs)} to go`
+  const rank = holder.priority === undefined || holder.priority === 0 ? '' : `, priority ${holder.priority}`
+  return (
+    <li>
+      {position !== undefined && <span class="position">{position}</span>}
+      <span class="who">
+        <code>{holder.id}</code>
+        <small>{`${request?.ref ?? 'a lease of the program'} · ${time}${expected}${rank}`}</small>
+      </span>
+      {request !== undefined && !isStill && (
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => app.cancel(holder.id)}
+          aria-label={`Cancel ${holder.id}`}
+        >
+          Cancel
+        </button>
+      )}
+    </li>
+  )
+}
+
+function Changes({ service, atMs }: { readonly service: ServiceView; readonly atMs: number }) {
+  if (service.changes.length === 0) return <p class="none">It has not changed since this page looks.</p>
+  return (
+    <ol class="changes">
+      {service.changes.slice(0, 8).map((change) => (
+        <li key={change.seq}>
+          <time>{`${toDurationText(Math.max(0, atMs - change.atMs))} ago`}</time>
+          <span>
+            <b>{change.to}</b> <small>{change.whyText}</small>
+          </span>
+        </li>
+      ))}
+    </ol>
+  )
+}
+
+function Output({
+  lines,
+  isRecording,
+}: {
+  readonly lines: readonly PrintedLine[]
+  readonly isRecording: boolean
+}) {
+  if (lines.length === 0)
+    return (
+      <p class="none">
+        {isRecording
+          ? 'A recording holds no output, but the last lines of a process that ended.'
+          : 'It has printed nothing yet.'}
+      </p>
+    )
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
+    <pre tabIndex={0}>
+      {lines.slice(-200).map(({ number, stream, text }) => (
+        <span key={number} class={stream}>
+          {`${text}\n`}
+        </span>
+      ))}
+    </pre>
+  )
+}
+
+/** The last words of a process, which its failure carries. */
+function toRecordedLines({ failure }: ServiceView): readonly PrintedLine[] {
+  return (failure?.tail ?? []).map((text, number) => ({ number, stream: 'stderr', text, atMs: 0 }))
+}
+
+/** The last change for the picture, with what was heard just before it, the newest first. */
+function toChange(app: App, service: ServiceView, atMs: number) {
+  const [last] = service.changes
+  if (last === undefined) return null
+  const { moments } = app.state.history
+  const index = moments.findLastIndex(({ event }) => event.seq === last.seq)
+  const heard = moments
+    .slice(Math.max(0, index - 6), Math.max(0, index))
+    .flatMap(({ event }) => toHeard(event, service.key))
+  return { from: last.from, to: last.to, heard: heard.toReversed(), isFresh: atMs - last.atMs < FRESH_MS }
+}
+
+/** Names by which the chart knows what was heard. */
+function toHeard(event: SupervisorEvent, key: string): readonly string[] {
+  if (!('key' in event) || event.key !== key) return []
+  if (event.type !== 'service.told') return [event.type]
+  const { type } = event.event
+  const [, delay] = /^xstate\.after\.([^.]+)/.exec(type) ?? []
+  const [, how, who] = /^xstate\.(done|error)\.actor\.(.+)$/.exec(type) ?? []
+  if (delay !== undefined) return [`after ${delay}`]
+  return [how === undefined ? type : `${who} ${how === 'done' ? 'done' : 'failed'}`]
+}
+
+export function toSizeText(bytes: number): string {
+  const mebibytes = bytes / 1_048_576
+  return mebibytes < 1_000 ? `${mebibytes.toFixed(0)} MiB` : `${(mebibytes / 1_024).toFixed(1)} GiB`
+}

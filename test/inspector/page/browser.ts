@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type BrowserContext, chromium, type Page } from 'playwright-core'
+import { expect } from 'vitest'
+import { parseConfig } from '../../../src/config/load.ts'
+import { createGateway } from '../../../src/gateway/server.ts'
+import { createSupervisor, type Supervisor } from '../../../src/supervisor/supervisor.ts'
+import { findFreePort } from '../../../src/testing/real-host.ts'
+
+/** Debian's, or the one that is named. */
+export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
+/** Why the tests in a browser are left out; `false`: they are not. */
+export const hasNoBrowser = !existsSync(CHROMIUM)
+if (hasNoBrowser)
+  console.warn(`There is no browser at ${CHROMIUM} (see $CHROMIUM): the tests of the page are skipped.`)
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+const program = fileURLToPath(new URL('./steered-server.mjs', import.meta.url))
+
+/** A service whose server a test steers: it loads and answers when told. */
+export interface Steered {
+  steer(what: string): Promise<void>
+}
+
+/** A gateway with services, and a browser that looks at its page. */
+export interface Stage extends AsyncDisposable {
+  readonly url: string
+  readonly supervisor: Supervisor
+  readonly page: Page
+  readonly context: BrowserContext
+  /** What the page complained about: there must be nothing. */
+  readonly complaints: readonly string[]
+  readonly steered: Readonly<Record<string, Steered>>
+  /** Asks a service's model, without waiting for the answer. */
+  ask(name: string): Promise<Response>
+}
+
+export interface StageOptions {
+  /** Names of services whose servers are steered, with fields of their `localService`. */
+  readonly steered?: Readonly<
+    Record<string, { readonly lines?: readonly string[]; readonly service?: object }>
+  >
+  /** Further providers, whole. */
+  readonly providers?: Readonly<Record<string, object>>
+  readonly leasehold?: object
+  readonly viewport?: { readonly width: number; readonly height: number }
+  readonly colorScheme?: 'light' | 'dark'
+}
+
+/** Opens a gateway, and a browser with an empty page: nothing has looked at the gateway yet. */
+export async function openStage({
+  steered = {},
+  providers = {},
+  leasehold,
+  viewport = { width: 1280, height: 1240 },
+  colorScheme = 'light',
+}: StageOptions): Promise<Stage> {
+  const ports = new Map<string, number>()
+  for (const name of Object.keys(steered)) ports.set(name, await findFreePort())
+  const own = Object.entries(steered).map(([name, { lines = [], service = {} }]) => {
+    const port = ports.get(name)
+    const localService = {
+      command: process.execPath,
+      args: [program, String(port), ...lines],
+      healthUrl: `http://127.0.0.1:${port}/health`,
+      ...service,
+    }
+    return [name, { baseUrl: `http://127.0.0.1:${port}/v1`, localService, models: [{ id: 'm' }] }]
+  })
+  const models = { providers: { ...Object.fromEntries(own), ...providers } }
+  const config = parseConfig(JSON.stringify({ models, leasehold: { port: 0, ...leasehold } }))
+  const supervisor = createSupervisor({ config })
+  const gateway = createGateway({ supervisor })
+  const { url } = await gateway.listen()
+  const profile = await mkdtemp(join(tmpdir(), 'page-browser-'))
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: CHROMIUM,
+    args: FLAGS,
+    viewport,
+    colorScheme,
+    locale: 'en-GB',
+  })
+  const page = context.pages()[0] ?? (await context.newPage())
+  page.setDefaultTimeout(20_000)
+  const complaints: string[] = []
+  page.on('pageerror', ({ message }) => complaints.push(message))
+  page.on('console', (message) => {
+    const isExpected = message.text().startsWith('Failed to load resource')
+    if (message.type() === 'error' && !isExpected) complaints.push(message.text())
+  })
+  return {
+    url,
+    supervisor,
+    page,
+    context,
+    complaints,
+    steered: Object.fromEntries(
+      [...ports].map(([name, port]) => [
+        name,
+        {
+          steer: async (what) => {
+            // It may not listen yet; one that is told to exit does not answer.
+            const tell = () => fetch(`http://127.0.0.1:${port}/steer?${what}`).catch(() => undefined)
+            if (what.startsWith('exit')) await tell()
+            else await expect.poll(tell, { timeout: 15_000 }).toMatchObject({ ok: true })
+          },
+        },
+      ]),
+    ),
+    ask: (name) =>
+      fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ model: `${name}/m`, messages: [{ role: 'user', content: '1+1' }] }),
+      }),
+    [Symbol.asyncDispose]: async () => {
+      await context.close()
+      await rm(profile, { recursive: true, force: true, maxRetries: 5 })
+      await supervisor.close({ force: true })
+      await gateway.close()
+    },
+  }
+}

@@ -1,0 +1,159 @@
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { hasNoBrowser, openStage } from './browser.ts'
+
+const picture = (name: string) => fileURLToPath(new URL(`./screenshots/${name}.png`, import.meta.url))
+/** `WRITE_SCREENSHOTS=1` takes the README's pictures; else the tree stays as it is. */
+const isWriting = process.env.WRITE_SCREENSHOTS === '1'
+
+describe.skipIf(hasNoBrowser)('the page', () => {
+  test('shows a cold start become a lease, then readiness, then the countdown and the idle stop', {
+    timeout: 90_000,
+  }, async () => {
+    await using stage = await openStage({
+      steered: {
+        chat: { lines: ['model server: loading tensors'], service: { idleStopMs: 6_000 } },
+        embeddings: {},
+      },
+    })
+    const { page, url, steered, supervisor } = stage
+    const asking = stage.ask('chat')
+    await page.goto(url)
+    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await page.getByRole('heading', { name: /Loading for/ }).waitFor()
+    expect(await page.locator('.output pre').textContent()).toContain('loading tensors')
+    expect(await page.getByLabel('Leases and queue').textContent()).toContain('chat/m')
+    if (isWriting) await page.screenshot({ path: picture('cold-start') })
+
+    await steered.chat?.steer('ready')
+    await page.locator('[data-state="leased.open"].now').waitFor()
+    await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
+    // From starting to leased by way of ready, which was left at once.
+    await page.locator('[data-arrow="starting ready"].taken').waitFor()
+    await page.locator('[data-arrow="ready leased"].taken').waitFor()
+    if (isWriting) await page.screenshot({ path: picture('leased') })
+
+    await steered.chat?.steer('answer')
+    await (await asking).text()
+    await page.locator('[data-state="ready"].now').waitFor()
+    const countdown = page.locator('.why .next')
+    await expect.poll(() => countdown.textContent()).toMatch(/It stops in \d\.\d s, if nobody uses it/)
+    await page.locator('[data-state="down.cold"].now').waitFor()
+    const changes = page.getByLabel('Last changes').locator('li b')
+    expect((await changes.allTextContents()).toReversed()).toEqual([
+      'starting.claiming',
+      'starting.spawning',
+      'starting.warming',
+      'leased.open',
+      'ready',
+      'idle-stopping.terminating',
+      'idle-stopping.sweeping',
+      'down.cold',
+    ])
+    expect(await page.locator('.why').textContent()).toContain('Nobody used it for 6.0 s')
+    expect(await page.locator('.sequence').textContent()).toContain('process.exited')
+    expect(stage.complaints).toEqual([])
+    expect(supervisor.snapshot().services.map(({ state }) => state)).toEqual(['down.cold', 'down.cold'])
+  })
+
+  test('starts and stops a service, and cancels a request', { timeout: 90_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: {} } })
+    const { page, url, steered, supervisor } = stage
+    await page.goto(url)
+    await page.getByRole('heading', { name: 'Down' }).waitFor()
+    await page.getByRole('button', { name: 'Start' }).click()
+    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await steered.chat?.steer('ready')
+    await page.locator('[data-state="ready"].now').waitFor()
+    const asking = stage.ask('chat')
+    await page.getByRole('button', { name: /^Cancel / }).click()
+    expect((await asking).status).toBe(499)
+    expect(supervisor.requests()).toEqual([])
+    await page.locator('[data-state="ready"].now').waitFor()
+    await page.keyboard.press('s')
+    await page.locator('[data-state="down.cold"].now').waitFor()
+    expect(await page.locator('.why').textContent()).toContain('Somebody asked for it to stop')
+    expect(stage.complaints).toEqual([])
+  })
+
+  test('holds a moment, steps back to what was, and goes on with what is', { timeout: 90_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: {} } })
+    const { page, url, steered } = stage
+    const asking = stage.ask('chat')
+    await page.goto(url)
+    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await page.keyboard.press(' ')
+    await page.getByRole('button', { name: 'Go live' }).waitFor()
+    await steered.chat?.steer('ready')
+    await expect.poll(() => stage.supervisor.snapshot().services[0]?.state).toBe('leased.open')
+    // What happens goes on, and the moment stays.
+    expect(await page.locator('[data-state="starting.warming"].now').count()).toBe(1)
+    await page.keyboard.press('Home')
+    await page.locator('[data-state="down.cold"].now').waitFor()
+    for (const state of ['probing', 'starting.claiming', 'starting.spawning'])
+      await expect
+        .poll(async () => {
+          await page.keyboard.press('ArrowRight')
+          return page.locator(`[data-state="${state}"].now`).count()
+        })
+        .toBe(1)
+    await page.keyboard.press('ArrowLeft')
+    await page.keyboard.press('End')
+    await page.locator('[data-state="leased.open"].now').waitFor()
+    await steered.chat?.steer('answer')
+    await (await asking).text()
+    await page.locator('[data-state="ready"].now').waitFor()
+    expect(stage.complaints).toEqual([])
+  })
+
+  test('says what to do where nothing is configured', { timeout: 60_000 }, async () => {
+    await using stage = await openStage({})
+    await stage.page.goto(stage.url)
+    await stage.page.getByRole('heading', { name: 'No service is configured' }).waitFor()
+    expect(await stage.page.locator('main').textContent()).toContain('leasehold serve --config builtin:demo')
+  })
+
+  test('asks for a key, keeps it for the tab, and never puts it into an address', {
+    timeout: 60_000,
+  }, async () => {
+    await using stage = await openStage({
+      steered: { chat: {} },
+      leasehold: { apiKeys: ['a-key-of-the-test'] },
+    })
+    const { page, url } = stage
+    const addresses: string[] = []
+    page.on('request', (request) => addresses.push(request.url()))
+    await page.goto(url)
+    await page.getByLabel('Key', { exact: true }).fill('a-key-of-the-test')
+    await page.getByRole('button', { name: 'Open', exact: true }).click()
+    await page.getByRole('heading', { name: 'Down' }).waitFor()
+    expect(addresses.some((address) => address.includes('a-key-of-the-test'))).toBe(false)
+    expect(addresses.every((address) => address.startsWith(url) || address.startsWith('data:'))).toBe(true)
+  })
+
+  test('says that the connection is lost, and finds the way back', { timeout: 90_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: {} } })
+    const { page, url, context } = stage
+    await page.goto(url)
+    await page.getByRole('heading', { name: 'Down' }).waitFor()
+    await context.setOffline(true)
+    await stage.supervisor.close({ force: true })
+    await page.getByRole('alert').waitFor()
+    expect(await page.getByRole('alert').textContent()).toContain('leasehold serve')
+    expect(await page.locator('.card').count()).toBeLessThanOrEqual(1)
+  })
+
+  test('fits into a narrow window, without scrolling sideways', { timeout: 60_000 }, async () => {
+    await using stage = await openStage({
+      steered: { 'a-service-with-a-very-long-name-that-goes-on-and-on': {} },
+      viewport: { width: 360, height: 800 },
+      colorScheme: 'dark',
+    })
+    const { page, url } = stage
+    await page.goto(url)
+    await page.locator('.service').waitFor()
+    const width = await page.evaluate(() => document.documentElement.scrollWidth)
+    expect(width).toBeLessThanOrEqual(360)
+    expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe('rgb(18, 20, 22)')
+  })
+})

@@ -1,0 +1,77 @@
+import { describe, expect, test } from 'vitest'
+import type { SupervisorEvent } from '../../../src/events.ts'
+import { hasNoBrowser, openStage } from './browser.ts'
+
+describe.skipIf(hasNoBrowser)('a recording', () => {
+  test('of a crash is opened, played, and stepped back through', { timeout: 120_000 }, async () => {
+    await using stage = await openStage({
+      steered: { chat: { lines: ['model server: out of memory soon'] }, other: {} },
+      leasehold: { backoffMs: 60_000 },
+    })
+    const { page, url, steered, supervisor } = stage
+    const events: SupervisorEvent[] = [...supervisor.pastEvents()]
+    supervisor.events$.subscribe((event) => events.push(event))
+    const asking = stage.ask('chat')
+    await steered.chat?.steer('ready')
+    await expect.poll(() => supervisor.snapshot().services[0]?.state).toBe('leased.open')
+    await steered.chat?.steer('exit=3')
+    await asking.then((answer) => answer.text())
+    await expect.poll(() => supervisor.snapshot().services[0]?.state).toBe('down.backoff')
+    const lines = [{ recording: 1 }, ...events].map((line) => JSON.stringify(line)).join('\n')
+
+    await page.goto(url)
+    await page.getByRole('heading', { name: 'Failed' }).waitFor()
+    await page.setInputFiles('#recording', {
+      name: 'crash.ndjson',
+      mimeType: 'application/x-ndjson',
+      buffer: Buffer.from(lines),
+    })
+    await page.getByText('recording crash.ndjson').waitFor()
+    // Nothing that is recorded can be started or stopped.
+    expect(await page.getByRole('button', { name: 'Start', exact: true }).isDisabled()).toBe(true)
+    const play = page.getByRole('button', { name: 'Play' })
+    await play.click()
+    await play.waitFor({ timeout: 60_000 })
+    await page.locator('[data-state="down.backoff"].now').waitFor()
+    await page.locator('[data-arrow="leased down"].taken').waitFor()
+    expect(await page.locator('[data-arrow="leased down"].taken text').textContent()).toBe('process.exited')
+    expect(await page.locator('.why').textContent()).toContain('exited with code 3')
+    expect(await page.locator('.output pre').textContent()).toContain('out of memory soon')
+
+    const shown = async () => (await page.locator('.state.now').getAttribute('data-state')) ?? ''
+    const seen = [await shown()]
+    while (seen.at(-1) !== 'down.cold') {
+      await page.keyboard.press('ArrowLeft')
+      await page.evaluate(
+        () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))),
+      )
+      const state = await shown()
+      if (state !== seen.at(-1)) seen.push(state)
+    }
+    expect(seen).toEqual([
+      'down.backoff',
+      'leased.open',
+      'starting.warming',
+      'starting.spawning',
+      'starting.claiming',
+      'probing',
+      'down.cold',
+    ])
+    await page.getByRole('button', { name: 'Close recording' }).click()
+    await page.getByText('Live').waitFor()
+    expect(stage.complaints).toEqual([])
+  })
+
+  test('that holds no events is refused in words', { timeout: 60_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: {} } })
+    const { page, url } = stage
+    await page.goto(url)
+    await page.getByRole('heading', { name: 'Down' }).waitFor()
+    await page.setInputFiles('#recording', {
+      name: 'letter.txt',
+      mimeType: 'text/plain',
+      buffer: Buffer.from('Dear reader,\nthis is no recording.'),
+    })
+    await page.getByText('letter.txt holds no events').waitFor()
+  })
+})

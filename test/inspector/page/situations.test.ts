@@ -1,0 +1,108 @@
+import { describe, expect, test } from 'vitest'
+import { hasNoBrowser, openStage } from './browser.ts'
+
+describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to do', () => {
+  test('of a service that hangs in loading', { timeout: 120_000 }, async () => {
+    await using stage = await openStage({
+      steered: { hung: { lines: ['load_tensors: 12 %'], service: { readyTimeoutMs: 15_000 } } },
+      leasehold: { backoffMs: 60_000 },
+    })
+    const { page, url } = stage
+    await page.goto(url)
+    const asking = stage.ask('hung')
+    await page.getByRole('heading', { name: /Loading for .*, longer than usual/ }).waitFor()
+    const why = (await page.locator('.why').textContent()) ?? ''
+    expect(why).toContain('Its last health check said: loading (503 Loading model)')
+    expect(why).toContain('It last printed: load_tensors: 12 %')
+    expect(why).toContain('1 request waits for it')
+    expect(why).toMatch(/It is given up in \d/)
+    expect(await page.getByLabel('What you can do').textContent()).toContain(
+      'If it still makes progress, wait',
+    )
+    await page.getByRole('heading', { name: 'Failed' }).waitFor()
+    expect(await page.locator('.why').textContent()).toContain('Not ready within 15000 ms')
+    expect(await page.getByLabel('What you can do').textContent()).toContain('raise readyTimeoutMs')
+    expect((await asking).status).toBe(504)
+  })
+
+  test('of a service that crashes in a loop', { timeout: 120_000 }, async () => {
+    const crash = "console.error('error: no such file: /models/missing.gguf'); process.exit(1)"
+    await using stage = await openStage({
+      providers: {
+        crash: {
+          baseUrl: 'http://127.0.0.1:9/v1',
+          localService: { command: process.execPath, args: ['-e', crash] },
+          models: [{ id: 'm' }],
+        },
+      },
+      leasehold: { backoffMs: 50, backoffMaxMs: 50, breakerFailures: 3, breakerCooldownMs: 60_000 },
+    })
+    const { page, url } = stage
+    await page.goto(url)
+    await page.locator('.service').waitFor()
+    for (let times = 0; times < 3; times += 1) await (await stage.ask('crash')).text()
+    await page.getByRole('heading', { name: 'Keeps failing: requests are refused at once' }).waitFor()
+    const why = (await page.locator('.why').textContent()) ?? ''
+    expect(why).toContain('The process exited with code 1 before it was ready. 3 failures in a row')
+    expect(why).toContain('no such file: /models/missing.gguf')
+    expect(why).toMatch(/One trial start is allowed in \d/)
+    const advice = (await page.getByLabel('What you can do').textContent()) ?? ''
+    expect(advice).toContain('Run its command by hand')
+    expect(advice).toContain('Start tries again at once')
+  })
+
+  test('of a service that waits for its turn, because another one starts', { timeout: 120_000 }, async () => {
+    await using stage = await openStage({
+      steered: { first: {}, second: {} },
+      leasehold: { maxConcurrentStarts: 1 },
+    })
+    const { page, url, steered } = stage
+    await page.goto(url)
+    const asking = [stage.ask('first')]
+    await page.locator('[data-state="starting.warming"].now').waitFor()
+    asking.push(stage.ask('second'))
+    await page.getByRole('button', { name: /^second/ }).click()
+    await page.getByRole('heading', { name: 'Waits for its turn to start' }).waitFor()
+    expect(await page.locator('.why').textContent()).toContain(
+      'Before it comes first (starting). 1 request waits for it',
+    )
+    expect(await page.getByLabel('What you can do').textContent()).toContain(
+      'It starts as soon as first is through',
+    )
+    await steered.first?.steer('ready')
+    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await steered.second?.steer('ready')
+    await page.locator('[data-state="leased.open"].now').waitFor()
+    await Promise.all([steered.first?.steer('answer'), steered.second?.steer('answer')])
+    for (const answer of await Promise.all(asking)) expect(answer.status).toBe(200)
+  })
+
+  test('of a queue that is longer than the server takes', { timeout: 120_000 }, async () => {
+    await using stage = await openStage({
+      steered: { busy: { service: { maxConcurrent: 1, maxQueue: 3 } } },
+    })
+    const { page, url, steered } = stage
+    await page.goto(url)
+    const asking = [1, 2, 3].map(() => stage.ask('busy'))
+    await steered.busy?.steer('ready')
+    await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
+    await expect.poll(() => page.locator('.why').textContent()).toContain('2 more wait for a free place')
+    await expect.poll(() => page.locator('.waiting .position').allTextContents()).toEqual(['1', '2'])
+    asking.push(stage.ask('busy'))
+    await expect.poll(() => page.locator('.waiting .position').allTextContents()).toEqual(['1', '2', '3'])
+    expect((await stage.ask('busy')).status).toBe(429)
+    expect(await page.getByLabel('What you can do').textContent()).toContain('maxConcurrent')
+    for (const answer of asking) {
+      await steered.busy?.steer('answer')
+      await expect
+        .poll(async () => {
+          await steered.busy?.steer('answer')
+          return Promise.race([
+            answer.then(({ status }) => status),
+            new Promise((resolve) => setTimeout(resolve, 100)),
+          ])
+        })
+        .toBe(200)
+    }
+  })
+})
