@@ -6,7 +6,7 @@ import { isSameName } from './model-ref.ts'
 import { scanPositions } from './positions.ts'
 import { findLeaseholdProblems, findProviderProblems } from './problems.ts'
 import { findProgramFault } from './program.ts'
-import { toProvider } from './provider.ts'
+import { toProvider, toProviderPath, toReplicas } from './provider.ts'
 import { resolveReferences } from './references.ts'
 import type { LeaseholdValues, ProviderInput } from './schema.ts'
 import { type Environment, substituteVariables } from './secrets.ts'
@@ -45,7 +45,7 @@ export async function loadConfig(
     config.providers.map(async (provider): Promise<ProviderConfig> => {
       const fault = provider.localService && (await findProgramFault(provider.localService))
       if (fault === undefined) return provider
-      const path = ['models', 'providers', provider.id, 'localService', fault.option]
+      const path = [...toProviderPath(provider), 'localService', fault.option]
       findings.push(toWarning(path, `${fault.message}; provider "${provider.id}" is unavailable`))
       const unavailable = [provider.unavailable, fault.message]
         .filter((reason) => reason !== undefined)
@@ -83,9 +83,10 @@ function readConfig(
   const misplaced = [...nearMisses, ...removeMagicKeys(own), ...findDuplicateKeys(own, root)]
   const declared = listDeclared(own)
   const { values, findings: invalid } = validateSections(own)
-  const completed = Object.entries(values.models.providers).map(([id, provider]) =>
+  const completed = Object.entries(values.models.providers).flatMap(([id, provider]) => [
     toProvider(id, provider, env),
-  )
+    ...toReplicas(id, provider, env),
+  ])
   const providers = completed.map(({ provider }) => provider)
   const { findings: unresolved, ...references } = resolveReferences(values.agents.defaults, [
     ...providers,

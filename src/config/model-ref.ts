@@ -57,9 +57,23 @@ export function resolveCandidates(
   return [...candidates.values()]
 }
 
+/** A target and every replica of its provider, which serve the same model: in the order of the file. */
+export function listReplicas(config: Config, target: ModelTarget): readonly ModelTarget[] {
+  const { provider, modelId, source } = target
+  const replicas = config.providers.filter(({ replicaOf }) => replicaOf?.provider === provider.id)
+  return [target, ...replicas.map(({ id }) => toTarget(config, `${id}/${modelId}`, source))]
+}
+
+/** Whether a provider stands in the file by itself. */
+export function isNoReplica({ replicaOf }: Pick<Listing, 'replicaOf'>): boolean {
+  return replicaOf === undefined
+}
+
 /** What a lookup needs to know of a provider. */
 interface Listing {
   readonly id: string
+  /** A replica is found by its own id only: its models are those of its provider. */
+  readonly replicaOf?: unknown
   readonly models: readonly { readonly id: string }[]
 }
 
@@ -101,7 +115,7 @@ export function findModel<Provider extends Listing>(
   const alias = catalogue.aliases.find((candidate) => isSameName(candidate.alias, ref))
   // An alias holds a full reference, so this goes one level deep.
   if (alias !== undefined) return findModel({ ...catalogue, aliases: [] }, alias.ref)
-  return toMatch(findListed(catalogue.providers, ref), () =>
+  return toMatch(findListed(catalogue.providers.filter(isNoReplica), ref), () =>
     toNearestRefs(ref, listNames(catalogue, parts?.modelId ?? ref)),
   )
 }
@@ -135,7 +149,10 @@ function toFoundTarget(
   source: ModelTarget['source'],
 ): ModelTarget {
   const ref = `${provider.id}/${modelId}`
-  const params = { ...model?.params, ...modelParams[ref] }
+  const params = {
+    ...model?.params,
+    ...modelParams[`${provider.replicaOf?.provider ?? provider.id}/${modelId}`],
+  }
   return { provider, modelId, ...(model === undefined ? {} : { model }), ref, params, source }
 }
 
@@ -172,7 +189,7 @@ interface Name {
 
 /** Every name a model goes by. A provider that takes any model goes by its own id before the model asked for. */
 function listNames({ providers, aliases }: Catalogue<Listing>, modelId: string): Name[] {
-  const names = providers.flatMap(({ id, models }) => {
+  const names = providers.filter(isNoReplica).flatMap(({ id, models }) => {
     const ids = models.length === 0 ? [modelId.slice(0, MAX_SHOWN_REF)] : models.map((model) => model.id)
     const full = ids.map((name) => ({ name: `${id}/${name}`, ref: `${id}/${name}` }))
     return models.length === 0 ? full : [...full, ...ids.map((name) => ({ name, ref: `${id}/${name}` }))]

@@ -2,13 +2,14 @@ import { isAbsolute } from 'node:path'
 import { isLoopback } from '../loopback.ts'
 import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
+import { toProviderPath } from './provider.ts'
 
 /** Checks that look at a whole provider, or at several: everything a schema of single options cannot see. */
 export function findProviderProblems(providers: readonly ProviderConfig[]): Finding[] {
   const firstById = new Map<string, ProviderConfig>()
   const firstByEndpoint = new Map<string, Managed>()
   return providers.flatMap((provider) => {
-    const at = ['models', 'providers', provider.id]
+    const at = toProviderPath(provider)
     const twin = setFirst(firstById, provider.id.toLowerCase(), provider)
     const findings = [...findTwinProblems(provider, twin, at), ...findModelProblems(provider, at)]
     if (!isManaged(provider)) return findings

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { LocalServiceConfig, ModelConfig, ProviderConfig } from './config.ts'
 import { MAX_DURATION_MS } from './fields.ts'
-import { type Finding, toWarning } from './finding.ts'
+import { type Finding, toError, toWarning } from './finding.ts'
 import type { LocalServiceValues, ModelValues, ProviderValues } from './schema.ts'
 import { type Environment, substituteVariables } from './secrets.ts'
 
@@ -14,10 +14,10 @@ const QUEUE_BEYOND_READY_MS = 300_000
  */
 export function toProvider(
   id: string,
-  values: ProviderValues,
+  { replicas: _, ...values }: ProviderValues,
   env: Environment,
+  at: readonly PropertyKey[] = ['models', 'providers', id],
 ): { provider: ProviderConfig; findings: readonly Finding[] } {
-  const at = ['models', 'providers', id]
   const faults: { path: readonly PropertyKey[]; message: string }[] = []
   const substitute = (text: string, path: readonly PropertyKey[]) => {
     const { text: result, isSubstituted, missing } = substituteVariables(text, env)
@@ -59,6 +59,59 @@ export function toProvider(
     provider: faults.length === 0 ? complete : { ...complete, unavailable: reasons.join('; ') },
     findings,
   }
+}
+
+/** The replicas of a provider as providers of their own, whose options are the provider's unless they state others. */
+export function toReplicas(
+  id: string,
+  values: ProviderValues,
+  env: Environment,
+): { provider: ProviderConfig; findings: readonly Finding[] }[] {
+  return values.replicas.map((replica, index) => {
+    const replicaOf = { provider: id, index }
+    const at = toProviderPath({ id, replicaOf })
+    const { provider, findings } = toProvider(`${id}#${index + 2}`, toReplicaValues(values, replica), env, at)
+    const isOwn = ({ path }: Finding) =>
+      typeof path[at.length] === 'string' && String(path[at.length]) in replica
+    // What is wrong with an option that a replica takes over is said once, where it is written.
+    const isUnfounded = replica.localService !== undefined && values.localService === undefined
+    const unfounded = toError(
+      [...at, 'localService'],
+      'has nothing to differ from: the provider has no localService',
+    )
+    return {
+      provider: { ...provider, replicaOf },
+      findings: [...findings.filter(isOwn), ...(isUnfounded ? [unfounded] : [])],
+    }
+  })
+}
+
+/** Where a provider is written in the file. */
+export function toProviderPath({ id, replicaOf }: Pick<ProviderConfig, 'id' | 'replicaOf'>): PropertyKey[] {
+  const at = ['models', 'providers']
+  return replicaOf === undefined ? [...at, id] : [...at, replicaOf.provider, 'replicas', replicaOf.index]
+}
+
+function toReplicaValues(
+  values: ProviderValues,
+  replica: ProviderValues['replicas'][number],
+): ProviderValues {
+  const { localService, ...rest } = values
+  const { baseUrl, apiKey = values.apiKey, headers = values.headers } = replica
+  const common = { ...rest, baseUrl, headers, ...(apiKey === undefined ? {} : { apiKey }) }
+  if (replica.localService === undefined || localService === undefined) return common
+  const healthUrl = replica.localService.healthUrl ?? moveTo(baseUrl, localService.healthUrl)
+  return {
+    ...common,
+    localService: { ...localService, ...replica.localService, ...(healthUrl && { healthUrl }) },
+  }
+}
+
+/** A URL at another host and port. */
+function moveTo(baseUrl: string, url: string | undefined): string | undefined {
+  if (url === undefined) return undefined
+  const { pathname, search } = new URL(url)
+  return new URL(baseUrl).origin + pathname + search
 }
 
 function toLocalService(

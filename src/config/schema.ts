@@ -15,6 +15,8 @@ import {
 
 const MAX_COUNT = 1_000_000
 const MAX_BODY_BYTES = 2_147_483_647
+/** Every one of them is a service of its own; a request may try them all. */
+const MAX_REPLICAS = 32
 const MAX_TOKENS = 1_000_000_000
 const MAX_AMOUNT = 1_000_000_000
 
@@ -129,6 +131,31 @@ const modelSchema = z.strictObject({
   params: jsonObject().default({}).describe('Defaults for the body of requests to this model.'),
 })
 
+const replicaSchema = z.strictObject({
+  baseUrl: httpUrl({ hasQuery: false }).describe('http(s) URL of this server.'),
+  apiKey: z.string().optional().describe("This server's key. Default: that of the provider."),
+  headers: headersSchema.optional().describe('Headers of this server. Default: those of the provider.'),
+  localService: z
+    .strictObject({
+      command: plainText().optional().describe("Absolute path of the program. Default: the provider's."),
+      args: z.array(plainText()).optional().describe("All arguments. Default: the provider's."),
+      cwd: plainText()
+        .optional()
+        .describe("Absolute path of the working directory. Default: the provider's."),
+      env: z
+        .record(variableName(), plainText())
+        .optional()
+        .describe("All variables added to the environment. Default: the provider's."),
+      healthUrl: httpUrl({ hasQuery: true })
+        .optional()
+        .describe("Default: the provider's, at the host and port of this server."),
+    })
+    .optional()
+    .describe(
+      "How this server is run, where it differs from the provider's `localService`. Absent: somebody else runs it.",
+    ),
+})
+
 const providerSchema = z.strictObject({
   baseUrl: httpUrl({ hasQuery: false }).describe(
     'http(s) URL of the server, for instance `http://127.0.0.1:8080/v1`.',
@@ -155,6 +182,13 @@ const providerSchema = z.strictObject({
     .optional()
     .describe('Default of `maxTokens` for the models, in tokens.'),
   localService: localServiceSchema.optional(),
+  replicas: z
+    .array(replicaSchema)
+    .max(MAX_REPLICAS)
+    .default([])
+    .describe(
+      'Further servers of the same models, on other ports or hosts. A request goes to one that is up and least busy; one that fails before its first byte is followed by the next.',
+    ),
   models: z
     .array(modelSchema)
     .default([])

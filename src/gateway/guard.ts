@@ -28,6 +28,7 @@ const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/inspect/stately', '/heal
  */
 export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy): string | undefined {
   const { headers, rawHeaders, url = '' } = request
+  guardFraming(request)
   const hostCount = rawHeaders.filter(
     (name, index) => index % 2 === 0 && name.toLowerCase() === 'host',
   ).length
@@ -88,6 +89,22 @@ function isPlainPath(url: string): boolean {
     !/[\\#]/.test(url) &&
     !/\/(\.|%2e){1,2}([/?]|$)/i.test(url)
   )
+}
+
+/** More headers than any client sends. */
+const MAX_HEADERS = 200
+
+/** What the parser lets pass although two readers may read it in two ways. */
+function guardFraming({ httpVersion, headers, rawHeaders }: IncomingMessage): void {
+  if (httpVersion !== '1.1' && httpVersion !== '1.0')
+    throw new BadRequestError(`HTTP/${httpVersion} is not spoken here.`, { status: 400 })
+  if (rawHeaders.length > 2 * MAX_HEADERS)
+    throw new BadRequestError(`A request has at most ${MAX_HEADERS} headers.`, { status: 431 })
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || headers['content-length'] !== undefined))
+    throw new BadRequestError('The only transfer coding is chunked, without a length beside it.', {
+      status: 400,
+    })
 }
 
 /** A form may come from any page without asking, but never without its origin; the control surface takes none. */

@@ -2,7 +2,7 @@ import { createActor } from 'xstate'
 import { requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
-import { type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
+import { listReplicas, type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
 import {
   AbortedError,
   BadRequestError,
@@ -65,6 +65,8 @@ export interface ExchangeOptions {
   readonly inspection: Inspections['optionsOf']
   readonly config: () => Config
   readonly leases: LeaseBook
+  /** Servers of one model in the order in which they are tried. */
+  readonly rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[]
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
   readonly toId: () => string
   /** A request found nobody listening: what a health check would have found. */
@@ -91,6 +93,7 @@ export function createExchange({
   inspection,
   config,
   leases,
+  rank,
   upstreamOf,
   toId,
   noteRefused,
@@ -175,7 +178,9 @@ export function createExchange({
       isStream = stream
       const isFirst = targets.length === 0
       targets = []
-      targets = resolveCandidates(config(), model, { failover: request.failover ?? false })
+      targets = resolveCandidates(config(), model, { failover: request.failover ?? false }).flatMap((one) =>
+        rank(listReplicas(config(), one)),
+      )
       if (isFirst)
         publish(id, { type: 'request.started', route: toRoute(request.path), ref: targets[0]?.ref ?? '' })
       actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
@@ -244,9 +249,10 @@ export function createExchange({
             actor.send({ type: 'response.ended' })
             perform()
           },
-          onBroken: (error) => {
+          onBroken: (error, hasMore) => {
             if (isStale()) return
-            call = undefined
+            // What still comes is cut off with the attempt.
+            if (!hasMore) call = undefined
             after(CRASH_NOTICE_MS, () => {
               fail(error, true)
               // After the lease is given back, so that nothing keeps the service from acting on it.

@@ -15,8 +15,8 @@ export interface IncomingHandler {
   /** Answers `false` to be left alone until the call is resumed. */
   onBytes(chunk: Buffer): boolean
   onEnd(): void
-  /** The connection broke, or closed before the answer was complete. */
-  onBroken(error: UpstreamError): void
+  /** The connection broke, or closed before the answer was complete; `hasMore`: or what comes on it is no answer. */
+  onBroken(error: UpstreamError, hasMore?: boolean): void
   /** A status that another candidate may better, and `hasNext` says that there is one. */
   onRefused(error: UpstreamStatusError): void
   /** The server says that it is still loading, although its health said otherwise. */
@@ -54,6 +54,8 @@ export function createIncoming(
   const ending = createStreamEnding()
   const tail = createUsageTail()
   let refusal: Refusal | undefined
+  /** Its head made no sense: what comes after it is nobody's answer. */
+  let isRejected = false
   let isEventStream = false
   let isOpenEnded = false
   let lastByte = 0
@@ -84,7 +86,10 @@ export function createIncoming(
   const answerRefusal = ({ status, headers, chunks, bytes }: Refusal) => {
     const body = Buffer.concat(chunks, bytes)
     const plain = toPlain(body, headers)
-    if (status === 503 && isLoadingText(plain.toString('utf8')) && canWait()) return handler.onStillLoading()
+    // Another leasehold quotes what its server printed while it loaded, and says that asking again is of no use.
+    const isFinal = headers['x-should-retry'] === 'false'
+    if (status === 503 && !isFinal && isLoadingText(plain.toString('utf8')) && canWait())
+      return handler.onStillLoading()
     if (isRetryableStatus(status) && hasNext())
       return handler.onRefused(new UpstreamStatusError(provider.id, status))
     const advised = advise(status, plain, target.ref)
@@ -106,8 +111,11 @@ export function createIncoming(
   return {
     usage: tail.read,
     onHead: (status, headers) => {
-      if (status > 599)
-        return handler.onBroken(new UpstreamError(provider.id, `it answered with the status ${status}`))
+      if (status > 599) {
+        isRejected = true
+        const error = new UpstreamError(provider.id, `it answered with the status ${status}`)
+        return handler.onBroken(error, true)
+      }
       // A 503 may only mean that the server is still loading, which its body says.
       if (isRetryableStatus(status) && status !== 503 && hasNext())
         handler.onRefused(new UpstreamStatusError(provider.id, status))
@@ -115,6 +123,7 @@ export function createIncoming(
       else begin(status, headers)
     },
     onData: (chunk) => {
+      if (isRejected) return true
       if (refusal !== undefined) {
         refusal.chunks.push(chunk)
         refusal.bytes += chunk.length
@@ -127,6 +136,7 @@ export function createIncoming(
       return handler.onBytes(rewriter === undefined ? chunk : rewriter.push(chunk))
     },
     onEnd: () => {
+      if (isRejected) return
       if (refusal !== undefined) return answerRefusal(refusal)
       if (rewriter !== undefined) handler.onBytes(rewriter.end())
       const isTruncated = (isEventStream && !ending.isComplete()) || (isOpenEnded && !CLOSERS.has(lastByte))
@@ -136,6 +146,7 @@ export function createIncoming(
       )
     },
     onError: (cause) => {
+      if (isRejected) return
       const code = 'code' in cause ? ` (${cause.code})` : ''
       handler.onBroken(
         new UpstreamError(provider.id, `the connection to the server broke: ${cause.message}${code}`, {

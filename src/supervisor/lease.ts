@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { MAX_RESTARTS } from '../../machines/request.ts'
 import type { Config } from '../config/config.ts'
-import { resolveModel } from '../config/model-ref.ts'
+import { listReplicas, type ModelTarget, resolveModel } from '../config/model-ref.ts'
 import { AbortedError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import type { LeaseBook, LeaseListener } from './leases.ts'
 import { toKeyHeaders, toServiceKey } from './services.ts'
@@ -33,7 +33,7 @@ export interface AcquireOptions {
 }
 
 /**
- * Waits until the service of a model is up and holds it. Where a replaced configuration takes the service away
+ * Waits until the service of a model is up and holds it; a replica that cannot serve is followed by the next. Where a replaced configuration takes the service away
  * meanwhile, the model is looked up again and its new service is waited for, as a request does it.
  * @throws {@link ServiceError} with the cause when it cannot be; {@link ModelNotFoundError};
  * {@link ProviderUnavailableError}; {@link AbortedError} when the signal comes first.
@@ -41,19 +41,30 @@ export interface AcquireOptions {
 export async function acquireLease(
   config: () => Config,
   leases: LeaseBook,
+  rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[],
   ref: string | undefined,
   options?: AcquireOptions,
   restartsLeft: number = MAX_RESTARTS,
 ): Promise<Lease> {
-  const { provider, modelId } = resolveModel(config(), ref)
-  if (provider.unavailable !== undefined)
-    throw new ProviderUnavailableError(provider.id, provider.unavailable)
-  const held = await holdLease(leases, toServiceKey(provider), options).catch((error: unknown) => {
-    if (!(error instanceof ServiceError) || error.code !== 'LEASEHOLD_REMOVED' || restartsLeft === 0)
-      throw error
-  })
-  if (held === undefined) return acquireLease(config, leases, ref, options, restartsLeft - 1)
-  return { ...held, baseUrl: provider.baseUrl, model: modelId, headers: toKeyHeaders(provider) }
+  let failure: unknown
+  for (const { provider, modelId } of rank(listReplicas(config(), resolveModel(config(), ref)))) {
+    try {
+      if (provider.unavailable !== undefined)
+        throw new ProviderUnavailableError(provider.id, provider.unavailable)
+      const held = await holdLease(leases, toServiceKey(provider), options)
+      return { ...held, baseUrl: provider.baseUrl, model: modelId, headers: toKeyHeaders(provider) }
+    } catch (error) {
+      if (error instanceof AbortedError) throw error
+      failure = error
+      if (isRemoval(error)) break
+    }
+  }
+  if (!isRemoval(failure) || restartsLeft === 0) throw failure
+  return acquireLease(config, leases, rank, ref, options, restartsLeft - 1)
+}
+
+function isRemoval(error: unknown): boolean {
+  return error instanceof ServiceError && error.code === 'LEASEHOLD_REMOVED'
 }
 
 /** Waits for a lease of a service, whatever its models. @throws as {@link acquireLease} does */

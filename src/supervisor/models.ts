@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { type ModelTarget, resolveModel } from '../config/model-ref.ts'
+import { isNoReplica, type ModelTarget, resolveModel } from '../config/model-ref.ts'
 import { toServiceKey } from './services.ts'
 
 /** One configured model as `GET /v1/models` lists it: OpenAI's fields, then ours. */
@@ -20,9 +20,13 @@ export interface ModelListing {
 
 /** Every configured model; nothing is started or asked for it. */
 export function toModelList(config: Config, stateOf: (key: string) => string | undefined): ModelListing[] {
-  return config.providers.flatMap((provider) =>
-    provider.models.map(({ id }) => toListing(config, resolveModel(config, `${provider.id}/${id}`), stateOf)),
-  )
+  return config.providers
+    .filter(isNoReplica)
+    .flatMap((provider) =>
+      provider.models.map(({ id }) =>
+        toListing(config, resolveModel(config, `${provider.id}/${id}`), stateOf),
+      ),
+    )
 }
 
 /** One model by any reference that a request could use. @throws {@link ModelNotFoundError} */

@@ -3,9 +3,10 @@ import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/mes
 import type { providerMachine } from '../../machines/provider.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
+import type { ReplicaStanding } from '../../machines/replicas.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { Clock } from '../clock.ts'
-import type { Config } from '../config/config.ts'
+import type { Config, ProviderConfig } from '../config/config.ts'
 import { BadRequestError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import type { Output } from '../process/output.ts'
 import { createDurations, type Typical } from './durations.ts'
@@ -56,6 +57,8 @@ export interface Registry {
   snapshotOf(key: string): ServiceSnapshot | undefined
   /** What its actor was born with. */
   birthOf(key: string): Pick<ProviderContext, 'instance' | 'policy'>
+  /** What a choice between this provider and its replicas looks at. */
+  standingOf(provider: ProviderConfig): ReplicaStanding
   /** Where somebody stands in the queue, and how long that may take. */
   placeOf(key: string, id: string): Place | undefined
   /** Settles as soon as the state satisfies `is`, or the actor is gone. */
@@ -177,6 +180,19 @@ export function createRegistry({
     birthOf: (key) => {
       const { instance = '', policy = serviceOf(key).policy } = actorOf(key)?.getSnapshot().context ?? {}
       return { instance, policy }
+    },
+    standingOf: (provider) => {
+      const snapshot =
+        provider.unavailable === undefined ? actorOf(toServiceKey(provider))?.getSnapshot() : undefined
+      if (snapshot === undefined) return { state: null, leases: 0, queue: 0, maxConcurrent: 1 }
+      const { value, context } = snapshot
+      const { leases, waiters, policy } = context
+      return {
+        state: toStateName(value),
+        leases,
+        queue: waiters.length,
+        maxConcurrent: policy.maxConcurrent,
+      }
     },
     placeOf: (key, id) => {
       const index =

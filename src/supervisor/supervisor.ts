@@ -3,10 +3,12 @@ import type { Logger } from 'pino'
 import type { Observable } from 'rxjs'
 import { type ActorRefFrom, createActor, type Subscription } from 'xstate'
 import type { providerMachine } from '../../machines/provider.ts'
+import { rankReplicas } from '../../machines/replicas.ts'
 import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
+import type { ModelTarget } from '../config/model-ref.ts'
 import { listSecretValues } from '../config/secret-values.ts'
 import { ServiceError } from '../errors.ts'
 import type { ConfigChange, ServiceEventBody, SupervisorEvent } from '../events.ts'
@@ -289,6 +291,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       message: 'it is not supervised any more',
     })
   }
+  const rank = (replicas: readonly ModelTarget[]) =>
+    replicas.length < 2
+      ? replicas
+      : rankReplicas(replicas.map(({ provider }) => registry.standingOf(provider))).flatMap(
+          (index) => replicas[index] ?? [],
+        )
   let requests = 0
   const dispatch = createExchange({
     clock,
@@ -296,6 +304,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     inspection: inspections.optionsOf,
     config: () => configuration.current,
     leases,
+    rank,
     upstreamOf: upstreams.of,
     scrub: scrubber.text,
     toId: () => {
@@ -357,7 +366,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     get config() {
       return configuration.current
     },
-    acquire: (ref, acquireOptions) => acquireLease(() => configuration.current, leases, ref, acquireOptions),
+    acquire: (ref, acquireOptions) =>
+      acquireLease(() => configuration.current, leases, rank, ref, acquireOptions),
     dispatch,
     models,
     model,

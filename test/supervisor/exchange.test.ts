@@ -57,6 +57,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
       leaseTimesOf: () => null,
       forget: () => {},
     },
+    rank: (replicas) => replicas,
     noteRefused: (key, generation) => refused.push(`${key} ${generation}`),
     upstreamOf: ({ provider }) => ({
       send: (request, handler) => {

@@ -1,0 +1,33 @@
+import type { ServicePolicy } from './messages.ts'
+
+/** What a choice among servers of the same model looks at. All JSON. */
+export interface ReplicaStanding {
+  /** The state of its service; `null`: it cannot be used on this host. */
+  readonly state: string | null
+  readonly leases: number
+  /** How many wait for it. */
+  readonly queue: number
+  readonly maxConcurrent: ServicePolicy['maxConcurrent']
+}
+
+/**
+ * The order in which servers of the same model are tried: positions in the list, the best first. One that is up and has
+ * room comes before one that is coming up with room to come, that before one that must be started, that before one whose
+ * room is taken; what has failed comes last. Among equals the least busy is first, then the one that was named first.
+ */
+export function rankReplicas(replicas: readonly ReplicaStanding[]): number[] {
+  return replicas
+    .map((replica, index) => ({ index, rank: toRank(replica), load: replica.leases + replica.queue }))
+    .sort((a, b) => a.rank - b.rank || a.load - b.load || a.index - b.index)
+    .map(({ index }) => index)
+}
+
+function toRank({ state, leases, queue, maxConcurrent }: ReplicaStanding): number {
+  if (state === null || state === 'retired') return 6
+  if (state === 'down.tripped') return 5
+  if (state === 'down.backoff') return 4
+  if (leases + queue >= maxConcurrent) return 3
+  if (state === 'ready' || state === 'leased.open') return 0
+  if (state === 'probing' || state.startsWith('starting')) return 1
+  return 2
+}
