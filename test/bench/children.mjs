@@ -35,8 +35,8 @@ export async function startChild(name, options = {}) {
 }
 
 /** Starts a program of this machine and waits until its port takes connections. */
-export async function startProgram(command, args, port) {
-  const child = spawn(command, args, { stdio: 'ignore' })
+export async function startProgram(command, args, port, options = {}) {
+  const child = spawn(command, args, { stdio: 'ignore', ...options })
   const exited = new Promise((resolve) => child.once('exit', resolve).once('error', resolve))
   let isOver = false
   exited.then(() => {

@@ -1,10 +1,7 @@
-import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createPlace, launch, type Place, program } from './command-line.ts'
-
-const hasScript = spawnSync('script', ['--version']).status === 0
 
 /** Starts a gateway that has no terminal, as one under a service manager. */
 async function serve(place: Place, ...args: string[]) {
@@ -100,6 +97,7 @@ describe('serve --watch', { timeout: 120_000 }, () => {
   })
 })
 
+// With a terminal it ends the gateway: test/integration/terminal.test.ts.
 describe('SIGHUP', { timeout: 120_000 }, () => {
   test('without a terminal reads the configuration again, and the gateway goes on', async () => {
     await using place = await createPlace()
@@ -113,45 +111,4 @@ describe('SIGHUP', { timeout: 120_000 }, () => {
     expect([await listModels(place, 'old'), await listModels(place, 'new')]).toEqual([401, 200])
     expect(place.strays()).toEqual([line])
   })
-
-  test.skipIf(!hasScript)(
-    'from a terminal that closes ends everything, as SIGTERM does (fault 100)',
-    async () => {
-      await using place = await createPlace()
-      place.configure()
-      const words = [process.execPath, program, 'serve'].map((word) => `'${word}'`).join(' ')
-      const log = join(place.folder, 'typescript')
-      const terminal = spawn('script', ['-qfc', words, log], {
-        cwd: place.folder,
-        env: { PATH: process.env.PATH, HOME: place.folder, XDG_STATE_HOME: place.folder, SHELL: '/bin/sh' },
-        stdio: ['pipe', 'ignore', 'ignore'],
-      })
-      const read = () => {
-        try {
-          return readFileSync(log, 'utf8')
-        } catch {
-          return ''
-        }
-      }
-      await expect.poll(read, { interval: 20, timeout: 20_000 }).toMatch(/listens on/)
-      await place.run('start', 'demo')
-      expect(place.strays()).toHaveLength(1)
-      // The end of whoever holds the other side closes the terminal: the kernel says so with SIGHUP.
-      terminal.kill('SIGKILL')
-      await expect
-        .poll(
-          () =>
-            fetch(`http://127.0.0.1:${place.gatewayPort}/health`).then(
-              ({ status }) => status,
-              () => 'gone',
-            ),
-          {
-            interval: 20,
-            timeout: 20_000,
-          },
-        )
-        .toBe('gone')
-      await expect.poll(place.strays, { interval: 20, timeout: 20_000 }).toEqual([])
-    },
-  )
 })
