@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import JSON5 from 'json5'
 import { ConfigError } from '../errors.ts'
+import { findOwnershipFault } from './ownership.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
 /** Largest configuration file, in bytes. JSON5 parses slowly; this much takes a fraction of a second. */
@@ -9,8 +10,8 @@ const MAX_CONFIG_BYTES = 1024 * 1024
 
 /**
  * Reads the text of a configuration file.
- * @throws {@link ConfigError} when it is missing, unreadable, not a regular file, writable by everyone, larger than
- * 1 MiB, or not UTF-8.
+ * @throws {@link ConfigError} when it is missing, unreadable, not a regular file, in the hands of another user, larger
+ * than 1 MiB, or not UTF-8.
  */
 export async function readDocument(file: string): Promise<string> {
   let bytes: Uint8Array
@@ -21,13 +22,8 @@ export async function readDocument(file: string): Promise<string> {
       const kind = entry.isDirectory() ? 'a directory' : 'a pipe or a device'
       throw toFailure(file, `this is ${kind}, not a file`)
     }
-    // Whoever can write the file chooses the programs that run. Windows reports these bits for every file.
-    if (process.platform !== 'win32' && (entry.mode & 0o002) !== 0) {
-      throw toFailure(
-        file,
-        'every user of this host can write to it, and it names programs to run: chmod o-w',
-      )
-    }
+    const fault = await findOwnershipFault(file)
+    if (fault !== undefined) throw toFailure(file, fault)
     bytes = await readLimited(file)
   } catch (error) {
     throw error instanceof ConfigError ? error : toFailure(file, toReason(error), error)

@@ -33,7 +33,7 @@ export interface ConfigOptions {
  * on this host: one that cannot is a warning and makes its provider unavailable.
  * `env` defaults to the environment of this process, so that an embedder's `${VAR}` works without ceremony.
  * @throws {@link ConfigError} `LEASEHOLD_CONFIG_INVALID` with every problem and its place; also when the file is
- * missing, unreadable, not a regular file, writable by everyone, not UTF-8, or larger than 1 MiB.
+ * missing, unreadable, not a regular file, in the hands of another user, not UTF-8, or larger than 1 MiB.
  */
 export async function loadConfig(
   file: string,

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { copyFileSync, mkdtempSync } from 'node:fs'
+import { chmod, chown, lchown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -101,10 +102,61 @@ describe('files that cannot be used', () => {
     expect(error.message).toContain('larger than the limit of 1048576 bytes')
   })
 
-  test('a file that every user can write to is refused', async () => {
+  test('a file, or a directory, that others can write to is refused (fault 97)', async () => {
     const file = await write('{}')
     await chmod(file, 0o666)
-    expect((await catchLoadError(file)).message).toContain('chmod o-w')
+    expect((await catchLoadError(file)).message).toContain('this file can be written by every user')
+    await chmod(file, 0o600)
+    await chmod(directory, 0o777)
+    expect((await catchLoadError(file)).message).toContain(`its directory ${directory} can be written`)
+    const elsewhere = await mkdtemp(join(tmpdir(), 'leasehold-link-'))
+    await symlink(file, join(elsewhere, 'link.json5'))
+    expect((await catchLoadError(join(elsewhere, 'link.json5'))).message).toContain(
+      `the directory ${directory}`,
+    )
+    await rm(elsewhere, { recursive: true })
+    await chmod(directory, 0o1777)
+    await expect(loadConfig(file)).resolves.toBeDefined()
+  })
+
+  test.skipIf(process.getuid?.() !== 0)(
+    'a file of another user, a link of another user, and a group that may write are refused (fault 97)',
+    async () => {
+      const file = await write('{}')
+      const link = join(directory, 'link.json5')
+      await symlink(file, link)
+      await lchown(link, 4711, 4711)
+      expect((await catchLoadError(link)).message).toContain('the link belongs to another user (uid 4711')
+      await lchown(link, 0, 0)
+      await expect(loadConfig(link)).resolves.toBeDefined()
+      await chown(file, 4711, 0)
+      expect((await catchLoadError(file)).message).toContain('this file belongs to another user')
+      expect((await catchLoadError(link)).message).toContain('this file belongs to another user')
+      await chown(file, 0, 4711)
+      await expect(loadConfig(file)).resolves.toBeDefined()
+      await chmod(file, 0o660)
+      expect((await catchLoadError(file)).message).toContain('its group (gid 4711; chmod g-w)')
+      await chown(file, 0, 0)
+      await chown(directory, 4711, 0)
+      expect((await catchLoadError(file)).message).toContain('its directory')
+    },
+  )
+
+  test('a key that reaches the prototype, or half a file, changes nothing and is told with its place (fault 93)', async () => {
+    const before = Object.getOwnPropertyNames(Object.prototype)
+    for (const text of [
+      `{ leasehold: { ['__proto__']: 1 } }`,
+      '{ leasehold: { "__proto__": { port: 1 } } }',
+      '{ models: { providers: { "__proto__": { baseUrl: "http://127.0.0.1:1" } } } }',
+      '{ models: { providers: { constructor: { prototype: { x: 1 } } } } }',
+      '{ models: { providers: { p: { baseUrl: "http://127.0.0.1:1/v1", ',
+      '{ models: { provid',
+    ]) {
+      const { problems } = await catchLoadError(await write(text))
+      expect(problems.filter(({ severity }) => severity === 'error').length).toBeGreaterThan(0)
+      for (const { line } of problems) expect(line).toBeGreaterThan(0)
+    }
+    expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(before)
   })
 
   test('text that is not UTF-8 is refused', async () => {
@@ -481,8 +533,11 @@ function toOwnKeys(entries: fc.Arbitrary<[string, unknown][]>): fc.Arbitrary<unk
   return entries.map((pairs) => Object.fromEntries(pairs))
 }
 
+/** A copy of our own: a checkout may belong to anybody. */
 function toFixture(name: string): string {
-  return fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url))
+  const copy = join(mkdtempSync(join(tmpdir(), 'fixture-')), name)
+  copyFileSync(fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url)), copy)
+  return copy
 }
 
 async function catchLoadError(file: string): Promise<ConfigError> {
