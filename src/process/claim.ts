@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net'
 import { connect } from 'node:net'
+import { platform } from 'node:process'
 import type { Clock } from '../clock.ts'
+import { createFileLocks } from './file-lock.ts'
 import { createClaimServer, createKernelLocks, type HostLocks, toClaimName } from './host-lock.ts'
 import { HandshakeError, type Identity, type PeerConnection, shakeHands } from './peer-wire.ts'
 import type { StateDirectory } from './state-directory.ts'
@@ -95,8 +97,8 @@ export interface HostClaimsOptions {
   readonly onGuest: (address: string, guest: PeerConnection) => void
   /** Awaited with every claim that was free, before it is handed out. */
   readonly onClaimed?: () => Promise<void>
-  /** @default those of the kernel */
-  readonly locks?: HostLocks
+  /** @default those of the kernel on Linux and Windows, files elsewhere */
+  readonly toLocks?: (state: StateDirectory, clock: Clock) => HostLocks
 }
 
 export function createHostClaims({
@@ -105,15 +107,16 @@ export function createHostClaims({
   clock,
   onGuest,
   onClaimed = async () => {},
-  locks = createKernelLocks(),
+  toLocks = toDefaultLocks,
 }: HostClaimsOptions): Claims {
   const local = createLocalClaims()
-  const identify = (address: string): Identity => {
-    const { path, hostKey } = stateDirectory()
-    return { hostKey, claim: toClaimName(path, address), name, clock }
+  const identify = (address: string): { readonly identity: Identity; readonly locks: HostLocks } => {
+    const state = stateDirectory()
+    const identity = { hostKey: state.hostKey, claim: toClaimName(state.path, address), name, clock }
+    return { identity, locks: toLocks(state, clock) }
   }
   const take = async (address: string, mine: Claim): Promise<ClaimResult> => {
-    const identity = identify(address)
+    const { identity, locks } = identify(address)
     const guests = new Set<Socket>()
     const server = createClaimServer()
     server.on('connection', (socket) => {
@@ -150,10 +153,14 @@ export function createHostClaims({
       }
     },
     async meet(address) {
-      const identity = identify(address)
+      const { identity, locks } = identify(address)
       const path = await locks.addressOf(identity.claim)
       if (path === undefined) throw new HandshakeError('closed')
       return shakeHands(connect({ path }), 'guest', identity)
     },
   }
+}
+
+function toDefaultLocks(state: StateDirectory, clock: Clock): HostLocks {
+  return platform === 'linux' || platform === 'win32' ? createKernelLocks() : createFileLocks(state, clock)
 }

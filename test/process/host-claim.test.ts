@@ -1,12 +1,15 @@
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { createHostClaims, type HostClaimsOptions } from '../../src/process/claim.ts'
+import { createFileLocks } from '../../src/process/file-lock.ts'
 import { createKernelLocks, toClaimName } from '../../src/process/host-lock.ts'
 import {
   MAX_LINE_BYTES,
@@ -15,8 +18,11 @@ import {
   shakeHands,
 } from '../../src/process/peer-wire.ts'
 import { openStateDirectory } from '../../src/process/state-directory.ts'
+import { toFixturePath } from './world.ts'
 
 const ADDRESS = 'http://127.0.0.1:1'
+/** `CLAIM_ROUNDS=40` by hand takes a while. */
+const ROUNDS = Number(process.env.CLAIM_ROUNDS ?? 1)
 
 let folder = ''
 const open: { close(): unknown }[] = []
@@ -29,7 +35,7 @@ afterEach(() => {
 })
 
 /** A supervisor's claims, and the guests that came to them. */
-function createHouse(name: string, options: Partial<HostClaimsOptions> = {}) {
+function createAnyHouse(name: string, options: Partial<HostClaimsOptions> = {}) {
   const guests: PeerConnection[] = []
   const heard: PeerMessage[] = []
   const claims = createHostClaims({
@@ -51,7 +57,15 @@ function createHouse(name: string, options: Partial<HostClaimsOptions> = {}) {
   return { claims, guests, heard, take }
 }
 
-describe('a claim on this host', () => {
+const forms = [
+  ['held by the kernel', createKernelLocks],
+  ['held by a file', createFileLocks],
+] as const
+
+describe.each(forms)('a claim on this host, %s,', (_, toLocks) => {
+  const createHouse = (name: string, options: Partial<HostClaimsOptions> = {}) =>
+    createAnyHouse(name, { toLocks, ...options })
+
   test('is held by one supervisor, and free again when it is released (race R8)', async () => {
     const [a, b] = [createHouse('a'), createHouse('b')]
     const mine = await a.take()
@@ -91,9 +105,56 @@ describe('a claim on this host', () => {
   test('is another one for another state directory', () => {
     expect(toClaimName('/a', ADDRESS)).not.toBe(toClaimName('/b', ADDRESS))
   })
+
+  test('goes to exactly one of eight contenders when its holder is killed (fault 90, race R9)', {
+    timeout: 120_000 * ROUNDS,
+  }, async () => {
+    const form = toLocks === createFileLocks ? 'file' : 'kernel'
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const holder = await startClaimants(form, 1)
+      expect(await holder.outcomes()).toEqual(['claimed'])
+      const rivals = await startClaimants(form, 8)
+      expect(await rivals.outcomes()).toEqual(Array(8).fill('held'))
+      holder.kill()
+      rivals.again()
+      expect((await rivals.outcomes()).toSorted()).toEqual(['claimed', ...Array(7).fill('held')])
+      rivals.kill()
+    }
+  })
+
+  test('of a holder that is gone leaves its guests to find it out', async () => {
+    const [owner, guest] = [createHouse('owner'), createHouse('guest')]
+    const mine = await owner.take()
+    const peer = await guest.claims.meet(ADDRESS)
+    const closed = new Promise<void>((resolve) => peer.listen({ message: () => {}, closed: resolve }))
+    mine.release()
+    await closed
+    await expect(guest.claims.meet(ADDRESS)).rejects.toMatchObject({ reason: 'closed' })
+  })
 })
 
+/** Processes that claim the address, and claim it anew when they are told to until one of them has it. */
+async function startClaimants(form: string, count: number) {
+  const children = Array.from({ length: count }, () => {
+    const child = spawn(process.execPath, [toFixturePath('claims'), form, folder, ADDRESS], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    open.push({ close: () => child.kill('SIGKILL') })
+    return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() }
+  })
+  return {
+    outcomes: () => Promise.all(children.map(async ({ lines }) => String((await lines.next()).value))),
+    again: () => {
+      for (const { child } of children) child.stdin.write('again\n')
+    },
+    kill: () => {
+      for (const { child } of children) child.kill('SIGKILL')
+    },
+  }
+}
+
 describe('a guest', () => {
+  const createHouse = createAnyHouse
   test('knows who the owner is and is known to it; lines pass both ways; it is sent away with the release', async () => {
     const [owner, guest] = [createHouse('owner'), createHouse('guest')]
     const mine = await owner.take()
