@@ -1,0 +1,112 @@
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { createSupervisor, loadConfig, type SupervisorOptions } from '../../src/index.ts'
+import { hasProcfs } from '../../src/process/tree.ts'
+import { createPlace, type Place, program } from '../cli/command-line.ts'
+import { isRunning } from '../process/world.ts'
+import { listen } from './library.ts'
+
+/** `SHARED_ROUNDS=200` by hand takes its time. */
+const ROUNDS = Number(process.env.SHARED_ROUNDS ?? 1)
+
+/** A model server that leaves a line in `spawns` for each of its lives. */
+function configure(place: Place, flags: readonly string[] = [], localService: object = {}) {
+  const wrapper = place.write(
+    'counted.mjs',
+    `import { appendFileSync } from 'node:fs'
+    appendFileSync(${JSON.stringify(`${place.folder}/spawns`)}, process.pid + '\\n')
+    await import(${JSON.stringify(program)})`,
+  )
+  const args = [
+    ...[wrapper, 'demo-server', '--port', String(place.modelPort), '--models', 'sums'],
+    ...['--load-ms', '200', ...flags],
+  ]
+  place.configure([], { args, ...localService })
+}
+const spawnsOf = ({ folder }: Place): readonly number[] =>
+  existsSync(`${folder}/spawns`)
+    ? readFileSync(`${folder}/spawns`, 'utf8').trim().split('\n').map(Number)
+    : []
+
+/** An embedder that belongs to the place's supervisors. */
+async function embed({ folder }: Place, options: Partial<SupervisorOptions> = {}) {
+  const supervisor = createSupervisor({
+    config: await loadConfig(`${folder}/leasehold.json5`),
+    stateDir: `${folder}/state/leasehold`,
+    ...options,
+  })
+  // Closed before its place is taken away: its state is there.
+  return { supervisor, ...listen(supervisor), [Symbol.asyncDispose]: () => supervisor.close({ force: true }) }
+}
+const body = (prompt: string, stream = false) =>
+  JSON.stringify({ model: 'demo/sums', messages: [{ role: 'user', content: prompt }], stream })
+const headers = { 'content-type': 'application/json' }
+
+describe.skipIf(!hasProcfs)('processes of one user', () => {
+  test('two gateways, a command and an embedder that start together have one server among them (fault 89, promise P15)', {
+    timeout: 120_000 * ROUNDS,
+  }, async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      await using place = await createPlace()
+      configure(place)
+      const gateways = [0, 1].map(() => place.start('serve', '--port', '0'))
+      const urls = await Promise.all(gateways.map(({ until }) => until(/http:\/\/127\.0\.0\.1:\d+/)))
+      await using embedder = await embed(place)
+      const ask = async ([url]: RegExpExecArray) => {
+        const response = await fetch(`${url}/v1/chat/completions`, {
+          method: 'POST',
+          headers,
+          body: body('What is 6 * 7?'),
+        })
+        return [response.status, await response.text()]
+      }
+      const lease = embedder.supervisor.acquire('demo/sums')
+      const answers = await Promise.all([
+        ...urls.map(ask),
+        place
+          .run('infer', 'model', 'run', '--local', '--prompt', 'What is 6 * 7?')
+          .then(({ code, stdout }) => [code === 0 ? 200 : code, stdout]),
+      ])
+      expect(answers).toEqual(Array(3).fill([200, expect.stringContaining('42')]))
+      ;(await lease).release()
+      // An infer that won has stopped it with its end, and whoever still needed it started one more, alone.
+      const lives = spawnsOf(place)
+      expect(lives.length).toBeLessThanOrEqual(2)
+      expect(lives.filter(isRunning).length).toBeLessThanOrEqual(1)
+    }
+  })
+
+  test('an owner that is killed under a guest’s stream: the guest’s client is told, the next request starts anew (fault 103, race R9)', {
+    timeout: 120_000,
+  }, async () => {
+    await using place = await createPlace()
+    configure(place, ['--token-delay-ms', '50'])
+    const owner = place.start('infer', 'model', 'run', '--local', '--prompt', 'count to 1000')
+    await expect.poll(() => spawnsOf(place), { timeout: 60_000 }).toHaveLength(1)
+    await using guest = await embed(place)
+    const response = await guest.supervisor.fetch('http://leasehold/v1/chat/completions', {
+      method: 'POST',
+      headers,
+      body: body('count to 1000', true),
+    })
+    const reader = response.body?.getReader()
+    await reader?.read()
+    expect(guest.supervisor.snapshot().services[0]).toMatchObject({
+      ownership: 'borrowed',
+      holder: { pid: owner.child.pid, name: 'infer' },
+    })
+    owner.child.kill('SIGKILL')
+    const drain = async () => {
+      for (let next = await reader?.read(); next?.done === false; next = await reader?.read());
+    }
+    await expect(drain()).rejects.toThrow()
+    expect(await guest.until('request.ended')).toMatchObject({ outcome: 'failed' })
+    await once(owner.child, 'close')
+    await using lease = await guest.supervisor.acquire('demo/sums')
+    expect(lease.owned).toBe(true)
+    const lives = spawnsOf(place)
+    expect(lives).toHaveLength(2)
+    expect(lives.map(isRunning)).toEqual([false, true])
+  })
+})
