@@ -117,7 +117,11 @@ export function snapshotTree(
     known.some((identity) => isSame(identity, found, root.markers))
 
   const related = withRelatives(candidates.filter(isSeed), candidates)
-  const marked = candidates.filter((found) => !related.has(found) && hasMarkers(found.pid, root.markers))
+  // Nobody who was there before the root can carry its marks, and an environment is the dearest thing to read.
+  const { startTicks: bornAt = 0 } = root
+  const marked = candidates.filter(
+    (found) => !related.has(found) && found.startTicks >= bornAt && hasMarkers(found.pid, root.markers),
+  )
   return [...withRelatives([...related, ...marked], candidates)].filter(
     (found) => isRunning(found) && isOwnUser(found.pid),
   )
