@@ -16,7 +16,7 @@ const MAX_ROUNDS = 5
 /** How long processes of a gateway that has ended may live on, in milliseconds. What it took is in the table. */
 const GONE_LIMIT_MS = 10_000
 /** How long leases and queues may take to empty when the clients are done, in milliseconds. */
-const QUIET_LIMIT_MS = 20_000
+const QUIET_LIMIT_MS = 120_000
 /** How long a gateway that was asked to end may take, in milliseconds. */
 const END_LIMIT_MS = 60_000
 
@@ -117,7 +117,7 @@ async function playChapter({ chapter, seed, targets, gateway, stage, totals }) {
       quota,
       kills: toKills(targets, quota, random),
       isKilled: !isLast || gateway.killsWatchdogs === true,
-      isKilledCold: random.chance(0.2),
+      isKilledCold: random.chance(0.3),
       coldMs: random.whole(0, 400),
       killAt: 0.2 + random.next() * 0.8,
     }

@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto'
 import { Agent, request as open } from 'node:http'
 
-/** Nobody may be left without an answer for longer than this, in milliseconds. */
-const ANSWER_LIMIT_MS = 90_000
+/**
+ * Nobody may be left without an answer for longer than this, in milliseconds. Long, because the limit of a queue is
+ * 45 s and a host of two cores that runs twenty programs is slow; a request that is forgotten waits for ever.
+ */
+const ANSWER_LIMIT_MS = 240_000
 
 /** What one request will be and what its client will do to it. */
 export function planRequest(random, nonce, models) {

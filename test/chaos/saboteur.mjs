@@ -15,6 +15,9 @@ const DEEDS = {
   'configuration changed': 1,
 }
 
+/** Something is done after this time even when no request gets further, in milliseconds. */
+const IDLE_MS = 10_000
+
 /**
  * Does harm to the servers of one gateway until it is told to end. It signals only what carries the campaign's mark.
  * @param quota the round's requests, of which `sent()` were sent
@@ -84,9 +87,10 @@ export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kil
   })()
   const working = (async () => {
     while (!isOver) {
-      // So many requests further, or at least once a second when nothing gets further.
-      const next = sent() + random.whole(20, 120)
-      const giveUpAtMs = performance.now() + random.whole(500, 1_500)
+      // So many requests further, which makes some four deeds in a round. Harm to a host that is too busy to get
+      // further would only keep it so.
+      const next = sent() + random.whole(Math.ceil(quota / 8), Math.ceil(quota / 3))
+      const giveUpAtMs = performance.now() + IDLE_MS
       while (!isOver && sent() < next && performance.now() < giveUpAtMs) await delay(5)
       if (isOver) break
       const deed = random.weighted(DEEDS)
