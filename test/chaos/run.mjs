@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import { runCampaign } from './campaign.mjs'
 
 const FORMS = {
-  mini: { requests: 200, childKills: 2, supervisorKills: 2 },
+  mini: { requests: 200, childKills: 1, supervisorKills: 2 },
   short: { requests: 20_000, childKills: 200, supervisorKills: 50 },
   long: { requests: 1_000_000, childKills: 2_000, supervisorKills: 1_000 },
 }
