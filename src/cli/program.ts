@@ -73,6 +73,12 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
           'error',
         ]),
       )
+      .addOption(
+        new Option(
+          '--log-format <format>',
+          'how the log is written (default: pretty on a terminal, else json)',
+        ).choices(['json', 'pretty']),
+      )
       .addHelpText('after', `${CONFIGURATION_HELP}\n${RELOAD_HELP}`),
   ).action((options) =>
     perform(options, async () => (await import('./serve.ts')).serve(options, version, terminal)),
@@ -145,6 +151,34 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       .option('-f, --follow', 'go on with what it prints; with --json a JSON document per line'),
   ).action((id, options) =>
     perform(options, async () => (await import('./logs.ts')).showLogs(id, options, terminal)),
+  )
+
+  remote(
+    add(
+      program,
+      'why',
+      'explain why a service is as it is, what comes next, and what you can do',
+      'leasehold why demo',
+    ),
+  )
+    .argument('<id>', 'a provider id')
+    .action((id, options) =>
+      perform(options, async () => (await import('./why.ts')).explainService(id, options, terminal)),
+    )
+
+  remote(
+    add(
+      program,
+      'events',
+      'show what happened last',
+      'leasehold events -f --types service.,lease.refused',
+      'print one JSON document per event',
+    )
+      .option('-f, --follow', 'go on with what happens')
+      .option('--last <n>', 'how many of the last events come first', toCount, 50)
+      .option('--types <types>', 'only these types, or those that begin with a name that ends in a dot'),
+  ).action((options) =>
+    perform(options, async () => (await import('./events.ts')).showEvents(options, terminal)),
   )
 
   add(

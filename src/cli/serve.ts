@@ -14,6 +14,7 @@ import { findConfigurationFile, loadConfiguration } from './configuration.ts'
 import { DEMO_NAME } from './demo-config.ts'
 import { exitCodes, toProblemLine, UsageError } from './failures.ts'
 import { createLifecycle } from './lifecycle.ts'
+import { type LogFormat, toLogLine } from './log-lines.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
 import { createProgress } from './progress.ts'
 import { loadStartTimes, toStartTimesFile } from './start-times.ts'
@@ -30,6 +31,8 @@ export interface ServeOptions {
   readonly record?: string
   /** Level of the log on stderr. Absent: no log. */
   readonly logLevel?: string
+  /** @default 'pretty' on a terminal, else 'json' */
+  readonly logFormat?: LogFormat
 }
 
 /** Values that no log line may hold, wherever they would stand. */
@@ -49,7 +52,7 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
   const changes$ = options.watch ? watchFile$(file, systemClock) : EMPTY
   const config = await loadConfiguration(file, terminal.env)
   for (const problem of config.problems) terminal.note(toProblemLine(config.file, problem))
-  const logger = createLogger(options.logLevel, listSecretValues(config, terminal.env))
+  const logger = createLogger(options, listSecretValues(config, terminal.env), terminal)
   const reload = async () => {
     try {
       await supervisor.replaceConfig(loadConfiguration(file, terminal.env))
@@ -138,11 +141,20 @@ function hasControllingTerminal(): boolean {
 type SupervisorEvents = ReturnType<typeof createSupervisor>['events$']
 
 /** Hides what is secret by its name and by its value. Events of a later configuration come without its secrets. */
-function createLogger(level: string | undefined, secrets: readonly string[]): Logger | undefined {
+function createLogger(
+  { logLevel, logFormat }: ServeOptions,
+  secrets: readonly string[],
+  terminal: Terminal,
+): Logger | undefined {
+  const format = logFormat ?? (terminal.isErrInteractive ? 'pretty' : 'json')
+  // To ask for a format is to ask for a log.
+  const level = logLevel ?? (logFormat === undefined ? undefined : 'info')
   if (level === undefined) return undefined
   const { value } = createScrubber(secrets)
   const options = { level, redact: { paths: SECRETS, censor: '***' }, hooks: { streamWrite: value<string> } }
-  return pino(options, pino.destination({ fd: 2, sync: true }))
+  const lines = pino.destination({ fd: 2, sync: true })
+  if (format === 'json') return pino(options, lines)
+  return pino(options, { write: (line: string) => lines.write(`${toLogLine(line, terminal)}\n`) })
 }
 
 interface Welcome {

@@ -18,7 +18,10 @@ export interface StatusOptions {
 
 /** Time between two looks with `--watch`, in milliseconds: fine enough for a countdown in seconds. */
 const WATCH_EVERY_MS = 500
-const TO_TOP_AND_CLEAR = '\x1b[H\x1b[J'
+/** Each line is written over the one of the look before, and what is left of that is cleared: nothing flickers. */
+const TO_TOP = '\x1b[H'
+const CLEAR_REST_OF_LINE = '\x1b[K\n'
+const CLEAR_BELOW = '\x1b[J'
 
 /** `leasehold status`: every service of the running gateway as it stands; with `--watch` until a signal ends it. */
 export async function showStatus(options: StatusOptions, terminal: Terminal): Promise<number> {
@@ -44,8 +47,8 @@ async function show(
   const snapshot = (await gateway.ask({ path: '/api/services' })) as SupervisorSnapshot
   if (json) return terminal.json(snapshot)
   const lines = toStatusLines(snapshot, terminal)
-  const top = watch && terminal.isOutInteractive ? TO_TOP_AND_CLEAR : ''
-  terminal.out(`${top}${lines.join('\n')}\n`)
+  if (!watch || !terminal.isOutInteractive) return terminal.out(`${lines.join('\n')}\n`)
+  terminal.out(`${TO_TOP}${lines.map((line) => line + CLEAR_REST_OF_LINE).join('')}${CLEAR_BELOW}`)
 }
 
 /** The services as a table, each with its last failure below it. */

@@ -3,6 +3,7 @@ import type { Observable } from 'rxjs'
 import { toInertFlags } from '../compat/flags.ts'
 import type { Config } from '../config/config.ts'
 import { eventMeanings, type SupervisorEvent } from '../events.ts'
+import { toReasonText } from '../reason-text.ts'
 
 type Level = 'debug' | 'info' | 'warn' | 'error'
 
@@ -35,7 +36,9 @@ export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger):
   events$.subscribe((event) => {
     const { type, seq, time, ...facts } = event
     const isNews = event.type === 'request.advised' && isFirst(`${event.advice} ${event.ref}`)
-    logger[isNews ? 'warn' : (levels[type] ?? 'debug')]({ event: type, ...facts }, eventMeanings[type])
+    const said = event.type === 'service.state' ? { whyText: toReasonText(event.why) } : {}
+    const level = isNews ? 'warn' : (levels[type] ?? 'debug')
+    logger[level]({ event: type, ...facts, ...said }, eventMeanings[type])
   })
 }
 

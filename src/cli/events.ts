@@ -1,0 +1,51 @@
+import type { SupervisorEvent } from '../events.ts'
+import { loadConfiguration } from './configuration.ts'
+import { readEventData } from './event-stream.ts'
+import { exitCodes } from './failures.ts'
+import { connectToGateway, toAnswerError } from './gateway-client.ts'
+import { type Terminal, toSafeText } from './print.ts'
+
+export interface EventsOptions {
+  readonly config?: string
+  readonly gateway?: string
+  /** Goes on with what happens until the gateway ends. */
+  readonly follow?: boolean
+  /** How many of the last events are shown first. */
+  readonly last: number
+  /** Types, or beginnings of types that end in a dot, with commas between. */
+  readonly types?: string
+  readonly json?: boolean
+}
+
+/** `leasehold events`: the last things that happened; with `--follow` also those to come, as they come. */
+export async function showEvents(options: EventsOptions, terminal: Terminal): Promise<number> {
+  const config = await loadConfiguration(options.config, terminal.env)
+  const gateway = await connectToGateway(config, terminal.env, options.gateway)
+  const query = new URLSearchParams({
+    last: String(options.last),
+    ...(options.follow ? {} : { follow: '0' }),
+    ...(options.types === undefined ? {} : { types: options.types }),
+  })
+  try {
+    const response = await gateway.send({ path: `/api/events?${query}` })
+    if (response.status !== 200 || response.body === null)
+      throw toAnswerError(response.status, await response.text())
+    for await (const data of readEventData(response.body)) {
+      if (options.json) terminal.out(`${data}\n`)
+      else terminal.line(toEventLine(JSON.parse(data)))
+    }
+    return exitCodes.ok
+  } finally {
+    await gateway.close()
+  }
+}
+
+/** An event as a line: when, what, about whom, and its facts. */
+export function toEventLine({ time, type, seq: _, atMs: __, ...rest }: SupervisorEvent): string {
+  const { service, key: ___, requestId, ...facts } = rest as Record<string, unknown>
+  const texts = Object.entries(facts).map(
+    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  )
+  const line = [time.slice(11, 23), type, service ?? requestId ?? '', ...texts].filter((text) => text !== '')
+  return toSafeText(line.join('  ')).replaceAll('\n', ' ')
+}

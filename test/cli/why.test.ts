@@ -1,0 +1,169 @@
+import { expect, test } from 'vitest'
+import { toEventLine } from '../../src/cli/events.ts'
+import { toLogLine } from '../../src/cli/log-lines.ts'
+import type { Terminal } from '../../src/cli/print.ts'
+import { toAdvice, toWhyLines, type WhyFacts } from '../../src/cli/why.ts'
+import { toReasonText } from '../../src/reason-text.ts'
+import type { ServiceSnapshot } from '../../src/supervisor/snapshot.ts'
+import { createPlace } from './command-line.ts'
+
+const terminal = { paint: (_style: string, text: string) => text } as Terminal
+
+/** A service in the middle of nothing special. */
+function toService(changes: Partial<ServiceSnapshot> = {}): ServiceSnapshot {
+  return {
+    key: 'k',
+    service: 'demo',
+    providers: ['demo'],
+    state: 'ready',
+    inStateMs: 3_000,
+    ownership: 'owned',
+    holder: null,
+    guests: [],
+    generation: 'g.1',
+    pid: 7,
+    leases: 0,
+    queue: [],
+    leaseTimes: null,
+    startTimes: null,
+    timers: [],
+    failures: 0,
+    failure: null,
+    verdict: null,
+    receipt: null,
+    stopReason: null,
+    why: null,
+    whyText: toReasonText(changes.why ?? null),
+    decision: null,
+    ...changes,
+  } as ServiceSnapshot
+}
+
+const tell = (service: ServiceSnapshot, facts: Partial<WhyFacts> = {}) =>
+  toWhyLines({ service, history: [], output: [], ...facts }, terminal).join('\n')
+
+test('one that hangs in loading says what it saw last, what it printed, and that it is late', () => {
+  const text = tell(
+    toService({
+      state: 'starting.warming',
+      inStateMs: 60_000,
+      why: { kind: 'loading', pid: 7 },
+      verdict: { kind: 'loading', detail: '503 Loading model' },
+      startTimes: { medianMs: 2_600, count: 3 } as ServiceSnapshot['startTimes'],
+      timers: [{ name: 'readyTimeout', remainingMs: 60_000 }],
+      queue: [{ id: 'a', position: 1, priority: 0, waitedMs: 61_000, estimatedMs: null }],
+    }),
+    { output: ['loading tensors: 12 %'] },
+  )
+  expect(text).toBe(
+    [
+      'demo: loading, for 1 min 0 s',
+      '  because    its process 7 runs and is not ready yet',
+      '  run by     leasehold',
+      '  last check loading (503 Loading model)',
+      '  waiting    1 request; the first for 1 min 1 s',
+      '  next       is given up in 1 min 0 s',
+      '  usually    ready after about 2.6 s',
+      '  printed    loading tensors: 12 %',
+      '  you can    watch what it prints: leasehold logs demo -f',
+      '  you can    give it up: leasehold stop demo',
+    ].join('\n'),
+  )
+})
+
+test('one that crashes in a loop says the cause, its last words, and when it is tried again', () => {
+  const failure = {
+    code: 'LEASEHOLD_EXITED_BEFORE_READY',
+    message: 'the process exited with code 1 before it was ready',
+    tail: ['out of memory'],
+  } as const
+  const why = { kind: 'failed', failure, failures: 5 } as const
+  const text = tell(
+    toService({
+      state: 'down.tripped',
+      ownership: 'none',
+      pid: null,
+      failure,
+      failures: 5,
+      why,
+      timers: [{ name: 'breakerCooldown', remainingMs: 20_000 }],
+    }),
+    {
+      history: [
+        {
+          seq: 1,
+          atMs: 1,
+          time: '2026-01-01T00:00:00.000Z',
+          type: 'service.state',
+          service: 'demo',
+          key: 'k',
+          from: 'starting.warming',
+          to: 'down.tripped',
+          reason: failure.code,
+          why,
+        },
+      ],
+    },
+  )
+  expect(text).toMatch(
+    /because +the process exited with code 1 .* 5 failures in a row\. Last output: out of memory/,
+  )
+  expect(text).toMatch(/next +one more try in 20 s/)
+  expect(text).toMatch(/you can +mend the cause .*leasehold start demo/)
+  expect(text).toMatch(/how it came to that:\n +\S+ +failing: requests are refused: the process exited/)
+})
+
+test('one that is as it should be needs nobody', () => {
+  expect(toAdvice(toService())).toEqual([])
+  expect(toAdvice(toService({ state: 'starting.warming', inStateMs: 500 }))).toEqual([])
+})
+
+test('an event is one line, whatever a server printed', () => {
+  const line = toEventLine({
+    seq: 1,
+    atMs: 1,
+    time: '2026-01-01T00:00:01.500Z',
+    type: 'service.failed',
+    service: 'demo',
+    key: 'k',
+    message: 'a\u001b[31mb\nc',
+  })
+  expect(line).toMatch(/^00:00:01\.500 {2}service\.failed {2}demo {2}message=a.*b c$/)
+  expect(line).not.toContain('\u001b')
+})
+
+test('a log for people is one line for each event, and what is no JSON stays', () => {
+  const line = JSON.stringify({
+    level: 40,
+    time: 0,
+    event: 'lease.refused',
+    service: 'demo',
+    id: 'a',
+    msg: 'm',
+  })
+  expect(toLogLine(line, terminal)).toMatch(/^\d\d:\d\d:\d\d {2}warn {3}lease\.refused {2}demo {2}id=a$/)
+  expect(toLogLine('plain', terminal)).toBe('plain')
+})
+
+test('a running gateway explains a service, and tells what happened', async () => {
+  await using place = await createPlace()
+  place.configure()
+  const gateway = place.start('serve', '--log-format', 'pretty')
+  await gateway.until(/listens on/)
+  await fetch(`http://127.0.0.1:${place.gatewayPort}/api/services/demo/start`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+  })
+  await gateway.until(
+    /info {3}service\.state {2}demo {2}from=.* {2}to=ready {2}whyText=its last request ended/,
+  )
+  const why = await place.run('why', 'demo')
+  expect(why).toMatchObject({ code: 0, stderr: '' })
+  expect(why.stdout).toMatch(/^demo: ready, not in use, for .*\n {2}because +its last request ended\n/)
+  expect(why.stdout).toMatch(
+    /how it came to that:\n(?:.*\n)*.*loading: its process \d+ runs and is not ready yet\n/,
+  )
+  const events = await place.run('events', '--types', 'process.', '--json')
+  expect(JSON.parse(events.stdout.trim())).toMatchObject({ type: 'process.spawned', service: 'demo' })
+}, 120_000)
