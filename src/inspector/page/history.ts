@@ -73,8 +73,8 @@ export function parseRecording(text: string): { readonly history: History; reado
   for (const [index, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue
     const event = toEvent(line)
-    // The header of a recording is no event.
-    if (event === undefined && index === 0) continue
+    // The header, and a last line that says why nothing follows, are no events.
+    if (event === undefined && (index === 0 || line.startsWith('{"type":"recording.'))) continue
     if (event === undefined || moments.length >= MAX_RECORDED) {
       skipped += 1
       continue

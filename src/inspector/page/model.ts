@@ -39,6 +39,10 @@ export interface ServiceView {
   /** When the start under way, or the last one, began; `null`: it was not seen. */
   readonly startedAtMs: number | null
   readonly ownership: ServiceSnapshot['ownership']
+  /** The supervisor that runs what is borrowed. */
+  readonly holder: ServiceSnapshot['holder']
+  /** Supervisors that borrow it from this one; only snapshots tell of them. */
+  readonly guests: ServiceSnapshot['guests']
   readonly generation: string | null
   readonly pid: number | null
   readonly leases: number
@@ -186,6 +190,7 @@ function toChanged(
     failures: failed?.failures ?? service.failures,
     stopReason: why?.kind === 'stop' ? why.reason : isDown ? null : service.stopReason,
     ownership: why?.kind === 'adopted' ? 'adopted' : isDown ? 'none' : service.ownership,
+    holder: why?.kind === 'held' ? why.holder : isDown ? null : service.holder,
     ...(isDown ? { pid: null, generation: null, leases: 0, holders: [], verdict: null } : {}),
   }
   return { ...next, timers: toTimers(next) }
@@ -216,6 +221,8 @@ function toNewService({ key, service: name, atMs }: ServiceEvent): ServiceView {
     enteredAtMs: atMs,
     startedAtMs: null,
     ownership: 'none',
+    holder: null,
+    guests: [],
     generation: null,
     pid: null,
     leases: 0,
@@ -283,6 +290,8 @@ function toView(one: ServiceSnapshot & Extras, before: ServiceView | undefined, 
     enteredAtMs,
     startedAtMs: before?.startedAtMs ?? (isStarting(one.state) ? enteredAtMs : null),
     ownership: one.ownership,
+    holder: one.holder,
+    guests: one.guests,
     generation: one.generation,
     pid: one.pid,
     leases: one.leases,

@@ -140,10 +140,11 @@ const owners = {
 } as const
 
 function Facts({ service, atMs }: { readonly service: ServiceView; readonly atMs: number }) {
-  const { ownership, pid, generation, memory, startTimes, failures, verdict, receipt } = service
+  const { ownership, holder, pid, generation, memory, startTimes, failures, verdict, receipt } = service
   const facts: (readonly [string, string])[] = [
     ['State', `${service.state}, for ${toDurationText(Math.max(0, atMs - service.enteredAtMs))}`],
     ...(ownership === 'none' ? [] : [['Process', owners[ownership]] as const]),
+    ...(holder === null ? [] : [['Run by', `${holder.name}, pid ${holder.pid}`] as const]),
     ...(pid === null ? [] : [['Pid', String(pid)] as const]),
     ...(generation === null ? [] : [['Generation', generation] as const]),
     ...(memory === null
@@ -182,6 +183,12 @@ function Holders({ app, service, model, atMs, isStill }: ListProps) {
     <ol class="people">
       {holders.map((holder) => (
         <Person key={holder.id} app={app} holder={holder} model={model} atMs={atMs} isStill={isStill} />
+      ))}
+      {service.guests.map(({ name, pid, leases: held, waiting }) => (
+        <li
+          key={`${name} ${pid}`}
+          class="none"
+        >{`of these ${held} for ${name}, pid ${pid}; ${waiting} of it waiting`}</li>
       ))}
       {unknown > 0 && <li class="none">{`and ${unknown} since before this page looked`}</li>}
     </ol>

@@ -1,5 +1,8 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { SupervisorEvent } from '../../../src/events.ts'
+import { createRecorder } from '../../../src/supervisor/recorder.ts'
 import { hasNoBrowser, openStage } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('a recording', () => {
@@ -9,23 +12,20 @@ describe.skipIf(hasNoBrowser)('a recording', () => {
       leasehold: { backoffMs: 60_000 },
     })
     const { page, url, steered, supervisor } = stage
-    const events: SupervisorEvent[] = [...supervisor.pastEvents()]
-    supervisor.events$.subscribe((event) => events.push(event))
+    const folder = await mkdtemp(join(tmpdir(), 'page-recording-'))
+    const file = join(folder, 'crash.ndjson')
+    const recorder = createRecorder(supervisor, { file })
     const asking = stage.ask('chat')
     await steered.chat?.steer('ready')
     await expect.poll(() => supervisor.snapshot().services[0]?.state).toBe('leased.open')
     await steered.chat?.steer('exit=3')
     await asking.then((answer) => answer.text())
     await expect.poll(() => supervisor.snapshot().services[0]?.state).toBe('down.backoff')
-    const lines = [{ recording: 1 }, ...events].map((line) => JSON.stringify(line)).join('\n')
+    await recorder.close()
 
     await page.goto(url)
     await page.getByRole('heading', { name: 'Failed' }).waitFor()
-    await page.setInputFiles('#recording', {
-      name: 'crash.ndjson',
-      mimeType: 'application/x-ndjson',
-      buffer: Buffer.from(lines),
-    })
+    await page.setInputFiles('#recording', file)
     await page.getByText('recording crash.ndjson').waitFor()
     // Nothing that is recorded can be started or stopped.
     expect(await page.getByRole('button', { name: 'Start', exact: true }).isDisabled()).toBe(true)
@@ -60,6 +60,7 @@ describe.skipIf(hasNoBrowser)('a recording', () => {
     await page.getByRole('button', { name: 'Close recording' }).click()
     await page.getByText('Live').waitFor()
     expect(stage.complaints).toEqual([])
+    await rm(folder, { recursive: true })
   })
 
   test('that holds no events is refused in words', { timeout: 60_000 }, async () => {
