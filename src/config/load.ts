@@ -1,4 +1,5 @@
 import { ConfigError, type ConfigProblem } from '../errors.ts'
+import { findAddressProblems } from './addresses.ts'
 import type { Config, LeaseholdConfig, ProviderConfig } from './config.ts'
 import { parseDocument, readDocument } from './document.ts'
 import { type Finding, toError, toProblems, toWarning } from './finding.ts'
@@ -99,6 +100,7 @@ function readConfig(
     ...invalid,
     ...completed.flatMap((provider) => provider.findings),
     ...findProviderProblems(providers),
+    ...findAddressProblems(providers, leasehold.allowLinkLocal),
     ...unresolved,
     ...unlocked,
     ...findLeaseholdProblems(leasehold),

@@ -274,6 +274,12 @@ const leaseholdSchema = z
       )
       .default([])
       .describe('Origins whose web pages may use the gateway: `https://chat.example`. Others are refused.'),
+    allowLinkLocal: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Whether a provider may be at a link-local address (`169.254.0.0/16`, `fe80::/10`), where cloud hosts keep their credentials.',
+      ),
     maxBodyBytes: wholeNumber('bytes', 1, MAX_BODY_BYTES)
       .default(64 * 1024 * 1024)
       .describe('Largest request body, in bytes.'),

@@ -73,6 +73,7 @@ describe('options and their defaults', () => {
       controlKeys: [],
       allowedHosts: [],
       allowedOrigins: [],
+      allowLinkLocal: false,
       maxBodyBytes: 67_108_864,
       maxQueuedBytes: 67_108_864,
       maxConnections: 2048,

@@ -136,7 +136,7 @@ function mutate(bytes: string, random: (below: number) => number): string {
 }
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 300)
-const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 32)
+const SEED = Number(process.env.FUZZ_SEED ?? 1)
 
 test(`${RUNS} mutations of good and bad requests crash nothing, and what is forwarded is whole and framed once (promise P18)`, {
   timeout: 30_000 + RUNS * 100,
@@ -163,10 +163,8 @@ test(`${RUNS} mutations of good and bad requests crash nothing, and what is forw
     const head = text.slice(0, end)
     const lengths = [...head.matchAll(/^content-length: (\d+)$/gim)].map(([, length]) => Number(length))
     expect([text, SEED, lengths]).toEqual([text, SEED, [text.length - end - 4]])
-    expect([SEED, head]).toEqual([
-      SEED,
-      expect.not.stringMatching(/transfer-encoding|evil\.com|[\0\x80-\xff]/i),
-    ])
+    expect([SEED, head]).toEqual([SEED, expect.not.stringMatching(/^transfer-encoding:|\0|\r(?!\n)/im)])
+    expect([SEED, head.match(/^host: .*$/gim)]).toEqual([SEED, [`host: ${new URL(server.url).host}`]])
     expect(JSON.parse(Buffer.from(text.slice(end + 4), 'latin1').toString())).toMatchObject({ model: 'demo' })
   }
   expect(await send(toInbound({}))).toMatch(/^HTTP\/1\.1 200 /)

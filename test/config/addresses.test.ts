@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest'
+import { parseConfig } from '../../src/config/load.ts'
+import { ConfigError } from '../../src/errors.ts'
+
+function problemsOf(provider: object, leasehold: object = {}) {
+  try {
+    return parseConfig(JSON.stringify({ leasehold, models: { providers: { p: provider } } })).problems
+  } catch (error) {
+    return error instanceof ConfigError ? error.problems : []
+  }
+}
+
+const localService = { command: '/bin/server' }
+
+describe('an address where cloud hosts keep their credentials', () => {
+  test.each([
+    'http://169.254.169.254/v1',
+    'http://0xA9FEA9FE/v1',
+    'http://2852039166/v1',
+    'http://169.254.1/v1',
+    'http://[::ffff:169.254.169.254]/v1',
+    'http://[fe80::1]:8080/v1',
+    'http://[fd00:ec2::254]/v1',
+    'http://metadata.google.internal/v1',
+    'http://METADATA/v1',
+  ])('%s is refused, unless it is allowed', (baseUrl) => {
+    expect(problemsOf({ baseUrl })).toMatchObject([{ severity: 'error', path: 'models.providers.p.baseUrl' }])
+    expect(problemsOf({ baseUrl }, { allowLinkLocal: true })).toEqual([])
+  })
+
+  test('is refused for a health check, too', () => {
+    const healthUrl = 'http://169.254.169.254/latest/meta-data'
+    const problems = problemsOf({
+      baseUrl: 'http://127.0.0.1:1/v1',
+      localService: { ...localService, healthUrl },
+    })
+    expect(problems.filter(({ severity }) => severity === 'error')).toMatchObject([
+      { path: 'models.providers.p.localService.healthUrl' },
+    ])
+  })
+})
+
+describe('a server that we run', () => {
+  test.each(['127.0.0.1', 'localhost', '[::1]', '127.1', '0.0.0.0'])('is on this host as %s', (host) => {
+    expect(problemsOf({ baseUrl: `http://${host}:1/v1`, localService })).toEqual([])
+  })
+
+  test('is warned of under a name that need not be this host', () => {
+    expect(problemsOf({ baseUrl: 'http://models.lan:1/v1', localService })).toMatchObject([
+      { severity: 'warning', path: 'models.providers.p.baseUrl' },
+      { severity: 'warning', path: 'models.providers.p.localService.healthUrl' },
+    ])
+  })
+
+  test('by somebody else may be anywhere else', () => {
+    expect(problemsOf({ baseUrl: 'https://api.example/v1' })).toEqual([])
+    expect(problemsOf({ baseUrl: 'http://192.168.1.5:1/v1' })).toEqual([])
+  })
+})
