@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -14,6 +15,7 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openStateDirectory, toStateDirectoryPath } from '../../src/process/state-directory.ts'
+import { toFixturePath } from './world.ts'
 
 let folder = ''
 beforeEach(() => {
@@ -87,5 +89,39 @@ describe('a state directory', () => {
     rmSync(file)
     symlinkSync('/dev/zero', file)
     expect(() => openStateDirectory(folder)).toThrow(unusable(/symbolic link/))
+  })
+})
+
+/** Whether this user may mount: then a disk that is full, or read-only, can be had. */
+const canMount = isRoot && spawnSync('unshare', ['--mount', 'true']).status === 0
+
+describe.runIf(canMount)('on a disk that', () => {
+  // In a mount namespace of its own, so that nothing of it is left whatever happens.
+  const claim = (mount: string) =>
+    spawnSync(
+      'unshare',
+      [
+        '--mount',
+        'sh',
+        '-c',
+        `${mount} && exec "$0" "$@"`,
+        process.execPath,
+        toFixturePath('spawns'),
+        folder,
+      ],
+      { encoding: 'utf8' },
+    )
+
+  test.each([
+    ['is read-only', 'mount -t tmpfs -o ro,mode=700 none "$2"', /host\.key cannot be made or read \(EROFS\)/],
+    ['is full', 'mount -t tmpfs -o size=4k,nr_inodes=1,mode=700 none "$2"', /\(ENOSPC\)/],
+  ])('%s nothing is spawned, and the error says why (fault 92)', (_, mount, problem) => {
+    const { stdout, stderr } = claim(mount)
+    expect(stderr).toBe('')
+    expect(JSON.parse(stdout)).toEqual({
+      code: 'LEASEHOLD_STATE_UNUSABLE',
+      message: expect.stringMatching(problem),
+      spawns: 0,
+    })
   })
 })

@@ -134,7 +134,7 @@ function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
         ...service,
         generation,
         holders,
-        ownership: event.owned ? 'owned' : 'adopted',
+        ownership: event.owned ? 'owned' : service.ownership === 'borrowed' ? 'borrowed' : 'adopted',
         leases: service.leases + 1,
         queue: without(service.queue, event.id),
       }
@@ -189,11 +189,17 @@ function toChanged(
     failure: failed?.failure ?? service.failure,
     failures: failed?.failures ?? service.failures,
     stopReason: why?.kind === 'stop' ? why.reason : isDown ? null : service.stopReason,
-    ownership: why?.kind === 'adopted' ? 'adopted' : isDown ? 'none' : service.ownership,
+    ownership: toOwnership(why) ?? (isDown ? 'none' : service.ownership),
     holder: why?.kind === 'held' ? why.holder : isDown ? null : service.holder,
     ...(isDown ? { pid: null, generation: null, leases: 0, holders: [], verdict: null } : {}),
   }
   return { ...next, timers: toTimers(next) }
+}
+
+/** Whose the server is, where the reason says it. */
+function toOwnership(why: ServiceView['why']): ServiceView['ownership'] | undefined {
+  if (why?.kind === 'held') return 'borrowed'
+  return why?.kind === 'adopted' ? 'adopted' : undefined
 }
 
 /** The delays that run in a state, from the policy; a snapshot knows them better. */
