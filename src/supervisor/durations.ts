@@ -20,11 +20,14 @@ export function createDurations(): Durations {
   const kept = new Map<string, readonly number[]>()
   return {
     add: (key, durationMs) => kept.set(key, [...(kept.get(key) ?? []), durationMs].slice(-MAX_KEPT)),
-    of: (key) => {
-      const sorted = (kept.get(key) ?? []).toSorted((a, b) => a - b)
-      const middle = sorted[Math.floor(sorted.length / 2)]
-      return middle === undefined ? null : { medianMs: Math.round(middle), count: sorted.length }
-    },
+    of: (key) => toTypical(kept.get(key) ?? []),
     forget: (key) => kept.delete(key),
   }
+}
+
+/** What is typical of some durations; `null`: there is none. */
+export function toTypical(durationsMs: readonly number[]): Typical | null {
+  const sorted = durationsMs.toSorted((a, b) => a - b)
+  const middle = sorted[Math.floor(sorted.length / 2)]
+  return middle === undefined ? null : { medianMs: Math.round(middle), count: sorted.length }
 }

@@ -1,0 +1,80 @@
+import type { Clock } from '../clock.ts'
+import { measureMemory, readGpuMemory } from './memory.ts'
+import type { ProcessTable } from './table.ts'
+import { readProcess, snapshotTree } from './tree.ts'
+
+/** What one run occupied at one moment, in bytes. */
+export interface MemorySample {
+  readonly key: string
+  readonly generation: string
+  readonly ramBytes: number
+  /** 0: nothing of it is on a GPU, or nobody can tell. */
+  readonly gpuBytes: number
+}
+
+/** Looks from time to time at what the running processes occupy. */
+export interface MemoryWatch {
+  /** Something runs, so there is something to look at. Idempotent. */
+  begin(): void
+  close(): void
+}
+
+export interface MemoryWatchOptions {
+  readonly clock: Clock
+  readonly table: ProcessTable
+  /** The program that knows about GPUs. */
+  readonly nvidiaSmi: () => string
+  /** Told of every run that was looked at. */
+  readonly onSample: (sample: MemorySample) => void
+  /** Told after every look, also when nothing runs any more. */
+  readonly onLook: () => void
+  /** @default 5_000 */
+  readonly everyMs?: number
+}
+
+/** Creates a watch. It looks at nothing before `begin`, and not after the last process is gone. */
+export function createMemoryWatch({
+  clock,
+  table,
+  nvidiaSmi,
+  onSample,
+  onLook,
+  everyMs = 5_000,
+}: MemoryWatchOptions): MemoryWatch {
+  let timer: unknown
+  let isClosed = false
+  let isLooking = false
+
+  const look = async () => {
+    const runs = table.entries().filter(({ state }) => state !== 'waiting')
+    const gpu = runs.length > 0 ? await readGpuMemory(nvidiaSmi()) : new Map<number, number>()
+    for (const { key, generation, pid } of runs) {
+      if (pid === null) continue
+      const root = {
+        pid,
+        startTicks: readProcess(pid)?.startTicks,
+        markers: { LEASEHOLD_OWNER: table.owner, LEASEHOLD_GENERATION: generation },
+      }
+      const pids = snapshotTree(root).map((member) => member.pid)
+      const ramBytes = await measureMemory(pids)
+      const gpuBytes = pids.reduce((sum, member) => sum + (gpu.get(member) ?? 0), 0)
+      if (!isClosed && ramBytes > 0) onSample({ key, generation, ramBytes, gpuBytes })
+    }
+    if (isClosed) return
+    onLook()
+    isLooking = table.entries().length > 0
+    if (isLooking) timer = clock.setTimeout(() => void look(), everyMs)
+  }
+
+  return {
+    begin: () => {
+      if (isLooking || isClosed) return
+      isLooking = true
+      timer = clock.setTimeout(() => void look(), everyMs)
+    },
+    close: () => {
+      isClosed = true
+      clock.clearTimeout(timer)
+    },
+  }
+}

@@ -1,0 +1,55 @@
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+
+const PAGE_BYTES = 4096
+const MIB = 1_048_576
+/** The longest that `nvidia-smi` may take, in milliseconds, and say, in bytes. */
+const SMI_TIMEOUT_MS = 5_000
+const MAX_SMI_BYTES = 1_048_576
+
+/**
+ * Memory that a tree of processes occupies, in bytes: what each has for itself, and once the largest part that may be
+ * shared, because the workers of one server share its model. 0 where there is no `/proc`, or nothing is left.
+ */
+export async function measureMemory(pids: readonly number[]): Promise<number> {
+  const sizes = await Promise.all(pids.map(readStatm))
+  const own = sizes.reduce((sum, { resident, shared }) => sum + resident - shared, 0)
+  const shared = Math.max(0, ...sizes.map((size) => size.shared))
+  return (own + shared) * PAGE_BYTES
+}
+
+/** Pages that are resident, and those among them that other processes may share. */
+async function readStatm(pid: number): Promise<{ resident: number; shared: number }> {
+  const text = await readFile(`/proc/${pid}/statm`, 'latin1').catch(() => '')
+  const [, resident = 0, shared = 0] = text.trim().split(' ').map(Number)
+  return { resident, shared }
+}
+
+/**
+ * GPU memory by process, in bytes, as `nvidia-smi` tells it. Empty where the program is missing, fails, or takes
+ * longer than five seconds: then nothing is known.
+ */
+export async function readGpuMemory(program: string): Promise<ReadonlyMap<number, number>> {
+  const args = ['--query-compute-apps=pid,used_memory', '--format=csv,noheader,nounits']
+  try {
+    const { stdout } = await promisify(execFile)(program, args, {
+      timeout: SMI_TIMEOUT_MS,
+      maxBuffer: MAX_SMI_BYTES,
+      killSignal: 'SIGKILL',
+    })
+    return parseGpuMemory(stdout)
+  } catch {
+    return new Map()
+  }
+}
+
+/** Lines of `PID, MiB`. A process on several GPUs has several; `[N/A]` is no number and is left out. */
+export function parseGpuMemory(csv: string): ReadonlyMap<number, number> {
+  const bytes = new Map<number, number>()
+  for (const line of csv.split('\n')) {
+    const [, pid, mib] = /^\s*(\d+)\s*,\s*(\d+)\s*$/.exec(line) ?? []
+    if (pid !== undefined) bytes.set(Number(pid), (bytes.get(Number(pid)) ?? 0) + Number(mib) * MIB)
+  }
+  return bytes
+}
