@@ -136,6 +136,8 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
   const decisions = { ...context.decisions, [key]: decision }
   if (asked === undefined) return context
   if (type === 'start') {
+    for (const victim of taken)
+      if (context.decisions[victim.key] === asked.decision) decisions[victim.key] = decision
     const resident: Resident = {
       key,
       generation: asked.generation,

@@ -48,6 +48,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_LISTEN_FAILED: { status: 500, type: 'internal_error' },
   LEASEHOLD_MODEL_AMBIGUOUS: { status: 404, type: 'invalid_request_error' },
   LEASEHOLD_MODEL_UNKNOWN: { status: 404, type: 'invalid_request_error' },
+  LEASEHOLD_NO_ROOM: { ...unavailable, retry: false },
   LEASEHOLD_NOT_REACHABLE: { ...unavailable, retry: false },
   LEASEHOLD_OVERLOADED: unavailable,
   LEASEHOLD_OWNER_LOST: upstream,

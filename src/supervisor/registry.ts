@@ -7,14 +7,22 @@ import type { ReplicaStanding } from '../../machines/replicas.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { Clock } from '../clock.ts'
 import type { Config, ProviderConfig } from '../config/config.ts'
+import { toDecisionText } from '../decision-text.ts'
 import { BadRequestError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import type { Output } from '../process/output.ts'
-import { createDurations, type Typical } from './durations.ts'
+import type { Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
+import type { History } from './history.ts'
 import type { Place } from './leases.ts'
 import { toWaitMs } from './queue.ts'
 import { type Service, toServiceKey, toServices } from './services.ts'
-import { type Observed, type ServiceSnapshot, toQueueFacts, toServiceSnapshot } from './snapshot.ts'
+import {
+  type MemoryUse,
+  type Observed,
+  type ServiceSnapshot,
+  toQueueFacts,
+  toServiceSnapshot,
+} from './snapshot.ts'
 
 type ProviderActor = ActorRefFrom<typeof providerMachine>
 
@@ -78,6 +86,9 @@ export interface RegistryOptions {
   readonly waitedMsOf: (id: string) => number
   /** The last decision about room that a service had a part in. */
   readonly decisionOf: (key: string) => Decision | null
+  readonly history: History
+  /** What its run occupies. */
+  readonly memoryOf: (key: string) => MemoryUse | null
 }
 
 export function createRegistry({
@@ -90,12 +101,13 @@ export function createRegistry({
   leaseTimesOf,
   waitedMsOf,
   decisionOf,
+  history,
+  memoryOf,
 }: RegistryOptions): Registry {
   let services = toServices(config)
   let providers = config.providers
   const known = new Map<string, Service>(services)
   const enteredAtMs = new Map<string, number>()
-  const starts = createDurations()
 
   const serviceOf = (key: string): Service => {
     const service = known.get(key)
@@ -105,7 +117,8 @@ export function createRegistry({
   const observe = (key: string): Observed => ({
     inStateMs: clock.now() - (enteredAtMs.get(key) ?? clock.now()),
     leaseTimes: leaseTimesOf(key),
-    startTimes: starts.of(key),
+    startTimes: history.startsOf(key),
+    memory: memoryOf(key),
     waitedMsOf,
     guests: guestsOf(key),
     decision: decisionOf(key),
@@ -134,7 +147,6 @@ export function createRegistry({
     forget: (key) => {
       if (services.has(key)) return false
       enteredAtMs.delete(key)
-      starts.forget(key)
       return known.delete(key)
     },
     keyOf: (id) => {
@@ -167,7 +179,7 @@ export function createRegistry({
           const change = { from: state, to, reason: toReason(to, context), why: context.why }
           if (to === 'starting.spawning') spawnedAtMs = clock.now()
           if (state === 'starting.warming' && /^(ready|leased)/.test(to) && context.ownership === 'owned')
-            starts.add(key, clock.now() - spawnedAtMs)
+            history.addStart(key, clock.now() - spawnedAtMs)
           state = to
           enteredAtMs.set(key, clock.now())
           changed(change, context)
@@ -229,11 +241,20 @@ export function createRegistry({
           : toRetryAfterMs(failure, actorOf(key)?.getSnapshot().context, () => snapshotOf(key))
       return new ServiceError(
         known.get(key)?.name ?? key,
-        tail === undefined ? failure : { ...failure, tail },
+        tail === undefined ? withRoom(key, failure, decisionOf(key)) : { ...failure, tail },
         retryAfterMs === undefined ? {} : { retryAfterMs },
       )
     },
   }
+}
+
+/** A wait that was too long, with what it was waiting for where that was room. */
+function withRoom(key: string, failure: Failure, decision: Decision | null): Failure {
+  const isAboutRoom =
+    failure.code === 'LEASEHOLD_QUEUE_TIMEOUT' &&
+    decision?.choice.key === key &&
+    decision.choice.type !== 'start'
+  return isAboutRoom ? { ...failure, message: `${failure.message}; ${toDecisionText(decision)}` } : failure
 }
 
 /** Failures of a process that is still alive when they happen, so that they do not carry its last words yet. */

@@ -44,6 +44,8 @@ export interface ServiceSnapshot {
   /** How long its last leases were held, and its last starts took; `null`: there was none. */
   readonly leaseTimes: Typical | null
   readonly startTimes: Typical | null
+  /** What its processes occupy, as last measured; `null`: nothing of ours runs, or nobody looked yet. */
+  readonly memory: MemoryUse | null
   readonly timers: readonly RunningTimer[]
   /** Failures since the service was last stable. */
   readonly failures: number
@@ -66,6 +68,15 @@ export interface ConfigStanding {
   readonly refusal: (Pick<ConfigRefusal, 'message' | 'problems'> & { readonly time: string }) | null
 }
 
+/** What a run occupies, in bytes: memory of its whole process tree, and of GPUs where `nvidia-smi` tells. */
+export interface MemoryUse {
+  readonly bytes: number
+  /** The most that this run occupied so far. */
+  readonly peakBytes: number
+  readonly gpuBytes: number
+  readonly gpuPeakBytes: number
+}
+
 /** Everything a supervisor knows, at one moment. All JSON. */
 export interface SupervisorSnapshot {
   /** A random id of this supervisor's life. */
@@ -82,6 +93,7 @@ export interface Observed {
   readonly inStateMs: number
   readonly leaseTimes: Typical | null
   readonly startTimes: Typical | null
+  readonly memory: MemoryUse | null
   readonly waitedMsOf: (id: string) => number
   /** Who else of this user uses the server we run. */
   readonly guests: readonly Guest[]
@@ -112,6 +124,7 @@ export function toServiceSnapshot(
     queue: toQueue(context.waiters, toQueueFacts(actor, observed), observed.waitedMsOf),
     leaseTimes: observed.leaseTimes,
     startTimes: observed.startTimes,
+    memory: observed.memory,
     timers: toTimers(actor)
       .filter(({ isOfState }) => isOfState)
       .map(({ name: timer, delayMs }) => ({ name: timer, remainingMs: Math.max(0, delayMs - inStateMs) })),

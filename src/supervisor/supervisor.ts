@@ -25,7 +25,9 @@ import { createEventHub } from './event-hub.ts'
 import { createExchange, type ModelCall, type ModelRequest, type ModelResponseHandler } from './exchange.ts'
 import { createFetch } from './fetch.ts'
 import { createGuests } from './guests.ts'
+import { openHistory } from './history.ts'
 import { createInspections, type Inspector } from './inspection.ts'
+import { createLearning } from './learning.ts'
 import { type AcquireOptions, acquireLease, holdLease, type Lease } from './lease.ts'
 import { createLeaseBook } from './leases.ts'
 import { listenIn } from './listen-in.ts'
@@ -33,10 +35,11 @@ import { logConfig, logEvents } from './log.ts'
 import { findModelListing, type ModelListing, toModelList } from './models.ts'
 import { createRegistry } from './registry.ts'
 import { createRequestBook, type RequestSnapshot } from './requests.ts'
-import { toSharing } from './sharing.ts'
+import { toShare, toSharing } from './sharing.ts'
 import { handleProcessSignals, type SignalOptions } from './signals.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from './snapshot.ts'
 import { createUpstreams } from './upstreams.ts'
+import { warmUp } from './warm-up.ts'
 
 export interface SupervisorOptions {
   /** What `loadConfig` gives. */
@@ -114,7 +117,8 @@ export interface Supervisor {
   output(id: string): Output | undefined
   /**
    * Brings a service up without a request; an open breaker is closed for it. The start goes on when the signal aborts.
-   * @throws {@link ServiceError} when it does not become ready
+   * @throws {@link ServiceError} when it does not become ready; `LEASEHOLD_NO_ROOM` at once, with who holds it, when
+   * others use the room that it needs
    */
   start(id: string, options?: AcquireOptions): Promise<ServiceSnapshot>
   /**
@@ -156,7 +160,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       if (logger !== undefined) logConfig(config, logger)
     },
   })
-  const stateDirectory = () => openStateDirectory(options.stateDir ?? toStateDirectoryPath(environment))
+  const toStateDirectory = () => options.stateDir ?? toStateDirectoryPath(environment)
+  const stateDirectory = () => openStateDirectory(toStateDirectory())
   const table = createProcessTable({
     environment,
     clock,
@@ -165,6 +170,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     stateDirectory,
   })
   const upstreams = createUpstreams(clock)
+  const history = openHistory({ path: toStateDirectory, ensure: stateDirectory })
   const registry = createRegistry({
     config: options.config,
     clock,
@@ -176,6 +182,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     leaseTimesOf: (key) => leases.leaseTimesOf(key),
     waitedMsOf: (id) => leases.waitedMsOf(id),
     decisionOf: (key) => root.getSnapshot().context.decisions[key] ?? null,
+    history,
+    memoryOf: (key) => learning.memoryOf(key),
   })
   const publish = (key: string, event: ServiceEventBody) =>
     hub.publish({ service: registry.nameOf(key), key, ...event })
@@ -211,6 +219,25 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         root.send({ type: 'run.ended', generation, survivors: 0 })
   }
 
+  /** The root decides by what a service was last seen to need and to cost. */
+  const remeasure = (key: string) => {
+    const service = registry.services.get(key)
+    if (service?.policy.shares)
+      root.send({
+        type: 'share.measured',
+        key,
+        share: toShare(service, configuration.current.leasehold, learning.seenOf(key)),
+      })
+  }
+  const learning = createLearning({
+    clock,
+    table,
+    history,
+    nvidiaSmi: () => configuration.current.leasehold.nvidiaSmi,
+    onGrown: remeasure,
+    onLook: forgetStrays,
+  })
+
   const effects = createEffects({
     clock,
     table,
@@ -218,7 +245,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     serviceOf: registry.serviceOf,
     heartbeatMs: () => configuration.current.leasehold.heartbeatMs,
     disconnect: upstreams.disconnect,
-    publish,
+    publish: (key, event) => {
+      publish(key, event)
+      learning.hear(key, event)
+    },
     scrub: scrubber.value,
   })
   const provider = listenIn(supervisedProviderMachine.provide({ actors: effects.actors }), publish)
@@ -242,6 +272,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       },
       changed: (change, context) => {
         publish(key, { type: 'service.state', ...change })
+        if (change.from === 'starting.warming') remeasure(key)
         if (change.to === 'down.cold' || change.to === 'retired')
           void upstreams.disconnectAll(`${context.instance}.`)
       },
@@ -274,7 +305,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const configure = () => {
     const policies = [...registry.services].map(([key, { policy }]) => [key, policy] as const)
     const { maxConcurrentStarts } = configuration.current.leasehold
-    const sharing = toSharing(configuration.current, registry.services, () => ({ needs: {}, startMs: null }))
+    const sharing = toSharing(configuration.current, registry.services, learning.seenOf)
     root.send({
       type: 'services.replaced',
       services: Object.fromEntries(policies),
@@ -328,6 +359,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       if (root.getSnapshot().status !== 'active') resolve()
       else root.subscribe({ complete: resolve, error: () => resolve() })
     })
+    learning.close()
     await table.close()
     await upstreams.disconnectAll()
     signals?.[Symbol.dispose]()
@@ -386,9 +418,13 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     start: async (id, startOptions) => {
       const key = registry.keyOf(id)
       registry.send(key, { type: 'breaker.reset' })
-      const { release } = await holdLease(leases, key, startOptions)
-      const up = describe(key)
-      release()
+      const up = await warmUp(key, {
+        ...startOptions,
+        root,
+        leases,
+        toError: registry.toError,
+        look: () => describe(key),
+      })
       // What is borrowed is let go with this lease, and its owner keeps it up.
       return up.ownership === 'borrowed' ? up : describe(key)
     },

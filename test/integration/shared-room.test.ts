@@ -1,0 +1,148 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import OpenAI from 'openai'
+import { expect, test } from 'vitest'
+import { createSupervisor } from '../../src/index.ts'
+import { findFreePort } from '../../src/testing/real-host.ts'
+import { ask, isRunning, listen, writeAndLoad } from './library.ts'
+
+const program = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
+
+/** A supervisor of demo servers that share one place, and everything it says. */
+async function createShared(
+  ids: readonly string[],
+  leasehold: object,
+  service: object = {},
+  { port: fixedPort, ...options }: { readonly port?: number; readonly stateDir?: string } = {},
+) {
+  const providers = await Promise.all(
+    ids.map(async (id) => {
+      const port = fixedPort ?? (await findFreePort())
+      const localService = {
+        command: process.execPath,
+        args: [program, '--port', String(port)],
+        healthUrl: `http://127.0.0.1:${port}/health`,
+        minResidencyMs: 0,
+        ...service,
+      }
+      return [id, { baseUrl: `http://127.0.0.1:${port}/v1`, models: [{ id: 'demo' }], localService }]
+    }),
+  )
+  const config = await writeAndLoad(
+    JSON.stringify({ models: { mode: 'replace', providers: Object.fromEntries(providers) }, leasehold }),
+  )
+  const supervisor = createSupervisor({ config, ...options })
+  const openai = new OpenAI({
+    baseURL: 'http://leasehold/v1',
+    apiKey: 'unused',
+    fetch: supervisor.fetch,
+    maxRetries: 0,
+  })
+  return {
+    supervisor,
+    hearing: listen(supervisor),
+    chat: async (id: string) => {
+      const stream = await openai.chat.completions.create({
+        model: `${id}/demo`,
+        messages: ask('What is 17 * 3?'),
+        stream: true,
+      })
+      let text = ''
+      for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? ''
+      return text
+    },
+    [Symbol.asyncDispose]: () => supervisor.close({ force: true }),
+  }
+}
+
+test('two exclusive services are never alive together under ABAB traffic, and every stream is whole (fault 80)', async () => {
+  await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } }, { maxStarveMs: 200 })
+  const { hearing, supervisor } = house
+  const pids = new Map<string, number>()
+  const together: string[] = []
+  supervisor.events$.subscribe((event) => {
+    if (event.type !== 'process.spawned') return
+    for (const [key, pid] of pids)
+      if (key !== event.key && isRunning(pid)) together.push(`${pid} ${event.pid}`)
+    pids.set(event.key, event.pid)
+  })
+  const answers = []
+  for (const id of ['a', 'b', 'a', 'b']) answers.push(await house.chat(id))
+  answers.push(...(await Promise.all(['a', 'b', 'a', 'b', 'a', 'b', 'a', 'b'].map(house.chat))))
+
+  expect(answers).toEqual(Array(12).fill('17 * 3 = 51.'))
+  expect(together).toEqual([])
+  expect(hearing.all('process.spawned').length).toBeGreaterThanOrEqual(4)
+  // Between two spawns of different services stands the receipt of the first.
+  const runs = hearing.events.filter(({ type }) => type === 'process.spawned' || type === 'process.settled')
+  expect(runs.map(({ type }) => type).join(' ')).toMatch(
+    /^process\.spawned( process\.settled process\.spawned)*$/,
+  )
+  const made = hearing.all('scheduler.decided').filter(({ choice }) => choice.type === 'evict')
+  expect(made.every(({ choice }) => choice.taken.length === 1)).toBe(true)
+  const [evicted] = supervisor.snapshot().services.filter(({ state }) => state === 'down.cold')
+  expect(evicted?.whyText).toMatch(/needs the place of the group gpu: [ab] had to leave for it/)
+}, 120_000)
+
+test('a start that was asked for says who holds the room instead of waiting for it', async () => {
+  await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } })
+  const lease = await house.supervisor.acquire('a/demo')
+  await expect(house.supervisor.start('b')).rejects.toMatchObject({
+    code: 'LEASEHOLD_NO_ROOM',
+    message: expect.stringContaining('a is in use'),
+  })
+  lease.release()
+  await expect(house.supervisor.start('b')).resolves.toMatchObject({ state: 'ready' })
+}, 60_000)
+
+test('a request that waited too long for room is told who held it', async () => {
+  await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } }, { maxQueueMs: 8_000 })
+  await house.supervisor.acquire('a/demo')
+  await expect(house.supervisor.acquire('b/demo')).rejects.toMatchObject({
+    code: 'LEASEHOLD_QUEUE_TIMEOUT',
+    message: expect.stringContaining('a is in use'),
+  })
+}, 60_000)
+
+test('what is to be preloaded comes up without a request, within the budget', async () => {
+  await using house = await createShared(
+    ['a', 'b', 'c'],
+    { budgets: { vramMiB: 20 }, preload: ['b', 'c'] },
+    { needs: { vramMiB: 8 } },
+  )
+  await house.hearing.until('service.state', ({ service, to }) => service === 'b' && to === 'ready')
+  await house.hearing.until('service.state', ({ service, to }) => service === 'c' && to === 'ready')
+  expect(house.supervisor.snapshot().services.map(({ state }) => state)).toEqual([
+    'down.cold',
+    'ready',
+    'ready',
+  ])
+}, 60_000)
+
+test('a service that declares no need is given the room that its earlier runs took', async () => {
+  const stateDir = await mkdtemp(join(tmpdir(), 'leasehold-learned-'))
+  try {
+    const budgets = { budgets: { ramMiB: 4_000 } }
+    // Another port would be another service.
+    const port = await findFreePort()
+    const needOf = async () => {
+      await using house = await createShared(['a'], budgets, {}, { port, stateDir })
+      const lease = await house.supervisor.acquire('a/demo')
+      await expect
+        .poll(() => house.supervisor.snapshot().services[0]?.memory?.peakBytes ?? 0, { timeout: 30_000 })
+        .toBeGreaterThan(10 * 1_048_576)
+      expect(house.supervisor.snapshot().services[0]?.startTimes?.count).toBeGreaterThan(0)
+      lease.release()
+      const [start] = house.hearing.all('scheduler.decided')
+      await house.supervisor.stop('a')
+      expect(house.supervisor.snapshot().services[0]?.memory).toBeNull()
+      return start?.because.needed.map(({ limit, amount }) => [limit, amount > 10])
+    }
+    expect(await needOf()).toEqual([])
+    expect(await needOf()).toEqual([['ramMiB', true]])
+  } finally {
+    await rm(stateDir, { recursive: true })
+  }
+}, 120_000)
