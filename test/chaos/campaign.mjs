@@ -263,7 +263,7 @@ function killWatchdogs(mark, gateway) {
 
 /** Waits until no process of a gateway is left; those that are, are violations. */
 async function untilGone({ mark }, { killedAt, totals, blame }) {
-  if (await lookUntil(() => listMarked(mark).length === 0, GONE_LIMIT_MS)) {
+  if (await lookUntil(() => listMarked(mark).length === 0, GONE_LIMIT_MS, 30)) {
     if (killedAt !== undefined) totals.slowestGoneMs = Math.max(totals.slowestGoneMs, Date.now() - killedAt)
     return
   }

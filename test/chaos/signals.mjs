@@ -78,7 +78,7 @@ function pad(number, width) {
 /** How long a command takes here until its server has forked, in milliseconds. */
 async function measureStart(command) {
   const run = await start(command, 'session')
-  const hasForked = await lookUntil(() => listMarked(run.serverMark).length >= 2, 120_000)
+  const hasForked = await lookUntil(() => listMarked(run.serverMark).length >= 2, 120_000, 30)
   const tookMs = performance.now() - run.startedAtMs
   await run.end()
   if (!hasForked) throw new Error(`${command} did not start its server`)
@@ -95,7 +95,7 @@ async function interrupt({ command, signal, afterMs, kind }) {
   const signalledAtMs = performance.now()
   run.child.kill(isTerminal ? 'SIGKILL' : signal)
   const isGone = () => listMarked(run.mark).length === 0 && !family.some(isSameAlive)
-  await lookUntil(isGone, limitMs, 5)
+  await lookUntil(isGone, limitMs, 20)
   const tookMs = performance.now() - signalledAtMs
   const pids = new Set([...listMarked(run.mark), ...family.filter(isSameAlive).map(({ pid }) => pid)])
   const left = [...[...pids].map(describe), ...readdirSync(run.temporary)]
@@ -141,7 +141,7 @@ async function start(command, kind, isTerminal = false) {
       for (const pid of listMarked(mark)) signalMarked(pid, 'SIGKILL', mark)
       child.kill('SIGKILL')
       await exited
-      await lookUntil(() => listMarked(mark).length === 0, 10_000)
+      await lookUntil(() => listMarked(mark).length === 0, 10_000, 30)
       await rm(home, { recursive: true, force: true, maxRetries: 5 })
     },
   }
