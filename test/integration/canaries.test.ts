@@ -128,7 +128,7 @@ test('no secret leaves: not in what is printed, logged, told or kept, nor in a c
   expect(outputs.filter((text) => /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]/.test(text))).toEqual([])
   for (const spelled of [CANARY, Buffer.from(CANARY).toString('base64').slice(0, -4)])
     for (const output of [...outputs, ...readFiles(place.folder)]) expect(output).not.toContain(spelled)
-}, 120_000)
+}, 300_000)
 
 /** Every file below a folder but those that the test wrote. */
 function readFiles(folder: string): string[] {
