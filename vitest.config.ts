@@ -6,6 +6,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    // A busy host may take its time; what is waited for is a fact.
+    expect: { poll: { timeout: 15_000 } },
     maxWorkers: 2,
   },
 })

@@ -28,6 +28,13 @@ const FLAGS = [
 ]
 const program = fileURLToPath(new URL('./steered-server.mjs', import.meta.url))
 
+/** Settles when what has changed is drawn: the page draws in the next frame. */
+export function drawn(page: Page): Promise<unknown> {
+  return page.evaluate(
+    () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))),
+  )
+}
+
 /** A service whose server a test steers: it loads and answers when told. */
 export interface Steered {
   steer(what: string): Promise<void>

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createRecorder } from '../../../src/supervisor/recorder.ts'
-import { hasNoBrowser, openStage } from './browser.ts'
+import { drawn, hasNoBrowser, openStage } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('a recording', () => {
   test('of a crash is opened, played, and stepped back through', { timeout: 120_000 }, async () => {
@@ -42,9 +42,7 @@ describe.skipIf(hasNoBrowser)('a recording', () => {
     const seen = [await shown()]
     while (seen.at(-1) !== 'down.cold') {
       await page.keyboard.press('ArrowLeft')
-      await page.evaluate(
-        () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))),
-      )
+      await drawn(page)
       const state = await shown()
       if (state !== seen.at(-1)) seen.push(state)
     }
