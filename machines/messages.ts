@@ -53,6 +53,7 @@ export type FailureCode =
   | 'LEASEHOLD_NO_ROOM'
   | 'LEASEHOLD_QUEUE_TIMEOUT'
   | 'LEASEHOLD_REMOVED'
+  | 'LEASEHOLD_LEASE_TIMEOUT'
   | 'LEASEHOLD_STOPPED'
   | 'LEASEHOLD_SHUTTING_DOWN'
   | 'LEASEHOLD_STATE_UNUSABLE'
@@ -166,6 +167,8 @@ export type ProviderEvent =
   | { readonly type: 'service.stop'; readonly reason: StopReason; readonly force?: boolean }
   | { readonly type: 'breaker.reset' }
   | { readonly type: 'policy.replaced'; readonly policy: ServicePolicy }
+  /** The host was suspended, or we stood still: what was due in the meantime proves nothing. */
+  | { readonly type: 'host.resumed' }
   /** `follows`: another process was ended to make room for this start. */
   | { readonly type: 'start.permitted'; readonly follows?: boolean }
   /** Others would have to leave for it, and nobody waits for it. */

@@ -71,6 +71,8 @@ const base = setup({
     canIdleStop: ({ context }: Scope) => context.policy.idleStopMs > 0,
     canCallOff: ({ context }: Scope) => context.stop === 'idle' || context.stop === 'evicted',
     isForced: ({ event }: Scope) => event.type === 'service.stop' && event.force === true,
+    hasNewIdleStop: ({ context, event }: Scope) =>
+      event.type === 'policy.replaced' && event.policy.idleStopMs !== context.policy.idleStopMs,
     /** Somebody else needs the room: nothing that is in use, or not up yet, is stopped for it. */
     isEviction: ({ event }: Scope) =>
       event.type === 'service.stop' && (event.reason === 'evicted' || event.reason === 'yielded'),
@@ -541,7 +543,9 @@ function toStopFailure(reason: StopReason | null): Failure {
 function toExitFailure(code: FailureCode, event: ProviderEvent): Failure {
   if (event.type !== 'process.exited') return UNEXPLAINED
   const { generation, exitCode, signal, tail } = event
-  const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}`
+  // Of our own SIGKILLs nobody is told in this way: they end a stop.
+  const guess = signal === 'SIGKILL' ? ', which was not ours: the system may have been out of memory' : ''
+  const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}${guess}`
   const when = code === 'LEASEHOLD_EXITED_BEFORE_READY' ? ' before it was ready' : ''
   return { code, message: `the process ${how}${when}`, generation, exitCode, signal, tail }
 }

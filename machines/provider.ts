@@ -95,6 +95,15 @@ export const providerMachine = provider.createMachine({
               { guard: 'isQueueUsed', target: '#provider.probing', actions: ['explainReset', 'forgive'] },
               { target: 'cold', actions: ['explainReset', 'forgive'] },
             ],
+            // Another configuration may have cured it.
+            'policy.replaced': [
+              {
+                guard: 'isQueueUsed',
+                target: '#provider.probing',
+                actions: ['replacePolicy', 'explainReset', 'forgive'],
+              },
+              { target: 'cold', actions: ['replacePolicy', 'explainReset', 'forgive'] },
+            ],
             'service.stop': [
               { guard: 'isRetirement', target: '#provider.retired', actions: refuseForStop },
               { guard: not('isEviction'), target: 'cold', actions: refuseForStop },
@@ -107,6 +116,7 @@ export const providerMachine = provider.createMachine({
           on: {
             'lease.requested': { actions: 'refuseTripped' },
             'breaker.reset': { target: 'cold', actions: ['explainReset', 'forgive'] },
+            'policy.replaced': { target: 'cold', actions: ['replacePolicy', 'explainReset', 'forgive'] },
             'service.stop': { guard: 'isRetirement', target: '#provider.retired', actions: 'noteStop' },
           },
         },
@@ -347,6 +357,12 @@ export const providerMachine = provider.createMachine({
           { guard: 'isHung', target: 'down.cold', actions: ['noteVerdict', 'explainGone'] },
           { actions: ['noteVerdict', 'noteMiss'] },
         ],
+        // The idle clock counts anew: with another limit, and after a time in which nobody could have asked.
+        'policy.replaced': [
+          { guard: 'hasNewIdleStop', target: 'ready', reenter: true, actions: 'replacePolicy' },
+          { actions: 'replacePolicy' },
+        ],
+        'host.resumed': { target: 'ready', reenter: true, actions: 'noteHealthy' },
         'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit')],
         'service.stop': [
           { guard: 'isOwned', target: 'idle-stopping', actions: 'noteStop' },
@@ -366,6 +382,7 @@ export const providerMachine = provider.createMachine({
           { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
           { actions: ['noteVerdict', 'noteMiss'] },
         ],
+        'host.resumed': { actions: 'noteHealthy' },
         'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit', 'revokeLeases')],
         'peer.lost': [
           { guard: not('isCurrentGeneration') },

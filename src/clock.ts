@@ -17,6 +17,64 @@ export const systemClock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
 }
 
+/** From this lateness on a timer lets what has already arrived be read first, in milliseconds. */
+const LATE_MS = 50
+/** And for how long, after a full turn of the event loop. */
+const GRACE_MS = 20
+/** A timer that is this late tells of a host that was suspended or a process that stood still, in milliseconds. */
+export const GAP_MS = 2_000
+
+/**
+ * A clock for decisions: a timer that fires late, because the event loop stood still, first yields a full turn of it and
+ * a little time, so that an answer that has already arrived is read before anybody decides that it is missing. After a
+ * gap of two seconds or more `onGap` is called, once, before any of the late timers.
+ */
+export function createLenientClock(clock: Clock, onGap: () => void): Clock {
+  let isGapTold = false
+  const tellGap = () => {
+    if (isGapTold) return
+    isGapTold = true
+    setImmediate(() => {
+      isGapTold = false
+    })
+    onGap()
+  }
+  return {
+    now: () => clock.now(),
+    setTimeout: (fn, ms) => {
+      const dueMs = clock.now() + ms
+      const timer: LenientTimer = { isCleared: false, inner: undefined }
+      const arm = (next: () => void, afterMs: number) => {
+        timer.inner = clock.setTimeout(() => {
+          if (!timer.isCleared) next()
+        }, afterMs)
+      }
+      arm(() => {
+        const lateMs = clock.now() - dueMs
+        if (lateMs < LATE_MS) return fn()
+        if (lateMs >= GAP_MS) tellGap()
+        setImmediate(() =>
+          setImmediate(() => {
+            if (!timer.isCleared) arm(fn, GRACE_MS)
+          }),
+        )
+      }, ms)
+      return timer
+    },
+    clearTimeout: (timer) => {
+      if (timer === undefined) return
+      const lenient = timer as LenientTimer
+      lenient.isCleared = true
+      clock.clearTimeout(lenient.inner)
+    },
+  }
+}
+
+interface LenientTimer {
+  isCleared: boolean
+  inner: unknown
+}
+
 /** Resolves after `ms` on the clock. */
 export function delay(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => {

@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'LEASEHOLD_UPSTREAM_FAILED'
   | 'LEASEHOLD_UPSTREAM_TIMEOUT'
   | 'LEASEHOLD_STREAM_TRUNCATED'
+  | 'LEASEHOLD_STREAM_STALLED'
   | 'LEASEHOLD_ABORTED'
   | 'LEASEHOLD_LISTEN_FAILED'
   | 'LEASEHOLD_KEY_REQUIRED'
@@ -198,6 +199,21 @@ export class StateDirectoryError extends LeaseholdError {
       cause === undefined ? undefined : { cause },
     )
     this.directory = directory
+  }
+}
+
+/** An answer fell silent in its middle for longer than the provider's `stallTimeoutMs`. */
+export class UpstreamStallError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_STREAM_STALLED'
+  readonly service: string
+  readonly timeoutMs: number
+
+  constructor(service: string, timeoutMs: number) {
+    super(
+      `${service}: the answer was broken off, because nothing more of it came for ${timeoutMs} ms. Raise stallTimeoutMs of the provider if that is too short.`,
+    )
+    this.service = service
+    this.timeoutMs = timeoutMs
   }
 }
 

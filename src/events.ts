@@ -63,6 +63,16 @@ export type ServiceEventBody =
       /** In full, with its facts; `toReasonText` makes a sentence of it. */
       readonly why: Reason | null
     }
+  | {
+      readonly type: 'lease.overdue'
+      readonly id: string
+      readonly generation: string
+      readonly heldMs: number
+    }
+  | (Extract<ProviderEmitted, { type: 'lease.refused' }> & {
+      /** When trying again makes sense, in milliseconds. Absent: at once, or never. */
+      readonly retryAfterMs?: number
+    })
   | { readonly type: 'service.failed'; readonly message: string }
   | { readonly type: 'health.verdict'; readonly verdict: Verdict }
   | ({ readonly type: 'scheduler.decided' } & Decision)
@@ -158,6 +168,7 @@ export const eventMeanings = {
   'lease.refused': 'It cannot serve: `failure` says why.',
   'lease.cancelled': 'A waiter left before it was granted.',
   'lease.released': 'The holder is done.',
+  'lease.overdue': 'A lease is held for longer than `leaseWarnMs`.',
   'leases.revoked': 'Every lease of a generation ended with it.',
   'health.verdict': 'A probe found something else than the one before it.',
   'process.spawned': 'A child process runs.',

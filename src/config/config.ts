@@ -41,7 +41,7 @@ export type LeaseholdConfig = Frozen<LeaseholdValues>
 
 /** A named upstream and its models. `headers` hold their final values, after `${VAR}`. */
 export interface ProviderConfig
-  extends Frozen<Pick<ProviderValues, 'api' | 'headers' | 'authHeader' | 'maxTokens'>> {
+  extends Frozen<Pick<ProviderValues, 'api' | 'headers' | 'authHeader' | 'maxTokens' | 'stallTimeoutMs'>> {
   /** Spelled as in the file; compared without regard to case. A replica's is that of its provider with a number: `llama#2`. */
   readonly id: string
   /** Of a replica: the provider it stands in for, and its place among the replicas there. */

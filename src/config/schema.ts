@@ -181,6 +181,11 @@ const providerSchema = z.strictObject({
   maxTokens: wholeNumber('tokens', 1, MAX_TOKENS)
     .optional()
     .describe('Default of `maxTokens` for the models, in tokens.'),
+  stallTimeoutMs: durationMs(0)
+    .default(600_000)
+    .describe(
+      'Longest silence in the middle of an answer, in milliseconds, before it is broken off. It counts from the first byte of the body, and only while the client reads. `0`: never.',
+    ),
   localService: localServiceSchema.optional(),
   replicas: z
     .array(replicaSchema)
@@ -338,6 +343,14 @@ const leaseholdSchema = z
     heartbeatMs: durationMs(1)
       .default(10_000)
       .describe('Time between two health probes of a ready service, in milliseconds.'),
+    leaseWarnMs: durationMs(0)
+      .default(3_600_000)
+      .describe(
+        'Time after which a lease that is still held is told as `lease.overdue`, in milliseconds. `0`: never.',
+      ),
+    maxLeaseMs: durationMs(0)
+      .default(0)
+      .describe('Time after which a lease is ended, whoever holds it, in milliseconds. `0`: never.'),
     coldStartCommentsMs: durationMs(0)
       .default(5000)
       .describe(

@@ -1,4 +1,17 @@
-import { defer, EMPTY, exhaustMap, merge, type Observable, of, repeat, tap, throttleTime, timer } from 'rxjs'
+import {
+  catchError,
+  defer,
+  EMPTY,
+  exhaustMap,
+  from,
+  merge,
+  type Observable,
+  of,
+  repeat,
+  tap,
+  throttleTime,
+  timer,
+} from 'rxjs'
 import type { Verdict } from '../../machines/messages.ts'
 import { type Clock, toScheduler } from '../clock.ts'
 
@@ -8,6 +21,7 @@ export const WARM_POLL_MS = { first: 25, longest: 500 } as const
 const OUTPUT_THROTTLE_MS = 10
 
 export interface HealthOptions {
+  /** Rejects when it could not be made: then there is no verdict. */
   readonly probe: () => Promise<Verdict>
   readonly clock: Clock
 }
@@ -40,7 +54,10 @@ export function createWarmHealth$({
       defer(() => {
         isAskedAgain = false
         return probe()
-      }).pipe(repeat({ delay: () => (isAskedAgain ? of(true) : EMPTY) })),
+      }).pipe(
+        catchError(() => EMPTY),
+        repeat({ delay: () => (isAskedAgain ? of(true) : EMPTY) }),
+      ),
     ),
   )
 }
@@ -51,5 +68,7 @@ export function createHeartbeat$({
   clock,
   everyMs,
 }: HealthOptions & { readonly everyMs: number }): Observable<Verdict> {
-  return timer(everyMs, everyMs, toScheduler(clock)).pipe(exhaustMap(() => probe()))
+  return timer(everyMs, everyMs, toScheduler(clock)).pipe(
+    exhaustMap(() => from(probe()).pipe(catchError(() => EMPTY))),
+  )
 }

@@ -15,7 +15,23 @@ export interface ProbeOptions {
   readonly clock: Clock
 }
 
-/** Makes one health check: one connection of its own, no redirect followed, bounded in time and size. Never rejects. */
+/** What this host, and not the server, lacked for a connection. */
+const LACKS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
+
+/** The health check could not be made, which says nothing about the server. `code`: what the system said. */
+export class ProbeError extends Error {
+  readonly code: string
+
+  constructor(code: string, cause: unknown) {
+    super(`its health could not be asked for, because this host lacks something (${code})`, { cause })
+    this.code = code
+  }
+}
+
+/**
+ * Makes one health check: one connection of its own, no redirect followed, bounded in time and size.
+ * @throws {@link ProbeError} when this host lacks what a connection needs, and nothing else.
+ */
 export async function probe(
   { url, headers, timeoutMs = 5_000, clock }: ProbeOptions,
   signal?: AbortSignal,
@@ -24,7 +40,9 @@ export async function probe(
     const answer = await get({ url, headers, timeoutMs, maxBodyBytes: MAX_HEALTH_BODY_BYTES, clock, signal })
     return toVerdict(answer, new URL(url).pathname.endsWith('/models'))
   } catch (error) {
-    return toErrorVerdict(codeOf(error), timeoutMs)
+    const code = codeOf(error)
+    if (LACKS.has(code)) throw new ProbeError(code, error)
+    return toErrorVerdict(code, timeoutMs)
   }
 }
 

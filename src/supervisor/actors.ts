@@ -175,7 +175,7 @@ export function createEffects({
         const rest = () => watches.get(key)?.unsubscribe()
         rest()
         receive((command) => {
-          if (command.type === 'health.check') return void check(key).then(tell(command.generation))
+          if (command.type === 'health.check') return void check(key).then(tell(command.generation), () => {})
           rest()
           if (command.type === 'health.rest') return
           const verdicts$ =

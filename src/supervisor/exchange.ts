@@ -9,6 +9,7 @@ import {
   LeaseholdError,
   ProviderUnavailableError,
   UpstreamError,
+  UpstreamStallError,
   UpstreamTimeoutError,
 } from '../errors.ts'
 import type { RequestEventBody } from '../events.ts'
@@ -81,6 +82,8 @@ export interface ExchangeOptions {
  * story (code, signal, last output), so a broken answer waits this long for it, in milliseconds.
  */
 const CRASH_NOTICE_MS = 50
+/** No byte has come yet. */
+const NEVER = Number.NEGATIVE_INFINITY
 /** Pause before a server that says it is loading is asked again, in milliseconds. */
 const LOADING_RETRY_MS = 250
 /** How long a server that nobody of ours started may say that it is loading, in milliseconds. */
@@ -114,6 +117,9 @@ export function createExchange({
     let failure: LeaseholdError | undefined
     let usage: Usage | null = null
     let wait: Wait | undefined
+    /** When the last byte of this attempt's answer came, and whether its reader has asked for a pause. */
+    let lastByteMs = NEVER
+    let isPaused = false
 
     const isOver = () => actor.getSnapshot().status !== 'active'
     const indexOf = () => actor.getSnapshot().context.index
@@ -217,9 +223,24 @@ export function createExchange({
       transmit(clock.now() + (provider.localService?.readyTimeoutMs ?? REMOTE_LOADING_MS))
     }
 
+    /** Breaks the answer off when nothing of it comes for too long. While the client does not read, nothing can. */
+    const watchStall = () => {
+      const { id: providerId, stallTimeoutMs } = target().provider
+      if (stallTimeoutMs === 0) return
+      const look = (afterMs: number) =>
+        after(afterMs, () => {
+          const leftMs = isPaused ? stallTimeoutMs : lastByteMs + stallTimeoutMs - clock.now()
+          if (leftMs > 0) look(leftMs)
+          else fail(new UpstreamStallError(providerId, stallTimeoutMs), true)
+        })
+      look(stallTimeoutMs)
+    }
+
     const transmit = (loadingUntilMs: number) => {
       const current = target()
       const attemptsBefore = attemptsOver
+      lastByteMs = NEVER
+      isPaused = false
       const attemptGeneration = generation
       const isStale = () => isOver() || attemptsOver !== attemptsBefore
       const incoming = createIncoming(
@@ -241,7 +262,13 @@ export function createExchange({
             actor.send({ type: 'response.started', status })
             handler.onHead(status, { ...headers, ...toOwnHeaders(id, current.ref, indexOf(), wait) })
           },
-          onBytes: (chunk) => isStale() || handler.onData(chunk),
+          onBytes: (chunk) => {
+            if (isStale()) return true
+            if (lastByteMs === NEVER) watchStall()
+            lastByteMs = clock.now()
+            isPaused = !handler.onData(chunk)
+            return !isPaused
+          },
           onEnd: () => {
             if (isStale()) return
             usage = incoming.usage()
@@ -276,7 +303,11 @@ export function createExchange({
       get serviceKey() {
         return targets.length === 0 ? undefined : toServiceKey(target().provider)
       },
-      resume: () => call?.resume(),
+      resume: () => {
+        isPaused = false
+        if (lastByteMs !== NEVER) lastByteMs = clock.now()
+        call?.resume()
+      },
       abort: (reason) => {
         if (isOver()) return
         failure = reason instanceof AbortedError ? reason : new AbortedError(reason)

@@ -44,12 +44,23 @@ interface Entry {
   readonly requestedAtMs: number
   generation: string | null
   grantedAtMs: number
+  /** What waits for it to be held for too long. */
+  timers: readonly unknown[]
+}
+
+/** How long a lease may be held. Durations in milliseconds, `0`: for ever. */
+export interface LeaseLimits {
+  /** When that is told. */
+  readonly leaseWarnMs: number
+  /** When it is ended. */
+  readonly maxLeaseMs: number
 }
 
 export interface LeaseBookOptions {
   readonly clock: Clock
   /** The place of somebody who waits. */
   readonly placeOf: (key: string, id: string) => Place | undefined
+  readonly limits: () => LeaseLimits
   /** Puts an event into the mailbox of a service's actor; `false` when there is none that listens. */
   readonly send: (key: string, event: ProviderEvent) => boolean
   readonly publish: (key: string, event: ServiceEventBody) => void
@@ -62,6 +73,7 @@ export interface LeaseBookOptions {
 export function createLeaseBook({
   clock,
   placeOf,
+  limits,
   send,
   publish,
   toError,
@@ -70,17 +82,43 @@ export function createLeaseBook({
   const entries = new Map<string, Entry>()
   const held = createDurations()
 
+  const drop = (id: string, { timers }: Entry) => {
+    entries.delete(id)
+    for (const timer of timers) clock.clearTimeout(timer)
+  }
+  const giveBack = (key: string, id: string, generation: string) => {
+    const event = { type: 'lease.released', id, generation } as const
+    publish(key, event)
+    send(key, event)
+  }
+  const limit = (id: string, entry: Entry, generation: string) => {
+    const { leaseWarnMs, maxLeaseMs } = limits()
+    const { key } = entry
+    const after = (ms: number, fn: () => void) => (ms > 0 ? [clock.setTimeout(fn, ms)] : [])
+    const message = `the lease was held for ${maxLeaseMs} ms, longer than maxLeaseMs allows`
+    entry.timers = [
+      ...after(leaseWarnMs, () =>
+        publish(key, { type: 'lease.overdue', id, generation, heldMs: leaseWarnMs }),
+      ),
+      ...after(maxLeaseMs, () => {
+        drop(id, entry)
+        giveBack(key, id, generation)
+        entry.listener.revoked(toError(key, { code: 'LEASEHOLD_LEASE_TIMEOUT', message, generation }))
+      }),
+    ]
+  }
+
   const refuse = (key: string, id: string, failure: Failure) => {
     const entry = entries.get(id)
     if (entry === undefined) return
-    entries.delete(id)
+    drop(id, entry)
     entry.listener.refused(toError(key, failure))
   }
   const revoke = (key: string, generation: string, failure: Failure) => {
     const error = toError(key, failure)
     for (const [id, entry] of entries) {
       if (entry.key !== key || entry.generation !== generation) continue
-      entries.delete(id)
+      drop(id, entry)
       entry.listener.revoked(error)
     }
   }
@@ -92,6 +130,7 @@ export function createLeaseBook({
       if (entry === undefined) return
       entry.generation = message.generation
       entry.grantedAtMs = clock.now()
+      limit(message.id, entry, message.generation)
       entry.listener.granted(message)
     }
   }
@@ -107,7 +146,14 @@ export function createLeaseBook({
 
   return {
     request: (key, id, listener, priority = 0) => {
-      const entry = { key, listener, requestedAtMs: clock.now(), generation: null, grantedAtMs: 0 }
+      const entry = {
+        key,
+        listener,
+        requestedAtMs: clock.now(),
+        generation: null,
+        grantedAtMs: 0,
+        timers: [] as readonly unknown[],
+      }
       entries.set(id, entry)
       publish(key, { type: 'lease.requested', id, priority })
       if (!send(key, { type: 'lease.requested', id, priority }))
@@ -122,13 +168,14 @@ export function createLeaseBook({
     end: (id) => {
       const entry = entries.get(id)
       if (entry === undefined) return
-      entries.delete(id)
+      drop(id, entry)
       const { key, generation } = entry
-      if (generation !== null) held.add(key, clock.now() - entry.grantedAtMs)
-      const event: ProviderEvent =
-        generation === null ? { type: 'lease.cancelled', id } : { type: 'lease.released', id, generation }
-      publish(key, event)
-      send(key, event)
+      if (generation !== null) {
+        held.add(key, clock.now() - entry.grantedAtMs)
+        return giveBack(key, id, generation)
+      }
+      publish(key, { type: 'lease.cancelled', id })
+      send(key, { type: 'lease.cancelled', id })
     },
     deliver,
     abandon: (key, failure) => {

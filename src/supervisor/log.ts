@@ -16,6 +16,7 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
   'process.exited': 'info',
   'process.settled': 'debug',
   'lease.refused': 'warn',
+  'lease.overdue': 'warn',
   'leases.revoked': 'warn',
   alarm: 'error',
   'request.attempted': 'warn',

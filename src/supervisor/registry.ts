@@ -1,4 +1,4 @@
-import type { ActorRefFrom } from 'xstate'
+import type { ActorRefFrom, SnapshotFrom } from 'xstate'
 import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
@@ -71,6 +71,8 @@ export interface Registry {
   placeOf(key: string, id: string): Place | undefined
   /** Settles as soon as the state satisfies `is`, or the actor is gone. */
   untilState(key: string, is: (state: string) => boolean): Promise<void>
+  /** When trying again makes sense, in milliseconds. `undefined`: at once, or never. */
+  retryAfter(key: string, failure: Failure): number | undefined
   /** A failure as an error: with the last output where it is about a process, and when to try again. */
   toError(key: string, failure: Failure): ServiceError
 }
@@ -107,15 +109,22 @@ export function createRegistry({
   let services = toServices(config)
   let providers = config.providers
   const known = new Map<string, Service>(services)
-  const enteredAtMs = new Map<string, number>()
+  /** Which state each service is known to be in, and since when. */
+  const entered = new Map<string, { readonly state: string; readonly atMs: number }>()
 
   const serviceOf = (key: string): Service => {
     const service = known.get(key)
     if (service === undefined) throw new RangeError(`There is no service ${key}.`)
     return service
   }
+  /** What a transition says is heard before the transition is. */
+  const inStateMsOf = (key: string) => {
+    const since = entered.get(key)
+    const state = toStateName(actorOf(key)?.getSnapshot().value ?? '')
+    return since?.state === state ? clock.now() - since.atMs : 0
+  }
   const observe = (key: string): Observed => ({
-    inStateMs: clock.now() - (enteredAtMs.get(key) ?? clock.now()),
+    inStateMs: inStateMsOf(key),
     leaseTimes: leaseTimesOf(key),
     startTimes: history.startsOf(key),
     memory: memoryOf(key),
@@ -132,6 +141,12 @@ export function createRegistry({
     return actor === undefined ? null : toWaitMs(position, toQueueFacts(actor, observe(key)))
   }
 
+  const retryAfter = (key: string, failure: Failure) => {
+    if (failure.code === 'LEASEHOLD_QUEUE_FULL') return waitMsOf(key, 1) ?? QUEUE_RETRY_MS
+    const actor = actorOf(key)
+    return actor && toRetryAfterMs(failure, actor.getSnapshot(), inStateMsOf(key))
+  }
+
   return {
     get services() {
       return services
@@ -146,7 +161,7 @@ export function createRegistry({
     nameOf: (key) => known.get(key)?.name ?? key,
     forget: (key) => {
       if (services.has(key)) return false
-      enteredAtMs.delete(key)
+      entered.delete(key)
       return known.delete(key)
     },
     keyOf: (id) => {
@@ -170,7 +185,7 @@ export function createRegistry({
       if (actor === undefined) return
       let state = toStateName(actor.getSnapshot().value)
       let spawnedAtMs = clock.now()
-      enteredAtMs.set(key, clock.now())
+      entered.set(key, { state, atMs: clock.now() })
       actor.on('*', message)
       actor.subscribe({
         next: ({ value, context }) => {
@@ -181,7 +196,7 @@ export function createRegistry({
           if (state === 'starting.warming' && /^(ready|leased)/.test(to) && context.ownership === 'owned')
             history.addStart(key, clock.now() - spawnedAtMs)
           state = to
-          enteredAtMs.set(key, clock.now())
+          entered.set(key, { state, atMs: clock.now() })
           changed(change, context)
         },
         // The supervisor machine hears of it and replaces the actor; here it only must not go unhandled.
@@ -227,6 +242,7 @@ export function createRegistry({
           error: () => resolve(),
         })
       }),
+    retryAfter,
     toError: (key, failure) => {
       const tail =
         failure.tail ??
@@ -235,10 +251,7 @@ export function createRegistry({
               ?.tail(20)
               .map(({ text }) => text)
           : undefined)
-      const retryAfterMs =
-        failure.code === 'LEASEHOLD_QUEUE_FULL'
-          ? (waitMsOf(key, 1) ?? QUEUE_RETRY_MS)
-          : toRetryAfterMs(failure, actorOf(key)?.getSnapshot().context, () => snapshotOf(key))
+      const retryAfterMs = retryAfter(key, failure)
       return new ServiceError(
         known.get(key)?.name ?? key,
         tail === undefined ? withRoom(key, failure, decisionOf(key)) : { ...failure, tail },
@@ -267,18 +280,19 @@ const ABOUT_PROCESS: ReadonlySet<string> = new Set([
 /** When a full queue may have a place again, in milliseconds, where nothing is known yet to tell it from. */
 const QUEUE_RETRY_MS = 1_000
 
-/** When trying again makes sense: what is left of the breaker's cooldown, or the wait before the next start. */
+/** When trying again makes sense: what is left of the wait before the next start, or the wait that will follow a stop. */
 function toRetryAfterMs(
-  { code }: Failure,
-  context: ProviderContext | undefined,
-  toSnapshot: () => ServiceSnapshot | undefined,
+  { retry }: Failure,
+  { value, context }: SnapshotFrom<typeof providerMachine>,
+  inStateMs: number,
 ): number | undefined {
-  if (code === 'LEASEHOLD_CIRCUIT_OPEN')
-    return (
-      toSnapshot()?.timers.find(({ name }) => name === 'breakerCooldown')?.remainingMs ??
-      context?.policy.breakerCooldownMs
-    )
-  return context !== undefined && context.failures > 0 ? toBackoffMs(context) : undefined
+  if (retry === 'never') return undefined
+  const { failures, policy, stop } = context
+  const state = toStateName(value)
+  if (state === 'down.backoff') return Math.max(0, toBackoffMs(context) - inStateMs)
+  if (state === 'down.tripped') return Math.max(0, policy.breakerCooldownMs - inStateMs)
+  if (stop !== 'start-failed' && stop !== 'unhealthy') return undefined
+  return failures >= policy.breakerFailures ? policy.breakerCooldownMs : toBackoffMs(context)
 }
 
 /** Why a state was entered, in one word: the failure's code, or the reason of the stop. */

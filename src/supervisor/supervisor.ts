@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Observable } from 'rxjs'
 import { type ActorRefFrom, createActor, type Subscription } from 'xstate'
+import type { ProviderEmitted } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import { rankReplicas } from '../../machines/replicas.ts'
 import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
-import { type Clock, systemClock } from '../clock.ts'
+import { type Clock, createLenientClock, systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
 import { listSecretValues } from '../config/secret-values.ts'
@@ -145,7 +146,10 @@ const BACKGROUND_PRIORITY = -100
 
 /** Creates a supervisor. Nothing is started before somebody asks for it, but for what is to be preloaded. */
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { clock = systemClock, environment = process.env, logger, name = 'library' } = options
+  const { environment = process.env, logger, name = 'library' } = options
+  const clock = createLenientClock(options.clock ?? systemClock, () => {
+    for (const key of registry.activeKeys()) registry.send(key, { type: 'host.resumed' })
+  })
   const instance = randomBytes(6).toString('hex')
   const scrubber = createScrubber(listSecretValues(options.config, environment))
   const hub = createEventHub(clock, scrubber.value)
@@ -187,9 +191,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   })
   const publish = (key: string, event: ServiceEventBody) =>
     hub.publish({ service: registry.nameOf(key), key, ...event })
+  const withRetryAfter = (key: string, message: Extract<ProviderEmitted, { type: 'lease.refused' }>) => {
+    const retryAfterMs = registry.retryAfter(key, message.failure)
+    return retryAfterMs === undefined ? message : { ...message, retryAfterMs }
+  }
   const leases = createLeaseBook({
     clock,
     placeOf: registry.placeOf,
+    limits: () => configuration.current.leasehold,
     send: registry.send,
     publish,
     toError: registry.toError,
@@ -267,7 +276,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     publish(key, { type: 'service.added', ...registry.birthOf(key) })
     registry.follow(key, {
       message: (message) => {
-        publish(key, message)
+        publish(key, message.type === 'lease.refused' ? withRetryAfter(key, message) : message)
         leases.deliver(key, message)
       },
       changed: (change, context) => {

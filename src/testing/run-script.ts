@@ -78,9 +78,16 @@ function toProviderEvent(event: ScriptEvent, stage: Stage): ProviderEvent {
       return { ...event, verdict: { kind: event.verdict, detail: 'sent by the script' } }
     case 'process.exited':
       return { ...event, exitCode: event.exitCode ?? null, signal: event.signal ?? null, tail: [] }
+    case 'policy.replaced':
+      return { ...event, policy: { ...stage.standing().context.policy, ...toDefined(event.policy) } }
     default:
       return event
   }
+}
+
+/** What a script leaves out is absent, whatever its types say. */
+function toDefined<T extends object>(partial: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(partial).filter(([, value]) => value !== undefined)) as never
 }
 
 /** What can be seen of a service between two steps. */

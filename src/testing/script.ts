@@ -68,6 +68,11 @@ const event = z.discriminatedUnion('type', [
     force: z.boolean().optional(),
   }),
   z.strictObject({ type: z.literal('breaker.reset') }),
+  z.strictObject({
+    type: z.literal('policy.replaced'),
+    policy: service.describe('What changes; the rest stays as it is.'),
+  }),
+  z.strictObject({ type: z.literal('host.resumed') }),
   z.strictObject({ type: z.literal('health.verdict'), generation: z.string(), verdict }),
   z.strictObject({ type: z.literal('peer.granted'), generation: z.string(), id: z.string() }),
   z.strictObject({ type: z.literal('process.spawned'), generation: z.string(), pid: z.int() }),

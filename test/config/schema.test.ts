@@ -91,6 +91,8 @@ describe('options and their defaults', () => {
       breakerCooldownMs: 30_000,
       stabilityMs: 60_000,
       heartbeatMs: 10_000,
+      leaseWarnMs: 3_600_000,
+      maxLeaseMs: 0,
       coldStartCommentsMs: 5000,
     })
   })

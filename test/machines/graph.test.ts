@@ -102,6 +102,8 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
     ),
     { type: 'breaker.reset' },
     { type: 'policy.replaced', policy },
+    { type: 'policy.replaced', policy: { ...policy, idleStopMs: policy.idleStopMs + 1 } },
+    { type: 'host.resumed' },
     { type: 'start.permitted' },
     { type: 'start.permitted', follows: true },
     { type: 'start.declined' },

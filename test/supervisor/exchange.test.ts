@@ -14,7 +14,7 @@ const toConfig = (fallbacks: readonly string[]) =>
       models: {
         providers: {
           a: { baseUrl: 'http://127.0.0.1:1/v1', timeoutSeconds: 60, models: [{ id: 'm' }] },
-          b: { baseUrl: 'http://127.0.0.1:2/v1', models: [{ id: 'm' }] },
+          b: { baseUrl: 'http://127.0.0.1:2/v1', stallTimeoutMs: 30_000, models: [{ id: 'm' }] },
           c: { baseUrl: 'http://127.0.0.1:3/v1', apiKey: `\${NOT_SET}`, models: [{ id: 'm' }] },
         },
       },
@@ -40,6 +40,8 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
   const refused: string[] = []
   const sent: Sent[] = []
   const told: string[] = []
+  /** Whether the client wants a pause after each chunk. */
+  const isFull = { now: false }
   const errors: LeaseholdError[] = []
   const exchange = createExchange({
     scrub: (text) => text,
@@ -87,7 +89,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
       },
       {
         onHead: (status, headers) => told.push(`head ${status} ${headers['x-leasehold-model']}`),
-        onData: (chunk) => told.push(`data ${chunk}`) > 0,
+        onData: (chunk) => told.push(`data ${chunk}`) > 0 && !isFull.now,
         onEnd: () => told.push('end'),
         onError: (error) => {
           told.push(`error ${error.code}`)
@@ -115,6 +117,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     refused,
     sent,
     told,
+    isFull,
     errors,
     ask,
     askAndSend,
@@ -434,4 +437,64 @@ test('a server that says it is loading, although its health said otherwise, is a
   expect(world.sent).toHaveLength(2)
   answer(200, '{}')
   expect(world.told).toEqual(['head 200 b/m', 'data {}', 'end'])
+})
+
+describe('silence', () => {
+  const stream = { 'content-type': 'text/event-stream' }
+  const begin = (world: ReturnType<typeof createWorld>) => {
+    const call = world.askAndSend({ model: 'b/m', stream: true })
+    world.server().handler.onHead(200, stream)
+    return call
+  }
+
+  test('before the first byte may last for twenty minutes (fault 44)', async () => {
+    const world = createWorld()
+    begin(world)
+    await world.clock.advanceTo(1_200_000)
+    world.server().handler.onData(Buffer.from('data: x\n\n'))
+    expect(world.told.at(-1)).toBe('data data: x\n\n')
+    expect(world.server().aborts).toBe(0)
+  })
+
+  test('in the middle of an answer ends it on both sides and frees the lease (faults 33, 45, race R12)', async () => {
+    const world = createWorld()
+    begin(world)
+    const { handler } = world.server()
+    for (const atMs of [0, 20_000, 40_000, 60_000]) {
+      await world.clock.advanceTo(atMs)
+      handler.onData(Buffer.from('data: x\n\n'))
+    }
+    await world.clock.advanceTo(89_999)
+    expect(world.errors).toEqual([])
+    await world.clock.advanceTo(90_000)
+    expect(world.told.at(-1)).toBe('error LEASEHOLD_STREAM_STALLED')
+    expect(world.errors[0]?.message).toContain('30000 ms')
+    expect(world.server().aborts).toBe(1)
+    expect(world.ended).toEqual(['r1'])
+    expect(world.clock.pending).toBe(0)
+  })
+
+  test('while the client does not read is not the server\u2019s', async () => {
+    const world = createWorld()
+    const call = begin(world)
+    const { handler } = world.server()
+    world.isFull.now = true
+    handler.onData(Buffer.from('data: x\n\n'))
+    await world.clock.advanceTo(300_000)
+    world.isFull.now = false
+    call.resume()
+    await world.clock.advanceTo(329_999)
+    expect(world.errors).toEqual([])
+    await world.clock.advanceTo(360_000)
+    expect(world.told.at(-1)).toBe('error LEASEHOLD_STREAM_STALLED')
+  })
+
+  test('lasts for as long as it likes where nothing limits it', async () => {
+    const world = createWorld()
+    world.askAndSend(named)
+    world.server().handler.onHead(200, stream)
+    world.server().handler.onData(Buffer.from('data: x\n\n'))
+    await world.clock.advanceTo(59_000)
+    expect(world.errors).toEqual([])
+  })
 })

@@ -8,12 +8,19 @@ import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 const failure: Failure = { code: 'LEASEHOLD_STOPPED', message: 'it was stopped' }
 
 /** A book whose service answers nothing by itself, and what everyone was told. */
-function createBook({ isListening = true, waiting = [] as readonly string[] } = {}) {
+function createBook({
+  isListening = true,
+  waiting = [] as readonly string[],
+  leaseWarnMs = 0,
+  maxLeaseMs = 0,
+} = {}) {
   const clock = createVirtualClock()
   const sent: ProviderEvent[] = []
   const published: string[] = []
   const told: string[] = []
   const book = createLeaseBook({
+    clock,
+    limits: () => ({ leaseWarnMs, maxLeaseMs }),
     send: (_, event) => {
       if (isListening) sent.push(event)
       return isListening
@@ -21,7 +28,6 @@ function createBook({ isListening = true, waiting = [] as readonly string[] } = 
     publish: (key, { type }) => published.push(`${key} ${type}`),
     toError: (key, reason) => new ServiceError(key, reason),
     isClosing: () => true,
-    clock,
     placeOf: (_, id) =>
       waiting.includes(id) ? { position: waiting.indexOf(id) + 1, estimatedMs: 500 } : undefined,
   })
@@ -125,6 +131,46 @@ describe('a lease', () => {
     expect(book.leaseTimesOf('k')).toEqual({ medianMs: 5, count: 9 })
     book.forget('k')
     expect(book.leaseTimesOf('k')).toBeNull()
+  })
+
+  test('that is held for too long is told once, and goes on (fault 82)', async () => {
+    const { clock, book, sent, published, request, grant } = createBook({ leaseWarnMs: 1_000 })
+    request('a')
+    await clock.advanceTo(5_000)
+    grant('a')
+    await clock.advanceTo(5_999)
+    expect(published).not.toContain('k lease.overdue')
+    await clock.advanceTo(100_000)
+    expect(published.filter((text) => text === 'k lease.overdue')).toHaveLength(1)
+    expect(book.entriesOf('k')).toHaveLength(1)
+    book.end('a')
+    expect(sent.at(-1)).toEqual({ type: 'lease.released', id: 'a', generation: 'g' })
+    expect(clock.pending).toBe(0)
+  })
+
+  test('that is held for longer than it may is ended once, and its holder told why (fault 82, race R12)', async () => {
+    const { clock, book, sent, told, request, grant } = createBook({ maxLeaseMs: 1_000 })
+    request('a')
+    grant('a')
+    await clock.advanceTo(1_000)
+    expect(told).toEqual(['a granted g true', 'a revoked LEASEHOLD_LEASE_TIMEOUT'])
+    expect(sent.at(-1)).toEqual({ type: 'lease.released', id: 'a', generation: 'g' })
+    book.end('a')
+    expect(sent.filter(({ type }) => type === 'lease.released')).toHaveLength(1)
+    expect(clock.pending).toBe(0)
+  })
+
+  test('that is given back in time leaves no timer behind', () => {
+    const { clock, book, request, grant } = createBook({ leaseWarnMs: 1_000, maxLeaseMs: 2_000 })
+    request('a')
+    grant('a')
+    expect(clock.pending).toBe(2)
+    book.end('a')
+    expect(clock.pending).toBe(0)
+    request('b')
+    grant('b')
+    book.deliver('k', { type: 'leases.revoked', generation: 'g', failure })
+    expect(clock.pending).toBe(0)
   })
 
   test('that nobody knows changes nothing', () => {

@@ -14,6 +14,7 @@ import {
   ServiceError,
   StateDirectoryError,
   UpstreamError,
+  UpstreamStallError,
   UpstreamStatusError,
   UpstreamTimeoutError,
 } from '../../src/errors.ts'
@@ -28,6 +29,8 @@ const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_READY_TIMEOUT: [service('LEASEHOLD_READY_TIMEOUT'), 504],
   LEASEHOLD_BACKEND_FAILED: [service('LEASEHOLD_BACKEND_FAILED'), 503],
   LEASEHOLD_FOREIGN_SERVER: [service('LEASEHOLD_FOREIGN_SERVER'), 503],
+  LEASEHOLD_LEASE_TIMEOUT: [service('LEASEHOLD_LEASE_TIMEOUT'), 504],
+  LEASEHOLD_STREAM_STALLED: [new UpstreamStallError('local', 1), 504],
   LEASEHOLD_PORT_TAKEN: [service('LEASEHOLD_PORT_TAKEN'), 503],
   LEASEHOLD_NOT_REACHABLE: [service('LEASEHOLD_NOT_REACHABLE'), 503],
   LEASEHOLD_SERVICE_EXITED: [service('LEASEHOLD_SERVICE_EXITED'), 502],
