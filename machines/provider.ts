@@ -340,7 +340,6 @@ export const providerMachine = provider.createMachine({
       },
       on: {
         'lease.requested': { target: 'leased', actions: ['countLease', 'grant'] },
-        'policy.replaced': { actions: ['replacePolicy', 'reportRest'] },
         'health.verdict': [
           { guard: not('isCurrentGeneration') },
           { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
@@ -360,7 +359,7 @@ export const providerMachine = provider.createMachine({
         // The idle clock counts anew: with another limit, and after a time in which nobody could have asked.
         'policy.replaced': [
           { guard: 'hasNewIdleStop', target: 'ready', reenter: true, actions: 'replacePolicy' },
-          { actions: 'replacePolicy' },
+          { actions: ['replacePolicy', 'reportRest'] },
         ],
         'host.resumed': { target: 'ready', reenter: true, actions: 'noteHealthy' },
         'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit')],
