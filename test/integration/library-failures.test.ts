@@ -25,7 +25,7 @@ describe('a start that fails', () => {
   test('of a program that hangs is ended at the deadline, with the last verdict and the last output (fault 15)', async () => {
     await using library = await createLibrary({
       flags: ['--load-ms', '600000'],
-      service: { readyTimeoutMs: 1_000 },
+      service: { readyTimeoutMs: 6_000 },
     })
     expect(await catchServiceError(library)).toMatchObject({
       code: 'LEASEHOLD_READY_TIMEOUT',
