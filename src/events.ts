@@ -39,7 +39,7 @@ export type ServiceEventBody =
       /** In milliseconds; `null` where nothing is known to tell it from. */
       readonly estimatedMs: number | null
     }
-  | ProviderEmitted
+  | Exclude<ProviderEmitted, { type: 'lease.refused' }>
   | ProcessEvent
   | GuestEventBody
   | {

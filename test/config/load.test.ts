@@ -191,7 +191,9 @@ describe('files that cannot be used', () => {
     const program = join(directory, 'server')
     const reason = async () => {
       const file = await write(
-        toText(`p: { baseUrl: 'http://h', localService: { command: '${program}', cwd: '${directory}' } }`),
+        toText(
+          `p: { baseUrl: 'http://localhost', localService: { command: '${program}', cwd: '${directory}' } }`,
+        ),
       )
       return (await loadConfig(file)).providers[0]?.unavailable
     }
@@ -212,7 +214,7 @@ describe('files that cannot be used', () => {
   test('a working directory must be there', async () => {
     const file = await write(
       toText(
-        `p: { baseUrl: 'http://h', localService: { command: '${process.execPath}', cwd: '${directory}/x' } }`,
+        `p: { baseUrl: 'http://localhost', localService: { command: '${process.execPath}', cwd: '${directory}/x' } }`,
       ),
     )
     const config = await loadConfig(file)
@@ -297,7 +299,7 @@ describe('problems in one report', () => {
     ['/bin/\\0x', 'NUL'],
   ])('the command %j is an error', (command, message) => {
     const problems = catchProblems(
-      toText(`p: { baseUrl: 'http://h', localService: { command: '${command}' } }`),
+      toText(`p: { baseUrl: 'http://localhost', localService: { command: '${command}' } }`),
     )
     expect(problems).toMatchObject([{ severity: 'error', path: 'models.providers.p.localService.command' }])
     expect(problems[0]?.message).toContain(message)
@@ -434,7 +436,7 @@ describe('variables', () => {
     key: { baseUrl: 'http://h:1', apiKey: '\${KEY}' },
     header: { baseUrl: 'http://h:2', headers: { 'x-a': 'v-\${HEADER}' } },
     model: { baseUrl: 'http://h:3', models: [{ id: 'm', headers: { 'x-b': '\${HEADER}' } }] },
-    service: { baseUrl: 'http://h:4', localService: { command: '/x', args: ['$\${KEY}', '--t=\${ARG}'], env: { E: '\${ENV}' } } },
+    service: { baseUrl: 'http://localhost:4', localService: { command: '/x', args: ['$\${KEY}', '--t=\${ARG}'], env: { E: '\${ENV}' } } },
     plain: { baseUrl: 'http://h:5' },
   `,
     "leasehold: { apiKeys: ['\\u0024{GATE}'] }",

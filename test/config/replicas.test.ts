@@ -4,30 +4,30 @@ import { listReplicas, resolveModel } from '../../src/config/model-ref.ts'
 import { toPrintable } from '../../src/config/print.ts'
 import { catchProblems, toText } from './reports.ts'
 
-const service = `{ command: '/bin/server', args: ['--port', '1'], idleStopMs: 5000, healthUrl: 'http://h:1/health?x=1' }`
+const service = `{ command: '/bin/server', args: ['--port', '1'], idleStopMs: 5000, healthUrl: 'http://localhost:1/health?x=1' }`
 const provider = (replicas: string, more = '') =>
   toText(
-    `llama: { baseUrl: 'http://h:1/v1', apiKey: 'key', localService: ${service}, models: [{ id: 'qwen' }], replicas: [${replicas}] }`,
+    `llama: { baseUrl: 'http://localhost:1/v1', apiKey: 'key', localService: ${service}, models: [{ id: 'qwen' }], replicas: [${replicas}] }`,
     more,
   )
 
 describe('a replica', () => {
   test('is a service of its own with the options of its provider, except those that it states', () => {
     const config = parseConfig(
-      provider(`{ baseUrl: 'http://h:2/v1', localService: { args: ['--port', '2'] } }`),
+      provider(`{ baseUrl: 'http://localhost:2/v1', localService: { args: ['--port', '2'] } }`),
     )
     expect(config.problems).toEqual([])
     const [first, second] = config.providers
     expect(second).toMatchObject({
       id: 'llama#2',
-      baseUrl: 'http://h:2/v1',
+      baseUrl: 'http://localhost:2/v1',
       apiKey: 'key',
       models: [{ id: 'qwen' }],
       localService: {
         command: '/bin/server',
         args: ['--port', '2'],
         idleStopMs: 5000,
-        healthUrl: 'http://h:2/health?x=1',
+        healthUrl: 'http://localhost:2/health?x=1',
       },
     })
     expect(second?.localService?.key).not.toBe(first?.localService?.key)
@@ -46,7 +46,9 @@ describe('a replica', () => {
 
   test('is tried for every name of the model, and by its own id alone', () => {
     const more = `agents: { defaults: { models: { 'llama/qwen': { alias: 'q', params: { top_k: 3 } } } } }`
-    const config = parseConfig(provider(`{ baseUrl: 'http://h:2/v1' }, { baseUrl: 'http://h:3/v1' }`, more))
+    const config = parseConfig(
+      provider(`{ baseUrl: 'http://localhost:2/v1' }, { baseUrl: 'http://localhost:3/v1' }`, more),
+    )
     for (const ref of ['llama/qwen', 'qwen', 'q']) {
       const targets = listReplicas(config, resolveModel(config, ref))
       expect(targets.map((target) => target.ref)).toEqual(['llama/qwen', 'llama#2/qwen', 'llama#3/qwen'])
@@ -56,9 +58,12 @@ describe('a replica', () => {
   })
 
   test.each([
-    ["{ baseUrl: 'http://h:1/v1', localService: { args: [] } }", 'would both listen on h:1'],
-    ["{ baseUrl: 'http://h:2/v1', localService: { comand: '/x' } }", 'the nearest known key is "command"'],
-    ["{ baseUrl: 'http://h:2/v1', localService: { command: 'server' } }", 'must be an absolute path'],
+    ["{ baseUrl: 'http://localhost:1/v1', localService: { args: [] } }", 'would both listen on localhost:1'],
+    [
+      "{ baseUrl: 'http://localhost:2/v1', localService: { comand: '/x' } }",
+      'the nearest known key is "command"',
+    ],
+    ["{ baseUrl: 'http://localhost:2/v1', localService: { command: 'server' } }", 'must be an absolute path'],
   ])('that is %j is refused at its place in the file', (replica, message) => {
     const problems = catchProblems(provider(replica)).filter(({ severity }) => severity === 'error')
     expect(problems).toMatchObject([
@@ -72,7 +77,7 @@ describe('a replica', () => {
 
   test('cannot differ from a localService that is not there', () => {
     const text = toText(
-      `far: { baseUrl: 'http://h:1/v1', replicas: [{ baseUrl: 'http://h:2/v1', localService: {} }] }`,
+      `far: { baseUrl: 'http://localhost:1/v1', replicas: [{ baseUrl: 'http://localhost:2/v1', localService: {} }] }`,
     )
     expect(catchProblems(text)).toMatchObject([{ path: 'models.providers.far.replicas[0].localService' }])
   })
