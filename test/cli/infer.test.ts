@@ -207,10 +207,12 @@ test.skipIf(!canHaveTerminal)(
   },
 )
 
-test('a home that cannot be written to does not stop an answer', async () => {
+test('without a place for its state nothing is started, and the error says what to set (fault 92)', async () => {
   await using place = await createPlace({ XDG_STATE_HOME: '/dev/null' })
   place.configure()
-  expect(await place.run(...ask)).toMatchObject({ code: 0, stdout: '6 * 7 = 42.\n', stderr: '' })
+  const { code, stdout, stderr } = await place.run(...ask)
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  expect(stderr).toMatch(/\/dev\/null\/leasehold.*LEASEHOLD_STATE_DIR/s)
 })
 
 test.each([

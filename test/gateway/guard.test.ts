@@ -153,7 +153,6 @@ describe('the request target', () => {
   )
 
   test.each([
-    '/',
     '/nowhere',
     '/v1',
     '/v1/',
