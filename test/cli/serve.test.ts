@@ -157,7 +157,7 @@ test('a key of the configuration opens the gateway, and another one does not', a
   expect((await place.run('status', '--config', file)).code).toBe(0)
   expect(await place.run('status')).toMatchObject({
     code: 1,
-    stderr: expect.stringContaining('A valid API key is required.'),
+    stderr: expect.stringContaining('LEASEHOLD_KEY_REQUIRED'),
   })
 })
 
