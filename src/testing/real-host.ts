@@ -16,6 +16,8 @@ export const realWorldOptions = [
   'exitCode',
   'termMs',
   'canSpawn',
+  // What is no program is not tried again on a real host, so a script may say so.
+  'retry',
 ] as const satisfies readonly (keyof WorldOptions)[]
 
 /** A port of this host, a program to run on it, and the stranger who may answer there first. */

@@ -278,8 +278,16 @@ function findFailuresInTime(step: ScriptStep, seen: Seen): string[] {
 
 /** A configuration with one provider that lives by this policy. It goes the way of any other: as text. */
 function toConfig({ port, command, args }: RealHost, policy: ServicePolicy): Config {
-  const { managed, backoffMs, backoffMaxMs, breakerFailures, breakerCooldownMs, stabilityMs, ...limits } =
-    policy
+  const {
+    managed,
+    shares,
+    backoffMs,
+    backoffMaxMs,
+    breakerFailures,
+    breakerCooldownMs,
+    stabilityMs,
+    ...limits
+  } = policy
   const localService = {
     ...limits,
     abandonStartMs: limits.abandonStartMs ?? undefined,

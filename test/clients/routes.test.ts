@@ -64,13 +64,38 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
     expect(follow.headers.get('content-type')).toMatch(/^application\/x-ndjson/)
     await follow.body?.cancel()
   },
+  'GET /': async () => {
+    const page = await fetch(house.url)
+    expect(page.headers.get('content-type')).toMatch(/^text\/html/)
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'")
+    expect(await page.text()).toContain('leasehold')
+  },
+  'GET /metrics': async () => {
+    const text = await (await fetch(`${house.url}/metrics`)).text()
+    expect(text).toMatch(/^leasehold_requests_total\{.*outcome="done".*\} 1$/m)
+  },
+  'GET /api/inspect': async () => {
+    const inspection = await fetch(`${house.url}/api/inspect`)
+    const reader = inspection.body?.pipeThrough(new TextDecoderStream()).getReader()
+    expect((await reader?.read())?.value).toContain('"@xstate.actor"')
+    await reader?.cancel()
+  },
+  'GET /api/requests': async () => {
+    expect(await get('/api/requests')).toEqual({ requests: [] })
+  },
+  'DELETE /api/requests/{id}': async () => {
+    const response = await fetch(`${house.url}/api/requests/nobody`, { method: 'DELETE' })
+    expect(response.status).toBe(404)
+  },
   'GET /api/events': async () => {
     const events = await fetch(`${house.url}/api/events`)
     expect(events.headers.get('content-type')).toBe('text/event-stream')
     const reader = events.body?.pipeThrough(new TextDecoderStream()).getReader()
     const { release } = await house.library.supervisor.acquire('demo/demo')
     release()
-    expect((await reader?.read())?.value).toMatch(/^id: \d+\nevent: lease\.requested\ndata: \{.*\}\n\n/)
+    expect((await reader?.read())?.value).toMatch(
+      /^id: [0-9a-f]+\.\d+\nevent: lease\.requested\ndata: \{.*\}\n\n/,
+    )
     await reader?.cancel()
   },
   'POST /api/services/{id}/stop': async () => {
@@ -89,7 +114,6 @@ test('every route of the table has a use here', () => {
 test.each(Object.entries(uses))('%s does what the table says', (_, use) => use())
 
 test.each([
-  ['GET', '/'],
   ['GET', '/v1/chat/completions'],
   ['GET', '/v1/nothing'],
   ['GET', '/api/nothing'],
