@@ -42,6 +42,9 @@ const SECRETS = ['authorization', 'apiKey', 'apiKeys', 'env', 'headers', 'token'
   `*.*.${name}`,
 ])
 
+/** What waits for room on a full disk, in bytes; further lines are dropped. */
+const MAX_UNWRITTEN_BYTES = 1024 * 1024
+
 /** `leasehold serve`: the gateway, until a signal ends it. Settles when everything is stopped. */
 export async function serve(options: ServeOptions, version: string, terminal: Terminal): Promise<number> {
   const file = findConfigurationFile(options.config, terminal.env) ?? DEMO_NAME
@@ -52,6 +55,11 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
   const changes$ = options.watch ? watchFile$(file, systemClock) : EMPTY
   const config = await loadConfiguration(file, terminal.env)
   for (const problem of config.problems) terminal.note(toProblemLine(config.file, problem))
+  // Orphans of the servers become children of process 1, and nobody here collects them.
+  if (process.pid === 1)
+    terminal.note(
+      'leasehold is process 1, which has to collect ended processes of others and does not: zombies may pile up. Run it under an init, for one with "docker run --init".',
+    )
   const logger = createLogger(options, listSecretValues(config, terminal.env), terminal)
   const reload = async () => {
     try {
@@ -152,7 +160,9 @@ function createLogger(
   if (level === undefined) return undefined
   const { value } = createScrubber(secrets)
   const options = { level, redact: { paths: SECRETS, censor: '***' }, hooks: { streamWrite: value<string> } }
-  const lines = pino.destination({ fd: 2, sync: true })
+  const lines = pino.destination({ fd: 2, sync: true, maxLength: MAX_UNWRITTEN_BYTES })
+  // A full disk costs lines of the log, never the gateway.
+  lines.on('error', () => {})
   if (format === 'json') return pino(options, lines)
   return pino(options, { write: (line: string) => lines.write(`${toLogLine(line, terminal)}\n`) })
 }

@@ -13,6 +13,8 @@ export interface ProbeOptions {
   /** One probe's limit, in milliseconds. SGLang's health check may generate a token first. @default 5_000 */
   readonly timeoutMs?: number
   readonly clock: Clock
+  /** Models of which a list of models should name one; when it does not, the verdict says so. @default [] */
+  readonly models?: readonly string[]
 }
 
 /** What this host, and not the server, lacked for a connection. */
@@ -33,12 +35,12 @@ export class ProbeError extends Error {
  * @throws {@link ProbeError} when this host lacks what a connection needs, and nothing else.
  */
 export async function probe(
-  { url, headers, timeoutMs = 5_000, clock }: ProbeOptions,
+  { url, headers, timeoutMs = 5_000, clock, models = [] }: ProbeOptions,
   signal?: AbortSignal,
 ): Promise<Verdict> {
   try {
     const answer = await get({ url, headers, timeoutMs, maxBodyBytes: MAX_HEALTH_BODY_BYTES, clock, signal })
-    return toVerdict(answer, new URL(url).pathname.endsWith('/models'))
+    return toVerdict(answer, new URL(url).pathname.endsWith('/models'), models)
   } catch (error) {
     const code = codeOf(error)
     if (LACKS.has(code)) throw new ProbeError(code, error)

@@ -10,11 +10,17 @@ export interface HealthAnswer {
 
 /**
  * The verdict on an answer. `isModelList`: the URL asked is a `/models` list, so a body that is not JSON is foreign.
+ * `expected`: models of which a list should name one; another list is told, and no more, for many servers answer to any
+ * name.
  *
  * llama.cpp answers 503 on every route while it loads; inferrs answers 500 `{"status":"error"}` for ever after a
  * failed load, and 503 `{"status":"loading"}` before; a redirect is never followed, so it is never readiness.
  */
-export function toVerdict({ status, headers, body }: HealthAnswer, isModelList: boolean): Verdict {
+export function toVerdict(
+  { status, headers, body }: HealthAnswer,
+  isModelList: boolean,
+  expected: readonly string[] = [],
+): Verdict {
   const json = parseObject(body)
   if (status >= 300 && status < 400)
     return {
@@ -31,7 +37,27 @@ export function toVerdict({ status, headers, body }: HealthAnswer, isModelList: 
     return { kind: 'loading', status, detail: toDetail(status, json, body) }
   if (isModelList && !Array.isArray(json?.data) && !Array.isArray(json?.models))
     return { kind: 'foreign', status, detail: `${status}, but not a list of models` }
-  return { kind: 'ready', status, detail: toDetail(status, json, isModelList ? '' : body) }
+  const detail = toDetail(status, json, isModelList ? '' : body)
+  const others = isModelList ? listOthers(json, expected) : []
+  if (others.length === 0) return { kind: 'ready', status, detail }
+  return {
+    kind: 'ready',
+    status,
+    detail: toLine(`${status}, but it serves other models: ${others.join(', ')}`),
+  }
+}
+
+/** What a server lists when it lists none of the models that are expected of it; Ollama adds a tag to their names. */
+function listOthers(
+  json: Record<string, unknown> | undefined,
+  expected: readonly string[],
+): readonly string[] {
+  const listed = [json?.data, json?.models].find((one) => Array.isArray(one)) ?? []
+  const ids = (listed as readonly unknown[]).flatMap((one) =>
+    typeof one === 'object' && one !== null && 'id' in one && typeof one.id === 'string' ? [one.id] : [],
+  )
+  const isExpected = (id: string) => expected.some((one) => id === one || id.startsWith(`${one}:`))
+  return expected.length === 0 || ids.some(isExpected) ? [] : ids
 }
 
 /**

@@ -38,6 +38,11 @@ export interface Surroundings {
   readonly scrub: <T>(value: T) => T
 }
 
+interface CheckOptions {
+  readonly signal?: AbortSignal
+  readonly models?: readonly string[]
+}
+
 /** How often the process behind a refused connection is looked into, in milliseconds. */
 const EXPLAIN_EVERY_MS = 1_000
 
@@ -56,9 +61,14 @@ export function createEffects({
   const watches = new Map<string, Subscription>()
   /** The last run of each service. */
   const runs = new Map<string, RunHandle>()
-  const check = async (key: string, signal?: AbortSignal): Promise<Verdict> => {
+  const check = async (key: string, more: CheckOptions = {}): Promise<Verdict> => {
     const { healthUrl, healthHeaders } = serviceOf(key)
-    return scrub(await probe({ url: healthUrl, headers: healthHeaders, clock }, signal))
+    return scrub(await probe({ url: healthUrl, headers: healthHeaders, clock, ...more }, more.signal))
+  }
+  /** What answers before anything of ours runs may be for other models. */
+  const checkOther = (key: string, signal: AbortSignal) => {
+    const models = serviceOf(key).providers.flatMap((provider) => provider.models.map(({ id }) => id))
+    return check(key, { signal, models })
   }
   /** A verdict with what only this host can tell about it: who answered, or where else the process listens. */
   const explain = (key: string, verdict: Verdict, run?: RunHandle): Verdict => {
@@ -80,11 +90,11 @@ export function createEffects({
 
   const actors = {
     probe: fromPromise<ProbeOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
-      if (serviceOf(key).localService === undefined) return check(key, signal)
+      if (serviceOf(key).localService === undefined) return checkOther(key, signal)
       // Not before what we ran there is settled: a server of our own that is still being stopped is nobody to adopt.
       const claimed = await claims.take(key, signal)
       if (claimed.outcome !== 'claimed') return claimed
-      const verdict = await check(key, signal)
+      const verdict = await checkOther(key, signal)
       // Nobody else may start what we are about to start.
       if (verdict.kind !== 'refused' || signal.aborted) claims.release(key)
       return explain(key, verdict)

@@ -30,16 +30,28 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
 /** Models are the clients' choice where a provider lists none, so what is remembered of them has a limit. */
 const MAX_ADVICE = 1000
 
-/** Writes events to a logger: facts first, a constant message second. An advice warns once per model. */
+const WARNING = { type: 'LeaseholdLoggerWarning' }
+
+/**
+ * Writes events to a logger: facts first, a constant message second. An advice warns once per model. A logger that
+ * throws loses its line, and the first time a process warning says so.
+ */
 export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger): void {
   const advised = new Set<string>()
+  let hasFailed = false
   const isFirst = (key: string) => !advised.has(key) && advised.size < MAX_ADVICE && advised.add(key).size > 0
   events$.subscribe((event) => {
     const { type, seq, time, ...facts } = event
     const isNews = event.type === 'request.advised' && isFirst(`${event.advice} ${event.ref}`)
     const said = event.type === 'service.state' ? { whyText: toReasonText(event.why) } : {}
     const level = isNews ? 'warn' : (levels[type] ?? 'debug')
-    logger[level]({ event: type, ...facts, ...said }, eventMeanings[type])
+    try {
+      logger[level]({ event: type, ...facts, ...said }, eventMeanings[type])
+    } catch (error) {
+      // Thrown on, it would end the process: nobody else is there to catch it.
+      if (!hasFailed) process.emitWarning(`The logger failed, and a line is lost: ${error}`, WARNING)
+      hasFailed = true
+    }
   })
 }
 

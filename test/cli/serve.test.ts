@@ -1,7 +1,9 @@
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { createPlace, launch, type Place, type Running } from './command-line.ts'
+import { createPlace, launch, type Place, program, type Running } from './command-line.ts'
 
+const canBeProcessOne = spawnSync('unshare', ['--fork', '--pid', '--mount-proc', 'true']).status === 0
 const hasCurl = spawnSync('curl', ['--version']).status === 0
 
 /** Starts a gateway and waits until it listens. */
@@ -37,6 +39,89 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
     expect(place.strays()).toEqual([])
   },
 )
+
+test('SIGTERM lets an answer end, takes no new request meanwhile, and is a success (fault 98)', async () => {
+  await using place = await createPlace()
+  place.configure(['--token-delay-ms', '10'])
+  const gateway = await serve(place)
+  const stream = await ask(place, 'count to 200')
+  const reader = stream.body?.pipeThrough(new TextDecoderStream()).getReader()
+  let text = (await reader?.read())?.value ?? ''
+  gateway.child.kill('SIGTERM')
+  await gateway.until(/demo {2}draining/)
+  const refused = await ask(place, 'hello').then(
+    ({ status }) => status,
+    () => 'no connection',
+  )
+  expect([503, 'no connection']).toContain(refused)
+  for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) text += part.value
+  expect(text).toMatch(/ 200"[\s\S]*data: \[DONE\]\s*$/)
+  expect((await gateway.ended).code).toBe(0)
+  expect(place.strays()).toEqual([])
+})
+
+test('a second SIGTERM does not wait for an answer (fault 98)', async () => {
+  await using place = await createPlace()
+  place.configure(['--stall-mid-stream-after', '1'], { drainTimeoutMs: 600_000 })
+  const gateway = await serve(place)
+  const stream = await ask(place, 'count to 9')
+  const text = stream.text().catch(() => 'broken')
+  gateway.child.kill('SIGTERM')
+  await gateway.until(/demo {2}draining/)
+  expect(gateway.child.exitCode).toBeNull()
+  gateway.child.kill('SIGTERM')
+  expect((await gateway.ended).code).toBe(0)
+  expect(await text).not.toContain('[DONE]')
+  expect(place.strays()).toEqual([])
+})
+
+test.skipIf(!existsSync('/dev/full'))(
+  'a log that finds the disk full loses its lines, and everything else goes on (fault 108)',
+  async () => {
+    await using place = await createPlace()
+    place.configure()
+    const line = `exec "$0" "$1" serve --log-level debug 2> /dev/full`
+    const gateway = launch('sh', ['-c', line, process.execPath, program], {
+      cwd: place.folder,
+      env: { PATH: process.env.PATH, HOME: place.folder, XDG_STATE_HOME: `${place.folder}/state` },
+    })
+    await gateway.until(/listens on/)
+    for (const question of ['count to 3', 'count to 4'])
+      expect(await (await ask(place, question)).text()).toMatch(/data: \[DONE\]\s*$/)
+    gateway.child.kill('SIGTERM')
+    expect(await gateway.ended).toMatchObject({ code: 0, stderr: '' })
+    expect(place.strays()).toEqual([])
+  },
+)
+
+test.skipIf(!canBeProcessOne)('process 1 is warned of zombies, and serves (fault 106)', async () => {
+  await using place = await createPlace()
+  place.configure()
+  const args = ['--fork', '--pid', '--mount-proc', '--kill-child', process.execPath, program, 'serve']
+  const gateway = launch('unshare', args, {
+    cwd: place.folder,
+    env: { PATH: process.env.PATH, HOME: place.folder, XDG_STATE_HOME: `${place.folder}/state` },
+  })
+  try {
+    await gateway.until(/listens on/)
+    expect(await (await ask(place, 'count to 3')).text()).toMatch(/data: \[DONE\]\s*$/)
+  } finally {
+    gateway.child.kill('SIGKILL')
+  }
+  expect((await gateway.ended).stderr).toMatch(/^leasehold is process 1, .*zombies.*--init/)
+  const other = await serve(place)
+  other.child.kill('SIGTERM')
+  expect((await other.ended).stderr).not.toContain('process 1')
+})
+
+/** Asks the gateway of a place for a stream; settles with its head. */
+function ask(place: Place, content: string): Promise<Response> {
+  return fetch(`http://127.0.0.1:${place.gatewayPort}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'calc', stream: true, messages: [{ role: 'user', content }] }),
+  })
+}
 
 test('the life of a service is told line by line', async () => {
   await using place = await createPlace()

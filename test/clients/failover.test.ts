@@ -151,14 +151,18 @@ describe('when the default model answers', () => {
   })
 })
 
-test('when every candidate fails, the client hears of the last', async () => {
+test('when every candidate fails, the client hears of the last, and each attempt is told (fault 53)', async () => {
   await using house = await openHouseWithServers()
   house.first.set({ statusOnce: { status: 503 } })
   house.spare.set({ statusOnce: { status: 429 } })
   const response = await house.post('/v1/chat/completions', { messages })
   expect(response.status).toBe(503)
   expect(await response.json()).toMatchObject({ error: { code: 'LEASEHOLD_NOT_REACHABLE' } })
-  expect(house.attempts().map(({ ref }) => ref)).toEqual(['local/demo', 'spare/demo', 'last/demo'])
+  expect(house.attempts()).toEqual([
+    { ref: 'local/demo', code: 'LEASEHOLD_UPSTREAM_FAILED' },
+    { ref: 'spare/demo', code: 'LEASEHOLD_UPSTREAM_FAILED' },
+    { ref: 'last/demo', code: 'LEASEHOLD_NOT_REACHABLE' },
+  ])
 })
 
 function chats({ requests }: ModelServer) {

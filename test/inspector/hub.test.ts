@@ -181,7 +181,7 @@ test('any inspector that an embedder brings is taken: a function, an observer, w
   expect(byFunction.length).toBe(count)
 })
 
-test('an inspector that throws is let go, and the request it looked at is answered', async () => {
+test('an inspector that throws is let go, and the request it looked at is answered (fault 121)', async () => {
   await using house = await openHouseWithServer()
   let told = 0
   house.supervisor.inspect((event) => {

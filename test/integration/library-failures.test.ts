@@ -1,8 +1,39 @@
+import { mkdtemp, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ServiceError } from '../../src/index.ts'
-import { ask, createLibrary, type Library, longQuestion } from './library.ts'
+import { toFixturePath } from '../process/world.ts'
+import { ask, createLibrary, createLibraryOf, demoServer, type Library, longQuestion } from './library.ts'
 
 describe('a start that fails', () => {
+  test('because its program is missing is tried once for fifty requests, and names the program (fault 1)', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'leasehold-missing-'))
+    const command = join(directory, 'server')
+    await symlink(process.execPath, command)
+    await using library = await createLibrary({ service: { command } })
+    // Of one that is missing from the beginning the provider cannot be used at all.
+    await rm(directory, { recursive: true })
+    const ask50 = () => Promise.all(Array.from({ length: 50 }, () => catchServiceError(library)))
+    // Together, and again when nothing has changed.
+    for (const error of [...(await ask50()), ...(await ask50())]) {
+      expect(error).toMatchObject({ code: 'LEASEHOLD_SPAWN_FAILED', service: 'demo' })
+      expect(error.message).toContain(`"${command}" does not exist`)
+    }
+    expect(library.all('process.failed')).toHaveLength(1)
+  })
+
+  test('for a while, as any other, is tried once per back-off for fifty requests at once (fault 1)', async () => {
+    await using library = await createLibrary({
+      flags: ['--fail-load', 'exit'],
+      leasehold: { backoffMs: 10, breakerFailures: 100 },
+    })
+    const steps = 3
+    for (let step = 0; step < steps; step += 1)
+      await Promise.all(Array.from({ length: 50 }, () => catchServiceError(library)))
+    expect(library.all('process.spawned')).toHaveLength(steps)
+  })
+
   test('says how the process ended, what it printed, and when to try again', async () => {
     await using library = await createLibrary({
       flags: ['--fail-load', 'exit'],
@@ -68,7 +99,7 @@ describe('a start that fails', () => {
 })
 
 describe('a server that is killed in the middle of a stream', () => {
-  test('breaks the stream off with an error, revokes every lease with the cause, and is replaced (fault 31)', async () => {
+  test('breaks the stream off with an error, revokes every lease with the cause, and is replaced (faults 31, 34)', async () => {
     await using library = await createLibrary({ flags: ['--token-delay-ms', '20'] })
     const lease = await library.supervisor.acquire('demo/demo')
     const { pid } = await library.until('process.spawned')
@@ -86,6 +117,9 @@ describe('a server that is killed in the middle of a stream', () => {
     expect(lease.signal.reason).toMatchObject({
       code: 'LEASEHOLD_SERVICE_EXITED',
       failure: { signal: 'SIGKILL', generation: lease.generation },
+      message: expect.stringContaining(
+        'was ended by SIGKILL, which was not ours: the system may have been out of memory',
+      ),
     })
     expect(library.all('request.ended')).toMatchObject([
       { outcome: 'failed', code: 'LEASEHOLD_SERVICE_EXITED' },
@@ -103,6 +137,38 @@ describe('a server that is killed in the middle of a stream', () => {
     await expect(
       library.openai.chat.completions.create({ model: 'demo/demo', messages: ask('hello') }),
     ).rejects.toMatchObject({ code: 'LEASEHOLD_SERVICE_EXITED' })
+  })
+})
+
+describe.runIf(process.platform === 'linux')('a server whose output is unusual', () => {
+  const inShell = (line: string) => (port: number) => [
+    '-c',
+    line.replace('SERVER', `${process.execPath} ${demoServer} --port ${port} --control`),
+  ]
+
+  test('is ready although it prints ten megabytes first, and little of that is kept (fault 9)', async () => {
+    const flood = `${process.execPath} ${toFixturePath('floods')} 10485760 80 1>&2`
+    await using library = await createLibraryOf('/bin/sh', inShell(`${flood}; exec SERVER`))
+    await using lease = await library.supervisor.acquire('demo/demo')
+    expect(lease.owned).toBe(true)
+    const output = library.supervisor.output('demo')
+    expect(output?.droppedLines).toBeGreaterThan(100_000)
+    const kept = output?.tail().map(({ text }) => text) ?? []
+    expect(kept.join('\n').length).toBeLessThanOrEqual(64 * 1024)
+  })
+
+  test('serves and stops as any other although it has closed its stdout and stderr (fault 37)', async () => {
+    await using library = await createLibraryOf('/bin/sh', inShell('exec SERVER >&- 2>&-'))
+    for (const _ of [1, 2]) {
+      const { choices } = await library.openai.chat.completions.create({
+        model: 'demo/demo',
+        messages: ask('count to 3'),
+      })
+      expect(choices[0]?.message.content).toBe('1 2 3')
+    }
+    expect(library.all('process.spawned')).toHaveLength(1)
+    expect(library.all('process.exited')).toEqual([])
+    expect(await library.supervisor.stop('demo')).toMatchObject({ receipt: { exitCode: 0, survivors: [] } })
   })
 })
 

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { AbortedError } from '../../src/index.ts'
 import { createModelServer } from '../../src/testing/model-server/server.ts'
-import { ask, createLibrary, isRunning } from './library.ts'
+import { ask, createLibrary, createLibraryOf, isRunning } from './library.ts'
 
 describe('a lease', () => {
   test('is held for the length of an await using block', async () => {
@@ -94,6 +94,25 @@ describe('a server that already answers', () => {
     await library.supervisor.close()
     expect((await fetch(`${url}/health`)).status).toBe(200)
     expect(library.events.filter(({ type }) => type.startsWith('process.'))).toEqual([])
+  })
+})
+
+describe('a server that already answers and serves other models', () => {
+  test.each([
+    ['other', /but it serves other models: other/],
+    // Ollama adds a tag to the name.
+    ['demo:latest', /^200$/],
+  ])('is used; whether a list of %s is what was configured is told (fault 88)', async (model, detail) => {
+    await using library = await createLibraryOf(process.execPath, () => [])
+    await using stranger = createModelServer({ port: library.port, models: [model] })
+    await stranger.listen()
+    await using lease = await library.supervisor.acquire('demo/demo')
+    expect(lease.owned).toBe(false)
+    expect(
+      await library.until('service.state', ({ to }) => to === 'ready' || to.startsWith('leased')),
+    ).toMatchObject({
+      why: { kind: 'adopted', verdict: { kind: 'ready', detail: expect.stringMatching(detail) } },
+    })
   })
 })
 

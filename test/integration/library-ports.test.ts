@@ -3,15 +3,18 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { tmpdir } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { ServiceError } from '../../src/index.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
-import { createLibrary, isRunning, type Library, type LibraryOptions } from './library.ts'
+import { createLibrary, createLibraryOf, isRunning, type Library } from './library.ts'
 
+const hasIpv6 = Object.values(networkInterfaces()).some((one) =>
+  one?.some(({ address }) => address === '::1'),
+)
 const perl = '/usr/bin/perl'
 const twin = fileURLToPath(new URL('../fixtures/twin.pl', import.meta.url))
 
@@ -29,22 +32,6 @@ function runStranger(command: string, args: readonly string[]) {
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
     },
   }
-}
-
-/** A library whose program is any program, on a port of its choice. */
-async function createLibraryOf(
-  command: string,
-  toArgs: (port: number) => readonly string[],
-  options: LibraryOptions = {},
-): Promise<Library & { readonly port: number }> {
-  const port = await findFreePort()
-  const baseUrl = `http://127.0.0.1:${port}/v1`
-  const library = await createLibrary({
-    ...options,
-    provider: { baseUrl },
-    service: { command, args: toArgs(port), healthUrl: `${baseUrl}/models`, ...options.service },
-  })
-  return { ...library, port }
 }
 
 async function catchServiceError({ supervisor }: Library): Promise<ServiceError> {
@@ -119,6 +106,32 @@ describe.runIf(process.platform === 'linux')('a port that belongs to somebody el
       expect(isRunning(stranger.pid)).toBe(true)
       expect(library.supervisor.snapshot().services[0]?.failures).toBe(0)
       await rm(dir, { recursive: true })
+    },
+  )
+
+  test.runIf(hasIpv6)(
+    'and is shared under the name localhost, on the other address family, is refused with both pids (fault 23)',
+    async () => {
+      const port = await findFreePort()
+      // Ours is ready as soon as the other one is there, which begins when it is told to.
+      const ours = `let isReady = false; const look = () => require('net').connect(${port}, '::1').on('error', () => setTimeout(look, 10)).on('connect', () => { isReady = true }); look(); require('http').createServer((q, s) => { s.statusCode = isReady ? 200 : 503; s.end('{"data":[]}') }).listen(${port}, '127.0.0.1')`
+      const other = `process.stdin.once('data', () => require('http').createServer((q, s) => s.end('{"data":[]}')).listen(${port}, '::1')); console.log('up')`
+      const baseUrl = `http://localhost:${port}/v1`
+      await using library = await createLibrary({
+        leasehold: { breakerFailures: 1 },
+        provider: { baseUrl },
+        service: { command: process.execPath, args: ['-e', ours], healthUrl: `${baseUrl}/models` },
+      })
+      await using stranger = runStranger(process.execPath, ['-e', other])
+      await stranger.up
+      const failing = catchServiceError(library)
+      const { pid } = await library.until('process.spawned')
+      stranger.tell()
+      const error = await failing
+      expect(error.code).toBe('LEASEHOLD_FOREIGN_SERVER')
+      expect(error.message).toContain(`process ${stranger.pid} (`)
+      expect(error.message).toContain(`beside process ${pid} (`)
+      expect(isRunning(stranger.pid)).toBe(true)
     },
   )
 })

@@ -14,7 +14,8 @@ import {
 } from '../../src/index.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 
-const program = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
+/** The demo server as a program. */
+export const demoServer = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
 
 type EventOf<Type extends SupervisorEvent['type']> = Extract<SupervisorEvent, { type: Type }>
 
@@ -79,6 +80,22 @@ export async function createLibrary(options: LibraryOptions = {}): Promise<Libra
   }
 }
 
+/** A library whose program is any program, on a port of its choice. */
+export async function createLibraryOf(
+  command: string,
+  toArgs: (port: number) => readonly string[],
+  options: LibraryOptions = {},
+): Promise<Library> {
+  const port = await findFreePort()
+  const baseUrl = `http://127.0.0.1:${port}/v1`
+  const library = await createLibrary({
+    ...options,
+    provider: { baseUrl },
+    service: { command, args: toArgs(port), healthUrl: `${baseUrl}/models`, ...options.service },
+  })
+  return { ...library, port }
+}
+
 /** Keeps everything that a supervisor says from now on. */
 export function listen({ events$ }: Supervisor): Hearing {
   const events: SupervisorEvent[] = []
@@ -110,7 +127,7 @@ export function toText(
     models: [{ id: 'demo' }],
     localService: {
       command: process.execPath,
-      args: [program, '--port', String(port), '--control', ...flags],
+      args: [demoServer, '--port', String(port), '--control', ...flags],
       healthUrl: `http://127.0.0.1:${port}/health`,
       ...service,
     },

@@ -62,7 +62,7 @@ describe('start permits', () => {
 })
 
 describe('a provider actor that dies of a bug', () => {
-  test('is replaced, while its sibling keeps its lease and its permit goes to the next', async () => {
+  test('is replaced, while its sibling keeps its lease and its permit goes to the next (fault 121)', async () => {
     const house = build({ maxConcurrentStarts: 1, keys: ['a', 'b', 'c'] })
     house.request('b', 'r1')
     await house.advanceTo(500)

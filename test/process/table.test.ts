@@ -5,6 +5,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { isPortFree } from '../../src/process/ports.ts'
+import { takeFreePort } from '../transport/raw-server.ts'
 import { createWorld, isRunning, toFixturePath, type World } from './world.ts'
 
 // The looks behind the scenes need /proc.
@@ -143,6 +145,40 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
       expect(toTypes(run)).toEqual(['process.spawned', 'process.exited', 'process.settled'])
     },
   )
+
+  test('settles with a free port although a grandchild in a session of its own holds the listening socket (fault 71)', async () => {
+    const port = await takeFreePort()
+    const address = { host: '127.0.0.1', port }
+    const run = world.run('shares-socket', [String(port)], { address })
+    const grandchild = await run.grandchild()
+    run.terminate()
+    const { receipt } = await run.until('process.settled')
+    expect(receipt).toMatchObject({ exitCode: 0, survivors: [] })
+    expect(receipt).not.toHaveProperty('portOwner')
+    expect(isRunning(grandchild)).toBe(false)
+    expect(await isPortFree(address.host, port)).toBe(true)
+  })
+
+  test('settles with the name of who holds the listening socket when that one cannot be ended (fault 71)', async () => {
+    await using powerless = createWorld({
+      sweepMs: 0,
+      sendSignal: (pid, signal) => {
+        // The group alone: the grandchild is in another.
+        if (pid < 0) process.kill(pid, signal)
+      },
+    })
+    const port = await takeFreePort()
+    const run = powerless.run('shares-socket', [String(port)], { address: { host: '127.0.0.1', port } })
+    const grandchild = await run.grandchild()
+    run.terminate()
+    const { receipt } = await run.until('process.settled')
+    expect(receipt).toMatchObject({
+      survivors: [grandchild],
+      portOwner: { port, strangers: [{ pid: grandchild }] },
+    })
+    process.kill(grandchild, 'SIGKILL')
+    await expect.poll(() => isRunning(grandchild)).toBe(false)
+  })
 
   test('treats a child that makes itself a daemon as one that exited (fault 8)', async () => {
     const run = world.run('forks', ['daemon'])
@@ -373,7 +409,7 @@ async function spawnAs(pid: number): Promise<ChildProcess | undefined> {
 }
 
 describe.runIf(process.platform === 'linux')('a number that is used again', () => {
-  test('protects its new owner from every verb of the old run (fault 74)', async ({ skip }) => {
+  test('protects its new owner from every verb of the old run (fault 74, promise P5)', async ({ skip }) => {
     await using world = createWorld()
     const run = world.run('never-ready')
     const { pid } = await run.until('process.spawned')
@@ -426,7 +462,7 @@ describe.runIf(process.platform === 'linux')('a process that cannot be ended', (
     await next.until('process.spawned')
   })
 
-  test('is told by its whole life exactly one receipt', async () => {
+  test('is told by its whole life exactly one receipt, and nobody else is signalled (promise P5)', async () => {
     const sent: [number, string][] = []
     await using world = createWorld({
       sendSignal: (pid, signal) => {

@@ -27,6 +27,10 @@ test('the proofs in the tables are those of the titles (npm run readme writes th
   expect(listRows(writeProofs(text, proofs))).toEqual(rows)
 })
 
+test('no row is open', () => {
+  expect(rows.filter(({ proof }) => proof === 'open' || proof === '')).toEqual([])
+})
+
 test('a row that says why not here has no test here', () => {
   const proven = new Set(proofs.map(({ id }) => id))
   expect(rows.filter(({ id, proof }) => isExcused(proof) && proven.has(id))).toEqual([])

@@ -354,6 +354,33 @@ describe('failover', () => {
     expect(attempts(world)).toEqual(['a/m'])
   })
 
+  test('leaves what a slow candidate answers after its time to nobody (race R20)', async () => {
+    const world = createWorld()
+    world.ask({})
+    world.grant()
+    const slow = world.server()
+    await world.clock.advanceTo(60_000)
+    world.grant()
+    expect(world.sent.map(({ provider, aborts }) => [provider, aborts])).toEqual([
+      ['a', 1],
+      ['b', 0],
+    ])
+    const chosen = world.server().handler
+    const answerLate = () => {
+      slow.handler.onHead(200, json)
+      slow.handler.onData(Buffer.from('late'))
+    }
+    answerLate()
+    chosen.onHead(200, json)
+    answerLate()
+    chosen.onData(Buffer.from('{}'))
+    slow.handler.onEnd()
+    slow.handler.onError(new Error('late'))
+    expect(world.told).toEqual(['head 200 b/m', 'data {}'])
+    chosen.onEnd()
+    expect(world.told).toEqual(['head 200 b/m', 'data {}', 'end'])
+  })
+
   test('passes over a candidate that cannot be used', () => {
     const world = createWorld(['c/m', 'b/m'])
     world.ask({})

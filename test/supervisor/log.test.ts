@@ -90,3 +90,32 @@ test('neither what was asked, nor what was answered, nor a key is logged, even i
   expect(lines.length).toBeGreaterThan(10)
   expect(JSON.stringify(lines)).not.toMatch(/canary/)
 })
+
+test('a logger that throws loses its lines and is warned of once, and the services live on (fault 121)', async () => {
+  const warnings: Error[] = []
+  const keep = (warning: Error) => warnings.push(warning)
+  process.on('warning', keep)
+  let told = 0
+  const write = () => {
+    told += 1
+    throw new Error('a broken logger')
+  }
+  {
+    await using library = await createLibrary({ supervisor: { logger: pino({ level: 'debug' }, { write }) } })
+    for (const _ of [1, 2]) {
+      const { choices } = await library.openai.chat.completions.create({
+        model: 'demo/demo',
+        messages: ask('count to 3'),
+      })
+      expect(choices[0]?.message.content).toBe('1 2 3')
+    }
+    await library.supervisor.close()
+    expect(library.all('process.settled')).toMatchObject([{ receipt: { survivors: [] } }])
+  }
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off('warning', keep)
+  expect(told).toBeGreaterThan(10)
+  expect(warnings.filter(({ name }) => name === 'LeaseholdLoggerWarning')).toMatchObject([
+    { message: expect.stringContaining('a broken logger') },
+  ])
+})
