@@ -53,7 +53,7 @@ test('the json has what the picture leaves out: guards, actions, effects, transi
     event: 'probe done',
     guard: 'isRefused and isManaged',
     target: 'starting',
-    actions: ['noteVerdict'],
+    actions: ['noteVerdict', 'explainStart'],
   })
   expect(find('ready')?.transitions).toContainEqual({
     event: 'after idleStop',
