@@ -33,20 +33,38 @@ const MAX_ADVICE = 1000
 const WARNING = { type: 'LeaseholdLoggerWarning' }
 
 /**
- * Writes events to a logger: facts first, a constant message second. An advice warns once per model. A logger that
- * throws loses its line, and the first time a process warning says so.
+ * Writes events to children of a logger, which carry whom it is about: `{ service, key }`, or `{ requestId }`. Facts
+ * first, a constant message second. An advice warns once per model. A logger that throws loses its line, and the first
+ * time a process warning says so.
  */
 export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger): void {
   const advised = new Set<string>()
   let hasFailed = false
   const isFirst = (key: string) => !advised.has(key) && advised.size < MAX_ADVICE && advised.add(key).size > 0
-  events$.subscribe((event) => {
-    const { type, seq, time, ...facts } = event
+  const services = new Map<string, Logger>()
+  const toServiceLogger = (service: string, key: string) => {
+    const known = services.get(key) ?? logger.child({ service, key })
+    services.set(key, known)
+    return known
+  }
+  const write = (event: SupervisorEvent) => {
     const isNews = event.type === 'request.advised' && isFirst(`${event.advice} ${event.ref}`)
+    const level = isNews ? 'warn' : (levels[event.type] ?? 'debug')
+    if (!logger.isLevelEnabled(level)) return
+    const { type, seq, time, ...body } = event
     const said = event.type === 'service.state' ? { whyText: toReasonText(event.why) } : {}
-    const level = isNews ? 'warn' : (levels[type] ?? 'debug')
+    if ('key' in body) {
+      const { service, key, ...facts } = body
+      toServiceLogger(service, key)[level]({ event: type, ...facts, ...said }, eventMeanings[type])
+      if (type === 'service.retired') services.delete(key)
+    } else if ('requestId' in body) {
+      const { requestId, ...facts } = body
+      logger.child({ requestId })[level]({ event: type, ...facts }, eventMeanings[type])
+    } else logger[level]({ event: type, ...body }, eventMeanings[type])
+  }
+  events$.subscribe((event) => {
     try {
-      logger[level]({ event: type, ...facts, ...said }, eventMeanings[type])
+      write(event)
     } catch (error) {
       // Thrown on, it would end the process: nobody else is there to catch it.
       if (!hasFailed) process.emitWarning(`The logger failed, and a line is lost: ${error}`, WARNING)

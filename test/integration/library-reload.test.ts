@@ -131,6 +131,16 @@ describe('what counts from the next request on', () => {
   })
 })
 
+test('a limit that changes counts at once: a service that idles stops after the new idleStopMs', async () => {
+  await using house = await createHouse(['a'], { service: { idleStopMs: 600_000 } })
+  const { library } = house
+  await library.supervisor.start('a')
+  const change = await house.replace(house.text('a', { service: { idleStopMs: 50 } }))
+  expect(change).toMatchObject({ changed: ['a'], restarted: [] })
+  await library.untilState('idle-stopping')
+  expect(await library.until('process.settled')).toMatchObject({ receipt: { survivors: [] } })
+})
+
 describe('a configuration', () => {
   test('is compared with the one before it, and events say what is different', async () => {
     await using house = await createHouse(['kept', 'gone', 'other'])

@@ -30,7 +30,7 @@ test('every race that can be seen at the level of the machines has a script', ()
 test('a script that is also played with real processes asks only for what an outsider can do', () => {
   const allowed = {
     sends: ['lease.requested', 'lease.cancelled', 'lease.released', 'service.stop', 'breaker.reset'],
-    world: ['probe', 'readyAfterMs', 'exitAfterMs', 'exitCode', 'termMs', 'canSpawn'],
+    world: ['probe', 'readyAfterMs', 'exitAfterMs', 'exitCode', 'termMs', 'canSpawn', 'retry'],
   }
   const real = scripts.filter(({ script }) => script.real)
   expect(real.length).toBeGreaterThanOrEqual(15)

@@ -39,6 +39,20 @@ test('an advice warns once per model, and is told quietly afterwards', () => {
   expect(lines.map(({ level }) => level)).toEqual([40, 20, 40, 40, 20])
 })
 
+test('children of the logger carry whom a line is about, one for each service', () => {
+  const children: unknown[] = []
+  const logger = pino(
+    { level: 'info', onChild: (child) => children.push(child.bindings()) },
+    { write: () => {} },
+  )
+  const events$ = new Subject<SupervisorEvent>()
+  logEvents(events$, logger)
+  const change = { type: 'service.state', from: 'ready', to: 'leased.open', reason: null, why: null } as const
+  for (const key of ['k', 'l', 'k']) events$.next({ ...at, ...change, service: `of ${key}`, key })
+  events$.next({ ...at, type: 'request.attempted', requestId: 'r', ref: 'a/m', code: 'X' })
+  expect(children).toEqual([{ service: 'of k', key: 'k' }, { service: 'of l', key: 'l' }, { requestId: 'r' }])
+})
+
 test('an event is logged by its name with its facts, and a constant message', () => {
   const { logger, lines } = createLog()
   const events$ = new Subject<SupervisorEvent>()
