@@ -40,14 +40,18 @@ if (values['self-test']) {
   }
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31))
   console.log(`chaos, seed ${seed}, node ${process.version}: ${JSON.stringify(targets)}`)
+  let told = 0
   const totals = await runCampaign({
     seed,
     targets,
     first: Number(values.chapter),
-    onChapter: ({ chapter, requests, supervisorKills, deeds, violations, seconds }) =>
+    onChapter: ({ chapter, requests, supervisorKills, deeds, violations, seconds }) => {
       console.log(
         `chapter ${chapter}: ${requests} requests, ${deeds['server killed'] ?? 0} servers and ${supervisorKills} supervisors killed, ${violations.length} violations, ${Math.round(seconds)} s`,
-      ),
+      )
+      for (const violation of violations.slice(told)) console.log(`VIOLATION ${violation}`)
+      told = violations.length
+    },
   })
   print(totals)
   process.exitCode = totals.violations.length === 0 ? 0 : 1
@@ -68,7 +72,6 @@ function print({ requests, gateways, supervisorKills, slowestGoneMs, counts, dee
   const width = Math.max(...rows.map(([name]) => name.length))
   console.log(`\n| ${'what'.padEnd(width)} |  count |\n| ${'-'.repeat(width)} | -----: |`)
   for (const [name, number] of rows) console.log(`| ${name.padEnd(width)} | ${String(number).padStart(6)} |`)
-  for (const violation of violations) console.log(`\nVIOLATION ${violation}`)
 }
 
 function toRows(counts) {
