@@ -288,7 +288,7 @@ test('a log that nobody reads any more is not followed any more', async () => {
   await serve(place)
   await place.run('start', 'demo')
   const logs = place.start('logs', 'demo', '-f')
-  await logs.until(/listening on/)
+  await logs.until(/line \d+/)
   logs.child.stdout?.destroy()
   expect((await logs.ended).code).toBe(1)
 })
