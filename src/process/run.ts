@@ -175,6 +175,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     if (status !== undefined) {
       state = 'exited'
       await settledWithin(clock, child.drained, LAST_WORDS_MS)
+      // What it had answered before it ended may wait in our sockets: it is read before its end is told.
+      await turnOfLoop()
       const tail = output.tail(TAIL_LINES).map(({ text }) => text)
       tell({ type: 'process.exited', generation, ...status, tail })
     }
@@ -224,6 +226,13 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     members: () => own?.stop.members() ?? [],
     settled: live(),
   }
+}
+
+/** A full turn of the event loop: whatever had arrived is read in between. */
+function turnOfLoop(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(() => setImmediate(resolve))
+  })
 }
 
 /** An empty list of survivors, when the signal is aborted: the spawn that follows sees it and refuses. */
