@@ -92,9 +92,11 @@ export function send(base, plan) {
         chunks.push(chunk)
         if (plan.abort === 'in the answer') return leave()
         if (plan.reader === 'eager' || chunks.length > 3) return
-        incoming.pause()
+        // Not the answer: of one that is paused, Node drops what it has read when the connection closes.
+        const { socket } = incoming
+        socket.pause()
         const pauseMs = plan.reader === 'slow' ? plan.abortAfterMs : plan.abortAfterMs * 20
-        setTimeout(() => (plan.reader === 'frozen' ? leave() : incoming.resume()), pauseMs)
+        setTimeout(() => (plan.reader === 'frozen' ? leave() : socket.resume()), pauseMs)
       })
       incoming.once('error', () => {})
       incoming.once('close', () => {
@@ -160,18 +162,18 @@ function toDifference({ text, hasEnding }, wanted) {
 
 function readEvents(text) {
   const facts = { text: '', ids: [], hasEnding: false, errorCode: undefined }
-  let hasFinish = false
   for (const event of text.split('\n\n')) {
     const data = /^data: (.*)$/m.exec(event)?.[1]
     if (data === undefined) continue
     if (/^event: error$/m.test(event)) facts.errorCode = toErrorCode(data) ?? 'without a code'
-    else if (data === '[DONE]') facts.hasEnding = hasFinish
-    else {
+    else if (data !== '[DONE]') {
       const frame = parse(data)
       if (frame === undefined) continue
       if (!facts.ids.includes(frame.id)) facts.ids.push(frame.id)
       facts.text += frame.choices?.[0]?.delta?.content ?? ''
-      hasFinish ||= frame.choices?.[0]?.finish_reason === 'stop'
+      // Some servers end with this alone, and one that is killed behind it has told everything. That a server's
+      // [DONE] arrives is what the digest is for.
+      facts.hasEnding ||= frame.choices?.[0]?.finish_reason === 'stop'
     }
   }
   return facts
