@@ -116,7 +116,7 @@ describe.runIf(process.platform === 'linux')('reaping', () => {
     const run = { pid: 4_000_000, pgid: 4_000_000, sid: 4_000_000, startTicks: 1, exe: null }
     const parent = { ...run, ...readProcess(process.ppid) }
     // A session that began outside our pid namespace is shown as 0 in it, and in some containers pid 1 is our parent.
-    const refusals = ({ pid, pgid, sid }: typeof run) => (Math.min(pid, pgid, sid) > 1 ? 0 : 1)
+    const refusals = ({ pid, pgid, sid }: Omit<typeof run, 'exe'>) => (Math.min(pid, pgid, sid) > 1 ? 0 : 1)
     test.each([
       ['names pid 1', { runs: [{ ...run, pid: 1 }] }, 1],
       ['names a negative pid', { runs: [{ ...run, pid: -1 }] }, 1],
