@@ -7,7 +7,7 @@ import { toTimers } from '../supervisor/snapshot.ts'
 import { createLedger, type Invariant, InvariantError, type Ledger, type Standing } from './invariants.ts'
 import { toSilent } from './silence.ts'
 import { createVirtualClock, type VirtualClock } from './virtual-clock.ts'
-import { createWorld, type World, type WorldOptions } from './world.ts'
+import { createWorld, toActors, type World, type WorldOptions } from './world.ts'
 
 /** Policy of a service in tests: short, round durations, and everything that is off by default is off. */
 export const defaultPolicy: ServicePolicy = {
@@ -70,12 +70,11 @@ export function createStage({
     broken.push(...ledger.record(fact))
   }
   const world = createWorld(clock, worldOptions, record)
-  const actor = createActor(
-    (silent ? toSilent(machine) : machine.provide({ actors: world.actors })).provide({
-      actions: { requestStart: ({ self }) => self.send({ type: 'start.permitted' }), finishStart: () => {} },
-    }),
-    { clock, input: { key: 'demo', instance: 'g', policy: { ...defaultPolicy, ...policy } } },
-  )
+  const actor = createActor(toStaged(machine, silent), {
+    clock,
+    input: { key: 'demo', instance: 'g', policy: { ...defaultPolicy, ...policy } },
+  })
+  worlds.set(actor.system, world)
   const standing = (): Standing => toStanding(actor)
   const check = (where: string) => {
     if (failure !== undefined) throw failure
@@ -127,6 +126,30 @@ export function createStage({
     },
     stop: () => actor.stop(),
   }
+}
+
+/** The world of every actor on a stage, by its system. */
+const worlds = new WeakMap<AnyActorRef['system'], World>()
+const staged = new WeakMap<typeof providerMachine, typeof providerMachine>()
+const silenced = new WeakMap<typeof providerMachine, typeof providerMachine>()
+
+/** Every start is permitted at once. Made once for each machine: to provide costs as much as a whole short story. */
+function toStaged(machine: typeof providerMachine, silent: boolean): typeof providerMachine {
+  const known = silent ? silenced : staged
+  const made =
+    known.get(machine) ??
+    (silent ? toSilent(machine) : machine).provide({
+      ...(silent ? {} : { actors: toActors((_key, system) => worldOf(system).effects) }),
+      actions: { requestStart: ({ self }) => self.send({ type: 'start.permitted' }), finishStart: () => {} },
+    })
+  known.set(machine, made)
+  return made
+}
+
+function worldOf(system: AnyActorRef['system']): World {
+  const world = worlds.get(system)
+  if (world === undefined) throw new Error('this actor is on no stage')
+  return world
 }
 
 /** State, memory and armed delays of a running provider actor. */

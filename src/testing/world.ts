@@ -1,4 +1,4 @@
-import { type EventObject, fromCallback, fromPromise } from 'xstate'
+import { type AnyActorRef, type EventObject, fromCallback, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
   HealthCommand,
@@ -295,19 +295,23 @@ type Callback<Command extends EventObject> = Parameters<
   typeof fromCallback<Command, ServiceInput, ProviderEvent>
 >[0]
 
-/** The effects of provider machines, each service on the host that its key leads to. */
-export function toActors(effectsOf: (key: string) => WorldEffects) {
+/** The effects of provider machines, each on the host that the service's key or the actor's system leads to. */
+export function toActors(effectsOf: (key: string, system: AnyActorRef['system']) => WorldEffects) {
   return {
-    probe: fromPromise<ProbeOutcome, ServiceInput>(({ input }) => effectsOf(input.key).probe()),
-    claim: fromPromise<ClaimOutcome, ServiceInput>(({ input }) => effectsOf(input.key).claim()),
+    probe: fromPromise<ProbeOutcome, ServiceInput>(({ input, system }) =>
+      effectsOf(input.key, system).probe(),
+    ),
+    claim: fromPromise<ClaimOutcome, ServiceInput>(({ input, system }) =>
+      effectsOf(input.key, system).claim(),
+    ),
     process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>((scope) =>
-      effectsOf(scope.input.key).process(scope),
+      effectsOf(scope.input.key, scope.system).process(scope),
     ),
     health: fromCallback<HealthCommand, ServiceInput, ProviderEvent>((scope) =>
-      effectsOf(scope.input.key).health(scope),
+      effectsOf(scope.input.key, scope.system).health(scope),
     ),
     peer: fromCallback<PeerCommand, ServiceInput, ProviderEvent>((scope) =>
-      effectsOf(scope.input.key).peer(scope),
+      effectsOf(scope.input.key, scope.system).peer(scope),
     ),
   }
 }

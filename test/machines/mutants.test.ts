@@ -11,10 +11,10 @@ import { parseScript } from '../../src/testing/script.ts'
 import { playSchedule, schedules } from './schedule.ts'
 
 /** With a seed the same schedule catches a mutant every time, and so by the same invariant. */
-const catchIn = (machine: typeof providerMachine, seed?: number) =>
+const catchIn = (machine: typeof providerMachine) =>
   fc.check(
     fc.asyncProperty(schedules, (schedule) => playSchedule(schedule, machine)),
-    { numRuns: 2_000, endOnFailure: true, ...(seed === undefined ? {} : { seed }) },
+    { numRuns: 2_000, endOnFailure: true, seed: 1 },
   )
 
 type Scope = { readonly context: ProviderContext; readonly event: ProviderEvent }
@@ -65,15 +65,11 @@ test('a script catches a health success that is believed after the deadline', as
   expect(await runScript(script)).toMatchObject({ ok: true })
 })
 
+// That the true machine passes is what 10,000 schedules say elsewhere.
 describe('2,000 random schedules', { timeout: 300_000 }, () => {
   test.each(Object.entries(mutants))('catch %s', async (_name, [machine, invariant]) => {
-    const { errorInstance } = await catchIn(machine, 1)
+    const { errorInstance } = await catchIn(machine)
     expect(errorInstance).toBeInstanceOf(InvariantError)
     expect(errorInstance).toMatchObject({ broken: expect.arrayContaining([invariant]) })
-  })
-
-  test('find nothing in the true machine', async () => {
-    const { failed, counterexample, errorInstance, seed } = await catchIn(providerMachine)
-    expect({ failed, counterexample, errorInstance, seed }).toMatchObject({ failed: false })
   })
 })
