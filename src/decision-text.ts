@@ -7,25 +7,27 @@ import type { Decision, Need, SpareCause, Spared, Taken } from '../machines/sche
 export function toDecisionText({ choice, because, rejected }: Decision): string {
   const { service, taken } = choice
   const needs = `${service} needs ${because.needed.map(toNeedText).join(' and ')}`
+  const others = (mark: string) =>
+    rejected.length === 0 ? '' : mark + rejected.map((one) => toSparedText(one, because.needed)).join(', ')
   switch (because.cause) {
     case 'fits':
       return because.needed.length === 0
         ? `${service} needs no room that others want`
         : `${needs}, which was free`
     case 'room-made':
-      return `${needs}: ${toTakenText(taken)} had to leave for it${toSparedText(rejected)}`
+      return `${needs}: ${toTakenText(taken)} had to leave for it${others('; ')}`
     case 'idle-cheapest':
-      return `${needs}: ${toTakenText(taken)} has to leave for it${toSparedText(rejected)}`
+      return `${needs}: ${toTakenText(taken)} has to leave for it${others('; ')}`
     case 'starved':
-      return `${needs}, and has waited long enough: ${toTakenText(taken)} has to leave as soon as its requests are done${toSparedText(rejected)}`
+      return `${needs}, and has waited long enough: ${toTakenText(taken)} has to leave as soon as its requests are done${others('; ')}`
     case 'start-places':
       return `${service} waits: as many services are starting as may at the same time`
     case 'receipts':
-      return `${needs}, and waits until what is stopping is gone${toSparedText(rejected)}`
+      return `${needs}, and waits until what is stopping is gone${others(': ')}`
     case 'promised':
       return `${needs}, which ${because.ahead.join(' and ')} gets first`
     case 'no-room':
-      return `${needs}, and nobody can leave for it${toSparedText(rejected)}`
+      return `${needs}, and nobody can leave for it${others(': ')}`
     case 'nobody-waits':
       return `nobody waits for ${service} any more, and others would have to leave for it`
   }
@@ -34,8 +36,11 @@ export function toDecisionText({ choice, because, rejected }: Decision): string 
 /** `9000 MiB of vramMiB (200 of 24000 free)`, `the place of the group gpu`. */
 function toNeedText({ limit, amount, capacity, free }: Need): string {
   if (limit.startsWith('group:')) return `the place of the group ${limit.slice('group:'.length)}`
-  const unit = limit.endsWith('MiB') ? ' MiB' : ''
-  return `${amount}${unit} of ${limit} (${free} of ${capacity} free)`
+  return `${toAmountText(limit, amount)} (${free} of ${capacity} free)`
+}
+
+function toAmountText(limit: string, amount: number): string {
+  return `${amount}${limit.endsWith('MiB') ? ' MiB' : ''} of ${limit}`
 }
 
 function toTakenText(taken: readonly Taken[]): string {
@@ -52,7 +57,12 @@ const spareTexts: Readonly<Record<SpareCause, string>> = {
   needless: 'may stay',
 }
 
-function toSparedText(rejected: readonly Spared[]): string {
-  if (rejected.length === 0) return ''
-  return `; ${rejected.map(({ service, because }) => `${service} ${spareTexts[because]}`).join(', ')}`
+/** Who stays, with what it holds of what is needed: `llama holds 9000 MiB of vramMiB and is in use`. */
+function toSparedText({ service, because, holds }: Spared, needed: readonly Need[]): string {
+  const amounts = needed.flatMap(({ limit }) => {
+    const amount = limit.startsWith('group:') ? 0 : (holds[limit] ?? 0)
+    return amount > 0 ? [toAmountText(limit, amount)] : []
+  })
+  const held = amounts.length === 0 ? '' : `holds ${amounts.join(' and ')} and `
+  return `${service} ${held}${spareTexts[because]}`
 }

@@ -6,7 +6,7 @@ const taken = [{ key: 'k', service: 'qwen', how: 'evict', evictCost: 1, frees: {
 const needed = [{ limit: 'vramMiB', amount: 9000, capacity: 24_000, free: 200 }]
 const rejected = [
   { key: 'l', service: 'llama', because: 'pinned', holds: {} },
-  { key: 'm', service: 'gemma', because: 'leased', holds: {} },
+  { key: 'm', service: 'gemma', because: 'leased', holds: { vramMiB: 12_000 } },
 ] as const
 
 const decide = (
@@ -23,7 +23,7 @@ test.each([
   [decide('fits', { because: { needed: [] } }), 'big needs no room that others want'],
   [
     decide('idle-cheapest', { choice: { taken }, rejected }),
-    'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen has to leave for it; llama is pinned, gemma is in use',
+    'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen has to leave for it; llama is pinned, gemma holds 12000 MiB of vramMiB and is in use',
   ],
   [
     decide('room-made', { choice: { taken } }),
@@ -47,7 +47,7 @@ test.each([
   ],
   [
     decide('no-room', { rejected }),
-    'big needs 9000 MiB of vramMiB (200 of 24000 free), and nobody can leave for it; llama is pinned, gemma is in use',
+    'big needs 9000 MiB of vramMiB (200 of 24000 free), and nobody can leave for it: llama is pinned, gemma holds 12000 MiB of vramMiB and is in use',
   ],
   [decide('nobody-waits'), 'nobody waits for big any more, and others would have to leave for it'],
 ])('%#: a decision says what is needed, what is taken and what is spared', (decision, text) => {

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { toDurationText } from '../duration.ts'
+import { toNextText } from '../explanation/next.ts'
 import type { Guest } from '../supervisor/guests.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../supervisor/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
@@ -7,7 +8,7 @@ import { exitCodes } from './failures.ts'
 import { connectToGateway, type GatewayClient } from './gateway-client.ts'
 import { toFailureLine, toRefusalText } from './lifecycle.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
-import { toNextText, toOwnerText, toStateText } from './words.ts'
+import { toOwnerText, toStateText } from './words.ts'
 
 export interface StatusOptions {
   readonly config?: string

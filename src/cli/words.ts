@@ -1,5 +1,4 @@
 import type { Peer } from '../../machines/messages.ts'
-import { toDurationText } from '../duration.ts'
 import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
 import { toSafeText } from './print.ts'
 
@@ -20,30 +19,9 @@ const stateWords: readonly (readonly [string, string])[] = [
   ['unavailable', 'unavailable'],
 ]
 
-/** What the end of a delay brings, in words. Delays that say nothing to people are not here. */
-const timerWords: Readonly<Record<string, string>> = {
-  idleStop: 'stops in',
-  backoff: 'may start again in',
-  breakerCooldown: 'one more try in',
-  readyTimeout: 'is given up in',
-  drainTimeout: 'cuts its leases in',
-  stopGrace: 'is killed in',
-}
-
 /** The state of a service in words. A state unknown here is told as it is. */
 export function toStateText(state: string): string {
   return stateWords.find(([name]) => state === name || state.startsWith(`${name}.`))?.[1] ?? state
-}
-
-/** What happens next, and when: `stops in 12 s`. Empty: nothing is planned. */
-export function toNextText({ timers, ownership }: Pick<ServiceSnapshot, 'timers' | 'ownership'>): string {
-  const [next] = timers
-    .filter(({ name }) => timerWords[name] !== undefined)
-    .toSorted((a, b) => a.remainingMs - b.remainingMs)
-  if (next === undefined) return ''
-  // We only stop using an adopted server: it goes on running.
-  const words = next.name === 'idleStop' && ownership === 'adopted' ? 'is let go in' : timerWords[next.name]
-  return `${words} ${toDurationText(next.remainingMs)}`
 }
 
 /** Who may stop a service, in words. */

@@ -120,13 +120,11 @@ export function createMetrics(supervisor: Supervisor): Metrics {
 /** What is true at the moment of a scrape. */
 function look(supervisor: Supervisor, meters: ReturnType<typeof createMeters>): void {
   for (const gauge of [meters.state, meters.leases, meters.queue, meters.memory]) gauge.reset()
-  for (const { service, state, leases, queue, ...rest } of supervisor.snapshot().services) {
+  for (const { service, state, leases, queue, memory } of supervisor.snapshot().services) {
     meters.state.set({ service, state }, 1)
     meters.leases.set({ service }, leases)
     meters.queue.set({ service }, queue.length)
-    const memory: unknown = Reflect.get(rest, 'memory')
-    if (typeof memory === 'object' && memory !== null && 'bytes' in memory)
-      meters.memory.set({ service }, Number(memory.bytes))
+    if (memory !== null) meters.memory.set({ service }, memory.bytes)
   }
   meters.own.set(process.memoryUsage.rss())
 }

@@ -9,6 +9,7 @@ import type { Clock } from '../clock.ts'
 import type { Config, ProviderConfig } from '../config/config.ts'
 import { toDecisionText } from '../decision-text.ts'
 import { BadRequestError, ProviderUnavailableError, ServiceError } from '../errors.ts'
+import { explain } from '../explanation/explanation.ts'
 import type { Output } from '../process/output.ts'
 import type { Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
@@ -21,7 +22,7 @@ import {
   type Observed,
   type ServiceSnapshot,
   toQueueFacts,
-  toServiceSnapshot,
+  toServiceFacts,
 } from './snapshot.ts'
 
 type ProviderActor = ActorRefFrom<typeof providerMachine>
@@ -63,6 +64,8 @@ export interface Registry {
     },
   ): void
   snapshotOf(key: string): ServiceSnapshot | undefined
+  /** Every service that has an actor. */
+  snapshots(): ServiceSnapshot[]
   /** What its actor was born with. */
   birthOf(key: string): Pick<ProviderContext, 'instance' | 'policy'>
   /** What a choice between this provider and its replicas looks at. */
@@ -132,9 +135,16 @@ export function createRegistry({
     guests: guestsOf(key),
     decision: decisionOf(key),
   })
-  const snapshotOf = (key: string) => {
+  const factsOf = (key: string) => {
     const actor = actorOf(key)
-    return actor && toServiceSnapshot(actor, serviceOf(key), observe(key))
+    return actor === undefined ? [] : [toServiceFacts(actor, serviceOf(key), observe(key))]
+  }
+  const snapshots = () => {
+    const all = keysOf().flatMap(factsOf)
+    return all.map((one) => {
+      const lastLine = outputOf(one.key)?.tail(1)[0]?.text
+      return { ...one, explanation: explain(one, { all, lastLine }) }
+    })
   }
   const waitMsOf = (key: string, position: number) => {
     const actor = actorOf(key)
@@ -203,7 +213,8 @@ export function createRegistry({
         error: () => {},
       })
     },
-    snapshotOf,
+    snapshotOf: (key) => snapshots().find((one) => one.key === key),
+    snapshots,
     birthOf: (key) => {
       const { instance = '', policy = serviceOf(key).policy } = actorOf(key)?.getSnapshot().context ?? {}
       return { instance, policy }

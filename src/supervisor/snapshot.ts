@@ -1,12 +1,12 @@
 import type { ActorRefFrom, AnyActorRef } from 'xstate'
-import type { Failure, Peer, Receipt, Verdict } from '../../machines/messages.ts'
+import type { Failure, Peer, Receipt, ServicePolicy, Verdict } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import { NEVER_MS, type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { Decision } from '../../machines/scheduler.ts'
-import { toDecisionText } from '../decision-text.ts'
 import type { ConfigRefusal } from '../events.ts'
-import { toReasonText } from '../reason-text.ts'
+import { toWhyText } from '../explanation/explanation.ts'
+import type { Explanation } from '../explanation/situation.ts'
 import type { Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
 import { type QueuedRequest, type QueueFacts, toQueue } from './queue.ts'
@@ -59,7 +59,14 @@ export interface ServiceSnapshot {
   readonly whyText: string
   /** The last decision about room that it had a part in: its own start, or that of the one it left for. */
   readonly decision: Decision | null
+  /** The numbers that it lives by: those of its `localService`, and those of `leasehold` that concern it. */
+  readonly policy: ServicePolicy
+  /** What is going on, in words: what the page and `leasehold why` say of it. */
+  readonly explanation: Explanation
 }
+
+/** A service as it stands, before it is put into words: those need to know of the others, too. */
+export type ServiceFacts = Omit<ServiceSnapshot, 'explanation'>
 
 /** The configuration in force, and what was refused after it. */
 export interface ConfigStanding {
@@ -102,14 +109,14 @@ export interface Observed {
 }
 
 /** A provider actor as it stands. */
-export function toServiceSnapshot(
+export function toServiceFacts(
   actor: ActorRefFrom<typeof providerMachine>,
   { key, name, providers }: Service,
   observed: Observed,
-): ServiceSnapshot {
+): ServiceFacts {
   const { value, context } = actor.getSnapshot()
   const inStateMs = Math.round(observed.inStateMs)
-  return {
+  const facts = {
     key,
     service: name,
     providers: providers.map(({ id }) => id),
@@ -134,11 +141,10 @@ export function toServiceSnapshot(
     receipt: context.receipt,
     stopReason: context.stop,
     why: context.why,
-    whyText: [toReasonText(context.why), ...toRoomTexts(toStateName(value), context, observed.decision)].join(
-      '; ',
-    ),
     decision: observed.decision,
+    policy: context.policy,
   }
+  return { ...facts, whyText: toWhyText(facts) }
 }
 
 /** What the waiting time of a service's queue is estimated from. */
@@ -156,16 +162,6 @@ export function toQueueFacts(
     startMs: startTimes?.medianMs ?? null,
     leaseMs: leaseTimes?.medianMs ?? null,
   }
-}
-
-/** What was decided about its room, where that is why it waits or had to leave. */
-function toRoomTexts(state: string, { stop, why }: ProviderContext, decision: Decision | null): string[] {
-  if (decision === null) return []
-  const isWaiting = state === 'starting.claiming' && decision.choice.type !== 'start'
-  const hadToLeave = [stop, why?.kind === 'stop' ? why.reason : null].some(
-    (reason) => reason === 'evicted' || reason === 'yielded',
-  )
-  return isWaiting || hadToLeave ? [toDecisionText(decision)] : []
 }
 
 /** One delay that an actor has armed. `isOfState`: it is an `after` of its current state, begun on entry. */

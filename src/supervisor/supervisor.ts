@@ -418,7 +418,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         seq: hub.lastSeq,
         state: String(root.getSnapshot().value),
         config: configuration.standing(),
-        services: registry.activeKeys().flatMap((key) => registry.snapshotOf(key) ?? []),
+        services: registry.snapshots(),
       }),
     requests: (limit) => openRequests.list(clock.now(), limit),
     cancel: openRequests.cancel,

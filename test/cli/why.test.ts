@@ -2,49 +2,24 @@ import { expect, test } from 'vitest'
 import { toEventLine } from '../../src/cli/events.ts'
 import { toLogLine } from '../../src/cli/log-lines.ts'
 import type { Terminal } from '../../src/cli/print.ts'
-import { toAdvice, toWhyLines, type WhyFacts } from '../../src/cli/why.ts'
-import { toReasonText } from '../../src/reason-text.ts'
+import { toWhyLines, type WhyFacts } from '../../src/cli/why.ts'
+import { explain } from '../../src/explanation/explanation.ts'
 import type { ServiceSnapshot } from '../../src/supervisor/snapshot.ts'
+import { toSituation } from '../explanation/situation.ts'
 import { createPlace } from './command-line.ts'
 
 const terminal = { paint: (_style: string, text: string) => text } as Terminal
 
-/** A service in the middle of nothing special. */
-function toService(changes: Partial<ServiceSnapshot> = {}): ServiceSnapshot {
-  return {
-    key: 'k',
-    service: 'demo',
-    providers: ['demo'],
-    state: 'ready',
-    inStateMs: 3_000,
-    ownership: 'owned',
-    holder: null,
-    guests: [],
-    generation: 'g.1',
-    pid: 7,
-    leases: 0,
-    queue: [],
-    leaseTimes: null,
-    startTimes: null,
-    timers: [],
-    failures: 0,
-    failure: null,
-    verdict: null,
-    receipt: null,
-    stopReason: null,
-    why: null,
-    whyText: toReasonText(changes.why ?? null),
-    decision: null,
-    ...changes,
-  } as ServiceSnapshot
+const tell = (service: Partial<ServiceSnapshot>, history: WhyFacts['history'] = [], lastLine?: string) => {
+  const situation = toSituation(service)
+  const explanation = explain(situation, { all: [situation], lastLine })
+  const snapshot = { holder: null, ...situation, explanation } as ServiceSnapshot
+  return toWhyLines({ service: snapshot, history }, terminal).join('\n')
 }
-
-const tell = (service: ServiceSnapshot, facts: Partial<WhyFacts> = {}) =>
-  toWhyLines({ service, history: [], output: [], ...facts }, terminal).join('\n')
 
 test('one that hangs in loading says what it saw last, what it printed, and that it is late', () => {
   const text = tell(
-    toService({
+    {
       state: 'starting.warming',
       inStateMs: 60_000,
       why: { kind: 'loading', pid: 7 },
@@ -52,21 +27,21 @@ test('one that hangs in loading says what it saw last, what it printed, and that
       startTimes: { medianMs: 2_600, count: 3 } as ServiceSnapshot['startTimes'],
       timers: [{ name: 'readyTimeout', remainingMs: 60_000 }],
       queue: [{ id: 'a', position: 1, priority: 0, waitedMs: 61_000, estimatedMs: null }],
-    }),
-    { output: ['loading tensors: 12 %'] },
+    },
+    [],
+    'loading tensors:\u001b[31m 12 %\nline',
   )
   expect(text).toBe(
     [
-      'demo: loading, for 1 min 0 s',
-      '  because    its process 7 runs and is not ready yet',
+      'demo: Loading for 1 min 0 s, longer than usual',
+      '  because    It runs (pid 7) but is not ready. It usually takes 2.6 s. Its last health check said: loading (503 Loading model). 1 request waits for it. It last printed: loading tensors: 12 % line',
+      '  next       It is given up in 1 min 0 s.',
+      '  you can    Read what it prints. If it still makes progress, wait: leasehold logs demo -f',
+      '  you can    If it stands still, stop it: leasehold stop demo',
+      '  you can    A model that honestly needs longer needs a larger readyTimeoutMs; one that is ready but looks loading needs another healthUrl.',
+      '  state      starting.warming, for 1 min 0 s',
       '  run by     leasehold',
-      '  last check loading (503 Loading model)',
       '  waiting    1 request; the first for 1 min 1 s',
-      '  next       is given up in 1 min 0 s',
-      '  usually    ready after about 2.6 s',
-      '  printed    loading tensors: 12 %',
-      '  you can    watch what it prints: leasehold logs demo -f',
-      '  you can    give it up: leasehold stop demo',
     ].join('\n'),
   )
 })
@@ -79,7 +54,7 @@ test('one that crashes in a loop says the cause, its last words, and when it is 
   } as const
   const why = { kind: 'failed', failure, failures: 5 } as const
   const text = tell(
-    toService({
+    {
       state: 'down.tripped',
       ownership: 'none',
       pid: null,
@@ -87,35 +62,28 @@ test('one that crashes in a loop says the cause, its last words, and when it is 
       failures: 5,
       why,
       timers: [{ name: 'breakerCooldown', remainingMs: 20_000 }],
-    }),
-    {
-      history: [
-        {
-          seq: 1,
-          atMs: 1,
-          time: '2026-01-01T00:00:00.000Z',
-          type: 'service.state',
-          service: 'demo',
-          key: 'k',
-          from: 'starting.warming',
-          to: 'down.tripped',
-          reason: failure.code,
-          why,
-        },
-      ],
     },
+    [
+      {
+        seq: 1,
+        atMs: 1,
+        time: '2026-01-01T00:00:00.000Z',
+        type: 'service.state',
+        service: 'demo',
+        key: 'k',
+        from: 'starting.warming',
+        to: 'down.tripped',
+        reason: failure.code,
+        why,
+      },
+    ],
   )
   expect(text).toMatch(
-    /because +the process exited with code 1 .* 5 failures in a row\. Last output: out of memory/,
+    /because +The process exited with code 1 .* 5 failures in a row\. Last output: out of memory/,
   )
-  expect(text).toMatch(/next +one more try in 20 s/)
-  expect(text).toMatch(/you can +mend the cause .*leasehold start demo/)
+  expect(text).toMatch(/next +One trial start is allowed in 20 s/)
+  expect(text).toMatch(/you can +When the cause is mended, try at once: leasehold start demo/)
   expect(text).toMatch(/how it came to that:\n +\S+ +failing: requests are refused: the process exited/)
-})
-
-test('one that is as it should be needs nobody', () => {
-  expect(toAdvice(toService())).toEqual([])
-  expect(toAdvice(toService({ state: 'starting.warming', inStateMs: 500 }))).toEqual([])
 })
 
 test('an event is one line, whatever a server printed', () => {
@@ -160,7 +128,7 @@ test('a running gateway explains a service, and tells what happened', async () =
   )
   const why = await place.run('why', 'demo')
   expect(why).toMatchObject({ code: 0, stderr: '' })
-  expect(why.stdout).toMatch(/^demo: ready, not in use, for .*\n {2}because +its last request ended\n/)
+  expect(why.stdout).toMatch(/^demo: Ready, not in use\n {2}because +Its last request ended\.\n/)
   expect(why.stdout).toMatch(
     /how it came to that:\n(?:.*\n)*.*loading: its process \d+ runs and is not ready yet\n/,
   )

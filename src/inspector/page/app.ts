@@ -204,11 +204,11 @@ export function createApp(onChange: () => void) {
     read().catch(() => {})
   }
 
-  const act = async (path: string, method: string, done: string) => {
+  const act = async (path: string, method: string, done: string, body: object = {}) => {
     if (state.recording !== null) return
     try {
       const init = { method, headers: { 'content-type': 'application/json' } }
-      await ask(path, method === 'POST' ? { ...init, body: '{}' } : init)
+      await ask(path, method === 'POST' ? { ...init, body: JSON.stringify(body) } : init)
       notify(done)
     } catch (error) {
       notify(
@@ -218,8 +218,8 @@ export function createApp(onChange: () => void) {
       )
     }
   }
-  const nameOf = (key: string) =>
-    encodeURIComponent(toShown(state.history, nowMs()).model.services[key]?.name ?? key)
+  const toName = (key: string) => toShown(state.history, nowMs()).model.services[key]?.name ?? key
+  const nameOf = (key: string) => encodeURIComponent(toName(key))
 
   const stopPlaying = () => {
     clearTimeout(playTimer)
@@ -266,8 +266,10 @@ export function createApp(onChange: () => void) {
       set({ selected: key })
       followOutput()
     },
-    start: (key: string) => act(`/api/services/${nameOf(key)}/start`, 'POST', 'It is ready.'),
-    stop: (key: string) => act(`/api/services/${nameOf(key)}/stop`, 'POST', 'It is stopped.'),
+    start: (key: string) => act(`/api/services/${nameOf(key)}/start`, 'POST', `${toName(key)} is ready.`),
+    /** `force`: without waiting for its requests. */
+    stop: (key: string, force = false) =>
+      act(`/api/services/${nameOf(key)}/stop`, 'POST', `${toName(key)} is stopped.`, { force }),
     cancel: (id: string) =>
       act(`/api/requests/${encodeURIComponent(id)}`, 'DELETE', 'The request is cancelled.'),
     /** Holds the moment, or goes back to what happens. */

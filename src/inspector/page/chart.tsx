@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
+import type { Tone } from '../../explanation/situation.ts'
 import type { Chart, ChartArrow, ChartBox } from '../chart-layout.ts'
-import type { Tone } from './explanation.ts'
 
 export interface ChartProps {
   readonly chart: Chart

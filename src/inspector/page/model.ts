@@ -1,5 +1,6 @@
 import type { Failure, Receipt, ServicePolicy, StopReason, Verdict } from '../../../machines/messages.ts'
 import type { Reason } from '../../../machines/reasons.ts'
+import type { Decision } from '../../../machines/scheduler.ts'
 import type { SupervisorEvent } from '../../events.ts'
 import { toReasonText } from '../../reason-text.ts'
 import type { RequestSnapshot } from '../../supervisor/requests.ts'
@@ -56,7 +57,8 @@ export interface ServiceView {
   readonly receipt: Receipt | null
   readonly stopReason: StopReason | null
   readonly why: Reason | null
-  readonly whyText: string
+  /** The last decision about room that it had a part in. */
+  readonly decision: Decision | null
   readonly policy: ServicePolicy | null
   readonly memory: { readonly bytes: number; readonly peakBytes: number } | null
   readonly startTimes: { readonly medianMs: number; readonly count: number } | null
@@ -85,7 +87,6 @@ export const emptyModel: PageModel = { seq: 0, atMs: 0, isClosed: false, service
 
 /** Changes that are kept of one service. */
 const MAX_CHANGES = 12
-/** Starts whose durations a median is taken of, where the supervisor tells none. */
 const isStarting = (state: string) => state.startsWith('starting') || state === 'probing'
 
 /** The moment after one more event. */
@@ -104,15 +105,27 @@ function applyToService(model: PageModel, event: ServiceEvent): PageModel['servi
     const { [event.key]: _gone, ...rest } = model.services
     return rest
   }
-  return { ...model.services, [event.key]: toNext(before, event) }
+  const services = { ...model.services, [event.key]: toNext(before, event) }
+  return event.type === 'scheduler.decided' ? toDecided(services, event) : services
+}
+
+/** A decision is about whoever wants to start, and about those that have to leave for it. */
+function toDecided(
+  services: PageModel['services'],
+  { choice, because, rejected }: Decision,
+): PageModel['services'] {
+  const decision = { choice, because, rejected }
+  const leaving = choice.type === 'evict' ? choice.taken.map(({ key }) => key) : []
+  const isConcerned = (key: string) => key === choice.key || leaving.includes(key)
+  return Object.fromEntries(
+    Object.entries(services).map(([key, one]) => [key, isConcerned(key) ? { ...one, decision } : one]),
+  )
 }
 
 function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
   switch (event.type) {
     case 'service.added':
-      return 'policy' in event
-        ? { ...toNewService(event), policy: event.policy as ServicePolicy }
-        : toNewService(event)
+      return { ...toNewService(event), policy: event.policy }
     case 'service.state':
       return toChanged(service, event)
     case 'service.stop':
@@ -173,8 +186,7 @@ function toChanged(
   service: ServiceView,
   { seq, atMs, from, to, why }: Extract<ServiceEvent, { type: 'service.state' }>,
 ): ServiceView {
-  const whyText = toReasonText(why)
-  const change = { seq, atMs, from, to, whyText }
+  const change = { seq, atMs, from, to, whyText: toReasonText(why) }
   const isDown = to.startsWith('down.')
   const failed = why?.kind === 'failed' ? why : null
   const hasBegun = isStarting(to) && !isStarting(from)
@@ -184,7 +196,6 @@ function toChanged(
     enteredAtMs: atMs,
     startedAtMs: hasBegun ? atMs : service.startedAtMs,
     why,
-    whyText,
     changes: [change, ...service.changes].slice(0, MAX_CHANGES),
     failure: failed?.failure ?? service.failure,
     failures: failed?.failures ?? service.failures,
@@ -241,7 +252,7 @@ function toNewService({ key, service: name, atMs }: ServiceEvent): ServiceView {
     receipt: null,
     stopReason: null,
     why: null,
-    whyText: toReasonText(null),
+    decision: null,
     policy: null,
     memory: null,
     startTimes: null,
@@ -264,9 +275,6 @@ function applyToRequests(requests: PageModel['requests'], event: RequestEvent): 
   return { ...requests, [id]: before }
 }
 
-/** Fields that other parts of a supervisor may tell in a snapshot. */
-type Extras = Partial<Pick<ServiceView, 'memory' | 'startTimes' | 'policy'>>
-
 /** The moment as a snapshot tells it; `atMs`: when it was taken, on the clock of the events. */
 export function applySnapshot(
   model: PageModel,
@@ -287,7 +295,7 @@ export function applySnapshot(
   }
 }
 
-function toView(one: ServiceSnapshot & Extras, before: ServiceView | undefined, atMs: number): ServiceView {
+function toView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: number): ServiceView {
   const enteredAtMs = atMs - one.inStateMs
   return {
     key: one.key,
@@ -314,10 +322,10 @@ function toView(one: ServiceSnapshot & Extras, before: ServiceView | undefined, 
     receipt: one.receipt,
     stopReason: one.stopReason,
     why: one.why,
-    whyText: one.whyText,
-    policy: one.policy ?? before?.policy ?? null,
-    memory: one.memory ?? null,
-    startTimes: one.startTimes ?? null,
+    decision: one.decision,
+    policy: one.policy,
+    memory: one.memory,
+    startTimes: one.startTimes,
     changes: before?.changes ?? [],
   }
 }

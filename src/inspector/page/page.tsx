@@ -2,10 +2,10 @@ import { useRef, useState } from 'preact/hooks'
 import { toDurationText } from '../../duration.ts'
 import type { SupervisorEvent } from '../../events.ts'
 import type { App, Connection } from './app.ts'
-import { explain } from './explanation.ts'
 import type { PageModel, ServiceView } from './model.ts'
 import { SequenceView } from './sequence-view.tsx'
 import { Service } from './service.tsx'
+import { explainView } from './situation.ts'
 
 export interface PageProps {
   readonly app: App
@@ -204,7 +204,7 @@ interface CardProps {
 }
 
 function Card({ service, model, atMs, isSelected, onSelect }: CardProps) {
-  const { tone, title } = explain(service, model, atMs)
+  const { tone, title } = explainView(service, model, atMs)
   const { leases, queue } = service
   const counts = [
     ...(leases > 0 ? [`${leases} ${leases === 1 ? 'lease' : 'leases'}`] : []),

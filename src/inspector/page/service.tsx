@@ -1,10 +1,13 @@
 import { charts } from 'leasehold:charts'
 import { toDurationText } from '../../duration.ts'
 import type { SupervisorEvent } from '../../events.ts'
+import type { Advice } from '../../explanation/advice.ts'
+import { toMainTimer } from '../../explanation/next.ts'
+import type { Explanation } from '../../explanation/situation.ts'
 import type { App, PrintedLine } from './app.ts'
 import { StateChart } from './chart.tsx'
-import { type Explanation, explain, toMainTimer } from './explanation.ts'
 import type { HolderView, PageModel, ServiceView } from './model.ts'
+import { explainView } from './situation.ts'
 
 /** A change is flashed for this long, in milliseconds. */
 const FRESH_MS = 1_600
@@ -21,7 +24,7 @@ export function Service({ app, service, model, atMs }: ServiceProps) {
   const { output, history, recording } = app.state
   const printed = output.filter((line) => history.cursor === null || line.atMs <= atMs + 5)
   const lines = recording === null ? printed : toRecordedLines(service)
-  const explanation = explain(service, model, atMs, lines.at(-1)?.text)
+  const explanation = explainView(service, model, atMs, lines.at(-1)?.text)
   const isStill = history.cursor !== null || recording !== null
   return (
     <article class="service" aria-label={service.name}>
@@ -107,13 +110,42 @@ function Summary({ app, service, explanation, atMs, isStill }: SummaryProps) {
       {advice.length > 0 && (
         <ul class="advice" aria-label="What you can do">
           {advice.map((one) => (
-            <li key={one}>{one}</li>
+            <Advised key={one.text} app={app} service={service} advice={one} isStill={isStill} />
           ))}
         </ul>
       )}
       <Facts service={service} atMs={atMs} />
     </section>
   )
+}
+
+interface AdvisedProps {
+  readonly app: App
+  readonly service: ServiceView
+  readonly advice: Advice
+  readonly isStill: boolean
+}
+
+/** What can be done; as a button where it is no other one of this page. */
+function Advised({ app, service, advice: { text, command }, isStill }: AdvisedProps) {
+  const does = command === null || isStill ? null : toDeed(app, service, command)
+  return (
+    <li>
+      <span>{text}</span>
+      {does !== null && (
+        <button type="button" onClick={does.act}>
+          {does.label}
+        </button>
+      )}
+    </li>
+  )
+}
+
+/** What a command of an advice is here; `null`: Start and Stop stand above, and the output below. */
+function toDeed(app: App, service: ServiceView, { verb, service: name }: NonNullable<Advice['command']>) {
+  if (verb === 'cut') return { label: 'Cut', act: () => app.stop(service.key, true) }
+  if (verb !== 'stop' || name === service.name) return null
+  return { label: `Stop ${name}`, act: () => app.stop(name) }
 }
 
 /** How far a start is against the usual, or a countdown against its whole. */
@@ -126,9 +158,9 @@ function toProgress(
     const share = Math.min(1, Math.max(0, atMs - startedAtMs) / Math.max(1, startTimes.medianMs))
     return { share, label: 'Start, against the median of past starts' }
   }
-  const timer = toMainTimer(service)
+  const timer = toMainTimer(service.timers.map((one) => ({ ...one, remainingMs: one.endsAtMs - atMs })))
   if (timer === undefined || timer.totalMs <= 0) return null
-  const share = Math.min(1, Math.max(0, 1 - (timer.endsAtMs - atMs) / timer.totalMs))
+  const share = Math.min(1, Math.max(0, 1 - timer.remainingMs / timer.totalMs))
   return { share, label: timer.name }
 }
 

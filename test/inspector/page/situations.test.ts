@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { hasNoBrowser, openStage } from './browser.ts'
 
+/** A folder for pictures of what is seen here, for people who work on the page. */
+const pictures = process.env.PAGE_PICTURES
+
 describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to do', () => {
   test('of a service that hangs in loading', { timeout: 120_000 }, async () => {
     await using stage = await openStage({
@@ -48,7 +51,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     expect(why).toMatch(/One trial start is allowed in \d/)
     const advice = (await page.getByLabel('What you can do').textContent()) ?? ''
     expect(advice).toContain('Run its command by hand')
-    expect(advice).toContain('Start tries again at once')
+    expect(advice).toContain('When the cause is mended, try at once')
   })
 
   test('of a service that waits for its turn, because another one starts', { timeout: 120_000 }, async () => {
@@ -77,6 +80,46 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     for (const answer of await Promise.all(asking)) expect(answer.status).toBe(200)
   })
 
+  test('of a service that waits for the memory of another', { timeout: 120_000 }, async () => {
+    const needs = { ramMiB: 6_000 }
+    await using stage = await openStage({
+      steered: { first: { service: { needs } }, second: { service: { needs, maxStarveMs: 600_000 } } },
+      leasehold: { budgets: { ramMiB: 8_000 } },
+    })
+    const { page, url, steered } = stage
+    await page.goto(url)
+    const first = stage.ask('first')
+    await steered.first?.steer('ready')
+    await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
+    const second = stage.ask('second')
+    // Who holds the memory says that another one waits for it.
+    await expect.poll(() => page.locator('.why').textContent()).toContain('second waits for its room')
+    await page.getByRole('button', { name: /^second/ }).click()
+    await page.getByRole('heading', { name: 'Waits for room that first has' }).waitFor()
+    // It has just come up at first, and is in use after that.
+    await expect
+      .poll(() => page.locator('.why').textContent(), { timeout: 20_000 })
+      .toContain(
+        'second needs 6000 MiB of ramMiB (2000 of 8000 free), and nobody can leave for it: first holds 6000 MiB of ramMiB and is in use. 1 request waits for it. It starts when first is done.',
+      )
+    const advice = page.getByLabel('What you can do')
+    expect(await advice.textContent()).toContain(
+      'If second matters more, stop first: what it answers now is still finished.',
+    )
+    expect(await advice.textContent()).toContain('raise leasehold.budgets.ramMiB')
+    if (pictures !== undefined) await page.screenshot({ path: `${pictures}/waits-for-room.png` })
+    // And the page alone can do it: first drains, second gets its turn.
+    await advice.getByRole('button', { name: 'Stop first' }).click()
+    await steered.first?.steer('answer')
+    expect((await first).status).toBe(200)
+    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await steered.second?.steer('ready')
+    await page.locator('[data-state="leased.open"].now').waitFor()
+    await steered.second?.steer('answer')
+    expect((await second).status).toBe(200)
+    expect(stage.complaints).toEqual([])
+  })
+
   test('of a queue that is longer than the server takes', { timeout: 120_000 }, async () => {
     await using stage = await openStage({
       steered: { busy: { service: { maxConcurrent: 1, maxQueue: 3 } } },
@@ -91,6 +134,8 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     asking.push(stage.ask('busy'))
     await expect.poll(() => page.locator('.waiting .position').allTextContents()).toEqual(['1', '2', '3'])
     expect((await stage.ask('busy')).status).toBe(429)
+    await page.getByRole('heading', { name: 'In use by 1 request, and its queue is full' }).waitFor()
+    expect(await page.locator('.why').textContent()).toContain('further requests are refused')
     expect(await page.getByLabel('What you can do').textContent()).toContain('maxConcurrent')
     for (const answer of asking) {
       await steered.busy?.steer('answer')

@@ -1,0 +1,47 @@
+import type { Failure } from '../../machines/messages.ts'
+
+/** `cut`: stop it without waiting for its requests. `logs`: look at what it prints. */
+export type AdvisedVerb = 'start' | 'stop' | 'cut' | 'logs'
+
+/** Something that a person can do: in a sentence, and as a command to a service, where it is one. */
+export interface Advice {
+  readonly text: string
+  readonly command: { readonly verb: AdvisedVerb; readonly service: string } | null
+}
+
+/** What usually helps against a failure. */
+const cures: Partial<Record<Failure['code'], string>> = {
+  LEASEHOLD_SPAWN_FAILED:
+    'Check that command is an absolute path to a program that may be run, and that cwd exists.',
+  LEASEHOLD_EXITED_BEFORE_READY:
+    'Its last output says why. Run its command by hand to see all of it: a missing model file, a wrong flag or too little memory are the usual causes.',
+  LEASEHOLD_READY_TIMEOUT:
+    'If it was still loading, raise readyTimeoutMs. If it was ready, healthUrl asks the wrong thing.',
+  LEASEHOLD_BACKEND_FAILED: 'The server itself says that it will never be ready: its output has the cause.',
+  LEASEHOLD_FOREIGN_SERVER:
+    'Something else listens on its port. Stop that program, or give this service another port in args, baseUrl and healthUrl.',
+  LEASEHOLD_PORT_TAKEN:
+    'Another program takes its port each time. Stop that program, or give this service another port in args, baseUrl and healthUrl.',
+  LEASEHOLD_NOT_REACHABLE:
+    'Nobody starts this server here: start it where it runs, or give it a localService.',
+  LEASEHOLD_SERVICE_EXITED:
+    'It was ready and then ended: look at its last output. Ended by SIGKILL usually means that memory ran out.',
+  LEASEHOLD_UNHEALTHY: 'It stopped answering its health checks and is started anew for the next request.',
+  LEASEHOLD_STOP_TIMEOUT: 'Something of it is still alive and needs a person: end the processes named here.',
+  LEASEHOLD_STATE_UNUSABLE: 'Set LEASEHOLD_STATE_DIR to a directory of your own.',
+}
+
+/** Failures that the output of a process explains. */
+const PRINTED: ReadonlySet<string> = new Set([
+  'LEASEHOLD_EXITED_BEFORE_READY',
+  'LEASEHOLD_READY_TIMEOUT',
+  'LEASEHOLD_BACKEND_FAILED',
+  'LEASEHOLD_SERVICE_EXITED',
+])
+
+/** What helps against a failure of a service; nothing where nobody knows. */
+export function toCures(service: string, failure: Failure | null): Advice[] {
+  const text = failure === null ? undefined : cures[failure.code]
+  if (failure === null || text === undefined) return []
+  return [{ text, command: PRINTED.has(failure.code) ? { verb: 'logs', service } : null }]
+}

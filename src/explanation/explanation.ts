@@ -1,0 +1,139 @@
+import type { Failure } from '../../machines/messages.ts'
+import { toDecisionText } from '../decision-text.ts'
+import { toSentence } from '../errors.ts'
+import { toReasonText } from '../reason-text.ts'
+import { type Advice, toCures } from './advice.ts'
+import { toNextSentence } from './next.ts'
+import { type Explanation, type Situation, type Surroundings, toAwaited } from './situation.ts'
+import { explainStart } from './start.ts'
+import { toCapital, toCount } from './words.ts'
+
+/** Explains a service as it stands. */
+export function explain(situation: Situation, surroundings: Surroundings): Explanation {
+  const { state } = situation
+  if (state.startsWith('starting')) return explainStart(situation, surroundings)
+  const next = toNextSentence(situation)
+  if (state.startsWith('leased')) return { next, ...explainUse(situation, surroundings) }
+  if (state.startsWith('idle-stopping')) return { next, ...explainStop(situation) }
+  if (state.startsWith('down')) return { next, ...explainDown(situation) }
+  const sentence = toWhySentence(situation)
+  if (state === 'ready') return { tone: 'good', title: 'Ready, not in use', sentence, next, advice: [] }
+  if (state === 'probing')
+    return { tone: 'busy', title: 'Looking for a running server', sentence, next, advice: [] }
+  return { tone: 'rest', title: 'Ended', sentence, next, advice: [] }
+}
+
+/** Why it is as it is, as one clause, with what was decided about its room where that made it wait or leave. */
+export function toWhyText(situation: Situation): string {
+  const { why, stopReason, decision } = situation
+  const hadToLeave = [stopReason, why?.kind === 'stop' ? why.reason : null].some(
+    (reason) => reason === 'evicted' || reason === 'yielded',
+  )
+  const isAboutRoom = decision !== null && (hadToLeave || toAwaited(situation) !== null)
+  return isAboutRoom ? `${toReasonText(why)}; ${toDecisionText(decision)}` : toReasonText(why)
+}
+
+/** The same as a sentence of its own. */
+function toWhySentence(situation: Situation): string {
+  return toCapital(toWhyText(situation))
+}
+
+function explainUse(situation: Situation, { all }: Surroundings): Omit<Explanation, 'next'> {
+  const { state, service, leases, queue, policy } = situation
+  const sentence = toWhySentence(situation)
+  if (state === 'leased.draining')
+    return {
+      tone: 'warn',
+      title: `Draining: ${toCount(leases, 'request')} may still end`,
+      sentence,
+      advice: [{ text: 'Cut what still uses it, if that can be lost.', command: { verb: 'cut', service } }],
+    }
+  const isFull = policy !== null && queue.length >= policy.maxQueue && queue.length > 0
+  const waiting =
+    queue.length === 0
+      ? ''
+      : ` ${queue.length} more ${queue.length === 1 ? 'waits' : 'wait'} for a free place.`
+  const refused = isFull ? ` That is all that may wait (maxQueue): further requests are refused.` : ''
+  const kept = all.filter((other) => isKeptOut(other, situation)).map((other) => other.service)
+  const others =
+    kept.length === 0 ? '' : ` ${kept.join(' and ')} ${kept.length === 1 ? 'waits' : 'wait'} for its room.`
+  return {
+    tone: isFull ? 'warn' : 'good',
+    title: `In use by ${toCount(leases, 'request')}${isFull ? ', and its queue is full' : ''}`,
+    sentence: `${sentence}${waiting}${refused}${others}`,
+    advice:
+      queue.length === 0
+        ? []
+        : [
+            {
+              text: 'A larger maxConcurrent lets more of them in at the same time, if the server can.',
+              command: null,
+            },
+          ],
+  }
+}
+
+/** Whether one waits for room that the other holds. */
+function isKeptOut(one: Situation, holder: Situation): boolean {
+  return toAwaited(one)?.rejected.some(({ key }) => key === holder.key) ?? false
+}
+
+function explainStop(situation: Situation): Omit<Explanation, 'next'> {
+  const { state, queue } = situation
+  const isKilled = state.endsWith('killing')
+  const sentence = toWhySentence(situation)
+  return {
+    tone: 'busy',
+    title: isKilled ? 'Stopping: killed' : 'Stopping',
+    sentence:
+      queue.length > 0
+        ? `${sentence} ${toCount(queue.length, 'request')} ${queue.length === 1 ? 'waits' : 'wait'} for the next start.`
+        : sentence,
+    advice: isKilled
+      ? [
+          {
+            text: 'It did not end within stopGraceMs after SIGTERM; a server that needs longer to save its state needs a larger one.',
+            command: null,
+          },
+        ]
+      : [],
+  }
+}
+
+function explainDown(situation: Situation): Omit<Explanation, 'next'> {
+  const { state, service, failures, failure, why } = situation
+  const sentence = toWhySentence(situation)
+  const start = (text: string): Advice => ({ text, command: { verb: 'start', service } })
+  if (state === 'down.backoff')
+    return {
+      tone: 'warn',
+      title: failures > 1 ? `Failed ${failures} times in a row` : 'Failed, waits before the next start',
+      sentence,
+      advice: toCures(service, failure),
+    }
+  if (state === 'down.tripped')
+    return {
+      tone: 'bad',
+      title: 'Keeps failing: requests are refused at once',
+      sentence,
+      advice: [...toCures(service, failure), start('When the cause is mended, try at once.')],
+    }
+  if (failures > 0 && failure !== null)
+    return {
+      tone: 'warn',
+      title: failures > 1 ? `Down, after ${failures} failures in a row` : 'Down, after a failure',
+      sentence: `${toCapital(failure.message)}${toLastOutput(failure)} ${sentence}`,
+      advice: [...toCures(service, failure), start('The next request starts it again, and so can you.')],
+    }
+  return {
+    tone: 'rest',
+    title: 'Down',
+    sentence,
+    advice: why === null ? [start('A request for one of its models starts it, and so can you.')] : [],
+  }
+}
+
+function toLastOutput({ tail }: Failure): string {
+  const last = tail?.at(-1)
+  return last === undefined ? '' : ` It last printed: ${toSentence(last)}`
+}

@@ -1,0 +1,89 @@
+import type { Decision, SpareCause } from '../../machines/scheduler.ts'
+import { toDecisionText } from '../decision-text.ts'
+import { toSentence } from '../errors.ts'
+import type { Advice } from './advice.ts'
+import type { Explanation } from './situation.ts'
+
+/** Explains a start that waits for room: what it needs, who has it, why that one stays, and when it comes. */
+export function explainRoom(decision: Decision, waiting: string): Explanation {
+  const { because, rejected } = decision
+  const held = rejected.filter((one) => one.because !== 'needless')
+  const holders = toList(held.map(({ service }) => service))
+  return {
+    tone: because.cause === 'no-room' ? 'warn' : 'busy',
+    title: toTitle(decision, holders),
+    sentence: `${toSentence(toDecisionText(decision))}${waiting}`,
+    next: toNext(decision),
+    advice: toAdvice(decision),
+  }
+}
+
+function toTitle({ choice, because }: Decision, holders: string): string {
+  switch (because.cause) {
+    case 'no-room':
+      return holders === '' ? 'Waits for room' : `Waits for room that ${holders} has`
+    case 'promised':
+      return `Waits for room that ${toList(because.ahead)} gets first`
+    case 'receipts':
+      return holders === '' ? 'Waits for room' : `Waits until ${holders} has left`
+    default:
+      return `Waits until ${toList(choice.taken.map(({ service }) => service))} has left`
+  }
+}
+
+function toNext({ choice, because, rejected }: Decision): string | null {
+  const taken = toList(choice.taken.map(({ service }) => service))
+  if (because.cause === 'idle-cheapest') return `It starts as soon as ${taken} is gone.`
+  if (because.cause === 'starved')
+    return `${taken} takes no new requests any more; it starts when the last one of those has ended.`
+  const used = toList(rejected.filter((one) => one.because === 'leased').map(({ service }) => service))
+  if (because.cause !== 'no-room' || used === '') return null
+  return `It starts when ${used} is done. Once it has waited for its maxStarveMs, ${used} takes no new requests.`
+}
+
+function toList(names: readonly string[]): string {
+  return names.join(' and ')
+}
+
+/** What can be done about one that holds room that another waits for; nothing: it leaves by itself. */
+const pleas: Partial<Record<SpareCause, (holder: string, waiting: string) => Advice>> = {
+  leased: (holder, waiting) => ({
+    text: `If ${waiting} matters more, stop ${holder}: what it answers now is still finished.`,
+    command: { verb: 'stop', service: holder },
+  }),
+  pinned: (holder) => ({
+    text: `${holder} never leaves by itself, because it is pinned: take pinned off it, or stop it by hand.`,
+    command: { verb: 'stop', service: holder },
+  }),
+  starting: (holder, waiting) => ({
+    text: `If ${waiting} matters more, stop ${holder}.`,
+    command: { verb: 'stop', service: holder },
+  }),
+  stray: (holder) => ({
+    text: `Processes of ${holder} outlived its stop and still count: end them by hand.`,
+    command: null,
+  }),
+}
+
+/** What can be done about a wait for room. */
+function toAdvice({ choice, because, rejected }: Decision): Advice[] {
+  if (because.cause !== 'no-room') return []
+  const limits = because.needed.map(({ limit }) => limit)
+  const budgets = limits.filter((limit) => !limit.startsWith('group:'))
+  const groups = limits.filter((limit) => limit.startsWith('group:')).map((limit) => limit.slice(6))
+  return [
+    ...rejected.flatMap(({ service, because: cause }) => pleas[cause]?.(service, choice.service) ?? []),
+    ...groups.map((group) => ({
+      text: `Of the group ${group} one is up at a time. If both fit, take one of them out of it.`,
+      command: null,
+    })),
+    ...(budgets.length === 0
+      ? []
+      : [
+          {
+            text: `If there is room for both, raise ${budgets.map((limit) => `leasehold.budgets.${limit}`).join(' and ')}, or state smaller needs.`,
+            command: null,
+          },
+        ]),
+  ]
+}

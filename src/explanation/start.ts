@@ -1,0 +1,104 @@
+import { toDurationText } from '../duration.ts'
+import { toReasonText } from '../reason-text.ts'
+import { toNextSentence } from './next.ts'
+import { explainRoom } from './room.ts'
+import { type Explanation, type Situation, type Surroundings, toAwaited } from './situation.ts'
+import { toCapital, toCount } from './words.ts'
+
+/** A start that takes this much longer than usual, or this part of its deadline, deserves a word. */
+const SLOW_FACTOR = 2
+const SLOW_SHARE = 0.4
+/** What is slow only in comparison is not worth a word, in milliseconds. */
+const SLOW_MS = 2_000
+
+/** Explains a start: one that waits for its turn or for room, and one that loads. */
+export function explainStart(situation: Situation, surroundings: Surroundings): Explanation {
+  const { state, queue } = situation
+  const waiting =
+    queue.length === 0
+      ? ''
+      : ` ${toCount(queue.length, 'request')} ${queue.length === 1 ? 'waits' : 'wait'} for it.`
+  const awaited = toAwaited(situation)
+  if (awaited !== null && awaited.because.cause !== 'start-places') return explainRoom(awaited, waiting)
+  if (state === 'starting.claiming') return explainTurn(situation, surroundings, waiting)
+  return explainLoading(situation, surroundings, waiting)
+}
+
+/** As many start as may at the same time, or the claim on it is not answered yet. */
+function explainTurn(situation: Situation, { all }: Surroundings, waiting: string): Explanation {
+  const { key, service, why } = situation
+  const others = all.filter(
+    (other) =>
+      other.key !== key &&
+      (/^starting\.(?:spawning|warming)/.test(other.state) || other.state.startsWith('idle-stopping')),
+  )
+  const ahead = others.map(
+    (other) => `${other.service} (${other.state.startsWith('starting') ? 'starting' : 'stopping'})`,
+  )
+  const before = ahead.length === 0 ? '' : ` Before it comes ${ahead.join(', ')}.`
+  return {
+    tone: 'busy',
+    title: 'Waits for its turn to start',
+    sentence: `${toCapital(toReasonText(why))}${before}${waiting}`,
+    next: toNextSentence(situation),
+    advice: [
+      ...others
+        .filter(({ state }) => state.startsWith('starting'))
+        .map((other) => ({
+          text: `It starts as soon as ${other.service} is through. If ${service} matters more, stop ${other.service}.`,
+          command: { verb: 'stop' as const, service: other.service },
+        })),
+      ...(others.length === 0
+        ? []
+        : [
+            {
+              text: 'If there is memory for more at the same time, raise leasehold.maxConcurrentStarts.',
+              command: null,
+            },
+          ]),
+    ],
+  }
+}
+
+/** It is being spawned, or runs and is not ready. */
+function explainLoading(situation: Situation, { lastLine }: Surroundings, waiting: string): Explanation {
+  const { service, inStateMs, verdict, startTimes, pid, why, timers, ownership } = situation
+  const next = toNextSentence(situation)
+  const usual = startTimes === null ? '' : ` It usually takes ${toDurationText(startTimes.medianMs)}.`
+  const deadline = timers.find(({ name }) => name === 'readyTimeout')
+  const allowedMs = deadline === undefined ? Number.POSITIVE_INFINITY : deadline.remainingMs + inStateMs
+  const isSlow =
+    startTimes === null
+      ? inStateMs > SLOW_SHARE * allowedMs
+      : inStateMs > Math.max(SLOW_MS, SLOW_FACTOR * startTimes.medianMs)
+  const title = `Loading for ${toDurationText(inStateMs)}`
+  if (!isSlow)
+    return {
+      tone: 'busy',
+      title,
+      sentence: `${toCapital(toReasonText(why))}${usual}${waiting}`,
+      next,
+      advice: [],
+    }
+  const seen = verdict === null ? '' : ` Its last health check said: ${verdict.kind} (${verdict.detail}).`
+  const printed = lastLine === undefined ? '' : ` It last printed: ${lastLine}`
+  return {
+    tone: 'warn',
+    title: `${title}, longer than usual`,
+    sentence: `It runs${pid === null ? '' : ` (pid ${pid})`} but is not ready.${usual}${seen}${waiting}${printed}`,
+    next,
+    advice: [
+      {
+        text: 'Read what it prints. If it still makes progress, wait.',
+        command: { verb: 'logs', service },
+      },
+      ...(ownership === 'owned'
+        ? [{ text: 'If it stands still, stop it.', command: { verb: 'stop' as const, service } }]
+        : []),
+      {
+        text: 'A model that honestly needs longer needs a larger readyTimeoutMs; one that is ready but looks loading needs another healthUrl.',
+        command: null,
+      },
+    ],
+  }
+}

@@ -1,0 +1,11 @@
+import { toSentence } from '../errors.ts'
+
+/** `1 request`, `2 requests`. */
+export function toCount(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`
+}
+
+/** A clause as a sentence of its own. */
+export function toCapital(clause: string): string {
+  return toSentence(clause.charAt(0).toUpperCase() + clause.slice(1))
+}

@@ -1,0 +1,26 @@
+import { explain } from '../../explanation/explanation.ts'
+import type { Explanation, Situation } from '../../explanation/situation.ts'
+import type { PageModel, ServiceView } from './model.ts'
+
+/** Explains one service at a moment of the events' clock; `lastLine`: what it printed last. */
+export function explainView(
+  service: ServiceView,
+  model: PageModel,
+  atMs: number,
+  lastLine?: string,
+): Explanation {
+  const all = Object.values(model.services).map((one) => toSituation(one, atMs))
+  return explain(toSituation(service, atMs), { all, lastLine })
+}
+
+function toSituation({ name, enteredAtMs, timers, ...rest }: ServiceView, atMs: number): Situation {
+  return {
+    ...rest,
+    service: name,
+    inStateMs: Math.max(0, atMs - enteredAtMs),
+    timers: timers.map(({ name: timer, endsAtMs }) => ({
+      name: timer,
+      remainingMs: Math.max(0, endsAtMs - atMs),
+    })),
+  }
+}

@@ -1,0 +1,134 @@
+import { expect, test } from 'vitest'
+import type { Decision, SpareCause } from '../../machines/scheduler.ts'
+import { explain } from '../../src/explanation/explanation.ts'
+import type { Situation } from '../../src/explanation/situation.ts'
+import { toSituation } from './situation.ts'
+
+const tell = (changes: Partial<Situation>, all: readonly Situation[] = [], lastLine?: string) => {
+  const situation = toSituation(changes)
+  return explain(situation, { all: [situation, ...all], lastLine })
+}
+
+const decide = (
+  cause: Decision['because']['cause'],
+  {
+    taken = [],
+    because = 'leased',
+    ahead = [],
+  }: { taken?: Decision['choice']['taken']; because?: SpareCause; ahead?: string[] } = {},
+): Decision => ({
+  choice: { type: taken.length > 0 ? 'evict' : 'wait', key: 'k', service: 'demo', taken },
+  because: { cause, needed: [{ limit: 'ramMiB', amount: 6_000, capacity: 8_000, free: 2_000 }], ahead },
+  rejected: [{ key: 'o', service: 'other', because, holds: { ramMiB: 6_000 } }],
+})
+const taken = [{ key: 'o', service: 'other', how: 'evict', evictCost: 1, frees: { ramMiB: 6_000 } }] as const
+const claiming = { state: 'starting.claiming', queue: [{}], why: { kind: 'requested', id: 'a' } } as const
+
+test('one that waits for the memory of another says how much, who has it, why that one stays, and what to do', () => {
+  const { title, sentence, next, advice } = tell({ ...claiming, decision: decide('no-room') })
+  expect(title).toBe('Waits for room that other has')
+  expect(sentence).toBe(
+    'demo needs 6000 MiB of ramMiB (2000 of 8000 free), and nobody can leave for it: other holds 6000 MiB of ramMiB and is in use. 1 request waits for it.',
+  )
+  expect(next).toMatch(/^It starts when other is done\. .*maxStarveMs/)
+  expect(advice).toEqual([
+    { text: expect.stringContaining('stop other'), command: { verb: 'stop', service: 'other' } },
+    { text: expect.stringContaining('leasehold.budgets.ramMiB'), command: null },
+  ])
+})
+
+test('what can be done about one that holds the room depends on why it stays', () => {
+  const advise = (because: SpareCause) =>
+    tell({ ...claiming, decision: decide('no-room', { because }) }).advice.map(({ text }) => text)[0]
+  expect(advise('pinned')).toMatch(/pinned: take pinned off it/)
+  expect(advise('stray')).toMatch(/outlived its stop .*end them by hand/)
+  expect(advise('starting')).toMatch(/^If demo matters more, stop other\.$/)
+  // It leaves by itself.
+  expect(advise('settling')).toMatch(/raise leasehold\.budgets/)
+})
+
+test.each([
+  [decide('idle-cheapest', { taken }), 'Waits until other has left', 'It starts as soon as other is gone.'],
+  [
+    decide('starved', { taken }),
+    'Waits until other has left',
+    'other takes no new requests any more; it starts when the last one of those has ended.',
+  ],
+  [decide('receipts', { because: 'leaving' }), 'Waits until other has left', null],
+  [decide('promised', { ahead: ['first'] }), 'Waits for room that first gets first', null],
+])('%#: every other wait for room says who is before it', (decision, title, next) => {
+  expect(tell({ ...claiming, decision })).toMatchObject({ title, next })
+})
+
+test('who holds the room is told, too', () => {
+  const waiting = toSituation({ ...claiming, decision: decide('no-room') })
+  const holder = tell({ key: 'o', service: 'other', state: 'leased.open', leases: 1 }, [waiting])
+  expect(holder.sentence).toMatch(/ demo waits for its room\.$/)
+})
+
+test('a decision that is over explains nothing any more', () => {
+  expect(tell({ state: 'ready', decision: decide('no-room') }).title).toBe('Ready, not in use')
+})
+
+test('one that waits for a place to start in says who starts before it', () => {
+  const { sentence, advice } = tell({ ...claiming, decision: decide('start-places') }, [
+    toSituation({ key: 'o', service: 'other', state: 'starting.warming' }),
+    toSituation({ key: 'p', service: 'third', state: 'starting.claiming' }),
+  ])
+  expect(sentence).toMatch(/Before it comes other \(starting\)\. 1 request waits for it\.$/)
+  expect(advice.map(({ command }) => command)).toEqual([{ verb: 'stop', service: 'other' }, null])
+})
+
+test('a start that takes much longer than usual says what was seen and printed last', () => {
+  const loading = {
+    state: 'starting.warming',
+    why: { kind: 'loading', pid: 7 },
+    verdict: { kind: 'loading', detail: '503 Loading model' },
+    startTimes: { medianMs: 2_600 },
+  } as const
+  expect(tell({ ...loading, inStateMs: 3_000 })).toMatchObject({
+    tone: 'busy',
+    title: 'Loading for 3.0 s',
+    advice: [],
+  })
+  const late = tell({ ...loading, inStateMs: 60_000 }, [], 'loading tensors: 12 %')
+  expect(late.title).toBe('Loading for 1 min 0 s, longer than usual')
+  expect(late.sentence).toMatch(/usually takes 2\.6 s.*503 Loading model.*loading tensors: 12 %/)
+  expect(late.advice.map(({ command }) => command?.verb)).toEqual(['logs', 'stop', undefined])
+  const elsewhere = tell({ ...loading, inStateMs: 60_000, ownership: 'adopted', pid: null })
+  expect(elsewhere.advice.map(({ command }) => command?.verb)).toEqual(['logs', undefined])
+})
+
+test('without earlier starts one is slow when a good part of its deadline is gone', () => {
+  const loading = { state: 'starting.warming', startTimes: null } as const
+  const timer = (remainingMs: number) => [{ name: 'readyTimeout', remainingMs }]
+  expect(tell({ ...loading, inStateMs: 30_000, timers: timer(90_000) }).tone).toBe('busy')
+  expect(tell({ ...loading, inStateMs: 60_000, timers: timer(60_000) }).tone).toBe('warn')
+})
+
+test('a queue that is full says that further requests are refused', () => {
+  const busy = { state: 'leased.open', leases: 1, policy: { maxQueue: 2 } } as const
+  expect(tell({ ...busy, queue: [{}] })).toMatchObject({ tone: 'good', title: 'In use by 1 request' })
+  const full = tell({ ...busy, queue: [{}, {}] })
+  expect(full).toMatchObject({ tone: 'warn', title: 'In use by 1 request, and its queue is full' })
+  expect(full.sentence).toMatch(/2 more wait for a free place\. .*further requests are refused/)
+})
+
+test('a failure has its cure, and a drain its end', () => {
+  const failure = {
+    code: 'LEASEHOLD_EXITED_BEFORE_READY',
+    message: 'the process exited with code 1',
+    tail: ['out of memory'],
+  } as const
+  const why = { kind: 'failed', failure, failures: 5 } as const
+  const tripped = tell({ state: 'down.tripped', failure, failures: 5, why })
+  expect(tripped.sentence).toMatch(/5 failures in a row\. Last output: out of memory\.$/)
+  expect(tripped.advice.map(({ command }) => command?.verb)).toEqual(['logs', 'start'])
+  expect(tell({ state: 'down.cold', failure, failures: 1 }).title).toBe('Down, after a failure')
+  expect(tell({ state: 'leased.draining', leases: 2 }).advice).toMatchObject([{ command: { verb: 'cut' } }])
+})
+
+test('one that is as it should be needs nobody', () => {
+  for (const state of ['ready', 'leased.open', 'probing', 'idle-stopping.terminating', 'starting.spawning'])
+    expect(tell({ state }).advice).toEqual([])
+})

@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest'
+import { toNextSentence, toNextText } from '../../src/explanation/next.ts'
+
+const timers = [
+  { name: 'idleStop', remainingMs: 1_800 },
+  { name: 'heartbeat', remainingMs: 10 },
+]
+
+test('an idle server of ours stops, and an adopted one is let go', () => {
+  expect(toNextText({ timers, ownership: 'owned' })).toBe('stops in 1.8 s')
+  expect(toNextText({ timers, ownership: 'adopted' })).toBe('is let go in 1.8 s')
+  expect(toNextSentence({ timers, ownership: 'adopted', queue: [] })).toBe(
+    'It is let go in 1.8 s, and goes on running.',
+  )
+})
+
+test('without a timer that means something to people nothing is planned', () => {
+  const nothing = { timers: timers.slice(1), ownership: 'owned', queue: [] } as const
+  expect(toNextText(nothing)).toBe('')
+  expect(toNextSentence(nothing)).toBeNull()
+})
