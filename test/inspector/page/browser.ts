@@ -99,7 +99,7 @@ export async function openStage({
     locale: 'en-GB',
   })
   const page = context.pages()[0] ?? (await context.newPage())
-  page.setDefaultTimeout(20_000)
+  page.setDefaultTimeout(60_000)
   const complaints: string[] = []
   page.on('pageerror', ({ message }) => complaints.push(message))
   page.on('console', (message) => {
@@ -120,7 +120,7 @@ export async function openStage({
             // It may not listen yet; one that is told to exit does not answer.
             const tell = () => fetch(`http://127.0.0.1:${port}/steer?${what}`).catch(() => undefined)
             if (what.startsWith('exit')) await tell()
-            else await expect.poll(tell, { timeout: 15_000 }).toMatchObject({ ok: true })
+            else await expect.poll(tell, { timeout: 60_000 }).toMatchObject({ ok: true })
           },
         },
       ]),

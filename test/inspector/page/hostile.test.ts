@@ -21,7 +21,7 @@ const CORPUS = [
 
 describe.skipIf(hasNoBrowser)('the page', () => {
   test('shows what a hostile server prints as text, and nothing of it happens (fault 116)', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     await using stage = await openStage({
       steered: { chat: { lines: CORPUS } },
@@ -61,7 +61,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     expect(stage.complaints).toEqual([])
   })
 
-  test('is sent with a policy that allows only what it is made of', { timeout: 60_000 }, async () => {
+  test('is sent with a policy that allows only what it is made of', { timeout: 240_000 }, async () => {
     await using stage = await openStage({ steered: { chat: {} } })
     const { page, url } = stage
     const response = await page.goto(url)

@@ -6,7 +6,7 @@ import { createRecorder } from '../../../src/supervisor/recorder.ts'
 import { drawn, hasNoBrowser, openStage } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('a recording', () => {
-  test('of a crash is opened, played, and stepped back through', { timeout: 120_000 }, async () => {
+  test('of a crash is opened, played, and stepped back through', { timeout: 240_000 }, async () => {
     await using stage = await openStage({
       steered: { chat: { lines: ['model server: out of memory soon'] }, other: {} },
       leasehold: { backoffMs: 60_000 },
@@ -61,7 +61,7 @@ describe.skipIf(hasNoBrowser)('a recording', () => {
     await rm(folder, { recursive: true })
   })
 
-  test('that holds no events is refused in words', { timeout: 60_000 }, async () => {
+  test('that holds no events is refused in words', { timeout: 240_000 }, async () => {
     await using stage = await openStage({ steered: { chat: {} } })
     const { page, url } = stage
     await page.goto(url)

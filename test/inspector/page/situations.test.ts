@@ -5,7 +5,7 @@ import { hasNoBrowser, openStage } from './browser.ts'
 const pictures = process.env.PAGE_PICTURES
 
 describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to do', () => {
-  test('of a service that hangs in loading', { timeout: 120_000 }, async () => {
+  test('of a service that hangs in loading', { timeout: 240_000 }, async () => {
     await using stage = await openStage({
       steered: { hung: { lines: ['load_tensors: 12 %'], service: { readyTimeoutMs: 15_000 } } },
       leasehold: { backoffMs: 60_000 },
@@ -28,7 +28,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     expect((await asking).status).toBe(504)
   })
 
-  test('of a service that crashes in a loop', { timeout: 120_000 }, async () => {
+  test('of a service that crashes in a loop', { timeout: 240_000 }, async () => {
     const crash = "console.error('error: no such file: /models/missing.gguf'); process.exit(1)"
     await using stage = await openStage({
       providers: {
@@ -54,7 +54,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     expect(advice).toContain('When the cause is mended, try at once')
   })
 
-  test('of a service that waits for its turn, because another one starts', { timeout: 120_000 }, async () => {
+  test('of a service that waits for its turn, because another one starts', { timeout: 240_000 }, async () => {
     await using stage = await openStage({
       steered: { first: {}, second: {} },
       leasehold: { maxConcurrentStarts: 1 },
@@ -80,7 +80,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     for (const answer of await Promise.all(asking)) expect(answer.status).toBe(200)
   })
 
-  test('of a service that waits for the memory of another', { timeout: 120_000 }, async () => {
+  test('of a service that waits for the memory of another', { timeout: 240_000 }, async () => {
     const needs = { ramMiB: 6_000 }
     await using stage = await openStage({
       steered: { first: { service: { needs } }, second: { service: { needs, maxStarveMs: 600_000 } } },
@@ -98,7 +98,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     await page.getByRole('heading', { name: 'Waits for room that first has' }).waitFor()
     // It has just come up at first, and is in use after that.
     await expect
-      .poll(() => page.locator('.why').textContent(), { timeout: 20_000 })
+      .poll(() => page.locator('.why').textContent(), { timeout: 60_000 })
       .toContain(
         'second needs 6000 MiB of ramMiB (2000 of 8000 free), and nobody can leave for it: first holds 6000 MiB of ramMiB and is in use. 1 request waits for it. It starts when first is done.',
       )
@@ -120,7 +120,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     expect(stage.complaints).toEqual([])
   })
 
-  test('of a queue that is longer than the server takes', { timeout: 120_000 }, async () => {
+  test('of a queue that is longer than the server takes', { timeout: 240_000 }, async () => {
     await using stage = await openStage({
       steered: { busy: { service: { maxConcurrent: 1, maxQueue: 3 } } },
     })
