@@ -71,8 +71,9 @@ async function openStage() {
   let variant = 0
   const changeConfig = async () => {
     variant += 1
-    await writeFile(`${config}.new`, services.toConfigText(variant), { mode: 0o600 })
-    await rename(`${config}.new`, config)
+    const draft = `${config}.${variant}`
+    await writeFile(draft, services.toConfigText(variant), { mode: 0o600 })
+    await rename(draft, config)
   }
   await changeConfig()
   const env = { ...process.env, TMPDIR: temporary, XDG_STATE_HOME: join(home, 'state'), HOME: home }
@@ -150,7 +151,7 @@ function toRounds({ supervisorKills }) {
 function toQuota(targets, random) {
   const { requests, supervisorKills } = targets
   const rounds = toRounds(targets)
-  const share = requests / Math.max(1, (supervisorKills * rounds) / (rounds - 1))
+  const share = rounds === 1 ? requests : requests / ((supervisorKills * rounds) / (rounds - 1))
   // A killed gateway does not get through its quota, so that each is given more than its share.
   return Math.max(10, Math.round(share * (0.9 + random.next())))
 }
