@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { basename } from 'node:path'
 import type { Listener, PortOwner } from '../../machines/messages.ts'
@@ -117,15 +117,47 @@ interface Listening {
 
 const LISTEN_STATE = '0A'
 
+/**
+ * The kernel lists those that listen first, and behind them every connection of the last minute: the look ends at the
+ * first of these. Of a table with 5,300 of them the beginning takes 0.3 ms, the whole took 20 to 40.
+ */
 function listListening(): Listening[] {
-  return ['tcp', 'tcp6'].flatMap((table) =>
-    readLines(`/proc/net/${table}`).flatMap((line) => {
+  const found: Listening[] = []
+  for (const table of ['tcp', 'tcp6']) {
+    for (const line of readTable(`/proc/net/${table}`)) {
       const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/)
-      if (state !== LISTEN_STATE) return []
+      if (state !== LISTEN_STATE) break
       const [address = '', port = ''] = local.split(':')
-      return [{ address, port: Number.parseInt(port, 16), socket: `socket:[${inode}]` }]
-    }),
-  )
+      found.push({ address, port: Number.parseInt(port, 16), socket: `socket:[${inode}]` })
+    }
+  }
+  return found
+}
+
+/** The lines of a table of the kernel's without their heading, read no further than they are asked for. */
+function* readTable(file: string): Generator<string> {
+  let descriptor: number
+  try {
+    descriptor = openSync(file, 'r')
+  } catch {
+    // A kernel without IPv6 has no such table.
+    return
+  }
+  try {
+    const page = Buffer.alloc(4096)
+    let rest = ''
+    let isHeading = true
+    for (;;) {
+      const size = readSync(descriptor, page)
+      if (size === 0) return
+      const lines = (rest + page.toString('latin1', 0, size)).split('\n')
+      rest = lines.pop() ?? ''
+      yield* isHeading ? lines.slice(1) : lines
+      isHeading = false
+    }
+  } finally {
+    closeSync(descriptor)
+  }
 }
 
 const ANY = new Set(['00000000', '0'.repeat(32)])
@@ -145,14 +177,6 @@ function isReached(host: string, address: string): boolean {
   }
   if (host === '::1') return address === LOOPBACK.v6
   return host !== 'localhost' || address === LOOPBACK.v4 || address === LOOPBACK.v6
-}
-
-function readLines(file: string): string[] {
-  try {
-    return readFileSync(file, 'latin1').split('\n').slice(1)
-  } catch {
-    return []
-  }
 }
 
 function listPids(): number[] {
