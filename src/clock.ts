@@ -53,11 +53,9 @@ export function createLenientClock(clock: Clock, onGap: () => void): Clock {
         const lateMs = clock.now() - dueMs
         if (lateMs < LATE_MS) return fn()
         if (lateMs >= GAP_MS) tellGap()
-        setImmediate(() =>
-          setImmediate(() => {
-            if (!timer.isCleared) arm(fn, GRACE_MS)
-          }),
-        )
+        afterTurn(() => {
+          if (!timer.isCleared) arm(fn, GRACE_MS)
+        })
       }, ms)
       return timer
     },
@@ -73,6 +71,12 @@ export function createLenientClock(clock: Clock, onGap: () => void): Clock {
 interface LenientTimer {
   isCleared: boolean
   inner: unknown
+}
+
+/** Calls `fn` after a full turn of the event loop: whatever has arrived is read in between. */
+export function afterTurn(fn: () => void): void {
+  // The first may come in the turn that is under way.
+  setImmediate(() => setImmediate(fn))
 }
 
 /** Resolves after `ms` on the clock. */

@@ -1,5 +1,5 @@
 import type { Failure, ProcessEvent } from '../../machines/messages.ts'
-import { type Clock, settledWithin } from '../clock.ts'
+import { afterTurn, type Clock, settledWithin } from '../clock.ts'
 import { type Markers, toChildEnvironment } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
 import type { OwnerRecord } from './owner-record.ts'
@@ -176,7 +176,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       state = 'exited'
       await settledWithin(clock, child.drained, LAST_WORDS_MS)
       // What it had answered before it ended may wait in our sockets: it is read before its end is told.
-      await turnOfLoop()
+      await new Promise<void>(afterTurn)
       const tail = output.tail(TAIL_LINES).map(({ text }) => text)
       tell({ type: 'process.exited', generation, ...status, tail })
     }
@@ -226,13 +226,6 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     members: () => own?.stop.members() ?? [],
     settled: live(),
   }
-}
-
-/** A full turn of the event loop: whatever had arrived is read in between. */
-function turnOfLoop(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(() => setImmediate(resolve))
-  })
 }
 
 /** An empty list of survivors, when the signal is aborted: the spawn that follows sees it and refuses. */

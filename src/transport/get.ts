@@ -1,5 +1,5 @@
 import { Client } from 'undici'
-import type { Clock } from '../clock.ts'
+import { afterTurn, type Clock } from '../clock.ts'
 
 export interface GetOptions {
   readonly url: string
@@ -36,10 +36,7 @@ export async function get({
   signal?.addEventListener('abort', onAbort, { once: true })
   // A stalled event loop makes the timer due before the answer that is already here is read: let it be read first.
   const timer = clock.setTimeout(
-    () =>
-      setImmediate(() =>
-        setImmediate(() => abort.abort(Object.assign(new Error('timeout'), { code: 'ETIMEOUT' }))),
-      ),
+    () => afterTurn(() => abort.abort(Object.assign(new Error('timeout'), { code: 'ETIMEOUT' }))),
     timeoutMs,
   )
   const { origin, pathname, search } = new URL(url)
