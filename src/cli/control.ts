@@ -4,7 +4,6 @@ import { exitCodes } from './failures.ts'
 import { connectToGateway } from './gateway-client.ts'
 import { type Terminal, toSafeText } from './print.ts'
 import { createProgress } from './progress.ts'
-import { loadStartTimes, toReadOnly, toStartTimesFile } from './start-times.ts'
 import { toPeerText, toStateText } from './words.ts'
 
 export interface ControlOptions {
@@ -36,10 +35,7 @@ async function control(
 ): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await connectToGateway(config, terminal.env, options.gateway)
-  const progress = createProgress(await gateway.openEvents(), {
-    terminal,
-    times: toReadOnly(loadStartTimes(toStartTimesFile(terminal.env))),
-  })
+  const progress = createProgress(await gateway.openEvents(), terminal)
   try {
     const snapshot = (await gateway.ask({ path, body: JSON.stringify(body) })) as ServiceSnapshot
     progress.close()

@@ -8,7 +8,6 @@ import { AnswerError, exitCodes, toErrorFacts, toErrorText, UsageError } from '.
 import { type Terminal, toSafeText } from './print.ts'
 import { createProgress } from './progress.ts'
 import { createRequestRecord, type FailedAttempt, toAttempt } from './request-record.ts'
-import { loadStartTimes, toReadOnly, toStartTimesFile } from './start-times.ts'
 
 export interface InferOptions extends DoorOptions {
   readonly config?: string
@@ -81,11 +80,7 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
   const known =
     door.transport === 'local' ? attemptToResolve(() => resolveModel(config, options.model).ref) : undefined
   const record = createRequestRecord(door.events$)
-  const times = loadStartTimes(toStartTimesFile(terminal.env))
-  const progress = createProgress(door.events$, {
-    terminal,
-    times: door.transport === 'local' ? times : toReadOnly(times),
-  })
+  const progress = createProgress(door.events$, terminal)
   let requestId: string | undefined
   let firstByteMs = 0
   try {

@@ -2,8 +2,9 @@ import { interval, type Observable } from 'rxjs'
 import { systemClock, toScheduler } from '../clock.ts'
 import { toDurationText } from '../duration.ts'
 import type { SupervisorEvent } from '../events.ts'
+import { toStateDirectoryPath } from '../process/state-directory.ts'
+import { openHistory } from '../supervisor/history.ts'
 import type { Terminal } from './print.ts'
-import type { StartTimes } from './start-times.ts'
 
 /** How often the line of a cold start is drawn again, in milliseconds. */
 const REDRAW_MS = 100
@@ -19,16 +20,11 @@ export interface Progress {
 
 /**
  * Watches the cold starts among events: shows each on the diagnostics side of a terminal, `starting demo, 1.2 s
- * (last starts took about 2.6 s)`, and remembers how long it took. Where nobody looks it only remembers.
+ * (last starts took about 2.6 s)`. How long they took is what the supervisors of this user remember.
  */
-export function createProgress(
-  events$: Observable<SupervisorEvent>,
-  { terminal, times }: { readonly terminal: Terminal; readonly times: StartTimes },
-): Progress {
-  const starts = new Map<
-    string,
-    { readonly service: string; readonly sinceMs: number; readonly atMs: number }
-  >()
+export function createProgress(events$: Observable<SupervisorEvent>, terminal: Terminal): Progress {
+  if (!terminal.isErrInteractive) return { aside: (print) => print(), close: () => {} }
+  const starts = new Map<string, Start>()
   let isShown = false
 
   const clear = () => {
@@ -37,27 +33,24 @@ export function createProgress(
   }
   const draw = () => {
     if (starts.size === 0) return clear()
-    const texts = [...starts].map(([key, { service, sinceMs }]) =>
-      toProgressText(service, systemClock.now() - sinceMs, times.medianMs(key)),
+    const texts = [...starts.values()].map(({ service, sinceMs, medianMs }) =>
+      toProgressText(service, systemClock.now() - sinceMs, medianMs),
     )
     terminal.err(`${CLEAR_LINE}${texts.join('; ')}`)
     isShown = true
   }
   const watch = events$.subscribe((event) => {
     if (event.type !== 'service.state') return
-    const { key, service, to, atMs } = event
-    const start = starts.get(key)
-    if (to.startsWith('starting.')) {
-      if (start === undefined) starts.set(key, { service, sinceMs: systemClock.now(), atMs })
-    } else if (start !== undefined) {
-      starts.delete(key)
-      if (to === 'ready' || to.startsWith('leased.')) times.add(key, atMs - start.atMs)
+    const { key, service, to } = event
+    if (!to.startsWith('starting.')) starts.delete(key)
+    else if (!starts.has(key)) {
+      // Opened anew each time: another supervisor may have written since.
+      const history = openHistory({ path: () => toStateDirectoryPath(terminal.env), ensure: () => {} })
+      starts.set(key, { service, sinceMs: systemClock.now(), medianMs: history.startsOf(key)?.medianMs })
     }
     if (starts.size === 0) clear()
   })
-  const drawing = terminal.isErrInteractive
-    ? interval(REDRAW_MS, toScheduler(systemClock)).subscribe(draw)
-    : undefined
+  const drawing = interval(REDRAW_MS, toScheduler(systemClock)).subscribe(draw)
   return {
     aside: (print) => {
       clear()
@@ -65,10 +58,16 @@ export function createProgress(
     },
     close: () => {
       watch.unsubscribe()
-      drawing?.unsubscribe()
+      drawing.unsubscribe()
       clear()
     },
   }
+}
+
+interface Start {
+  readonly service: string
+  readonly sinceMs: number
+  readonly medianMs: number | undefined
 }
 
 /** `starting demo, 1.2 s (last starts took about 2.6 s)`. */

@@ -17,7 +17,6 @@ import { createLifecycle } from './lifecycle.ts'
 import { type LogFormat, toLogLine } from './log-lines.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
 import { createProgress } from './progress.ts'
-import { loadStartTimes, toStartTimesFile } from './start-times.ts'
 import { toStateText } from './words.ts'
 
 export interface ServeOptions {
@@ -114,8 +113,7 @@ function record(supervisor: Supervisor, file: string, version: string, terminal:
 
 /** Prints what happens until the supervisor is closed. */
 function follow(events$: SupervisorEvents, { json }: ServeOptions, terminal: Terminal): Promise<void> {
-  const times = loadStartTimes(toStartTimesFile(terminal.env))
-  const progress = createProgress(events$, { terminal, times })
+  const progress = createProgress(events$, terminal)
   const lifecycle = createLifecycle(terminal)
   return new Promise((resolve) => {
     events$.subscribe({

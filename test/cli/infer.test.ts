@@ -187,8 +187,10 @@ test.skipIf(!canHaveTerminal)(
     await using place = await createPlace()
     place.configure(['--load-ms', '400'])
     await place.run(...ask)
-    const file = join(place.folder, 'state', 'leasehold', 'start-times.json')
-    expect(Object.values(JSON.parse(readFileSync(file, 'utf8')))).toEqual([[expect.any(Number)]])
+    const file = join(place.folder, 'state', 'leasehold', 'history.json')
+    expect(Object.values(JSON.parse(readFileSync(file, 'utf8')))).toMatchObject([
+      { startsMs: [expect.any(Number)] },
+    ])
     expect(statSync(file).mode & 0o777).toBe(0o600)
     expect(statSync(join(file, '..')).mode & 0o777).toBe(0o700)
 
