@@ -1,13 +1,76 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+/** The files that take longest, the longest first: one of them that began last would keep the rest of the host idle. */
+const DEAR = [
+  'chaos/chaos',
+  'cli/serve',
+  'machines/random',
+  'process/watchdog',
+  'inspector/page/live',
+  'bench/bench',
+  'testing/real-script',
+  'cli/infer',
+  'inspector/page/situations',
+  'inspector/page/recording',
+  'process/table',
+  'llama/answers',
+  'llama/stops',
+  'integration/shared-room',
+  'integration/library-failures',
+  'cli/reload',
+  'cli/program',
+  'clients/cold-start',
+  'backends/backends',
+  'examples/examples',
+]
+
+class DearFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const at = DEAR.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`))
+      return at === -1 ? DEAR.length : at
+    }
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
+  }
+}
+
+/** Folders whose files share their workers: to load the same modules for each costs almost as much as its tests. */
+const SHARED = [
+  'clients',
+  'compat',
+  'config',
+  'gateway',
+  'health',
+  'integration',
+  'machines',
+  'process',
+  'readme',
+  'supervisor',
+  'testing',
+  'transport',
+].map((folder) => `test/${folder}/**/*.test.ts`)
+
+/** Those that put something else in the place of a module. */
+const MOCKS = ['test/health/probe-lacks.test.ts', 'test/process/spawn-lacks.test.ts']
+
+const common = {
+  testTimeout: 30_000,
+  hookTimeout: 30_000,
+  // A busy host may take its time; what is waited for is a fact.
+  expect: { poll: { timeout: 15_000 } },
+}
 
 export default defineConfig({
   test: {
     globalSetup: ['test/global-check.ts'],
-    include: ['test/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
-    // A busy host may take its time; what is waited for is a fact.
-    expect: { poll: { timeout: 15_000 } },
-    maxWorkers: 2,
+    // Much of the suite waits for processes, so one more than the cores of a small host.
+    maxWorkers: 3,
+    sequence: { sequencer: DearFirst },
+    projects: [
+      { test: { ...common, name: 'shared', include: SHARED, exclude: MOCKS, isolate: false } },
+      { test: { ...common, name: 'alone', include: ['test/**/*.test.ts'], exclude: SHARED } },
+      { test: { ...common, name: 'mocks', include: MOCKS } },
+    ],
   },
 })
