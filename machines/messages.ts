@@ -165,6 +165,8 @@ export type ProviderEvent =
   | { readonly type: 'lease.released'; readonly id: string; readonly generation: string }
   | { readonly type: 'waiter.expired'; readonly id: string }
   | { readonly type: 'service.stop'; readonly reason: StopReason; readonly force?: boolean }
+  /** Whoever had starved for its room does not wait any more: one that yields goes on. */
+  | { readonly type: 'service.stay' }
   | { readonly type: 'breaker.reset' }
   | { readonly type: 'policy.replaced'; readonly policy: ServicePolicy }
   /** The host was suspended, or we stood still: what was due in the meantime proves nothing. */

@@ -273,6 +273,7 @@ export const provider = base.extend({
       id: idOf(event),
       stop: context.stop ?? 'idle',
     })),
+    explainStay: because(() => ({ kind: 'stayed' })),
     explainGone: because(({ event }) => ({ kind: 'gone', verdict: verdictOf(event) ?? UNSEEN })),
     explainCooledDown: because(({ context }) => ({ kind: 'cooled-down', failures: context.failures })),
     explainUnwanted: because(({ context }) => ({ kind: 'unwanted', failures: context.failures })),

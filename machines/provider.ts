@@ -435,6 +435,11 @@ export const providerMachine = provider.createMachine({
           ],
           after: { drainTimeout: { actions: 'revokeUndrained' } },
           on: {
+            'service.stay': {
+              guard: 'isYielding',
+              target: 'open',
+              actions: ['forgetStop', 'explainStay', 'grantWaiters'],
+            },
             'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
             'lease.released': { guard: 'isCurrentGeneration', actions: 'release' },
             'process.exited': [

@@ -37,6 +37,8 @@ export type Reason =
   | { readonly kind: 'abandoned'; readonly abandonStartMs: number }
   /** A request came before the stop had sent a signal. */
   | { readonly kind: 'called-off'; readonly id: string; readonly stop: StopReason }
+  /** It was making room for a service that does not wait for it any more. */
+  | { readonly kind: 'stayed' }
   /** A stop was asked for: by a person, the configuration, a neighbour that needs room, or the end of it all. */
   | { readonly kind: 'stop'; readonly reason: StopReason; readonly force: boolean }
   /** A start failed, or what ran ended or hung. */

@@ -150,6 +150,15 @@ export function schedule(state: SchedulerState): Decision | null {
   return null
 }
 
+/** Those that yield to nobody any more: whoever had starved for their room has left, or has found other room. */
+export function findStayers(state: SchedulerState): readonly Resident[] {
+  const starved = state.asking.filter(isStarved).map(({ key }) => Object.keys(toNeeds(state, key)))
+  return state.residents.filter(
+    ({ phase, holds }) =>
+      phase === 'yielding' && !starved.some((limits) => limits.some((limit) => (holds[limit] ?? 0) > 0)),
+  )
+}
+
 /** What a service needs of the limits in force. What needs more than there is gets all of it, and so is alone. */
 export function toNeeds({ limits, shares }: SchedulerState, key: string): Amounts {
   return Object.fromEntries(

@@ -168,6 +168,14 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
   }
 }
 
+/** Those that yield go on: each is in use until its last lease ends. */
+export function letStay(context: SupervisorContext, stayers: readonly Resident[]): SupervisorContext {
+  return {
+    ...context,
+    residents: context.residents.map((one) => (stayers.includes(one) ? { ...one, phase: 'leased' } : one)),
+  }
+}
+
 /** Whether nothing is in use and nobody waits, while the default service is down because of another. */
 export function isDefaultMissed(context: SupervisorContext): boolean {
   const { residents, asking, isDisplaced, returnToDefaultMs } = context

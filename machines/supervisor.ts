@@ -1,7 +1,7 @@
 import { cancel, setup, stopChild } from 'xstate'
 import type { SharingEvent, SupervisorEmitted, SupervisorEvent } from './messages.ts'
 import { NEVER_MS } from './provider-context.ts'
-import { schedule, toNeeds } from './scheduler.ts'
+import { findStayers, schedule, toNeeds } from './scheduler.ts'
 import { supervisedProviderMachine } from './supervised-provider.ts'
 import {
   applyDecision,
@@ -9,6 +9,7 @@ import {
   emptyContext,
   forgetProvider,
   isDefaultMissed,
+  letStay,
   noteAsking,
   noteEnded,
   noteFinished,
@@ -167,10 +168,15 @@ const supervisor = base.extend({
         enqueue.raise({ type: 'default.due' }, { delay: 'returnToDefault', id: 'returnToDefault' })
     }),
 
-    /** Puts into effect whatever can be decided now: permits, and stops of those that make room. */
+    /** Puts into effect whatever can be decided now: permits, stops of those that make room, and their end. */
     decide: base.enqueueActions(({ context, enqueue }) => {
       let next = context
-      for (let decision = schedule(next); decision !== null; decision = schedule(next)) {
+      for (;;) {
+        const stayers = findStayers(next)
+        for (const { key } of stayers) enqueue.sendTo(key, { type: 'service.stay' })
+        if (stayers.length > 0) next = letStay(next, stayers)
+        const decision = schedule(next)
+        if (decision === null) break
         const { key, type, taken } = decision.choice
         const asked = next.asking.find((one) => one.key === key)
         next = applyDecision(next, decision)

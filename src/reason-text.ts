@@ -45,6 +45,8 @@ export function toReasonText(reason: Reason | null): string {
       return `nobody waited for its start any more for ${toDurationText(reason.abandonStartMs)}`
     case 'called-off':
       return 'a request came just before it would have been stopped'
+    case 'stayed':
+      return 'the service that had waited for its room does not wait any more'
     case 'stop':
       return `${stopTexts[reason.reason]}${reason.force ? ', without waiting for its requests' : ''}`
     case 'failed':

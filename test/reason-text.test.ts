@@ -41,6 +41,7 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
   released: [{ kind: 'released' }, 'its last request ended'],
   idle: [{ kind: 'idle', idleStopMs: 600_000 }, 'nobody used it for 10 min 0 s'],
   abandoned: [{ kind: 'abandoned', abandonStartMs: 5_000 }, 'nobody waited for its start any more for 5.0 s'],
+  stayed: [{ kind: 'stayed' }, 'the service that had waited for its room does not wait any more'],
   'called-off': [
     { kind: 'called-off', id: 'a', stop: 'idle' },
     'a request came just before it would have been stopped',

@@ -13,6 +13,7 @@ export const schedulerInvariants = {
   residencyKept: 'Nothing is stopped for the sake of another before its minimum residency is over.',
   starvationBounded: 'No request waits for room longer than its bound.',
   decisionsExplained: 'Every start, every stop for the sake of another and every wait has its decision.',
+  yieldsForSomebody: 'A service makes room only while somebody has waited too long for it.',
   roomIsUsed: 'Nobody waits alone for room that is there.',
 } as const
 
@@ -140,6 +141,11 @@ export function createSchedulerLedger({
         ['withinLimits', isTooMuch()],
         ['decisionsExplained', asking.some(({ decision }) => decision === null)],
         ['starvationBounded', [...waitingSinceMs.values()].some((since) => nowMs() - since > starveBoundMs)],
+        [
+          'yieldsForSomebody',
+          residents.some(({ phase }) => phase === 'yielding') &&
+            !asking.some(({ isOverdue, waiting }) => isOverdue && waiting > 0),
+        ],
         ['roomIsUsed', asking.length === 1 && isRoomThere],
       ])
     },

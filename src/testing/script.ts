@@ -67,6 +67,7 @@ const event = z.discriminatedUnion('type', [
     reason: z.enum(['evicted', 'yielded', 'asked', 'removed', 'shutdown']),
     force: z.boolean().optional(),
   }),
+  z.strictObject({ type: z.literal('service.stay') }),
   z.strictObject({ type: z.literal('breaker.reset') }),
   z.strictObject({
     type: z.literal('policy.replaced'),

@@ -100,6 +100,7 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
     ...reasons.flatMap((reason) =>
       [false, true].map((force) => ({ type: 'service.stop' as const, reason, force })),
     ),
+    { type: 'service.stay' },
     { type: 'breaker.reset' },
     { type: 'policy.replaced', policy },
     { type: 'policy.replaced', policy: { ...policy, idleStopMs: policy.idleStopMs + 1 } },
@@ -375,7 +376,7 @@ const reasons: Record<string, string> = {
   'starting.spawning': 'spawning',
   'starting.warming': 'held loading loading-elsewhere',
   ready: 'adopted became-ready released',
-  'leased.open': 'adopted became-ready called-off leased',
+  'leased.open': 'adopted became-ready called-off leased stayed',
   'leased.draining': 'stop',
   'idle-stopping.terminating': 'abandoned failed idle stop',
   'idle-stopping.killing': 'abandoned failed idle stop',

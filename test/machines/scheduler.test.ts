@@ -288,6 +288,65 @@ describe('a service that waits', () => {
     expect(house.decisions().at(-1)).toBe('b: decline (nobody-waits)')
   })
 
+  test('and leaves keeps nobody from going on: what yielded to it takes new requests again', async () => {
+    const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares })
+    const start = house.clock.now()
+    house.request('a', 'long')
+    house.request('b', 'r2')
+    await house.advanceTo(start + 10_010)
+    house.request('a', 'late')
+    expect(house.states()).toEqual({ a: 'leased.draining', b: 'starting.claiming' })
+    house.cancel('b', 'r2')
+    await house.advanceTo(start + 10_020)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold' })
+    expect(house.decisions().at(-1)).toBe('b: decline (nobody-waits)')
+    expect(house.heard.filter(({ key, type }) => key === 'a' && type === 'lease.granted')).toHaveLength(3)
+    // It is in use, and must make room again when somebody has starved again.
+    house.request('b', 'r3')
+    await house.advanceTo(start + 20_030)
+    expect(house.states()).toEqual({ a: 'leased.draining', b: 'starting.claiming' })
+  })
+
+  test('and whose every request expires keeps nobody from going on', async () => {
+    const policies = { policy: { maxQueueMs: 15_000 } }
+    const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares, ...policies })
+    house.request('a', 'long')
+    house.request('b', 'r2')
+    await house.advanceTo(house.clock.now() + 14_000)
+    expect(house.states()).toMatchObject({ a: 'leased.draining' })
+    await house.advanceTo(house.clock.now() + 1_100)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold' })
+  })
+
+  test('and leaves when what yielded is being stopped already does not bring it back', async () => {
+    const world = { termMs: 1_000 }
+    const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares, world })
+    house.request('a', 'long')
+    house.request('b', 'r2')
+    await house.advanceTo(house.clock.now() + 11_000)
+    house.release('a', 'long')
+    await house.advanceTo(house.clock.now() + 100)
+    house.cancel('b', 'r2')
+    expect(house.states()).toMatchObject({ a: 'idle-stopping.terminating' })
+    await house.advanceTo(house.clock.now() + 5_000)
+    expect(house.states()).toMatchObject({ a: 'down.cold' })
+  })
+
+  test('lets what yields to it wait on while another starves for the same room', async () => {
+    const three = { ...shares, c: { ...oneEach, maxStarveMs: 10_000 } }
+    const house = await buildUp(['a'], { keys: ['a', 'b', 'c'], ...exclusive, shares: three })
+    house.request('a', 'long')
+    house.request('b', 'r2')
+    house.request('c', 'r3')
+    await house.advanceTo(house.clock.now() + 11_000)
+    house.cancel('b', 'r2')
+    await house.advanceTo(house.clock.now() + 100)
+    expect(house.states()).toMatchObject({ a: 'leased.draining', b: 'down.cold' })
+    house.cancel('c', 'r3')
+    await house.advanceTo(house.clock.now() + 100)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold', c: 'down.cold' })
+  })
+
   test('is served at once by a server that is up, whatever else is stopping', async () => {
     const house = await buildUp(['a', 'c'], {
       keys: ['a', 'b', 'c'],
