@@ -12,12 +12,17 @@ import {
 
 /** Time in which the snapshots of one actor become one message, in milliseconds. */
 const COALESCE_MS = 100
+/** Events and new requests told in that time: nobody reads more, and a flood of requests must not pay for it. */
+const MAX_TOLD = 30
 /** Events kept for viewers that come later. */
 const MAX_EVENTS = 500
 /** Actors shown at the same time; a flood of requests beyond that is not shown. */
 const MAX_ACTORS = 1_000
 
-/** Turns xstate inspection into the wire format of the official inspector, for any number of viewers. */
+/**
+ * Turns xstate inspection into the wire format of the official inspector, for any number of viewers. Of the events and
+ * of the requests that come at more than 300 a second a sample is told; the states of services are always true.
+ */
 export interface InspectionHub {
   /**
    * Sends a viewer everything: registrations of all that lives, the last events, the latest snapshots, and then
@@ -48,6 +53,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
   const events: InspectionMessage[] = []
   let inspection: Subscription | undefined
   let timer: unknown
+  let left = MAX_TOLD
 
   const send = (message: InspectionMessage) => {
     for (const viewer of viewers) viewer(message)
@@ -56,6 +62,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
     toSnapshotMessage(actor, rootId, event, snapshot)
   const flush = () => {
     timer = undefined
+    left = MAX_TOLD
     for (const session of dirty) {
       const last = latest.get(session)
       if (last === undefined) continue
@@ -71,14 +78,16 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
   const hear = (event: InspectionEvent) => {
     const actor = event.actorRef as AnyActorRef
     const { sessionId } = actor
+    timer ??= clock.setTimeout(flush, COALESCE_MS)
     if (event.type === '@xstate.actor') {
-      if (actors.size >= MAX_ACTORS) return
+      if (actors.size >= MAX_ACTORS || (isRoot(actor) && left-- <= 0)) return
       const message = toActorMessage(actor, event.rootId)
       actors.set(sessionId, message)
       send(message)
     } else if (!actors.has(sessionId)) {
       return
     } else if (event.type === '@xstate.event') {
+      if (left-- <= 0) return
       const message = toEventMessage(event)
       events.push(message)
       if (events.length > MAX_EVENTS) events.shift()
@@ -86,7 +95,6 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
     } else if (event.type === '@xstate.snapshot') {
       latest.set(sessionId, { actor, rootId: event.rootId, event: event.event, snapshot: event.snapshot })
       dirty.add(sessionId)
-      timer ??= clock.setTimeout(flush, COALESCE_MS)
     }
   }
   const rest = () => {
@@ -100,7 +108,12 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
 
   return {
     watch: (viewer) => {
-      inspection ??= inspect(hear)
+      if (inspection === undefined) {
+        // All that lives is announced, however many they are.
+        left = Number.POSITIVE_INFINITY
+        inspection = inspect(hear)
+        left = MAX_TOLD
+      }
       for (const [session, message] of actors) {
         const last = latest.get(session)
         viewer(last === undefined ? message : { ...message, snapshot: toInspected(last.snapshot) })
@@ -113,6 +126,11 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
       }
     },
   }
+}
+
+/** Whether it is a request's: the supervisor's, which is a root too, is there before any viewer. */
+function isRoot({ _parent }: AnyActorRef): boolean {
+  return _parent === undefined
 }
 
 function isOver(snapshot: unknown): boolean {

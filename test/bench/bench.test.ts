@@ -22,6 +22,9 @@ const ROWS = {
     `${megabytes} MB image | model name only`,
   ]),
   inspect: ['no hub', 'a hub, nobody looks', 'a hub, its viewer left', 'a hub, one viewer'],
+  watched: ['1', '16'].flatMap((connections) =>
+    ['nobody watches', 'one page', 'four pages'].map((viewers) => `${connections} | ${viewers}`),
+  ),
   swap: ['leasehold', 'llama-swap'].flatMap((peer) =>
     [
       'ABAB on two exclusive models, four at a time',

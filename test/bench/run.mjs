@@ -4,7 +4,17 @@ import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { print, readFlags } from './figures.mjs'
 
-const BENCHES = ['lease', 'requests', 'streams', 'cold-start', 'bodies', 'memory', 'inspect', 'swap']
+const BENCHES = [
+  'lease',
+  'requests',
+  'streams',
+  'cold-start',
+  'bodies',
+  'memory',
+  'inspect',
+  'watched',
+  'swap',
+]
 
 const { quick, json, names } = readFlags()
 console.log(`# leasehold, node ${process.version}, ${process.platform}, ${availableParallelism()} cores\n`)
