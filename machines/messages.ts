@@ -135,10 +135,14 @@ export interface ServicePolicy {
   readonly stabilityMs: number
 }
 
-/** One queued request for a lease. Higher priority first, then first come first served. */
+/**
+ * One queued request for a lease. Higher priority first, and every 10 s of waiting raise one by 1; then first
+ * come first served.
+ */
 export interface Waiter {
   readonly id: string
   readonly priority: number
+  readonly sinceMs: number
 }
 
 /** Another supervisor of this user on this host: its process, and what it calls itself (`serve`, `infer`). */
@@ -160,7 +164,13 @@ export type ProbeOutcome = Verdict | Exclude<ClaimOutcome, { readonly outcome: '
 
 /** What a provider machine is told. */
 export type ProviderEvent =
-  | { readonly type: 'lease.requested'; readonly id: string; readonly priority?: number }
+  | {
+      readonly type: 'lease.requested'
+      readonly id: string
+      readonly priority?: number
+      /** When it came, on the clock of the supervisor, in milliseconds: what its age is counted from. */
+      readonly sinceMs?: number
+    }
   | { readonly type: 'lease.cancelled'; readonly id: string }
   | { readonly type: 'lease.released'; readonly id: string; readonly generation: string }
   | { readonly type: 'waiter.expired'; readonly id: string }

@@ -26,6 +26,7 @@ import {
   UNHEALTHY_MISSES,
 } from './provider-context.ts'
 import type { Reason } from './reasons.ts'
+import { lineUp } from './waiting-line.ts'
 
 type Scope = { context: ProviderContext; event: ProviderEvent }
 
@@ -131,10 +132,9 @@ export const provider = base.extend({
     // Admission: every `lease.requested` is answered by exactly one grant or refusal.
     enqueue: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'lease.requested') return
-      const waiter: Waiter = { id: event.id, priority: event.priority ?? 0 }
-      const behind = context.waiters.findIndex((other) => other.priority < waiter.priority)
-      const at = behind === -1 ? context.waiters.length : behind
-      enqueue.assign({ waiters: context.waiters.toSpliced(at, 0, waiter) })
+      const { id, priority = 0, sinceMs = 0 } = event
+      const waiter: Waiter = { id, priority, sinceMs }
+      enqueue.assign({ waiters: lineUp(context.waiters, waiter) })
       enqueue.raise(
         { type: 'waiter.expired', id: waiter.id },
         { delay: context.policy.maxQueueMs, id: timerOf(waiter.id) },

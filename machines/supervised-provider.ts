@@ -40,9 +40,10 @@ export const supervisedProviderMachine = providerMachine.provide({
   },
 })
 
-/** How many wait for a start, and the highest priority among them: the queue is in the order of its priorities. */
+/** How many wait for a start, and the highest priority among them. */
 function toDemand({ waiters }: ProviderContext) {
-  return { waiting: waiters.length, priority: waiters[0]?.priority ?? 0 }
+  const [first, ...others] = waiters.map(({ priority }) => priority)
+  return { waiting: waiters.length, priority: others.reduce((a, b) => Math.max(a, b), first ?? 0) }
 }
 
 function toReport<Type extends 'service.rested' | 'service.used' | 'service.leaving'>(

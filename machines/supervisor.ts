@@ -17,11 +17,9 @@ import {
   type SupervisorContext,
   type SupervisorInput,
 } from './supervisor-context.ts'
+import { AGEING_MS } from './waiting-line.ts'
 
 type Scope = { context: SupervisorContext; event: SupervisorEvent }
-
-/** Time in which a start that waits gains one level of priority, in milliseconds. */
-export const AGEING_MS = 10_000
 
 const base = setup({
   types: {

@@ -28,8 +28,6 @@ export interface LeaseBook {
   deliver(key: string, message: ProviderEmitted): void
   /** Everyone of a service is told that it failed: its actor died without answering. */
   abandon(key: string, failure: Failure): void
-  /** How long somebody has waited so far, in milliseconds. */
-  waitedMsOf(id: string): number
   /** How long a lease of a service is held; one that was revoked does not count. */
   leaseTimesOf(key: string): Typical | null
   /** Drops what is kept of a service that is gone. */
@@ -41,7 +39,6 @@ export interface LeaseBook {
 interface Entry {
   readonly key: string
   readonly listener: LeaseListener
-  readonly requestedAtMs: number
   generation: string | null
   grantedAtMs: number
   /** What waits for it to be held for too long. */
@@ -149,15 +146,14 @@ export function createLeaseBook({
       const entry = {
         key,
         listener,
-        requestedAtMs: clock.now(),
         generation: null,
         grantedAtMs: 0,
         timers: [] as readonly unknown[],
       }
       entries.set(id, entry)
-      publish(key, { type: 'lease.requested', id, priority })
-      if (!send(key, { type: 'lease.requested', id, priority }))
-        return announce(key, { type: 'lease.refused', id, failure: toGone() })
+      const event = { type: 'lease.requested', id, priority, sinceMs: clock.now() } as const
+      publish(key, event)
+      if (!send(key, event)) return announce(key, { type: 'lease.refused', id, failure: toGone() })
       // Answered already, or it waits: a service that is up does not keep anybody waiting.
       if (entries.get(id) !== entry || entry.generation !== null) return
       const place = placeOf(key, id)
@@ -186,7 +182,6 @@ export function createLeaseBook({
       for (const generation of new Set(left.map(([, entry]) => entry.generation)))
         if (generation !== null) announce(key, { type: 'leases.revoked', generation, failure })
     },
-    waitedMsOf: (id) => clock.now() - (entries.get(id)?.requestedAtMs ?? clock.now()),
     leaseTimesOf: held.of,
     forget: held.forget,
     entriesOf: (key) =>

@@ -25,17 +25,13 @@ export interface QueueFacts {
   readonly leaseMs: number | null
 }
 
-/** The queue with the place of everyone in it. `waitedMsOf` knows since when each of them waits. */
-export function toQueue(
-  waiters: readonly Waiter[],
-  facts: QueueFacts,
-  waitedMsOf: (id: string) => number,
-): QueuedRequest[] {
-  return waiters.map(({ id, priority }, index) => ({
+/** The queue with the place of everyone in it, now, on the clock that their waiting is counted on. */
+export function toQueue(waiters: readonly Waiter[], facts: QueueFacts, nowMs: number): QueuedRequest[] {
+  return waiters.map(({ id, priority, sinceMs }, index) => ({
     id,
     position: index + 1,
     priority,
-    waitedMs: Math.round(waitedMsOf(id)),
+    waitedMs: Math.round(nowMs - sinceMs),
     estimatedMs: toWaitMs(index + 1, facts),
   }))
 }

@@ -88,7 +88,6 @@ export interface RegistryOptions {
   readonly outputOf: (key: string) => Output | undefined
   readonly guestsOf: (key: string) => readonly Guest[]
   readonly leaseTimesOf: (key: string) => Typical | null
-  readonly waitedMsOf: (id: string) => number
   /** The last decision about room that a service had a part in. */
   readonly decisionOf: (key: string) => Decision | null
   readonly history: History
@@ -104,7 +103,6 @@ export function createRegistry({
   outputOf,
   guestsOf,
   leaseTimesOf,
-  waitedMsOf,
   decisionOf,
   history,
   memoryOf,
@@ -131,7 +129,7 @@ export function createRegistry({
     leaseTimes: leaseTimesOf(key),
     startTimes: history.startsOf(key),
     memory: memoryOf(key),
-    waitedMsOf,
+    nowMs: clock.now(),
     guests: guestsOf(key),
     decision: decisionOf(key),
   })

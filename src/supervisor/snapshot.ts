@@ -101,7 +101,7 @@ export interface Observed {
   readonly leaseTimes: Typical | null
   readonly startTimes: Typical | null
   readonly memory: MemoryUse | null
-  readonly waitedMsOf: (id: string) => number
+  readonly nowMs: number
   /** Who else of this user uses the server we run. */
   readonly guests: readonly Guest[]
   /** The last decision about room that it had a part in. */
@@ -128,7 +128,7 @@ export function toServiceFacts(
     generation: context.generation,
     pid: context.pid,
     leases: context.leases,
-    queue: toQueue(context.waiters, toQueueFacts(actor, observed), observed.waitedMsOf),
+    queue: toQueue(context.waiters, toQueueFacts(actor, observed), observed.nowMs),
     leaseTimes: observed.leaseTimes,
     startTimes: observed.startTimes,
     memory: observed.memory,

@@ -184,7 +184,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     outputOf: table.outputOf,
     guestsOf: (key) => guests.of(key),
     leaseTimesOf: (key) => leases.leaseTimesOf(key),
-    waitedMsOf: (id) => leases.waitedMsOf(id),
     decisionOf: (key) => root.getSnapshot().context.decisions[key] ?? null,
     history,
     memoryOf: (key) => learning.memoryOf(key),

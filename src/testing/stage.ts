@@ -103,7 +103,8 @@ export function createStage({
     ledger,
     facts,
     standing,
-    send: (event) => {
+    send: (asked) => {
+      const event = asked.type === 'lease.requested' ? { sinceMs: clock.now(), ...asked } : asked
       const isStale = 'generation' in event && event.generation !== standing().context.generation
       const before = isStale && JSON.stringify(actor.getPersistedSnapshot())
       if (event.type === 'lease.requested' && !ledger.held.has(event.id)) record(event)

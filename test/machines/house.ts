@@ -159,7 +159,7 @@ export function build({
       ),
     send: (key: string, event: ProviderEvent) => child(key).send(event),
     request: (key: string, id: string, priority = 0) =>
-      child(key).send({ type: 'lease.requested', id, priority }),
+      child(key).send({ type: 'lease.requested', id, priority, sinceMs: clock.now() }),
     cancel: (key: string, id: string) => child(key).send({ type: 'lease.cancelled', id }),
     release: (key: string, id: string) =>
       child(key).send({

@@ -55,7 +55,6 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
       deliver: () => {},
       abandon: () => {},
       entriesOf: () => [],
-      waitedMsOf: () => 0,
       leaseTimesOf: () => null,
       forget: () => {},
     },

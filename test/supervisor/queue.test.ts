@@ -37,10 +37,10 @@ test.each<[string, Partial<QueueFacts>, number, number | null]>([
 
 test('everyone in a queue has a place, a time waited and a time to go', () => {
   const waiters = [
-    { id: 'a', priority: 5 },
-    { id: 'b', priority: 0 },
+    { id: 'a', priority: 5, sinceMs: 69.6 },
+    { id: 'b', priority: 0, sinceMs: 0.4 },
   ]
-  expect(toQueue(waiters, busy, (id) => (id === 'a' ? 30.4 : 99.6))).toEqual([
+  expect(toQueue(waiters, busy, 100)).toEqual([
     { id: 'a', position: 1, priority: 5, waitedMs: 30, estimatedMs: 2_000 },
     { id: 'b', position: 2, priority: 0, waitedMs: 100, estimatedMs: 4_000 },
   ])

@@ -1,6 +1,7 @@
 import type { Failure, Receipt, ServicePolicy, StopReason, Verdict } from '../../../machines/messages.ts'
 import type { Reason } from '../../../machines/reasons.ts'
 import type { Decision } from '../../../machines/scheduler.ts'
+import { lineUp } from '../../../machines/waiting-line.ts'
 import type { SupervisorEvent } from '../../events.ts'
 import { toReasonText } from '../../reason-text.ts'
 import type { RequestSnapshot } from '../../supervisor/requests.ts'
@@ -134,11 +135,8 @@ function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
       return { ...toNewService(event), failure: { code: 'LEASEHOLD_INTERNAL', message: event.message } }
     case 'lease.requested': {
       if (service.queue.some(({ id }) => id === event.id)) return service
-      const priority = event.priority ?? 0
-      const waiter = { id: event.id, sinceMs: event.atMs, priority }
-      const behind = service.queue.findIndex((other) => (other.priority ?? 0) < priority)
-      const at = behind === -1 ? service.queue.length : behind
-      return { ...service, queue: service.queue.toSpliced(at, 0, waiter) }
+      const waiter = { id: event.id, sinceMs: event.atMs, priority: event.priority ?? 0 }
+      return { ...service, queue: lineUp(service.queue, waiter) }
     }
     case 'lease.granted': {
       const generation = event.generation

@@ -1,0 +1,60 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { AGEING_MS } from '../../machines/waiting-line.ts'
+import { createStage } from '../../src/testing/stage.ts'
+
+const SERVE_MS = 500
+const plans = fc.record({
+  /** Those that come from time to time, of any priority. */
+  patient: fc.array(fc.record({ atMs: fc.nat({ max: 60_000 }), priority: fc.integer({ min: -3, max: 3 }) }), {
+    minLength: 1,
+    maxLength: 12,
+  }),
+  /** A stream of urgent ones, more than the service can take. */
+  everyMs: fc.integer({ min: 200, max: SERVE_MS }),
+  urgency: fc.integer({ min: 0, max: 4 }),
+})
+
+test('whoever waits is passed only by what came less than 10 s later for each level that it is more urgent', async () => {
+  await fc.assert(
+    fc.asyncProperty(plans, async ({ patient, everyMs, urgency }) => {
+      const stage = createStage({ policy: { maxConcurrent: 1, maxQueueMs: 600_000 } })
+      const asked = new Map<string, { atMs: number; priority: number }>()
+      const granted: { id: string; atMs: number }[] = []
+      const ask = (id: string, priority: number) => {
+        asked.set(id, { atMs: stage.clock.now(), priority })
+        stage.send({ type: 'lease.requested', id, priority })
+      }
+      for (const [n, { atMs, priority }] of patient.entries())
+        stage.clock.setTimeout(() => ask(`p${n}`, priority), atMs)
+      for (let atMs = 0; atMs < 60_000; atMs += everyMs)
+        stage.clock.setTimeout(() => ask(`u${atMs}`, urgency), atMs)
+      try {
+        for (let seen = 0; granted.length < asked.size || stage.clock.now() <= 60_000; ) {
+          await stage.advanceTo(stage.clock.now() + SERVE_MS / 2)
+          for (const fact of stage.facts.slice(seen))
+            if (fact.type === 'lease.granted') granted.push({ id: fact.id, atMs: fact.atMs })
+          seen = stage.facts.length
+          const [id] = stage.ledger.held
+          const { generation } = stage.standing().context
+          const since = granted.at(-1)?.atMs ?? 0
+          if (id !== undefined && generation !== null && stage.clock.now() - since >= SERVE_MS)
+            stage.send({ type: 'lease.released', id, generation })
+        }
+      } finally {
+        stage.stop()
+      }
+      granted.forEach(({ id: first, atMs }, index) => {
+        const winner = asked.get(first)
+        for (const { id } of granted.slice(index + 1)) {
+          const loser = asked.get(id)
+          if (winner === undefined || loser === undefined || loser.atMs > atMs) continue
+          const levels = winner.priority - loser.priority
+          expect(winner.atMs - loser.atMs).toBeLessThanOrEqual(Math.max(0, levels * AGEING_MS))
+          if (levels <= 0) expect(loser.atMs - winner.atMs).toBeGreaterThanOrEqual(levels * -AGEING_MS)
+        }
+      })
+    }),
+    { numRuns: 60 },
+  )
+}, 120_000)
