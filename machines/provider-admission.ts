@@ -1,0 +1,139 @@
+import type { Failure, ProviderEmitted, Waiter } from './messages.ts'
+import { toReturn, toWant } from './peer-commands.ts'
+import type { ProviderContext } from './provider-context.ts'
+import { idOf } from './provider-events.ts'
+import { toStopFailure, toTrippedFailure, UNEXPLAINED } from './provider-failures.ts'
+import { base } from './provider-guards.ts'
+import type { Reason } from './reasons.ts'
+import { lineUp } from './waiting-line.ts'
+
+/** Every waiter is told why it gets no lease. */
+const refuseAll = (toWhy: (context: ProviderContext) => Failure) =>
+  base.enqueueActions(({ context, enqueue }) => {
+    for (const { id } of context.waiters) {
+      enqueue.cancel(timerOf(id))
+      enqueue.emit({ type: 'lease.refused', id, failure: toWhy(context) })
+      if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, id))
+    }
+    enqueue.assign({ waiters: [], retries: 0, follows: false })
+  })
+
+/** Every holder is told why its lease has ended. */
+const revokeAll = (toWhy: (context: ProviderContext) => Failure) =>
+  base.enqueueActions(({ context, enqueue }) => {
+    const { leases, generation } = context
+    enqueue.assign({ leases: 0 })
+    if (leases > 0 && generation !== null)
+      enqueue.emit({ type: 'leases.revoked', generation, failure: toWhy(context) })
+  })
+
+/** Every `lease.requested` is answered by exactly one grant or refusal, and every lease ends once. */
+export const admission = {
+  enqueue: base.enqueueActions(({ context, event, enqueue }) => {
+    if (event.type !== 'lease.requested') return
+    const { id, priority = 0, sinceMs = 0 } = event
+    const waiter: Waiter = { id, priority, sinceMs }
+    enqueue.assign({ waiters: lineUp(context.waiters, waiter) })
+    enqueue.raise(
+      { type: 'waiter.expired', id: waiter.id },
+      { delay: context.policy.maxQueueMs, id: timerOf(waiter.id) },
+    )
+    enqueue.cancel('abandon')
+    if (context.ownership === 'borrowed') enqueue.sendTo('peer', toWant(context, waiter))
+  }),
+  unqueue: base.enqueueActions(({ context, event, enqueue }) => {
+    enqueue.assign({ waiters: context.waiters.filter(({ id }) => id !== idOf(event)) })
+    enqueue.cancel(timerOf(idOf(event)))
+    if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, idOf(event)))
+  }),
+  /** The owner chose one of those who wait here. */
+  grantWaiter: base.enqueueActions(({ context, event, enqueue }) => {
+    enqueue.assign({
+      leases: context.leases + 1,
+      waiters: context.waiters.filter(({ id }) => id !== idOf(event)),
+      why: { kind: 'leased', id: idOf(event) },
+    })
+    enqueue.cancel(timerOf(idOf(event)))
+    enqueue.emit(toGrant(context, idOf(event)))
+  }),
+  refuseByOwner: base.emit(({ event }) => ({
+    type: 'lease.refused',
+    id: idOf(event),
+    failure: event.type === 'peer.refused' ? event.failure : UNEXPLAINED,
+  })),
+  countLease: base.assign(({ context, event }) => ({
+    leases: context.leases + 1,
+    why: { kind: 'leased', id: idOf(event) },
+  })),
+  grant: base.emit(({ context, event }) => toGrant(context, idOf(event))),
+  grantWaiters: base.enqueueActions(({ context, enqueue }) => {
+    // A replaced policy may allow fewer leases than are held.
+    const granted = context.waiters.slice(0, Math.max(0, context.policy.maxConcurrent - context.leases))
+    enqueue.assign({
+      retries: 0,
+      follows: false,
+      leases: context.leases + granted.length,
+      waiters: context.waiters.slice(granted.length),
+    })
+    for (const { id } of granted) {
+      enqueue.cancel(timerOf(id))
+      enqueue.emit(toGrant(context, id))
+    }
+  }),
+  refuse: base.emit(({ context, event }) => ({
+    type: 'lease.refused',
+    id: idOf(event),
+    failure: context.failure ?? UNEXPLAINED,
+  })),
+  refuseQueueFull: base.emit(({ context, event }) => ({
+    type: 'lease.refused',
+    id: idOf(event),
+    failure: {
+      code: 'LEASEHOLD_QUEUE_FULL',
+      message: `its queue is full: ${context.waiters.length} requests are waiting`,
+    },
+  })),
+  refuseExpired: base.emit(({ context, event }) => ({
+    type: 'lease.refused',
+    id: idOf(event),
+    failure: {
+      code: 'LEASEHOLD_QUEUE_TIMEOUT',
+      message: `no lease within ${context.policy.maxQueueMs} ms of waiting`,
+      ...(context.verdict === null ? {} : { verdict: context.verdict }),
+    },
+  })),
+  refuseTripped: base.emit(({ context, event }) => ({
+    type: 'lease.refused',
+    id: idOf(event),
+    failure: toTrippedFailure(context),
+  })),
+  refuseWhileStopping: base.emit(({ context, event }) => ({
+    type: 'lease.refused',
+    id: idOf(event),
+    failure: toStopFailure(context.stop),
+  })),
+  refuseWaiters: refuseAll(({ failure }) => failure ?? UNEXPLAINED),
+  refuseStopped: refuseAll(({ stop }) => toStopFailure(stop)),
+  release: base.enqueueActions(({ context, event, enqueue }) => {
+    const isDone = context.leases === 1 && context.waiters.length === 0 && context.stop === null
+    enqueue.assign({ leases: context.leases - 1, ...(isDone ? { why: RELEASED } : {}) })
+    if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, idOf(event)))
+  }),
+  revokeLeases: revokeAll(({ failure }) => failure ?? UNEXPLAINED),
+  revokeStopped: revokeAll(({ stop }) => toStopFailure(stop)),
+  revokeUndrained: revokeAll(({ stop, policy }) => {
+    const { code, message } = toStopFailure(stop)
+    const late = `the lease outlasted the drain deadline of ${policy.drainTimeoutMs} ms`
+    return { code, message: `${message}, and ${late}` }
+  }),
+}
+
+const RELEASED: Reason = { kind: 'released' }
+
+function toGrant({ generation, ownership }: ProviderContext, id: string): ProviderEmitted {
+  return { type: 'lease.granted', id, generation: generation ?? '', owned: ownership === 'owned' }
+}
+
+function timerOf(waiterId: string): string {
+  return `waiter.${waiterId}`
+}

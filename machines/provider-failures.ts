@@ -1,0 +1,88 @@
+import type {
+  Failure,
+  FailureCode,
+  Listener,
+  PortOwner,
+  ProviderEvent,
+  StopReason,
+  Verdict,
+} from './messages.ts'
+import { type ProviderContext, SWEEP_TIMEOUT_MS } from './provider-context.ts'
+
+export const UNEXPLAINED: Failure = { code: 'LEASEHOLD_INTERNAL', message: 'no cause was recorded' }
+
+/** What servers print when another one has their port: libc's words, Node's, and llama.cpp's own. */
+export const PORT_TAKEN = /EADDRINUSE|address (is )?already in use|couldn't bind HTTP server socket/i
+
+/** Refusals that say nothing about the server. */
+export const NO_START_FAILURES: ReadonlySet<FailureCode> = new Set([
+  'LEASEHOLD_QUEUE_FULL',
+  'LEASEHOLD_QUEUE_TIMEOUT',
+  'LEASEHOLD_STOPPED',
+  'LEASEHOLD_REMOVED',
+  'LEASEHOLD_SHUTTING_DOWN',
+])
+
+/** A stranger on our port is nobody's failure to start, so it does not count towards the breaker. */
+export function chargeOf(failure: Failure | null): 0 | 1 {
+  return failure?.code === 'LEASEHOLD_FOREIGN_SERVER' || failure?.code === 'LEASEHOLD_PORT_TAKEN' ? 0 : 1
+}
+
+export function toStopFailure(reason: StopReason | null): Failure {
+  if (reason === 'shutdown') return { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'leasehold is shutting down' }
+  if (reason === 'removed')
+    return { code: 'LEASEHOLD_REMOVED', message: 'it was removed from the configuration' }
+  return { code: 'LEASEHOLD_STOPPED', message: 'it was stopped on request' }
+}
+
+export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure {
+  if (event.type !== 'process.exited') return UNEXPLAINED
+  const { generation, exitCode, signal, tail } = event
+  // Of our own SIGKILLs nobody is told in this way: they end a stop.
+  const guess = signal === 'SIGKILL' ? ', which was not ours: the system may have been out of memory' : ''
+  const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}${guess}`
+  const when = code === 'LEASEHOLD_EXITED_BEFORE_READY' ? ' before it was ready' : ''
+  return { code, message: `the process ${how}${when}`, generation, exitCode, signal, tail }
+}
+
+export function toSurvivorsFailure(event: ProviderEvent): Failure {
+  return {
+    code: 'LEASEHOLD_STOP_TIMEOUT',
+    message:
+      event.type === 'process.settled'
+        ? `its processes ${event.receipt.survivors.join(', ')} survived SIGKILL`
+        : `no receipt within ${SWEEP_TIMEOUT_MS} ms of the sweep`,
+  }
+}
+
+export function toVerdictFailure(verdict: Verdict | undefined): Failure {
+  if (verdict === undefined) return UNEXPLAINED
+  if (verdict.kind === 'foreign')
+    return { code: 'LEASEHOLD_FOREIGN_SERVER', message: toOwnerText(verdict.owner), verdict }
+  if (verdict.kind === 'failed')
+    return {
+      code: 'LEASEHOLD_BACKEND_FAILED',
+      message: 'the server says that it will never be ready',
+      verdict,
+    }
+  return { code: 'LEASEHOLD_NOT_REACHABLE', message: 'nothing answers at its address', verdict }
+}
+
+/** Who has the port, in words: `process 12 (/usr/bin/nc) listens on its port 8080`. */
+export function toOwnerText(owner: PortOwner | undefined): string {
+  if (owner === undefined || owner.strangers.length === 0) return 'another server answers at its address'
+  const name = ({ pid, exe }: Listener) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`
+  const strangers = owner.strangers.map(name).join(' and ')
+  if (owner.ours.length === 0)
+    return `its port ${owner.port} belongs to another program: ${strangers} listens on it`
+  return `its port ${owner.port} is shared with another program: ${strangers} listens on it beside ${owner.ours.map(name).join(' and ')}`
+}
+
+export function toTrippedFailure({ failure, failures }: ProviderContext): Failure {
+  if (failure?.retry === 'never') return failure
+  return {
+    code: 'LEASEHOLD_CIRCUIT_OPEN',
+    message: `not tried again yet: it failed ${failures} times in a row`,
+    ...(failure === null ? {} : { cause: failure }),
+  }
+}

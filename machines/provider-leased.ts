@@ -1,0 +1,96 @@
+import { and, not } from 'xstate'
+import { provider } from './provider-setup.ts'
+import { admit, failWith, refuseForStop, returnLease } from './provider-transitions.ts'
+
+/** Somebody uses it; it takes more, or makes an end of them. */
+export const leased = provider.createStateConfig({
+  initial: 'open',
+  entry: 'reportUse',
+  on: {
+    'policy.replaced': { actions: ['replacePolicy', 'reportUse'] },
+    'health.verdict': [
+      { guard: not('isCurrentGeneration') },
+      { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
+      { actions: ['noteVerdict', 'noteMiss'] },
+    ],
+    'host.resumed': { actions: 'noteHealthy' },
+    'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit', 'revokeLeases')],
+    'peer.lost': [
+      { guard: not('isCurrentGeneration') },
+      { guard: 'isRetiring', target: 'retired', actions: ['notePeerFailure', 'revokeLeases'] },
+      {
+        guard: 'isQueueUsed',
+        target: 'probing',
+        actions: ['notePeerFailure', 'revokeLeases', 'forgetRun'],
+      },
+      { target: 'down.cold', actions: ['notePeerFailure', 'revokeLeases'] },
+    ],
+  },
+  states: {
+    open: {
+      on: {
+        'lease.requested': [{ guard: 'hasRoom', actions: ['countLease', 'grant'] }, ...admit],
+        'peer.granted': [
+          { guard: not('isCurrentGeneration') },
+          { guard: 'isKnownWaiter', actions: 'grantWaiter' },
+        ],
+        'lease.released': [
+          { guard: not('isCurrentGeneration') },
+          ...returnLease,
+          { guard: 'isQueueUsed', actions: ['release', 'grantWaiters'] },
+          {
+            guard: and(['isLastLease', 'isSuspect']),
+            target: '#provider.ready',
+            actions: ['release', 'checkHealth'],
+          },
+          { guard: 'isLastLease', target: '#provider.ready', actions: 'release' },
+          { actions: 'release' },
+        ],
+        'service.stop': [
+          { guard: 'isYield', target: 'draining', actions: 'noteStop' },
+          { guard: 'isEviction' },
+          { guard: 'isForced', target: 'draining', actions: [...refuseForStop, 'revokeStopped'] },
+          { target: 'draining', actions: refuseForStop },
+        ],
+      },
+    },
+    draining: {
+      always: [
+        { guard: and(['isUnleased', 'isOwned']), target: '#provider.idle-stopping' },
+        { guard: and(['isUnleased', 'isRetiring']), target: '#provider.retired' },
+        {
+          guard: and(['isUnleased', 'isQueueUsed']),
+          target: '#provider.probing',
+          actions: ['forgetRun', 'explainNewRun'],
+        },
+        { guard: 'isUnleased', target: '#provider.down.cold' },
+      ],
+      after: { drainTimeout: { actions: 'revokeUndrained' } },
+      on: {
+        'service.stay': {
+          guard: 'isYielding',
+          target: 'open',
+          actions: ['forgetStop', 'explainStay', 'grantWaiters'],
+        },
+        'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
+        'lease.released': { guard: 'isCurrentGeneration', actions: 'release' },
+        'process.exited': [
+          { guard: not('isCurrentGeneration') },
+          {
+            guard: 'isRetiring',
+            target: '#provider.idle-stopping.sweeping',
+            actions: ['noteExit', 'revokeLeases'],
+          },
+          ...failWith('noteExit', 'revokeLeases'),
+        ],
+        'service.stop': [
+          { guard: 'isEviction' },
+          { guard: 'isForced', actions: [...refuseForStop, 'revokeStopped'] },
+          // From now on there is a deadline.
+          { guard: 'isYielding', target: 'draining', reenter: true, actions: refuseForStop },
+          { actions: refuseForStop },
+        ],
+      },
+    },
+  },
+})

@@ -1,0 +1,66 @@
+import { not } from 'xstate'
+import { provider } from './provider-setup.ts'
+import { admit, endStop, endWithSurvivors, refuseForStop } from './provider-transitions.ts'
+
+/** A stop is under way, for whatever reason; it ends with a receipt. */
+export const stopping = provider.createStateConfig({
+  initial: 'terminating',
+  entry: ['forgetStability', 'reportStop'],
+  on: {
+    'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
+    'process.exited': { guard: 'isCurrentGeneration', target: '.sweeping' },
+    'process.failed': [{ guard: not('isCurrentGeneration'), actions: 'reportEnd' }, ...endStop],
+    'service.stop': [
+      { guard: 'isEviction' },
+      { guard: 'isForced', target: '.killing', actions: refuseForStop },
+      { actions: refuseForStop },
+    ],
+  },
+  states: {
+    terminating: {
+      initial: 'closing',
+      entry: 'terminate',
+      after: { stopGrace: 'killing' },
+      states: {
+        closing: {
+          on: {
+            'lease.requested': [
+              { guard: 'isRetiring', actions: 'refuseWhileStopping' },
+              {
+                guard: 'canCallOff',
+                target: '#provider.leased',
+                actions: ['spare', 'awaitStability', 'countLease', 'explainCallOff', 'forgetStop', 'grant'],
+              },
+              ...admit,
+            ],
+            'process.signalled': { guard: 'isCurrentGeneration', target: 'signalled' },
+          },
+        },
+        signalled: { entry: 'restHealth' },
+      },
+    },
+    killing: {
+      entry: 'kill',
+      after: { killGrace: 'sweeping' },
+      on: { 'service.stop': [{ guard: 'isEviction' }, { actions: refuseForStop }] },
+    },
+    sweeping: {
+      entry: 'sweep',
+      after: {
+        sweepTimeout: [
+          { guard: 'isRetiring', target: '#provider.retired', actions: ['noteSurvivors', 'soundAlarm'] },
+          { target: '#provider.down.tripped', actions: ['noteSurvivors', 'soundAlarm'] },
+        ],
+      },
+      on: {
+        'process.exited': {},
+        'process.settled': [
+          { guard: not('isCurrentGeneration'), actions: 'reportEnd' },
+          ...endWithSurvivors,
+          ...endStop,
+        ],
+        'service.stop': [{ guard: 'isEviction' }, { actions: refuseForStop }],
+      },
+    },
+  },
+})
