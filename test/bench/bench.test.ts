@@ -12,7 +12,12 @@ const BUILT = fileURLToPath(new URL('../../dist/src/index.js', import.meta.url))
 
 /** The rows of every bench, by the cells that name them. */
 const ROWS = {
-  lease: ['hand-written handshake', 'lease handshake (acquire, release)', 'request actors and their lease'],
+  lease: [
+    'hand-written handshake',
+    'lease handshake (acquire, release)',
+    'lease handshake with budgets on',
+    'request actors and their lease',
+  ],
   requests: ['1', '16', '64'].flatMap((connections) => toPeerRows(connections)),
   streams: ['1', '5'].flatMap((streams) => toPeerRows(streams)),
   'cold-start': ['prints a line when it is ready', 'prints nothing', 'llama-server'],

@@ -1,35 +1,56 @@
 // The price of supervision on a ready service: CPU per lease handshake and per request, memory per finished request,
-// beside a hand-written state machine that keeps the same counts.
+// beside a hand-written state machine that keeps the same counts, and with budgets, which hear of every use.
 // Run: node --expose-gc test/bench/lease.mjs [--quick] [--json FILE]
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createSupervisor } from 'leasehold'
 import { requestMachine } from 'leasehold/machines'
-import { createModelServer } from 'leasehold/testing'
 import { createActor } from 'xstate'
 import { parseConfig } from '../../dist/src/config/load.js'
+import { toFreePort } from './children.mjs'
 import { median, runAlone } from './figures.mjs'
 
+const SERVER = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
 const ROUNDS = 5
 
 /** @returns {Promise<import('./figures.mjs').Report>} */
 export async function measure({ quick }) {
-  const server = createModelServer({ port: 0 })
-  const { port } = await server.listen()
-  const config = parseConfig(
-    `{ models: { providers: { demo: { baseUrl: 'http://127.0.0.1:${port}/v1', models: [{ id: 'demo' }] } } } }`,
-    { file: 'bench' },
-  )
-  const supervisor = createSupervisor({ config })
+  const folder = mkdtempSync(join(tmpdir(), 'leasehold-lease-bench-'))
+  const [plain, budgeted] = await Promise.all([
+    createOwner(join(folder, 'plain'), {}),
+    createOwner(join(folder, 'budgeted'), { ramMiB: 1_000 }),
+  ])
   const rows = []
   try {
-    await (await supervisor.acquire('demo')).release()
-    for (const [what, { count, run }] of Object.entries(toCases(supervisor)))
+    for (const supervisor of [plain, budgeted]) await (await supervisor.acquire('demo')).release()
+    for (const [what, { count, run }] of Object.entries(toCases(plain, budgeted)))
       rows.push({ what, ...(await measureCase(run, quick ? count / 100 : count)) })
   } finally {
-    await supervisor.close()
-    await server.close()
+    await Promise.all([plain.close(), budgeted.close()])
+    rmSync(folder, { recursive: true, force: true })
   }
   for (const row of rows) row['times hand-written'] = Math.round(row['CPU, µs'] / rows[0]['CPU, µs'])
-  return { title: 'Leases of a ready service', rows, targets: [] }
+  const [, off, on] = rows.map((row) => row['CPU, µs'])
+  return {
+    title: 'Leases of a ready service',
+    rows,
+    targets: [{ number: 'a lease with budgets on, times one with budgets off', value: on / off, atMost: 2 }],
+  }
+}
+
+/** A supervisor of one service of its own, which needs half of whatever budget there is. */
+async function createOwner(stateDir, budgets) {
+  const port = await toFreePort()
+  const localService = {
+    command: process.execPath,
+    args: [SERVER, '--port', String(port)],
+    needs: Object.fromEntries(Object.entries(budgets).map(([name, amount]) => [name, amount / 2])),
+  }
+  const demo = { baseUrl: `http://127.0.0.1:${port}/v1`, models: [{ id: 'demo' }], localService }
+  const config = { models: { providers: { demo } }, leasehold: { budgets } }
+  return createSupervisor({ config: parseConfig(JSON.stringify(config), { file: 'bench' }), stateDir })
 }
 
 async function measureCase(run, count) {
@@ -45,7 +66,13 @@ async function measureCase(run, count) {
   return { 'CPU, µs': median(rounds), 'retained, B': (toHeapBytes() - before) / (count * ROUNDS) }
 }
 
-function toCases(supervisor) {
+function toCases(plain, budgeted) {
+  const handshake = (supervisor) => ({
+    count: 50_000,
+    run: async (count) => {
+      for (let i = 0; i < count; i += 1) (await supervisor.acquire('demo')).release()
+    },
+  })
   return {
     'hand-written handshake': {
       count: 1_000_000,
@@ -54,19 +81,15 @@ function toCases(supervisor) {
         for (let i = 0; i < count; i += 1) service.request(i, ({ generation }) => service.release(generation))
       },
     },
-    'lease handshake (acquire, release)': {
-      count: 50_000,
-      run: async (count) => {
-        for (let i = 0; i < count; i += 1) (await supervisor.acquire('demo')).release()
-      },
-    },
+    'lease handshake (acquire, release)': handshake(plain),
+    'lease handshake with budgets on': handshake(budgeted),
     'request actors and their lease': {
       count: 50_000,
       run: async (count) => {
         for (let i = 0; i < count; i += 1) {
           const actor = createActor(requestMachine, { input: { id: 'r' } }).start()
           actor.send({ type: 'request.resolved', candidates: ['demo/demo'] })
-          const lease = await supervisor.acquire('demo')
+          const lease = await plain.acquire('demo')
           actor.send({ type: 'lease.granted' })
           actor.send({ type: 'response.started', status: 200 })
           actor.send({ type: 'response.ended' })
