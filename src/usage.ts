@@ -2,12 +2,17 @@
 export interface Usage {
   readonly promptTokens: number | null
   readonly completionTokens: number | null
-  /** Tokens that were generated in a second. */
+  /**
+   * Tokens that were generated in a second: as the server says it, else those of a stream over the time from the first
+   * byte of its answer to the last, which a client that reads slowly stretches.
+   */
   readonly tokensPerSecond: number | null
 }
 
 /** Usage and timings stand at the end of an answer: this much of it is looked at, in bytes. */
 const TAIL_BYTES = 4096
+/** A stream that is over faster was not sent as it was made. */
+const MIN_STREAM_MS = 10
 
 /** Keeps the end of an answer as it passes: nothing is copied, and nothing is parsed before the answer is over. */
 export interface UsageTail {
@@ -43,6 +48,15 @@ export function createUsageTail(): UsageTail {
       return Object.values(usage).every((value) => value === null) ? null : usage
     },
   }
+}
+
+/** What a server said of a stream that took this long, with the pace that follows where it told none. */
+export function withPace(usage: Usage | null, elapsedMs: number): Usage | null {
+  if (usage === null || usage.completionTokens === null || usage.tokensPerSecond !== null) return usage
+  // What came all at once was made before it was sent: no pace can be seen in it.
+  if (usage.completionTokens < 2 || elapsedMs < MIN_STREAM_MS) return usage
+  const tokensPerSecond = Math.round((usage.completionTokens / elapsedMs) * 100_000) / 100
+  return { ...usage, tokensPerSecond }
 }
 
 function toLast(text: string, pattern: RegExp): number | null {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createUsageTail } from '../src/usage.ts'
+import { createUsageTail, withPace } from '../src/usage.ts'
 
 const read = (...texts: string[]) => {
   const tail = createUsageTail()
@@ -26,4 +26,15 @@ test('what a model says is no usage, and neither is what stands far from the end
   expect(read(JSON.stringify({ content: '"completion_tokens":99' }))).toBeNull()
   expect(read(`"completion_tokens":99${'x'.repeat(5_000)}`)).toBeNull()
   expect(read()).toBeNull()
+})
+
+test('a stream whose server tells no pace has that of its tokens; one that does keeps its word', () => {
+  const usage = { promptTokens: 3, completionTokens: 50, tokensPerSecond: null }
+  expect(withPace(usage, 2_000)).toEqual({ ...usage, tokensPerSecond: 25 })
+  expect(withPace({ ...usage, tokensPerSecond: 80 }, 2_000)).toMatchObject({ tokensPerSecond: 80 })
+  expect(withPace(null, 2_000)).toBeNull()
+  // Nothing is made up of what came at once, or of no number of tokens.
+  expect(withPace(usage, 1)).toEqual(usage)
+  expect(withPace({ ...usage, completionTokens: null }, 2_000)?.tokensPerSecond).toBeNull()
+  expect(withPace({ ...usage, completionTokens: 1 }, 2_000)?.tokensPerSecond).toBeNull()
 })

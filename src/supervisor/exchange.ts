@@ -117,7 +117,8 @@ export function createExchange({
     let failure: LeaseholdError | undefined
     let usage: Usage | null = null
     let wait: Wait | undefined
-    /** When the last byte of this attempt's answer came, and whether its reader has asked for a pause. */
+    /** When the first and the last byte of this attempt's answer came, and whether its reader has asked for a pause. */
+    let firstByteMs = NEVER
     let lastByteMs = NEVER
     let isPaused = false
 
@@ -264,14 +265,17 @@ export function createExchange({
           },
           onBytes: (chunk) => {
             if (isStale()) return true
-            if (lastByteMs === NEVER) watchStall()
+            if (lastByteMs === NEVER) {
+              firstByteMs = clock.now()
+              watchStall()
+            }
             lastByteMs = clock.now()
             isPaused = !handler.onData(chunk)
             return !isPaused
           },
           onEnd: () => {
             if (isStale()) return
-            usage = incoming.usage()
+            usage = incoming.usage(clock.now() - firstByteMs)
             letGo()
             actor.send({ type: 'response.ended' })
             perform()

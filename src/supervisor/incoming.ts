@@ -7,7 +7,7 @@ import { UpstreamError, UpstreamStatusError } from '../errors.ts'
 import { createStreamEnding } from '../transport/completeness.ts'
 import { type Headers, toClientHeaders } from '../transport/headers.ts'
 import type { UpstreamHandler } from '../transport/upstream.ts'
-import { createUsageTail, type Usage } from '../usage.ts'
+import { createUsageTail, type Usage, withPace } from '../usage.ts'
 
 /** What an answer turns out to be. `onBegin` precedes `onBytes`; one of the last four comes last, exactly once. */
 export interface IncomingHandler {
@@ -44,11 +44,14 @@ interface Refusal {
   bytes: number
 }
 
-/** Reads an upstream's answer for what it means, and passes its bytes on untouched wherever nothing must change. */
+/**
+ * Reads an upstream's answer for what it means, and passes its bytes on untouched wherever nothing must change. `usage`:
+ * what it said of itself, once it is over; `elapsedMs`: how long it took, from its first byte to its last.
+ */
 export function createIncoming(
   { target, hasNext, canWait, scrub }: IncomingOptions,
   handler: IncomingHandler,
-): UpstreamHandler & { usage(): Usage | null } {
+): UpstreamHandler & { usage(elapsedMs: number): Usage | null } {
   const { provider, model } = target
   const compat = model?.compat ?? {}
   const ending = createStreamEnding()
@@ -109,7 +112,7 @@ export function createIncoming(
   }
 
   return {
-    usage: tail.read,
+    usage: (elapsedMs) => (isEventStream ? withPace(tail.read(), elapsedMs) : tail.read()),
     onHead: (status, headers) => {
       if (status > 599) {
         isRejected = true

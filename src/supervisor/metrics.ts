@@ -168,7 +168,7 @@ function createMeters(registry: Registry) {
     ]),
     pace: histogram(
       'tokens_per_second',
-      'Pace of generation, where the server reports its timings.',
+      'Pace of generation, where the server reports its timings, or streams and reports its usage.',
       ['provider', 'model'],
       [1, 5, 10, 20, 40, 80, 160, 320, 1000],
     ),

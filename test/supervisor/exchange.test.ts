@@ -524,3 +524,24 @@ describe('silence', () => {
     expect(world.errors).toEqual([])
   })
 })
+
+test('a stream has the pace of its tokens where the server tells only how many; an answer at once has none', async () => {
+  for (const [type, tokensPerSecond] of [
+    ['text/event-stream', 20],
+    ['application/json', null],
+  ] as const) {
+    const world = createWorld()
+    world.askAndSend({ model: 'a/m', stream: true })
+    const { handler } = world.server()
+    handler.onHead(200, { 'content-type': type })
+    handler.onData(Buffer.from('data: {"choices":[{"delta":{"content":"a"}}]}\n\n'))
+    await world.clock.advanceTo(2_000)
+    handler.onData(Buffer.from('data: {"usage":{"completion_tokens":40}}\n\ndata: [DONE]\n\n'))
+    handler.onEnd()
+    expect(world.events.at(-1)).toMatchObject({
+      type: 'request.ended',
+      outcome: 'done',
+      usage: { completionTokens: 40, tokensPerSecond },
+    })
+  }
+})
