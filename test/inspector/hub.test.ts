@@ -1,5 +1,11 @@
-import { createBrowserInspector, createBrowserReceiver, createInspector } from '@statelyai/inspect'
-import { expect, test } from 'vitest'
+import {
+  createBrowserInspector,
+  createBrowserReceiver,
+  createInspector,
+  createWebSocketInspector,
+  createWebSocketReceiver,
+} from '@statelyai/inspect'
+import { expect, onTestFinished, test } from 'vitest'
 import { type AnyActorRef, createMachine } from 'xstate'
 import { toDirectedGraph } from 'xstate/graph'
 import { providerMachine } from '../../machines/provider.ts'
@@ -8,6 +14,8 @@ import { createInspectionHub } from '../../src/inspector/hub.ts'
 import type { InspectionMessage } from '../../src/inspector/message.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { openHouseWithServer } from '../gateway/house.ts'
+import { createLibrary } from '../integration/library.ts'
+import { openRelay } from './websocket-relay.ts'
 
 /** The part of a window that the official package works with. */
 function createWindow() {
@@ -213,6 +221,36 @@ test('any inspector that an embedder brings is taken: a function, an observer, w
   const count = byFunction.length
   await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })
   expect(byFunction.length).toBe(count)
+})
+
+test('what createWebSocketInspector makes sees a supervisor from its birth, over a real websocket', async () => {
+  await using relay = await openRelay()
+  const received: { readonly type: string; readonly name?: string; readonly sessionId: string }[] = []
+  createWebSocketReceiver({ server: relay.url }).subscribe((event) => received.push(event as never))
+  await expect.poll(relay.connections).toBe(1)
+  const inspector = createWebSocketInspector({ url: relay.url })
+  onTestFinished(() => inspector.stop())
+  await using library = await createLibrary({ supervisor: { inspect: inspector } })
+  const { key } = library.supervisor.snapshot().services[0] ?? {}
+  await library.openai.chat.completions.create({
+    model: 'demo/demo',
+    messages: [{ role: 'user', content: '1+1' }],
+  })
+  const provider = () => received.find(({ type, name }) => type === '@xstate.actor' && name === key)
+  await expect.poll(provider).toBeDefined()
+  const isLeased = (text: string) => {
+    const { type, sessionId, snapshot } = JSON.parse(text)
+    return (
+      type === '@xstate.snapshot' && sessionId === provider()?.sessionId && snapshot.value.leased === 'open'
+    )
+  }
+  await expect.poll(() => relay.texts.some(isLeased)).toBe(true)
+  // What its own receiver is told is what was sent, in the same order.
+  await expect.poll(() => received.length).toBe(relay.texts.length)
+  expect(received).toEqual(relay.texts.map((text) => JSON.parse(text)))
+  expect(received.filter(({ type }) => type === '@xstate.actor').map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['supervisor', key, 'process', 'health']),
+  )
 })
 
 test('an inspector that throws is let go, and the request it looked at is answered (fault 121)', async () => {
