@@ -11,6 +11,8 @@ export interface Terminal {
   /** Whether a person looks at the results, or at the diagnostics. */
   readonly isOutInteractive: boolean
   readonly isErrInteractive: boolean
+  /** What of the results a person sees at once, as it is now: the window may change. */
+  size(): { readonly columns: number; readonly rows: number }
   /** Writes text as it is. */
   out(text: string): void
   err(text: string): void
@@ -36,6 +38,8 @@ export function createTerminal(
   return {
     env,
     isOutInteractive: stdout.isTTY === true,
+    // A terminal that knows no size says 0.
+    size: () => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 }),
     isErrInteractive: stderr.isTTY === true && env.TERM !== 'dumb',
     out,
     err,

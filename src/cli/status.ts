@@ -5,9 +5,10 @@ import type { Guest } from '../supervisor/guests.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../supervisor/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './failures.ts'
-import { connectToGateway, type GatewayClient } from './gateway-client.ts'
+import { connectToGateway } from './gateway-client.ts'
 import { toFailureLine, toRefusalText } from './lifecycle.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
+import { openScreen, type Screen } from './screen.ts'
 import { toOwnerText, toStateText } from './words.ts'
 
 export interface StatusOptions {
@@ -19,54 +20,59 @@ export interface StatusOptions {
 
 /** Time between two looks with `--watch`, in milliseconds: fine enough for a countdown in seconds. */
 const WATCH_EVERY_MS = 500
-/** Each line is written over the one of the look before, and what is left of that is cleared: nothing flickers. */
-const TO_TOP = '\x1b[H'
-const CLEAR_REST_OF_LINE = '\x1b[K\n'
-const CLEAR_BELOW = '\x1b[J'
 
 /** `leasehold status`: every service of the running gateway as it stands; with `--watch` until a signal ends it. */
 export async function showStatus(options: StatusOptions, terminal: Terminal): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await connectToGateway(config, terminal.env, options.gateway)
+  const { watch, json } = options
+  const hasWindow = watch && !json && terminal.isOutInteractive && terminal.env.TERM !== 'dumb'
+  let screen: Screen | undefined
   try {
-    await show(gateway, options, terminal)
-    while (options.watch) {
-      await wait(WATCH_EVERY_MS)
-      await show(gateway, options, terminal)
-    }
+    do {
+      const snapshot = (await gateway.ask({ path: '/api/services' })) as SupervisorSnapshot
+      if (hasWindow) {
+        screen ??= openScreen(terminal)
+        screen.draw(toFittingLines(snapshot, terminal))
+      } else if (json) terminal.json(snapshot)
+      else terminal.out(`${toStatusLines(snapshot, terminal).join('\n')}\n`)
+      if (watch) await wait(WATCH_EVERY_MS)
+    } while (watch)
   } finally {
+    screen?.close()
     await gateway.close()
   }
   return exitCodes.ok
 }
 
-async function show(
-  gateway: GatewayClient,
-  { json, watch }: StatusOptions,
+/** As much as the window holds: where there is no room for reasons, one line for each service; and how many are left. */
+export function toFittingLines(snapshot: SupervisorSnapshot, terminal: Terminal): string[] {
+  const { rows } = terminal.size()
+  const full = toStatusLines(snapshot, terminal)
+  if (full.length <= rows) return full
+  const brief = toStatusLines(snapshot, terminal, { isBrief: true })
+  if (brief.length <= rows) return brief
+  const left = brief.length - rows + 1
+  return [...brief.slice(0, rows - 1), terminal.paint('dim', `… and ${left} more: make the window larger`)]
+}
+
+/** The services as a table, each with its reason and its last failure below it; `isBrief`: without those. */
+export function toStatusLines(
+  { services, config }: SupervisorSnapshot,
   terminal: Terminal,
-): Promise<void> {
-  const snapshot = (await gateway.ask({ path: '/api/services' })) as SupervisorSnapshot
-  if (json) return terminal.json(snapshot)
-  const lines = toStatusLines(snapshot, terminal)
-  if (!watch || !terminal.isOutInteractive) return terminal.out(`${lines.join('\n')}\n`)
-  terminal.out(`${TO_TOP}${lines.map((line) => line + CLEAR_REST_OF_LINE).join('')}${CLEAR_BELOW}`)
-}
-
-/** The services as a table, each with its last failure below it. */
-export function toStatusLines({ services, config }: SupervisorSnapshot, terminal: Terminal): string[] {
-  if (config.refusal === null) return toTableLines(services, terminal)
+  { isBrief = false }: { readonly isBrief?: boolean } = {},
+): string[] {
+  const table = toTableLines(services, terminal, isBrief)
+  if (config.refusal === null) return table
   const text = `${config.file}: refused at ${config.refusal.time}: ${toRefusalText(config.refusal)}`
-  return [
-    ...toTableLines(services, terminal),
-    terminal.paint('red', toSafeText(text)),
-    'The configuration before it is still in force.',
-  ]
+  return [...table, terminal.paint('red', toSafeText(text)), 'The configuration before it is still in force.']
 }
 
-function toTableLines(services: readonly ServiceSnapshot[], terminal: Terminal): string[] {
+function toTableLines(services: readonly ServiceSnapshot[], terminal: Terminal, isBrief: boolean): string[] {
   if (services.length === 0) return ['No service is configured.']
   const head = ['SERVICE', 'STATE', 'FOR', 'RUN BY', 'PID', 'LEASES', 'QUEUE', 'NEXT']
   const [first = '', ...lines] = toTable([head, ...services.map(toRow)])
+  if (isBrief) return [terminal.paint('bold', first), ...lines]
   return [
     terminal.paint('bold', first),
     ...lines.flatMap((line, index) => {
