@@ -13,6 +13,8 @@ export interface EventHub {
   readonly events$: Observable<SupervisorEvent>
   /** The number of the last event; `0`: there was none. */
   readonly lastSeq: number
+  /** What the clock of the events says now, in milliseconds since the hub was made. */
+  readonly nowMs: number
   /** The events after a number that are still kept, oldest first, at most `limit`. */
   past(afterSeq: number, limit?: number): SupervisorEvent[]
   publish(body: EventBody): void
@@ -35,12 +37,12 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
   const wallMs = new Float64Array(MAX_KEPT_EVENTS)
   let seq = 0
 
+  const toEventMs = (ms: number) => Math.round((ms - startedAtMs) * 1000) / 1000
   const read = (one: number): SupervisorEvent => {
     const at = one % MAX_KEPT_EVENTS
-    const atMs = Math.round(((clockMs[at] ?? 0) - startedAtMs) * 1000) / 1000
     return {
       seq: one,
-      atMs,
+      atMs: toEventMs(clockMs[at] ?? 0),
       time: new Date(wallMs[at] ?? 0).toISOString(),
       ...scrub(bodies[at] as EventBody),
     }
@@ -49,6 +51,9 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
     events$: subject.asObservable(),
     get lastSeq() {
       return seq
+    },
+    get nowMs() {
+      return toEventMs(clock.now())
     },
     past: (afterSeq, limit = MAX_KEPT_EVENTS) => {
       const from = Math.max(afterSeq, seq - MAX_KEPT_EVENTS, 0) + 1

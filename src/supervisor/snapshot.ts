@@ -90,6 +90,8 @@ export interface SupervisorSnapshot {
   readonly instance: string
   /** The number of the last event: what follows it is not in here yet. */
   readonly seq: number
+  /** When this was taken, on the clock of the events: monotonic, in milliseconds since the supervisor began. */
+  readonly atMs: number
   readonly state: string
   readonly config: ConfigStanding
   readonly services: readonly ServiceSnapshot[]

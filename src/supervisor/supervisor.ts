@@ -415,6 +415,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       scrubber.value({
         instance,
         seq: hub.lastSeq,
+        atMs: hub.nowMs,
         state: String(root.getSnapshot().value),
         config: configuration.standing(),
         services: registry.snapshots(),

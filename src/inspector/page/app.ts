@@ -58,8 +58,13 @@ export function createApp(onChange: () => void) {
   let liveRows: readonly SequenceRow[] = []
   let instance: string | null = null
   let lastId: string | null = null
-  /** Wall clock of zero on the clock of the events. */
-  let startedWallMs: number | null = null
+  /**
+   * What the clock of the events is ahead of this page's; `null`: nobody told yet. Times of day are no part of it: the
+   * gateway's host may have another one.
+   */
+  let offsetMs: number | null = null
+  /** When the connection was lost, on the clock of the events: what came after that is not known. */
+  let lostAtMs: number | null = null
   let pending: { readonly seq: number; readonly apply: (model: PageModel) => PageModel } | null = null
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
   let playTimer: ReturnType<typeof setTimeout> | undefined
@@ -73,8 +78,7 @@ export function createApp(onChange: () => void) {
     state = { ...state, ...change }
     onChange()
   }
-  const wallNow = () => performance.timeOrigin + performance.now()
-  const nowMs = () => (startedWallMs === null ? 0 : wallNow() - startedWallMs)
+  const nowMs = () => lostAtMs ?? (offsetMs === null ? 0 : performance.now() + offsetMs)
   const setLive = (history: History) => {
     live = history
     if (state.recording === null) {
@@ -92,7 +96,6 @@ export function createApp(onChange: () => void) {
   // What happens: events, and snapshots of what they do not tell.
   const hear = (event: SupervisorEvent) => {
     if (event.type === 'events.missed') return
-    startedWallMs = Date.parse(event.time) - event.atMs
     let next = record(live, event)
     if (pending !== null && pending.seq === event.seq) {
       next = renew(next, pending.apply(next.latest))
@@ -110,13 +113,15 @@ export function createApp(onChange: () => void) {
     }, REFRESH_SOON_MS)
   }
   const refresh = async () => {
+    const askedAtMs = performance.now()
     const [snapshot, { requests }] = (await Promise.all(
       ['/api/services', '/api/requests'].map(async (path) => (await ask(path)).json()),
     )) as [SupervisorSnapshot, { requests: readonly RequestSnapshot[] }]
     if (instance !== null && instance !== snapshot.instance) forget()
     instance = snapshot.instance
-    startedWallMs ??= wallNow()
-    const atMs = nowMs()
+    // It was taken about halfway between the question and the answer.
+    offsetMs = snapshot.atMs - (askedAtMs + performance.now()) / 2
+    const { atMs } = snapshot
     const apply = (model: PageModel) => applySnapshot(model, snapshot, requests, atMs)
     if (snapshot.seq > live.latest.seq) pending = { seq: snapshot.seq, apply }
     else if (snapshot.seq === live.latest.seq) setLive(renew(live, apply(live.latest)))
@@ -135,8 +140,9 @@ export function createApp(onChange: () => void) {
   const watchEvents = async (): Promise<void> => {
     const resume: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId }
     const response = await ask('/api/events?last=4096', { headers: resume })
-    set({ connection: 'open' })
     await refresh()
+    lostAtMs = null
+    set({ connection: 'open' })
     followOutput()
     await readEvents(response, ({ id, data }) => {
       lastId = id ?? lastId
@@ -159,15 +165,20 @@ export function createApp(onChange: () => void) {
     liveRows = [...liveRows, row].slice(-MAX_ROWS)
     if (state.recording === null) set({ rows: liveRows })
   }
+  /** Time stands still with what was known last. */
+  const lose = (connection: Connection) => {
+    lostAtMs ??= nowMs()
+    set({ connection })
+  }
   /** Keeps a stream open: again, later each time, when it ends. */
   const keep = async (watch: () => Promise<void>, isMain: boolean): Promise<never> => {
     for (let failures = 0; ; ) {
       const begun = performance.now()
       try {
         await watch()
-        if (isMain) set({ connection: 'lost' })
+        if (isMain) lose('lost')
       } catch (error) {
-        if (isMain) set({ connection: error instanceof LockedError ? 'locked' : 'lost' })
+        if (isMain) lose(error instanceof LockedError ? 'locked' : 'lost')
       }
       failures = performance.now() - begun > 5_000 ? 0 : failures + 1
       await new Promise((resolve) => {

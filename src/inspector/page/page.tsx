@@ -26,7 +26,7 @@ export function Page({ app, theme, onTheme }: PageProps) {
       {connection === 'locked' && recording === null ? (
         <Lock app={app} />
       ) : service === undefined ? (
-        <Empty connection={connection} isRecording={recording !== null} />
+        <Empty connection={connection} isRecording={recording !== null} isClosed={model.isClosed} />
       ) : (
         <main>
           <nav aria-label="Services">
@@ -148,17 +148,26 @@ function Lock({ app }: { readonly app: App }) {
   )
 }
 
-function Empty({
-  connection,
-  isRecording,
-}: {
+interface EmptyProps {
   readonly connection: Connection
   readonly isRecording: boolean
-}) {
+  readonly isClosed: boolean
+}
+
+function Empty({ connection, isRecording, isClosed }: EmptyProps) {
   if (connection === 'connecting' && !isRecording)
     return (
       <main class="alone">
         <p class="none">Connecting…</p>
+      </main>
+    )
+  if (isClosed && !isRecording)
+    return (
+      <main class="alone">
+        <div class="panel">
+          <h2>leasehold has ended</h2>
+          <p>Everything that it ran is stopped. This page goes on by itself when it is back.</p>
+        </div>
       </main>
     )
   return (
@@ -233,7 +242,7 @@ function Card({ service, model, atMs, isSelected, onSelect }: CardProps) {
 
 /** Time: hold it, step through it, go back to now. */
 function Transport({ app }: { readonly app: App }) {
-  const { history, recording, isPlaying } = app.state
+  const { history, recording, isPlaying, connection } = app.state
   const last = history.moments.length - 1
   const at = history.cursor ?? last
   const moment = history.moments[at]
@@ -273,7 +282,11 @@ function Transport({ app }: { readonly app: App }) {
         onInput={(event) => app.seek(Number(event.currentTarget.value))}
       />
       <p class="moment">
-        {isLive ? <span class="now">Live</span> : <span class="then">{`${at + 1} of ${last + 1}`}</span>}
+        {isLive && connection === 'open' ? (
+          <span class="now">Live</span>
+        ) : (
+          <span class="then">{isLive ? 'Last known' : `${at + 1} of ${last + 1}`}</span>
+        )}
         {moment !== undefined && (
           <span class="event">
             <time>{toTimeText(moment.event.time)}</time> <b>{moment.event.type}</b>{' '}

@@ -21,11 +21,11 @@ export interface ServiceProps {
 
 /** Everything about one service: what is going on, the picture of it, who holds it, what it prints. */
 export function Service({ app, service, model, atMs }: ServiceProps) {
-  const { output, history, recording } = app.state
+  const { output, history, recording, connection } = app.state
   const printed = output.filter((line) => history.cursor === null || line.atMs <= atMs + 5)
   const lines = recording === null ? printed : toRecordedLines(service)
   const explanation = explainView(service, model, atMs, lines.at(-1)?.text)
-  const isStill = history.cursor !== null || recording !== null
+  const isStill = history.cursor !== null || recording !== null || connection !== 'open'
   return (
     <article class="service" aria-label={service.name}>
       <Summary app={app} service={service} explanation={explanation} atMs={atMs} isStill={isStill} />
@@ -77,12 +77,20 @@ function Summary({ app, service, explanation, atMs, isStill }: SummaryProps) {
           </h2>
         </div>
         <div class="actions">
+          {/* Two buttons and never one that changes: it would keep the focus, and a key meant for Start would stop. */}
           {isDown ? (
-            <button type="button" class="primary" disabled={isStill} onClick={() => app.start(service.key)}>
+            <button
+              key="start"
+              type="button"
+              class="primary"
+              disabled={isStill}
+              onClick={() => app.start(service.key)}
+            >
               Start
             </button>
           ) : (
             <button
+              key="stop"
               type="button"
               disabled={isStill || service.state.startsWith('idle-stopping')}
               onClick={() => app.stop(service.key)}

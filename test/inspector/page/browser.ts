@@ -17,6 +17,9 @@ export const hasNoBrowser = !existsSync(CHROMIUM)
 if (hasNoBrowser)
   console.warn(`There is no browser at ${CHROMIUM} (see $CHROMIUM): the tests of the page are skipped.`)
 
+/** A folder for pictures of what the tests see, for people who work on the page; absent: none are taken. */
+export const pictures = process.env.PAGE_PICTURES
+
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -43,12 +46,17 @@ export interface Steered {
 /** A gateway with services, and a browser that looks at its page. */
 export interface Stage extends AsyncDisposable {
   readonly url: string
+  /** The one that is there, or was there last. */
   readonly supervisor: Supervisor
   readonly page: Page
   readonly context: BrowserContext
   /** What the page complained about: there must be nothing. */
   readonly complaints: readonly string[]
   readonly steered: Readonly<Record<string, Steered>>
+  /** Ends the gateway and everything that it runs. */
+  leave(): Promise<void>
+  /** Opens another one at the same address. */
+  comeBack(): Promise<void>
   /** Asks a service's model, without waiting for the answer. */
   ask(name: string): Promise<Response>
 }
@@ -86,16 +94,26 @@ export async function openStage({
     return [name, { baseUrl: `http://127.0.0.1:${port}/v1`, localService, models: [{ id: 'm' }] }]
   })
   const models = { providers: { ...Object.fromEntries(own), ...providers } }
-  const config = parseConfig(JSON.stringify({ models, leasehold: { port: 0, ...leasehold } }))
-  const supervisor = createSupervisor({ config })
-  const gateway = createGateway({ supervisor })
-  const { url } = await gateway.listen()
+  const open = async (port: number) => {
+    const config = parseConfig(JSON.stringify({ models, leasehold: { ...leasehold, port } }))
+    const supervisor = createSupervisor({ config })
+    const gateway = createGateway({ supervisor })
+    return { supervisor, gateway, ...(await gateway.listen()) }
+  }
+  let house = await open(0)
+  const { url } = house
+  const leave = async () => {
+    await house.supervisor.close({ force: true })
+    await house.gateway.close()
+  }
   const profile = await mkdtemp(join(tmpdir(), 'page-browser-'))
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: CHROMIUM,
     args: FLAGS,
     viewport,
     colorScheme,
+    // Nothing moves that does not have to: drawing it takes the processors from what is looked at.
+    reducedMotion: 'reduce',
     locale: 'en-GB',
   })
   const page = context.pages()[0] ?? (await context.newPage())
@@ -108,7 +126,9 @@ export async function openStage({
   })
   return {
     url,
-    supervisor,
+    get supervisor() {
+      return house.supervisor
+    },
     page,
     context,
     complaints,
@@ -125,6 +145,10 @@ export async function openStage({
         },
       ]),
     ),
+    leave,
+    comeBack: async () => {
+      house = await open(house.port)
+    },
     ask: (name) =>
       fetch(`${url}/v1/chat/completions`, {
         method: 'POST',
@@ -134,8 +158,7 @@ export async function openStage({
     [Symbol.asyncDispose]: async () => {
       await context.close()
       await rm(profile, { recursive: true, force: true, maxRetries: 5 })
-      await supervisor.close({ force: true })
-      await gateway.close()
+      await leave()
     },
   }
 }

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { drawn, hasNoBrowser, openStage } from './browser.ts'
+import { drawn, hasNoBrowser, openStage, pictures } from './browser.ts'
 
 const picture = (name: string) => fileURLToPath(new URL(`./screenshots/${name}.png`, import.meta.url))
 /** `WRITE_SCREENSHOTS=1` takes the README's pictures; else the tree stays as it is. */
@@ -131,16 +131,47 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     expect(addresses.every((address) => address.startsWith(url) || address.startsWith('data:'))).toBe(true)
   })
 
-  test('says that the connection is lost, and finds the way back', { timeout: 240_000 }, async () => {
+  test('shows a start against the median of past starts, and what the process occupies', {
+    timeout: 240_000,
+  }, async () => {
     await using stage = await openStage({ steered: { chat: {} } })
-    const { page, url, context } = stage
+    const { page, url, steered } = stage
     await page.goto(url)
-    await page.getByRole('heading', { name: 'Down' }).waitFor()
-    await context.setOffline(true)
-    await stage.supervisor.close({ force: true })
-    await page.getByRole('alert').waitFor()
-    expect(await page.getByRole('alert').textContent()).toContain('leasehold serve')
-    expect(await page.locator('.card').count()).toBeLessThanOrEqual(1)
+    await page.getByRole('button', { name: 'Start' }).click()
+    await page.locator('[data-state="starting.warming"].now').waitFor()
+    // Nothing is known of earlier starts: the deadline is what it is measured against.
+    expect(await page.locator('.facts').textContent()).not.toContain('Usual start')
+    expect(await page.getByRole('progressbar').getAttribute('aria-label')).toBe('readyTimeout')
+    // Long enough for the next start to be seen on its way.
+    await page.getByRole('heading', { name: /Loading for [2-9]/ }).waitFor()
+    await steered.chat?.steer('ready')
+    await page.locator('[data-state="ready"].now').waitFor()
+    await expect
+      .poll(() => page.locator('.facts').textContent())
+      .toMatch(/Memory[1-9]\d* MiB, at most [1-9]\d* MiB/)
+    await page.getByRole('button', { name: 'Stop' }).click()
+    await page.locator('[data-state="down.cold"].now').waitFor()
+    expect(await page.locator('.facts').textContent()).not.toContain('Memory')
+
+    await page.getByRole('button', { name: 'Start' }).click()
+    await page.locator('[data-state="starting.warming"].now').waitFor()
+    const progress = page.getByRole('progressbar', { name: 'Start, against the median of past starts' })
+    const share = async () => Number(await progress.getAttribute('aria-valuenow'))
+    await expect.poll(share, { timeout: 60_000 }).toBe(100)
+    await page.keyboard.press(' ')
+    const spawning = page.locator('[data-state="starting.spawning"].now')
+    for (let steps = 0; steps < 50 && (await spawning.count()) === 0; steps += 1) {
+      await page.keyboard.press('ArrowLeft')
+      await drawn(page)
+    }
+    expect(await share()).toBeLessThan(100)
+    await page.keyboard.press('End')
+    await page.locator('[data-state="starting.warming"].now').waitFor()
+    expect(await page.locator('.facts').textContent()).toMatch(/Usual start\d.* s \(median of 1\)/)
+    expect(await page.locator('.why').textContent()).toContain('It usually takes')
+    await steered.chat?.steer('ready')
+    await page.locator('[data-state="ready"].now').waitFor()
+    expect(stage.complaints).toEqual([])
   })
 
   test('fits into a narrow window, without scrolling sideways', { timeout: 240_000 }, async () => {
@@ -152,8 +183,19 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     const { page, url } = stage
     await page.goto(url)
     await page.locator('.service').waitFor()
+    if (pictures !== undefined) await page.screenshot({ path: `${pictures}/narrow-dark.png`, fullPage: true })
     const width = await page.evaluate(() => document.documentElement.scrollWidth)
     expect(width).toBeLessThanOrEqual(360)
-    expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe('rgb(18, 20, 22)')
+    const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
+    const [light, dark] = ['rgb(246, 246, 243)', 'rgb(18, 20, 22)']
+    expect(await ground()).toBe(dark)
+    // As the system says, then light, then dark, whatever the system says.
+    await page.keyboard.press('t')
+    await expect.poll(ground).toBe(light)
+    await page.emulateMedia({ colorScheme: 'light' })
+    await page.keyboard.press('t')
+    await expect.poll(ground).toBe(dark)
+    await page.keyboard.press('t')
+    await expect.poll(ground).toBe(light)
   })
 })

@@ -1,8 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { hasNoBrowser, openStage } from './browser.ts'
-
-/** A folder for pictures of what is seen here, for people who work on the page. */
-const pictures = process.env.PAGE_PICTURES
+import { hasNoBrowser, openStage, pictures } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to do', () => {
   test('of a service that hangs in loading', { timeout: 240_000 }, async () => {
@@ -22,6 +19,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     expect(await page.getByLabel('What you can do').textContent()).toContain(
       'If it still makes progress, wait',
     )
+    if (pictures !== undefined) await page.screenshot({ path: `${pictures}/hung.png` })
     await page.getByRole('heading', { name: 'Failed' }).waitFor()
     expect(await page.locator('.why').textContent()).toContain('Not ready within 15000 ms')
     expect(await page.getByLabel('What you can do').textContent()).toContain('raise readyTimeoutMs')
@@ -51,6 +49,10 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     expect(why).toMatch(/One trial start is allowed in \d/)
     const advice = (await page.getByLabel('What you can do').textContent()) ?? ''
     expect(advice).toContain('Run its command by hand')
+    if (pictures !== undefined) {
+      await page.emulateMedia({ colorScheme: 'dark' })
+      await page.screenshot({ path: `${pictures}/crash-loop-dark.png` })
+    }
     expect(advice).toContain('When the cause is mended, try at once')
   })
 
@@ -136,6 +138,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     expect((await stage.ask('busy')).status).toBe(429)
     await page.getByRole('heading', { name: 'In use by 1 request, and its queue is full' }).waitFor()
     expect(await page.locator('.why').textContent()).toContain('further requests are refused')
+    if (pictures !== undefined) await page.screenshot({ path: `${pictures}/queue-full.png` })
     expect(await page.getByLabel('What you can do').textContent()).toContain('maxConcurrent')
     for (const answer of asking) {
       await steered.busy?.steer('answer')

@@ -1,0 +1,74 @@
+import { describe, expect, test } from 'vitest'
+import { hasNoBrowser, openStage } from './browser.ts'
+
+describe.skipIf(hasNoBrowser)('the page', () => {
+  test('says that the gateway is gone, and shows what is true once another one is there', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openStage({ steered: { chat: {} } })
+    const { page, url, steered } = stage
+    await page.goto(url)
+    const asking = stage.ask('chat').catch(() => undefined)
+    await steered.chat?.steer('ready')
+    await page.locator('[data-state="leased.open"].now').waitFor()
+    const before = stage.supervisor.snapshot().instance
+    await stage.leave()
+    await asking
+    await page.getByRole('alert').waitFor()
+    expect(await page.getByRole('alert').textContent()).toContain('leasehold serve')
+    expect(await page.locator('main').textContent()).toContain('leasehold has ended')
+    expect(await page.locator('.moment').textContent()).toContain('Last known')
+
+    await stage.comeBack()
+    expect(stage.supervisor.snapshot().instance).not.toBe(before)
+    await page.locator('[data-state="down.cold"].now').waitFor()
+    await page.getByRole('alert').waitFor({ state: 'detached' })
+    // Nothing of the gateway that is gone is told as if it had happened to this one.
+    expect(await page.getByLabel('Last changes').textContent()).toContain('It has not changed')
+    const again = stage.ask('chat')
+    await steered.chat?.steer('ready')
+    await page.locator('[data-state="leased.open"].now').waitFor()
+    const told = () => page.getByLabel('Moment').getAttribute('max')
+    await expect.poll(told).toBe(String(stage.supervisor.pastEvents().length - 1))
+    await page.keyboard.press('Home')
+    await expect
+      .poll(() => page.locator('.moment').textContent())
+      .toMatch(new RegExp(`^1 of ${stage.supervisor.pastEvents().length}.*service\\.added`))
+    await page.keyboard.press('End')
+    expect(await page.locator('.sequence').textContent()).not.toContain('service.stop')
+    await steered.chat?.steer('answer')
+    expect((await again).status).toBe(200)
+    await page.locator('[data-state="ready"].now').waitFor()
+    expect(stage.complaints).toEqual([])
+  })
+
+  test('counts down by the gateway’s clock, whatever the browser’s says', { timeout: 240_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: { service: { idleStopMs: 600_000 } } } })
+    const { url, steered, context, supervisor } = stage
+    const starting = supervisor.start('chat')
+    await steered.chat?.steer('ready')
+    await starting
+    for (const skewMs of [3_600_000, -3_600_000]) {
+      const page = await context.newPage()
+      await page.addInitScript((ms) => {
+        const { timeOrigin } = performance
+        const RealDate = Date
+        Object.defineProperty(performance, 'timeOrigin', { value: timeOrigin + ms })
+        globalThis.Date = class extends RealDate {
+          constructor(...given: unknown[]) {
+            super(...((given.length === 0 ? [RealDate.now() + ms] : given) as []))
+          }
+          static override now = () => RealDate.now() + ms
+        } as DateConstructor
+      }, skewMs)
+      await page.goto(url)
+      const countdown = () => page.locator('.why .next').textContent()
+      await expect.poll(countdown).toMatch(/It stops in (?:10 min 0|\d min \d+) s/)
+      const first = await countdown()
+      await expect.poll(countdown).not.toBe(first)
+      expect(await page.locator('.facts').textContent()).toMatch(/Stateready, for \d+(?:\.\d)? (?:s|min)/)
+      await page.close()
+    }
+    expect(stage.complaints).toEqual([])
+  })
+})
