@@ -37,7 +37,7 @@ export function openScreen(terminal: Pick<Terminal, 'out' | 'size'>): Screen {
     draw: (lines) => {
       const { columns, rows } = terminal.size()
       const shown = lines.slice(0, rows).map((line) => cut(line, columns) + CLEAR_REST_OF_LINE)
-      terminal.out(TO_TOP + shown.join('\r\n') + CLEAR_BELOW)
+      terminal.out(TO_TOP + shown.join('\n') + CLEAR_BELOW)
     },
     close,
   }

@@ -246,8 +246,8 @@ test('what createWebSocketInspector makes sees a supervisor from its birth, over
   }
   await expect.poll(() => relay.texts.some(isLeased)).toBe(true)
   // What its own receiver is told is what was sent, in the same order.
-  await expect.poll(() => received.length).toBe(relay.texts.length)
-  expect(received).toEqual(relay.texts.map((text) => JSON.parse(text)))
+  await expect.poll(() => relay.texts.length - received.length).toBe(0)
+  expect(received).toEqual(relay.texts.slice(0, received.length).map((text) => JSON.parse(text)))
   expect(received.filter(({ type }) => type === '@xstate.actor').map(({ name }) => name)).toEqual(
     expect.arrayContaining(['supervisor', key, 'process', 'health']),
   )
