@@ -115,7 +115,7 @@ export interface ServicePolicy {
   /** Whether a `localService` is configured: without one nothing is ever started. */
   readonly managed: boolean
   /** Whether it draws on limits that others draw on, too: then the supervisor hears whether it is in use. */
-  readonly shares: boolean
+  readonly drawsOnLimits: boolean
   readonly readyTimeoutMs: number
   /** `0`: never stopped for being idle. */
   readonly idleStopMs: number

@@ -27,14 +27,14 @@ export const supervisedProviderMachine = providerMachine.provide({
     // These three are on the way of every request, so only services that share anything report them.
     reportRest: enqueueActions(({ context, enqueue }) => {
       // Those that wait are granted in the same step, and then it is in use.
-      if (context.policy.shares && context.waiters.length === 0)
+      if (context.policy.drawsOnLimits && context.waiters.length === 0)
         enqueue(sendParent(toReport('service.rested', context)))
     }),
     reportUse: enqueueActions(({ context, enqueue }) => {
-      if (context.policy.shares) enqueue(sendParent(toReport('service.used', context)))
+      if (context.policy.drawsOnLimits) enqueue(sendParent(toReport('service.used', context)))
     }),
     reportStop: enqueueActions(({ context, enqueue }) => {
-      if (context.policy.shares) enqueue(sendParent(toReport('service.leaving', context)))
+      if (context.policy.drawsOnLimits) enqueue(sendParent(toReport('service.leaving', context)))
     }),
     reportEnd: sendParent(({ event }) => toEnd(event)),
   },

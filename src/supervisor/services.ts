@@ -63,7 +63,7 @@ function toPolicy(localService: LocalServiceConfig | undefined, shared: Leasehol
   const limits = localService ?? REMOTE_LIMITS
   return {
     managed: localService !== undefined,
-    shares: localService !== undefined && hasLimits(shared),
+    drawsOnLimits: localService !== undefined && hasLimits(shared),
     readyTimeoutMs: limits.readyTimeoutMs,
     idleStopMs: limits.idleStopMs,
     stopGraceMs: limits.stopGraceMs,

@@ -230,7 +230,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   /** The root decides by what a service was last seen to need and to cost. */
   const remeasure = (key: string) => {
     const service = registry.services.get(key)
-    if (service?.policy.shares)
+    if (service?.policy.drawsOnLimits)
       root.send({
         type: 'share.measured',
         key,

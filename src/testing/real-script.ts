@@ -280,7 +280,7 @@ function findFailuresInTime(step: ScriptStep, seen: Seen): string[] {
 function toConfig({ port, command, args }: RealHost, policy: ServicePolicy): Config {
   const {
     managed,
-    shares,
+    drawsOnLimits,
     backoffMs,
     backoffMaxMs,
     breakerFailures,

@@ -11,7 +11,7 @@ const msOrNever = ms.nullable()
 const service = z
   .strictObject({
     managed: z.boolean(),
-    shares: z.boolean(),
+    drawsOnLimits: z.boolean(),
     readyTimeoutMs: ms,
     idleStopMs: ms,
     stopGraceMs: ms,

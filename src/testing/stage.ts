@@ -12,7 +12,7 @@ import { createWorld, toActors, type World, type WorldOptions } from './world.ts
 /** Policy of a service in tests: short, round durations, and everything that is off by default is off. */
 export const defaultPolicy: ServicePolicy = {
   managed: true,
-  shares: false,
+  drawsOnLimits: false,
   readyTimeoutMs: 30_000,
   idleStopMs: 0,
   stopGraceMs: 500,

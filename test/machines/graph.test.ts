@@ -261,7 +261,7 @@ describe('a walk through every state of a request', () => {
 })
 
 describe('a walk through every state of a supervisor of two services', () => {
-  const policy = { ...defaultPolicy, shares: true }
+  const policy = { ...defaultPolicy, drawsOnLimits: true }
   const share = { ...defaultShare, needs: { room: 1 } }
   const { states, taken } = walk<SupervisorSnapshot>(supervisorMachine, {
     input: { instance: 'g' },

@@ -112,7 +112,7 @@ export function build({
       services: Object.fromEntries(
         wanted.map((key) => [
           key,
-          { ...defaultPolicy, shares: Object.keys(capacities).length > 0, ...policy, ...changes },
+          { ...defaultPolicy, drawsOnLimits: Object.keys(capacities).length > 0, ...policy, ...changes },
         ]),
       ),
       sharing: {

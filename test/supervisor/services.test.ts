@@ -72,7 +72,7 @@ describe('services', () => {
     )
     expect([...toServices(config).values()][0]?.policy).toEqual({
       managed: true,
-      shares: false,
+      drawsOnLimits: false,
       ...limits,
       ...queue,
       ...shared,
