@@ -34,6 +34,7 @@ export { toReasonText } from './reason-text.ts'
 export type { ModelCall, ModelRequest, ModelResponseHandler } from './supervisor/exchange.ts'
 export type { Guest } from './supervisor/guests.ts'
 export type { Inspector } from './supervisor/inspection.ts'
+export type { StopOptions, Supervisor, SupervisorOptions } from './supervisor/interface.ts'
 export type { AcquireOptions, Lease } from './supervisor/lease.ts'
 export { createMetrics, type Metrics } from './supervisor/metrics.ts'
 export type { ModelListing } from './supervisor/models.ts'
@@ -52,9 +53,4 @@ export type {
   ServiceSnapshot,
   SupervisorSnapshot,
 } from './supervisor/snapshot.ts'
-export {
-  createSupervisor,
-  type StopOptions,
-  type Supervisor,
-  type SupervisorOptions,
-} from './supervisor/supervisor.ts'
+export { createSupervisor } from './supervisor/supervisor.ts'

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, takeUntil } from 'rxjs'
 import { BadRequestError } from '../errors.ts'
 import type { SupervisorEvent } from '../events.ts'
-import type { Supervisor } from '../supervisor/supervisor.ts'
+import type { Supervisor } from '../supervisor/interface.ts'
 import { toSseEvent } from './respond.ts'
 
 /** Events that are put together and written in one go: a reader that comes late must not stop the loop. */

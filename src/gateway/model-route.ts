@@ -2,8 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../clock.ts'
 import { toOpenAiError } from '../openai-error.ts'
 import { type ModelCall, type ModelResponseHandler, toPlaceHeaders } from '../supervisor/exchange.ts'
+import type { Supervisor } from '../supervisor/interface.ts'
 import type { QueuedRequest } from '../supervisor/queue.ts'
-import type { Supervisor } from '../supervisor/supervisor.ts'
 import { sendError, toSseEvent } from './respond.ts'
 
 export interface ModelRouteOptions {

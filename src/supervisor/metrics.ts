@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { SupervisorEvent } from '../events.ts'
-import type { Supervisor } from './supervisor.ts'
+import type { Supervisor } from './interface.ts'
 
 /** What a supervisor has done, for Prometheus. */
 export interface Metrics {

@@ -1,6 +1,6 @@
 import { createWriteStream, fchmodSync, openSync } from 'node:fs'
 import type { SupervisorEvent } from '../events.ts'
-import type { Supervisor } from './supervisor.ts'
+import type { Supervisor } from './interface.ts'
 
 /** The first line of a recording. Every further one is an event, as `GET /api/events` gives it. */
 export interface RecordingHeader {

@@ -1,20 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import type { Logger } from 'pino'
-import type { Observable } from 'rxjs'
-import { type ActorRefFrom, createActor, type Subscription } from 'xstate'
+import { type ActorRefFrom, createActor } from 'xstate'
 import type { ProviderEmitted } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import { rankReplicas } from '../../machines/replicas.ts'
 import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
-import { type Clock, createLenientClock, systemClock } from '../clock.ts'
-import type { Config } from '../config/config.ts'
+import { createLenientClock, systemClock } from '../clock.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
 import { listSecretValues } from '../config/secret-values.ts'
 import { ServiceError } from '../errors.ts'
-import type { ConfigChange, ServiceEventBody, SupervisorEvent } from '../events.ts'
+import type { ServiceEventBody } from '../events.ts'
 import { createHostClaims } from '../process/claim.ts'
-import type { Output } from '../process/output.ts'
 import { reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
@@ -23,123 +19,25 @@ import { createEffects } from './actors.ts'
 import { createClaimKeeper } from './claim-keeper.ts'
 import { createConfiguration } from './configuration.ts'
 import { createEventHub } from './event-hub.ts'
-import { createExchange, type ModelCall, type ModelRequest, type ModelResponseHandler } from './exchange.ts'
+import { createExchange } from './exchange.ts'
 import { createFetch } from './fetch.ts'
 import { createGuests } from './guests.ts'
 import { openHistory } from './history.ts'
-import { createInspections, type Inspector } from './inspection.ts'
+import { createInspections } from './inspection.ts'
+import type { StopOptions, Supervisor, SupervisorOptions } from './interface.ts'
 import { createLearning } from './learning.ts'
-import { type AcquireOptions, acquireLease, holdLease, type Lease } from './lease.ts'
+import { acquireLease, holdLease } from './lease.ts'
 import { createLeaseBook } from './leases.ts'
 import { listenIn } from './listen-in.ts'
 import { logConfig, logEvents } from './log.ts'
-import { findModelListing, type ModelListing, toModelList } from './models.ts'
+import { findModelListing, toModelList } from './models.ts'
 import { createRegistry } from './registry.ts'
-import { createRequestBook, type RequestSnapshot } from './requests.ts'
+import { createRequestBook } from './requests.ts'
 import { toShare, toSharing } from './sharing.ts'
-import { handleProcessSignals, type SignalOptions } from './signals.ts'
-import type { ServiceSnapshot, SupervisorSnapshot } from './snapshot.ts'
+import { handleProcessSignals } from './signals.ts'
+import type { ServiceSnapshot } from './snapshot.ts'
 import { createUpstreams } from './upstreams.ts'
 import { warmUp } from './warm-up.ts'
-
-export interface SupervisorOptions {
-  /** What `loadConfig` gives. */
-  readonly config: Config
-  /** A pino logger; the supervisor's events are written to children of it. @default silent */
-  readonly logger?: Logger
-  /**
-   * An xstate inspector: sees every machine of the supervisor, from the first. A function, an observer, or what
-   * `createBrowserInspector` and `createWebSocketInspector` of `@statelyai/inspect` return.
-   * @default none
-   */
-  readonly inspect?: Inspector
-  /**
-   * Whether SIGINT, SIGTERM and SIGHUP close the supervisor and end the process; a second one does not drain, a third
-   * ends it at once.
-   * @default false
-   */
-  readonly handleSignals?: boolean | SignalOptions
-  /** The host's environment; children get an allow-listed part of it. @default process.env */
-  readonly environment?: Readonly<Record<string, string | undefined>>
-  /**
-   * A directory of this user's supervisors: those that share it share their servers. Made where it is absent; nothing
-   * is spawned without it.
-   * @default `$LEASEHOLD_STATE_DIR`, `$XDG_STATE_HOME/leasehold` or `~/.local/state/leasehold`
-   */
-  readonly stateDir?: string
-  /** What this supervisor calls itself to others of this user: shown where they borrow from each other. @default 'library' */
-  readonly name?: string
-  /** @default the system's */
-  readonly clock?: Clock
-}
-
-export interface StopOptions {
-  /** Cuts open leases instead of draining them. @default false */
-  readonly force?: boolean
-}
-
-/** The supervision core. Closing it stops every service that it owns; both ways to close are idempotent. */
-export interface Supervisor {
-  /** A drop-in `fetch`: any OpenAI client that uses it becomes on-demand. */
-  readonly fetch: typeof globalThis.fetch
-  /** Every fact as it happens. Completes when the supervisor is closed. */
-  readonly events$: Observable<SupervisorEvent>
-  /**
-   * The last 4096 events that are numbered above `afterSeq`, oldest first: for a reader that comes late, or again.
-   * @default 0, all that are kept
-   */
-  pastEvents(afterSeq?: number, limit?: number): readonly SupervisorEvent[]
-  /** The configuration in force. */
-  readonly config: Config
-  /**
-   * Waits until the service of a model is up and holds it.
-   * @throws {@link ServiceError} when it cannot be, with the cause; {@link ModelNotFoundError};
-   * {@link ProviderUnavailableError}; {@link AbortedError} when the signal comes first.
-   */
-  acquire(ref?: string, options?: AcquireOptions): Promise<Lease>
-  /** Sends a model request on its way, without streams or promises in between: what the gateway and `fetch` use. */
-  dispatch(request: ModelRequest, handler: ModelResponseHandler): ModelCall
-  /** Every configured model and the state of its service. Starts nothing. */
-  models(): readonly ModelListing[]
-  /** One model by any reference. @throws {@link ModelNotFoundError} */
-  model(ref: string): ModelListing
-  /** Every service as it stands. */
-  snapshot(): SupervisorSnapshot
-  /** Model requests that have not ended, the oldest first. @param limit at most so many @default all */
-  requests(limit?: number): readonly RequestSnapshot[]
-  /** Ends a request as if its client had left; the client is told. `false`: there is none by that id. */
-  cancel(requestId: string): boolean
-  /**
-   * Attaches an xstate inspector while somebody looks: every living machine is announced to it, then it is told
-   * everything until it unsubscribes. While nobody inspects, inspection costs nothing.
-   */
-  inspect(inspector: Inspector): Subscription
-  /** What the last process of a service printed, and prints. `id`: a provider id. Absent: it never ran. */
-  output(id: string): Output | undefined
-  /**
-   * Brings a service up without a request; an open breaker is closed for it. The start goes on when the signal aborts.
-   * @throws {@link ServiceError} when it does not become ready; `LEASEHOLD_NO_ROOM` at once, with who holds it, when
-   * others use the room that it needs
-   */
-  start(id: string, options?: AcquireOptions): Promise<ServiceSnapshot>
-  /**
-   * Stops a service that is ours and lets go of one that is not. Settles when it is down, with its receipt; `holder` is
-   * the supervisor that goes on running what was let go.
-   */
-  stop(id: string, options?: StopOptions): Promise<ServiceSnapshot>
-  /**
-   * Puts another configuration into force, `replaceConfig(loadConfig(file))` for one. Services that are the same in
-   * both are not touched, one that is gone or runs another program drains and ends while its successor waits for the
-   * receipt, and whoever waited for it waits for the successor; keys, aliases, compat flags and limits count from the
-   * next request on. A gateway that listens stays where it is. Of two that are still loading the later call counts.
-   * @throws {@link ConfigError} when `next` is refused: the configuration in force stays, and `config.refused` tells
-   * @throws {@link ServiceError} `LEASEHOLD_SHUTTING_DOWN` when the supervisor is closed
-   */
-  replaceConfig(next: Config | Promise<Config>): Promise<ConfigChange>
-  /** Drains and stops everything; `force` does not drain. Settles when nothing of it is left. */
-  close(options?: StopOptions): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
-}
 
 /** The lowest there is: what is brought up without a request makes nobody in use give way. */
 const BACKGROUND_PRIORITY = -100

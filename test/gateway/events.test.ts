@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import type { SupervisorEvent } from '../../src/events.ts'
 import { sendEvents } from '../../src/gateway/event-route.ts'
 import { createEventHub, MAX_KEPT_EVENTS } from '../../src/supervisor/event-hub.ts'
-import type { Supervisor } from '../../src/supervisor/supervisor.ts'
+import type { Supervisor } from '../../src/supervisor/interface.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 
 /** The event route on a port of its own, over a hub that the test fills. */

@@ -1,7 +1,8 @@
 import OpenAI from 'openai'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
-import { createSupervisor, type Supervisor } from '../../src/supervisor/supervisor.ts'
+import type { Supervisor } from '../../src/supervisor/interface.ts'
+import { createSupervisor } from '../../src/supervisor/supervisor.ts'
 import { createModelServer, type ModelServer } from '../../src/testing/model-server/server.ts'
 import { takeFreePort } from '../transport/raw-server.ts'
 

@@ -7,7 +7,8 @@ import { type BrowserContext, chromium, type Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { parseConfig } from '../../../src/config/load.ts'
 import { createGateway } from '../../../src/gateway/server.ts'
-import { createSupervisor, type Supervisor } from '../../../src/supervisor/supervisor.ts'
+import type { Supervisor } from '../../../src/supervisor/interface.ts'
+import { createSupervisor } from '../../../src/supervisor/supervisor.ts'
 import { findFreePort } from '../../../src/testing/real-host.ts'
 
 /** Debian's, or the one that is named. */
