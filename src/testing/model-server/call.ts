@@ -15,6 +15,16 @@ export interface Call {
   readonly receivedAtMs: number
 }
 
+/** What every answer, and every piece of one, of the OpenAI completions APIs begins with. */
+export function toFrame(call: Call, prefix: 'chatcmpl' | 'cmpl', asked: unknown) {
+  return {
+    id: `${prefix}-${call.nonce}`,
+    created: toCreated(call),
+    model: toServedModel(call, asked),
+    system_fingerprint: 'leasehold-demo',
+  }
+}
+
 /** When the answer was created, in seconds, as the APIs want it. */
 export function toCreated(call: Call): number {
   return Math.floor(call.receivedAtMs / 1000)

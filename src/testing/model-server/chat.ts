@@ -1,7 +1,7 @@
 import type { Answer, Prompt } from './answer.ts'
 import { toAnswer, toCallPieces } from './answer.ts'
 import type { Call } from './call.ts'
-import { toCreated, toServedModel } from './call.ts'
+import { toFrame } from './call.ts'
 import { findChatRefusal } from './faults.ts'
 import type { JsonObject } from './json.ts'
 import { isObject, toObject, toObjects } from './json.ts'
@@ -25,12 +25,7 @@ export function toChatReply(body: JsonObject, call: Call): Reply {
   const refusal = findChatRefusal(body, call.settings)
   if (refusal !== undefined) return refusal
   const answer = toAnswer(toPrompt(body, call))
-  const frame = {
-    id: `chatcmpl-${call.nonce}`,
-    created: toCreated(call),
-    model: toServedModel(call, body.model),
-    system_fingerprint: 'leasehold-demo',
-  }
+  const frame = toFrame(call, 'chatcmpl', body.model)
   const timings = toTimings(answer, call.settings)
   if (body.stream === true) {
     const includeUsage = toObject(body.stream_options).include_usage === true

@@ -1,7 +1,7 @@
 import type { Answer } from './answer.ts'
 import { toAnswer } from './answer.ts'
 import type { Call } from './call.ts'
-import { toCreated, toServedModel } from './call.ts'
+import { toFrame } from './call.ts'
 import type { JsonObject } from './json.ts'
 import { toObject } from './json.ts'
 import { countTokens, toMaxTokens } from './prompt.ts'
@@ -21,13 +21,7 @@ export function toCompletionReply(body: JsonObject, call: Call): Reply {
     wantsReasoning: false,
     maxTokens: toMaxTokens(body.max_tokens),
   })
-  const frame = {
-    id: `cmpl-${call.nonce}`,
-    object: 'text_completion',
-    created: toCreated(call),
-    model: toServedModel(call, body.model),
-    system_fingerprint: 'leasehold-demo',
-  }
+  const frame = { ...toFrame(call, 'cmpl', body.model), object: 'text_completion' }
   const timings = toTimings(answer, call.settings)
   if (body.stream === true) {
     const includeUsage = toObject(body.stream_options).include_usage === true
