@@ -40,7 +40,7 @@ export async function answerApi(
     case 'GET services':
       return sendJson(response, 200, supervisor.snapshot())
     case 'GET services/:id':
-      return sendJson(response, 200, findService(supervisor, id ?? ''))
+      return sendJson(response, 200, supervisor.service(id ?? ''))
     case 'POST services/:id/start': {
       await readJsonBody(response)
       const leaving = new AbortController()
@@ -72,21 +72,6 @@ export async function answerApi(
     default:
       throw new BadRequestError(`${request.method} ${url.pathname} is not served here.`, { status: 404 })
   }
-}
-
-function findService(supervisor: Supervisor, id: string) {
-  const { services } = supervisor.snapshot()
-  const lower = id.toLowerCase()
-  const found = services.find(
-    ({ key, service, providers }) =>
-      key === id || service === id || providers.some((one) => one.toLowerCase() === lower),
-  )
-  if (found === undefined)
-    throw new BadRequestError(
-      `There is no service "${id}". There are: ${services.map(({ service }) => service).join(', ')}.`,
-      { status: 404 },
-    )
-  return found
 }
 
 /** The kept lines as one document; with `follow` as NDJSON that goes on until the reader leaves or we close. */

@@ -76,6 +76,8 @@ export interface Supervisor {
   model(ref: string): ModelListing
   /** Every service as it stands. */
   snapshot(): SupervisorSnapshot
+  /** One service as it stands. `id`: a provider's, its name, or its key. @throws {@link BadRequestError} there is none */
+  service(id: string): ServiceSnapshot
   /** Model requests that have not ended, the oldest first. @param limit at most so many @default all */
   requests(limit?: number): readonly RequestSnapshot[]
   /** Ends a request as if its client had left; the client is told. `false`: there is none by that id. */

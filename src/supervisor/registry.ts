@@ -174,9 +174,10 @@ export function createRegistry({
     },
     keyOf: (id) => {
       const provider = providers.find((one) => one.id.toLowerCase() === id.toLowerCase())
-      const named = [...services.values()].find(({ name, key }) => name === id || key === id)
+      // One that was removed is known until it is gone.
+      const named = [...known.values()].find(({ name, key }) => name === id || key === id)
       const key = provider === undefined ? named?.key : toServiceKey(provider)
-      if (key !== undefined && services.has(key)) return key
+      if (key !== undefined && known.has(key)) return key
       if (provider?.unavailable !== undefined)
         throw new ProviderUnavailableError(provider.id, provider.unavailable)
       const names = [...services.values()].map(({ name }) => name).join(', ')

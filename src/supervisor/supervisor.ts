@@ -318,6 +318,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         config: configuration.standing(),
         services: registry.snapshots(),
       }),
+    service: (id) => scrubber.value(describe(registry.keyOf(id))),
     requests: (limit) => openRequests.list(clock.now(), limit),
     cancel: openRequests.cancel,
     inspect: inspections.attach,

@@ -157,8 +157,10 @@ describe('a service that is replaced by another at the same address', () => {
   test('is forgotten when it is gone, and a closed supervisor takes no configuration', async () => {
     await using library = await createLibrary()
     await library.supervisor.start('demo')
+    expect(library.supervisor.service('demo')).toMatchObject({ service: 'demo', state: 'ready' })
     await library.supervisor.replaceConfig(await writeAndLoad('{}'))
     await library.until('service.retired')
+    expect(() => library.supervisor.service('demo')).toThrow(/There is no service/)
     expect(() => library.supervisor.output('demo')).toThrow(/There is no service/)
     await library.supervisor.close()
     await expect(library.supervisor.replaceConfig(await writeAndLoad('{}'))).rejects.toMatchObject({
