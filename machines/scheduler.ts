@@ -170,7 +170,7 @@ export function toNeeds({ limits, shares }: SchedulerState, key: string): Amount
 }
 
 /** Whether it has waited so long that those in use must make room. One of low priority must have aged for it, too. */
-export function isStarved({ isOverdue, waiting, priority, age }: Asking): boolean {
+function isStarved({ isOverdue, waiting, priority, age }: Asking): boolean {
   return isOverdue && waiting > 0 && priority + age >= 0
 }
 

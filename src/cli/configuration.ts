@@ -25,7 +25,7 @@ export function findConfigurationFile(file: string | undefined, env: Environment
 }
 
 /** Where a configuration file is looked for when none is named, in this order. */
-export function listPlaces(env: Environment): readonly string[] {
+function listPlaces(env: Environment): readonly string[] {
   const home = env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config')
   return ['leasehold.json5', join(home, 'leasehold', 'leasehold.json5')]
 }

@@ -37,7 +37,7 @@ export interface GatewayClient {
 }
 
 /** Where the gateway of a configuration can be reached, as a URL. Absent: on a port that only it knows. */
-export function toGatewayUrl({ leasehold: { host, port } }: Config): string | undefined {
+function toGatewayUrl({ leasehold: { host, port } }: Config): string | undefined {
   if (port === 0) return undefined
   const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
   return `http://${name.includes(':') ? `[${name}]` : name}:${port}`

@@ -100,14 +100,7 @@ function toLoudReason({ why }: { readonly why: Reason | null }): string | undefi
 }
 
 /** A configuration change in one line: `another configuration is in force: added b; restarting a`. */
-export function toChangeText({
-  added,
-  removed,
-  changed,
-  restarted,
-  settings,
-  ignored,
-}: ConfigChange): string {
+function toChangeText({ added, removed, changed, restarted, settings, ignored }: ConfigChange): string {
   const others = changed.filter((id) => !restarted.includes(id))
   const parts = [
     ['added', added],

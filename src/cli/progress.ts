@@ -71,7 +71,7 @@ interface Start {
 }
 
 /** `starting demo, 1.2 s (last starts took about 2.6 s)`. */
-export function toProgressText(service: string, elapsedMs: number, medianMs: number | undefined): string {
+function toProgressText(service: string, elapsedMs: number, medianMs: number | undefined): string {
   const before = medianMs === undefined ? '' : ` (last starts took about ${toDurationText(medianMs)})`
   return `starting ${service}, ${toDurationText(elapsedMs)}${before}`
 }

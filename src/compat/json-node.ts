@@ -41,7 +41,7 @@ export interface JsonOrigin {
 }
 
 /** How many values one reading may open. A body past it is refused: a conversation has thousands of values, not more. */
-export const maxOpenValues = 500_000
+const maxOpenValues = 500_000
 
 /**
  * Reads the JSON value at `start` of a source that {@link checkJson} has accepted. `levels` says how deep objects,

@@ -77,9 +77,6 @@ export const compatSchema = z
   })
   .describe('What the backend cannot take, or wants in another form.')
 
-/** The compat flags of one model, as the file gives them. An absent flag is not the same as `false`. */
-export type ModelCompat = z.output<typeof compatSchema>
-
 function flag(description: string) {
   return z.boolean().optional().describe(description)
 }

@@ -11,7 +11,7 @@ const MAX_BEHIND_BYTES = 1_048_576
 /** Longest name that a supervisor gives itself. */
 const MAX_NAME_LENGTH = 64
 /** How long a stranger may take to prove who it is, in milliseconds. */
-export const HANDSHAKE_TIMEOUT_MS = 2_000
+const HANDSHAKE_TIMEOUT_MS = 2_000
 const NONCE_BYTES = 32
 
 /** A line that was sent, parsed; nothing of it is checked but that it is an object. */

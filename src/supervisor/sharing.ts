@@ -13,7 +13,7 @@ export interface Seen {
 }
 
 /** The limit that stands for an exclusive group: it has one place. No budget can have this name. */
-export function toGroupLimit(group: string): string {
+function toGroupLimit(group: string): string {
   return `group:${group}`
 }
 
