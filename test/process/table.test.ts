@@ -351,14 +351,15 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
   })
 
   test('reads a flood to its end and keeps little of it (fault 35)', async () => {
-    const run = world.run('floods', [String(100 * 2 ** 20), '80'])
+    const floodBytes = 20 * 2 ** 20
+    const run = world.run('floods', [String(floodBytes), '80'])
     const { exitCode, tail } = await run.until('process.exited')
     expect(exitCode).toBe(0)
     await run.until('process.settled')
     const output = world.table.outputOf('service')
     expect(output?.tail().length).toBeLessThanOrEqual(200)
     expect(tail).toEqual(output?.tail(20).map(({ text }) => text))
-    expect(output?.droppedLines).toBe((100 * 2 ** 20) / 80 + 1 - 200)
+    expect(output?.droppedLines).toBe(floodBytes / 80 + 1 - 200)
   })
 
   test('gives a child none of the host secrets', async () => {

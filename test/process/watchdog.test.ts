@@ -9,7 +9,7 @@ import { readProcess } from '../../src/process/tree.ts'
 import { createWatchdog } from '../../src/process/watchdog.ts'
 import { createWorld, isRunning, toFixturePath } from './world.ts'
 
-const KILLS = 60
+const KILLS = Number(process.env.KILLS ?? 24)
 
 // The looks behind the scenes need /proc.
 describe.runIf(process.platform === 'linux')('a watchdog', () => {
