@@ -84,7 +84,7 @@ function explainLoading(situation: Situation, { lastLine }: Surroundings, waitin
   const printed = lastLine === undefined ? '' : ` It last printed: ${lastLine}`
   return {
     tone: 'warn',
-    title: `${title}, longer than usual`,
+    title: startTimes === null ? `${title} of ${toDurationText(allowedMs)}` : `${title}, longer than usual`,
     sentence: `It runs${pid === null ? '' : ` (pid ${pid})`} but is not ready.${usual}${seen}${waiting}${printed}`,
     next,
     advice: [

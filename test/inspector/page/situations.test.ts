@@ -10,7 +10,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     const { page, url } = stage
     await page.goto(url)
     const asking = stage.ask('hung')
-    await page.getByRole('heading', { name: /Loading for .*, longer than usual/ }).waitFor()
+    await page.getByRole('heading', { name: /Loading for \d.* s of 15 s/ }).waitFor()
     const why = (await page.locator('.why').textContent()) ?? ''
     expect(why).toContain('Its last health check said: loading (503 Loading model)')
     expect(why).toContain('It last printed: load_tensors: 12 %')
