@@ -27,9 +27,11 @@ const DEAR = [
 
 class DearFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const rank = ({ moduleId }: TestSpecification) => {
+    const rank = ({ moduleId, project }: TestSpecification) => {
       const at = DEAR.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`))
-      return at === -1 ? DEAR.length : at
+      if (at !== -1) return at
+      // A worker is shared by files that follow each other.
+      return project.name === 'shared' ? DEAR.length + 1 : DEAR.length
     }
     return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b))
   }
@@ -55,8 +57,8 @@ const SHARED = [
 const MOCKS = ['test/health/probe-lacks.test.ts', 'test/process/spawn-lacks.test.ts']
 
 const common = {
-  testTimeout: 30_000,
-  hookTimeout: 30_000,
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
   // A busy host may take its time; what is waited for is a fact.
   expect: { poll: { timeout: 15_000 } },
 }
@@ -64,8 +66,7 @@ const common = {
 export default defineConfig({
   test: {
     globalSetup: ['test/global-check.ts'],
-    // Much of the suite waits for processes, so one more than the cores of a small host.
-    maxWorkers: 3,
+    maxWorkers: 2,
     sequence: { sequencer: DearFirst },
     projects: [
       { test: { ...common, name: 'shared', include: SHARED, exclude: MOCKS, isolate: false } },
