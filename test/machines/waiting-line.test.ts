@@ -44,17 +44,17 @@ test('whoever waits is passed only by what came less than 10 s later for each le
       } finally {
         stage.stop()
       }
-      granted.forEach(({ id: first, atMs }, index) => {
+      const unfair = granted.flatMap(({ id: first, atMs }, index) => {
         const winner = asked.get(first)
-        for (const { id } of granted.slice(index + 1)) {
+        return granted.slice(index + 1).flatMap(({ id }) => {
           const loser = asked.get(id)
-          if (winner === undefined || loser === undefined || loser.atMs > atMs) continue
+          if (winner === undefined || loser === undefined || loser.atMs > atMs) return []
           const levels = winner.priority - loser.priority
-          expect(winner.atMs - loser.atMs).toBeLessThanOrEqual(Math.max(0, levels * AGEING_MS))
-          if (levels <= 0) expect(loser.atMs - winner.atMs).toBeGreaterThanOrEqual(levels * -AGEING_MS)
-        }
+          return winner.atMs - loser.atMs > levels * AGEING_MS ? [`${first} before ${id}`] : []
+        })
       })
+      expect(unfair).toEqual([])
     }),
-    { numRuns: 60 },
+    { numRuns: 25 },
   )
 }, 120_000)
