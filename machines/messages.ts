@@ -49,6 +49,7 @@ export type FailureCode =
   | 'LEASEHOLD_CIRCUIT_OPEN'
   | 'LEASEHOLD_CLAIM_FAILED'
   | 'LEASEHOLD_OWNER_LOST'
+  | 'LEASEHOLD_OWNER_SILENT'
   | 'LEASEHOLD_QUEUE_FULL'
   | 'LEASEHOLD_NO_ROOM'
   | 'LEASEHOLD_QUEUE_TIMEOUT'
@@ -194,7 +195,8 @@ export type ProviderEvent =
 /**
  * What the supervisor that runs a server says to the one that borrows it. `granted` and `refused` answer one waiter.
  * `lost`: it let go of the server or is gone, and whoever held a lease through it holds none. `failed`: whoever holds
- * the claim is no supervisor that we can speak with.
+ * the claim is no supervisor that we can speak with. `silent`: it is there and does not answer, said again as long as
+ * that is so; the leases that it gave stay, because the server may be well.
  */
 export type PeerEvent =
   | { readonly type: 'peer.met'; readonly generation: string; readonly holder: Peer }
@@ -205,7 +207,11 @@ export type PeerEvent =
       readonly id: string
       readonly failure: Failure
     }
-  | { readonly type: 'peer.lost' | 'peer.failed'; readonly generation: string; readonly failure: Failure }
+  | {
+      readonly type: 'peer.lost' | 'peer.failed' | 'peer.silent'
+      readonly generation: string
+      readonly failure: Failure
+    }
 
 /**
  * What a provider machine tells its peer effect. `want` asks the owner for a lease in a waiter's name, `return` takes

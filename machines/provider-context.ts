@@ -48,8 +48,11 @@ export const UNHEALTHY_MISSES = 3
 const KILL_GRACE_MS = 1_000
 export const SWEEP_TIMEOUT_MS = 5_000
 
-/** Time a peer has to answer and to prove itself, and the pause before the claim is asked for again, in milliseconds. */
-export const PEER_TIMEOUT_MS = 5_000
+/**
+ * Time until a peer must be known as met, silent or a stranger, and the pause before the claim is asked for again, in
+ * milliseconds. Its effect says `silent` before this ends.
+ */
+export const PEER_TIMEOUT_MS = 7_000
 const PEER_RETRY_MS = 100
 /** So often in a row nobody may be found behind a claim before that counts as a failure: about a second. */
 export const MAX_LOST_PEERS = 10

@@ -34,6 +34,11 @@ export const leased = provider.createStateConfig({
           { guard: not('isCurrentGeneration') },
           { guard: 'isKnownWaiter', actions: 'grantWaiter' },
         ],
+        // The server may be well: only those who wait for the owner's word are told.
+        'peer.silent': [
+          { guard: not('isCurrentGeneration') },
+          { guard: 'isQueueUsed', actions: ['noteSilence', 'refuseWaiters'] },
+        ],
         'lease.released': [
           { guard: not('isCurrentGeneration') },
           ...returnLease,

@@ -103,6 +103,10 @@ export const notes = {
     return outcome?.outcome === 'impossible' ? outcome.failure : UNEXPLAINED
   }),
   notePeerFailure: note(({ event }) => ('failure' in event ? event.failure : UNEXPLAINED)),
+  /** Told to those who wait, but no reason for the state: who holds a lease keeps it. */
+  noteSilence: base.assign({
+    failure: ({ event }) => ('failure' in event ? event.failure : UNEXPLAINED),
+  }),
   notePeerSilence: note(() => ({
     code: 'LEASEHOLD_CLAIM_FAILED',
     message: `the supervisor that holds the claim on its address did not answer within ${PEER_TIMEOUT_MS} ms`,

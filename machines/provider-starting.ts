@@ -157,6 +157,11 @@ export const starting = provider.createStateConfig({
               { guard: not('isCurrentGeneration') },
               { target: '#provider.down.backoff', actions: ['notePeerFailure', 'refuseWaiters'] },
             ],
+            // Its claim is held: what it runs cannot be started a second time.
+            'peer.silent': [
+              { guard: not('isCurrentGeneration') },
+              { target: '#provider.down.backoff', actions: ['notePeerFailure', 'refuseWaiters'] },
+            ],
           },
           states: {
             meeting: {

@@ -53,6 +53,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_NOT_REACHABLE: { ...unavailable, retry: false },
   LEASEHOLD_OVERLOADED: unavailable,
   LEASEHOLD_OWNER_LOST: upstream,
+  LEASEHOLD_OWNER_SILENT: { ...unavailable, retry: false },
   LEASEHOLD_PORT_TAKEN: { ...unavailable, retry: false },
   LEASEHOLD_PROVIDER_UNAVAILABLE: { ...unavailable, retry: false },
   LEASEHOLD_QUEUE_FULL: { status: 429, type: 'rate_limit_error' },

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts'
 import { createFileLocks } from './file-lock.ts'
 import { createClaimServer, createKernelLocks, type HostLocks, toClaimName } from './host-lock.ts'
 import { HandshakeError, type Identity, type PeerConnection, shakeHands } from './peer-wire.ts'
+import { findSocketHolder } from './ports.ts'
 import type { StateDirectory } from './state-directory.ts'
 
 /** The right to run the one process of a service key, held until it is released. */
@@ -82,7 +83,7 @@ export interface Claims {
   claim(address: string, signal?: AbortSignal): Promise<ClaimResult>
   /**
    * Speaks with whoever holds the claim on an address. The connection keeps this process alive.
-   * @throws {@link HandshakeError} `closed` when nobody listens any more
+   * @throws {@link HandshakeError} `closed` when nobody listens any more; `timeout` when whoever listens says nothing
    */
   meet(address: string): Promise<PeerConnection>
 }
@@ -156,7 +157,10 @@ export function createHostClaims({
       const { identity, locks } = identify(address)
       const path = await locks.addressOf(identity.claim)
       if (path === undefined) throw new HandshakeError('closed')
-      return shakeHands(connect({ path }), 'guest', identity)
+      return shakeHands(connect({ path }), 'guest', identity).catch((error) => {
+        if (!(error instanceof HandshakeError && error.reason === 'timeout')) throw error
+        throw new HandshakeError('timeout', findSocketHolder(path))
+      })
     },
   }
 }

@@ -10,8 +10,10 @@ export const MAX_LINE_BYTES = 262_144
 const MAX_BEHIND_BYTES = 1_048_576
 /** Longest name that a supervisor gives itself. */
 const MAX_NAME_LENGTH = 64
-/** How long a stranger may take to prove who it is, in milliseconds. */
-const HANDSHAKE_TIMEOUT_MS = 2_000
+/** How long an owner may be silent, who may only be busy, in milliseconds. */
+export const OWNER_SILENCE_MS = 5_000
+/** How long the other end may take to prove who it is, in milliseconds: less for a stranger who comes to us. */
+const HANDSHAKE_TIMEOUT_MS = { owner: 2_000, guest: OWNER_SILENCE_MS } as const
 const NONCE_BYTES = 32
 
 /** A line that was sent, parsed; nothing of it is checked but that it is an object. */
@@ -47,10 +49,13 @@ export interface Identity {
 export class HandshakeError extends Error {
   override readonly name = 'HandshakeError'
   readonly reason: 'closed' | 'timeout' | 'unproven'
+  /** Who was silent, where that can be seen. */
+  readonly pid: number | undefined
 
-  constructor(reason: HandshakeError['reason']) {
+  constructor(reason: HandshakeError['reason'], pid?: number) {
     super(`the peer ${{ closed: 'left', timeout: 'was silent', unproven: 'does not know the key' }[reason]}`)
     this.reason = reason
+    this.pid = pid
   }
 }
 
@@ -67,7 +72,7 @@ export async function shakeHands(
   const lines = createLines(socket)
   const nonce = randomBytes(NONCE_BYTES).toString('hex')
   const { name, clock } = identity
-  const timer = clock.setTimeout(() => lines.fail(new HandshakeError('timeout')), HANDSHAKE_TIMEOUT_MS)
+  const timer = clock.setTimeout(() => lines.fail(new HandshakeError('timeout')), HANDSHAKE_TIMEOUT_MS[role])
   try {
     const self = { pid: ownPid, name }
     if (role === 'owner') lines.send({ leasehold: 1, nonce })

@@ -90,6 +90,26 @@ export function listPortsOf(pids: readonly number[]): readonly number[] {
   return [...new Set(listening.filter(({ socket }) => held.has(socket)).map(({ port }) => port))]
 }
 
+/** Who listens at a Unix socket; `\0` begins an abstract name. `undefined` where that cannot be seen. */
+export function findSocketHolder(path: string): number | undefined {
+  if (!hasProcfs) return undefined
+  const name = toShown(path)
+  const sockets = [...readTable('/proc/net/unix')]
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, , , flags, , , , ...own]) => flags === ACCEPTS && toShown(own.join(' ')) === name)
+    .map(([, , , , , , inode]) => `socket:[${inode}]`)
+  if (sockets.length === 0) return undefined
+  return listPids().find((pid) => listHeld(pid, new Set(sockets)).length > 0)
+}
+
+/** As the kernel shows a name: `@` for NUL, with which an older libuv fills an abstract name up. */
+function toShown(path: string): string {
+  return path.replace(/^\0/, '@').replace(/@+$/, '')
+}
+
+/** As the kernel writes `__SO_ACCEPTCON`. */
+const ACCEPTS = '00010000'
+
 /** A port that is taken, in words. */
 export function toTakenText({ port }: Address, owner: PortOwner | undefined): string {
   const names = (owner?.strangers ?? []).map(

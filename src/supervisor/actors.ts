@@ -103,7 +103,7 @@ export function createEffects({
     claim: fromPromise<ClaimOutcome, ServiceInput>(({ input: { key }, signal }) => claims.take(key, signal)),
 
     peer: fromCallback<PeerCommand, ServiceInput, ProviderEvent>(({ input: { key }, sendBack, receive }) => {
-      const borrowing = createBorrowing({ key, meet: () => claims.meet(key), report: sendBack })
+      const borrowing = createBorrowing({ key, clock, meet: () => claims.meet(key), report: sendBack })
       receive((command) => {
         if (command.type === 'claim.release') claims.release(key)
         else borrowing.obey(command)

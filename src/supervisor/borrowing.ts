@@ -1,6 +1,13 @@
 import type { Failure, PeerCommand, PeerEvent } from '../../machines/messages.ts'
-import { HandshakeError, type PeerConnection, type PeerMessage } from '../process/peer-wire.ts'
+import type { Clock } from '../clock.ts'
+import {
+  HandshakeError,
+  OWNER_SILENCE_MS,
+  type PeerConnection,
+  type PeerMessage,
+} from '../process/peer-wire.ts'
 import { toFailure } from './peer-messages.ts'
+import { type SilenceWatch, watchSilence } from './silence-watch.ts'
 
 /** One conversation with the supervisor that runs what we borrow; a run of the machine has one. */
 export interface Borrowing {
@@ -10,22 +17,29 @@ export interface Borrowing {
 
 export interface BorrowingOptions {
   readonly key: string
+  readonly clock: Clock
   readonly meet: () => Promise<PeerConnection>
   readonly report: (event: PeerEvent) => void
 }
 
 /** Opens conversations as the machine asks for leases, one at a time. What an old one says is not reported. */
-export function createBorrowing({ key, meet, report }: BorrowingOptions): Borrowing {
+export function createBorrowing({ key, clock, meet, report }: BorrowingOptions): Borrowing {
   let current: Conversation | undefined
 
   const begin = (generation: string): Conversation => {
-    const conversation: Conversation = { generation, peer: undefined, unsent: [], isOver: false }
+    const conversation: Conversation = {
+      generation,
+      peer: undefined,
+      watch: undefined,
+      unsent: [],
+      isOver: false,
+    }
     const say = (event: PeerEvent) => {
       if (!conversation.isOver) report(event)
     }
     const lose = (failure: Failure) => {
       say({ type: 'peer.lost', generation, failure })
-      conversation.isOver = true
+      finish(conversation)
     }
     meet().then(
       (peer) => {
@@ -33,8 +47,14 @@ export function createBorrowing({ key, meet, report }: BorrowingOptions): Borrow
         conversation.peer = peer
         say({ type: 'peer.met', generation, holder: peer.peer })
         for (const message of conversation.unsent.splice(0)) peer.send(message)
+        conversation.watch = watchSilence({
+          clock,
+          ping: () => peer.send({ type: 'ping' }),
+          onSilent: () => say({ type: 'peer.silent', generation, failure: toSilenceFailure(peer.peer) }),
+        })
         peer.listen({
           message: (message) => {
+            conversation.watch?.hear()
             const event = toEvent(generation, message)
             if (event?.type === 'peer.lost') lose(event.failure)
             else if (event !== undefined) say(event)
@@ -44,17 +64,17 @@ export function createBorrowing({ key, meet, report }: BorrowingOptions): Borrow
       },
       (error) => {
         if (error instanceof HandshakeError && error.reason === 'closed') return lose(NOBODY)
-        // A silent one is the chart's matter: it has a delay for that.
-        if (error instanceof HandshakeError && error.reason === 'timeout') return
-        say({ type: 'peer.failed', generation, failure: UNPROVEN })
-        conversation.isOver = true
+        if (error instanceof HandshakeError && error.reason === 'timeout')
+          say({ type: 'peer.silent', generation, failure: toSilenceFailure({ pid: error.pid }) })
+        else say({ type: 'peer.failed', generation, failure: UNPROVEN })
+        finish(conversation)
       },
     )
     return conversation
   }
   const end = () => {
     if (current === undefined) return
-    current.isOver = true
+    finish(current)
     current.peer?.close()
     current = undefined
   }
@@ -80,9 +100,15 @@ export function createBorrowing({ key, meet, report }: BorrowingOptions): Borrow
   }
 }
 
+function finish(conversation: Conversation) {
+  conversation.isOver = true
+  conversation.watch?.close()
+}
+
 interface Conversation {
   readonly generation: string
   peer: PeerConnection | undefined
+  watch: SilenceWatch | undefined
   /** What was asked before the peer was met: at most the queue of the service and its cancellations. */
   readonly unsent: object[]
   isOver: boolean
@@ -102,6 +128,25 @@ function toLossFailure({ peer: { name, pid } }: PeerConnection): Failure {
   return {
     code: 'LEASEHOLD_OWNER_LOST',
     message: `the supervisor that ran it (leasehold ${name}, process ${pid}) let it go or is gone`,
+  }
+}
+
+function toSilenceFailure({
+  pid,
+  name,
+}: {
+  readonly pid?: number | undefined
+  readonly name?: string
+}): Failure {
+  const who = name === undefined ? '' : `leasehold ${name}, `
+  const named = pid === undefined ? '' : ` (${who}process ${pid})`
+  const advice =
+    pid === undefined
+      ? 'resume it or end it'
+      : `resume it (kill -CONT ${pid}) or end it (kill -KILL ${pid}): then the next request goes on`
+  return {
+    code: 'LEASEHOLD_OWNER_SILENT',
+    message: `the supervisor that holds the claim on its address${named} has not answered for ${OWNER_SILENCE_MS} ms: it is stopped or hung, and nothing is started beside it; ${advice}`,
   }
 }
 

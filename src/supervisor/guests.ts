@@ -68,6 +68,7 @@ export function createGuests({ leases, publish, self }: GuestsOptions): Guests {
       )
     }
     const answer = ({ type, key: wanted, id, priority }: PeerMessage) => {
+      if (type === 'ping') return guest.send({ type: 'pong' })
       if (typeof id !== 'string') return
       if (type === 'return') {
         if (open.delete(id)) leases.end(prefix + id)

@@ -36,7 +36,7 @@ const world = z
     verdict: verdict.nullable(),
     claim: z.enum(['claimed', 'held', 'impossible']),
     claimMs: ms,
-    peer: z.enum(['willing', 'refusing', 'failing', 'silent', 'gone']),
+    peer: z.enum(['willing', 'refusing', 'failing', 'silent', 'hung', 'gone']),
     peerMs: ms,
     grantMs: ms,
     canSpawn: z.boolean(),

@@ -24,9 +24,10 @@ export interface WorldOptions {
   readonly claimMs: number
   /**
    * How the supervisor that holds the claim meets us: it grants what is asked for, refuses it as a start that failed,
-   * does not prove who it is, says nothing, or is not there. `gone` ends the conversation that goes on, too.
+   * does not prove who it is, says nothing, falls silent after it was met, or is not there. `gone` ends the
+   * conversation that goes on, too.
    */
-  readonly peer: 'willing' | 'refusing' | 'failing' | 'silent' | 'gone'
+  readonly peer: 'willing' | 'refusing' | 'failing' | 'silent' | 'hung' | 'gone'
   /** Until it has proven who it is, and until it answers a question. */
   readonly peerMs: number
   readonly grantMs: number
@@ -334,6 +335,10 @@ function createPeers(clock: Clock, options: () => WorldOptions) {
     await delay(clock, options().grantMs)
     if (generation !== asked || !isMet || !wants.has(id)) return
     if (options().peer === 'willing') report({ type: 'peer.granted', generation, id })
+    if (options().peer === 'hung') {
+      const failure = { code: 'LEASEHOLD_OWNER_SILENT', message: 'its owner does not answer' } as const
+      return report({ type: 'peer.silent', generation, failure })
+    }
     if (options().peer !== 'refusing') return
     wants.delete(id)
     const failure = { code: 'LEASEHOLD_EXITED_BEFORE_READY', message: 'it failed over there' } as const

@@ -109,4 +109,41 @@ describe.skipIf(!hasProcfs)('processes of one user', () => {
     expect(lives).toHaveLength(2)
     expect(lives.map(isRunning)).toEqual([false, true])
   })
+
+  test('an owner that stands still is named to its guests in a bounded time, and no second server is started', {
+    timeout: 120_000,
+  }, async () => {
+    await using place = await createPlace()
+    configure(place, ['--token-delay-ms', '50'])
+    const owner = place.start('serve', '--port', '0')
+    const [url] = await owner.until(/http:\/\/127\.0\.0\.1:\d+/)
+    const pid = owner.child.pid ?? 0
+    await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body: body('What is 6 * 7?') })
+    await using guest = await embed(place)
+    const silent = {
+      code: 'LEASEHOLD_OWNER_SILENT',
+      message: expect.stringMatching(
+        new RegExp(`process ${pid}\\) has not answered for 5000 ms: .* \\(kill -CONT ${pid}\\)`),
+      ),
+    }
+    const lease = await guest.supervisor.acquire('demo/sums')
+    owner.child.kill('SIGSTOP')
+    try {
+      // One that asks under a lease, which stays: the server is well.
+      await expect(guest.supervisor.acquire('demo/sums')).rejects.toMatchObject(silent)
+      expect(guest.all('leases.revoked')).toEqual([])
+      expect(await (await fetch(`http://127.0.0.1:${place.modelPort}/health`)).json()).toBeTruthy()
+      lease.release()
+      // One that comes to a claim whose holder does not even say who it is.
+      await expect(guest.supervisor.acquire('demo/sums')).rejects.toMatchObject(silent)
+      expect(spawnsOf(place)).toHaveLength(1)
+    } finally {
+      owner.child.kill('SIGCONT')
+    }
+    // It goes on, and so do its guests.
+    const again = await guest.supervisor.acquire('demo/sums')
+    expect(again.owned).toBe(false)
+    again.release()
+    expect(spawnsOf(place)).toHaveLength(1)
+  })
 })

@@ -92,6 +92,7 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
     ]),
     { type: 'peer.lost', generation, failure },
     { type: 'peer.failed', generation, failure },
+    { type: 'peer.silent', generation, failure },
   ]
   return [
     ...['a', 'b', 'c'].map((id) => ({ type: 'lease.requested' as const, id })),

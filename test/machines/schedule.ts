@@ -64,6 +64,7 @@ const changes: fc.Arbitrary<Partial<WorldOptions>> = fc.constantFrom<Partial<Wor
   { peer: 'gone' },
   { peer: 'failing' },
   { peer: 'silent' },
+  { peer: 'hung' },
   { peer: 'refusing' },
   { grantMs: 100 },
   { claimMs: 100 },

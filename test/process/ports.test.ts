@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { type AddressInfo, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { findPortOwner, isPortFree } from '../../src/process/ports.ts'
+import { findPortOwner, findSocketHolder, isPortFree } from '../../src/process/ports.ts'
 
 const listen = async (host: string) => {
   const server = createServer()
@@ -40,5 +43,22 @@ describe('a port', () => {
     expect(findPortOwner({ host: 'localhost', port }, [])).toMatchObject({ strangers: [me] })
     await close(server)
     expect(findPortOwner(address, [])).toBeUndefined()
+  })
+})
+
+describe.runIf(process.platform === 'linux')('a Unix socket', () => {
+  test.each([
+    ['an abstract name', () => `\0leasehold-${randomUUID()}`],
+    ['a file', () => join(tmpdir(), `leasehold socket ${randomUUID()}`)],
+  ])('with %s tells who listens at it', async (_, toPath) => {
+    const path = toPath()
+    expect(findSocketHolder(path)).toBeUndefined()
+    const server = createServer()
+    await new Promise<void>((resolve) => {
+      server.listen({ path }, resolve)
+    })
+    expect(findSocketHolder(path)).toBe(process.pid)
+    await close(server)
+    expect(findSocketHolder(path)).toBeUndefined()
   })
 })

@@ -47,6 +47,7 @@ const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_INTERNAL: [service('LEASEHOLD_INTERNAL'), 500],
   LEASEHOLD_CLAIM_FAILED: [service('LEASEHOLD_CLAIM_FAILED'), 503],
   LEASEHOLD_OWNER_LOST: [service('LEASEHOLD_OWNER_LOST'), 502],
+  LEASEHOLD_OWNER_SILENT: [service('LEASEHOLD_OWNER_SILENT'), 503],
   LEASEHOLD_CONFIG_INVALID: [new ConfigError('file', []), 500],
   LEASEHOLD_MODEL_UNKNOWN: [new ModelNotFoundError('x', ['y'], false), 404],
   LEASEHOLD_MODEL_AMBIGUOUS: [new ModelNotFoundError('x', ['y', 'z'], true), 404],
