@@ -55,7 +55,7 @@ export function createOutput({
   maxLineBytes = 8_192,
   maxTailBytes = 65_536,
   clock = systemClock,
-  clean = (text) => text,
+  clean,
 }: OutputOptions = {}): Output {
   const lines = new Subject<OutputLine>()
   const kept: { readonly line: OutputLine; readonly bytes: number }[] = []
@@ -65,7 +65,8 @@ export function createOutput({
   let isClosed = false
 
   const print = (stream: OutputStream, bytes: Buffer) => {
-    const line = { stream, text: clean(toPlainText(bytes.toString('utf8'))), atMs: clock.now() }
+    const plain = toPlainText(bytes.toString('utf8'))
+    const line = { stream, text: clean?.(plain) ?? plain, atMs: clock.now() }
     const size = Buffer.byteLength(line.text)
     kept.push({ line, bytes: size })
     keptBytes += size
@@ -83,7 +84,7 @@ export function createOutput({
       return droppedLines
     },
     attach(stream, pipe) {
-      const splitter = createSplitter(maxLineBytes, (bytes) => print(stream, bytes))
+      const splitter = createSplitter(maxLineBytes, clean, (bytes) => print(stream, bytes))
       flushes.push(splitter.flush)
       pipe.on('data', (chunk: Buffer) => {
         if (!isClosed) splitter.write(chunk)
@@ -101,23 +102,48 @@ export function createOutput({
   }
 }
 
-/** Cuts bytes at line ends, and at `maxLineBytes` where none comes. Holds at most one such piece. */
-function createSplitter(maxLineBytes: number, print: (bytes: Buffer) => void) {
+/** How far beyond a cut is looked, in bytes: what is to be taken out may lie on both sides of it. */
+const OVERLAP_BYTES = 8_192
+
+/** Cuts bytes at line ends, and at `maxLineBytes` where none comes. Holds at most one such piece and an overlap. */
+function createSplitter(
+  maxLineBytes: number,
+  clean: ((text: string) => string) | undefined,
+  print: (bytes: Buffer) => void,
+) {
+  const overlapBytes = clean === undefined ? 0 : OVERLAP_BYTES
   let held: Buffer = Buffer.alloc(0)
   let isAfterCr = false
 
-  const flush = () => {
-    if (held.length > 0) print(held)
-    held = Buffer.alloc(0)
+  /** Takes out of the next piece and the overlap what nobody may read, so that the cut does not hide it. */
+  const cleanAhead = () => {
+    if (clean === undefined) return
+    const end = toCharacterStart(held, Math.min(held.length, maxLineBytes + overlapBytes))
+    const text = held.toString('utf8', 0, end)
+    const cleaned = clean(text)
+    if (cleaned !== text) held = Buffer.concat([Buffer.from(cleaned), held.subarray(end)])
   }
-  /** Adds bytes without a line end; prints every full piece but the last. */
-  const extend = (bytes: Buffer) => {
-    held = held.length === 0 ? bytes : Buffer.concat([held, bytes])
-    while (held.length > maxLineBytes) {
+  /** Prints every full piece that has `restBytes` behind it. */
+  const cutPieces = (restBytes: number) => {
+    while (held.length > maxLineBytes + restBytes) {
+      cleanAhead()
       const cut = toCharacterStart(held, maxLineBytes)
       print(held.subarray(0, cut))
       held = held.subarray(cut)
     }
+  }
+  const endLine = () => {
+    cutPieces(0)
+    print(held)
+    held = Buffer.alloc(0)
+  }
+  const flush = () => {
+    if (held.length > 0) endLine()
+  }
+  /** Adds bytes without a line end; prints every full piece but the last. */
+  const extend = (bytes: Buffer) => {
+    held = held.length === 0 ? bytes : Buffer.concat([held, bytes])
+    cutPieces(overlapBytes)
   }
   const write = (chunk: Buffer) => {
     let start = 0
@@ -127,8 +153,7 @@ function createSplitter(maxLineBytes: number, print: (bytes: Buffer) => void) {
       const isSecondHalf = byte === LF && at === start && (at > 0 ? chunk[at - 1] === CR : isAfterCr)
       if (!isSecondHalf) {
         extend(chunk.subarray(start, at))
-        print(held)
-        held = Buffer.alloc(0)
+        endLine()
       }
       start = at + 1
     }

@@ -3,6 +3,7 @@ import { finished } from 'node:stream/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createOutput, type OutputOptions } from '../../src/process/output.ts'
+import { createScrubber } from '../../src/scrubber.ts'
 
 /** What is kept of chunks that arrive on stdout, and every line that was told. */
 async function print(chunks: readonly (Buffer | string)[], options: OutputOptions = {}) {
@@ -60,6 +61,28 @@ describe('output', () => {
       ...Array.from({ length: 12 }, () => 8192),
       100_000 - 12 * 8192,
     ])
+  })
+
+  test('holds no secret, nor a part of one, wherever a long line or a chunk is cut (fault 115)', async () => {
+    const secret = 'sk-0123456789-é'
+    const { text: clean } = createScrubber([secret])
+    const filler = fc.string({ unit: fc.constantFrom('x', 'é', '日', ' '), maxLength: 300 })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(filler, { minLength: 2, maxLength: 6 }),
+        fc.array(fc.nat(2_000)),
+        async (parts, cuts) => {
+          const bytes = Buffer.from(parts.join(secret))
+          const ends = [...cuts.filter((cut) => cut < bytes.length), bytes.length].sort((a, b) => a - b)
+          const chunks = ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end))
+          const { told } = await print(
+            chunks.filter(({ length }) => length > 0),
+            { maxLineBytes: 64, clean },
+          )
+          expect(told.join('')).toBe(parts.join('***'))
+        },
+      ),
+    )
   })
 
   test('shows bytes that are not UTF-8 as U+FFFD', async () => {
