@@ -15,6 +15,10 @@ export interface ProbeOptions {
   readonly clock: Clock
   /** Models of which a list of models should name one; when it does not, the verdict says so. @default [] */
   readonly models?: readonly string[]
+  /** Where to connect, whatever the URL's name leads to. @default what it leads to */
+  readonly address?: string | undefined
+  /** Hears who answered, when that was a server that is ready. */
+  readonly onReadyAt?: (address: string) => void
 }
 
 /** What this host, and not the server, lacked for a connection. */
@@ -35,12 +39,15 @@ export class ProbeError extends Error {
  * @throws {@link ProbeError} when this host lacks what a connection needs, and nothing else.
  */
 export async function probe(
-  { url, headers, timeoutMs = 5_000, clock, models = [] }: ProbeOptions,
+  { url, headers, timeoutMs = 5_000, clock, models = [], address, onReadyAt }: ProbeOptions,
   signal?: AbortSignal,
 ): Promise<Verdict> {
   try {
-    const answer = await get({ url, headers, timeoutMs, maxBodyBytes: MAX_HEALTH_BODY_BYTES, clock, signal })
-    return toVerdict(answer, new URL(url).pathname.endsWith('/models'), models)
+    const maxBodyBytes = MAX_HEALTH_BODY_BYTES
+    const answer = await get({ url, headers, timeoutMs, maxBodyBytes, clock, address, signal })
+    const verdict = toVerdict(answer, new URL(url).pathname.endsWith('/models'), models)
+    if (verdict.kind === 'ready' && answer.address !== undefined) onReadyAt?.(answer.address)
+    return verdict
   } catch (error) {
     const code = codeOf(error)
     if (LACKS.has(code)) throw new ProbeError(code, error)

@@ -61,9 +61,19 @@ export function createEffects({
   const watches = new Map<string, Subscription>()
   /** The last run of each service. */
   const runs = new Map<string, RunHandle>()
+  /**
+   * Where the server of each service was found ready first, until the next start or look for one: it is asked and used
+   * there, whatever else comes to the name of its address. Not of those that others run, perhaps behind a name that moves.
+   */
+  const addresses = new Map<string, string>()
   const check = async (key: string, more: CheckOptions = {}): Promise<Verdict> => {
-    const { healthUrl, healthHeaders } = serviceOf(key)
-    return scrub(await probe({ url: healthUrl, headers: healthHeaders, clock, ...more }, more.signal))
+    const { healthUrl, healthHeaders, localService } = serviceOf(key)
+    const onReadyAt = (address: string) => {
+      if (localService !== undefined && !addresses.has(key)) addresses.set(key, address)
+    }
+    const address = addresses.get(key)
+    const options = { url: healthUrl, headers: healthHeaders, clock, address, onReadyAt, ...more }
+    return scrub(await probe(options, more.signal))
   }
   /** What answers before anything of ours runs may be for other models. */
   const checkOther = (key: string, signal: AbortSignal) => {
@@ -94,6 +104,7 @@ export function createEffects({
       // Not before what we ran there is settled: a server of our own that is still being stopped is nobody to adopt.
       const claimed = await claims.take(key, signal)
       if (claimed.outcome !== 'claimed') return claimed
+      addresses.delete(key)
       const verdict = await checkOther(key, signal)
       // Nobody else may start what we are about to start.
       if (verdict.kind !== 'refused' || signal.aborted) claims.release(key)
@@ -121,6 +132,7 @@ export function createEffects({
           if (localService === undefined) return
           const { command, args, cwd, env, inheritEnv } = localService
           claims.noteBegin(key)
+          addresses.delete(key)
           const run = table.run(
             {
               key,
@@ -205,10 +217,13 @@ export function createEffects({
 
   return {
     actors,
+    /** Where a service's server was found, if it was. */
+    addressOf: (key: string): string | undefined => addresses.get(key),
     /** Drops what is kept of a service that is gone. */
     forget: (key: string) => {
       table.forget(key)
       runs.delete(key)
+      addresses.delete(key)
       watches.delete(key)
     },
   }

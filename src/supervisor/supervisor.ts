@@ -33,6 +33,7 @@ import { logConfig, logEvents } from './log.ts'
 import { findModelListing, toModelList } from './models.ts'
 import { createRegistry } from './registry.ts'
 import { createRequestBook } from './requests.ts'
+import { toServiceKey } from './services.ts'
 import { toShare, toSharing } from './sharing.ts'
 import { handleProcessSignals } from './signals.ts'
 import type { ServiceSnapshot } from './snapshot.ts'
@@ -71,7 +72,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     clean: scrubber.text,
     stateDirectory,
   })
-  const upstreams = createUpstreams(clock)
+  const upstreams = createUpstreams(clock, ({ provider }) => effects.addressOf(toServiceKey(provider)))
   const history = openHistory({ path: toStateDirectory, ensure: stateDirectory })
   const registry = createRegistry({
     config: options.config,

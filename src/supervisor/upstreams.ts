@@ -11,7 +11,11 @@ export interface Upstreams {
   disconnectAll(instance?: string): Promise<void>
 }
 
-export function createUpstreams(clock: Clock): Upstreams {
+/** @param addressOf where the server of a target was found, whatever the name in its base URL leads to */
+export function createUpstreams(
+  clock: Clock,
+  addressOf: (target: ModelTarget) => string | undefined = () => undefined,
+): Upstreams {
   /** By generation, then by base URL: providers that share a service may spell its address differently. */
   const upstreams = new Map<string, Map<string, Upstream>>()
   const disconnect = async (generation: string) => {
@@ -19,15 +23,16 @@ export function createUpstreams(clock: Clock): Upstreams {
     upstreams.delete(generation)
     await Promise.all(closing.map((upstream) => upstream.close()))
   }
-  const open = (generation: string, baseUrl: string) => {
-    const upstream = createUpstream(baseUrl, clock)
+  const open = (generation: string, target: ModelTarget) => {
+    const { baseUrl } = target.provider
+    const upstream = createUpstream(baseUrl, clock, addressOf(target))
     const siblings = upstreams.get(generation) ?? new Map<string, Upstream>()
     upstreams.set(generation, siblings.set(baseUrl, upstream))
     return upstream
   }
   return {
-    of: ({ provider: { baseUrl } }, generation) =>
-      upstreams.get(generation)?.get(baseUrl) ?? open(generation, baseUrl),
+    of: (target, generation) =>
+      upstreams.get(generation)?.get(target.provider.baseUrl) ?? open(generation, target),
     disconnect,
     disconnectAll: async (instance = '') => {
       await Promise.all(

@@ -1,5 +1,6 @@
-import { Client } from 'undici'
+import { buildConnector, Client } from 'undici'
 import { afterTurn, type Clock } from '../clock.ts'
+import { pinLookup } from './pin.ts'
 
 export interface GetOptions {
   readonly url: string
@@ -9,6 +10,8 @@ export interface GetOptions {
   /** What comes after is cut off. */
   readonly maxBodyBytes: number
   readonly clock: Clock
+  /** Where to connect, whatever the URL's name leads to. @default what it leads to */
+  readonly address?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -16,6 +19,8 @@ export interface GetAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: string
+  /** Who answered. */
+  readonly address: string | undefined
 }
 
 /**
@@ -28,6 +33,7 @@ export async function get({
   timeoutMs,
   maxBodyBytes,
   clock,
+  address,
   signal,
 }: GetOptions): Promise<GetAnswer> {
   signal?.throwIfAborted()
@@ -41,7 +47,14 @@ export async function get({
   )
   const { origin, pathname, search } = new URL(url)
   // Not the global dispatcher: an embedder may have put a proxy there, and the key is for this origin only.
-  const client = new Client(origin, { headersTimeout: 0, bodyTimeout: 0 })
+  const connector = buildConnector(address === undefined ? {} : { lookup: pinLookup(address) })
+  let answeredAt: string | undefined
+  const connect: typeof connector = (options, connected) =>
+    connector(options, (...result) => {
+      answeredAt = result[1]?.remoteAddress
+      connected(...result)
+    })
+  const client = new Client(origin, { headersTimeout: 0, bodyTimeout: 0, connect })
   try {
     const response = await client.request({
       method: 'GET',
@@ -61,6 +74,7 @@ export async function get({
       status: response.statusCode,
       headers: response.headers,
       body: Buffer.concat(chunks).subarray(0, maxBodyBytes).toString('utf8'),
+      address: answeredAt,
     }
   } finally {
     clock.clearTimeout(timer)

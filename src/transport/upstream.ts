@@ -1,5 +1,6 @@
 import { type Dispatcher, Pool } from 'undici'
 import { type Clock, delay } from '../clock.ts'
+import { pinLookup } from './pin.ts'
 
 /** One request as it leaves for a provider. */
 export interface UpstreamRequest {
@@ -50,13 +51,15 @@ const POOL_OPTIONS: Pool.Options = {
   maxHeaderSize: 65_536,
 }
 
-/** Opens a pool to a base URL. */
-export function createUpstream(baseUrl: string, clock: Clock): Upstream {
+/** Opens a pool to a base URL; at `address`, whatever its name leads to, where one is given. */
+export function createUpstream(baseUrl: string, clock: Clock, address?: string): Upstream {
   const { origin, pathname } = new URL(baseUrl)
   const basePath = pathname.replace(/\/$/, '')
-  const pool = new Pool(origin, POOL_OPTIONS)
+  const options =
+    address === undefined ? POOL_OPTIONS : { ...POOL_OPTIONS, connect: { lookup: pinLookup(address) } }
+  const pool = new Pool(origin, options)
   /** For a second try: each of its connections serves one request, so none of them was ever idle. */
-  const fresh = new Pool(origin, POOL_OPTIONS)
+  const fresh = new Pool(origin, options)
   let noticedAtMs = 0
   let connected = 0
   const open = new Set<UpstreamRequest>()

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import dns from 'node:dns'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -7,7 +8,7 @@ import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { ServiceError } from '../../src/index.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { createLibrary, createLibraryOf, isRunning, type Library } from './library.ts'
@@ -84,7 +85,7 @@ describe.runIf(process.platform === 'linux')('a port that belongs to somebody el
   })
 
   test.runIf(existsSync(perl))(
-    'and is shared with it makes no server of ours: both pids are named, ours is stopped (faults 21, 22, race R5)',
+    'and is shared with it makes no server of ours: both pids are named, ours is stopped (faults 21, 22, race R5, peer S-5)',
     async () => {
       const dir = await mkdtemp(join(tmpdir(), 'leasehold-'))
       const isReady = join(dir, 'ready')
@@ -132,6 +133,54 @@ describe.runIf(process.platform === 'linux')('a port that belongs to somebody el
       expect(error.message).toContain(`process ${stranger.pid} (`)
       expect(error.message).toContain(`beside process ${pid} (`)
       expect(isRunning(stranger.pid)).toBe(true)
+    },
+  )
+
+  test.runIf(hasIpv6)(
+    'and comes to the name of a server that is ready gets none of its requests, though the name leads there now (fault 23)',
+    async () => {
+      const port = await findFreePort()
+      const ours = `let asked = 0; require('http').createServer((q, s) => { s.setHeader('connection', 'close'); s.end(JSON.stringify({ data: [], asked: ++asked })) }).listen(${port}, '127.0.0.1')`
+      const baseUrl = `http://localhost:${port}/v1`
+      let isMoved = false
+      // Whatever this host calls localhost: first it is where ours listens, then where the other one does.
+      const realLookup = dns.lookup as (...args: unknown[]) => void
+      const lookup = vi.spyOn(dns, 'lookup').mockImplementation(((name: string, ...rest: unknown[]) => {
+        if (name !== 'localhost') return realLookup(name, ...rest)
+        const found = rest.at(-1) as (error: null, ...result: unknown[]) => void
+        const { all } = (rest.length > 1 ? rest[0] : {}) as dns.LookupOptions
+        const [address, family] = isMoved ? ['::1', 6] : ['127.0.0.1', 4]
+        if (all) found(null, [{ address, family }])
+        else found(null, address, family)
+      }) as unknown as typeof dns.lookup)
+      onTestFinished(() => lookup.mockRestore())
+      await using library = await createLibrary({
+        leasehold: { heartbeatMs: 50 },
+        provider: { baseUrl },
+        service: { command: process.execPath, args: ['-e', ours], healthUrl: `${baseUrl}/models` },
+      })
+      await using lease = await library.supervisor.acquire('demo/demo')
+      expect(lease.owned).toBe(true)
+      let stolen = 0
+      const stranger = createServer((_, response) => {
+        stolen += 1
+        response.end('{"data":[]}')
+      }).listen(port, '::1')
+      await once(stranger, 'listening')
+      isMoved = true
+      const ask = async () => {
+        const response = await library.supervisor.fetch('http://leasehold/v1/chat/completions', {
+          method: 'POST',
+          body: '{"model":"demo/demo","messages":[]}',
+        })
+        return ((await response.json()) as { asked: number }).asked
+      }
+      const answers = []
+      for (let request = 0; request < 100; request += 1) answers.push(await ask())
+      // Every answer is of ours, and it was asked for its health meanwhile, too.
+      await expect.poll(ask).toBeGreaterThan(answers.length + 5)
+      expect(stolen).toBe(0)
+      stranger.close()
     },
   )
 })

@@ -1,0 +1,14 @@
+import type { LookupFunction } from 'node:net'
+import { isIPv6 } from 'node:net'
+
+/**
+ * A lookup that finds one address, whatever the name is: the one at which a server was found. A name such as
+ * `localhost` has an address of each family, and another program may come to the one that the server does not use.
+ */
+export function pinLookup(address: string): LookupFunction {
+  const family = isIPv6(address) ? 6 : 4
+  return (_hostname, options, found) => {
+    if (options.all) found(null, [{ address, family }])
+    else found(null, address, family)
+  }
+}
