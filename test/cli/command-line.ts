@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
+import { keepFiles, keepOutput, PROVIDER_KEY, toCanaryEnvironment } from '../canary.ts'
 
 const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 
@@ -47,15 +48,18 @@ export async function createPlace(env: Readonly<Record<string, string>> = {}): P
   const folder = mkdtempSync(join(tmpdir(), 'leasehold-cli-'))
   const [modelPort = 0, gatewayPort = 0] = await takePorts(2)
   const running: Running[] = []
+  const written = new Set<string>()
   const environment = {
     PATH: process.env.PATH,
     HOME: folder,
     XDG_STATE_HOME: join(folder, 'state'),
     NO_COLOR: '1',
+    ...toCanaryEnvironment(),
     ...env,
   }
   const write = (name: string, text: string) => {
     const file = join(folder, name)
+    written.add(file)
     writeFileSync(file, text)
     return file
   }
@@ -81,6 +85,7 @@ export async function createPlace(env: Readonly<Record<string, string>> = {}): P
       for (const { child } of running)
         if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
       await Promise.all(running.map(({ ended }) => ended))
+      keepFiles(folder, written)
       rmSync(folder, { recursive: true, force: true })
     },
   }
@@ -109,7 +114,10 @@ export function launch(
     if (match === null) throw new Error('what matched is still there')
     return match
   }
-  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr }))
+  const ended = once(child, 'close').then(([code, signal]) => {
+    keepOutput('printed', `${args.join(' ')}\n${stdout}\n${stderr}\n`)
+    return { code, signal, stdout, stderr }
+  })
   return { child, until, ended }
 }
 
@@ -133,6 +141,7 @@ function toConfiguration({
       providers: {
         demo: {
           baseUrl: `http://127.0.0.1:${modelPort}/v1`,
+          apiKey: `\${${PROVIDER_KEY}}`,
           localService: {
             command: process.execPath,
             args: [main, 'demo-server', '--port', String(modelPort), '--models', 'sums', ...flags],
