@@ -30,6 +30,7 @@ const ROWS = {
   watched: ['1', '16'].flatMap((connections) =>
     ['nobody watches', 'one page', 'four pages'].map((viewers) => `${connections} | ${viewers}`),
   ),
+  logs: ['no secret', '5 secrets', '100 secrets'],
   swap: ['leasehold', 'llama-swap'].flatMap((peer) =>
     [
       'ABAB on two exclusive models, four at a time',

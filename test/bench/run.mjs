@@ -13,6 +13,7 @@ const BENCHES = [
   'memory',
   'inspect',
   'watched',
+  'logs',
   'swap',
 ]
 
