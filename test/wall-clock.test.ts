@@ -20,7 +20,7 @@ const STAMPS = [
   'src/supervisor/recorder.ts',
 ]
 
-test('the time of day is asked for where it is displayed, and nowhere else (fault 109)', () => {
+test('the time of day is asked for where it is displayed, and nowhere else (fault 109, peer O-d)', () => {
   const asking = ['src', 'machines'].flatMap((folder) =>
     readdirSync(root + folder, { recursive: true, encoding: 'utf8' })
       .map((file) => `${folder}/${file}`)
@@ -32,7 +32,7 @@ test('the time of day is asked for where it is displayed, and nowhere else (faul
   expect(asking.toSorted()).toEqual(STAMPS)
 })
 
-test('the clock of everything that waits is the monotonic one (fault 109)', () => {
+test('the clock of everything that waits is the monotonic one (fault 109, peer O-d)', () => {
   expect(toCode('src/clock.ts')).toContain('now: () => performance.now()')
 })
 

@@ -43,7 +43,7 @@ const listModels = async (place: Place, key: string) => {
 }
 
 describe('serve --watch', { timeout: 120_000 }, () => {
-  test('takes a key that changes at once: the old one is refused, a stream begun with it ends whole (fault 96)', async () => {
+  test('takes a key that changes at once: the old one is refused, a stream begun with it ends whole (fault 96, peer A-5)', async () => {
     await using place = await createPlace()
     place.configure(['--token-delay-ms', '5'])
     lock(place, 'old')

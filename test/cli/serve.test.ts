@@ -60,7 +60,7 @@ test('SIGTERM lets an answer end, takes no new request meanwhile, and is a succe
   expect(place.strays()).toEqual([])
 })
 
-test('a second SIGTERM does not wait for an answer (fault 98)', async () => {
+test('a second SIGTERM does not wait for an answer (fault 98, peer O-2)', async () => {
   await using place = await createPlace()
   place.configure(['--stall-mid-stream-after', '1'], { drainTimeoutMs: 600_000 })
   const gateway = await serve(place)

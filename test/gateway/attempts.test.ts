@@ -50,6 +50,28 @@ describe('a gateway under attack from this host', () => {
     expect(await late).toBe(401)
   })
 
+  test('learns nothing of who asks from the one who asks, nor from a right key that came from there (peers A-4, A-6)', async () => {
+    const clock = createVirtualClock()
+    await using house = await openHouseWithServer({ clock, leasehold: { apiKeys: ['the-right-key'] } })
+    const ask = async (key: string, guess = 0) => {
+      const claims = {
+        'x-forwarded-for': `10.0.0.${guess}`,
+        'x-real-ip': '127.0.0.1',
+        forwarded: `for=10.0.0.${guess};proto=https`,
+        'x-device-token': `device ${guess}`,
+        cookie: `token=device-${guess}`,
+      }
+      return (await fetch(`${house.url}/v1/models`, { headers: { 'x-api-key': key, ...claims } })).status
+    }
+    expect(await ask('the-right-key')).toBe(200)
+    for (let guess = 0; guess < 10; guess += 1) expect(await ask(`wrong ${guess}`, guess)).toBe(401)
+    const before = clock.pending
+    const late = ask('wrong again', 11)
+    await expect.poll(() => clock.pending).toBe(before + 1)
+    await clock.advanceTo(clock.now() + 100)
+    expect(await late).toBe(401)
+  })
+
   test('answers one guess per connection, however many come in one write (fault 117)', async () => {
     await using house = await openHouseWithServer({ leasehold: { apiKeys: ['the-right-key'] } })
     const socket = await openSocket(house.port)

@@ -77,7 +77,7 @@ describe('a bad body', () => {
     await expectUnaffected()
   })
 
-  test('that grows too large in chunks is refused with 413 while it comes', async () => {
+  test('that grows too large in chunks is refused with 413 while it comes (peer S-10)', async () => {
     const socket = await openSocket(house.port)
     const answer = readAnswer(socket)
     socket.write(toHead('Transfer-Encoding: chunked'))

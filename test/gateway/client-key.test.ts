@@ -19,7 +19,7 @@ test.each([
   ['::', '0:0:0:0::/64'],
   ['', 'unknown'],
   ['not an address', 'unknown'],
-])('%s counts as %s (fault 117)', (address, key) => {
+])('%s counts as %s (fault 117, peer A-3)', (address, key) => {
   expect(toClientKey(address)).toBe(key)
 })
 

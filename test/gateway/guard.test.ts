@@ -56,6 +56,8 @@ describe('the Host header', () => {
     '127.0.0.1.:PORT',
     'localhost.:PORT',
     '127.evil.com:PORT',
+    'models.local:PORT',
+    'models.internal:PORT',
     '127.0.0.1.evil.com:PORT',
     'localhost.evil.com:PORT',
     'evil-localhost:PORT',
@@ -92,7 +94,7 @@ describe('the Host header', () => {
     'localho\u00dft:PORT',
     '*:PORT',
     '',
-  ])('"%s" is refused', async (host) => {
+  ])('"%s" is refused (peers A-8, S-9, L-1)', async (host) => {
     const { status, head } = await get([`Host: ${host.replace('PORT', String(house.port))}`])
     expect([400, 403]).toContain(status)
     expect(head).not.toMatch(/access-control/i)
@@ -231,7 +233,7 @@ describe('listed names and origins', () => {
     'https://chat.example:8443',
     'https://chat.example.evil.com',
     'https://evil.com',
-  ])('a page of %s is refused, and told nothing', async (origin) => {
+  ])('a page of %s is refused, and told nothing (peer S-6)', async (origin) => {
     for (const method of ['GET', 'OPTIONS']) {
       const { status, head } = await ask(
         ['Host: models.lan', `Origin: ${origin}`, 'Access-Control-Request-Method: POST'],
@@ -267,7 +269,7 @@ describe('other origins', () => {
       'our origin on a fetch from another site',
       { origin: 'http://127.0.0.1:PORT', 'sec-fetch-site': 'cross-site' },
     ],
-  ])('%s is refused', async (_, headers) => {
+  ])('%s is refused (peer A-9)', async (_, headers) => {
     const lines = Object.entries(headers).map(
       ([name, value]) => `${name}: ${value.replace('PORT', String(house.port))}`,
     )

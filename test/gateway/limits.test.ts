@@ -41,7 +41,7 @@ describe('a client that is slow', () => {
       'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"mod',
       /^HTTP\/1\.1 408 /,
     ],
-  ])('and %s is cut off in time (faults 62, 65)', async (_, text, answer) => {
+  ])('and %s is cut off in time (faults 62, 65, peers S-10, N-1)', async (_, text, answer) => {
     await using house = await openHouseWithServer({ limits })
     const socket = await open(house.port, text.replace('PORT', String(house.port)))
     let received = ''

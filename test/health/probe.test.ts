@@ -100,7 +100,7 @@ test('a body of a gigabyte is cut after the first 64 KiB (fault 26)', async () =
   expect(sentBytes).toBeLessThan(2 ** 28)
 })
 
-test('a redirect is not followed, and its target learns nothing (fault 19)', async () => {
+test('a redirect is not followed, and its target learns nothing (fault 19, peer O-b)', async () => {
   await using target = await createRawServer((socket) => socket.write(`${head}content-length: 2\r\n\r\n{}`))
   await using server = createModelServer({ redirectHealth: `${target.url}/stolen` })
   const { url } = await server.listen()

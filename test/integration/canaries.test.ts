@@ -28,7 +28,7 @@ http.createServer((request, response) => {
 }).listen(Number(process.argv[2]), '127.0.0.1')
 `
 
-test('no secret leaves: not in what is printed, logged, told or kept, nor in a command line of ours (fault 115, promise P19)', async () => {
+test('no secret leaves: not in what is printed, logged, told or kept, nor in a command line of ours (fault 115, promise P19, peer S-11)', async () => {
   await using place = await createPlace({
     OPENAI_API_KEY: canary('host-env'),
     AWS_SECRET_ACCESS_KEY: canary('host-aws'),

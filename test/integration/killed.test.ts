@@ -16,34 +16,38 @@ const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url
 test.skipIf(!hasProcfs).each([
   ['infer', ['infer', 'model', 'run', '--local', '--model', 'demo/demo', '--prompt', 'Hello?']],
   ['serve', ['serve', '--port', '0']],
-])('%s that is ended by SIGKILL takes its model server with it', { timeout: 90_000 }, async (name, args) => {
-  const port = await findFreePort()
-  const file = join(tmpdir(), `killed-${port}.json5`)
-  const mark = `KILLED_TEST=${port}`
-  const env = { KILLED_TEST: String(port) }
-  onTestFinished(() => rm(file))
-  await writeFile(file, toText(port, { flags: ['--load-ms', '600000'], service: { env } }))
-  const cli = spawn(process.execPath, [main, ...args, '--config', file], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  // Also when an expectation fails before it is its turn to be killed.
-  onTestFinished(() => void cli.kill('SIGKILL'))
-  if (name === 'serve') {
-    let said = ''
-    cli.stdout.on('data', (chunk) => {
-      said += chunk
+])(
+  '%s that is ended by SIGKILL takes its model server with it (fault 102, peers S-4, L-5)',
+  { timeout: 90_000 },
+  async (name, args) => {
+    const port = await findFreePort()
+    const file = join(tmpdir(), `killed-${port}.json5`)
+    const mark = `KILLED_TEST=${port}`
+    const env = { KILLED_TEST: String(port) }
+    onTestFinished(() => rm(file))
+    await writeFile(file, toText(port, { flags: ['--load-ms', '600000'], service: { env } }))
+    const cli = spawn(process.execPath, [main, ...args, '--config', file], {
+      stdio: ['ignore', 'pipe', 'ignore'],
     })
-    await expect.poll(() => said, { timeout: 25_000 }).toMatch(/\/v1\/chat/)
-    const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(said) ?? []
-    const body = JSON.stringify({ model: 'demo/demo', messages: [{ role: 'user', content: 'Hello?' }] })
-    const headers = { 'content-type': 'application/json' }
-    fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body }).catch(() => {})
-  }
-  await expect.poll(() => findMarked(mark), { timeout: 25_000 }).toHaveLength(1)
-  cli.kill('SIGKILL')
-  await once(cli, 'exit')
-  await expect.poll(() => findMarked(mark), { timeout: 25_000 }).toEqual([])
-})
+    // Also when an expectation fails before it is its turn to be killed.
+    onTestFinished(() => void cli.kill('SIGKILL'))
+    if (name === 'serve') {
+      let said = ''
+      cli.stdout.on('data', (chunk) => {
+        said += chunk
+      })
+      await expect.poll(() => said, { timeout: 25_000 }).toMatch(/\/v1\/chat/)
+      const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(said) ?? []
+      const body = JSON.stringify({ model: 'demo/demo', messages: [{ role: 'user', content: 'Hello?' }] })
+      const headers = { 'content-type': 'application/json' }
+      fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body }).catch(() => {})
+    }
+    await expect.poll(() => findMarked(mark), { timeout: 25_000 }).toHaveLength(1)
+    cli.kill('SIGKILL')
+    await once(cli, 'exit')
+    await expect.poll(() => findMarked(mark), { timeout: 25_000 }).toEqual([])
+  },
+)
 
 /** The pids of a supervisor's watchdogs, by the record that the supervisor keeps. */
 function findWatchdogs(stateDir: string, supervisorPid: number): number[] {
@@ -66,7 +70,7 @@ function findWatchdogs(stateDir: string, supervisorPid: number): number[] {
 const ROUNDS = Number(process.env.KILL_BOTH_ROUNDS ?? 2)
 
 test.skipIf(!hasProcfs)(
-  'what a supervisor leaves that is killed together with its watchdog, the next one ends and starts anew (faults 87, 103, promise P4)',
+  'what a supervisor leaves that is killed together with its watchdog, the next one ends and starts anew (faults 87, 103, promise P4, peers O-f, O-1)',
   { timeout: 60_000 * ROUNDS },
   async () => {
     const stateDir = process.env.LEASEHOLD_STATE_DIR ?? ''

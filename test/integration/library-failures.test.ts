@@ -68,7 +68,7 @@ describe('a start that fails', () => {
     expect(await library.until('process.settled')).toMatchObject({ receipt: { survivors: [] } })
   })
 
-  test('breakerFailures times in a row opens the circuit, which says so and why (fault 75)', async () => {
+  test('breakerFailures times in a row opens the circuit, which says so and why (fault 75, peer O-e)', async () => {
     await using library = await createLibrary({
       flags: ['--fail-load', 'exit'],
       leasehold: { breakerFailures: 2, breakerCooldownMs: 60_000 },

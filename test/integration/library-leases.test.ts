@@ -117,7 +117,7 @@ describe('a server that already answers and serves other models', () => {
 })
 
 describe('what has ended leaves nothing behind', () => {
-  test('a thousand requests leave no lease, no waiter, no timer and no listener', async () => {
+  test('a thousand requests leave no lease, no waiter, no timer and no listener (peer L-3)', async () => {
     await using library = await createLibrary({
       provider: { timeoutSeconds: 600 },
       leasehold: { heartbeatMs: 600_000 },

@@ -18,7 +18,7 @@ describe('an idle stop', () => {
     expect(await library.until('process.settled')).toMatchObject({ receipt: { exitCode: 0, survivors: [] } })
   })
 
-  test('that is under way is followed by a new generation for the request that came meanwhile', async () => {
+  test('that is under way is followed by a new generation for the request that came meanwhile (peer S-1)', async () => {
     await using library = await createLibrary({
       flags: ['--exit-on-sigterm-ms', '300'],
       service: { idleStopMs: 1 },

@@ -128,7 +128,7 @@ describe.runIf(process.platform === 'linux')('reaping', () => {
       ['names ourselves', { runs: [describeProcess(process.pid)] }, refusals(describeProcess(process.pid))],
       ['names our parent', { runs: [parent] }, refusals(parent)],
       ['names a process that does not exist', { runs: [run] }, 0],
-    ])('%s (fault 118)', async (_, fields, refused) => {
+    ])('%s (fault 118, peer O-6)', async (_, fields, refused) => {
       const owner = randomUUID()
       writeRecord({ owner, ...fields }, `${owner}.json`)
       expect(await reap()).toHaveLength(refused)

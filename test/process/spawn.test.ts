@@ -26,7 +26,7 @@ describe.runIf(process.platform === 'linux')('spawning', () => {
     return file
   }
 
-  test('gives a leader of its own session and group, and tells of it in the tick of its birth', async () => {
+  test('gives a leader of its own session and group, of which the kernel short of memory takes first, and tells of it in the tick of its birth (peer O-3)', async () => {
     let born: number | undefined
     const result = await spawn({ args: [toFixturePath('never-ready')], onSpawn: ({ pid }) => (born = pid) })
     if (!result.ok) throw new Error(result.failure.message)

@@ -87,7 +87,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     ])
   })
 
-  test('kills a child that ignores SIGTERM (fault 68)', async () => {
+  test('kills a child that ignores SIGTERM (fault 68, peer S-3)', async () => {
     const run = world.run('ignores-sigterm')
     await run.untilLine(/^ready$/)
     run.terminate()
@@ -362,7 +362,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     expect(output?.droppedLines).toBe(floodBytes / 80 + 1 - 200)
   })
 
-  test('gives a child none of the host secrets', async () => {
+  test('gives a child none of the host secrets (peer O-c)', async () => {
     await using dark = createWorld({
       environment: { ...process.env, CANARY_TOKEN: 'c4n4ry', NODE_OPTIONS: '--no-such-flag' },
     })

@@ -117,13 +117,13 @@ describe.runIf(process.platform === 'linux')('the process tree', () => {
       ['a negative number', { pid: -1, startTicks: 0, markers }],
     ]
 
-    test.each(roots)('a snapshot never includes us when the root is %s', (_, root) => {
+    test.each(roots)('a snapshot never includes us when the root is %s (peer O-5)', (_, root) => {
       const known = [own(), ...[ppid, 1].flatMap((other) => readProcess(other) ?? [])]
       const pids = snapshotTree(root, { known, root: 'just-exited' }).map((member) => member.pid)
       for (const untouchable of [0, 1, pid, ppid, pgid, sid]) expect(pids).not.toContain(untouchable)
     })
 
-    test('nobody proves us or our ancestors to be a member', () => {
+    test('nobody proves us or our ancestors to be a member (peer O-6)', () => {
       const root = { pid, startTicks, markers }
       expect(proveMember(own(), root)).toBeUndefined()
       const ancestors = []

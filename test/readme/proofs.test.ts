@@ -14,8 +14,22 @@ const rows = listRows(text)
 const range = (prefix: string, count: number) =>
   Array.from({ length: count }, (_, index) => `${prefix}${index + 1}`)
 
-test('every fault, race and promise has one row', () => {
-  expect(rows.map(({ id }) => id)).toEqual([...range('', 121), ...range('R', 22), ...range('P', 22)])
+const peers = [
+  ...[...'abcdef'].map((letter) => `O-${letter}`),
+  ...range('O-', 7),
+  ...range('A-', 9),
+  ...range('S-', 11),
+  ...range('L-', 5),
+  ...['N-1', 'U-1'],
+]
+
+test('every fault, race, promise and weakness of a peer has one row', () => {
+  expect(rows.map(({ id }) => id)).toEqual([
+    ...range('', 121),
+    ...range('R', 22),
+    ...range('P', 22),
+    ...peers,
+  ])
 })
 
 test('a title names only what has a row', () => {

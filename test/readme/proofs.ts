@@ -4,7 +4,10 @@ import { fileURLToPath } from 'node:url'
 
 const folder = fileURLToPath(new URL('..', import.meta.url))
 
-/** What a title proves: `12` for a fault, `R5` for a race, `P3` for a promise; and where it stands, without its ending. */
+/**
+ * What a title proves: `12` for a fault, `R5` for a race, `P3` for a promise, `O-a` for what the users of a peer report;
+ * and where it stands, without its ending.
+ */
 export interface Proof {
   readonly id: string
   readonly file: string
@@ -30,14 +33,14 @@ export function listProofs(): readonly Proof[] {
 
 function idsOf(text: string): string[] {
   const code = text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, '')
-  const titles = [...code.matchAll(/\(((?:faults?|races?|promises?) [\w ,]+)\)['"`]/g)].map(
+  const titles = [...code.matchAll(/\(((?:faults?|races?|promises?|peers?) [\w ,-]+)\)['"`]/g)].map(
     ([, ids = '']) => ids,
   )
   const covers = [...code.matchAll(/^\s*covers: \[([^\]]*)\]/gm)].map(([, ids = '']) => ids)
-  return [...titles, ...covers].flatMap((ids) => ids.match(/\b[RP]?\d+\b/g) ?? [])
+  return [...titles, ...covers].flatMap((ids) => ids.match(/\b[A-Z]-\w+\b|\b[RP]?\d+\b/g) ?? [])
 }
 
-const rowPattern = /^(\| ([RP]?\d+) \| [^|]+ \| )([^|]*)( \|)$/gm
+const rowPattern = /^(\| ([RP]?\d+|[A-Z]-\w+) \| [^|]+ \| )([^|]*)( \|)$/gm
 
 /** The rows of the tables in a text. */
 export function listRows(text: string): readonly ProofRow[] {

@@ -473,7 +473,7 @@ describe('silence', () => {
     return call
   }
 
-  test('before the first byte may last for twenty minutes (fault 44)', async () => {
+  test('before the first byte may last for twenty minutes (fault 44, peer U-1)', async () => {
     const world = createWorld()
     begin(world)
     await world.clock.advanceTo(1_200_000)

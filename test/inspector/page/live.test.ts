@@ -113,7 +113,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     expect(await stage.page.locator('main').textContent()).toContain('leasehold serve --config builtin:demo')
   })
 
-  test('asks for a key, keeps it for the tab, and never puts it into an address', {
+  test('asks for a key, keeps it for the tab, and sends it nowhere else, whatever its own address says (peer A-1)', {
     timeout: 240_000,
   }, async () => {
     await using stage = await openStage({
@@ -123,7 +123,8 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     const { page, url } = stage
     const addresses: string[] = []
     page.on('request', (request) => addresses.push(request.url()))
-    await page.goto(url)
+    const elsewhere = encodeURIComponent('ws://127.0.0.1:1')
+    await page.goto(`${url}/?gatewayUrl=${elsewhere}&url=${elsewhere}#gatewayUrl=${elsewhere}`)
     await page.getByLabel('Key', { exact: true }).fill('a-key-of-the-test')
     await page.getByRole('button', { name: 'Open', exact: true }).click()
     await page.getByRole('heading', { name: 'Down' }).waitFor()
