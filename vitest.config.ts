@@ -54,7 +54,11 @@ const SHARED = [
 ].map((folder) => `test/${folder}/**/*.test.ts`)
 
 /** Those that put something else in the place of a module. */
-const MOCKS = ['test/health/probe-lacks.test.ts', 'test/process/spawn-lacks.test.ts']
+const MOCKS = [
+  'test/gateway/key-comparison.test.ts',
+  'test/health/probe-lacks.test.ts',
+  'test/process/spawn-lacks.test.ts',
+]
 
 const common = {
   testTimeout: 60_000,
