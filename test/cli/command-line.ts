@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
-import { keepFiles, keepOutput, PROVIDER_KEY, toCanaryEnvironment } from '../canary.ts'
+import { keepFiles, keepOutput, toCanaryEnvironment } from '../canary.ts'
 
 const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 
@@ -141,7 +141,6 @@ function toConfiguration({
       providers: {
         demo: {
           baseUrl: `http://127.0.0.1:${modelPort}/v1`,
-          apiKey: `\${${PROVIDER_KEY}}`,
           localService: {
             command: process.execPath,
             args: [main, 'demo-server', '--port', String(modelPort), '--models', 'sums', ...flags],
