@@ -2,6 +2,7 @@ import { readdirSync, renameSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, delay } from '../clock.ts'
 import type { ReapingEventBody } from '../events.ts'
+import { freezeTree } from './freeze.ts'
 import { type RecordedOwner, readHost, readRecord, toRecordDirectory } from './owner-record.ts'
 import type { StateDirectory } from './state-directory.ts'
 import type { SendSignal } from './stop.ts'
@@ -68,17 +69,20 @@ async function reapOwner(
   const known = record.runs.filter(({ pid, exe }) => exe === null || readExecutable(pid) === exe)
   const look = () => snapshotTree(root, { known, root: 'exited' })
   const ended = new Set<number>()
+  const signal = (pid: number, name: NodeJS.Signals) => {
+    try {
+      sendSignal(pid, name)
+    } catch {
+      // Gone in this instant.
+    }
+  }
   for (let looks = 0, quiet = 0; looks < MAX_LOOKS && quiet < QUIET_LOOKS; looks += 1) {
-    const members = look()
+    const members = freezeTree(root, look, signal)
     quiet = members.length === 0 ? quiet + 1 : 0
     for (const member of members) {
       if (proveMember(member, root) === undefined) continue
       ended.add(member.pid)
-      try {
-        sendSignal(member.pid, 'SIGKILL')
-      } catch {
-        // Gone in this instant.
-      }
+      signal(member.pid, 'SIGKILL')
     }
     await delay(clock, LOOK_MS)
   }

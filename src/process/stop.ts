@@ -1,6 +1,7 @@
 import { platform } from 'node:process'
 import type { Receipt } from '../../machines/messages.ts'
 import { type Clock, delay, settledWithin, systemClock } from '../clock.ts'
+import { freezeTree } from './freeze.ts'
 import type { OwnedChild } from './spawn.ts'
 import {
   hasProcfs,
@@ -101,7 +102,13 @@ export function createStop(
   }
   const killAll = (hasJustExited = false) => {
     begin()
-    look(hasJustExited)
+    let isFirst = hasJustExited
+    const lookAgain = () => {
+      look(isFirst)
+      isFirst = false
+      return known
+    }
+    freezeTree(child, lookAgain, signal)
     signalGroup('SIGKILL')
     for (const member of known) {
       if (proveMember(member, child) !== undefined) signal(member.pid, 'SIGKILL')

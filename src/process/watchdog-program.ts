@@ -3,8 +3,8 @@
  * from outside its own braces. Its arguments are the owner's id and the session of the supervisor.
  *
  * It reads `+pid startTicks`, `-pid` and `done` from stdin, one per line. When stdin ends without a `done`, the
- * supervisor is gone: it kills every armed group and whoever carries the owner's marker, with their relatives, until
- * four looks in a row see nobody. A child between fork and exec still shows the environment of its parent, which is
+ * supervisor is gone: it stops every armed group and whoever carries the owner's marker, with their relatives, until
+ * nobody is left who could fork, kills them all, and begins again until four looks in a row see nobody. A child between fork and exec still shows the environment of its parent, which is
  * why one quiet look proves nothing. Without `/proc` it can only kill the armed groups.
  */
 export function watchSupervisor(): void {
@@ -14,8 +14,11 @@ export function watchSupervisor(): void {
   const QUIET_LOOKS = 4
   /** What cannot be killed for this many looks waits in the kernel, and nobody can help it. */
   const MAX_LOOKS = 1_000
+  /** Who does not stand still after so many looks waits in the kernel, and forks no more either. */
+  const MAX_FREEZE_LOOKS = 50
   interface Found {
     readonly pid: number
+    readonly state: string
     readonly ppid: string
     readonly pgid: string
     readonly sid: string
@@ -36,7 +39,7 @@ export function watchSupervisor(): void {
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     const [state = '', ppid = '', pgid = '', sid = ''] = fields
     if (state === '' || state === 'Z' || state === 'X') return undefined
-    return { pid, ppid, pgid, sid, startTicks: fields[19] ?? '' }
+    return { pid, state, ppid, pgid, sid, startTicks: fields[19] ?? '' }
   }
   const own = find(process.pid)
   const hasProcfs = own !== undefined
@@ -63,20 +66,38 @@ export function watchSupervisor(): void {
     }
     return [...members]
   }
-  const kill = (pid: number) => {
+  const signal = (pid: number, name: NodeJS.Signals) => {
     try {
-      process.kill(pid, 'SIGKILL')
+      process.kill(pid, name)
     } catch {
       // Gone in this instant: the next look tells.
+    }
+  }
+  const isSame = ({ pid, startTicks }: Found) => find(pid)?.startTicks === startTicks
+  /**
+   * Everybody, standing still. A process that is killed while it forks leaves a child that nobody can tell whose it
+   * is, when that has a session of its own and another environment.
+   */
+  const freeze = (): readonly Found[] => {
+    const asked = new Set<string>()
+    for (let looks = 1; ; looks += 1) {
+      const trees = findTrees()
+      const isStill = trees.every(({ pid, state }) => asked.has(String(pid)) && state === 'T')
+      if (isStill || looks === MAX_FREEZE_LOOKS) return trees
+      for (const found of trees) {
+        if (!asked.has(String(found.pid)) && isSame(found)) signal(found.pid, 'SIGSTOP')
+        asked.add(String(found.pid))
+      }
     }
   }
   const sweep = () => {
     const pause = new Int32Array(new SharedArrayBuffer(4))
     for (let looks = 0, quietLooks = 0; looks < MAX_LOOKS && quietLooks < QUIET_LOOKS; looks += 1) {
-      const trees = findTrees()
+      const trees = freeze()
       quietLooks = trees.length === 0 ? quietLooks + 1 : 0
-      for (const { pid, startTicks, pgid } of trees) {
-        if (find(pid)?.startTicks === startTicks) kill(pgid === String(pid) ? -pid : pid)
+      for (const found of trees) {
+        const { pid, pgid } = found
+        if (isSame(found)) signal(pgid === String(pid) ? -pid : pid, 'SIGKILL')
       }
       Atomics.wait(pause, 0, 0, LOOK_MS)
     }
@@ -100,6 +121,6 @@ export function watchSupervisor(): void {
     if (lines.some(obey)) process.exit(0)
   }
   if (hasProcfs) sweep()
-  else for (const pid of armed.keys()) kill(-Number(pid))
+  else for (const pid of armed.keys()) signal(-Number(pid), 'SIGKILL')
   process.exit(0)
 }

@@ -10,6 +10,14 @@ export function listMarked(mark) {
     .filter((pid) => read(pid, 'environ').split('\0').includes(mark) && isAlive(pid))
 }
 
+/** Living processes in whose arguments a text stands. */
+export function listNamed(text) {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && pid !== process.pid)
+    .filter((pid) => read(pid, 'cmdline').includes(text) && isAlive(pid))
+}
+
 /** Those that carry a mark, and their living descendants, which may have dropped it: `{ pid, startTicks }`. */
 export function listFamily(mark) {
   const all = readdirSync('/proc')

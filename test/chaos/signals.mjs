@@ -13,7 +13,15 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { findFreePort } from '../../dist/src/testing/real-host.js'
 import { MAIN } from './gateway.mjs'
-import { describe, isSameAlive, listFamily, listMarked, lookUntil, signalMarked } from './processes.mjs'
+import {
+  describe,
+  isSameAlive,
+  listFamily,
+  listMarked,
+  listNamed,
+  lookUntil,
+  signalMarked,
+} from './processes.mjs'
 import { createRandom, deriveSeed } from './random.mjs'
 
 const FORKS = fileURLToPath(new URL('../fixtures/forks.mjs', import.meta.url))
@@ -94,12 +102,19 @@ async function interrupt({ command, signal, afterMs, kind }) {
   const family = listFamily(run.serverMark)
   const signalledAtMs = performance.now()
   run.child.kill(isTerminal ? 'SIGKILL' : signal)
-  const isGone = () => listMarked(run.mark).length === 0 && !family.some(isSameAlive)
+  // One that was forked after that look is known by its arguments.
+  const isGone = () =>
+    listMarked(run.mark).length + listNamed(run.home).length === 0 && !family.some(isSameAlive)
   await lookUntil(isGone, limitMs, 20)
   const tookMs = performance.now() - signalledAtMs
-  const pids = new Set([...listMarked(run.mark), ...family.filter(isSameAlive).map(({ pid }) => pid)])
+  const named = listNamed(run.home)
+  const pids = new Set([
+    ...listMarked(run.mark),
+    ...family.filter(isSameAlive).map(({ pid }) => pid),
+    ...named,
+  ])
   const left = [...[...pids].map(describe), ...readdirSync(run.temporary)]
-  for (const process of family.filter(isSameAlive)) kill(process.pid)
+  for (const pid of [...family.filter(isSameAlive).map(({ pid }) => pid), ...named]) kill(pid)
   await run.end()
   return { count: family.length, tookMs, left }
 }
@@ -114,7 +129,7 @@ async function start(command, kind, isTerminal = false) {
   mkdirSync(temporary)
   const config = join(home, 'leasehold.json5')
   const port = await findFreePort()
-  const localService = { command: process.execPath, args: [FORKS, kind], env: { CHAOS_SERVER: home } }
+  const localService = { command: process.execPath, args: [FORKS, kind, home], env: { CHAOS_SERVER: home } }
   const providers = { forks: { baseUrl: `http://127.0.0.1:${port}/v1`, localService } }
   await writeFile(config, JSON.stringify({ models: { mode: 'replace', providers } }), { mode: 0o600 })
   const env = { ...process.env, TMPDIR: temporary, HOME: home, XDG_STATE_HOME: join(home, 'state') }
@@ -132,6 +147,7 @@ async function start(command, kind, isTerminal = false) {
     child,
     exited,
     startedAtMs,
+    home,
     temporary,
     /** Of the command, its watchdog, its servers. */
     mark,

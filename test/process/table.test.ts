@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isPortFree } from '../../src/process/ports.ts'
 import { takeFreePort } from '../transport/raw-server.ts'
-import { createWorld, isRunning, toFixturePath, type World } from './world.ts'
+import { createWorld, isRunning, listOf, toFixturePath, type World } from './world.ts'
 
 // The looks behind the scenes need /proc.
 describe.runIf(process.platform === 'linux')('a process table', () => {
@@ -130,6 +130,16 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     run.terminate()
     expect((await run.until('process.settled')).receipt).toMatchObject({ exitCode: 0, survivors: [] })
     expect(isRunning(grandchild)).toBe(false)
+  })
+
+  test('leaves nothing of a server that forks while it is killed', async () => {
+    for (let kills = 0; kills < 6; kills += 1) {
+      const run = world.run('prolific')
+      await expect.poll(() => listOf('cmdline', world.table.owner).length).toBeGreaterThan(2)
+      run.kill()
+      await run.until('process.settled')
+      expect(listOf('cmdline', world.table.owner)).toEqual([])
+    }
   })
 
   // A session of its own with an empty environment is known by its parent alone, and a crash takes that away.

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { readProcess } from '../../src/process/tree.ts'
 import { createWatchdog } from '../../src/process/watchdog.ts'
-import { createWorld, isRunning, toFixturePath } from './world.ts'
+import { createWorld, isRunning, listOf, toFixturePath } from './world.ts'
 
 const KILLS = Number(process.env.KILLS ?? 24)
 
@@ -34,6 +34,17 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
       }
     }
     await Promise.all([lane(KILLS / 2), lane(KILLS / 2)])
+  })
+
+  test('leaves nothing of a server that forks while it is killed', async () => {
+    for (let kills = 0; kills < 6; kills += 1) {
+      const supervisor = await startSupervisor('prolific')
+      // Its own server, its watchdog, and the first of many.
+      await until(() => listOf('cmdline', supervisor.owner).length >= 5)
+      supervisor.kill()
+      await supervisor.untilClean()
+      expect(listOf('cmdline', supervisor.owner)).toEqual([])
+    }
   })
 
   test('outlives its supervisor although the whole group is killed', async () => {
@@ -157,20 +168,6 @@ async function startSupervisor(mode: string) {
     kill: () => child.kill('SIGKILL'),
     untilClean: () => until(isClean),
   }
-}
-
-/** Living processes in whose command line (the watchdog) or environment (the trees) a text stands. */
-function listOf(file: 'cmdline' | 'environ', text: string): number[] {
-  return readdirSync('/proc')
-    .map(Number)
-    .filter((pid) => {
-      try {
-        return Number.isInteger(pid) && readFileSync(`/proc/${pid}/${file}`, 'latin1').includes(text)
-      } catch {
-        return false
-      }
-    })
-    .filter(isRunning)
 }
 
 /** Whether a process has handlers for SIGHUP, SIGINT and SIGTERM, by the kernel's own list. */

@@ -97,3 +97,17 @@ function listCarriers(marker: string): number[] {
     .map(Number)
     .filter(isRunning)
 }
+
+/** Living processes in whose command line or environment a text stands. */
+export function listOf(file: 'cmdline' | 'environ', text: string): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return Number.isInteger(pid) && readFileSync(`/proc/${pid}/${file}`, 'latin1').includes(text)
+      } catch {
+        return false
+      }
+    })
+    .filter(isRunning)
+}
