@@ -60,7 +60,7 @@ export async function answerApi(
         clock,
       )
     case 'GET events':
-      return sendEvents(supervisor, request, response, url, closing$)
+      return sendEvents(supervisor, request, response, url, { closing$, clock })
     case 'GET requests':
       return sendJson(response, 200, { requests: supervisor.requests(MAX_REQUESTS) })
     case 'DELETE requests/:id': {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Observable, takeUntil } from 'rxjs'
+import { auditTime, type Observable, takeUntil } from 'rxjs'
+import { type Clock, toScheduler } from '../clock.ts'
 import { BadRequestError } from '../errors.ts'
 import type { SupervisorEvent } from '../events.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
@@ -7,6 +8,8 @@ import { toSseEvent } from './respond.ts'
 
 /** Events that are put together and written in one go: a reader that comes late must not stop the loop. */
 const BATCH = 64
+/** What happens in so many milliseconds is told in one go: a busy gateway must not pay for every reader of each event. */
+const GATHER_MS = 20
 
 /**
  * Events as server-sent events, until the reader leaves or we close. A reader is given what it takes, never more: what
@@ -19,7 +22,7 @@ export function sendEvents(
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
-  closing$: Observable<void>,
+  { closing$, clock }: { readonly closing$: Observable<void>; readonly clock: Clock },
 ): void {
   const { instance, seq: lastSeq } = supervisor.snapshot()
   const isWanted = toFilter(url.searchParams.get('types'))
@@ -30,11 +33,10 @@ export function sendEvents(
 
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
   response.flushHeaders()
-  const write = (event: SupervisorEvent) =>
-    response.write(`id: ${instance}.${event.seq}\n${toSseEvent(event.type, event)}`)
+  const toText = (event: SupervisorEvent) => `id: ${instance}.${event.seq}\n${toSseEvent(event.type, event)}`
   const tellMissed = (from: number, to: number | null) => {
     const at = { seq: to ?? 0, atMs: 0, time: new Date().toISOString() }
-    write({ ...at, type: 'events.missed', from, to })
+    response.write(toText({ ...at, type: 'events.missed', from, to }))
   }
   if (resumed !== undefined) {
     const [first] = supervisor.pastEvents(0, 1)
@@ -54,11 +56,9 @@ export function sendEvents(
       const [first] = events
       if (first === undefined) break
       if (first.seq !== cursor + 1) return void response.destroy()
-      for (const event of events) {
-        cursor = event.seq
-        if (isWanted(event)) write(event)
-        if (response.writableNeedDrain) break
-      }
+      cursor += events.length
+      const text = events.filter(isWanted).map(toText).join('')
+      if (text !== '') response.write(text)
     }
     if (isOver && !response.writableNeedDrain) response.end()
   }
@@ -72,7 +72,9 @@ export function sendEvents(
     // Whoever takes nothing now must not hold up the end of us all.
     if (response.writableNeedDrain) response.destroy()
   }
-  const watch = supervisor.events$.pipe(takeUntil(closing$)).subscribe({ next: pump, complete: close })
+  const watch = supervisor.events$
+    .pipe(takeUntil(closing$), auditTime(GATHER_MS, toScheduler(clock)))
+    .subscribe({ next: pump, complete: close })
   response.once('close', () => watch.unsubscribe())
 }
 

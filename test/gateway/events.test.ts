@@ -3,6 +3,7 @@ import { createServer, get, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Subject } from 'rxjs'
 import { expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
 import type { SupervisorEvent } from '../../src/events.ts'
 import { sendEvents } from '../../src/gateway/event-route.ts'
 import { createEventHub, MAX_KEPT_EVENTS } from '../../src/supervisor/event-hub.ts'
@@ -19,7 +20,10 @@ async function openRoute() {
     snapshot: () => ({ instance: 'abc', seq: hub.lastSeq, state: 'running', services: [] }),
   } as unknown as Supervisor
   const server = createServer((request, response) =>
-    sendEvents(supervisor, request, response, new URL(request.url ?? '/', 'http://route'), closing$),
+    sendEvents(supervisor, request, response, new URL(request.url ?? '/', 'http://route'), {
+      closing$,
+      clock: systemClock,
+    }),
   )
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
