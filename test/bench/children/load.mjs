@@ -6,7 +6,7 @@ import { serveParent } from './parent.mjs'
 const TOO_LONG_MS = 60_000
 const HEAD_END = Buffer.from('\r\n\r\n')
 
-serveParent({}, async ({ port, path, headers = {}, bodyBytes, body, connections, count }) => {
+serveParent({}, async ({ port, path, headers = {}, bodyBytes, body, connections, count, pauseMs = 0 }) => {
   const payload = body ?? '"'.padEnd(bodyBytes, ' ')
   const head = [
     `POST ${path} HTTP/1.1`,
@@ -17,7 +17,7 @@ serveParent({}, async ({ port, path, headers = {}, bodyBytes, body, connections,
   ]
   const bytes = Buffer.from(`${head.join('\r\n')}\r\n\r\n${payload}`)
   const latenciesUs = new Float64Array(count)
-  const run = { port, bytes, count, sent: 0, latenciesUs }
+  const run = { port, bytes, count, pauseMs, sent: 0, latenciesUs }
   const startedAtMs = performance.now()
   await Promise.all(Array.from({ length: Math.min(connections, count) }, () => drive(run)))
   const elapsedMs = performance.now() - startedAtMs
@@ -29,7 +29,7 @@ serveParent({}, async ({ port, path, headers = {}, bodyBytes, body, connections,
   }
 })
 
-/** Sends one request after the other on one connection until the run has had enough. */
+/** Sends one request after the other on one connection, with a pause between, until the run has had enough. */
 function drive(run) {
   return new Promise((resolve, reject) => {
     const socket = connect({ port: run.port, host: '127.0.0.1', noDelay: true })
@@ -52,7 +52,8 @@ function drive(run) {
       if (held.indexOf('HTTP/1.1 200') !== 0) return socket.destroy(new Error(held.toString('latin1')))
       held = undefined
       run.latenciesUs[index] = (performance.now() - sentAtMs) * 1e3
-      next()
+      if (run.pauseMs === 0) next()
+      else setTimeout(next, run.pauseMs)
     })
     socket.once('error', reject)
     socket.once('close', () => (run.sent === run.count ? resolve() : reject(new Error('the server hung up'))))
