@@ -131,10 +131,7 @@ export function createApp(onChange: () => void) {
   const forget = () => {
     lastId = null
     pending = null
-    names.clear()
-    liveRows = []
     setLive(emptyHistory)
-    set({ rows: [] })
   }
 
   const watchEvents = async (): Promise<void> => {
@@ -151,6 +148,10 @@ export function createApp(onChange: () => void) {
   }
   const watchMachines = async (): Promise<void> => {
     const response = await ask('/api/inspect')
+    // It begins with all that lives and what was said last: here, too.
+    names.clear()
+    liveRows = []
+    if (state.recording === null) set({ rows: [] })
     await readEvents(response, ({ data }) => hearMachine(JSON.parse(data)))
   }
   const hearMachine = (message: InspectionMessage) => {

@@ -169,7 +169,7 @@ function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
     case 'process.failed':
       return { ...service, failure: event.failure }
     case 'process.exited':
-      return { ...service, pid: null }
+      return { ...service, pid: null, memory: null }
     case 'process.settled':
       return { ...service, receipt: event.receipt }
     case 'alarm':
@@ -200,7 +200,7 @@ function toChanged(
     stopReason: why?.kind === 'stop' ? why.reason : isDown ? null : service.stopReason,
     ownership: toOwnership(why) ?? (isDown ? 'none' : service.ownership),
     holder: why?.kind === 'held' ? why.holder : isDown ? null : service.holder,
-    ...(isDown ? { pid: null, generation: null, leases: 0, holders: [], verdict: null } : {}),
+    ...(isDown ? { pid: null, memory: null, generation: null, leases: 0, holders: [], verdict: null } : {}),
   }
   return { ...next, timers: toTimers(next) }
 }
