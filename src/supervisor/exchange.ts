@@ -78,10 +78,10 @@ export interface ExchangeOptions {
 }
 
 /**
- * A socket breaks a few milliseconds before or after the exit of its process is seen. The exit has the better
- * story (code, signal, last output), so a broken answer waits this long for it, in milliseconds.
+ * A socket breaks a few milliseconds before or after the exit of its process is seen, and more on a busy host. The exit
+ * has the better story (code, signal, last output), so a broken answer waits this long for it, in milliseconds.
  */
-const CRASH_NOTICE_MS = 50
+const CRASH_NOTICE_MS = 200
 /** No byte has come yet. */
 const NEVER = Number.NEGATIVE_INFINITY
 /** Pause before a server that says it is loading is asked again, in milliseconds. */

@@ -189,7 +189,7 @@ describe('a broken answer', () => {
     if (order === 'before') revoke()
     handler.onError(new Error('other side closed'))
     if (order === 'after') {
-      await world.clock.advanceTo(49)
+      await world.clock.advanceTo(199)
       expect(world.errors).toEqual([])
       revoke()
     }
@@ -202,7 +202,7 @@ describe('a broken answer', () => {
     const world = createWorld()
     world.askAndSend(named)
     world.server().handler.onError(Object.assign(new Error('other side closed'), { code: 'UND_ERR_SOCKET' }))
-    await world.clock.advanceTo(50)
+    await world.clock.advanceTo(200)
     expect(world.told).toEqual(['error LEASEHOLD_UPSTREAM_FAILED'])
     expect(world.errors[0]?.message).toContain('other side closed')
     expect(world.ended).toEqual(['r1'])
@@ -215,7 +215,7 @@ describe('a broken answer', () => {
     handler.onHead(200, { 'content-type': 'text/event-stream' })
     handler.onData(Buffer.from('data: {}\n\n'))
     handler.onEnd()
-    await world.clock.advanceTo(50)
+    await world.clock.advanceTo(200)
     expect(world.told.at(-1)).toBe('error LEASEHOLD_STREAM_TRUNCATED')
   })
 })
@@ -294,7 +294,7 @@ describe('failover', () => {
       async ({ grant, server, clock }) => {
         grant()
         server().handler.onError(new Error('reset'))
-        await clock.advanceTo(50)
+        await clock.advanceTo(200)
       },
     ],
     [
@@ -416,7 +416,7 @@ describe('failover', () => {
     world.askAndSend({})
     world.server().handler.onHead(200, json)
     world.server().handler.onError(new Error('reset'))
-    await world.clock.advanceTo(50)
+    await world.clock.advanceTo(200)
     expect(world.told).toEqual(['head 200 a/m', 'error LEASEHOLD_UPSTREAM_FAILED'])
     expect(world.sent).toHaveLength(1)
   })
@@ -445,7 +445,7 @@ test('a request that finds nobody listening says so after its lease is given bac
   askAndSend()
   sent[0]?.handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))
   expect(refused).toEqual([])
-  await clock.advanceTo(100)
+  await clock.advanceTo(300)
   expect([ended, refused]).toEqual([['r1'], ['remote:http://127.0.0.1:1/v1 g']])
 })
 
