@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -73,7 +73,9 @@ test.skipIf(!hasProcfs)(
   'what a supervisor leaves that is killed together with its watchdog, the next one ends and starts anew (faults 87, 103, promise P4, peers O-f, O-1)',
   { timeout: 60_000 * ROUNDS },
   async () => {
-    const stateDir = process.env.LEASEHOLD_STATE_DIR ?? ''
+    // Its own: any other supervisor of the suite that begins meanwhile would settle what is left.
+    const stateDir = await mkdtemp(join(tmpdir(), 'killed-state-'))
+    onTestFinished(() => rm(stateDir, { recursive: true }))
     for (let round = 0; round < ROUNDS; round += 1) {
       const port = await findFreePort()
       const text = toText(port, { service: { env: { KILLED_TEST: String(port) } } })
@@ -81,7 +83,10 @@ test.skipIf(!hasProcfs)(
       onTestFinished(() => rm(file))
       await writeFile(file, text)
       const args = ['infer', 'model', 'run', '--local', '--model', 'demo/demo', '--prompt', 'count to 100000']
-      const cli = spawn(process.execPath, [main, ...args, '--config', file], { stdio: 'ignore' })
+      const cli = spawn(process.execPath, [main, ...args, '--config', file], {
+        env: { ...process.env, LEASEHOLD_STATE_DIR: stateDir },
+        stdio: 'ignore',
+      })
       onTestFinished(() => void cli.kill('SIGKILL'))
       const isUp = async () => (await fetch(`http://127.0.0.1:${port}/health`).catch(() => null))?.status
       await expect.poll(isUp, { timeout: 20_000 }).toBe(200)
@@ -93,7 +98,7 @@ test.skipIf(!hasProcfs)(
       await once(cli, 'exit')
       expect(isRunning(orphan)).toBe(true)
 
-      const supervisor = createSupervisor({ config: await writeAndLoad(text) })
+      const supervisor = createSupervisor({ config: await writeAndLoad(text), stateDir })
       onTestFinished(() => supervisor.close({ force: true }))
       const hearing = listen(supervisor)
       const lease = await supervisor.acquire('demo/demo')
