@@ -10,7 +10,7 @@ import {
   toSnapshotMessage,
 } from './message.ts'
 
-/** Time in which the snapshots of one actor become one message, in milliseconds. */
+/** Time in which the snapshots of one actor become one message, and after which everything is sent, in milliseconds. */
 const COALESCE_MS = 100
 /** Events and new requests told in that time: nobody reads more, and a flood of requests must not pay for it. */
 const MAX_TOLD = 30
@@ -51,6 +51,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
   const latest = new Map<string, Latest>()
   const dirty = new Set<string>()
   const events: InspectionMessage[] = []
+  const heard: InspectionMessage[] = []
   let inspection: Subscription | undefined
   let timer: unknown
   let left = MAX_TOLD
@@ -58,11 +59,16 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
   const send = (message: InspectionMessage) => {
     for (const viewer of viewers) viewer(message)
   }
+  /** Sends what was heard: not when it is heard, because a request would wait for that. */
+  const deliver = () => {
+    for (const message of heard.splice(0)) send(message)
+  }
   const toLatestMessage = ({ actor, rootId, event, snapshot }: Latest) =>
     toSnapshotMessage(actor, rootId, event, snapshot)
   const flush = () => {
     timer = undefined
     left = MAX_TOLD
+    deliver()
     for (const session of dirty) {
       const last = latest.get(session)
       if (last === undefined) continue
@@ -83,7 +89,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
       if (actors.size >= MAX_ACTORS || (isRoot(actor) && left-- <= 0)) return
       const message = toActorMessage(actor, event.rootId)
       actors.set(sessionId, message)
-      send(message)
+      heard.push(message)
     } else if (!actors.has(sessionId)) {
       return
     } else if (event.type === '@xstate.event') {
@@ -91,7 +97,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
       const message = toEventMessage(event)
       events.push(message)
       if (events.length > MAX_EVENTS) events.shift()
-      send(message)
+      heard.push(message)
     } else if (event.type === '@xstate.snapshot') {
       latest.set(sessionId, { actor, rootId: event.rootId, event: event.event, snapshot: event.snapshot })
       dirty.add(sessionId)
@@ -104,6 +110,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
     timer = undefined
     for (const kept of [actors, latest, dirty]) kept.clear()
     events.length = 0
+    heard.length = 0
   }
 
   return {
@@ -114,6 +121,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
         inspection = inspect(hear)
         left = MAX_TOLD
       }
+      deliver()
       for (const [session, message] of actors) {
         const last = latest.get(session)
         viewer(last === undefined ? message : { ...message, snapshot: toInspected(last.snapshot) })

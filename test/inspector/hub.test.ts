@@ -187,10 +187,11 @@ test('output of processes and long texts stay out of the messages', async () => 
       })
     },
   })
+  const find = () =>
+    seen.find((message) => message.type === '@xstate.event' && message.event.type === 'process.exited')
+  await expect.poll(find).toBeDefined()
   letGo()
-  const told = seen.find(
-    (message) => message.type === '@xstate.event' && message.event.type === 'process.exited',
-  )
+  const told = find()
   expect(told).toMatchObject({ sessionId: provider?.sessionId, event: { exitCode: 1 } })
   expect(JSON.stringify(told)).not.toContain('what it printed')
   expect(JSON.stringify(told).length).toBeLessThan(1_000)
