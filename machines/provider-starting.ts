@@ -10,6 +10,11 @@ import {
   stopAtDeadline,
 } from './provider-transitions.ts'
 
+const giveUpPeer = [
+  { guard: not('isCurrentGeneration') },
+  { target: '#provider.down.backoff', actions: ['notePeerFailure', 'refuseWaiters'] },
+] as const
+
 /** A start is under way: it waits for its turn, claims the service on this host, spawns, and is probed until it is ready. */
 export const starting = provider.createStateConfig({
   initial: 'claiming',
@@ -153,15 +158,9 @@ export const starting = provider.createStateConfig({
               },
               { target: '.retrying', actions: 'noteLostPeer' },
             ],
-            'peer.failed': [
-              { guard: not('isCurrentGeneration') },
-              { target: '#provider.down.backoff', actions: ['notePeerFailure', 'refuseWaiters'] },
-            ],
+            'peer.failed': giveUpPeer,
             // Its claim is held: what it runs cannot be started a second time.
-            'peer.silent': [
-              { guard: not('isCurrentGeneration') },
-              { target: '#provider.down.backoff', actions: ['notePeerFailure', 'refuseWaiters'] },
-            ],
+            'peer.silent': giveUpPeer,
           },
           states: {
             meeting: {

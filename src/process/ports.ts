@@ -94,12 +94,13 @@ export function listPortsOf(pids: readonly number[]): readonly number[] {
 export function findSocketHolder(path: string): number | undefined {
   if (!hasProcfs) return undefined
   const name = toShown(path)
-  const sockets = [...readTable('/proc/net/unix')]
-    .map((line) => line.trim().split(/\s+/))
-    .filter(([, , , flags, , , , ...own]) => flags === ACCEPTS && toShown(own.join(' ')) === name)
-    .map(([, , , , , , inode]) => `socket:[${inode}]`)
-  if (sockets.length === 0) return undefined
-  return listPids().find((pid) => listHeld(pid, new Set(sockets)).length > 0)
+  const sockets = new Set(
+    [...readTable('/proc/net/unix')]
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, , , flags, , , , ...own]) => flags === ACCEPTS && toShown(own.join(' ')) === name)
+      .map(([, , , , , , inode]) => `socket:[${inode}]`),
+  )
+  return sockets.size === 0 ? undefined : listPids().find((pid) => listHeld(pid, sockets).length > 0)
 }
 
 /** As the kernel shows a name: `@` for NUL, with which an older libuv fills an abstract name up. */

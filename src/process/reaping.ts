@@ -2,10 +2,9 @@ import { readdirSync, renameSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, delay } from '../clock.ts'
 import type { ReapingEventBody } from '../events.ts'
-import { freezeTree } from './freeze.ts'
 import { type RecordedOwner, readHost, readRecord, toRecordDirectory } from './owner-record.ts'
+import { freezeTree, type SendSignal, toAttempt } from './signals.ts'
 import type { StateDirectory } from './state-directory.ts'
-import type { SendSignal } from './stop.ts'
 import { hasProcfs, isAlive, proveMember, readExecutable, snapshotTree, type TreeRoot } from './tree.ts'
 
 export interface ReapingOptions {
@@ -69,13 +68,7 @@ async function reapOwner(
   const known = record.runs.filter(({ pid, exe }) => exe === null || readExecutable(pid) === exe)
   const look = () => snapshotTree(root, { known, root: 'exited' })
   const ended = new Set<number>()
-  const signal = (pid: number, name: NodeJS.Signals) => {
-    try {
-      sendSignal(pid, name)
-    } catch {
-      // Gone in this instant.
-    }
-  }
+  const signal = toAttempt(sendSignal)
   for (let looks = 0, quiet = 0; looks < MAX_LOOKS && quiet < QUIET_LOOKS; looks += 1) {
     const members = freezeTree(root, look, signal)
     quiet = members.length === 0 ? quiet + 1 : 0

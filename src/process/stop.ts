@@ -1,7 +1,7 @@
 import { platform } from 'node:process'
 import type { Receipt } from '../../machines/messages.ts'
 import { type Clock, delay, settledWithin, systemClock } from '../clock.ts'
-import { freezeTree } from './freeze.ts'
+import { freezeTree, type SendSignal, toAttempt } from './signals.ts'
 import type { OwnedChild } from './spawn.ts'
 import {
   hasProcfs,
@@ -12,9 +12,6 @@ import {
   readProcess,
   snapshotTree,
 } from './tree.ts'
-
-/** Sends a signal; a negative number means a group. Throws as `process.kill` does. */
-export type SendSignal = (pid: number, signal: NodeJS.Signals) => void
 
 /** How a stop waits. Durations in milliseconds. */
 export interface StopOptions {
@@ -90,13 +87,7 @@ export function createStop(
     const lost = listLiving().filter(({ pid }) => !found.some((member) => member.pid === pid))
     known = [...found, ...lost]
   }
-  const signal = (pid: number, name: NodeJS.Signals) => {
-    try {
-      sendSignal(pid, name)
-    } catch {
-      // Gone in this instant, or not ours to signal: the next look tells which.
-    }
-  }
+  const signal = toAttempt(sendSignal)
   const signalGroup = (name: NodeJS.Signals) => {
     if (group.isOurs(known)) signal(group.target, name)
   }

@@ -10,8 +10,8 @@ import {
   type RunOptions,
   type RunState,
 } from './run.ts'
+import type { SendSignal } from './signals.ts'
 import type { StateDirectory } from './state-directory.ts'
-import type { SendSignal } from './stop.ts'
 import { createWatchdog, type Watchdog } from './watchdog.ts'
 
 /** What a table works with. */

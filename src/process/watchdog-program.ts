@@ -4,8 +4,9 @@
  *
  * It reads `+pid startTicks`, `-pid` and `done` from stdin, one per line. When stdin ends without a `done`, the
  * supervisor is gone: it stops every armed group and whoever carries the owner's marker, with their relatives, until
- * nobody is left who could fork, kills them all, and begins again until four looks in a row see nobody. A child between fork and exec still shows the environment of its parent, which is
- * why one quiet look proves nothing. Without `/proc` it can only kill the armed groups.
+ * nobody is left who could fork, kills them all, and begins again until four looks in a row see nobody. A child between
+ * fork and exec still shows the environment of its parent, which is why one quiet look proves nothing. Without `/proc`
+ * it can only kill the armed groups.
  */
 export function watchSupervisor(): void {
   const { readdirSync, readFileSync, readSync } = process.getBuiltinModule('node:fs')

@@ -1,5 +1,4 @@
-import type { LookupFunction } from 'node:net'
-import { isIPv6 } from 'node:net'
+import { isIPv6, type LookupFunction } from 'node:net'
 
 /**
  * A lookup that finds one address, whatever the name is: the one at which a server was found. A name such as

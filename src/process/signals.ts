@@ -1,5 +1,19 @@
 import { type ProcessIdentity, proveMember, type TreeRoot } from './tree.ts'
 
+/** Sends a signal; a negative number means a group. Throws as `process.kill` does. */
+export type SendSignal = (pid: number, signal: NodeJS.Signals) => void
+
+/** The same without throwing: who is gone in this instant, or not ours to signal, is told by the next look. */
+export function toAttempt(sendSignal: SendSignal): SendSignal {
+  return (pid, name) => {
+    try {
+      sendSignal(pid, name)
+    } catch {
+      // The next look tells.
+    }
+  }
+}
+
 /** Who does not stand still after so many looks waits in the kernel, and forks no more either. */
 const MAX_LOOKS = 5
 
@@ -11,7 +25,7 @@ const MAX_LOOKS = 5
 export function freezeTree(
   root: TreeRoot,
   look: () => readonly ProcessIdentity[],
-  signal: (pid: number, name: NodeJS.Signals) => void,
+  signal: SendSignal,
 ): readonly ProcessIdentity[] {
   for (let looks = 1; ; looks += 1) {
     const members = look()
