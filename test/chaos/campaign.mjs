@@ -107,6 +107,7 @@ async function playChapter({ chapter, seed, targets, gateway, stage, totals }) {
   const random = createRandom(seed)
   const blame = (text) => totals.violations.push(text)
   const ends = new Map()
+  const forcedStops = []
   const rounds = toRounds(targets)
   for (let index = 0; index < rounds; index += 1) {
     const isLast = index === rounds - 1
@@ -122,7 +123,7 @@ async function playChapter({ chapter, seed, targets, gateway, stage, totals }) {
       coldMs: random.whole(0, 400),
       killAt: 0.2 + random.next() * 0.8,
     }
-    const end = await playRound({ plan, gateway, stage, totals, blame })
+    const end = await playRound({ plan, gateway, stage, totals, forcedStops, blame })
     if (end !== undefined) ends.set(round, end)
     // The next one mostly begins beside what the last one left, as it does under a service manager.
     if (isLast || random.chance(0.3))
@@ -136,6 +137,7 @@ async function playChapter({ chapter, seed, targets, gateway, stage, totals }) {
     readLedger(stage.ledger),
     readJournals(stage.journals, [...stage.owned, OUTSIDE]),
     ends,
+    forcedStops,
   )
   for (const [name, number] of Object.entries(counts))
     totals.counts[name] = (totals.counts[name] ?? 0) + number
@@ -164,7 +166,7 @@ function toKills({ requests, childKills }, quota, random) {
 }
 
 /** One life of a gateway. Gives the moment it was told to end. */
-async function playRound({ plan, gateway, stage, totals, blame }) {
+async function playRound({ plan, gateway, stage, totals, forcedStops, blame }) {
   const { config, changeConfig, env, ports, owned, mark, client, ledger } = stage
   const { round, quota, seed } = plan
   const running = await startGateway({ ...gateway, config, env })
@@ -190,8 +192,9 @@ async function playRound({ plan, gateway, stage, totals, blame }) {
     ...{ url: running.url, ports, owned, mark, changeConfig, kills: plan.kills, seed: deriveSeed(seed, 2) },
     quota,
     sent: () => sent,
-    done: (deed) => {
+    done: (deed, service) => {
       totals.deeds[deed] = (totals.deeds[deed] ?? 0) + 1
+      if (deed === 'forced stop asked') forcedStops.push({ service, askedAt: Date.now() })
     },
   })
   void running.exited.then(({ code, signal, at }) => {

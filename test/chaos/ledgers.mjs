@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { toServiceNames } from './services.mjs'
 
 /**
- * How long before we noted that we killed a gateway its connections may have broken, in milliseconds: the client's
- * clock reading and ours are of different processes.
+ * How long before we noted what we did its effect may have been noted by another process, in milliseconds: a gateway
+ * that was killed, a stop that was asked.
  */
 const SAME_MOMENT_MS = 50
 
@@ -27,9 +27,10 @@ export function readLedger(file) {
  * @param records what the client says of each request
  * @param lines what the servers' journals say
  * @param ends by round, when its gateway was told to end (wall clock), or undefined if it was not
+ * @param forcedStops `{ service, askedAt }` of each stop that cuts off what is under way
  * @returns counts of what happened, and a sentence for each thing that must not have
  */
-export function joinLedgers(records, lines, ends) {
+export function joinLedgers(records, lines, ends, forcedStops) {
   const counts = {}
   const violations = []
   const count = (name, by = 1) => {
@@ -48,7 +49,7 @@ export function joinLedgers(records, lines, ends) {
     if (outcome === 'wrong') blame(reason)
     if (outcome === 'complete') judgeComplete(record, executions, { blame, count })
     if (outcome === 'cut') judgeCut(record, ends.get(record.round), { blame, count })
-    judgeExecutions(record, executions, { blame, count })
+    judgeExecutions(record, executions, forcedStops, { blame, count })
   }
   for (const nonce of executionsOf.keys())
     if (!seen.has(nonce)) violations.push(`request ${nonce}: a server executed it, and no client knows of it`)
@@ -75,7 +76,7 @@ function judgeCut({ endedAt, reason, isReused, halfClosed, isEventStream }, endA
 }
 
 /** Executed once, but for the second tries that are allowed: those are counted, and shown. */
-function judgeExecutions({ model, outcome }, executions, { blame, count }) {
+function judgeExecutions({ model, outcome }, executions, forcedStops, { blame, count }) {
   const chain = toServiceNames(model)
   const names = executions.map(({ service }) => service)
   for (const name of names)
@@ -83,7 +84,16 @@ function judgeExecutions({ model, outcome }, executions, { blame, count }) {
   for (const [index, execution] of executions.entries()) {
     if (index === 0) continue
     const before = executions[index - 1]
-    if (before.end?.outcome === 'answered')
+    // A server that lives may still execute what was cut off, and answer nobody.
+    const isCutOff = forcedStops.some(
+      ({ service, askedAt }) =>
+        service === before.service &&
+        askedAt <= execution.beganAt &&
+        askedAt - SAME_MOMENT_MS <= (before.end?.endedAt ?? Number.POSITIVE_INFINITY),
+    )
+    if (isCutOff && before.service !== execution.service)
+      count('executed again: by a fallback, after a forced stop')
+    else if (before.end?.outcome === 'answered')
       blame(`executed again by ${execution.service} after ${before.service} had answered`)
     else if (before.service !== execution.service) count('executed again: by a fallback')
     else if (

@@ -51,8 +51,7 @@ export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kil
     done('server killed')
     return true
   }
-  const act = async (deed) => {
-    const name = random.pick(owned)
+  const act = async (deed, name) => {
     switch (deed) {
       case 'server hung': {
         const server = pickServer()
@@ -95,8 +94,9 @@ export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kil
       while (!isOver && sent() < next && performance.now() < giveUpAtMs) await delay(5)
       if (isOver) break
       const deed = random.weighted(DEEDS)
-      done(deed)
-      const running = act(deed).finally(() => deeds.delete(running))
+      const name = random.pick(owned)
+      done(deed, name)
+      const running = act(deed, name).finally(() => deeds.delete(running))
       deeds.add(running)
       if (deeds.size > 4) await Promise.race(deeds)
     }

@@ -25,6 +25,8 @@ export interface JournalEnd {
   readonly nonce: string
   readonly execution: number
   readonly outcome: 'answered' | 'aborted' | 'cut'
+  /** Wall clock, as `beganAt`. */
+  readonly endedAt: number
   /** Bytes of the body that were handed to the connection, and their digest. */
   readonly bytes: number
   readonly sha256: string
@@ -59,12 +61,16 @@ export function openJournal(directory: string): Journal {
       const execution = ++executions
       const isLastOnConnection = request.headers.connection === 'close'
       const path = request.url ?? '/'
-      const beganAt = performance.timeOrigin + performance.now()
+      const beganAt = wallClock()
       write({ at: 'begin', nonce, execution, path, beganAt, earlierOnConnection, isLastOnConnection })
       const sent = follow(response)
-      return (outcome) => write({ at: 'end', nonce, execution, outcome, ...sent() })
+      return (outcome) => write({ at: 'end', nonce, execution, outcome, endedAt: wallClock(), ...sent() })
     },
   }
+}
+
+function wallClock(): number {
+  return performance.timeOrigin + performance.now()
 }
 
 /** Counts and digests the body of a response from here on. */
