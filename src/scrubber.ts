@@ -45,13 +45,15 @@ function mapStrings<T>(value: T, change: (text: string) => string): T {
 function map(value: unknown, change: (text: string) => string): unknown {
   if (typeof value === 'string') return change(value)
   if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) {
-    const items = value.map((item) => map(item, change))
-    return items.some((item, index) => item !== value[index]) ? items : value
+  let copy: object | undefined
+  for (const [key, before] of Object.entries(value)) {
+    const after = map(before, change)
+    if (after === before) continue
+    copy ??= Array.isArray(value) ? [...value] : { ...value }
+    // Not by assignment: a key may be `__proto__`.
+    Object.defineProperty(copy, key, { value: after, enumerable: true, configurable: true, writable: true })
   }
-  const entries = Object.entries(value).map(([key, item]) => [key, item, map(item, change)] as const)
-  if (entries.every(([, before, after]) => before === after)) return value
-  return Object.fromEntries(entries.map(([key, , after]) => [key, after]))
+  return copy ?? value
 }
 
 function toSpellings(secret: string): string[] {

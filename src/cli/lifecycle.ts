@@ -25,7 +25,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
     toLine: (event) => {
       switch (event.type) {
         case 'service.state': {
-          const words = toStateText(event.to)
+          const words = isUp(event.to) ? 'ready' : toStateText(event.to)
           if (said.get(event.key) === words) return undefined
           said.set(event.key, words)
           const why = toLoudReason(event)
@@ -82,6 +82,11 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
       }
     },
   }
+}
+
+/** Whether it serves whoever asks: that requests come and go is no news. */
+function isUp(state: string): boolean {
+  return state === 'ready' || state === 'leased.open'
 }
 
 /** Reasons that the state itself says already. */
