@@ -19,13 +19,13 @@ export function planRequest(random, nonce, models) {
     model,
     isStream,
     count: isStream
-      ? random.chance(0.03)
+      ? random.chance(0.01)
         ? random.whole(200, 400)
-        : random.whole(2, 20)
-      : random.chance(0.02)
+        : random.whole(2, 10)
+      : random.chance(0.005)
         ? (LONGEST[model] ?? 60_000)
         : random.whole(1, 200),
-    padding: random.chance(0.03) ? random.whole(20_000, 400_000) : 0,
+    padding: random.chance(0.01) ? random.whole(20_000, 400_000) : 0,
     abort: random.chance(0.07)
       ? random.pick(['before the body', 'in the body', 'while waiting', 'at the head', 'in the answer'])
       : null,
