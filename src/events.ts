@@ -151,6 +151,11 @@ export type SupervisorEvent = { readonly seq: number; readonly atMs: number; rea
   | SupervisorEventBody
 )
 
+/** Whether a service in this state serves whoever asks; it goes from one to the other with every request. */
+export function isUp(state: string): boolean {
+  return state === 'ready' || state === 'leased.open'
+}
+
 /** Every event type with its one-line meaning: the table of the README. */
 export const eventMeanings = {
   'service.added': 'A service is known; nothing of it runs yet.',

@@ -2,7 +2,7 @@ import type { Failure } from '../../machines/messages.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import { toDurationText } from '../duration.ts'
 import { toProblemText, toSentence } from '../errors.ts'
-import type { ConfigChange, ConfigRefusal, SupervisorEvent } from '../events.ts'
+import { type ConfigChange, type ConfigRefusal, isUp, type SupervisorEvent } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
 import { type Style, type Terminal, toSafeText } from './print.ts'
 import { toStateText } from './words.ts'
@@ -25,6 +25,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
     toLine: (event) => {
       switch (event.type) {
         case 'service.state': {
+          // That requests come and go is no news.
           const words = isUp(event.to) ? 'ready' : toStateText(event.to)
           if (said.get(event.key) === words) return undefined
           said.set(event.key, words)
@@ -82,11 +83,6 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
       }
     },
   }
-}
-
-/** Whether it serves whoever asks: that requests come and go is no news. */
-function isUp(state: string): boolean {
-  return state === 'ready' || state === 'leased.open'
 }
 
 /** Reasons that the state itself says already. */

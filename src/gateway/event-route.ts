@@ -4,12 +4,13 @@ import { type Clock, toScheduler } from '../clock.ts'
 import { BadRequestError } from '../errors.ts'
 import type { SupervisorEvent } from '../events.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
+import { createEventSampler } from './event-sample.ts'
 import { toSseEvent } from './respond.ts'
 
 /** Events that are put together and written in one go: a reader that comes late must not stop the loop. */
 const BATCH = 64
 /** What happens in so many milliseconds is told in one go: a busy gateway must not pay for every reader of each event. */
-const GATHER_MS = 20
+const GATHER_MS = { all: 20, sample: 100 } as const
 
 /**
  * Events as server-sent events, until the reader leaves or we close. A reader is given what it takes, never more: what
@@ -26,7 +27,9 @@ export function sendEvents(
 ): void {
   const { instance, seq: lastSeq } = supervisor.snapshot()
   const isWanted = toFilter(url.searchParams.get('types'))
-  const last = toCount(url.searchParams.get('last'))
+  const last = toCount('last', url) ?? 0
+  const requestsPerSecond = toCount('requestsPerSecond', url)
+  const sample = requestsPerSecond === undefined ? undefined : createEventSampler(requestsPerSecond)
   const resumed = toResumed(request.headers['last-event-id'])
   let cursor = resumed === undefined ? Math.max(0, lastSeq - last) : 0
   let isOver = false
@@ -57,8 +60,11 @@ export function sendEvents(
       if (first === undefined) break
       if (first.seq !== cursor + 1) return void response.destroy()
       cursor += events.length
-      const text = events.filter(isWanted).map(toText).join('')
-      if (text !== '') response.write(text)
+      const told = sample === undefined ? events : sample(events)
+      const wanted = told.filter(isWanted)
+      // The last ones may be nothing for this reader, who learns how far it has come all the same.
+      const mark = wanted.at(-1)?.seq === cursor ? '' : `id: ${instance}.${cursor}\n\n`
+      response.write(wanted.map(toText).join('') + mark)
     }
     if (isOver && !response.writableNeedDrain) response.end()
   }
@@ -73,7 +79,10 @@ export function sendEvents(
     if (response.writableNeedDrain) response.destroy()
   }
   const watch = supervisor.events$
-    .pipe(takeUntil(closing$), auditTime(GATHER_MS, toScheduler(clock)))
+    .pipe(
+      takeUntil(closing$),
+      auditTime(sample === undefined ? GATHER_MS.all : GATHER_MS.sample, toScheduler(clock)),
+    )
     .subscribe({ next: pump, complete: close })
   response.once('close', () => watch.unsubscribe())
 }
@@ -91,8 +100,12 @@ function toFilter(types: string | null): (event: SupervisorEvent) => boolean {
   return ({ type }) => names.some((name) => type === name || (name.endsWith('.') && type.startsWith(name)))
 }
 
-function toCount(text: string | null): number {
-  if (text === null) return 0
+function toCount(param: string, { searchParams }: URL): number | undefined {
+  const text = searchParams.get(param)
+  if (text === null) return undefined
   if (/^\d{1,9}$/.test(text)) return Number(text)
-  throw new BadRequestError(`last=${text} is not a number of events.`, { param: 'last' })
+  throw new BadRequestError(
+    `${param}=${text} is not a number of ${param === 'last' ? 'events' : 'requests'}.`,
+    { param },
+  )
 }

@@ -12,8 +12,11 @@ import {
 
 /** Time in which the snapshots of one actor become one message, and after which everything is sent, in milliseconds. */
 const COALESCE_MS = 100
-/** Events and new requests told in that time: nobody reads more, and a flood of requests must not pay for it. */
-const MAX_TOLD = 30
+/**
+ * Events and new requests told in that time, at once and when it goes on. Nobody reads more, and a flood of requests
+ * must not pay for it: once they are told nobody listens until they are sent, and then looks at what has changed.
+ */
+const MAX_TOLD = { atOnce: 30, goingOn: 10 } as const
 /** Events kept for viewers that come later. */
 const MAX_EVENTS = 500
 /** Actors shown at the same time; a flood of requests beyond that is not shown. */
@@ -21,7 +24,7 @@ const MAX_ACTORS = 1_000
 
 /**
  * Turns xstate inspection into the wire format of the official inspector, for any number of viewers. Of the events and
- * of the requests that come at more than 300 a second a sample is told; the states of services are always true.
+ * of the requests that come at more than 100 a second a sample is told; the states of services are always true.
  */
 export interface InspectionHub {
   /**
@@ -37,6 +40,12 @@ export interface InspectionHubOptions {
   readonly clock: Clock
 }
 
+interface Known {
+  readonly actor: AnyActorRef
+  readonly rootId: string
+  readonly message: ActorMessage
+}
+
 interface Latest {
   readonly actor: AnyActorRef
   readonly rootId: string
@@ -47,14 +56,16 @@ interface Latest {
 /** Creates a hub. It inspects from its first viewer to its last, and costs nothing in between. */
 export function createInspectionHub({ inspect, clock }: InspectionHubOptions): InspectionHub {
   const viewers = new Set<(message: InspectionMessage) => void>()
-  const actors = new Map<string, ActorMessage>()
+  const actors = new Map<string, Known>()
   const latest = new Map<string, Latest>()
   const dirty = new Set<string>()
   const events: InspectionMessage[] = []
   const heard: InspectionMessage[] = []
   let inspection: Subscription | undefined
+  /** Sessions that were announced while everything that lives was. */
+  let announced: Set<string> | undefined
   let timer: unknown
-  let left = MAX_TOLD
+  let left: number = MAX_TOLD.atOnce
 
   const send = (message: InspectionMessage) => {
     for (const viewer of viewers) viewer(message)
@@ -67,7 +78,8 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
     toSnapshotMessage(actor, rootId, event, snapshot)
   const flush = () => {
     timer = undefined
-    left = MAX_TOLD
+    left = Math.min(MAX_TOLD.atOnce, left + MAX_TOLD.goingOn)
+    if (inspection === undefined) listen()
     deliver()
     for (const session of dirty) {
       const last = latest.get(session)
@@ -76,6 +88,40 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
       if (isOver(last.snapshot)) forget(session)
     }
     dirty.clear()
+    if (left < MAX_TOLD.atOnce) timer ??= clock.setTimeout(flush, COALESCE_MS)
+  }
+  /** All that lives is announced to who begins to listen; what was known and is not announced has ended. */
+  const listen = () => {
+    const living = new Set<string>()
+    announced = living
+    inspection = inspect(hear)
+    announced = undefined
+    for (const [session, { actor, rootId }] of actors)
+      if (!living.has(session)) {
+        const event = latest.get(session)?.event ?? { type: 'xstate.init' }
+        note({ actor, rootId, event, snapshot: actor.getSnapshot() })
+      }
+  }
+  /** Whether one more may be told. */
+  const spend = (): boolean => {
+    if (left <= 0) return false
+    left -= 1
+    if (left === 0) {
+      inspection?.unsubscribe()
+      inspection = undefined
+    }
+    return true
+  }
+  const note = (last: Latest) => {
+    const { sessionId } = last.actor
+    if (latest.get(sessionId)?.snapshot === last.snapshot) return
+    latest.set(sessionId, last)
+    dirty.add(sessionId)
+  }
+  const isTold = (actor: AnyActorRef): boolean => {
+    if (actors.size >= MAX_ACTORS) return false
+    // A request that began while nobody listened is not in the sample; that all are at first is the viewer's due.
+    return !isRoot(actor) || (announced === undefined ? spend() : viewers.size === 0)
   }
   const forget = (session: string) => {
     actors.delete(session)
@@ -86,21 +132,21 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
     const { sessionId } = actor
     timer ??= clock.setTimeout(flush, COALESCE_MS)
     if (event.type === '@xstate.actor') {
-      if (actors.size >= MAX_ACTORS || (isRoot(actor) && left-- <= 0)) return
+      announced?.add(sessionId)
+      if (actors.has(sessionId) || !isTold(actor)) return
       const message = toActorMessage(actor, event.rootId)
-      actors.set(sessionId, message)
+      actors.set(sessionId, { actor, rootId: event.rootId, message })
       heard.push(message)
     } else if (!actors.has(sessionId)) {
       return
     } else if (event.type === '@xstate.event') {
-      if (left-- <= 0) return
+      if (!spend()) return
       const message = toEventMessage(event)
       events.push(message)
       if (events.length > MAX_EVENTS) events.shift()
       heard.push(message)
     } else if (event.type === '@xstate.snapshot') {
-      latest.set(sessionId, { actor, rootId: event.rootId, event: event.event, snapshot: event.snapshot })
-      dirty.add(sessionId)
+      note({ actor, rootId: event.rootId, event: event.event, snapshot: event.snapshot })
     }
   }
   const rest = () => {
@@ -108,6 +154,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
     inspection = undefined
     clock.clearTimeout(timer)
     timer = undefined
+    left = MAX_TOLD.atOnce
     for (const kept of [actors, latest, dirty]) kept.clear()
     events.length = 0
     heard.length = 0
@@ -115,14 +162,9 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
 
   return {
     watch: (viewer) => {
-      if (inspection === undefined) {
-        // All that lives is announced, however many they are.
-        left = Number.POSITIVE_INFINITY
-        inspection = inspect(hear)
-        left = MAX_TOLD
-      }
+      if (viewers.size === 0) listen()
       deliver()
-      for (const [session, message] of actors) {
+      for (const [session, { message }] of actors) {
         const last = latest.get(session)
         viewer(last === undefined ? message : { ...message, snapshot: toInspected(last.snapshot) })
       }

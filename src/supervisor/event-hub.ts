@@ -27,12 +27,13 @@ export const MAX_KEPT_EVENTS = 4096
 
 /**
  * Creates a hub. `scrub` makes an event fit to be shown to anybody. One that nobody reads costs its place among those
- * that are kept: it is put together when read.
+ * that are kept: it is put together when it is read first, and once.
  */
 export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value) => value): EventHub {
   const subject = new Subject<SupervisorEvent>()
   const startedAtMs = clock.now()
   const bodies: EventBody[] = []
+  const events: (SupervisorEvent | undefined)[] = []
   const clockMs = new Float64Array(MAX_KEPT_EVENTS)
   const wallMs = new Float64Array(MAX_KEPT_EVENTS)
   let seq = 0
@@ -40,12 +41,13 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
   const toEventMs = (ms: number) => Math.round((ms - startedAtMs) * 1000) / 1000
   const read = (one: number): SupervisorEvent => {
     const at = one % MAX_KEPT_EVENTS
-    return {
+    events[at] ??= {
       seq: one,
       atMs: toEventMs(clockMs[at] ?? 0),
       time: new Date(wallMs[at] ?? 0).toISOString(),
       ...scrub(bodies[at] as EventBody),
     }
+    return events[at]
   }
   return {
     events$: subject.asObservable(),
@@ -64,6 +66,7 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
       seq += 1
       const at = seq % MAX_KEPT_EVENTS
       bodies[at] = body
+      events[at] = undefined
       clockMs[at] = clock.now()
       wallMs[at] = Date.now()
       if (subject.observed) subject.next(read(seq))

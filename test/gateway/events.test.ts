@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, get, type IncomingMessage } from 'node:http'
+import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Subject } from 'rxjs'
 import { expect, test } from 'vitest'
@@ -28,6 +28,10 @@ async function openRoute() {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
+  const readText = async (query: string, lastEventId?: string): Promise<string> => {
+    const headers: Record<string, string> = lastEventId === undefined ? {} : { 'last-event-id': lastEventId }
+    return (await fetch(`http://127.0.0.1:${port}/${query}`, { headers })).text()
+  }
   return {
     hub,
     closing$,
@@ -35,12 +39,18 @@ async function openRoute() {
       for (let index = 0; index < count; index += 1)
         hub.publish({ type: 'service.retired', service: 's', key: 'k' })
     },
-    read: async (query: string, lastEventId?: string): Promise<SupervisorEvent[]> => {
-      const headers: Record<string, string> =
-        lastEventId === undefined ? {} : { 'last-event-id': lastEventId }
-      const text = await (await fetch(`http://127.0.0.1:${port}/${query}`, { headers })).text()
-      return toEvents(text)
-    },
+    read: async (query: string, lastEventId?: string): Promise<SupervisorEvent[]> =>
+      toEvents(await readText(query, lastEventId)),
+    readText,
+    /** Throws what the route throws for a query. */
+    refuse: (query: string) =>
+      sendEvents(
+        supervisor,
+        { headers: {} } as IncomingMessage,
+        {} as ServerResponse,
+        new URL(query, 'http://route'),
+        { closing$, clock: systemClock },
+      ),
     open: async (query: string): Promise<IncomingMessage> => {
       const [response] = await once(get(`http://127.0.0.1:${port}/${query}`), 'response')
       return response
@@ -102,6 +112,19 @@ test('types are picked by name, or by the beginning of it', async () => {
   expect(await types('request.')).toEqual(['request.ended'])
   expect(await types('service.retired,supervisor.')).toEqual(['service.retired', 'supervisor.closed'])
   expect(await types('service')).toEqual([])
+})
+
+test('a reader that wants a sample is told how far it has come, also when nothing is for it', async () => {
+  await using route = await openRoute()
+  for (let index = 0; index < 30; index += 1)
+    route.hub.publish({ type: 'request.started', requestId: `r${index}`, route: '/v1/models', ref: 's/m' })
+  const text = await route.readText('?last=99&follow=0&requestsPerSecond=2')
+  expect(toEvents(text).map(({ seq }) => seq)).toEqual([1, 2])
+  expect(text.trimEnd().split('\n').at(-1)).toBe('id: abc.30')
+  expect(await route.readText('?last=1&follow=0&types=service.')).toBe('id: abc.30\n\n')
+  expect(() => route.refuse('?requestsPerSecond=few')).toThrow(
+    /requestsPerSecond=few is not a number of requests/,
+  )
 })
 
 test('a reader that takes nothing is cut off when it falls behind what is kept, and slows nobody', async () => {

@@ -12,6 +12,7 @@ import { providerMachine } from '../../machines/provider.ts'
 import { systemClock } from '../../src/clock.ts'
 import { createInspectionHub } from '../../src/inspector/hub.ts'
 import type { InspectionMessage } from '../../src/inspector/message.ts'
+import type { Inspector } from '../../src/supervisor/inspection.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { openHouseWithServer } from '../gateway/house.ts'
 import { createLibrary } from '../integration/library.ts'
@@ -116,7 +117,17 @@ test('actors that have ended are dropped, and snapshots of one actor become one 
 test('of a flood of requests a sample is told, and the state of the service is true', async () => {
   await using house = await openHouseWithServer()
   const clock = createVirtualClock()
-  const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock })
+  let isListening = false
+  const inspect = (inspector: Inspector) => {
+    isListening = true
+    const subscription = house.supervisor.inspect(inspector)
+    const unsubscribe = () => {
+      isListening = false
+      subscription.unsubscribe()
+    }
+    return { ...subscription, unsubscribe }
+  }
+  const hub = createInspectionHub({ inspect, clock })
   const seen: InspectionMessage[] = []
   const letGo = hub.watch((message) => seen.push(message))
   const ask = async () =>
@@ -127,7 +138,12 @@ test('of a flood of requests a sample is told, and the state of the service is t
     await clock.advanceTo(clock.now() + 100)
     return seen.slice(before)
   }
-  const flood = await toldBy(() => Promise.all(Array.from({ length: 60 }, ask)))
+  const flood = await toldBy(async () => {
+    await Promise.all(Array.from({ length: 60 }, ask))
+    // Who was told enough costs nothing until it is sent.
+    expect(isListening).toBe(false)
+  })
+  expect(isListening).toBe(true)
   // Effects of the service, such as a probe, are told too.
   const counted = flood.filter(
     ({ type, ...message }) => type !== '@xstate.snapshot' && !('parentId' in message),

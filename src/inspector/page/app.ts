@@ -39,6 +39,8 @@ const RETRY_MS = [500, 1_000, 2_000, 5_000] as const
 /** Time between two looks at what events do not tell, memory for one, and the least between any two. */
 const REFRESH_MS = 2_000
 const REFRESH_SOON_MS = 200
+/** Nobody reads more: of a flood the events are a sample, and the snapshots tell how many there are. */
+const EVENTS = '/api/events?last=4096&requestsPerSecond=10'
 
 /** The page without its looks: what it shows, and what can be done with it. */
 export function createApp(onChange: () => void) {
@@ -65,6 +67,8 @@ export function createApp(onChange: () => void) {
   let offsetMs: number | null = null
   /** When the connection was lost, on the clock of the events: what came after that is not known. */
   let lostAtMs: number | null = null
+  /** Up to which number all events were told, or passed over. */
+  let toldSeq = 0
   let pending: { readonly seq: number; readonly apply: (model: PageModel) => PageModel } | null = null
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
   let playTimer: ReturnType<typeof setTimeout> | undefined
@@ -96,14 +100,18 @@ export function createApp(onChange: () => void) {
   // What happens: events, and snapshots of what they do not tell.
   const hear = (event: SupervisorEvent) => {
     if (event.type === 'events.missed') return
-    let next = record(live, event)
-    if (pending !== null && pending.seq === event.seq) {
-      next = renew(next, pending.apply(next.latest))
-      pending = null
-    }
-    setLive(next)
+    reach(event.seq - 1)
+    setLive(record(live, event))
+    reach(event.seq)
     if (event.type === 'process.spawned' && event.key === state.selected) followOutput()
     refreshSoon()
+  }
+  /** A snapshot that was faster than the events before it is due when they are all there. */
+  const reach = (seq: number) => {
+    toldSeq = seq
+    if (pending === null || pending.seq > seq) return
+    setLive(renew(live, pending.apply(live.latest)))
+    pending = null
   }
   const refreshSoon = () => {
     if (refreshTimer !== undefined) return
@@ -123,27 +131,29 @@ export function createApp(onChange: () => void) {
     offsetMs = snapshot.atMs - (askedAtMs + performance.now()) / 2
     const { atMs } = snapshot
     const apply = (model: PageModel) => applySnapshot(model, snapshot, requests, atMs)
-    if (snapshot.seq > live.latest.seq) pending = { seq: snapshot.seq, apply }
-    else if (snapshot.seq === live.latest.seq) setLive(renew(live, apply(live.latest)))
+    if (snapshot.seq > toldSeq) pending = { seq: snapshot.seq, apply }
+    else if (snapshot.seq === toldSeq) setLive(renew(live, apply(live.latest)))
     else refreshSoon()
   }
   /** Another supervisor is there now: nothing of the old one is true any more. */
   const forget = () => {
     lastId = null
+    toldSeq = 0
     pending = null
     setLive(emptyHistory)
   }
 
   const watchEvents = async (): Promise<void> => {
     const resume: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId }
-    const response = await ask('/api/events?last=4096', { headers: resume })
+    const response = await ask(EVENTS, { headers: resume })
     await refresh()
     lostAtMs = null
     set({ connection: 'open' })
     followOutput()
     await readEvents(response, ({ id, data }) => {
       lastId = id ?? lastId
-      hear(JSON.parse(data))
+      if (data === null) reach(Number(id?.split('.')[1]))
+      else hear(JSON.parse(data))
     })
   }
   const watchMachines = async (): Promise<void> => {
@@ -152,7 +162,7 @@ export function createApp(onChange: () => void) {
     names.clear()
     liveRows = []
     if (state.recording === null) set({ rows: [] })
-    await readEvents(response, ({ data }) => hearMachine(JSON.parse(data)))
+    await readEvents(response, ({ data }) => data !== null && hearMachine(JSON.parse(data)))
   }
   const hearMachine = (message: InspectionMessage) => {
     if (message.type === '@xstate.actor') {

@@ -1,7 +1,8 @@
 /** One server-sent event as it came. */
 export interface StreamEvent {
   readonly id: string | null
-  readonly data: string
+  /** `null`: it tells only how far the stream has come. */
+  readonly data: string | null
 }
 
 /** Where the key of this tab is kept: it goes with it, and never into an address. */
@@ -52,6 +53,7 @@ export function readEvents(response: Response, each: (event: StreamEvent) => voi
     const data = lines.filter((line) => line.startsWith('data: ')).map((line) => line.slice(6))
     const id = lines.find((line) => line.startsWith('id: '))?.slice(4) ?? null
     if (data.length > 0) each({ id, data: data.join('\n') })
+    else if (id !== null) each({ id, data: null })
   })
 }
 

@@ -1,19 +1,27 @@
-// Pages that are open: each follows what the page follows, and reads it as it comes.
-import { get } from 'node:http'
+// Pages that are open: each follows what the page follows, reads it as it comes, and asks what the page asks.
+import { Agent, get } from 'node:http'
 import { options, serveParent } from './parent.mjs'
 
-const STREAMS = ['/api/inspect', '/api/events?last=4096']
+const STREAMS = ['/api/inspect', '/api/events?last=4096&requestsPerSecond=10']
+const QUESTIONS = ['/api/services', '/api/requests']
+/** How often a page asks while something happens, in milliseconds. */
+const ASK_MS = 200
 
+const agent = new Agent({ keepAlive: true })
 let open = []
 let messages = 0
 
 /** `{ pages }`: so many from now on. Answers, once they are served, with what those before were told. */
 async function show({ pages }) {
-  for (const request of open) request.destroy()
+  for (const leave of open) leave()
   open = []
   const told = messages
   messages = 0
-  for (let page = 0; page < pages; page += 1) for (const path of STREAMS) open.push(await follow(path))
+  for (let page = 0; page < pages; page += 1) {
+    for (const path of STREAMS) open.push(await follow(path))
+    const asking = setInterval(() => QUESTIONS.forEach(ask), ASK_MS)
+    open.push(() => clearInterval(asking))
+  }
   return { messages: told }
 }
 
@@ -25,10 +33,14 @@ function follow(path) {
         messages += text.split('\n\n').length - 1
       })
       response.once('error', () => {})
-      resolve(request)
+      resolve(() => request.destroy())
     })
     request.once('error', reject)
   })
+}
+
+function ask(path) {
+  get({ port: options.port, path, agent }, (response) => response.resume()).once('error', () => {})
 }
 
 serveParent({}, show)

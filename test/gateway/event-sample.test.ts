@@ -1,0 +1,72 @@
+import { expect, test } from 'vitest'
+import type { SupervisorEvent } from '../../src/events.ts'
+import { createEventSampler } from '../../src/gateway/event-sample.ts'
+
+const service = { service: 's', key: 'k' }
+let seq = 0
+
+function at<Body extends object>(atMs: number, body: Body): SupervisorEvent {
+  seq += 1
+  return { seq, atMs, time: '2026-01-01T00:00:00.000Z', ...body } as unknown as SupervisorEvent
+}
+
+function toRequest(id: string, atMs: number): SupervisorEvent[] {
+  return [
+    at(atMs, { type: 'request.started', requestId: id, route: '/v1/chat/completions', ref: 's/m' }),
+    at(atMs, { type: 'lease.requested', id, priority: 0, ...service }),
+    at(atMs, { type: 'lease.granted', id, generation: 'g', owned: true, ...service }),
+    at(atMs + 5, { type: 'lease.released', id, generation: 'g', ...service }),
+    at(atMs + 5, { type: 'request.ended', requestId: id, outcome: 'done', code: null, usage: null }),
+  ]
+}
+
+function turn(to: 'ready' | 'leased.open'): SupervisorEvent {
+  return at(0, {
+    type: 'service.state',
+    from: to === 'ready' ? 'leased.open' : 'ready',
+    to,
+    why: null,
+    ...service,
+  })
+}
+
+test('of a flood so many requests a second are told, and everything of those', () => {
+  const sample = createEventSampler(10)
+  const told = Array.from({ length: 300 }, (_, index) => toRequest(`r${index}`, index * 10)).flatMap(sample)
+  const counts = new Map<string, number>()
+  for (const event of told) {
+    const id = 'requestId' in event ? event.requestId : 'id' in event ? event.id : ''
+    counts.set(id, (counts.get(id) ?? 0) + 1)
+  }
+  // Three seconds, and what may come at once.
+  expect(counts.size).toBeGreaterThanOrEqual(38)
+  expect(counts.size).toBeLessThanOrEqual(41)
+  // A request may be taken up at its lease, when there is room again.
+  expect([...counts.values()].filter((count) => count < 4)).toEqual([])
+})
+
+test('below that rate everything is told', () => {
+  const sample = createEventSampler(10)
+  const events = Array.from({ length: 50 }, (_, index) => toRequest(`r${index}`, index * 200)).flat()
+  expect(sample(events)).toEqual(events)
+})
+
+test('a request that began before is not taken up in its middle', () => {
+  const [, , granted, ...rest] = toRequest('r', 0)
+  expect(createEventSampler(10)([granted as SupervisorEvent, ...rest])).toEqual([])
+})
+
+test('everything else is told, and of many turns between use and rest the last', () => {
+  const sample = createEventSampler(0)
+  const crash = at(0, {
+    type: 'service.state',
+    from: 'leased.open',
+    to: 'down.backoff',
+    why: null,
+    ...service,
+  })
+  const few = [turn('leased.open'), turn('ready')]
+  expect(sample(few)).toEqual(few)
+  const many = Array.from({ length: 20 }, (_, index) => turn(index % 2 === 0 ? 'leased.open' : 'ready'))
+  expect(sample([...many, crash])).toEqual([many.at(-1), crash])
+})
