@@ -1,5 +1,9 @@
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { findFreePort } from '../../../src/testing/real-host.ts'
 import { hasNoBrowser, openStage } from './browser.ts'
+
+const demoServer = fileURLToPath(new URL('../../../dist/src/testing/demo-server.js', import.meta.url))
 
 describe.skipIf(hasNoBrowser)('the page', () => {
   test('says that the gateway is gone, and shows what is true once another one is there', {
@@ -68,6 +72,44 @@ describe.skipIf(hasNoBrowser)('the page', () => {
       expect(await page.locator('.facts').textContent()).toMatch(/Stateready, for \d+(?:\.\d)? (?:s|min)/)
       await page.close()
     }
+    expect(stage.complaints).toEqual([])
+  })
+
+  test('is told of few of a flood of requests, and shows what is true of all', {
+    timeout: 240_000,
+  }, async () => {
+    const port = await findFreePort()
+    const fast = {
+      baseUrl: `http://127.0.0.1:${port}/v1`,
+      localService: {
+        command: process.execPath,
+        args: [demoServer, '--port', String(port)],
+        healthUrl: `http://127.0.0.1:${port}/health`,
+      },
+      models: [{ id: 'm' }],
+    }
+    await using stage = await openStage({ steered: { chat: {} }, providers: { fast } })
+    const { page, url, steered, supervisor } = stage
+    const held = stage.ask('chat')
+    await steered.chat?.steer('ready')
+    await page.goto(url)
+    await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
+    for (let round = 0; round < 20; round += 1)
+      await Promise.all(Array.from({ length: 16 }, async () => (await stage.ask('fast')).text()))
+
+    const told = async () => Number(await page.getByLabel('Moment').getAttribute('max')) + 1
+    // The page asks what is true, and has nothing to wait for.
+    await page.getByRole('button', { name: /^fast/ }).click()
+    await page.locator('[data-state="ready"].now').waitFor()
+    await expect.poll(() => page.getByLabel('Leases and queue').textContent()).not.toMatch(/fast\/m/)
+    expect(await told()).toBeGreaterThan(20)
+    expect(await told()).toBeLessThan(supervisor.pastEvents().length / 2)
+    // A request that lasts is there, whatever was passed over since.
+    await page.getByRole('button', { name: /^chat/ }).click()
+    await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
+    await steered.chat?.steer('answer')
+    expect((await held).status).toBe(200)
+    await page.locator('[data-state="ready"].now').waitFor()
     expect(stage.complaints).toEqual([])
   })
 })
