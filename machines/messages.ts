@@ -272,7 +272,13 @@ export type ProviderEmitted =
 /** What a request machine is told. */
 export type RequestEvent =
   | { readonly type: 'request.resolved'; readonly candidates: readonly string[] }
-  | { readonly type: 'request.failed'; readonly code: string; readonly retryable: boolean }
+  | {
+      readonly type: 'request.failed'
+      readonly code: string
+      readonly retryable: boolean
+      /** Nobody listened: no server has seen it. */
+      readonly unheard?: boolean
+    }
   | { readonly type: 'lease.granted' }
   | { readonly type: 'response.started'; readonly status: number }
   | { readonly type: 'response.ended' }

@@ -14,6 +14,8 @@ export interface RequestContext {
   readonly candidates: readonly string[]
   /** Position in `candidates` of the one in use. */
   readonly index: number
+  /** Whether nobody listened where the one in use should be, so that it is tried a second time. */
+  readonly wasUnheard: boolean
   /** Since it was last resolved. */
   readonly attempts: readonly Attempt[]
   /** How often it was resolved again, because what it waited for was taken out of the configuration. */
@@ -30,6 +32,8 @@ const request = setup({
   types: { context: {} as RequestContext, events: {} as RequestEvent, input: {} as { readonly id: string } },
   guards: {
     isRetryable: ({ event }: Scope) => event.type === 'request.failed' && event.retryable,
+    isUnheard: ({ context, event }: Scope) =>
+      event.type === 'request.failed' && event.unheard === true && !context.wasUnheard,
     /** It waited for a service that is not configured any more: perhaps its model is somewhere else now. */
     isRemoved: ({ event }: Scope) => event.type === 'request.failed' && event.code === 'LEASEHOLD_REMOVED',
     canStartOver: ({ context }: Scope) => context.restarts < MAX_RESTARTS,
@@ -53,10 +57,12 @@ const chart = request.extend({
     startOver: request.assign({
       candidates: [],
       index: 0,
+      wasUnheard: false,
       attempts: [],
       restarts: ({ context }) => context.restarts + 1,
     }),
-    moveOn: request.assign({ index: ({ context }) => context.index + 1 }),
+    moveOn: request.assign({ index: ({ context }) => context.index + 1, wasUnheard: false }),
+    noteUnheard: request.assign({ wasUnheard: true }),
     noteStatus: request.assign({
       status: ({ context, event }) => (event.type === 'response.started' ? event.status : context.status),
     }),
@@ -82,6 +88,7 @@ export const requestMachine = chart.createMachine({
     id: input.id,
     candidates: [],
     index: 0,
+    wasUnheard: false,
     attempts: [],
     restarts: 0,
     status: null,
@@ -107,7 +114,10 @@ export const requestMachine = chart.createMachine({
     sending: {
       on: {
         'response.started': { target: 'streaming', actions: 'noteStatus' },
-        'request.failed': failBeforeFirstByte,
+        'request.failed': [
+          { guard: 'isUnheard', target: 'leasing', actions: ['noteAttempt', 'noteUnheard'] },
+          ...failBeforeFirstByte,
+        ],
         'request.cancelled': 'cancelled',
       },
     },

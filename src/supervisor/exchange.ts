@@ -116,6 +116,8 @@ export function createExchange({
     let attemptsOver = 0
     let failure: LeaseholdError | undefined
     let usage: Usage | null = null
+    /** Nobody listened where this attempt was sent. */
+    let isUnheard = false
     let wait: Wait | undefined
     /** When the first and the last byte of this attempt's answer came, and whether its reader has asked for a pause. */
     let firstByteMs = NEVER
@@ -137,6 +139,7 @@ export function createExchange({
       attemptsOver += 1
       if (reason !== undefined) call?.abort(reason)
       call = undefined
+      isUnheard = false
       leases.end(id)
     }
 
@@ -155,12 +158,15 @@ export function createExchange({
     }
     const fail = (error: LeaseholdError, retryable: boolean) => {
       if (isOver()) return
+      const unheard = isUnheard
       // It may quote what a server said.
       error.message = scrub(error.message)
       failure = error
       letGo(error)
       const ref = targets[indexOf()]?.ref
-      actor.send({ type: 'request.failed', code: error.code, retryable })
+      // After the lease is given back, so that nothing keeps the service from acting on it.
+      if (unheard) noteRefused(toServiceKey(target().provider), generation)
+      actor.send({ type: 'request.failed', code: error.code, retryable, unheard })
       if (ref !== undefined && actor.getSnapshot().value !== 'resolving')
         publish(id, { type: 'request.attempted', ref, code: error.code })
       perform()
@@ -242,7 +248,6 @@ export function createExchange({
       const attemptsBefore = attemptsOver
       lastByteMs = NEVER
       isPaused = false
-      const attemptGeneration = generation
       const isStale = () => isOver() || attemptsOver !== attemptsBefore
       const incoming = createIncoming(
         {
@@ -284,11 +289,8 @@ export function createExchange({
             if (isStale()) return
             // What still comes is cut off with the attempt.
             if (!hasMore) call = undefined
-            after(CRASH_NOTICE_MS, () => {
-              fail(error, true)
-              // After the lease is given back, so that nothing keeps the service from acting on it.
-              if (isConnectionRefused(error)) noteRefused(toServiceKey(current.provider), attemptGeneration)
-            })
+            isUnheard = isConnectionRefused(error)
+            after(CRASH_NOTICE_MS, () => fail(error, true))
           },
           onRefused: (error) => fail(error, true),
           onStillLoading: () => after(LOADING_RETRY_MS, () => attempt(() => transmit(loadingUntilMs))),

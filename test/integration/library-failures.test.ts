@@ -4,7 +4,15 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ServiceError } from '../../src/index.ts'
 import { toFixturePath } from '../process/world.ts'
-import { ask, createLibrary, createLibraryOf, demoServer, type Library, longQuestion } from './library.ts'
+import {
+  ask,
+  createLibrary,
+  createLibraryOf,
+  demoServer,
+  isRunning,
+  type Library,
+  longQuestion,
+} from './library.ts'
 
 describe('a start that fails', () => {
   test('because its program is missing is tried once for fifty requests, and names the program (fault 1)', async () => {
@@ -95,6 +103,43 @@ describe('a start that fails', () => {
       code: 'LEASEHOLD_EXITED_BEFORE_READY',
     })
     expect(library.all('process.spawned')).toHaveLength(2)
+  })
+})
+
+describe.runIf(process.platform === 'linux')('a server that has bad luck', () => {
+  test('because the memory of the one before it is not free yet is tried again for the same waiters (fault 14)', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'leasehold-'))
+    const starts = join(directory, 'starts')
+    // The second and the third start fail.
+    const toScript = (port: number) => `
+      require('fs').appendFileSync('${starts}', 'x')
+      const number = require('fs').readFileSync('${starts}').length
+      if (number === 2 || number === 3) { console.error('CUDA error: out of memory'); process.exit(1) }
+      require('http').createServer((_, response) => response.end('{"data":[]}')).listen(${port}, '127.0.0.1')`
+    await using library = await createLibraryOf(process.execPath, (port) => ['-e', toScript(port)], {
+      leasehold: { breakerFailures: 10 },
+    })
+    const first = await library.supervisor.acquire('demo/demo')
+    first.release()
+    const stopping = library.supervisor.stop('demo')
+    await using second = await library.supervisor.acquire('demo/demo')
+    expect(second.owned).toBe(true)
+    await stopping
+    expect(library.all('process.spawned')).toHaveLength(4)
+    expect(library.all('lease.refused')).toEqual([])
+    await rm(directory, { recursive: true })
+  })
+
+  test('and hangs while nobody uses it is ended and replaced (fault 33)', async () => {
+    await using library = await createLibrary({ leasehold: { heartbeatMs: 100 } })
+    const first = await library.supervisor.acquire('demo/demo')
+    first.release()
+    const { pid } = await library.until('process.spawned')
+    process.kill(pid, 'SIGSTOP')
+    expect(await library.until('process.settled')).toMatchObject({ receipt: { survivors: [] } })
+    expect(isRunning(pid)).toBe(false)
+    await using second = await library.supervisor.acquire('demo/demo')
+    expect(second.generation).not.toBe(first.generation)
   })
 })
 

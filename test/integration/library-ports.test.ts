@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
+import { createServer as createTcpServer } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -11,7 +12,15 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { ServiceError } from '../../src/index.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
-import { createLibrary, createLibraryOf, isRunning, type Library } from './library.ts'
+import {
+  ask,
+  createLibrary,
+  createLibraryOf,
+  demoServer,
+  isRunning,
+  type Library,
+  longQuestion,
+} from './library.ts'
 
 const hasIpv6 = Object.values(networkInterfaces()).some((one) =>
   one?.some(({ address }) => address === '::1'),
@@ -82,6 +91,53 @@ describe.runIf(process.platform === 'linux')('a port that belongs to somebody el
     lease.release()
     server.close()
     server.closeAllConnections()
+  })
+
+  test('and was taken while ours starts costs its waiters a moment when it is free again, and the breaker nothing (fault 13)', async () => {
+    await using library = await createLibrary({
+      flags: ['--bind-after-load', '--load-ms', '500'],
+      leasehold: { breakerFailures: 1, backoffMs: 1 },
+    })
+    const thief = createTcpServer((socket) => socket.destroy())
+    const acquiring = library.supervisor.acquire('demo/demo')
+    await library.until('process.spawned')
+    thief.listen(library.port, '127.0.0.1')
+    await library.until('process.exited', ({ tail }) => tail.join().includes('EADDRINUSE'))
+    thief.close()
+    await using lease = await acquiring
+    expect(lease.owned).toBe(true)
+    expect(library.all('process.spawned')).toHaveLength(2)
+    expect(library.all('lease.refused')).toEqual([])
+    expect(library.supervisor.snapshot().services[0]).toMatchObject({ failures: 0 })
+  })
+
+  test('whose server dies under a lease breaks the answer off, and the next request starts ours (fault 86)', async () => {
+    await using library = await createLibrary()
+    const stranger = spawn(
+      process.execPath,
+      [demoServer, '--port', String(library.port), '--token-delay-ms', '20'],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    )
+    for await (const line of createInterface(stranger.stderr)) if (line.includes('listening on')) break
+    const stream = await library.openai.chat.completions.create({
+      model: 'demo/demo',
+      messages: ask(longQuestion),
+      stream: true,
+    })
+    expect(library.supervisor.snapshot().services[0]).toMatchObject({ ownership: 'adopted', leases: 1 })
+    const read = async () => {
+      let chunks = 0
+      for await (const _ of stream) if (++chunks === 3) stranger.kill('SIGKILL')
+    }
+    await expect(read()).rejects.toThrow(/the connection to the server broke/)
+    expect(library.supervisor.snapshot().services[0]).toMatchObject({ leases: 0 })
+    const { choices } = await library.openai.chat.completions.create({
+      model: 'demo/demo',
+      messages: ask('count to 3'),
+    })
+    expect(choices[0]?.message.content).toBe('1 2 3')
+    expect(library.all('process.spawned')).toHaveLength(1)
+    expect(library.supervisor.snapshot().services[0]).toMatchObject({ ownership: 'owned', failures: 0 })
   })
 
   test.runIf(existsSync(perl))(

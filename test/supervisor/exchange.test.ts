@@ -440,13 +440,21 @@ describe('failover', () => {
   })
 })
 
-test('a request that finds nobody listening says so after its lease is given back (fault 39)', async () => {
-  const { askAndSend, clock, sent, ended, refused } = createWorld([])
+test('a request that finds nobody listening says so after its lease is given back, and asks once more (fault 39)', async () => {
+  const { askAndSend, clock, grant, server, ended, refused, told } = createWorld([])
+  const refuse = () =>
+    server().handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))
   askAndSend()
-  sent[0]?.handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))
+  refuse()
   expect(refused).toEqual([])
   await clock.advanceTo(300)
   expect([ended, refused]).toEqual([['r1'], ['remote:http://127.0.0.1:1/v1 g']])
+  expect(told).toEqual([])
+  grant()
+  refuse()
+  await clock.advanceTo(600)
+  expect(told).toMatchObject([expect.stringMatching(/^error LEASEHOLD_UPSTREAM/)])
+  expect(ended).toEqual(['r1', 'r1'])
 })
 
 test('a server that says it is loading, although its health said otherwise, is asked again', async () => {
