@@ -37,14 +37,20 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
   const clockMs = new Float64Array(MAX_KEPT_EVENTS)
   const wallMs = new Float64Array(MAX_KEPT_EVENTS)
   let seq = 0
+  let told = { ms: Number.NaN, time: '' }
 
+  /** Events come in swarms: those of one millisecond share the text of their time. */
+  const toTime = (ms: number): string => {
+    if (ms !== told.ms) told = { ms, time: new Date(ms).toISOString() }
+    return told.time
+  }
   const toEventMs = (ms: number) => Math.round((ms - startedAtMs) * 1000) / 1000
   const read = (one: number): SupervisorEvent => {
     const at = one % MAX_KEPT_EVENTS
     events[at] ??= {
       seq: one,
       atMs: toEventMs(clockMs[at] ?? 0),
-      time: new Date(wallMs[at] ?? 0).toISOString(),
+      time: toTime(wallMs[at] ?? 0),
       ...scrub(bodies[at] as EventBody),
     }
     return events[at]
