@@ -16,9 +16,10 @@ import type { RequestEventBody } from '../events.ts'
 import type { Headers } from '../transport/headers.ts'
 import type { Upstream, UpstreamCall } from '../transport/upstream.ts'
 import type { Usage } from '../usage.ts'
+import { toOwnHeaders, type Wait } from './answer-headers.ts'
 import { createIncoming } from './incoming.ts'
 import type { Inspections } from './inspection.ts'
-import type { LeaseBook, LeaseListener, Place } from './leases.ts'
+import type { LeaseBook, LeaseListener } from './leases.ts'
 import { peekRequest, toUpstreamRequest } from './outgoing.ts'
 import type { RequestBook } from './requests.ts'
 import { toServiceKey } from './services.ts'
@@ -328,19 +329,6 @@ export function createExchange({
   }
 }
 
-/** How a request had to wait for its lease. */
-interface Wait extends Place {
-  readonly waitedMs: number
-}
-
-/** What a client is told of its place when it began to wait. */
-export function toPlaceHeaders({ position, estimatedMs }: Place): Record<string, string> {
-  return {
-    'x-leasehold-queue-position': String(position),
-    ...(estimatedMs === null ? {} : { 'x-leasehold-wait-estimated-ms': String(estimatedMs) }),
-  }
-}
-
 function isConnectionRefused({ cause }: UpstreamError): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED'
 }
@@ -348,19 +336,4 @@ function isConnectionRefused({ cause }: UpstreamError): boolean {
 /** The path alone: a query may hold a key. */
 function toRoute(path: string): string {
   return path.replace(/[?#].*$/s, '')
-}
-
-/** A header holds bytes: a model may be named in any language, and is then named as a URL would. */
-function toHeaderText(text: string): string {
-  // Through bytes, because half a character cannot be written in a URL.
-  return /^[\x20-\x7e]*$/.test(text) ? text : encodeURI(Buffer.from(text).toString())
-}
-
-function toOwnHeaders(id: string, ref: string, hops: number, wait: Wait | undefined): Record<string, string> {
-  return {
-    'x-leasehold-request-id': id,
-    'x-leasehold-model': toHeaderText(ref),
-    ...(hops === 0 ? {} : { 'x-leasehold-failover': String(hops) }),
-    ...(wait === undefined ? {} : { ...toPlaceHeaders(wait), 'x-leasehold-wait-ms': String(wait.waitedMs) }),
-  }
 }
