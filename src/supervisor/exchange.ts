@@ -14,7 +14,7 @@ import {
 } from '../errors.ts'
 import type { RequestEventBody } from '../events.ts'
 import type { Headers } from '../transport/headers.ts'
-import type { Upstream, UpstreamCall } from '../transport/upstream.ts'
+import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import type { Usage } from '../usage.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
 import { createIncoming } from './incoming.ts'
@@ -166,7 +166,7 @@ export function createExchange({
       letGo(error)
       const ref = targets[indexOf()]?.ref
       // After the lease is given back, so that nothing keeps the service from acting on it.
-      if (unheard) noteRefused(toServiceKey(target().provider), generation)
+      if (isConnectionRefused(error.cause)) noteRefused(toServiceKey(target().provider), generation)
       actor.send({ type: 'request.failed', code: error.code, retryable, unheard })
       if (ref !== undefined && actor.getSnapshot().value !== 'resolving')
         publish(id, { type: 'request.attempted', ref, code: error.code })
@@ -290,7 +290,11 @@ export function createExchange({
             if (isStale()) return
             // What still comes is cut off with the attempt.
             if (!hasMore) call = undefined
-            isUnheard = isConnectionRefused(error)
+            after(CRASH_NOTICE_MS, () => fail(error, true))
+          },
+          onUnheard: (error) => {
+            if (isStale()) return
+            isUnheard = true
             after(CRASH_NOTICE_MS, () => fail(error, true))
           },
           onRefused: (error) => fail(error, true),
@@ -327,10 +331,6 @@ export function createExchange({
     attempt(resolve)
     return modelCall
   }
-}
-
-function isConnectionRefused({ cause }: UpstreamError): boolean {
-  return cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED'
 }
 
 /** The path alone: a query may hold a key. */

@@ -9,7 +9,7 @@ import { type Headers, toClientHeaders } from '../transport/headers.ts'
 import type { UpstreamHandler } from '../transport/upstream.ts'
 import { createUsageTail, type Usage, withPace } from '../usage.ts'
 
-/** What an answer turns out to be. `onBegin` precedes `onBytes`; one of the last four comes last, exactly once. */
+/** What an answer turns out to be. `onBegin` precedes `onBytes`; one of the others comes last, exactly once. */
 export interface IncomingHandler {
   onBegin(status: number, headers: Record<string, string | string[]>): void
   /** Answers `false` to be left alone until the call is resumed. */
@@ -17,6 +17,8 @@ export interface IncomingHandler {
   onEnd(): void
   /** The connection broke, or closed before the answer was complete; `hasMore`: or what comes on it is no answer. */
   onBroken(error: UpstreamError, hasMore?: boolean): void
+  /** Nobody listened: no server has seen the request. */
+  onUnheard(error: UpstreamError): void
   /** A status that another candidate may better, and `hasNext` says that there is one. */
   onRefused(error: UpstreamStatusError): void
   /** The server says that it is still loading, although its health said otherwise. */
@@ -148,14 +150,13 @@ export function createIncoming(
         new UpstreamError(provider.id, 'the answer ended without its proper ending', { isTruncated: true }),
       )
     },
-    onError: (cause) => {
+    onError: (cause, wasSent) => {
       if (isRejected) return
       const code = 'code' in cause ? ` (${cause.code})` : ''
-      handler.onBroken(
-        new UpstreamError(provider.id, `the connection to the server broke: ${cause.message}${code}`, {
-          cause,
-        }),
-      )
+      const message = `the connection to the server broke: ${cause.message}${code}`
+      const error = new UpstreamError(provider.id, message, { cause })
+      if (wasSent) handler.onBroken(error)
+      else handler.onUnheard(error)
     },
   }
 }

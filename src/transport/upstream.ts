@@ -20,7 +20,8 @@ export interface UpstreamHandler {
   /** Answers `false` to be left alone until `resume`. */
   onData(chunk: Buffer): boolean
   onEnd(): void
-  onError(error: Error): void
+  /** `wasSent`: a server may have seen the request; `false`: nobody listened. */
+  onError(error: Error, wasSent: boolean): void
 }
 
 /** The handle of one request under way. */
@@ -103,7 +104,7 @@ export function createUpstream(baseUrl: string, clock: Clock, address?: string):
           open.delete(request)
           // The server closed an idle connection in the moment we chose it: it never saw the request.
           if (isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(true)
-          else handler.onError(abortReason ?? error)
+          else handler.onError(abortReason ?? error, isSecondTry || !isConnectionRefused(error))
         },
       })
     }
@@ -128,6 +129,11 @@ export function createUpstream(baseUrl: string, clock: Clock, address?: string):
       if (waitMs > 0) await delay(clock, waitMs)
     },
   }
+}
+
+/** Nobody listens at the address. */
+export function isConnectionRefused(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED'
 }
 
 function isClosedSocket(error: Error): boolean {

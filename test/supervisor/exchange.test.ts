@@ -68,7 +68,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
           resume: () => told.push('resumed'),
           abort: (reason) => {
             one.aborts += 1
-            handler.onError(reason)
+            handler.onError(reason, true)
           },
         }
       },
@@ -187,7 +187,7 @@ describe('a broken answer', () => {
     handler.onHead(200, { 'content-type': 'text/event-stream' })
     const revoke = () => world.waiting[0]?.listener.revoked(exit)
     if (order === 'before') revoke()
-    handler.onError(new Error('other side closed'))
+    handler.onError(new Error('other side closed'), true)
     if (order === 'after') {
       await world.clock.advanceTo(199)
       expect(world.errors).toEqual([])
@@ -201,7 +201,9 @@ describe('a broken answer', () => {
   test('tells of the connection when no exit is seen in time', async () => {
     const world = createWorld()
     world.askAndSend(named)
-    world.server().handler.onError(Object.assign(new Error('other side closed'), { code: 'UND_ERR_SOCKET' }))
+    world
+      .server()
+      .handler.onError(Object.assign(new Error('other side closed'), { code: 'UND_ERR_SOCKET' }), true)
     await world.clock.advanceTo(200)
     expect(world.told).toEqual(['error LEASEHOLD_UPSTREAM_FAILED'])
     expect(world.errors[0]?.message).toContain('other side closed')
@@ -257,7 +259,7 @@ describe('a client that leaves', () => {
       const call = world.ask(named)
       if (state !== 'leasing') world.grant()
       if (state === 'streaming') world.server().handler.onHead(200, json)
-      if (state === 'breaking') world.server().handler.onError(new Error('reset'))
+      if (state === 'breaking') world.server().handler.onError(new Error('reset'), true)
       call.abort()
       call.abort()
       await world.clock.advanceTo(600_000)
@@ -293,7 +295,7 @@ describe('failover', () => {
       'its connection breaks',
       async ({ grant, server, clock }) => {
         grant()
-        server().handler.onError(new Error('reset'))
+        server().handler.onError(new Error('reset'), true)
         await clock.advanceTo(200)
       },
     ],
@@ -374,7 +376,7 @@ describe('failover', () => {
     answerLate()
     chosen.onData(Buffer.from('{}'))
     slow.handler.onEnd()
-    slow.handler.onError(new Error('late'))
+    slow.handler.onError(new Error('late'), true)
     expect(world.told).toEqual(['head 200 b/m', 'data {}'])
     chosen.onEnd()
     expect(world.told).toEqual(['head 200 b/m', 'data {}', 'end'])
@@ -415,7 +417,7 @@ describe('failover', () => {
     const world = createWorld()
     world.askAndSend({})
     world.server().handler.onHead(200, json)
-    world.server().handler.onError(new Error('reset'))
+    world.server().handler.onError(new Error('reset'), true)
     await world.clock.advanceTo(200)
     expect(world.told).toEqual(['head 200 a/m', 'error LEASEHOLD_UPSTREAM_FAILED'])
     expect(world.sent).toHaveLength(1)
@@ -443,7 +445,10 @@ describe('failover', () => {
 test('a request that finds nobody listening says so after its lease is given back, and asks once more (fault 39)', async () => {
   const { askAndSend, clock, grant, server, ended, refused, told } = createWorld([])
   const refuse = () =>
-    server().handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))
+    server().handler.onError(
+      Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }),
+      false,
+    )
   askAndSend()
   refuse()
   expect(refused).toEqual([])
@@ -455,6 +460,15 @@ test('a request that finds nobody listening says so after its lease is given bac
   await clock.advanceTo(600)
   expect(told).toMatchObject([expect.stringMatching(/^error LEASEHOLD_UPSTREAM/)])
   expect(ended).toEqual(['r1', 'r1'])
+})
+
+test('a request that a connection of before may have taken is not sent again, though nobody listens now', async () => {
+  const { askAndSend, clock, server, refused, told } = createWorld([])
+  askAndSend()
+  server().handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }), true)
+  await clock.advanceTo(300)
+  expect(told).toMatchObject([expect.stringMatching(/^error LEASEHOLD_UPSTREAM/)])
+  expect(refused).toHaveLength(1)
 })
 
 test('a server that says it is loading, although its health said otherwise, is asked again', async () => {

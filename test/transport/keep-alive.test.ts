@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type Socket } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { createUpstream } from '../../src/transport/upstream.ts'
@@ -12,7 +12,7 @@ afterEach(async () => {
 })
 
 /** A server that keeps connections, until `onRequest` says otherwise; it never hints at how long. */
-async function listen(onRequest: (socket: Socket, nth: number) => void) {
+async function listen(onRequest: (socket: Socket, nth: number, server: Server) => void) {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     let nth = 0
@@ -20,7 +20,7 @@ async function listen(onRequest: (socket: Socket, nth: number) => void) {
     socket.on('close', () => sockets.delete(socket)).on('error', () => {})
     socket.on('data', () => {
       nth += 1
-      onRequest(socket, nth)
+      onRequest(socket, nth, server)
     })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -32,6 +32,7 @@ async function listen(onRequest: (socket: Socket, nth: number) => void) {
   closers.push(
     async () => {
       for (const socket of sockets) socket.destroy()
+      if (!server.listening) return
       server.close()
       await once(server, 'close')
     },
@@ -48,7 +49,7 @@ async function listen(onRequest: (socket: Socket, nth: number) => void) {
           onHead: () => {},
           onData: () => true,
           onEnd: () => resolve('answered'),
-          onError: (error) => resolve(`failed: ${error.message}`),
+          onError: (error, wasSent) => resolve(`${wasSent ? 'failed' : 'unheard'}: ${error.message}`),
         },
       )
     })
@@ -81,4 +82,15 @@ test('a request that was answered in part is not sent again', async () => {
   })
   expect([await ask(), await ask()]).toEqual(['answered', expect.stringMatching(/^failed/)])
   expect(requests).toBe(2)
+})
+
+test('a request that finds nobody was not sent, unless a connection of before took it first', async () => {
+  const ask = await listen((socket, nth, server) => {
+    if (nth === 1) return socket.write(ANSWER)
+    server.close()
+    socket.destroy()
+  })
+  const refused = /^failed: connect ECONNREFUSED/
+  expect([await ask(), await ask()]).toEqual(['answered', expect.stringMatching(refused)])
+  expect(await ask()).toMatch(/^unheard: connect ECONNREFUSED/)
 })
