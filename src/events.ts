@@ -151,8 +151,8 @@ export type SupervisorEvent = { readonly seq: number; readonly atMs: number; rea
   | SupervisorEventBody
 )
 
-/** Whether a service in this state serves whoever asks; it goes from one to the other with every request. */
-export function isUp(state: string): boolean {
+/** Whether a service in this state serves whoever asks: at rest, or in use. It goes to and fro with every request. */
+export function isServing(state: string): boolean {
   return state === 'ready' || state === 'leased.open'
 }
 

@@ -2,7 +2,7 @@ import type { Failure } from '../../machines/messages.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import { toDurationText } from '../duration.ts'
 import { toProblemText, toSentence } from '../errors.ts'
-import { type ConfigChange, type ConfigRefusal, isUp, type SupervisorEvent } from '../events.ts'
+import { type ConfigChange, type ConfigRefusal, isServing, type SupervisorEvent } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
 import { type Style, type Terminal, toSafeText } from './print.ts'
 import { toStateText } from './words.ts'
@@ -26,7 +26,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
       switch (event.type) {
         case 'service.state': {
           // That requests come and go is no news.
-          const words = isUp(event.to) ? 'ready' : toStateText(event.to)
+          const words = isServing(event.to) ? 'ready' : toStateText(event.to)
           if (said.get(event.key) === words) return undefined
           said.set(event.key, words)
           const why = toLoudReason(event)

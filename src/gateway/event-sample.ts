@@ -1,7 +1,7 @@
-import { isUp, type SupervisorEvent } from '../events.ts'
+import { isServing, type SupervisorEvent } from '../events.ts'
 
-/** Requests whose events are told at a time; of those that never end, the oldest make room. */
-const MAX_FOLLOWED = 1_000
+/** Requests and leases under way that are remembered; of those whose end nobody tells the oldest make room. */
+const MAX_KNOWN = 10_000
 /** Turns of a service between use and rest in one batch; of more only the last is told. */
 const MAX_TURNS = 4
 
@@ -14,24 +14,27 @@ export type EventSampler = (batch: readonly SupervisorEvent[]) => SupervisorEven
  * is told last of a state is always true.
  */
 export function createEventSampler(requestsPerSecond: number): EventSampler {
-  const followed = new Set<string>()
+  const known = new Map<string, Known>()
   let budget = requestsPerSecond
-  let lastMs = Number.NEGATIVE_INFINITY
+  let lastMs = 0
 
-  const follow = (id: string, atMs: number): boolean => {
+  const meet = (id: string, { type, atMs }: SupervisorEvent) => {
     budget = Math.min(requestsPerSecond, budget + ((atMs - lastMs) / 1000) * requestsPerSecond)
     lastMs = atMs
-    if (budget < 1) return false
-    budget -= 1
-    const [oldest] = followed
-    if (oldest !== undefined && followed.size >= MAX_FOLLOWED) followed.delete(oldest)
-    followed.add(id)
-    return true
+    const isTold = budget >= 1
+    if (isTold) budget -= 1
+    const [oldest] = known.keys()
+    if (oldest !== undefined && known.size >= MAX_KNOWN) known.delete(oldest)
+    known.set(id, { isTold, isRequest: type === 'request.started' })
   }
-  const isFollowed = (event: SupervisorEvent): boolean => {
+  const isTold = (event: SupervisorEvent): boolean => {
     const id = toRequestId(event)
-    if (id === undefined || followed.has(id)) return true
-    return FIRST.has(event.type) && follow(id, event.atMs)
+    if (id === undefined) return true
+    if (FIRST.has(event.type) && !known.has(id)) meet(id, event)
+    const one = known.get(id)
+    // A request ends after its leases.
+    if (event.type === 'request.ended' || (LAST.has(event.type) && one?.isRequest === false)) known.delete(id)
+    return one?.isTold ?? false
   }
 
   return (batch) => {
@@ -43,15 +46,21 @@ export function createEventSampler(requestsPerSecond: number): EventSampler {
         const all = turns.get(event.key) ?? []
         return all.length <= MAX_TURNS || all.at(-1) === event.seq
       }
-      const isTold = isFollowed(event)
-      if (event.type === 'request.ended') followed.delete(event.requestId)
-      return isTold
+      return isTold(event)
     })
   }
 }
 
+interface Known {
+  readonly isTold: boolean
+  /** Or a lease's that no model request asked for. */
+  readonly isRequest: boolean
+}
+
 /** What a request begins with; a lease that no model request asked for begins with the second. */
 const FIRST: ReadonlySet<string> = new Set(['request.started', 'lease.requested'])
+/** What a lease ends with. */
+const LAST: ReadonlySet<string> = new Set(['lease.released', 'lease.refused', 'lease.cancelled'])
 
 /** The request that an event is about; a lease has the id of its request. */
 function toRequestId(event: SupervisorEvent): string | undefined {
@@ -62,5 +71,5 @@ function toRequestId(event: SupervisorEvent): string | undefined {
 type Turn = Extract<SupervisorEvent, { readonly type: 'service.state' }>
 
 function isTurn(event: SupervisorEvent): event is Turn {
-  return event.type === 'service.state' && isUp(event.from) && isUp(event.to)
+  return event.type === 'service.state' && isServing(event.from) && isServing(event.to)
 }

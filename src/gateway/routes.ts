@@ -54,7 +54,7 @@ export const routes: readonly Route[] = [
     method: 'GET',
     path: '/api/events',
     meaning:
-      'Every event as it happens, as server-sent events; resumes after `Last-Event-ID`. `?last=N` begins with the last N, `?follow=0` ends with them, `?types=service.,lease.refused` picks, `?requestsPerSecond=N` tells of at most so many new requests, wholly.',
+      'Every event as it happens, as server-sent events; resumes after `Last-Event-ID`. `?last=N` begins with the last N, `?follow=0` ends with them, `?types=service.,lease.refused` picks, `?requestsPerSecond=N` tells of at most so many new requests, and of many turns of a service between use and rest the last.',
   },
   { method: 'GET', path: '/api/requests', meaning: 'The requests under way, the oldest first.' },
   {

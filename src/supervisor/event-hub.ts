@@ -15,9 +15,11 @@ export interface EventHub {
   readonly lastSeq: number
   /** What the clock of the events says now, in milliseconds since the hub was made. */
   readonly nowMs: number
-  /** The events after a number that are still kept, oldest first, at most `limit`. */
+  /** The events after a number that are still kept, oldest first, at most `limit`. All readers share them. */
   past(afterSeq: number, limit?: number): SupervisorEvent[]
   publish(body: EventBody): void
+  /** More must be hidden than before: what is kept is made fit again. */
+  rescrub(): void
   /** Completes `events$`. */
   close(): void
 }
@@ -76,6 +78,9 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
       clockMs[at] = clock.now()
       wallMs[at] = Date.now()
       if (subject.observed) subject.next(read(seq))
+    },
+    rescrub: () => {
+      events.length = 0
     },
     close: () => subject.complete(),
   }

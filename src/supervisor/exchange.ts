@@ -133,10 +133,13 @@ export function createExchange({
       return current
     }
     const after = (ms: number, fn: () => void) => timers.add(clock.setTimeout(fn, ms))
-    /** Lets go of everything that this attempt holds: its timers, its connection, its lease. */
-    const letGo = (reason?: Error) => {
+    const stopTimers = () => {
       for (const timer of timers) clock.clearTimeout(timer)
       timers.clear()
+    }
+    /** Lets go of everything that this attempt holds: its timers, its connection, its lease. */
+    const letGo = (reason?: Error) => {
+      stopTimers()
       attemptsOver += 1
       if (reason !== undefined) call?.abort(reason)
       call = undefined
@@ -295,6 +298,7 @@ export function createExchange({
           onUnheard: (error) => {
             if (isStale()) return
             isUnheard = true
+            stopTimers()
             after(CRASH_NOTICE_MS, () => fail(error, true))
           },
           onRefused: (error) => fail(error, true),

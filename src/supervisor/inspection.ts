@@ -56,7 +56,12 @@ export function createInspections({ root, requests }: InspectionsOptions): Inspe
       if (tells.size === 1) watched = [root(), ...requests()].map(({ system }) => system.inspect(tellAll))
       return { unsubscribe: () => letGo(tell) }
     },
-    optionsOf: () => (tells.size === 0 ? {} : { inspect: tellAll }),
+    optionsOf: () => {
+      if (tells.size === 0) return {}
+      // Whoever begins to inspect later watches what lives by then, and would be told twice.
+      const current = watched
+      return { inspect: (event) => (watched === current ? tellAll(event) : undefined) }
+    },
   }
 }
 

@@ -58,6 +58,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     isClosing: () => isClosing,
     apply: (config) => {
       scrubber.learn(listSecretValues(config, environment))
+      hub.rescrub()
       registry.replace(config)
       configure()
       if (logger !== undefined) logConfig(config, logger)

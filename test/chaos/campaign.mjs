@@ -192,9 +192,14 @@ async function playRound({ plan, gateway, stage, totals, forcedStops, blame }) {
     ...{ url: running.url, ports, owned, mark, changeConfig, kills: plan.kills, seed: deriveSeed(seed, 2) },
     quota,
     sent: () => sent,
-    done: (deed, service) => {
+    done: (deed, service, running) => {
       totals.deeds[deed] = (totals.deeds[deed] ?? 0) + 1
-      if (deed === 'forced stop asked') forcedStops.push({ service, askedAt: Date.now() })
+      if (deed !== 'forced stop asked') return
+      const stop = { service, askedAt: Date.now(), answeredAt: Number.POSITIVE_INFINITY }
+      forcedStops.push(stop)
+      void running.finally(() => {
+        stop.answeredAt = Date.now()
+      })
     },
   })
   void running.exited.then(({ code, signal, at }) => {

@@ -27,7 +27,7 @@ export function readLedger(file) {
  * @param records what the client says of each request
  * @param lines what the servers' journals say
  * @param ends by round, when its gateway was told to end (wall clock), or undefined if it was not
- * @param forcedStops `{ service, askedAt }` of each stop that cuts off what is under way
+ * @param forcedStops `{ service, askedAt, answeredAt }` of each stop that cuts off what is under way
  * @returns counts of what happened, and a sentence for each thing that must not have
  */
 export function joinLedgers(records, lines, ends, forcedStops) {
@@ -86,8 +86,9 @@ function judgeExecutions({ model, outcome }, executions, forcedStops, { blame, c
     const before = executions[index - 1]
     // A server that lives may still execute what was cut off, and answer nobody.
     const isCutOff = forcedStops.some(
-      ({ service, askedAt }) =>
+      ({ service, askedAt, answeredAt }) =>
         service === before.service &&
+        before.beganAt <= answeredAt + SAME_MOMENT_MS &&
         askedAt <= execution.beganAt &&
         askedAt - SAME_MOMENT_MS <= (before.end?.endedAt ?? Number.POSITIVE_INFINITY),
     )

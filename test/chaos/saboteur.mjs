@@ -95,8 +95,8 @@ export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kil
       if (isOver) break
       const deed = random.weighted(DEEDS)
       const name = random.pick(owned)
-      done(deed, name)
       const running = act(deed, name).finally(() => deeds.delete(running))
+      done(deed, name, running)
       deeds.add(running)
       if (deeds.size > 4) await Promise.race(deeds)
     }

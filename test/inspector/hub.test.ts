@@ -163,6 +163,40 @@ test('of a flood of requests a sample is told, and the state of the service is t
   letGo()
 })
 
+test('a request that lives through a flood is told once of what comes after it', async () => {
+  await using house = await openHouseWithServer()
+  const clock = createVirtualClock()
+  const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock })
+  const seen: InspectionMessage[] = []
+  const letGo = hub.watch((message) => seen.push(message))
+  const long = house.supervisor.dispatch(
+    {
+      method: 'POST',
+      path: '/v1/chat/completions',
+      headers: { 'content-type': 'application/json' },
+      body: Buffer.from(
+        JSON.stringify({ stream: true, messages: [{ role: 'user', content: 'count to 9' }] }),
+      ),
+    },
+    { onHead: () => {}, onData: () => false, onEnd: () => {}, onError: () => {} },
+  )
+  const ask = async () =>
+    (await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })).text()
+  await Promise.all(Array.from({ length: 60 }, ask))
+  await clock.advanceTo(1_000)
+  const { sessionId } = seen.find(
+    (message) => message.type === '@xstate.actor' && message.name === long.id,
+  ) as InspectionMessage
+  const before = seen.length
+  long.abort()
+  await clock.advanceTo(2_000)
+  const told = seen
+    .slice(before)
+    .filter((message) => message.type === '@xstate.event' && message.sessionId === sessionId)
+  expect(told).toMatchObject([{ event: { type: 'request.cancelled' } }])
+  letGo()
+})
+
 test('nobody inspects before the first viewer comes and after the last one left', async () => {
   const calls: string[] = []
   const hub = createInspectionHub({

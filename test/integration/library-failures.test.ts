@@ -1,7 +1,7 @@
-import { mkdtemp, rm, symlink } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { ServiceError } from '../../src/index.ts'
 import { toFixturePath } from '../process/world.ts'
 import {
@@ -109,6 +109,7 @@ describe('a start that fails', () => {
 describe.runIf(process.platform === 'linux')('a server that has bad luck', () => {
   test('because the memory of the one before it is not free yet is tried again for the same waiters (fault 14)', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'leasehold-'))
+    onTestFinished(() => rm(directory, { recursive: true }))
     const starts = join(directory, 'starts')
     // The second and the third start fail.
     const toScript = (port: number) => `
@@ -127,7 +128,6 @@ describe.runIf(process.platform === 'linux')('a server that has bad luck', () =>
     await stopping
     expect(library.all('process.spawned')).toHaveLength(4)
     expect(library.all('lease.refused')).toEqual([])
-    await rm(directory, { recursive: true })
   })
 
   test('and hangs while nobody uses it is ended and replaced (fault 33)', async () => {
@@ -141,6 +141,28 @@ describe.runIf(process.platform === 'linux')('a server that has bad luck', () =>
     await using second = await library.supervisor.acquire('demo/demo')
     expect(second.generation).not.toBe(first.generation)
   })
+})
+
+test('a request of which its server dies on a kept connection is executed once', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'leasehold-'))
+  onTestFinished(() => rm(directory, { recursive: true }))
+  const executed = join(directory, 'executed')
+  const toScript = (port: number) => `
+    require('http').createServer(async (request, response) => {
+      let text = ''
+      for await (const chunk of request) text += chunk
+      if (text.includes('poison')) {
+        require('fs').appendFileSync('${executed}', 'x')
+        setTimeout(() => process.exit(1), 50)
+      } else response.setHeader('content-type', 'application/json').end('{"data":[],"choices":[]}')
+    }).listen(${port}, '127.0.0.1')`
+  await using library = await createLibraryOf(process.execPath, (port) => ['-e', toScript(port)])
+  const askFor = (text: string) =>
+    library.openai.chat.completions.create({ model: 'demo/demo', messages: ask(text) })
+  await askFor('hello')
+  await expect(askFor('poison')).rejects.toMatchObject({ code: 'LEASEHOLD_SERVICE_EXITED' })
+  expect(await readFile(executed, 'utf8')).toBe('x')
+  expect(library.all('process.spawned')).toHaveLength(1)
 })
 
 describe('a server that is killed in the middle of a stream', () => {

@@ -118,6 +118,7 @@ describe.runIf(process.platform === 'linux')('a port that belongs to somebody el
       [demoServer, '--port', String(library.port), '--token-delay-ms', '20'],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     )
+    onTestFinished(() => void stranger.kill('SIGKILL'))
     for await (const line of createInterface(stranger.stderr)) if (line.includes('listening on')) break
     const stream = await library.openai.chat.completions.create({
       model: 'demo/demo',

@@ -21,6 +21,19 @@ test('events are kept as they were told, for a reader that comes late', async ()
   expect(hub.past(2)).toEqual([])
 })
 
+test('what is kept is made fit again when more must be hidden', () => {
+  let hidden = 'nothing'
+  const hub = createEventHub(createVirtualClock(), (value) =>
+    JSON.parse(JSON.stringify(value).replaceAll(hidden, '***')),
+  )
+  hub.publish({ type: 'service.retired', service: 'secret', key: 'k' })
+  expect(hub.past(0)).toMatchObject([{ service: 'secret' }])
+  expect(hub.past(0)[0]).toBe(hub.past(0)[0])
+  hidden = 'secret'
+  hub.rescrub()
+  expect(hub.past(0)).toMatchObject([{ seq: 1, service: '***' }])
+})
+
 test('no more events are kept than the limit says', () => {
   const hub = createEventHub(createVirtualClock())
   for (let index = 0; index < MAX_KEPT_EVENTS + 10; index += 1) hub.publish({ type: 'supervisor.closed' })

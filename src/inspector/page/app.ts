@@ -3,7 +3,7 @@ import type { RequestSnapshot } from '../../supervisor/requests.ts'
 import type { SupervisorSnapshot } from '../../supervisor/snapshot.ts'
 import type { InspectionMessage } from '../message.ts'
 import { emptyHistory, type History, parseRecording, record, renew, seek, step, toShown } from './history.ts'
-import { applySnapshot, type PageModel } from './model.ts'
+import { applySnapshot, forgetHolders, type PageModel } from './model.ts'
 import { MAX_ROWS, type SequenceRow, toActorName, toEventRow, toRow } from './sequence.ts'
 import { ask, LockedError, readEvents, readLines, setKey } from './stream.ts'
 
@@ -146,14 +146,16 @@ export function createApp(onChange: () => void) {
   const watchEvents = async (): Promise<void> => {
     const resume: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId }
     const response = await ask(EVENTS, { headers: resume })
+    setLive(renew(live, forgetHolders(live.latest)))
     await refresh()
     lostAtMs = null
     set({ connection: 'open' })
     followOutput()
     await readEvents(response, ({ id, data }) => {
       lastId = id ?? lastId
-      if (data === null) reach(Number(id?.split('.')[1]))
-      else hear(JSON.parse(data))
+      if (data !== null) return hear(JSON.parse(data))
+      reach(Number(id?.split('.')[1]))
+      refreshSoon()
     })
   }
   const watchMachines = async (): Promise<void> => {

@@ -293,6 +293,12 @@ export function applySnapshot(
   }
 }
 
+/** Without the names of holders: those who left while nobody listened would stay. */
+export function forgetHolders(model: PageModel): PageModel {
+  const services = Object.entries(model.services).map(([key, one]) => [key, { ...one, holders: [] }] as const)
+  return { ...model, services: Object.fromEntries(services) }
+}
+
 function toView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: number): ServiceView {
   const enteredAtMs = atMs - one.inStateMs
   return {

@@ -230,7 +230,7 @@ function Holders({ app, service, model, atMs, isStill }: ListProps) {
           class="none"
         >{`of these ${held} for ${name}, pid ${pid}; ${waiting} of it waiting`}</li>
       ))}
-      {unknown > 0 && <li class="none">{`and ${unknown} since before this page looked`}</li>}
+      {unknown > 0 && <li class="none">{`and ${unknown} more`}</li>}
     </ol>
   )
 }
