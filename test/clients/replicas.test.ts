@@ -61,7 +61,11 @@ describe('servers of one model', () => {
     }
     expect(chatsOf(house.servers[1])).toBe(3)
     const attempts = house.events.filter(({ type }) => type === 'request.attempted')
-    expect(attempts).toMatchObject([{ ref: 'local/demo' }])
+    // Nobody listened, and nobody does when it is looked for.
+    expect(attempts).toMatchObject([
+      { ref: 'local/demo', code: 'LEASEHOLD_UPSTREAM_FAILED' },
+      { ref: 'local/demo', code: 'LEASEHOLD_NOT_REACHABLE' },
+    ])
     await using lease = await house.supervisor.acquire('local/demo')
     expect(lease.baseUrl).toBe(house.urls[1])
   })

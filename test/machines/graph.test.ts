@@ -240,6 +240,7 @@ describe('a walk through every state of a request', () => {
       { type: 'request.resolved', candidates: ['a/x', 'b/y'] },
       { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true },
       { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false },
+      { type: 'request.failed', code: 'LEASEHOLD_UPSTREAM_FAILED', retryable: true, unheard: true },
       { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true },
       { type: 'lease.granted' },
       { type: 'response.started', status: 200 },
@@ -253,10 +254,13 @@ describe('a walk through every state of a request', () => {
     expect(findUntaken(requestMachine, taken)).toEqual([])
   })
 
-  test('tries each candidate at most once, in order', () => {
+  test('tries each candidate at most once, in order, and once more where nobody listened', () => {
     for (const { context } of states) {
       const tried = context.attempts.map(({ ref }) => ref)
-      expect(context.candidates.slice(0, tried.length)).toEqual(tried)
+      const inOrder = [...new Set(tried)]
+      expect(context.candidates.slice(0, inOrder.length)).toEqual(inOrder)
+      for (const ref of inOrder) expect(tried.filter((one) => one === ref).length).toBeLessThanOrEqual(2)
+      expect(tried).toEqual(tried.toSorted())
     }
   })
 })
