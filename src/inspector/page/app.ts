@@ -38,7 +38,7 @@ const MAX_PAUSE_MS = 1_200
 const RETRY_MS = [500, 1_000, 2_000, 5_000] as const
 /** Time between two looks at what events do not tell, memory for one, and the least between any two. */
 const REFRESH_MS = 2_000
-const REFRESH_SOON_MS = 200
+const REFRESH_SOON_MS = 500
 /** Nobody reads more: of a flood the events are a sample, and the snapshots tell how many there are. */
 const EVENTS = '/api/events?last=4096&requestsPerSecond=10'
 

@@ -5,7 +5,7 @@ import { options, serveParent } from './parent.mjs'
 const STREAMS = ['/api/inspect', '/api/events?last=4096&requestsPerSecond=10']
 const QUESTIONS = ['/api/services', '/api/requests']
 /** How often a page asks while something happens, in milliseconds. */
-const ASK_MS = 200
+const ASK_MS = 500
 
 const agent = new Agent({ keepAlive: true })
 let open = []
