@@ -3,6 +3,7 @@ import { auditTime, type Observable, takeUntil } from 'rxjs'
 import { type Clock, toScheduler } from '../clock.ts'
 import { BadRequestError } from '../errors.ts'
 import type { SupervisorEvent } from '../events.ts'
+import type { ChooseEvents, KeptEvent } from '../supervisor/event-hub.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { createEventSampler } from './event-sample.ts'
 import { toSseEvent } from './respond.ts'
@@ -29,7 +30,7 @@ export function sendEvents(
   const isWanted = toFilter(url.searchParams.get('types'))
   const last = toCount('last', url) ?? 0
   const requestsPerSecond = toCount('requestsPerSecond', url)
-  const sample = requestsPerSecond === undefined ? undefined : createEventSampler(requestsPerSecond)
+  const sample = requestsPerSecond === undefined ? tellAll : createEventSampler(requestsPerSecond)
   const resumed = toResumed(request.headers['last-event-id'])
   let cursor = resumed === undefined ? Math.max(0, lastSeq - last) : 0
   let isOver = false
@@ -55,16 +56,18 @@ export function sendEvents(
   /** Writes what is due until there is no more of it, or the reader has enough for now. */
   const pump = () => {
     while (!response.writableNeedDrain && !response.destroyed) {
-      const events = supervisor.pastEvents(cursor, BATCH)
-      const [first] = events
+      let batch: readonly KeptEvent[] = []
+      const told = supervisor.pastEvents(cursor, BATCH, (kept) => {
+        batch = kept
+        return sample(kept).filter(isWanted)
+      })
+      const [first] = batch
       if (first === undefined) break
       if (first.seq !== cursor + 1) return void response.destroy()
-      cursor += events.length
-      const told = sample === undefined ? events : sample(events)
-      const wanted = told.filter(isWanted)
+      cursor += batch.length
       // The last ones may be nothing for this reader, who learns how far it has come all the same.
-      const mark = wanted.at(-1)?.seq === cursor ? '' : `id: ${instance}.${cursor}\n\n`
-      response.write(wanted.map(toText).join('') + mark)
+      const mark = told.at(-1)?.seq === cursor ? '' : `id: ${instance}.${cursor}\n\n`
+      response.write(told.map(toText).join('') + mark)
     }
     if (isOver && !response.writableNeedDrain) response.end()
   }
@@ -78,10 +81,10 @@ export function sendEvents(
     // Whoever takes nothing now must not hold up the end of us all.
     if (response.writableNeedDrain) response.destroy()
   }
-  const watch = supervisor.events$
+  const watch = supervisor.seq$
     .pipe(
       takeUntil(closing$),
-      auditTime(sample === undefined ? GATHER_MS.all : GATHER_MS.sample, toScheduler(clock)),
+      auditTime(sample === tellAll ? GATHER_MS.all : GATHER_MS.sample, toScheduler(clock)),
     )
     .subscribe({ next: pump, complete: close })
   response.once('close', () => watch.unsubscribe())
@@ -93,11 +96,14 @@ function toResumed(id: string | string[] | undefined): { instance: string; seq: 
   return seq === undefined ? undefined : { instance, seq: Number(seq) }
 }
 
+const tellAll: ChooseEvents = (kept) => kept
+
 /** Types by name, or all that begin with a name that ends in a dot. */
-function toFilter(types: string | null): (event: SupervisorEvent) => boolean {
+function toFilter(types: string | null): (kept: KeptEvent) => boolean {
   if (types === null) return () => true
   const names = types.split(',')
-  return ({ type }) => names.some((name) => type === name || (name.endsWith('.') && type.startsWith(name)))
+  return ({ body: { type } }) =>
+    names.some((name) => type === name || (name.endsWith('.') && type.startsWith(name)))
 }
 
 function toCount(param: string, { searchParams }: URL): number | undefined {

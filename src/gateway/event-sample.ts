@@ -1,24 +1,22 @@
-import { isServing, type SupervisorEvent } from '../events.ts'
+import { isServing } from '../events.ts'
+import type { ChooseEvents, EventBody, KeptEvent } from '../supervisor/event-hub.ts'
 
 /** Requests and leases under way that are remembered; of those whose end nobody tells the oldest make room. */
 const MAX_KNOWN = 10_000
 /** Turns of a service between use and rest in one batch; of more only the last is told. */
 const MAX_TURNS = 4
 
-/** Chooses what a reader is told who cannot read everything. Events go in as they happened, batch by batch. */
-export type EventSampler = (batch: readonly SupervisorEvent[]) => SupervisorEvent[]
-
 /**
- * Creates a sampler that takes up so many new requests a second, tells everything of those and nothing of the others.
+ * Creates a choice for a reader who cannot read everything; events go in as they happened, batch by batch. It takes up so many new requests a second, tells everything of those and nothing of the others.
  * Whatever else happens is told, but of a service that is used and rests many times in a batch only the last turn: what
  * is told last of a state is always true.
  */
-export function createEventSampler(requestsPerSecond: number): EventSampler {
+export function createEventSampler(requestsPerSecond: number): ChooseEvents {
   const known = new Map<string, Known>()
   let budget = requestsPerSecond
   let lastMs = 0
 
-  const meet = (id: string, { type, atMs }: SupervisorEvent) => {
+  const meet = (id: string, { atMs, body: { type } }: KeptEvent) => {
     budget = Math.min(requestsPerSecond, budget + ((atMs - lastMs) / 1000) * requestsPerSecond)
     lastMs = atMs
     const isTold = budget >= 1
@@ -27,26 +25,29 @@ export function createEventSampler(requestsPerSecond: number): EventSampler {
     if (oldest !== undefined && known.size >= MAX_KNOWN) known.delete(oldest)
     known.set(id, { isTold, isRequest: type === 'request.started' })
   }
-  const isTold = (event: SupervisorEvent): boolean => {
-    const id = toRequestId(event)
+  const isTold = (kept: KeptEvent): boolean => {
+    const { type } = kept.body
+    const id = toRequestId(kept.body)
     if (id === undefined) return true
-    if (FIRST.has(event.type) && !known.has(id)) meet(id, event)
+    if (FIRST.has(type) && !known.has(id)) meet(id, kept)
     const one = known.get(id)
     // A request ends after its leases.
-    if (event.type === 'request.ended' || (LAST.has(event.type) && one?.isRequest === false)) known.delete(id)
+    if (type === 'request.ended' || (LAST.has(type) && one?.isRequest === false)) known.delete(id)
     return one?.isTold ?? false
   }
 
   return (batch) => {
     const turns = new Map<string, number[]>()
-    for (const event of batch)
-      if (isTurn(event)) turns.set(event.key, [...(turns.get(event.key) ?? []), event.seq])
-    return batch.filter((event) => {
-      if (isTurn(event)) {
-        const all = turns.get(event.key) ?? []
-        return all.length <= MAX_TURNS || all.at(-1) === event.seq
-      }
-      return isTold(event)
+    for (const { seq, body } of batch) {
+      if (!isTurn(body)) continue
+      const seqs = turns.get(body.key)
+      if (seqs === undefined) turns.set(body.key, [seq])
+      else seqs.push(seq)
+    }
+    return batch.filter((kept) => {
+      if (!isTurn(kept.body)) return isTold(kept)
+      const seqs = turns.get(kept.body.key) ?? []
+      return seqs.length <= MAX_TURNS || seqs.at(-1) === kept.seq
     })
   }
 }
@@ -63,13 +64,13 @@ const FIRST: ReadonlySet<string> = new Set(['request.started', 'lease.requested'
 const LAST: ReadonlySet<string> = new Set(['lease.released', 'lease.refused', 'lease.cancelled'])
 
 /** The request that an event is about; a lease has the id of its request. */
-function toRequestId(event: SupervisorEvent): string | undefined {
+function toRequestId(event: EventBody): string | undefined {
   if ('requestId' in event) return event.requestId
   return event.type.startsWith('lease.') && 'id' in event ? event.id : undefined
 }
 
-type Turn = Extract<SupervisorEvent, { readonly type: 'service.state' }>
+type Turn = Extract<EventBody, { readonly type: 'service.state' }>
 
-function isTurn(event: SupervisorEvent): event is Turn {
+function isTurn(event: EventBody): event is Turn {
   return event.type === 'service.state' && isServing(event.from) && isServing(event.to)
 }

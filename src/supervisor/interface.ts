@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { ConfigChange, SupervisorEvent } from '../events.ts'
 import type { Output } from '../process/output.ts'
+import type { ChooseEvents } from './event-hub.ts'
 import type { ModelCall, ModelRequest, ModelResponseHandler } from './exchange.ts'
 import type { Inspector } from './inspection.ts'
 import type { AcquireOptions, Lease } from './lease.ts'
@@ -55,11 +56,14 @@ export interface Supervisor {
   readonly fetch: typeof globalThis.fetch
   /** Every fact as it happens. Completes when the supervisor is closed. */
   readonly events$: Observable<SupervisorEvent>
+  /** The number of each event as it happens: for a reader that reads the events of a while in one go. */
+  readonly seq$: Observable<number>
   /**
    * The last 4096 events that are numbered above `afterSeq`, oldest first: for a reader that comes late, or again.
+   * `choose` picks among them, and costs less than to leave out afterwards what it leaves out.
    * @default 0, all that are kept
    */
-  pastEvents(afterSeq?: number, limit?: number): readonly SupervisorEvent[]
+  pastEvents(afterSeq?: number, limit?: number, choose?: ChooseEvents): readonly SupervisorEvent[]
   /** The configuration in force. */
   readonly config: Config
   /**

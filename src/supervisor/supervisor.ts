@@ -302,7 +302,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   return {
     fetch: createFetch({ dispatch, listModels: models, findModel: model }),
     events$: hub.events$,
-    pastEvents: (afterSeq = 0, limit) => hub.past(afterSeq, limit),
+    seq$: hub.seq$,
+    pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),
     get config() {
       return configuration.current
     },

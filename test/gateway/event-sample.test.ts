@@ -1,16 +1,16 @@
 import { expect, test } from 'vitest'
-import type { SupervisorEvent } from '../../src/events.ts'
 import { createEventSampler } from '../../src/gateway/event-sample.ts'
+import type { EventBody, KeptEvent } from '../../src/supervisor/event-hub.ts'
 
 const service = { service: 's', key: 'k' }
 let seq = 0
 
-function at<Body extends object>(atMs: number, body: Body): SupervisorEvent {
+function at(atMs: number, body: object): KeptEvent {
   seq += 1
-  return { seq, atMs, time: '2026-01-01T00:00:00.000Z', ...body } as unknown as SupervisorEvent
+  return { seq, atMs, body: body as EventBody }
 }
 
-function toRequest(id: string, atMs: number): SupervisorEvent[] {
+function toRequest(id: string, atMs: number): KeptEvent[] {
   return [
     at(atMs, { type: 'request.started', requestId: id, route: '/v1/chat/completions', ref: 's/m' }),
     at(atMs, { type: 'lease.requested', id, priority: 0, ...service }),
@@ -20,7 +20,7 @@ function toRequest(id: string, atMs: number): SupervisorEvent[] {
   ]
 }
 
-function turn(to: 'ready' | 'leased.open'): SupervisorEvent {
+function turn(to: 'ready' | 'leased.open'): KeptEvent {
   return at(0, {
     type: 'service.state',
     from: to === 'ready' ? 'leased.open' : 'ready',
@@ -34,8 +34,8 @@ test('of a flood so many requests a second are told, and everything of those', (
   const sample = createEventSampler(10)
   const told = Array.from({ length: 300 }, (_, index) => toRequest(`r${index}`, index * 10)).flatMap(sample)
   const counts = new Map<string, number>()
-  for (const event of told) {
-    const id = 'requestId' in event ? event.requestId : 'id' in event ? event.id : ''
+  for (const { body } of told) {
+    const id = 'requestId' in body ? body.requestId : 'id' in body ? body.id : ''
     counts.set(id, (counts.get(id) ?? 0) + 1)
   }
   // Three seconds, and what may come at once.
@@ -52,15 +52,15 @@ test('below that rate everything is told', () => {
 
 test('a request that began before is not taken up in its middle', () => {
   const [, , granted, ...rest] = toRequest('r', 0)
-  expect(createEventSampler(10)([granted as SupervisorEvent, ...rest])).toEqual([])
+  expect(createEventSampler(10)([granted as KeptEvent, ...rest])).toEqual([])
 })
 
 test('a request that was passed over is not taken up at a later lease of its own', () => {
   const sample = createEventSampler(1)
   sample(toRequest('first', 0))
   const [started, requested, ...rest] = toRequest('second', 0)
-  const later = { ...(requested as SupervisorEvent), atMs: 60_000 }
-  expect(sample([started as SupervisorEvent, later, ...rest])).toEqual([])
+  const later = { ...(requested as KeptEvent), atMs: 60_000 }
+  expect(sample([started as KeptEvent, later, ...rest])).toEqual([])
 })
 
 test('a lease that no request asked for is told to its end, also among very many that have ended', () => {
@@ -70,9 +70,9 @@ test('a lease that no request asked for is told to its end, also among very many
     at(0, { type: 'lease.released', id, generation: 'g', ...service }),
   ]
   const [held, released] = lease('held')
-  expect(sample([held as SupervisorEvent])).toHaveLength(1)
+  expect(sample([held as KeptEvent])).toHaveLength(1)
   for (let index = 0; index < 20_000; index += 1) sample(lease(`l${index}`))
-  expect(sample([released as SupervisorEvent])).toHaveLength(1)
+  expect(sample([released as KeptEvent])).toHaveLength(1)
 })
 
 test('everything else is told, and of many turns between use and rest the last', () => {

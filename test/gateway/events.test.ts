@@ -15,7 +15,7 @@ async function openRoute() {
   const hub = createEventHub(createVirtualClock())
   const closing$ = new Subject<void>()
   const supervisor = {
-    events$: hub.events$,
+    seq$: hub.seq$,
     pastEvents: hub.past,
     snapshot: () => ({ instance: 'abc', seq: hub.lastSeq, state: 'running', services: [] }),
   } as unknown as Supervisor

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { SupervisorEvent } from '../../src/events.ts'
-import { createEventHub, MAX_KEPT_EVENTS } from '../../src/supervisor/event-hub.ts'
+import { createEventHub, type KeptEvent, MAX_KEPT_EVENTS } from '../../src/supervisor/event-hub.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 
 test('events are kept as they were told, for a reader that comes late', async () => {
@@ -32,6 +32,21 @@ test('what is kept is made fit again when more must be hidden', () => {
   hidden = 'secret'
   hub.rescrub()
   expect(hub.past(0)).toMatchObject([{ seq: 1, service: '***' }])
+})
+
+test('only what a reader chooses is put together, once, and numbers alone cost nothing of it', () => {
+  let count = 0
+  const hub = createEventHub(createVirtualClock(), (value) => {
+    count += 1
+    return value
+  })
+  const numbers: number[] = []
+  hub.seq$.subscribe((seq) => numbers.push(seq))
+  for (let index = 0; index < 10; index += 1) hub.publish({ type: 'supervisor.closed' })
+  expect([numbers, count]).toEqual([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 0])
+  const choose = (kept: readonly KeptEvent[]) => kept.filter(({ seq }) => seq % 5 === 0)
+  for (const _ of [1, 2]) expect(hub.past(0, 9, choose).map(({ seq }) => seq)).toEqual([5])
+  expect(count).toBe(1)
 })
 
 test('no more events are kept than the limit says', () => {
