@@ -28,7 +28,9 @@ const ROWS = {
   ]),
   inspect: ['no hub', 'a hub, nobody looks', 'a hub, its viewer left', 'a hub, one viewer'],
   watched: ['100 a second', 'one after the other', '16 at a time'].flatMap((requests) =>
-    ['nobody watches', 'nobody, again', 'one page', 'four pages'].map((viewers) => `${requests} | ${viewers}`),
+    ['nobody watches', 'nobody, again', 'one page', 'four pages'].map(
+      (viewers) => `${requests} | ${viewers}`,
+    ),
   ),
   logs: ['no secret', '5 secrets', '100 secrets'],
   swap: ['leasehold', 'llama-swap'].flatMap((peer) =>
