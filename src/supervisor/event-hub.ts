@@ -97,7 +97,7 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
       clockMs[at] = clock.now()
       wallMs[at] = Date.now()
       if (subject.observed) subject.next(read(seq))
-      numbers.next(seq)
+      if (numbers.observed) numbers.next(seq)
     },
     rescrub: () => {
       events.length = 0
