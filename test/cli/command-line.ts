@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
+import { findFreePort } from '../../src/testing/real-host.ts'
 import { keepFiles, keepOutput, toCanaryEnvironment } from '../canary.ts'
 
 const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
@@ -46,7 +46,9 @@ export interface Place extends AsyncDisposable {
 /** Makes a place. Leaving it ends what still runs there. */
 export async function createPlace(env: Readonly<Record<string, string>> = {}): Promise<Place> {
   const folder = mkdtempSync(join(tmpdir(), 'leasehold-cli-'))
-  const [modelPort = 0, gatewayPort = 0] = await takePorts(2)
+  // Not from the range that whoever wants any port is given: in a moment a gateway of another test might be there.
+  const modelPort = await findFreePort()
+  const gatewayPort = await findFreePort()
   const running: Running[] = []
   const written = new Set<string>()
   const environment = {
@@ -153,26 +155,6 @@ function toConfiguration({
     },
     agents: { defaults: { model: 'demo/sums', models: { 'demo/sums': { alias: 'calc' } } } },
   }
-}
-
-/** Ports that were free a moment ago. */
-async function takePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer())
-  const ports = await Promise.all(
-    servers.map(async (server) => {
-      server.listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      const address = server.address()
-      return typeof address === 'object' && address !== null ? address.port : 0
-    }),
-  )
-  await Promise.all(
-    servers.map((server) => {
-      server.close()
-      return once(server, 'close')
-    }),
-  )
-  return ports
 }
 
 function listCommandLines(): string[] {
