@@ -7,9 +7,10 @@ const MAX_KNOWN = 10_000
 const MAX_TURNS = 4
 
 /**
- * Creates a choice for a reader who cannot read everything; events go in as they happened, batch by batch. It takes up so many new requests a second, tells everything of those and nothing of the others.
- * Whatever else happens is told, but of a service that is used and rests many times in a batch only the last turn: what
- * is told last of a state is always true.
+ * Creates a choice for a reader who cannot read everything; events go in as they happened, batch by batch. It takes up
+ * so many new requests a second, tells everything of those and nothing of the others. Whatever else happens is told,
+ * but of a service that is used and rests many times in a batch only the last turn: what is told last of a state is
+ * always true.
  */
 export function createEventSampler(requestsPerSecond: number): ChooseEvents {
   const known = new Map<string, Known>()

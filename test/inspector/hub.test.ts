@@ -35,6 +35,17 @@ function createWindow() {
   return { window: page as unknown as Window, sent, listeners }
 }
 
+type House = Awaited<ReturnType<typeof openHouseWithServer>>
+
+async function ask({ post }: House): Promise<string> {
+  return (await post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })).text()
+}
+
+/** More than a viewer is told of. */
+async function flood(house: House): Promise<void> {
+  await Promise.all(Array.from({ length: 60 }, () => ask(house)))
+}
+
 test('the official receiver takes every registration and snapshot of a session it joined late', async () => {
   await using house = await openHouseWithServer()
   const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock: systemClock })
@@ -130,27 +141,25 @@ test('of a flood of requests a sample is told, and the state of the service is t
   const hub = createInspectionHub({ inspect, clock })
   const seen: InspectionMessage[] = []
   const letGo = hub.watch((message) => seen.push(message))
-  const ask = async () =>
-    (await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })).text()
   const toldBy = async (work: () => Promise<unknown>) => {
     const before = seen.length
     await work()
     await clock.advanceTo(clock.now() + 100)
     return seen.slice(before)
   }
-  const flood = await toldBy(async () => {
-    await Promise.all(Array.from({ length: 60 }, ask))
+  const told = await toldBy(async () => {
+    await flood(house)
     // Who was told enough costs nothing until it is sent.
     expect(isListening).toBe(false)
   })
   expect(isListening).toBe(true)
   // Effects of the service, such as a probe, are told too.
-  const counted = flood.filter(
+  const counted = told.filter(
     ({ type, ...message }) => type !== '@xstate.snapshot' && !('parentId' in message),
   )
   expect(counted).toHaveLength(30)
-  expect(flood.length).toBeLessThan(80)
-  const provider = flood.findLast(
+  expect(told.length).toBeLessThan(80)
+  const provider = told.findLast(
     (message) =>
       message.type === '@xstate.snapshot' &&
       message.rootId !== message.sessionId &&
@@ -158,7 +167,7 @@ test('of a flood of requests a sample is told, and the state of the service is t
   )
   expect(provider).toMatchObject({ snapshot: { value: 'ready' } })
 
-  const quiet = await toldBy(ask)
+  const quiet = await toldBy(() => ask(house))
   expect(quiet.filter((message) => message.type === '@xstate.actor')).toHaveLength(1)
   letGo()
 })
@@ -180,9 +189,7 @@ test('a request that lives through a flood is told once of what comes after it',
     },
     { onHead: () => {}, onData: () => false, onEnd: () => {}, onError: () => {} },
   )
-  const ask = async () =>
-    (await house.post('/v1/chat/completions', { messages: [{ role: 'user', content: '1+1' }] })).text()
-  await Promise.all(Array.from({ length: 60 }, ask))
+  await flood(house)
   await clock.advanceTo(1_000)
   const { sessionId } = seen.find(
     (message) => message.type === '@xstate.actor' && message.name === long.id,

@@ -6,11 +6,11 @@ import { ServiceError } from '../../src/index.ts'
 import { toFixturePath } from '../process/world.ts'
 import {
   ask,
+  catchServiceError,
   createLibrary,
   createLibraryOf,
   demoServer,
   isRunning,
-  type Library,
   longQuestion,
 } from './library.ts'
 
@@ -263,12 +263,3 @@ describe('a stream that ends without its proper ending', () => {
     expect(await response.text()).toMatch(/"finish_reason":"stop"/)
   })
 })
-
-async function catchServiceError({ supervisor }: Library): Promise<ServiceError> {
-  const error = await supervisor.acquire('demo/demo').then(
-    () => new Error('It was granted.'),
-    (reason: unknown) => reason,
-  )
-  if (!(error instanceof ServiceError)) throw error
-  return error
-}

@@ -10,15 +10,14 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { ServiceError } from '../../src/index.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import {
   ask,
+  catchServiceError,
   createLibrary,
   createLibraryOf,
   demoServer,
   isRunning,
-  type Library,
   longQuestion,
 } from './library.ts'
 
@@ -42,15 +41,6 @@ function runStranger(command: string, args: readonly string[]) {
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
     },
   }
-}
-
-async function catchServiceError({ supervisor }: Library): Promise<ServiceError> {
-  const error: unknown = await supervisor.acquire('demo/demo').then(
-    () => new Error('It was granted.'),
-    (reason) => reason,
-  )
-  if (!(error instanceof ServiceError)) throw error
-  return error
 }
 
 describe.runIf(process.platform === 'linux')('a port that belongs to somebody else', () => {

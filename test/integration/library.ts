@@ -8,6 +8,7 @@ import {
   type Config,
   createSupervisor,
   loadConfig,
+  ServiceError,
   type Supervisor,
   type SupervisorEvent,
   type SupervisorOptions,
@@ -154,6 +155,16 @@ export async function writeAndLoad(text: string): Promise<Config> {
 /** The messages of a chat with one question. */
 export function ask(question: string): OpenAI.ChatCompletionMessageParam[] {
   return [{ role: 'user', content: question }]
+}
+
+/** Why a service cannot be had. Throws when it can, and whatever is not a service's error. */
+export async function catchServiceError({ supervisor }: Library): Promise<ServiceError> {
+  const error: unknown = await supervisor.acquire('demo/demo').then(
+    () => new Error('It was granted.'),
+    (reason) => reason,
+  )
+  if (!(error instanceof ServiceError)) throw error
+  return error
 }
 
 /** A question whose answer takes its time: it has a few hundred tokens. */
