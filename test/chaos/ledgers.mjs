@@ -41,7 +41,7 @@ export function joinLedgers(records, lines, ends, forcedStops) {
   for (const record of records) {
     const { nonce, outcome, reason } = record
     const blame = (text) => violations.push(`request ${nonce} (${record.model}): ${text}`)
-    const executions = executionsOf.get(nonce) ?? []
+    const executions = inOrderOfTries(executionsOf.get(nonce) ?? [], toServiceNames(record.model))
     if (seen.has(nonce)) blame('the client has two records of it')
     seen.add(nonce)
     count(outcome)
@@ -109,7 +109,17 @@ function judgeExecutions({ model, outcome }, executions, forcedStops, { blame, c
     count(`executed, then ${outcome}`)
 }
 
-/** By nonce, in the order of their beginnings. */
+/**
+ * A request goes along its chain, never back. By the clock alone a fallback may have been first: a server that is being
+ * stopped reads late what it was sent before.
+ */
+function inOrderOfTries(executions, chain) {
+  return executions.toSorted(
+    (one, other) => chain.indexOf(one.service) - chain.indexOf(other.service) || one.beganAt - other.beganAt,
+  )
+}
+
+/** By nonce. */
 function toExecutions(lines) {
   const executions = new Map()
   const open = new Map()
@@ -124,7 +134,6 @@ function toExecutions(lines) {
       if (begin !== undefined) begin.end = line
     }
   }
-  for (const all of executions.values()) all.sort((one, other) => one.beganAt - other.beganAt)
   return executions
 }
 
