@@ -272,14 +272,10 @@ export type ProviderEmitted =
 /** What a request machine is told. */
 export type RequestEvent =
   | { readonly type: 'request.resolved'; readonly candidates: readonly string[] }
-  | {
-      readonly type: 'request.failed'
-      readonly code: string
-      readonly retryable: boolean
-      /** Nobody listened: no server has seen it. */
-      readonly unheard?: boolean
-    }
+  | { readonly type: 'request.failed'; readonly code: string; readonly retryable: boolean }
   | { readonly type: 'lease.granted' }
+  /** Nobody listened, so no server has seen it; the failure that says why follows. */
+  | { readonly type: 'connection.refused' }
   | { readonly type: 'response.started'; readonly status: number }
   | { readonly type: 'response.ended' }
   | { readonly type: 'request.cancelled' }

@@ -14,7 +14,7 @@ export interface RequestContext {
   readonly candidates: readonly string[]
   /** Position in `candidates` of the one in use. */
   readonly index: number
-  /** Whether nobody listened where the one in use should be, so that it is tried a second time. */
+  /** Whether nobody listened where the one in use should be, so that its second try is used up. */
   readonly wasUnheard: boolean
   /** Since it was last resolved. */
   readonly attempts: readonly Attempt[]
@@ -32,8 +32,7 @@ const request = setup({
   types: { context: {} as RequestContext, events: {} as RequestEvent, input: {} as { readonly id: string } },
   guards: {
     isRetryable: ({ event }: Scope) => event.type === 'request.failed' && event.retryable,
-    isUnheard: ({ context, event }: Scope) =>
-      event.type === 'request.failed' && event.unheard === true && !context.wasUnheard,
+    hasSecondTry: ({ context }: Scope) => !context.wasUnheard,
     /** It waited for a service that is not configured any more: perhaps its model is somewhere else now. */
     isRemoved: ({ event }: Scope) => event.type === 'request.failed' && event.code === 'LEASEHOLD_REMOVED',
     canStartOver: ({ context }: Scope) => context.restarts < MAX_RESTARTS,
@@ -114,8 +113,15 @@ export const requestMachine = chart.createMachine({
     sending: {
       on: {
         'response.started': { target: 'streaming', actions: 'noteStatus' },
+        'connection.refused': 'unheard',
+        'request.failed': failBeforeFirstByte,
+        'request.cancelled': 'cancelled',
+      },
+    },
+    unheard: {
+      on: {
         'request.failed': [
-          { guard: 'isUnheard', target: 'leasing', actions: ['noteAttempt', 'noteUnheard'] },
+          { guard: 'hasSecondTry', target: 'leasing', actions: ['noteAttempt', 'noteUnheard'] },
           ...failBeforeFirstByte,
         ],
         'request.cancelled': 'cancelled',

@@ -117,8 +117,6 @@ export function createExchange({
     let attemptsOver = 0
     let failure: LeaseholdError | undefined
     let usage: Usage | null = null
-    /** Nobody listened where this attempt was sent. */
-    let isUnheard = false
     let wait: Wait | undefined
     /** When the first and the last byte of this attempt's answer came, and whether its reader has asked for a pause. */
     let firstByteMs = NEVER
@@ -143,7 +141,6 @@ export function createExchange({
       attemptsOver += 1
       if (reason !== undefined) call?.abort(reason)
       call = undefined
-      isUnheard = false
       leases.end(id)
     }
 
@@ -162,7 +159,6 @@ export function createExchange({
     }
     const fail = (error: LeaseholdError, retryable: boolean) => {
       if (isOver()) return
-      const unheard = isUnheard
       // It may quote what a server said.
       error.message = scrub(error.message)
       failure = error
@@ -170,7 +166,7 @@ export function createExchange({
       const ref = targets[indexOf()]?.ref
       // After the lease is given back, so that nothing keeps the service from acting on it.
       if (isConnectionRefused(error.cause)) noteRefused(toServiceKey(target().provider), generation)
-      actor.send({ type: 'request.failed', code: error.code, retryable, unheard })
+      actor.send({ type: 'request.failed', code: error.code, retryable })
       if (ref !== undefined && actor.getSnapshot().value !== 'resolving')
         publish(id, { type: 'request.attempted', ref, code: error.code })
       perform()
@@ -297,7 +293,7 @@ export function createExchange({
           },
           onUnheard: (error) => {
             if (isStale()) return
-            isUnheard = true
+            actor.send({ type: 'connection.refused' })
             stopTimers()
             after(CRASH_NOTICE_MS, () => fail(error, true))
           },

@@ -12,7 +12,7 @@ const cancelled: Event = { type: 'request.cancelled' }
 const retryable: Event = { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true }
 const fatal: Event = { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false }
 
-const unheard: Event = { ...retryable, unheard: true }
+const refused: Event = { type: 'connection.refused' }
 const removed: Event = { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true }
 
 interface Path {
@@ -96,23 +96,32 @@ const paths: Path[] = [
   },
   {
     title: 'a request that found nobody listening waits for a lease of the same candidate once more',
-    events: [resolved, granted, unheard],
+    events: [resolved, granted, refused, retryable],
     state: 'leasing',
     attempts: ['a/x'],
   },
   {
     title: 'and moves to the next candidate when nobody listens again',
-    events: [resolved, granted, unheard, granted, unheard],
+    events: [resolved, granted, refused, retryable, granted, refused, retryable],
     state: 'leasing',
     index: 1,
     attempts: ['a/x', 'a/x'],
   },
   {
     title: 'the next candidate has a second try too, and then the request fails',
-    events: [resolved, retryable, retryable, granted, unheard, granted, unheard],
+    events: [
+      ...[resolved, retryable, retryable],
+      ...[granted, refused, retryable],
+      ...[granted, refused, retryable],
+    ],
     state: 'failed',
     index: 2,
     attempts: ['a/x', 'b/y', 'c/z', 'c/z'],
+  },
+  {
+    title: 'a client that leaves where nobody listened cancels',
+    events: [resolved, granted, refused, cancelled],
+    state: 'cancelled',
   },
   {
     title: 'a client that leaves while the reference is resolved cancels',
