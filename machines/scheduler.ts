@@ -159,6 +159,14 @@ export function findStayers(state: SchedulerState): readonly Resident[] {
   )
 }
 
+/** Whether those that stay for these reasons leave too little of what is needed, whoever else would leave. */
+export function isKeptOutBy({ because, rejected }: Decision, causes: readonly SpareCause[]): boolean {
+  const holders = rejected.filter((one) => causes.includes(one.because))
+  return because.needed.some(
+    ({ limit, amount, capacity }) => amount + sum(holders.map(({ holds }) => holds[limit])) > capacity,
+  )
+}
+
 /** What a service needs of the limits in force. What needs more than there is gets all of it, and so is alone. */
 export function toNeeds({ limits, shares }: SchedulerState, key: string): Amounts {
   return Object.fromEntries(

@@ -1,4 +1,4 @@
-import type { Decision, SpareCause } from '../../machines/scheduler.ts'
+import { type Decision, isKeptOutBy, type SpareCause, type Spared } from '../../machines/scheduler.ts'
 import { toDecisionText } from '../decision-text.ts'
 import { toSentence } from '../errors.ts'
 import type { Advice } from './advice.ts'
@@ -6,9 +6,8 @@ import type { Explanation } from './situation.ts'
 
 /** Explains a start that waits for room: what it needs, who has it, why that one stays, and when it comes. */
 export function explainRoom(decision: Decision, waiting: string): Explanation {
-  const { because, rejected } = decision
-  const held = rejected.filter((one) => one.because !== 'needless')
-  const holders = toList(held.map(({ service }) => service))
+  const { because } = decision
+  const holders = toList(findHolders(decision).map(({ service }) => service))
   return {
     tone: because.cause === 'no-room' ? 'warn' : 'busy',
     title: toTitle(decision, holders),
@@ -16,6 +15,14 @@ export function explainRoom(decision: Decision, waiting: string): Explanation {
     next: toNext(decision),
     advice: toAdvice(decision),
   }
+}
+
+/** Those whose leaving would help. One that never leaves is in the way only where the others could not make room. */
+function findHolders(decision: Decision): Spared[] {
+  const isInTheWay = isKeptOutBy(decision, ['pinned', 'stray'])
+  return decision.rejected.filter(
+    ({ because }) => because !== 'needless' && (isInTheWay || (because !== 'pinned' && because !== 'stray')),
+  )
 }
 
 function toTitle({ choice, because }: Decision, holders: string): string {
@@ -66,13 +73,16 @@ const pleas: Partial<Record<SpareCause, (holder: string, waiting: string) => Adv
 }
 
 /** What can be done about a wait for room. */
-function toAdvice({ choice, because, rejected }: Decision): Advice[] {
+function toAdvice(decision: Decision): Advice[] {
+  const { choice, because } = decision
   if (because.cause !== 'no-room') return []
   const limits = because.needed.map(({ limit }) => limit)
   const budgets = limits.filter((limit) => !limit.startsWith('group:'))
   const groups = limits.filter((limit) => limit.startsWith('group:')).map((limit) => limit.slice(6))
   return [
-    ...rejected.flatMap(({ service, because: cause }) => pleas[cause]?.(service, choice.service) ?? []),
+    ...findHolders(decision).flatMap(
+      ({ service, because: cause }) => pleas[cause]?.(service, choice.service) ?? [],
+    ),
     ...groups.map((group) => ({
       text: `Of the group ${group} one is up at a time. If both fit, take one of them out of it.`,
       command: null,

@@ -1,6 +1,6 @@
 import type { Actor } from 'xstate'
 import type { Failure } from '../../machines/messages.ts'
-import type { Decision } from '../../machines/scheduler.ts'
+import { type Decision, isKeptOutBy } from '../../machines/scheduler.ts'
 import type { supervisorMachine } from '../../machines/supervisor.ts'
 import { toDecisionText } from '../decision-text.ts'
 import { type AcquireOptions, holdLease } from './lease.ts'
@@ -50,12 +50,14 @@ export async function warmUp<Seen>(
   }
 }
 
-/** Whether somebody holds the room who will not leave it soon. */
-function isHeldBack({ choice, because, rejected }: Decision): boolean {
-  const isBlocked = because.cause === 'no-room' || because.cause === 'promised'
+/** Whether somebody holds the room who will not leave it soon. One that could stay beside it is not waited for. */
+function isHeldBack(decision: Decision): boolean {
+  const { choice, because, rejected } = decision
+  if (choice.type !== 'wait') return false
+  if (because.cause === 'no-room') return isKeptOutBy(decision, ['leased', 'pinned', 'stray'])
+  // Those ahead may be waiting for one in use themselves.
   return (
-    choice.type === 'wait' &&
-    isBlocked &&
-    rejected.some((one) => one.because === 'leased' || one.because === 'pinned' || one.because === 'stray')
+    because.cause === 'promised' &&
+    rejected.some((one) => one.because === 'leased' || one.because === 'stray')
   )
 }

@@ -47,6 +47,18 @@ test('what can be done about one that holds the room depends on why it stays', (
   expect(advise('settling')).toMatch(/raise leasehold\.budgets/)
 })
 
+test('one that never leaves is in the way only where all the others together could not make room', () => {
+  const pinned = { key: 'p', service: 'third', because: 'pinned', holds: { ramMiB: 2_000 } } as const
+  const settling = decide('no-room', { because: 'settling' })
+  const beside = tell({ ...claiming, decision: { ...settling, rejected: [pinned, ...settling.rejected] } })
+  expect(beside.title).toBe('Waits for room that other has')
+  expect(beside.advice.map(({ command }) => command)).toEqual([null])
+  const larger = { ...pinned, holds: { ramMiB: 2_001 } }
+  const before = tell({ ...claiming, decision: { ...settling, rejected: [larger, ...settling.rejected] } })
+  expect(before.title).toBe('Waits for room that third and other has')
+  expect(before.advice[0]).toMatchObject({ command: { verb: 'stop', service: 'third' } })
+})
+
 test.each([
   [decide('idle-cheapest', { taken }), 'Waits until other has left', 'It starts as soon as other is gone.'],
   [

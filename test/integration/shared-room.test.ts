@@ -15,7 +15,15 @@ async function createShared(
   ids: readonly string[],
   leasehold: object,
   service: object = {},
-  { port: fixedPort, ...options }: { readonly port?: number; readonly stateDir?: string } = {},
+  {
+    port: fixedPort,
+    special = {},
+    ...options
+  }: {
+    readonly port?: number
+    readonly stateDir?: string
+    readonly special?: Readonly<Record<string, object>>
+  } = {},
 ) {
   const providers = await Promise.all(
     ids.map(async (id) => {
@@ -26,6 +34,7 @@ async function createShared(
         healthUrl: `http://127.0.0.1:${port}/health`,
         minResidencyMs: 0,
         ...service,
+        ...special[id],
       }
       return [id, { baseUrl: `http://127.0.0.1:${port}/v1`, models: [{ id: 'demo' }], localService }]
     }),
@@ -95,6 +104,24 @@ test('a start that was asked for says who holds the room instead of waiting for 
   })
   lease.release()
   await expect(house.supervisor.start('b')).resolves.toMatchObject({ state: 'ready' })
+}, 60_000)
+
+test('a start that was asked for waits for one that has just come up, whatever stays beside both', async () => {
+  const special = { pinned: { needs: { vramMiB: 2 }, pinned: true }, fresh: { minResidencyMs: 2_000 } }
+  await using house = await createShared(
+    ['pinned', 'fresh', 'next'],
+    { budgets: { vramMiB: 24 } },
+    { needs: { vramMiB: 20 } },
+    { special },
+  )
+  await house.supervisor.start('pinned')
+  await house.supervisor.start('fresh')
+  await expect(house.supervisor.start('next')).resolves.toMatchObject({ state: 'ready' })
+  expect(house.supervisor.snapshot().services.map(({ state }) => state)).toEqual([
+    'ready',
+    'down.cold',
+    'ready',
+  ])
 }, 60_000)
 
 test('a request that waited too long for room is told who held it', async () => {
