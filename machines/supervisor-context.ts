@@ -176,6 +176,16 @@ export function letStay(context: SupervisorContext, stayers: readonly Resident[]
   }
 }
 
+/** The shares of what still runs: one that is removed has its name and its room until it is gone. */
+export function keepShares({ residents, shares }: SupervisorContext): SchedulerState['shares'] {
+  return Object.fromEntries(
+    residents.flatMap(({ key }) => {
+      const share = shares[key]
+      return share === undefined ? [] : [[key, { ...share, isPinned: false }]]
+    }),
+  )
+}
+
 /** Whether nothing is in use and nobody waits, while the default service is down because of another. */
 export function isDefaultMissed(context: SupervisorContext): boolean {
   const { residents, asking, isDisplaced, returnToDefaultMs } = context

@@ -9,6 +9,7 @@ import {
   emptyContext,
   forgetProvider,
   isDefaultMissed,
+  keepShares,
   letStay,
   noteAsking,
   noteEnded,
@@ -63,7 +64,8 @@ const supervisor = base.extend({
     replaceServices: base.enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'services.replaced') return
       const { services, maxConcurrentStarts, sharing } = event
-      enqueue.assign({ services, maxConcurrentStarts, ...sharing })
+      const shares = { ...keepShares(context), ...sharing.shares }
+      enqueue.assign({ services, maxConcurrentStarts, ...sharing, shares })
       for (const key of context.alive) {
         const policy = services[key]
         if (policy === undefined) enqueue.sendTo(key, { type: 'service.stop', reason: 'removed' })

@@ -110,6 +110,25 @@ describe('room', () => {
     })
   })
 
+  test('is held by a service that was removed until it is gone, and under its own name', async () => {
+    const house = build({
+      keys: ['a', 'b'],
+      ...exclusive,
+      shares: { a: { ...oneEach, service: 'llama', isPinned: true }, b: oneEach },
+    })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.configure(['b'])
+    house.request('b', 'r2')
+    await house.advanceTo(1_000)
+    expect(house.context().decisions.b?.rejected).toMatchObject([{ service: 'llama', because: 'leased' }])
+    house.release('a', 'r1')
+    await house.advanceTo(2_000)
+    expect(house.states()).toEqual({ b: 'leased.open' })
+    house.configure(['b'])
+    expect(Object.keys(house.context().shares)).toEqual(['b'])
+  })
+
   test('is left to a start that fails only until it has failed', async () => {
     const house = build({ keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
     house.world('a').set({ exitAfterMs: 50 })
