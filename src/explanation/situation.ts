@@ -55,7 +55,11 @@ export interface Explanation {
 }
 
 /** What it waits for, where that is room or a place to start in; `null`: it does not. */
-export function toAwaited({ key, state, decision }: Situation): Decision | null {
+export function toAwaited({
+  key,
+  state,
+  decision,
+}: Pick<Situation, 'key' | 'state' | 'decision'>): Decision | null {
   const isWaiting =
     state === 'starting.claiming' && decision?.choice.key === key && decision.choice.type !== 'start'
   return isWaiting ? decision : null

@@ -23,6 +23,8 @@ export interface QueueFacts {
   /** How long a start takes, and how long a lease is held. */
   readonly startMs: number | null
   readonly leaseMs: number | null
+  /** It waits for room, or for a place to start in, and nobody knows how long others keep that. */
+  readonly isHeldUp: boolean
 }
 
 /** The queue with the place of everyone in it, now, on the clock that their waiting is counted on. */
@@ -51,8 +53,10 @@ export function toWaitMs(position: number, facts: QueueFacts): number | null {
 }
 
 /** How long until the service is up. */
-function toUpMs({ state, inStateMs, backoffMs, startMs, leaseMs }: QueueFacts): number | null {
+function toUpMs(facts: QueueFacts): number | null {
+  const { state, inStateMs, backoffMs, startMs, leaseMs, isHeldUp } = facts
   if (state === 'ready' || state === 'leased.open') return 0
+  if (isHeldUp) return null
   if (startMs === null) return null
   if (state === 'starting.warming') return Math.max(0, startMs - inStateMs)
   if (state === 'down.backoff') return backoffMs + startMs

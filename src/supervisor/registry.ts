@@ -15,7 +15,7 @@ import type { Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
 import type { History } from './history.ts'
 import type { Place } from './leases.ts'
-import { toWaitMs } from './queue.ts'
+import { type QueueFacts, toWaitMs } from './queue.ts'
 import { type Service, toServiceKey, toServices } from './services.ts'
 import {
   type MemoryUse,
@@ -144,13 +144,17 @@ export function createRegistry({
       return { ...one, explanation: explain(one, { all, lastLine }) }
     })
   }
-  const waitMsOf = (key: string, position: number) => {
+  const waitMsOf = (key: string, position: number, changes: Partial<QueueFacts> = {}) => {
     const actor = actorOf(key)
-    return actor === undefined ? null : toWaitMs(position, toQueueFacts(actor, observe(key)))
+    return actor === undefined
+      ? null
+      : toWaitMs(position, { ...toQueueFacts(actor, observe(key)), ...changes })
   }
 
   const retryAfter = (key: string, failure: Failure) => {
-    if (failure.code === 'LEASEHOLD_QUEUE_FULL') return waitMsOf(key, 1) ?? QUEUE_RETRY_MS
+    // The time of a start is the least that whoever is held up waits.
+    if (failure.code === 'LEASEHOLD_QUEUE_FULL')
+      return waitMsOf(key, 1, { isHeldUp: false }) ?? QUEUE_RETRY_MS
     const actor = actorOf(key)
     return actor && toRetryAfterMs(failure, actor.getSnapshot(), inStateMsOf(key))
   }

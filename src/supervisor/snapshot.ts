@@ -6,7 +6,7 @@ import type { Reason } from '../../machines/reasons.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { ConfigRefusal } from '../events.ts'
 import { toWhyText } from '../explanation/explanation.ts'
-import type { Explanation } from '../explanation/situation.ts'
+import { type Explanation, toAwaited } from '../explanation/situation.ts'
 import type { Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
 import { type QueuedRequest, type QueueFacts, toQueue } from './queue.ts'
@@ -152,19 +152,24 @@ export function toServiceFacts(
 /** What the waiting time of a service's queue is estimated from. */
 export function toQueueFacts(
   actor: ActorRefFrom<typeof providerMachine>,
-  { inStateMs, leaseTimes, startTimes }: Observed,
+  { inStateMs, leaseTimes, startTimes, decision }: Observed,
 ): QueueFacts {
   const { value, context } = actor.getSnapshot()
+  const state = toStateName(value)
   return {
-    state: toStateName(value),
+    state,
     inStateMs,
     leases: context.leases,
     maxConcurrent: context.policy.maxConcurrent,
     backoffMs: Math.max(0, toBackoffMs(context) - inStateMs),
     startMs: startTimes?.medianMs ?? null,
     leaseMs: leaseTimes?.medianMs ?? null,
+    isHeldUp: HOLD_UPS.has(toAwaited({ key: context.key, state, decision })?.because.cause ?? ''),
   }
 }
+
+/** What a start may wait for as long as others like; who is idle, or stops already, leaves soon. */
+const HOLD_UPS: ReadonlySet<string> = new Set(['no-room', 'promised', 'starved', 'start-places'])
 
 /** One delay that an actor has armed. `isOfState`: it is an `after` of its current state, begun on entry. */
 export interface ArmedTimer {

@@ -124,6 +124,22 @@ test('a start that was asked for waits for one that has just come up, whatever s
   ])
 }, 60_000)
 
+test('a request that waits for room that is in use is not told a time that nobody knows', async () => {
+  await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } })
+  await house.supervisor.start('b')
+  const lease = await house.supervisor.acquire('a/demo')
+  const waiting = house.supervisor.acquire('b/demo')
+  await house.hearing.until('scheduler.decided', ({ because }) => because.cause === 'no-room')
+  const [, b] = house.supervisor.snapshot().services
+  expect(b).toMatchObject({
+    state: 'starting.claiming',
+    startTimes: { count: 1 },
+    queue: [{ estimatedMs: null }],
+  })
+  lease.release()
+  await expect(waiting).resolves.toMatchObject({ owned: true })
+}, 60_000)
+
 test('a request that waited too long for room is told who held it', async () => {
   await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } }, { maxQueueMs: 8_000 })
   await house.supervisor.acquire('a/demo')

@@ -9,6 +9,7 @@ const busy: QueueFacts = {
   backoffMs: 0,
   startMs: 10_000,
   leaseMs: 4_000,
+  isHeldUp: false,
 }
 const cold = { ...busy, leases: 0 }
 
@@ -27,6 +28,12 @@ test.each<[string, Partial<QueueFacts>, number, number | null]>([
   [
     'what has never started may take any time',
     { ...cold, state: 'starting.warming', startMs: null },
+    1,
+    null,
+  ],
+  [
+    'room that others have may come at any time',
+    { ...cold, state: 'starting.claiming', isHeldUp: true },
     1,
     null,
   ],
