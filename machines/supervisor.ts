@@ -71,6 +71,10 @@ const supervisor = base.extend({
         if (policy === undefined) enqueue.sendTo(key, { type: 'service.stop', reason: 'removed' })
         else enqueue.sendTo(key, { type: 'policy.replaced', policy })
       }
+      // One that has no actor yet is wanted as soon as it has.
+      for (const key of sharing.preload)
+        if (!context.preload.includes(key) && context.alive.includes(key))
+          enqueue.emit({ type: 'service.wanted', key, cause: 'preload' })
     }),
     /** What runs holds what it is said to need now. */
     recount: base.assign(({ context }) => ({

@@ -391,6 +391,19 @@ describe('warm before asked', () => {
     ])
   })
 
+  test('what a new configuration preloads is wanted once, whether it was there before or not', () => {
+    const sharing = { preload: ['a'] }
+    const house = build({ keys: ['a', 'b'], sharing })
+    house.said.splice(0)
+    sharing.preload = ['a', 'b', 'c']
+    house.configure(['a', 'b', 'c'])
+    house.configure(['a', 'b', 'c'])
+    expect(house.said.filter(({ type }) => type === 'service.wanted')).toEqual([
+      { type: 'service.wanted', key: 'b', cause: 'preload' },
+      { type: 'service.wanted', key: 'c', cause: 'preload' },
+    ])
+  })
+
   const withDefault = {
     keys: ['a', 'b'],
     ...exclusive,
