@@ -318,7 +318,9 @@ const leaseholdSchema = z
     preload: z
       .array(z.string())
       .default([])
-      .describe('Ids of the providers whose services are started at once, in this order.'),
+      .describe(
+        'Ids of the providers whose services are started at once, in this order, as far as there is room for them.',
+      ),
     returnToDefaultMs: durationMs(0)
       .default(0)
       .describe(

@@ -164,6 +164,18 @@ test('what is to be preloaded comes up without a request, within the budget', as
   ])
 }, 60_000)
 
+test('what is to be preloaded takes the room of nobody that was preloaded before it', async () => {
+  await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] }, preload: ['a', 'b'] })
+  await house.hearing.until('scheduler.decided', ({ because }) => because.cause === 'nobody-waits')
+  await house.hearing.until('service.state', ({ service, to }) => service === 'a' && to === 'ready')
+  expect(house.supervisor.snapshot().services).toMatchObject([
+    { state: 'ready' },
+    { state: 'down.cold', why: { kind: 'declined' }, queue: [] },
+  ])
+  // Somebody who asks for it gets it.
+  await expect(house.supervisor.acquire('b/demo')).resolves.toMatchObject({ owned: true })
+}, 60_000)
+
 test('a service that declares no need is given the room that its earlier runs took', async () => {
   const stateDir = await mkdtemp(join(tmpdir(), 'leasehold-learned-'))
   try {
