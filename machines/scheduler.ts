@@ -214,10 +214,7 @@ function decide(
     const earlier = asking.decision?.choice.type === 'evict' ? asking.decision : undefined
     return earlier === undefined
       ? { decision: conclude('start', 'fits'), isPromised: false }
-      : {
-          decision: conclude('start', 'room-made', earlier.choice.taken, earlier.rejected),
-          isPromised: false,
-        }
+      : { decision: toRoomMade(earlier), isPromised: false }
   }
   if (isFree(staying)) {
     const isUnderWay = asking.decision?.choice.type === 'evict'
@@ -248,6 +245,11 @@ function decide(
     decision: conclude('evict', cause, taken, toSpared(state, needs, state.residents, victims)),
     isPromised: true,
   }
+}
+
+/** The end of an eviction, with what was free before it: afterwards nobody would see why somebody had to leave. */
+function toRoomMade({ choice, because, rejected }: Decision): Decision {
+  return { choice: { ...choice, type: 'start' }, because: { ...because, cause: 'room-made' }, rejected }
 }
 
 /** Starved ones in the order of their coming, then by priority and age, then again in the order of their coming. */
