@@ -23,14 +23,19 @@ export function explain(situation: Situation, surroundings: Surroundings): Expla
   return { tone: 'rest', title: 'Ended', sentence, next, advice: [] }
 }
 
-/** Why it is as it is, as one clause, with what was decided about its room where that made it wait or leave. */
+/** Why it is as it is, as one clause, with what was decided about room where it waited, had to leave, or took it. */
 export function toWhyText(situation: Situation): string {
-  const { why, stopReason, decision } = situation
+  const { key, state, why, stopReason, decision } = situation
   const hadToLeave = [stopReason, why?.kind === 'stop' ? why.reason : null].some(
     (reason) => reason === 'evicted' || reason === 'yielded',
   )
-  const isAboutRoom = decision !== null && (hadToLeave || toAwaited(situation) !== null)
+  const tookIt = decision?.because.cause === 'room-made' && decision.choice.key === key && isUp(state)
+  const isAboutRoom = decision !== null && (hadToLeave || tookIt || toAwaited(situation) !== null)
   return isAboutRoom ? `${toReasonText(why)}; ${toDecisionText(decision)}` : toReasonText(why)
+}
+
+function isUp(state: string): boolean {
+  return /^(starting|ready|leased)/.test(state)
 }
 
 /** The same as a sentence of its own. */

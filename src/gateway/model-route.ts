@@ -168,8 +168,11 @@ function findWait(supervisor: Supervisor, call: ModelCall | undefined) {
 
 function describeWait({ service, place }: ReturnType<typeof findWait>): string {
   if (service === undefined) return 'waiting'
-  const inState = `${service.service} is ${service.state} for ${toSeconds(service.inStateMs)}`
-  const detail = service.verdict === null ? '' : `, ${service.verdict.detail}`
+  const { state, inStateMs, verdict, explanation } = service
+  const inState = `${service.service} is ${state} for ${toSeconds(inStateMs)}`
+  const seen = verdict === null ? '' : `, ${verdict.detail}`
+  // Before it is spawned there is nothing of it that a health check could have found.
+  const detail = state === 'starting.claiming' ? `: ${explanation.title}` : seen
   return `${inState}${detail}${describePlace(place, service.queue.length)}`.replace(/[\r\n]+/g, ' ')
 }
 

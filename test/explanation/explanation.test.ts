@@ -78,6 +78,17 @@ test('who holds the room is told, too', () => {
   expect(holder.sentence).toMatch(/ demo waits for its room\.$/)
 })
 
+test('one that is up says for as long whose room it took, and who was spared', () => {
+  const { choice, because, rejected } = decide('room-made', { taken, because: 'pinned' })
+  const decision: Decision = { choice: { ...choice, type: 'start' }, because, rejected }
+  const why = { kind: 'leased', id: 'a' } as const
+  expect(tell({ state: 'leased.open', leases: 1, why, decision }).sentence).toBe(
+    'A request uses it; demo needs 6000 MiB of ramMiB (2000 of 8000 free): other had to leave for it; other holds 6000 MiB of ramMiB and is pinned.',
+  )
+  expect(tell({ state: 'down.cold', why, decision }).sentence).toBe('A request uses it.')
+  expect(tell({ key: 'other', state: 'ready', why, decision }).sentence).toBe('A request uses it.')
+})
+
 test('a decision that is over explains nothing any more', () => {
   expect(tell({ state: 'ready', decision: decide('no-room') }).title).toBe('Ready, not in use')
 })

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { findFreePort } from '../../src/testing/real-host.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { takeFreePort } from '../transport/raw-server.ts'
 import { openHouse, openHouseWithServer, toLocalService } from './house.ts'
@@ -102,6 +103,26 @@ describe('a request that has to wait', () => {
     holder.release()
     expect(await stream.text()).toMatch(
       /^: leasehold local is leased\.open for 3 s.*; number 1 of 1 in the queue for 3 s\n\ndata: .*\[DONE\]\n\n$/s,
+    )
+  })
+
+  test('sees in them who has the room that it waits for', async () => {
+    const toProvider = (port: number) => ({
+      baseUrl: `http://127.0.0.1:${port}/v1`,
+      models: [{ id: 'demo' }],
+      localService: toLocalService(port, [], { minResidencyMs: 0 }),
+    })
+    const providers = { local: toProvider(await findFreePort()), other: toProvider(await findFreePort()) }
+    await using house = await openHouse({
+      serverUrl: 'http://127.0.0.1:1',
+      leasehold: { coldStartCommentsMs: 50, groups: { gpu: ['local', 'other'] } },
+      rest: { models: { providers } },
+    })
+    const holder = await house.supervisor.acquire('other/demo')
+    const stream = await house.post('/v1/chat/completions', { ...chat, stream: true })
+    holder.release()
+    expect(await stream.text()).toMatch(
+      /^: leasehold local is starting\.claiming for \d+ s: Waits for room that other has; number 1 of 1 .*\[DONE\]\n\n$/s,
     )
   })
 
