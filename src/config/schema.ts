@@ -79,7 +79,7 @@ const localServiceSchema = z
       .record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
       .optional()
       .describe(
-        'What it takes of each budget of `leasehold.budgets`, from its spawn until it is gone. Absent: `ramMiB` and `vramMiB` are learned from what it used before.',
+        'What it takes of each budget of `leasehold.budgets`, from its spawn until it is gone. Absent: `ramMiB` and `vramMiB` are learned from what it used before; until it was ready once, and where nobody can measure, it takes all there is of them.',
       ),
     pinned: z.boolean().default(false).describe('`true`: never evicted to make room for another.'),
     evictCost: wholeNumber('', 0, MAX_AMOUNT)
@@ -149,6 +149,10 @@ const replicaSchema = z.strictObject({
       healthUrl: httpUrl({ hasQuery: true })
         .optional()
         .describe("Default: the provider's, at the host and port of this server."),
+      needs: z
+        .record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
+        .optional()
+        .describe("What this server takes of each budget. Default: the provider's."),
     })
     .optional()
     .describe(

@@ -2,6 +2,7 @@ import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './conf
 import { type Finding, toError, toWarning } from './finding.ts'
 import { isSameName } from './model-ref.ts'
 import { findNearest } from './nearest.ts'
+import { toProviderPath } from './provider.ts'
 
 /** A provider whose server we run. */
 type Managed = ProviderConfig & { readonly localService: LocalServiceConfig }
@@ -17,7 +18,7 @@ export function findSharingProblems(
     ids.flatMap((id, index) => findNameProblems(id, providers, [...at, index]))
   const isAimless = returnToDefaultMs > 0 && !hasDefaultModel
   return [
-    ...managed.flatMap((provider) => findNeedProblems(provider, budgets)),
+    ...managed.filter(isStatingNeeds).flatMap((provider) => findNeedProblems(provider, budgets)),
     ...findPinProblems(managed, budgets, groups),
     ...Object.entries(groups).flatMap(([name, ids]) => named(ids, ['leasehold', 'groups', name])),
     ...named(preload, ['leasehold', 'preload']),
@@ -27,9 +28,15 @@ export function findSharingProblems(
   ]
 }
 
-function findNeedProblems({ id, localService }: Managed, budgets: LeaseholdConfig['budgets']): Finding[] {
-  return Object.entries(localService.needs ?? {}).flatMap(([budget, amount]) => {
-    const at = ['models', 'providers', id, 'localService', 'needs', budget]
+/** Whether it has needs of its own: those of a provider are said to be wrong once, not again of each replica. */
+function isStatingNeeds({ replicaOf, localService }: Managed, _: number, all: readonly Managed[]): boolean {
+  const original = all.find(({ id }) => id === replicaOf?.provider)
+  return original?.localService.needs !== localService.needs
+}
+
+function findNeedProblems(provider: Managed, budgets: LeaseholdConfig['budgets']): Finding[] {
+  return Object.entries(provider.localService.needs ?? {}).flatMap(([budget, amount]) => {
+    const at = [...toProviderPath(provider), 'localService', 'needs', budget]
     const capacity = budgets[budget]
     if (capacity !== undefined)
       return amount <= capacity

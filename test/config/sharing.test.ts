@@ -31,6 +31,19 @@ describe('budgets and groups', () => {
     ])
   })
 
+  test('refuse a need of a replica where it is written', () => {
+    const toReplica = (port: number, localService: object) => ({
+      baseUrl: `http://127.0.0.1:${port}/v1`,
+      localService: { args: [String(port)], ...localService },
+    })
+    const replicas = [toReplica(2, {}), toReplica(3, { needs: { vramMiB: 26_000 } })]
+    const a = { ...service(1, { needs: { vramMiB: 25_000 } }), replicas }
+    expect(messagesOf(toText({ a }, { budgets: { vramMiB: 24_000 } }))).toEqual([
+      'models.providers.a.localService.needs.vramMiB: 25000 is more than the whole budget, leasehold.budgets.vramMiB: 24000',
+      'models.providers.a.replicas[1].localService.needs.vramMiB: 26000 is more than the whole budget, leasehold.budgets.vramMiB: 24000',
+    ])
+  })
+
   test('refuse a need of a budget that is not there, and name the nearest', () => {
     const providers = { a: service(1, { needs: { vramMB: 1 } }) }
     expect(messagesOf(toText(providers, { budgets: { vramMiB: 24_000 } }))).toEqual([
