@@ -7,6 +7,8 @@ export interface Share {
   readonly service: string
   /** What it needs, from its spawn to its receipt. A limit that is not there is not needed. */
   readonly needs: Amounts
+  /** Budgets of which it takes all there is, because nobody knows yet what it needs of them. */
+  readonly unmeasured: readonly string[]
   /** Never evicted, for nobody. */
   readonly isPinned: boolean
   /** What bringing it back costs; cheaper ones are evicted first. */
@@ -71,6 +73,8 @@ export interface Need {
   readonly capacity: number
   /** What of it nobody holds; below zero when a smaller capacity came into force. */
   readonly free: number
+  /** It is all there is, because nobody knows yet what the service needs. */
+  readonly isUnmeasured: boolean
 }
 
 /** A service that is made to leave for another. `yield`: it is in use, so it stops when its last lease ends. */
@@ -169,8 +173,10 @@ export function isKeptOutBy({ because, rejected }: Decision, causes: readonly Sp
 
 /** What a service needs of the limits in force. What needs more than there is gets all of it, and so is alone. */
 export function toNeeds({ limits, shares }: SchedulerState, key: string): Amounts {
+  const { needs = {}, unmeasured = [] } = shares[key] ?? {}
+  const guesses = unmeasured.map((limit) => [limit, Number.POSITIVE_INFINITY] as const)
   return Object.fromEntries(
-    Object.entries(shares[key]?.needs ?? {}).flatMap(([limit, amount]) => {
+    [...Object.entries(needs), ...guesses].flatMap(([limit, amount]) => {
       const capacity = limits[limit]
       return capacity === undefined || amount <= 0 ? [] : [[limit, Math.min(amount, capacity)]]
     }),
@@ -201,7 +207,7 @@ function decide(
     choice: { type, key, service: nameOf(state, key), taken },
     because: {
       cause,
-      needed: toNeeded(state, needs),
+      needed: toNeeded(state, key, needs),
       ahead: cause === 'promised' ? promises.map(({ service }) => service) : [],
     },
     rejected,
@@ -354,10 +360,11 @@ function toTaken(state: SchedulerState, resident: Resident): Taken {
   }
 }
 
-function toNeeded({ limits, residents }: SchedulerState, needs: Amounts): Need[] {
+function toNeeded({ limits, residents, shares }: SchedulerState, key: string, needs: Amounts): Need[] {
   return Object.entries(needs).map(([limit, amount]) => {
     const capacity = limits[limit] ?? 0
-    return { limit, amount, capacity, free: capacity - sum(residents.map(({ holds }) => holds[limit])) }
+    const free = capacity - sum(residents.map(({ holds }) => holds[limit]))
+    return { limit, amount, capacity, free, isUnmeasured: shares[key]?.unmeasured.includes(limit) ?? false }
   })
 }
 

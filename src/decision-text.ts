@@ -34,9 +34,10 @@ export function toDecisionText({ choice, because, rejected }: Decision): string 
 }
 
 /** `9000 MiB of vramMiB (200 of 24000 free)`, `the place of the group gpu`. */
-function toNeedText({ limit, amount, capacity, free }: Need): string {
+function toNeedText({ limit, amount, capacity, free, isUnmeasured }: Need): string {
   if (limit.startsWith('group:')) return `the place of the group ${limit.slice('group:'.length)}`
-  return `${toAmountText(limit, amount)} (${free} of ${capacity} free)`
+  const guess = isUnmeasured ? 'all there is, as nobody has measured it; ' : ''
+  return `${toAmountText(limit, amount)} (${guess}${free} of ${capacity} free)`
 }
 
 function toAmountText(limit: string, amount: number): string {

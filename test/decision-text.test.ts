@@ -3,7 +3,7 @@ import type { Decision } from '../machines/scheduler.ts'
 import { toDecisionText } from '../src/decision-text.ts'
 
 const taken = [{ key: 'k', service: 'qwen', how: 'evict', evictCost: 1, frees: { vramMiB: 9000 } }] as const
-const needed = [{ limit: 'vramMiB', amount: 9000, capacity: 24_000, free: 200 }]
+const needed = [{ limit: 'vramMiB', amount: 9000, capacity: 24_000, free: 200, isUnmeasured: false }]
 const rejected = [
   { key: 'l', service: 'llama', because: 'pinned', holds: {} },
   { key: 'm', service: 'gemma', because: 'leased', holds: { vramMiB: 12_000 } },
@@ -20,6 +20,10 @@ const decide = (
 
 test.each([
   [decide('fits'), 'big needs 9000 MiB of vramMiB (200 of 24000 free), which was free'],
+  [
+    decide('fits', { because: { needed: needed.map((need) => ({ ...need, isUnmeasured: true })) } }),
+    'big needs 9000 MiB of vramMiB (all there is, as nobody has measured it; 200 of 24000 free), which was free',
+  ],
   [decide('fits', { because: { needed: [] } }), 'big needs no room that others want'],
   [
     decide('idle-cheapest', { choice: { taken }, rejected }),

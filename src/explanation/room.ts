@@ -80,6 +80,12 @@ function toAdvice(decision: Decision): Advice[] {
   const budgets = limits.filter((limit) => !limit.startsWith('group:'))
   const groups = limits.filter((limit) => limit.startsWith('group:')).map((limit) => limit.slice(6))
   return [
+    ...because.needed
+      .filter(({ isUnmeasured }) => isUnmeasured)
+      .map(({ limit }) => ({
+        text: `Say in needs how much of ${limit} ${choice.service} takes: until it was measured it counts as all there is.`,
+        command: null,
+      })),
     ...findHolders(decision).flatMap(
       ({ service, because: cause }) => pleas[cause]?.(service, choice.service) ?? [],
     ),

@@ -8,8 +8,8 @@ export interface MemorySample {
   readonly key: string
   readonly generation: string
   readonly ramBytes: number
-  /** 0: nothing of it is on a GPU, or nobody can tell. */
-  readonly gpuBytes: number
+  /** `null`: nobody can tell. */
+  readonly gpuBytes: number | null
 }
 
 /** Looks from time to time at what the running processes occupy. */
@@ -47,7 +47,7 @@ export function createMemoryWatch({
 
   const look = async () => {
     const runs = table.entries().filter(({ state }) => state !== 'waiting')
-    const gpu = runs.length > 0 ? await readGpuMemory(nvidiaSmi()) : new Map<number, number>()
+    const gpu = runs.length > 0 ? await readGpuMemory(nvidiaSmi()) : null
     for (const { key, generation, pid } of runs) {
       if (pid === null) continue
       const root = {
@@ -57,7 +57,7 @@ export function createMemoryWatch({
       }
       const pids = snapshotTree(root).map((member) => member.pid)
       const ramBytes = await measureMemory(pids)
-      const gpuBytes = pids.reduce((sum, member) => sum + (gpu.get(member) ?? 0), 0)
+      const gpuBytes = gpu && pids.reduce((sum, member) => sum + (gpu.get(member) ?? 0), 0)
       if (!isClosed && ramBytes > 0) onSample({ key, generation, ramBytes, gpuBytes })
     }
     if (isClosed) return

@@ -27,10 +27,10 @@ async function readStatm(pid: number): Promise<{ resident: number; shared: numbe
 }
 
 /**
- * GPU memory by process, in bytes, as `nvidia-smi` tells it. Empty where the program is missing, fails, or takes
+ * GPU memory by process, in bytes, as `nvidia-smi` tells it; `null` where the program is missing, fails, or takes
  * longer than five seconds: then nothing is known.
  */
-export async function readGpuMemory(program: string): Promise<ReadonlyMap<number, number>> {
+export async function readGpuMemory(program: string): Promise<ReadonlyMap<number, number> | null> {
   const args = ['--query-compute-apps=pid,used_memory', '--format=csv,noheader,nounits']
   try {
     const { stdout } = await promisify(execFile)(program, args, {
@@ -40,12 +40,13 @@ export async function readGpuMemory(program: string): Promise<ReadonlyMap<number
     })
     return parseGpuMemory(stdout)
   } catch {
-    return new Map()
+    return null
   }
 }
 
-/** Lines of `PID, MiB`. A process on several GPUs has several; `[N/A]` is no number and is left out. */
-export function parseGpuMemory(csv: string): ReadonlyMap<number, number> {
+/** Lines of `PID, MiB`. A process on several GPUs has several. `null`: of one it says `[N/A]`, so that it cannot tell. */
+export function parseGpuMemory(csv: string): ReadonlyMap<number, number> | null {
+  if (/^\s*\d+\s*,\s*\[/m.test(csv)) return null
   const bytes = new Map<number, number>()
   for (const line of csv.split('\n')) {
     const [, pid, mib] = /^\s*(\d+)\s*,\s*(\d+)\s*$/.exec(line) ?? []

@@ -47,10 +47,12 @@ export function createLearning({
       bytes: ramBytes,
       peakBytes: Math.max(ramBytes, isSameRun ? before.peakBytes : 0),
       gpuBytes,
-      gpuPeakBytes: Math.max(gpuBytes, isSameRun ? before.gpuPeakBytes : 0),
+      gpuPeakBytes: toLarger(gpuBytes, isSameRun ? before.gpuPeakBytes : null),
     })
     const isMore =
-      ramBytes > (isSameRun ? before.peakBytes : 0) || gpuBytes > (isSameRun ? before.gpuPeakBytes : 0)
+      !isSameRun ||
+      ramBytes > before.peakBytes ||
+      toLarger(gpuBytes, before.gpuPeakBytes) !== before.gpuPeakBytes
     if (isMore) onGrown(key)
   }
   const watch = createMemoryWatch({ clock, table, nvidiaSmi, onSample: note, onLook })
@@ -70,6 +72,9 @@ export function createLearning({
       return memory
     },
     seenOf: (key) => {
+      const startMs = history.startsOf(key)?.medianMs ?? null
+      // What it occupied before it was ready for the first time is only a part of what it needs.
+      if (startMs === null) return { needs: {}, startMs }
       const use = uses.get(key)
       const before = history.needsOf(key)
       const now = use === undefined ? {} : toNeeds(use)
@@ -78,17 +83,22 @@ export function createLearning({
         needs: Object.fromEntries(
           [...budgets].map((budget) => [budget, Math.max(before[budget] ?? 0, now[budget] ?? 0)]),
         ),
-        startMs: history.startsOf(key)?.medianMs ?? null,
+        startMs,
       }
     },
     close: watch.close,
   }
 }
 
+/** The larger of two amounts; what nobody could tell is none. */
+function toLarger(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.max(one, other)
+}
+
 /** What a run occupied at the most, by the budgets that can be learned. */
 function toNeeds({ peakBytes, gpuPeakBytes }: MemoryUse): Record<string, number> {
   return {
     ramMiB: Math.ceil(peakBytes / MIB),
-    ...(gpuPeakBytes > 0 ? { vramMiB: Math.ceil(gpuPeakBytes / MIB) } : {}),
+    ...(gpuPeakBytes === null ? {} : { vramMiB: Math.ceil(gpuPeakBytes / MIB) }),
   }
 }

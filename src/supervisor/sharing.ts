@@ -12,6 +12,9 @@ export interface Seen {
   readonly startMs: number | null
 }
 
+/** Budgets whose need is learned where none is declared. */
+const LEARNED = ['ramMiB', 'vramMiB'] as const
+
 /** The limit that stands for an exclusive group: it has one place. No budget can have this name. */
 function toGroupLimit(group: string): string {
   return `group:${group}`
@@ -39,18 +42,22 @@ export function toSharing(
   }
 }
 
-/** What one service takes: what its configuration declares, else what was seen. */
+/** What one service takes: what its configuration declares, else what was seen; what nobody could see, all of it. */
 export function toShare(service: Service, { budgets, groups }: LeaseholdConfig, seen: Seen): Share {
   const { localService, name } = service
   if (localService === undefined) throw new RangeError('A service that others run has no share.')
   const mine = Object.keys(groups).filter((group) => groups[group]?.some((id) => hasProvider(service, id)))
-  const learned = Object.entries(seen.needs).filter(([budget]) => budgets[budget] !== undefined)
+  const budgeted = LEARNED.filter((budget) => budgets[budget] !== undefined)
+  const isSeen = (budget: string) => seen.needs[budget] !== undefined
+  const learned = toRecord(
+    budgeted.filter(isSeen),
+    (budget) => budget,
+    (budget) => seen.needs[budget] ?? 0,
+  )
   return {
     service: name,
-    needs: {
-      ...(localService.needs ?? Object.fromEntries(learned)),
-      ...toRecord(mine, toGroupLimit, () => 1),
-    },
+    needs: { ...(localService.needs ?? learned), ...toRecord(mine, toGroupLimit, () => 1) },
+    unmeasured: localService.needs === undefined ? budgeted.filter((budget) => !isSeen(budget)) : [],
     isPinned: localService.pinned,
     evictCost: localService.evictCost ?? seen.startMs ?? 0,
     minResidencyMs: localService.minResidencyMs,

@@ -75,13 +75,13 @@ export interface ConfigStanding {
   readonly refusal: (Pick<ConfigRefusal, 'message' | 'problems'> & { readonly time: string }) | null
 }
 
-/** What a run occupies, in bytes: memory of its whole process tree, and of GPUs where `nvidia-smi` tells. */
+/** What a run occupies, in bytes: memory of its whole process tree, and of GPUs; `null` where `nvidia-smi` cannot tell. */
 export interface MemoryUse {
   readonly bytes: number
   /** The most that this run occupied so far. */
   readonly peakBytes: number
-  readonly gpuBytes: number
-  readonly gpuPeakBytes: number
+  readonly gpuBytes: number | null
+  readonly gpuPeakBytes: number | null
 }
 
 /** Everything a supervisor knows, at one moment. All JSON. */

@@ -18,7 +18,11 @@ const decide = (
   }: { taken?: Decision['choice']['taken']; because?: SpareCause; ahead?: string[] } = {},
 ): Decision => ({
   choice: { type: taken.length > 0 ? 'evict' : 'wait', key: 'k', service: 'demo', taken },
-  because: { cause, needed: [{ limit: 'ramMiB', amount: 6_000, capacity: 8_000, free: 2_000 }], ahead },
+  because: {
+    cause,
+    needed: [{ limit: 'ramMiB', amount: 6_000, capacity: 8_000, free: 2_000, isUnmeasured: false }],
+    ahead,
+  },
   rejected: [{ key: 'o', service: 'other', because, holds: { ramMiB: 6_000 } }],
 })
 const taken = [{ key: 'o', service: 'other', how: 'evict', evictCost: 1, frees: { ramMiB: 6_000 } }] as const
@@ -35,6 +39,16 @@ test('one that waits for the memory of another says how much, who has it, why th
     { text: expect.stringContaining('stop other'), command: { verb: 'stop', service: 'other' } },
     { text: expect.stringContaining('leasehold.budgets.ramMiB'), command: null },
   ])
+})
+
+test('one of which nobody knows what it takes is told to say so', () => {
+  const { choice, because, rejected } = decide('no-room')
+  const needed = because.needed.map((need) => ({ ...need, isUnmeasured: true }))
+  const { advice } = tell({ ...claiming, decision: { choice, because: { ...because, needed }, rejected } })
+  expect(advice[0]).toEqual({
+    text: 'Say in needs how much of ramMiB demo takes: until it was measured it counts as all there is.',
+    command: null,
+  })
 })
 
 test('what can be done about one that holds the room depends on why it stays', () => {

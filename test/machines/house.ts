@@ -28,6 +28,7 @@ export interface HouseOptions {
 /** Takes nothing, and is neither protected nor patient. */
 export const defaultShare: Omit<Share, 'service'> = {
   needs: {},
+  unmeasured: [],
   isPinned: false,
   evictCost: 0,
   minResidencyMs: 0,

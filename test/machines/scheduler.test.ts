@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Share } from '../../machines/scheduler.ts'
-import { build, closeHouses, type HouseOptions } from './house.ts'
+import { build, closeHouses, defaultShare, type HouseOptions } from './house.ts'
 
 afterEach(closeHouses)
 
@@ -32,6 +32,29 @@ describe('room', () => {
     await house.advanceTo(house.clock.now() + 500)
     expect(house.states()).toEqual({ a: 'ready', b: 'down.cold', c: 'leased.open' })
     expect(house.decisions()).toEqual(['c: evict b (idle-cheapest)', 'c: start after evict b (room-made)'])
+  })
+
+  test('is all taken by one that nobody has measured, until somebody has', async () => {
+    const house = build({
+      keys: ['a', 'b'],
+      limits: { vramMiB: 24 },
+      shares: { a: { unmeasured: ['vramMiB'] }, b: vram(4) },
+    })
+    house.request('a', 'r1')
+    await house.advanceTo(house.clock.now() + 500)
+    house.request('b', 'r2')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'starting.claiming' })
+    expect(house.said.find(({ type }) => type === 'scheduler.decided')).toMatchObject({
+      because: {
+        cause: 'fits',
+        needed: [{ limit: 'vramMiB', amount: 24, capacity: 24, free: 24, isUnmeasured: true }],
+      },
+    })
+    const share = { service: 'a', ...defaultShare, ...vram(20) }
+    house.actor.send({ type: 'share.measured', key: 'a', share })
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'leased.open' })
   })
 
   test('is made by the one that was used the longest time ago when they cost the same', async () => {

@@ -34,12 +34,15 @@ test('what processes may share counts once', async () => {
   expect(twice).toBeLessThan(2 * one)
 })
 
-test('GPU memory is summed over the GPUs of a process, and what is not a number is left out', () => {
-  const csv = '101, 9000\n202, 512\n101, 1000\n303, [N/A]\nNo devices were found\n\n'
-  expect([...parseGpuMemory(csv)]).toEqual([
-    [101, 10_000 * MIB],
-    [202, 512 * MIB],
-  ])
+test('GPU memory is summed over the GPUs of a process, and is not known where that of one is not', () => {
+  const csv = '101, 9000\n202, 512\n101, 1000\nNo devices were found\n\n'
+  expect(parseGpuMemory(csv)).toEqual(
+    new Map([
+      [101, 10_000 * MIB],
+      [202, 512 * MIB],
+    ]),
+  )
+  expect(parseGpuMemory(`${csv}303, [N/A]\n`)).toBeNull()
 })
 
 test('nvidia-smi is asked for every process, and where it is missing or fails nothing is known', async () => {
@@ -55,9 +58,9 @@ test('nvidia-smi is asked for every process, and where it is missing or fails no
       'works',
       'case "$*" in "--query-compute-apps=pid,used_memory --format=csv,noheader,nounits") echo "7, 3";; esac',
     )
-    expect([...(await readGpuMemory(works))]).toEqual([[7, 3 * MIB]])
-    expect((await readGpuMemory(await program('fails', 'echo "7, 3"; exit 9'))).size).toBe(0)
-    expect((await readGpuMemory(join(folder, 'missing'))).size).toBe(0)
+    expect(await readGpuMemory(works)).toEqual(new Map([[7, 3 * MIB]]))
+    expect(await readGpuMemory(await program('fails', 'echo "7, 3"; exit 9'))).toBeNull()
+    expect(await readGpuMemory(join(folder, 'missing'))).toBeNull()
   } finally {
     await rm(folder, { recursive: true })
   }
