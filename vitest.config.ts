@@ -53,11 +53,12 @@ const SHARED = [
   'transport',
 ].map((folder) => `test/${folder}/**/*.test.ts`)
 
-/** Those that put something else in the place of a module. */
+/** Those that put something else in the place of a module, or turn the clock of one. */
 const MOCKS = [
   'test/gateway/key-comparison.test.ts',
   'test/health/probe-lacks.test.ts',
   'test/process/spawn-lacks.test.ts',
+  'test/transport/upstream-timeouts.test.ts',
 ]
 
 const common = {
