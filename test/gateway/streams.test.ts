@@ -114,6 +114,39 @@ describe('a lease', () => {
   })
 })
 
+describe('a server that falls silent in the middle of a stream', () => {
+  test.each([
+    ['stallTimeoutMs', 30_000, { stallTimeoutMs: 30_000 }],
+    ['ten minutes where nothing else is said', 600_000, {}],
+  ])(
+    'though it is healthy, is cut off after %s, and so is the client, with a word (faults 33, 45, race R12)',
+    async (_, stallMs, provider) => {
+      const clock = createVirtualClock()
+      await using house = await openHouseWithServer({ clock, server: { stallMidStreamAfter: 2 }, provider })
+      const response = await house.post('/v1/chat/completions', streamed)
+      const answer = readAll(response.clone())
+      let heard = ''
+      for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+        heard += text
+        if (heard.match(/"content":"/g)?.length === 2) break
+      }
+      const { url } = await house.server.listen()
+
+      await clock.advanceTo(clock.now() + stallMs - 1_000)
+      expect((await fetch(`${url}/health`)).status).toBe(200)
+      expect([house.service().leases, house.server.counts.aborted]).toEqual([1, 0])
+
+      await clock.advanceTo(clock.now() + 2_000)
+      await expect.poll(() => house.server.counts.aborted).toBe(1)
+      const { text, isBroken } = await answer
+      expect(isBroken).toBe(true)
+      const [, data = ''] = /\n\nevent: error\ndata: (.*)\n\n$/.exec(text) ?? []
+      expect(JSON.parse(data)).toMatchObject({ error: { code: 'LEASEHOLD_STREAM_STALLED' } })
+      expect(house.service().leases).toBe(0)
+    },
+  )
+})
+
 describe('a client that does not read', () => {
   const totalBytes = 64 * 2 ** 20
 
