@@ -1,11 +1,17 @@
+import { spawnSync } from 'node:child_process'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
 import { toHosts } from '../../src/gateway/hosts.ts'
 import { createGateway } from '../../src/gateway/server.ts'
-import { openHouseWithServer, openSocket, readAnswer, sendRaw } from './house.ts'
+import { type House, openHouseWithServer, openSocket, readAnswer, sendRaw } from './house.ts'
+
+const hasSs = spawnSync('ss', ['-V']).status === 0
 
 const sockets: Socket[] = []
 afterEach(() => {
@@ -17,6 +23,19 @@ async function open(port: number, text = ''): Promise<Socket> {
   sockets.push(socket)
   socket.write(text)
   return socket
+}
+
+/** The server behind a house's gateway, as Node's own channel tells of it. */
+async function findServer({ url, port }: House): Promise<unknown> {
+  let found: unknown
+  const note = (message: unknown) => {
+    const { server, socket } = message as { server: unknown; socket: Socket }
+    if (socket.localPort === port) found = server
+  }
+  subscribe('http.server.request.start', note)
+  await fetch(`${url}/health`)
+  unsubscribe('http.server.request.start', note)
+  return found
 }
 
 const toHead = (port: number, framing: string) =>
@@ -57,6 +76,29 @@ describe('a client that is slow', () => {
       .toBe(200)
   })
 
+  test('is cut off by the limits that are shipped, where Node with the same ones has not looked yet (fault 62, peers S-10, N-1)', async () => {
+    // It is made first, so that Node's look at it comes before any as rare at the gateway.
+    const plain = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 })
+    onTestFinished(() => void plain.close())
+    plain.listen(0, '127.0.0.1')
+    await once(plain, 'listening')
+    const waiting = await open((plain.address() as AddressInfo).port, 'GET / HTTP/1.1\r\n')
+    let heard = ''
+    waiting.on('data', (chunk) => {
+      heard += chunk
+    })
+    await using house = await openHouseWithServer()
+    expect(await findServer(house)).toMatchObject({
+      headersTimeout: 10_000,
+      requestTimeout: 60_000,
+      keepAliveTimeout: 5_000,
+      connectionsCheckingInterval: 1_000,
+    })
+    const slow = await open(house.port, 'GET / HTTP/1.1\r\n')
+    expect((await readAnswer(slow)).status).toBe(408)
+    expect([heard, waiting.closed]).toEqual(['', false])
+  })
+
   test('does not keep others waiting, even if it comes five hundred times (fault 62)', async () => {
     await using house = await openHouseWithServer()
     const head = `POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${house.port}\r\n`
@@ -67,6 +109,17 @@ describe('a client that is slow', () => {
 })
 
 describe('connections', () => {
+  test.skipIf(!hasSs)(
+    'may wait in a queue as long as the kernel allows, up to 4,096 of them (fault 63)',
+    async () => {
+      await using house = await openHouseWithServer()
+      const allowed = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'))
+      const { stdout } = spawnSync('ss', ['-ltnH', `sport = :${house.port}`], { encoding: 'utf8' })
+      const [, , backlog] = stdout.trim().split(/\s+/)
+      expect(Number(backlog)).toBe(Math.min(4_096, allowed))
+    },
+  )
+
   test('beyond the limit are answered with 503 at once, and the others go on (faults 63, 107)', async () => {
     await using house = await openHouseWithServer({ leasehold: { maxConnections: 3 } })
     const get = `GET /health HTTP/1.1\r\nHost: 127.0.0.1:${house.port}\r\n\r\n`
