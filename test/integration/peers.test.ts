@@ -29,26 +29,36 @@ const chat = (question: string, stream: boolean) => ({
 })
 const typesOf = ({ events }: House) => events.map(({ type }) => type)
 
-test('health that fails under three streams and a new request ends none of them, nor the process (fault 32, peer O-a)', {
-  timeout: 120_000,
-}, async () => {
-  await using house = await open(['--token-delay-ms', '40'])
-  const streams = await Promise.all(
-    [1, 2, 3].map(() => house.post('/v1/chat/completions', chat('count to 200', true))),
-  )
-  const { pid } = await house.control({ redirectHealth: 'http://127.0.0.1:1/' })
-  const asked = async () => (await house.control()).counts['/health'] ?? 0
-  const before = await asked()
-  await expect.poll(asked).toBeGreaterThan(before + 3)
-  const answer = await house.post('/v1/chat/completions', chat('What is 6 * 7?', false))
-  expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('42')])
-  for (const { text, isBroken } of await Promise.all(streams.map(readAll))) {
-    expect(isBroken).toBe(false)
-    expect(text).toMatch(/ 200"[\s\S]*data: \[DONE\]\s*$/)
-  }
-  expect(house.events.filter(({ type }) => type === 'process.spawned')).toMatchObject([{ pid }])
-  expect(typesOf(house)).not.toContain('leases.revoked')
-})
+test.each([
+  ['redirects', { redirectHealth: 'http://127.0.0.1:1/' }, 200, 200, '42'],
+  // Each check takes the five seconds that it has, and the streams last longer than three of them.
+  ['hangs', { hangHealth: true }, 600, 200, '42'],
+  // Such a server refuses everything new.
+  ['says it failed', { failLoad: 'health500' }, 200, 500, 'error'],
+])(
+  'health that %s under three streams and a new request ends none of them, nor the process (fault 32, peer O-a)',
+  {
+    timeout: 240_000,
+  },
+  async (_how, fault, tokens, status, said) => {
+    await using house = await open(['--token-delay-ms', '40'])
+    const streams = await Promise.all(
+      [1, 2, 3].map(() => house.post('/v1/chat/completions', chat(`count to ${tokens}`, true))),
+    )
+    const { pid } = await house.control(fault)
+    const asked = async () => (await house.control()).counts['/health'] ?? 0
+    const before = await asked()
+    await expect.poll(asked, { timeout: 60_000 }).toBeGreaterThan(before + 3)
+    const answer = await house.post('/v1/chat/completions', chat('What is 6 * 7?', false))
+    expect([answer.status, await answer.text()]).toEqual([status, expect.stringContaining(said)])
+    for (const { text, isBroken } of await Promise.all(streams.map(readAll))) {
+      expect(isBroken).toBe(false)
+      expect(text).toMatch(new RegExp(` ${tokens}"[\\s\\S]*data: \\[DONE\\]\\s*$`))
+    }
+    expect(house.events.filter(({ type }) => type === 'process.spawned')).toMatchObject([{ pid }])
+    expect(typesOf(house)).not.toContain('leases.revoked')
+  },
+)
 
 test('an answer that takes many times idleStopMs is whole, and only then is its server stopped (fault 67)', async () => {
   await using house = await open(['--token-delay-ms', '20'], {}, { idleStopMs: 20 })
