@@ -43,22 +43,42 @@ const body = (prompt: string, stream = false) =>
   JSON.stringify({ model: 'demo/sums', messages: [{ role: 'user', content: prompt }], stream })
 const headers = { 'content-type': 'application/json' }
 
+/** Starts a gateway of the place, and gives its URL when it listens. */
+async function serve(place: Place): Promise<string> {
+  const [url] = await place.start('serve', '--port', '0').until(/http:\/\/127\.0\.0\.1:\d+/)
+  return url
+}
+const chat = (url: string, prompt: string, stream = false) =>
+  fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body: body(prompt, stream) })
+
 describe.skipIf(!hasProcfs)('processes of one user', () => {
+  test('two gateways and an embedder that start together spawn once (fault 89, race R8, promise P15)', {
+    timeout: 120_000 * ROUNDS,
+  }, async () => {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      await using place = await createPlace()
+      configure(place)
+      const urls = await Promise.all([serve(place), serve(place)])
+      await using embedder = await embed(place)
+      const lease = embedder.supervisor.acquire('demo/sums')
+      const answers = await Promise.all(urls.map((url) => chat(url, 'What is 6 * 7?')))
+      for (const answer of answers)
+        expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('42')])
+      ;(await lease).release()
+      expect(spawnsOf(place)).toHaveLength(1)
+    }
+  })
+
   test('two gateways, a command and an embedder that start together have one server among them (fault 89, promise P15)', {
     timeout: 120_000 * ROUNDS,
   }, async () => {
     for (let round = 0; round < ROUNDS; round += 1) {
       await using place = await createPlace()
       configure(place)
-      const gateways = [0, 1].map(() => place.start('serve', '--port', '0'))
-      const urls = await Promise.all(gateways.map(({ until }) => until(/http:\/\/127\.0\.0\.1:\d+/)))
+      const urls = await Promise.all([serve(place), serve(place)])
       await using embedder = await embed(place)
-      const ask = async ([url]: RegExpExecArray) => {
-        const response = await fetch(`${url}/v1/chat/completions`, {
-          method: 'POST',
-          headers,
-          body: body('What is 6 * 7?'),
-        })
+      const ask = async (url: string) => {
+        const response = await chat(url, 'What is 6 * 7?')
         return [response.status, await response.text()]
       }
       const lease = embedder.supervisor.acquire('demo/sums')
