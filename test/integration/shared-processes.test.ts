@@ -1,7 +1,13 @@
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { createSupervisor, loadConfig, type SupervisorOptions } from '../../src/index.ts'
+import {
+  createSupervisor,
+  loadConfig,
+  type ServiceSnapshot,
+  type SupervisorOptions,
+  type SupervisorSnapshot,
+} from '../../src/index.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 import { createPlace, type Place, program } from '../cli/command-line.ts'
 import { isRunning } from '../process/world.ts'
@@ -51,6 +57,12 @@ async function serve(place: Place): Promise<string> {
 const chat = (url: string, prompt: string, stream = false) =>
   fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body: body(prompt, stream) })
 
+/** The one service of a gateway, as its API tells of it. */
+async function look(url: string): Promise<ServiceSnapshot | undefined> {
+  const { services } = (await (await fetch(`${url}/api/services`)).json()) as SupervisorSnapshot
+  return services[0]
+}
+
 describe.skipIf(!hasProcfs)('processes of one user', () => {
   test('two gateways and an embedder that start together spawn once (fault 89, race R8, promise P15)', {
     timeout: 120_000 * ROUNDS,
@@ -95,6 +107,24 @@ describe.skipIf(!hasProcfs)('processes of one user', () => {
       expect(lives.length).toBeLessThanOrEqual(2)
       expect(lives.filter(isRunning).length).toBeLessThanOrEqual(1)
     }
+  })
+
+  test('an owner that is idle itself stops the server when a guest’s stream has ended, and not before (fault 91, race R10)', {
+    timeout: 120_000,
+  }, async () => {
+    await using place = await createPlace()
+    configure(place, ['--token-delay-ms', '50'], { idleStopMs: 50 })
+    const [owner, guest] = await Promise.all([serve(place), serve(place)])
+    const own = (await chat(owner, 'count to 1000', true)).body?.getReader()
+    await own?.read()
+    const borrowed = await chat(guest, 'count to 100', true)
+    expect(await look(guest)).toMatchObject({ ownership: 'borrowed', leases: 1 })
+    await own?.cancel()
+    await expect
+      .poll(() => look(owner))
+      .toMatchObject({ ownership: 'owned', leases: 1, guests: [{ leases: 1 }] })
+    expect(await borrowed.text()).toMatch(/ 100"[\s\S]*data: \[DONE\]\s*$/)
+    await expect.poll(() => spawnsOf(place).map(isRunning)).toEqual([false])
   })
 
   test('an owner that is killed under a guest’s stream: the guest’s client is told, the next request starts anew (fault 103, race R9)', {
