@@ -27,7 +27,8 @@ export const GAP_MS = 2_000
 /**
  * A clock for decisions: a timer that fires late, because the event loop stood still, first yields a full turn of it and
  * a little time, so that an answer that has already arrived is read before anybody decides that it is missing. After a
- * gap of two seconds or more `onGap` is called, once, before any of the late timers.
+ * gap of two seconds or more `onGap` is called, once, before any of the late timers; one that begins within that little
+ * time is a gap like any other.
  */
 export function createLenientClock(clock: Clock, onGap: () => void): Clock {
   let isGapTold = false
@@ -42,21 +43,21 @@ export function createLenientClock(clock: Clock, onGap: () => void): Clock {
   return {
     now: () => clock.now(),
     setTimeout: (fn, ms) => {
-      const dueMs = clock.now() + ms
       const timer: LenientTimer = { isCleared: false, inner: undefined }
-      const arm = (next: () => void, afterMs: number) => {
+      const wait = (afterMs: number, dueMs: number, isGrace: boolean) => {
         timer.inner = clock.setTimeout(() => {
-          if (!timer.isCleared) next()
+          if (timer.isCleared) return
+          const lateMs = clock.now() - dueMs
+          if (lateMs >= GAP_MS) tellGap()
+          else if (isGrace || lateMs < LATE_MS) return fn()
+          // Counted from here, for the turn is a time to stand still in, too.
+          const graceEndsMs = clock.now() + GRACE_MS
+          afterTurn(() => {
+            if (!timer.isCleared) wait(GRACE_MS, graceEndsMs, true)
+          })
         }, afterMs)
       }
-      arm(() => {
-        const lateMs = clock.now() - dueMs
-        if (lateMs < LATE_MS) return fn()
-        if (lateMs >= GAP_MS) tellGap()
-        afterTurn(() => {
-          if (!timer.isCleared) arm(fn, GRACE_MS)
-        })
-      }, ms)
+      wait(ms, clock.now() + ms, false)
       return timer
     },
     clearTimeout: (timer) => {

@@ -103,6 +103,23 @@ describe('a lenient clock', () => {
     expect(fired).toEqual(['gap', 'another', 'gap'])
   })
 
+  test.each([
+    ['before the turn', async () => {}],
+    ['after the turn', turn],
+  ])('tells of a gap that begins in the grace of a late timer, %s (fault 110)', async (_when, until) => {
+    const host = createHost()
+    const fired: string[] = []
+    createLenientClock(host.clock, () => fired.push('gap')).setTimeout(() => fired.push('timer'), 200)
+    host.standStill(300)
+    await until()
+    host.standStill(GAP_MS + 20)
+    await turn()
+    host.standStill(20)
+    await turn()
+    host.standStill(20)
+    expect(fired).toEqual(['gap', 'timer'])
+  })
+
   test('forgets a timer that is cleared, and clears what is no timer', () => {
     const host = createHost()
     const clock = createLenientClock(host.clock, () => {})
