@@ -1,5 +1,6 @@
-import { readFileSync, rmSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { createPlace, launch, type Place, program } from './command-line.ts'
 
@@ -20,12 +21,13 @@ async function serve(place: Place, ...args: string[]) {
   }
 }
 
+interface Configured {
+  readonly leasehold: object
+  readonly models: { readonly providers: { readonly demo: { readonly models: object[] } } }
+}
+
 /** Puts an edited configuration into the place. */
-function edit(
-  place: Place,
-  change: (config: { readonly leasehold: object }) => void,
-  name = 'leasehold.json5',
-): void {
+function edit(place: Place, change: (config: Configured) => void, name = 'leasehold.json5'): void {
   const config = JSON.parse(readFileSync(join(place.folder, 'leasehold.json5'), 'utf8'))
   change(config)
   place.write(name, JSON.stringify(config))
@@ -79,6 +81,26 @@ describe('serve --watch', { timeout: 120_000 }, () => {
     await gateway.until(/the configuration was read again: nothing is different/)
     expect((await place.run('status')).stdout).not.toMatch(/refused/)
     expect(place.strays()).toEqual([line])
+  })
+
+  test('takes twenty quick edits for a few changes at most, the last one whole, and leaves the server alone (fault 94)', async () => {
+    await using place = await createPlace()
+    place.configure()
+    await using gateway = await serve(place, '--watch')
+    await place.run('start', 'demo')
+    for (let count = 1; count <= 20; count += 1) {
+      edit(place, ({ models }) => models.providers.demo.models.push({ id: `sums-${count}` }), 'edited')
+      renameSync(join(place.folder, 'edited'), join(place.folder, 'leasehold.json5'))
+      await delay(100)
+    }
+    const list = async () => (await fetch(`http://127.0.0.1:${place.gatewayPort}/v1/models`)).text()
+    await expect.poll(list).toMatch(/"demo\/sums-1".*"demo\/sums-20"/)
+    expect(place.strays()).toHaveLength(1)
+    gateway.child.kill('SIGTERM')
+    const { stdout } = await gateway.ended
+    // One, where nothing stands still meanwhile; eight looks are taken.
+    expect(stdout.match(/another configuration is in force/g)?.length).toBeLessThan(5)
+    expect(stdout.match(/process \d+ runs/g)).toHaveLength(1)
   })
 
   test('has nothing to watch in the built-in demo', async () => {
