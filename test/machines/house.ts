@@ -1,4 +1,4 @@
-import { type ActorRefFrom, createActor } from 'xstate'
+import { type ActorRefFrom, type AnyActorRef, createActor } from 'xstate'
 import type { ProviderEvent, ServicePolicy, Sharing, SupervisorEmitted } from '../../machines/messages.ts'
 import { toStateName } from '../../machines/provider-context.ts'
 import type { Decision, Share } from '../../machines/scheduler.ts'
@@ -65,15 +65,8 @@ export function build({
     worlds.set(key, known)
     return known
   }
-  const provider = supervisedProviderMachine.provide({
-    actors: toActors((key) => world(key).effects),
-    actions: {
-      forgive: ({ context }) => {
-        if (broken.delete(context.key)) throw new Error('a bug')
-      },
-    },
-  })
-  const actor = createActor(machine.provide({ actors: { provider } }), { clock, input: { instance: 'g' } })
+  const actor = createActor(toHoused(machine), { clock, input: { instance: 'g' } })
+  hosts.set(actor.system, { world, forgive: (key) => broken.delete(key) })
   const child = (key: string): ActorRefFrom<typeof supervisedProviderMachine> => {
     const found = actor.getSnapshot().children[key]
     if (found === undefined) throw new Error(`no provider ${key}`)
@@ -176,6 +169,42 @@ export function build({
 }
 
 export type House = ReturnType<typeof build>
+
+/** What the actors of one house meet outside. */
+interface Host {
+  readonly world: (key: string) => World
+  /** Whether the actor of this service is to die now. */
+  readonly forgive: (key: string) => boolean
+}
+
+const hosts = new WeakMap<AnyActorRef['system'], Host>()
+function hostOf(system: AnyActorRef['system']): Host {
+  const host = hosts.get(system)
+  if (host === undefined) throw new Error('this actor is in no house')
+  return host
+}
+
+const toHousedProvider = (machine: typeof supervisedProviderMachine) =>
+  machine.provide({
+    actors: toActors((key, system) => hostOf(system).world(key).effects),
+    actions: {
+      forgive: ({ context, self }) => {
+        if (hostOf(self.system).forgive(context.key)) throw new Error('a bug')
+      },
+    },
+  })
+
+/** Made once for each machine: to provide costs as much as a short workload. */
+const housed = new WeakMap<typeof supervisorMachine, typeof supervisorMachine>()
+function toHoused(machine: typeof supervisorMachine): typeof supervisorMachine {
+  // A mutant may have put another provider in place.
+  const { provider = supervisedProviderMachine } = machine.implementations.actors as {
+    readonly provider?: typeof supervisedProviderMachine
+  }
+  const made = housed.get(machine) ?? machine.provide({ actors: { provider: toHousedProvider(provider) } })
+  housed.set(machine, made)
+  return made
+}
 
 /** A decision in one line. */
 export function toLine({ choice, because }: Decision): string {
