@@ -1,7 +1,8 @@
 import type { StopReason } from '../../machines/messages.ts'
-import type { Amounts, Decision, Share } from '../../machines/scheduler.ts'
+import type { Amounts, Asking, Decision, Share } from '../../machines/scheduler.ts'
 import { toNeeds } from '../../machines/scheduler.ts'
 import type { SupervisorContext } from '../../machines/supervisor-context.ts'
+import { AGEING_MS } from '../../machines/waiting-line.ts'
 import type { ServiceEventBody } from '../events.ts'
 
 /** What must hold of services that share one machine after every step, whatever happened, in words. */
@@ -21,9 +22,9 @@ export type SchedulerInvariant = keyof typeof schedulerInvariants
 
 /** What the books are kept with. */
 export interface SchedulerLedgerOptions {
-  readonly limits: Amounts
-  readonly shares: Readonly<Record<string, Share>>
-  /** The longest that anybody may wait for room, in milliseconds. */
+  /** What is configured now. */
+  readonly sharing: () => { readonly limits: Amounts; readonly shares: Readonly<Record<string, Share>> }
+  /** The longest that anybody may wait for room, in milliseconds; of low priority, after the time that raises it. */
   readonly starveBoundMs: number
   readonly nowMs: () => number
   /** Why a service is being stopped now, as its own chart has it. */
@@ -34,15 +35,15 @@ export interface SchedulerLedgerOptions {
 export interface SchedulerLedger {
   /** Enters a fact about a service; answers with what it breaks by itself. */
   record(key: string, fact: ServiceEventBody): readonly SchedulerInvariant[]
-  decide(decision: Decision): void
+  /** Enters a decision; answers with what it breaks by itself. */
+  decide(decision: Decision): readonly SchedulerInvariant[]
   /** Compares the books with the root between two events. */
   check(context: SupervisorContext): readonly SchedulerInvariant[]
 }
 
 /** Opens empty books. */
 export function createSchedulerLedger({
-  limits,
-  shares,
+  sharing,
   starveBoundMs,
   nowMs,
   stopOf,
@@ -51,9 +52,14 @@ export function createSchedulerLedger({
   const living = new Map<string, string>()
   const leases = new Map<string, Set<string>>()
   const upSinceMs = new Map<string, number>()
+  /** Permitted, and not spawned yet. */
   const permitted = new Set<string>()
+  /** From the permit to the end of the start. */
+  const starting = new Set<string>()
   const condemned = new Set<string>()
-  const waitingSinceMs = new Map<string, number>()
+  /** Since the first decision about a start that has not come. */
+  const askingSinceMs = new Map<string, number>()
+  const waitingSince = new Map<string, { readonly ms: number; readonly raiseMs: number }>()
 
   const leasesOf = (key: string) => {
     const found = leases.get(key) ?? new Set<string>()
@@ -61,11 +67,40 @@ export function createSchedulerLedger({
     return found
   }
   const isForAnother = (key: string) => ['evicted', 'yielded'].includes(stopOf(key) ?? '')
-  const isTooMuch = () =>
-    Object.entries(limits).some(([limit, capacity]) => {
-      const used = [...living.values()].reduce((sum, key) => sum + (shares[key]?.needs[limit] ?? 0), 0)
-      return used > capacity
+  const shareOf = (key: string) => sharing().shares[key]
+  const hasRoom = (needs: Amounts, holders: readonly string[]) =>
+    Object.entries(needs).every(([limit, amount]) => {
+      const held = holders.reduce((sum, key) => sum + (shareOf(key)?.needs[limit] ?? 0), 0)
+      return held + amount <= (sharing().limits[limit] ?? 0)
     })
+  const isTooMuch = () => {
+    const nothing = Object.fromEntries(Object.keys(sharing().limits).map((limit) => [limit, 0]))
+    return !hasRoom(nothing, [...living.values()])
+  }
+  /** By these books, not by those of the root: it may believe that somebody holds what nobody does. */
+  const isRoomFor = ({ key }: Asking, context: SupervisorContext) => {
+    const alive = [...living.values()]
+    const permits = [...starting].filter((other) => !alive.includes(other))
+    return (
+      starting.size < context.maxConcurrentStarts && hasRoom(toNeeds(context, key), [...alive, ...permits])
+    )
+  }
+  const noteWaiting = (asking: readonly Asking[]) => {
+    const waiting = new Map(asking.filter((one) => one.waiting > 0).map((one) => [one.generation, one]))
+    for (const generation of waitingSince.keys())
+      if (!waiting.has(generation)) waitingSince.delete(generation)
+    for (const [generation, { priority }] of waiting) {
+      const raiseMs = AGEING_MS * Math.max(0, -priority)
+      const before = waitingSince.get(generation)
+      // Somebody more urgent has come: the time of the others is not that one's.
+      if (before === undefined || raiseMs < before.raiseMs)
+        waitingSince.set(generation, { ms: nowMs(), raiseMs })
+    }
+  }
+  const hasStarved = (key: string) => {
+    const sinceMs = askingSinceMs.get(key)
+    return sinceMs !== undefined && nowMs() - sinceMs >= (shareOf(key)?.maxStarveMs ?? 0)
+  }
   const toBroken = (pairs: readonly (readonly [SchedulerInvariant, boolean])[]) =>
     pairs.filter(([, isBroken]) => isBroken).map(([name]) => name)
 
@@ -74,8 +109,8 @@ export function createSchedulerLedger({
     if (!isForAnother(key)) return []
     const upMs = nowMs() - (upSinceMs.get(key) ?? nowMs())
     return toBroken([
-      ['pinnedStays', shares[key]?.isPinned ?? false],
-      ['residencyKept', upMs < (shares[key]?.minResidencyMs ?? 0)],
+      ['pinnedStays', shareOf(key)?.isPinned ?? false],
+      ['residencyKept', upMs < (shareOf(key)?.minResidencyMs ?? 0)],
       ['decisionsExplained', !condemned.has(key)],
     ])
   }
@@ -106,6 +141,11 @@ export function createSchedulerLedger({
           living.delete(fact.generation)
           return []
         case 'service.state':
+          if (fact.from.startsWith('starting.') && !fact.to.startsWith('starting.')) {
+            permitted.delete(key)
+            starting.delete(key)
+            askingSinceMs.delete(key)
+          }
           if (fact.from.startsWith('starting.') && /^(ready|leased)/.test(fact.to))
             upSinceMs.set(key, nowMs())
           if (fact.to === 'leased.draining' || fact.to === 'idle-stopping.terminating') return recordStop(key)
@@ -115,38 +155,35 @@ export function createSchedulerLedger({
       }
     },
     decide: ({ choice: { type, key, taken } }) => {
+      if (!askingSinceMs.has(key)) askingSinceMs.set(key, nowMs())
+      const isEarly = type === 'evict' && taken.some(({ how }) => how === 'yield') && !hasStarved(key)
       if (type === 'start') {
         permitted.add(key)
+        starting.add(key)
         condemned.delete(key)
       }
+      if (type === 'start' || type === 'decline') askingSinceMs.delete(key)
       for (const victim of type === 'evict' ? taken : []) condemned.add(victim.key)
+      return toBroken([['yieldsForSomebody', isEarly]])
     },
     check: (context) => {
       const { asking, residents } = context
-      for (const generation of waitingSinceMs.keys())
-        if (!asking.some((one) => one.generation === generation && one.waiting > 0))
-          waitingSinceMs.delete(generation)
-      for (const { generation, waiting } of asking)
-        if (waiting > 0 && !waitingSinceMs.has(generation)) waitingSinceMs.set(generation, nowMs())
-      const [only] = asking
-      const starting = residents.filter(({ phase }) => phase === 'starting').length
-      const isRoomThere =
-        only !== undefined &&
-        starting < context.maxConcurrentStarts &&
-        Object.entries(toNeeds(context, only.key)).every(([limit, amount]) => {
-          const held = residents.reduce((sum, { holds }) => sum + (holds[limit] ?? 0), 0)
-          return held + amount <= (context.limits[limit] ?? 0)
-        })
+      noteWaiting(asking)
+      const [first, ...others] = asking
       return toBroken([
         ['withinLimits', isTooMuch()],
         ['decisionsExplained', asking.some(({ decision }) => decision === null)],
-        ['starvationBounded', [...waitingSinceMs.values()].some((since) => nowMs() - since > starveBoundMs)],
+        [
+          'starvationBounded',
+          [...waitingSince.values()].some(({ ms, raiseMs }) => nowMs() - ms > starveBoundMs + raiseMs),
+        ],
         [
           'yieldsForSomebody',
-          residents.some(({ phase }) => phase === 'yielding') &&
-            !asking.some(({ isOverdue, waiting }) => isOverdue && waiting > 0),
+          residents.some(
+            ({ key, phase }) => phase === 'yielding' || (phase === 'leased' && stopOf(key) === 'yielded'),
+          ) && !asking.some(({ isOverdue, waiting }) => isOverdue && waiting > 0),
         ],
-        ['roomIsUsed', asking.length === 1 && isRoomThere],
+        ['roomIsUsed', first !== undefined && others.length === 0 && isRoomFor(first, context)],
       ])
     },
   }

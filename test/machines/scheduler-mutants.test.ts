@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { assign, enqueueActions } from 'xstate'
+import { assign, enqueueActions, raise } from 'xstate'
 import type { SupervisorEvent } from '../../machines/messages.ts'
+import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import type { SupervisorContext } from '../../machines/supervisor-context.ts'
 import type { SchedulerInvariant } from '../../src/testing/scheduler-invariants.ts'
@@ -53,7 +54,27 @@ const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvar
   ],
   'a start that keeps its room when it fails': [
     supervisorMachine.provide({ actions: { noteEnded: () => {} } }),
-    'starvationBounded',
+    'roomIsUsed',
+  ],
+  'a service that makes room under its leases': [
+    supervisorMachine.provide({
+      actors: { provider: supervisedProviderMachine.provide({ guards: { isUnleased: () => true } }) },
+    }),
+    'leasedStays',
+  ],
+  'patience that is over at once': [
+    supervisorMachine.provide({
+      actions: {
+        awaitStarvation: raise(({ event }) => ({ type: 'asking.overdue', generation: generationOf(event) })),
+      },
+    }),
+    'yieldsForSomebody',
+  ],
+  'a service that goes on making room when nobody waits for it any more': [
+    supervisorMachine.provide({
+      actors: { provider: supervisedProviderMachine.provide({ guards: { isYielding: () => false } }) },
+    }),
+    'yieldsForSomebody',
   ],
 }
 

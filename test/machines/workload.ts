@@ -158,8 +158,7 @@ export async function playWorkload(
   )
   let house: House | undefined
   const ledger = createSchedulerLedger({
-    limits,
-    shares,
+    sharing: () => ({ limits, shares }),
     starveBoundMs: STARVE_BOUND_MS,
     nowMs: () => house?.clock.now() ?? 0,
     stopOf: (key) => house?.provider(key).getSnapshot().context.stop ?? null,
@@ -189,7 +188,7 @@ export async function playWorkload(
     world: { warmPollMs: 500, heartbeatMs: 600_000 },
     onFact: record,
     onSaid: (said) => {
-      if (said.type === 'scheduler.decided') ledger.decide(said)
+      if (said.type === 'scheduler.decided') broken.push(...ledger.decide(said))
     },
     ...(machine && { machine }),
   })
