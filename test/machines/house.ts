@@ -129,6 +129,24 @@ export function build({
     heard,
     world,
     configure,
+    /** A reload that changes nothing but what the services share. */
+    reshare: (changes: Partial<Sharing>) => {
+      const { services, maxConcurrentStarts: starts, ...before } = actor.getSnapshot().context
+      const policyOf = (key: string) => child(key).getSnapshot().context.policy
+      actor.send({
+        type: 'services.replaced',
+        services: Object.fromEntries(Object.keys(services).map((key) => [key, policyOf(key)])),
+        maxConcurrentStarts: starts,
+        sharing: {
+          limits: before.limits,
+          shares: before.shares,
+          preload: before.preload,
+          defaultKey: before.defaultKey,
+          returnToDefaultMs: before.returnToDefaultMs,
+          ...changes,
+        },
+      })
+    },
     advanceTo: clock.advanceTo,
     context: () => actor.getSnapshot().context,
     /** Keys of those that start, and of those that want to. */

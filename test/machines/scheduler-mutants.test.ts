@@ -62,6 +62,18 @@ const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvar
     }),
     'leasedStays',
   ],
+  'a pin that is forgotten': [
+    supervisorMachine.provide({
+      actions: {
+        recount: assign(({ context }) => ({
+          shares: Object.fromEntries(
+            Object.entries(context.shares).map(([key, share]) => [key, { ...share, isPinned: false }]),
+          ),
+        })),
+      },
+    }),
+    'pinnedStays',
+  ],
   'patience that is over at once': [
     supervisorMachine.provide({
       actions: {

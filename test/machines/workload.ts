@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import type { Amounts, Resident, Share } from '../../machines/scheduler.ts'
 import type { supervisorMachine } from '../../machines/supervisor.ts'
 import type { ServiceEventBody } from '../../src/events.ts'
 import {
@@ -7,10 +8,17 @@ import {
   schedulerInvariants,
 } from '../../src/testing/scheduler-invariants.ts'
 import type { WorldOptions } from '../../src/testing/world.ts'
-import { build, closeHouses, defaultShare, type House } from './house.ts'
+import { build, closeHouses, type House } from './house.ts'
 
-const keys = ['a', 'b', 'c', 'd', 'e', 'f'] as const
-const limits = { vramMiB: 24, ramMiB: 64, 'group:gpu': 1 }
+export const keys = ['a', 'b', 'c', 'd', 'e', 'f'] as const
+type Key = (typeof keys)[number]
+export const budgets = { vramMiB: 24, ramMiB: 64, slots: 3 }
+/** What a pinned service holds for ever; the others never need what is beside it. */
+const pinnedNeeds = { vramMiB: 8, ramMiB: 24, slots: 1 }
+/** The service that comes back when nothing else is in use. */
+export const DEFAULT_KEY: Key = 'f'
+/** What is brought up without a request comes last. */
+const BACKGROUND_PRIORITY = -100
 /** The longest of everything in the world below, in milliseconds: what the bound of waiting is made of. */
 const LONGEST = {
   lease: 4_000,
@@ -18,22 +26,24 @@ const LONGEST = {
   stop: 2_500,
   residency: 3_000,
   starve: 8_000,
-  background: 20_000,
 }
 /** All that may come before a service whose patience is over: one turn of each of the others, and its own room. */
 const STARVE_BOUND_MS =
-  LONGEST.starve +
-  LONGEST.background +
-  keys.length * (LONGEST.start + LONGEST.residency + LONGEST.lease + LONGEST.stop)
+  LONGEST.starve + keys.length * (LONGEST.start + LONGEST.residency + LONGEST.lease + LONGEST.stop)
 
-const TRAFFIC_EVERY_MS = 700
-const TRAFFIC_HOLD_MS = 1_000
+const TRAFFIC_EVERY_MS = 2_100
+const TRAFFIC_HOLD_MS = 3_000
 
-/** What one service takes, and how its program behaves. */
-interface Character {
+interface Needs {
   readonly vramMiB: number
   readonly ramMiB: number
+  readonly slots: number
   readonly isExclusive: boolean
+}
+
+/** What one service takes, and how its program behaves. */
+export interface Character {
+  readonly needs: Needs
   readonly evictCost: number
   readonly minResidencyMs: number
   readonly maxStarveMs: number
@@ -41,7 +51,7 @@ interface Character {
   readonly world: Partial<WorldOptions>
 }
 
-type Move =
+export type Move =
   | { readonly kind: 'wait'; readonly ms: number }
   | {
       readonly kind: 'request'
@@ -54,11 +64,21 @@ type Move =
   /** Requests that overlap, for minutes: whoever serves them never comes to rest. */
   | { readonly kind: 'traffic'; readonly pick: number; readonly count: number }
   | { readonly kind: 'crash' | 'stop'; readonly pick: number }
+  | ({ readonly kind: 'reload'; readonly pick: number } & Reload)
 
-/** Six services, three limits, and what happens to them. */
+/** A new configuration: other needs and costs of one service, other budgets, and something to bring up. */
+export interface Reload {
+  readonly needs: Needs
+  readonly evictCost: number
+  readonly vramMiB: number
+  readonly preload: boolean
+}
+
+/** Six services, three budgets and a group, and what happens to them. */
 export interface Workload {
   readonly maxConcurrentStarts: number
   readonly isFirstPinned: boolean
+  readonly returnToDefaultMs: number
   readonly characters: readonly Character[]
   readonly moves: readonly Move[]
 }
@@ -74,10 +94,15 @@ const world: fc.Arbitrary<Partial<WorldOptions>> = fc.record({
   probeMs: fc.constantFrom(5, 100),
 })
 
-const character: fc.Arbitrary<Character> = fc.record({
+const needs: fc.Arbitrary<Needs> = fc.record({
   vramMiB: fc.constantFrom(0, 4, 9, 15, 24),
   ramMiB: fc.constantFrom(0, 8, 40),
+  slots: fc.constantFrom(0, 0, 1, 2),
   isExclusive: fc.boolean(),
+})
+
+const character: fc.Arbitrary<Character> = fc.record({
+  needs,
   evictCost: fc.constantFrom(0, 1, 5),
   minResidencyMs: fc.constantFrom(0, 500, LONGEST.residency),
   maxStarveMs: fc.constantFrom(0, 1_000, LONGEST.starve),
@@ -109,16 +134,28 @@ const move: fc.Arbitrary<Move> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('traffic' as const),
       pick,
-      count: fc.constantFrom(20, 20, 300),
+      count: fc.constantFrom(7, 7, 100),
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('crash' as const, 'stop'), pick }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('reload' as const),
+      pick,
+      needs,
+      evictCost: fc.constantFrom(0, 3),
+      vramMiB: fc.constantFrom(budgets.vramMiB, 32),
+      preload: fc.boolean(),
+    }),
+  },
 )
 
 /** Random workloads of up to 40 moves. */
 export const workloads: fc.Arbitrary<Workload> = fc.record({
   maxConcurrentStarts: fc.constantFrom(1, 2, 6),
   isFirstPinned: fc.constantFrom(false, false, true),
+  returnToDefaultMs: fc.constantFrom(0, 0, 5_000),
   characters: fc.array(character, { minLength: keys.length, maxLength: keys.length }),
   moves: fc.array(move, { maxLength: 40, size: 'max' }),
 })
@@ -134,31 +171,68 @@ export class SchedulerInvariantError extends Error {
   }
 }
 
+/** What is configured: limits, and what each service takes of them. */
+export interface Plan {
+  readonly limits: Amounts
+  readonly shares: Readonly<Record<string, Share>>
+  readonly preload: readonly string[]
+}
+
+/** The configuration that a workload begins with. */
+export function toPlan({ characters, isFirstPinned }: Workload): Plan {
+  const shares = keys.map((key, index): [string, Share] => {
+    const one = characters[index]
+    if (one === undefined) throw new RangeError('a character for each service')
+    const isPinned = isFirstPinned && index === 0
+    const { evictCost, minResidencyMs, maxStarveMs } = one
+    const own = isPinned ? pinnedNeeds : toAmounts(one.needs, isFirstPinned)
+    return [key, { service: key, needs: own, isPinned, evictCost, minResidencyMs, maxStarveMs }]
+  })
+  return { limits: { ...budgets, 'group:gpu': 1 }, shares: Object.fromEntries(shares), preload: [] }
+}
+
+/** The configuration after a reload; `null`: what runs would need more than there is, so nobody may ask for that. */
+export function toReloaded(
+  plan: Plan,
+  { pick: picked, needs: wanted, evictCost, vramMiB, preload }: Extract<Move, { kind: 'reload' }>,
+  residents: readonly Resident[],
+): Plan | null {
+  const key = keys[picked] ?? 'a'
+  const before = plan.shares[key]
+  if (before === undefined) return null
+  const hasPinned = Object.values(plan.shares).some(({ isPinned }) => isPinned)
+  const share = before.isPinned ? before : { ...before, needs: toAmounts(wanted, hasPinned), evictCost }
+  const limits = { ...plan.limits, vramMiB }
+  const shares = { ...plan.shares, [key]: share }
+  const fits = Object.entries(limits).every(
+    ([limit, capacity]) =>
+      residents.reduce((sum, one) => sum + (shares[one.key]?.needs[limit] ?? 0), 0) <= capacity,
+  )
+  return fits ? { limits, shares, preload: preload ? [key] : [] } : null
+}
+
+/** Beside a pinned one there must be room for each of the others: else they wait for ever, which is what pinning means. */
+function toAmounts({ isExclusive, ...wanted }: Needs, hasPinned: boolean): Amounts {
+  const left = (budget: keyof typeof budgets) => budgets[budget] - (hasPinned ? pinnedNeeds[budget] : 0)
+  return {
+    vramMiB: Math.min(wanted.vramMiB, left('vramMiB')),
+    ramMiB: Math.min(wanted.ramMiB, left('ramMiB')),
+    slots: Math.min(wanted.slots, left('slots')),
+    ...(isExclusive ? { 'group:gpu': 1 } : {}),
+  }
+}
+
 /**
  * Plays a workload and checks every invariant after every fact, every timer and every move. In the end everybody
  * leaves, and the books must balance: nobody waits, and what nobody needs is down or idle.
  */
-export async function playWorkload(
-  { maxConcurrentStarts, isFirstPinned, characters, moves }: Workload,
-  machine?: typeof supervisorMachine,
-): Promise<void> {
+export async function playWorkload(workload: Workload, machine?: typeof supervisorMachine): Promise<void> {
+  const { maxConcurrentStarts, returnToDefaultMs, characters, moves } = workload
   const broken: SchedulerInvariant[] = []
-  const shares = Object.fromEntries(
-    keys.map((key, index) => {
-      const one = characters[index]
-      if (one === undefined) throw new RangeError('a character for each service')
-      // A pinned one must leave room for the others: else they wait for ever, which is what pinning means.
-      const isPinned = isFirstPinned && index === 0
-      const needs = isPinned
-        ? { ramMiB: 0 }
-        : { vramMiB: one.vramMiB, ramMiB: one.ramMiB, ...(one.isExclusive ? { 'group:gpu': 1 } : {}) }
-      const { evictCost, minResidencyMs, maxStarveMs } = one
-      return [key, { service: key, ...defaultShare, needs, isPinned, evictCost, minResidencyMs, maxStarveMs }]
-    }),
-  )
+  let plan = toPlan(workload)
   let house: House | undefined
   const ledger = createSchedulerLedger({
-    sharing: () => ({ limits, shares }),
+    sharing: () => plan,
     starveBoundMs: STARVE_BOUND_MS,
     nowMs: () => house?.clock.now() ?? 0,
     stopOf: (key) => house?.provider(key).getSnapshot().context.stop ?? null,
@@ -173,10 +247,12 @@ export async function playWorkload(
       house?.send(key, { type: 'lease.released', id: fact.id, generation: fact.generation })
     }, holds.get(fact.id) ?? 0)
   }
+  const preloading = new Map<string, string>()
   house = build({
     keys,
-    limits,
-    shares,
+    limits: plan.limits,
+    shares: plan.shares,
+    sharing: { defaultKey: DEFAULT_KEY, returnToDefaultMs },
     maxConcurrentStarts,
     policy: {
       readyTimeoutMs: LONGEST.start - 1_000,
@@ -188,7 +264,16 @@ export async function playWorkload(
     world: { warmPollMs: 500, heartbeatMs: 600_000 },
     onFact: record,
     onSaid: (said) => {
-      if (said.type === 'scheduler.decided') broken.push(...ledger.decide(said))
+      if (said.type === 'scheduler.decided') {
+        broken.push(...ledger.decide(said))
+        const id = preloading.get(said.key)
+        if (id !== undefined && said.because.cause === 'no-room') house?.cancel(said.key, id)
+      }
+      if (said.type === 'service.wanted') {
+        const id = `${said.cause}-${house?.clock.now()}`
+        if (said.cause === 'preload') preloading.set(said.key, id)
+        house?.request(said.key, id, BACKGROUND_PRIORITY)
+      }
     },
     ...(machine && { machine }),
   })
@@ -209,7 +294,10 @@ export async function playWorkload(
   }
   try {
     for (const [index, one] of moves.entries()) {
-      await play(theHouse, one, `r${index}`, holds)
+      if (one.kind === 'reload') {
+        plan = toReloaded(plan, one, theHouse.context().residents) ?? plan
+        theHouse.reshare(plan)
+      } else await play(theHouse, one, `r${index}`, holds)
       check(`after ${JSON.stringify(one)}`)
     }
     // Everybody is served or gives up in the end: looked at often, so that a bound that passes is seen.
@@ -223,7 +311,12 @@ export async function playWorkload(
   }
 }
 
-async function play(house: House, move: Move, id: string, holds: Map<string, number>): Promise<void> {
+async function play(
+  house: House,
+  move: Exclude<Move, { kind: 'reload' }>,
+  id: string,
+  holds: Map<string, number>,
+): Promise<void> {
   if (move.kind === 'wait') return house.advanceTo(house.clock.now() + move.ms)
   const key = keys[move.pick] ?? 'a'
   if (move.kind === 'traffic') {
