@@ -56,6 +56,8 @@ export function createSchedulerLedger({
   const permitted = new Set<string>()
   /** From the permit to the end of the start. */
   const starting = new Set<string>()
+  /** A spawn is under way: it ends in a process or a failure, even where its start is given up meanwhile. */
+  const spawning = new Set<string>()
   const condemned = new Set<string>()
   /** Since the first decision about a start that has not come. */
   const askingSinceMs = new Map<string, number>()
@@ -80,7 +82,7 @@ export function createSchedulerLedger({
   /** By these books, not by those of the root: it may believe that somebody holds what nobody does. */
   const isRoomFor = ({ key }: Asking, context: SupervisorContext) => {
     const alive = [...living.values()]
-    const permits = [...starting].filter((other) => !alive.includes(other))
+    const permits = [...new Set([...starting, ...spawning])].filter((other) => !alive.includes(other))
     return (
       starting.size < context.maxConcurrentStarts && hasRoom(toNeeds(context, key), [...alive, ...permits])
     )
@@ -129,6 +131,7 @@ export function createSchedulerLedger({
           return []
         case 'process.spawned': {
           living.set(fact.generation, key)
+          spawning.delete(key)
           const isUnexplained = !permitted.delete(key)
           return toBroken([
             ['withinLimits', isTooMuch()],
@@ -137,12 +140,17 @@ export function createSchedulerLedger({
         }
         case 'process.signalled':
           return isForAnother(key) && leasesOf(key).size > 0 ? ['leasedStays'] : []
+        case 'process.failed':
+          spawning.delete(key)
+          permitted.delete(key)
+          return []
         case 'process.settled':
           living.delete(fact.generation)
           return []
         case 'service.state':
+          if (fact.to === 'starting.spawning') spawning.add(key)
           if (fact.from.startsWith('starting.') && !fact.to.startsWith('starting.')) {
-            permitted.delete(key)
+            if (!spawning.has(key)) permitted.delete(key)
             starting.delete(key)
             askingSinceMs.delete(key)
           }
