@@ -16,6 +16,7 @@ const DEAR = [
   'process/table',
   'llama/answers',
   'llama/stops',
+  'integration/shared-workload',
   'integration/shared-room',
   'integration/library-failures',
   'cli/reload',

@@ -31,8 +31,8 @@ const LONGEST = {
 const STARVE_BOUND_MS =
   LONGEST.starve + keys.length * (LONGEST.start + LONGEST.residency + LONGEST.lease + LONGEST.stop)
 
-const TRAFFIC_EVERY_MS = 2_100
-const TRAFFIC_HOLD_MS = 3_000
+export const TRAFFIC_EVERY_MS = 2_100
+export const TRAFFIC_HOLD_MS = 3_000
 
 interface Needs {
   readonly vramMiB: number
