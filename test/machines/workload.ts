@@ -8,7 +8,7 @@ import {
   schedulerInvariants,
 } from '../../src/testing/scheduler-invariants.ts'
 import type { WorldOptions } from '../../src/testing/world.ts'
-import { build, closeHouses, type House } from './house.ts'
+import { build, closeHouses, defaultShare, type House } from './house.ts'
 
 export const keys = ['a', 'b', 'c', 'd', 'e', 'f'] as const
 type Key = (typeof keys)[number]
@@ -186,7 +186,10 @@ export function toPlan({ characters, isFirstPinned }: Workload): Plan {
     const isPinned = isFirstPinned && index === 0
     const { evictCost, minResidencyMs, maxStarveMs } = one
     const own = isPinned ? pinnedNeeds : toAmounts(one.needs, isFirstPinned)
-    return [key, { service: key, needs: own, isPinned, evictCost, minResidencyMs, maxStarveMs }]
+    return [
+      key,
+      { service: key, ...defaultShare, needs: own, isPinned, evictCost, minResidencyMs, maxStarveMs },
+    ]
   })
   return { limits: { ...budgets, 'group:gpu': 1 }, shares: Object.fromEntries(shares), preload: [] }
 }
