@@ -57,6 +57,13 @@ async function serve(place: Place): Promise<string> {
 const chat = (url: string, prompt: string, stream = false) =>
   fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body: body(prompt, stream) })
 
+/** What a gateway answers to a sum. */
+const askSum = async (url: string) => {
+  const response = await chat(url, 'What is 6 * 7?')
+  return [response.status, await response.text()]
+}
+const sumAnswered = [200, expect.stringContaining('42')]
+
 /** The one service of a gateway, as its API tells of it. */
 async function look(url: string): Promise<ServiceSnapshot | undefined> {
   const { services } = (await (await fetch(`${url}/api/services`)).json()) as SupervisorSnapshot
@@ -73,9 +80,7 @@ describe.skipIf(!hasProcfs)('processes of one user', () => {
       const urls = await Promise.all([serve(place), serve(place)])
       await using embedder = await embed(place)
       const lease = embedder.supervisor.acquire('demo/sums')
-      const answers = await Promise.all(urls.map((url) => chat(url, 'What is 6 * 7?')))
-      for (const answer of answers)
-        expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('42')])
+      expect(await Promise.all(urls.map(askSum))).toEqual(Array(2).fill(sumAnswered))
       ;(await lease).release()
       expect(spawnsOf(place)).toHaveLength(1)
     }
@@ -89,18 +94,14 @@ describe.skipIf(!hasProcfs)('processes of one user', () => {
       configure(place)
       const urls = await Promise.all([serve(place), serve(place)])
       await using embedder = await embed(place)
-      const ask = async (url: string) => {
-        const response = await chat(url, 'What is 6 * 7?')
-        return [response.status, await response.text()]
-      }
       const lease = embedder.supervisor.acquire('demo/sums')
       const answers = await Promise.all([
-        ...urls.map(ask),
+        ...urls.map(askSum),
         place
           .run('infer', 'model', 'run', '--local', '--prompt', 'What is 6 * 7?')
           .then(({ code, stdout }) => [code === 0 ? 200 : code, stdout]),
       ])
-      expect(answers).toEqual(Array(3).fill([200, expect.stringContaining('42')]))
+      expect(answers).toEqual(Array(3).fill(sumAnswered))
       ;(await lease).release()
       // An infer that won has stopped it with its end, and whoever still needed it started one more, alone.
       const lives = spawnsOf(place)
