@@ -22,6 +22,9 @@ const MAX_AMOUNT = 1_000_000_000
 
 const headersSchema = z.record(headerName(), z.string())
 
+/** Amounts by budget. */
+const needsSchema = () => z.record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
+
 const localServiceSchema = z
   .strictObject({
     command: plainText().describe('Absolute path of the program. No shell, no search in PATH.'),
@@ -75,8 +78,7 @@ const localServiceSchema = z
       .describe(
         'Longest time a request waits for a lease, in milliseconds. Default: `readyTimeoutMs` + 300000.',
       ),
-    needs: z
-      .record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
+    needs: needsSchema()
       .optional()
       .describe(
         'What it takes of each budget of `leasehold.budgets`, from its spawn until it is gone. Absent: `ramMiB` and `vramMiB` are learned from what it used before; until it was ready once, and where nobody can measure, it takes all there is of them.',
@@ -149,8 +151,7 @@ const replicaSchema = z.strictObject({
       healthUrl: httpUrl({ hasQuery: true })
         .optional()
         .describe("Default: the provider's, at the host and port of this server."),
-      needs: z
-        .record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
+      needs: needsSchema()
         .optional()
         .describe("What this server takes of each budget. Default: the provider's."),
     })
