@@ -47,17 +47,17 @@ export function toShare(service: Service, { budgets, groups }: LeaseholdConfig, 
   const { localService, name } = service
   if (localService === undefined) throw new RangeError('A service that others run has no share.')
   const mine = Object.keys(groups).filter((group) => groups[group]?.some((id) => hasProvider(service, id)))
-  const budgeted = LEARNED.filter((budget) => budgets[budget] !== undefined)
-  const isSeen = (budget: string) => seen.needs[budget] !== undefined
-  const learned = toRecord(
-    budgeted.filter(isSeen),
-    (budget) => budget,
-    (budget) => seen.needs[budget] ?? 0,
+  const learned = Object.entries(seen.needs).filter(([budget]) => budgets[budget] !== undefined)
+  const unmeasured = LEARNED.filter(
+    (budget) => budgets[budget] !== undefined && seen.needs[budget] === undefined,
   )
   return {
     service: name,
-    needs: { ...(localService.needs ?? learned), ...toRecord(mine, toGroupLimit, () => 1) },
-    unmeasured: localService.needs === undefined ? budgeted.filter((budget) => !isSeen(budget)) : [],
+    needs: {
+      ...(localService.needs ?? Object.fromEntries(learned)),
+      ...toRecord(mine, toGroupLimit, () => 1),
+    },
+    unmeasured: localService.needs === undefined ? unmeasured : [],
     isPinned: localService.pinned,
     evictCost: localService.evictCost ?? seen.startMs ?? 0,
     minResidencyMs: localService.minResidencyMs,
