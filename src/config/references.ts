@@ -46,10 +46,13 @@ export function resolveReferences(
     if (Object.hasOwn(modelParams, ref))
       findings.push(toWarning(path, `is another spelling of ${ref}; the last one counts`))
     modelParams[ref] = params
-    if (alias === undefined) continue
-    const twin = aliases.find((other) => isSameName(other.alias, alias))
-    if (twin === undefined) aliases.push({ alias, ref })
-    else findings.push(toError([...path, 'alias'], `the alias "${alias}" is already taken by ${twin.ref}`))
+    for (const [index, name] of [alias ?? []].flat().entries()) {
+      const at = [...path, 'alias', ...(Array.isArray(alias) ? [index] : [])]
+      const twin = aliases.find((other) => isSameName(other.alias, name))
+      if (twin === undefined) aliases.push({ alias: name, ref })
+      else if (twin.ref === ref) findings.push(toWarning(at, `the alias "${name}" is listed twice`))
+      else findings.push(toError(at, `the alias "${name}" is already taken by ${twin.ref}`))
+    }
   }
 
   if (model === undefined) return { aliases, modelParams, findings }

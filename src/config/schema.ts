@@ -222,16 +222,19 @@ const modelsSchema = z
   .describe('Providers and their models.')
 
 const defaultModelSchema = z
-  .union([
-    z.string(),
-    z.strictObject({
-      primary: z.string().describe('Reference of the model used when a request names none.'),
-      fallbacks: z
-        .array(z.string())
-        .default([])
-        .describe('References tried in order when the primary cannot answer.'),
-    }),
-  ])
+  .union(
+    [
+      z.string(),
+      z.strictObject({
+        primary: z.string().describe('Reference of the model used when a request names none.'),
+        fallbacks: z
+          .array(z.string())
+          .default([])
+          .describe('References tried in order when the primary cannot answer.'),
+      }),
+    ],
+    { error: 'must be a model reference, or { primary, fallbacks }' },
+  )
   .describe('The model used when a request names none: a reference, or a primary with fallbacks.')
 
 const modelEntriesSchema = z
@@ -239,10 +242,9 @@ const modelEntriesSchema = z
     z.string(),
     z.strictObject({
       alias: z
-        .string()
-        .min(1, 'must not be empty')
+        .union([aliasName(), z.array(aliasName())], { error: 'must be a name, or a list of names' })
         .optional()
-        .describe('Another name for the model, compared without regard to case.'),
+        .describe('Another name for the model, or a list of names, compared without regard to case.'),
       params: jsonObject()
         .default({})
         .describe('Defaults for the body of requests; `extra_body` is merged last.'),
@@ -280,10 +282,17 @@ const leaseholdSchema = z
       ),
     allowedOrigins: z
       .array(
-        z.string().refine(isOrigin, 'must be an origin of web pages: scheme://host, or scheme://host:port'),
+        z
+          .string()
+          .refine(
+            isOrigin,
+            'must be an origin: scheme://host or scheme://host:port; of an app also scheme://*, for instance vscode-webview://*',
+          ),
       )
       .default([])
-      .describe('Origins whose web pages may use the gateway: `https://chat.example`. Others are refused.'),
+      .describe(
+        'Origins of web pages and apps that may use the gateway: `https://chat.example`, `app://obsidian.md`, `vscode-webview://*`. Others are refused.',
+      ),
     allowLinkLocal: z
       .boolean()
       .default(false)
@@ -405,6 +414,10 @@ export function toJsonSchema(): z.core.JSONSchema.JSONSchema {
   return z.toJSONSchema(configSchema, { io: 'input', target: 'draft-2020-12' })
 }
 
+function aliasName() {
+  return z.string().min(1, 'must not be empty')
+}
+
 function price(noun: string) {
   return z.number().nonnegative('must not be negative').default(0).describe(`Price of a million ${noun}.`)
 }
@@ -413,7 +426,16 @@ function isAddress(host: string): boolean {
   return host === 'localhost' || isIP(host) !== 0
 }
 
-/** Exactly what a browser would send: no path, no user, and a default port left out. */
+/**
+ * Exactly what a browser would send: no path, no user, and a default port left out. Apps send schemes of their own, and
+ * some of them a random host (VS Code) or one per installation (Firefox): `scheme://*` lists all hosts of such a scheme.
+ */
 function isOrigin(text: string): boolean {
-  return URL.canParse(text) && new URL(text).origin === text.toLowerCase() && /^https?:/i.test(text)
+  if (!/^[a-z][a-z\d+.-]*:\/\/(\*|[\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i.test(text)) return false
+  if (/^https?:/i.test(text))
+    return !text.includes('*') && URL.canParse(text) && new URL(text).origin === text.toLowerCase()
+  return !SHARED_SCHEMES.test(text)
 }
+
+/** Schemes that are no app's own: any page can send them, or none does. */
+const SHARED_SCHEMES = /^(about|blob|data|file|ftp|javascript|wss?):/i

@@ -59,8 +59,6 @@ function toFindings(issue: Issue, own: JsonObject, jsonSchema: unknown): Finding
         return toError([...issue.path, key], `unknown key "${key}"${hint}`)
       })
     }
-    case 'invalid_union':
-      return [toError(issue.path, 'must be a model reference, or { primary, fallbacks }')]
     case 'invalid_key':
       return [toError(issue.path, issue.issues[0]?.message ?? issue.message)]
     case 'invalid_type':

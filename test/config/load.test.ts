@@ -277,6 +277,32 @@ describe('problems in one report', () => {
     expect(error.message).not.toContain('hunter2')
   })
 
+  test('a model may have several aliases; a taken one is named with its place', () => {
+    const models = (alias: string) =>
+      `agents: { defaults: { models: { 'p/a': { alias: ${alias} }, 'p/b': { alias: 'taken' } } } }`
+    const provider = `p: { baseUrl: 'http://h', models: [{ id: 'a' }, { id: 'b' }] }`
+    const config = parseConfig(toText(provider, models(`['gpt-4o', 'gpt-4o-mini', 'GPT-4o']`)))
+    expect(config.aliases.map(({ alias, ref }) => [alias, ref])).toEqual([
+      ['gpt-4o', 'p/a'],
+      ['gpt-4o-mini', 'p/a'],
+      ['taken', 'p/b'],
+    ])
+    expect(config.problems).toMatchObject([
+      {
+        severity: 'warning',
+        path: 'agents.defaults.models["p/a"].alias[2]',
+        message: 'the alias "GPT-4o" is listed twice',
+      },
+    ])
+    expect(resolveModel(config, 'gpt-4o-MINI').ref).toBe('p/a')
+    for (const [alias, message] of [
+      [`['x', 'taken']`, 'the alias "taken" is already taken by p/a'],
+      [`['']`, 'must not be empty'],
+      ['5', 'must be a name, or a list of names'],
+    ] as const)
+      expect(catchProblems(toText(provider, models(alias)))).toMatchObject([{ severity: 'error', message }])
+  })
+
   test.each([
     ['baseUrl', 'basUrl'],
     ['baseUrl', 'baseURL'],

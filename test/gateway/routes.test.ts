@@ -112,7 +112,9 @@ describe('a gateway in front of a child', () => {
 describe('models', () => {
   test('are listed and described without anything being started or asked', async () => {
     const rest = {
-      agents: { defaults: { model: 'local/demo', models: { 'local/org/big': { alias: 'Big One' } } } },
+      agents: {
+        defaults: { model: 'local/demo', models: { 'local/org/big': { alias: ['Big One', 'gpt-4o'] } } },
+      },
     }
     const provider = { models: [{ id: 'demo' }, { id: 'org/big', contextWindow: 4096 }] }
     await using house = await openHouseWithServer({ provider, rest })
@@ -121,7 +123,7 @@ describe('models', () => {
       object: 'list',
       data: [
         { id: 'local/demo', object: 'model', owned_by: 'local', state: 'down.cold', default: true },
-        { id: 'local/org/big', aliases: ['Big One'], context_window: 4096 },
+        { id: 'local/org/big', aliases: ['Big One', 'gpt-4o'], context_window: 4096 },
       ],
     })
     for (const ref of [
@@ -131,6 +133,7 @@ describe('models', () => {
       'org/big',
       'Big%20One',
       'big%20one',
+      'GPT-4o',
     ])
       expect(await (await fetch(`${house.url}/v1/models/${ref}`)).json()).toEqual(list.data[1])
     expect(house.server.requests).toEqual([])
