@@ -6,7 +6,7 @@ import { BadRequestError, KeyError } from '../errors.ts'
 export interface GuardPolicy {
   /** Exactly the `Host` headers that are served, lower case. */
   readonly hosts: ReadonlySet<string>
-  /** Origins of other sites whose pages are served, lower case: `https://chat.example`. */
+  /** Origins of other sites and apps that are served, lower case: `https://chat.example`, `vscode-webview://*`. */
   readonly origins: ReadonlySet<string>
   /** Keys that open everything but the control surface, or that too when it has none of its own. */
   readonly apiKeys: readonly string[]
@@ -72,13 +72,22 @@ export function guardKey(
 function findListedOrigin({ headers }: IncomingMessage, origins: ReadonlySet<string>): string | undefined {
   const { origin, host } = headers
   const site = headers['sec-fetch-site']
-  if (origin !== undefined && origins.has(origin.toLowerCase())) return origin
+  if (origin !== undefined && isListed(origin.toLowerCase(), origins)) return origin
   const isForeign =
     origin !== undefined
       ? origin.toLowerCase() !== `http://${host?.toLowerCase()}` || site === 'cross-site'
       : site === 'cross-site' || site === 'same-site'
-  if (isForeign) throw new BadRequestError('Requests from other origins are refused.', { status: 403 })
-  return undefined
+  if (!isForeign) return undefined
+  const advice =
+    origin === undefined || origin === 'null'
+      ? 'leasehold.allowedOrigins lists those that are served.'
+      : `List "${origin.slice(0, 200)}" in leasehold.allowedOrigins if it should be served.`
+  throw new BadRequestError(`Requests from other origins are refused. ${advice}`, { status: 403 })
+}
+
+/** An origin is listed by itself, or by the scheme of its app. */
+function isListed(origin: string, origins: ReadonlySet<string>): boolean {
+  return origins.has(origin) || origins.has(`${origin.slice(0, origin.indexOf('://'))}://*`)
 }
 
 /** A path that means the same to everybody who reads it: `/v1/../api` would be `/api` to the next reader. */

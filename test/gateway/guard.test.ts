@@ -184,7 +184,10 @@ describe('listed names and origins', () => {
   let listed: HouseWithServer
   beforeAll(async () => {
     listed = await openHouseWithServer({
-      leasehold: { allowedHosts: ['models.lan', 'Models.LAN:8443', '[fd00::1]:1'], allowedOrigins: [page] },
+      leasehold: {
+        allowedHosts: ['models.lan', 'Models.LAN:8443', '[fd00::1]:1'],
+        allowedOrigins: [page, 'app://obsidian.md', 'tauri://localhost', 'vscode-webview://*'],
+      },
     })
   })
   afterAll(() => listed[Symbol.asyncDispose]())
@@ -211,6 +214,25 @@ describe('listed names and origins', () => {
     expect(head).toMatch(/^access-control-allow-origin: https:\/\/chat\.example\r$/im)
     expect(head).toMatch(/^vary: origin\r$/im)
     expect(head).not.toMatch(/allow-credentials/i)
+  })
+
+  test.each(['app://obsidian.md', 'tauri://localhost', 'vscode-webview://1a2b3c', 'VSCode-WebView://x'])(
+    'an app with the origin %s is served, and its browser is told so',
+    async (origin) => {
+      const { status, head } = await ask(['Host: models.lan', `Origin: ${origin}`])
+      expect(status).toBe(200)
+      expect(head).toContain(`access-control-allow-origin: ${origin}`)
+    },
+  )
+
+  test('a refused origin is told the option that lists it', async () => {
+    for (const origin of ['app://other', 'chrome-extension://abc', 'https://evil.com']) {
+      const { status, body } = await ask(['Host: models.lan', `Origin: ${origin}`])
+      expect(status).toBe(403)
+      expect(body).toContain(`List \\"${origin}\\" in leasehold.allowedOrigins`)
+    }
+    const { body } = await ask(['Host: models.lan', 'Origin: null'])
+    expect(body).toContain('leasehold.allowedOrigins lists those that are served')
   })
 
   test('its browser may ask first, and needs no key to ask', async () => {
