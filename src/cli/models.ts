@@ -16,7 +16,10 @@ export async function listModels(options: ModelsOptions, terminal: Terminal): Pr
   const gateway = await findGateway(config, terminal.env)
   const listed =
     gateway === undefined
-      ? { object: 'list', data: toModelList(config, () => undefined) }
+      ? {
+          object: 'list',
+          data: toModelList(config, { stateOf: () => undefined, contextOf: () => undefined }),
+        }
       : ((await gateway.ask({ path: '/v1/models' })) as ModelList)
   await gateway?.close()
   if (options.json) {
@@ -27,7 +30,7 @@ export async function listModels(options: ModelsOptions, terminal: Terminal): Pr
     toSafeText(model.id),
     toSafeText(model.aliases.join(', ')),
     model.default ? 'yes' : '',
-    String(model.context_window),
+    String(model.context_length ?? ''),
     toSafeText(model.unavailable ?? toStateText(model.state)),
   ])
   const [head = '', ...lines] = toTable([['MODEL', 'ALIAS', 'DEFAULT', 'CONTEXT', 'STATE'], ...rows])

@@ -60,10 +60,9 @@ export interface ProviderConfig
   readonly models: readonly ModelConfig[]
 }
 
-/** One configured model. `maxTokens` never exceeds `contextWindow`. */
+/** One configured model. `maxTokens`: its own, else the provider's; never above `contextWindow`. */
 export interface ModelConfig extends Frozen<ModelValues> {
   readonly name: string
-  readonly maxTokens: number
 }
 
 /** How to run the server behind a provider. `args` and `env` hold their final values, after `${VAR}`. */

@@ -5,7 +5,6 @@ import { type Finding, toError, toWarning } from './finding.ts'
 import type { LocalServiceValues, ModelValues, ProviderValues } from './schema.ts'
 import { type Environment, substituteVariables } from './secrets.ts'
 
-const DEFAULT_MAX_TOKENS = 8192
 const QUEUE_BEYOND_READY_MS = 300_000
 
 /**
@@ -132,11 +131,12 @@ function toLocalService(
   return { ...complete, key: toServiceHash(complete) }
 }
 
-function toModel(model: ModelValues, providerMaxTokens = DEFAULT_MAX_TOKENS): ModelConfig {
+function toModel(model: ModelValues, providerMaxTokens: number | undefined): ModelConfig {
+  const maxTokens = model.maxTokens ?? providerMaxTokens
   return {
     ...model,
     name: model.name ?? model.id,
-    maxTokens: Math.min(model.maxTokens ?? providerMaxTokens, model.contextWindow),
+    ...(maxTokens === undefined ? {} : { maxTokens: Math.min(maxTokens, model.contextWindow ?? maxTokens) }),
   }
 }
 

@@ -121,12 +121,12 @@ const modelSchema = z.strictObject({
     .prefault({})
     .describe('Prices per million tokens.'),
   contextWindow: wholeNumber('tokens', 1, MAX_TOKENS)
-    .default(200_000)
-    .describe('Size of the context, in tokens.'),
+    .optional()
+    .describe('Size of the context, in tokens. Default: what the running server states.'),
   maxTokens: wholeNumber('tokens', 1, MAX_TOKENS)
     .optional()
     .describe(
-      "Longest answer, in tokens. Default: the provider's maxTokens, else 8192; never above the context window.",
+      "Longest answer, in tokens. Default: the provider's maxTokens; never above the context window.",
     ),
   compat: compatSchema.default({}),
   headers: headersSchema.default({}).describe(`Headers added for this model. \`\${VAR}\` is substituted.`),

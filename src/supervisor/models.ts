@@ -10,39 +10,56 @@ export interface ModelListing {
   readonly owned_by: string
   readonly name: string
   readonly aliases: readonly string[]
-  readonly context_window: number
-  readonly max_tokens: number
+  /**
+   * Size of the context in tokens: the configured one, and never more than the running server states. Under each of the
+   * names that clients look for. Absent: neither says.
+   */
+  readonly context_length?: number
+  readonly context_window?: number
+  readonly max_model_len?: number
+  readonly meta?: { readonly n_ctx: number }
+  /** Longest answer in tokens, as configured. Absent: it is not. */
+  readonly max_tokens?: number
   readonly default: boolean
   /** State of its service: `down.cold`; `unavailable` with the reason beside it. */
   readonly state: string
   readonly unavailable?: string
 }
 
+/** What the running services say about themselves. */
+export interface ModelStanding {
+  /** State of a service; absent: there is no such service now. */
+  readonly stateOf: (key: string) => string | undefined
+  /** The context size that the running server states for a model, in tokens. */
+  readonly contextOf: (key: string, providerId: string, modelId: string) => number | undefined
+}
+
 /** Every configured model; nothing is started or asked for it. */
-export function toModelList(config: Config, stateOf: (key: string) => string | undefined): ModelListing[] {
+export function toModelList(config: Config, standing: ModelStanding): ModelListing[] {
   return config.providers
     .filter(isNoReplica)
     .flatMap((provider) =>
       provider.models.map(({ id }) =>
-        toListing(config, resolveModel(config, `${provider.id}/${id}`), stateOf),
+        toListing(config, resolveModel(config, `${provider.id}/${id}`), standing),
       ),
     )
 }
 
 /** One model by any reference that a request could use. @throws {@link ModelNotFoundError} */
-export function findModelListing(
-  config: Config,
-  ref: string,
-  stateOf: (key: string) => string | undefined,
-): ModelListing {
-  return toListing(config, resolveModel(config, ref), stateOf)
+export function findModelListing(config: Config, ref: string, standing: ModelStanding): ModelListing {
+  return toListing(config, resolveModel(config, ref), standing)
 }
 
 function toListing(
   config: Config,
   { provider, model, modelId, ref }: ModelTarget,
-  stateOf: (key: string) => string | undefined,
+  { stateOf, contextOf }: ModelStanding,
 ): ModelListing {
+  const key = toServiceKey(provider)
+  const sizes = [model?.contextWindow, contextOf(key, provider.id, modelId)].filter(
+    (size) => size !== undefined,
+  )
+  const context = sizes.length === 0 ? undefined : Math.min(...sizes)
   return {
     id: ref,
     object: 'model',
@@ -50,11 +67,17 @@ function toListing(
     owned_by: provider.id,
     name: model?.name ?? modelId,
     aliases: config.aliases.filter((alias) => alias.ref === ref).map(({ alias }) => alias),
-    context_window: model?.contextWindow ?? 0,
-    max_tokens: model?.maxTokens ?? 0,
+    ...(context === undefined
+      ? {}
+      : {
+          context_length: context,
+          context_window: context,
+          max_model_len: context,
+          meta: { n_ctx: context },
+        }),
+    ...(model?.maxTokens === undefined ? {} : { max_tokens: model.maxTokens }),
     default: config.defaultModel?.primary === ref,
-    state:
-      provider.unavailable === undefined ? (stateOf(toServiceKey(provider)) ?? 'down.cold') : 'unavailable',
+    state: provider.unavailable === undefined ? (stateOf(key) ?? 'down.cold') : 'unavailable',
     ...(provider.unavailable === undefined ? {} : { unavailable: provider.unavailable }),
   }
 }

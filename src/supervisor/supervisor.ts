@@ -18,6 +18,7 @@ import { createScrubber } from '../scrubber.ts'
 import { createEffects } from './actors.ts'
 import { createClaimKeeper } from './claim-keeper.ts'
 import { createConfiguration } from './configuration.ts'
+import { createContextSizes } from './context-sizes.ts'
 import { createEventHub } from './event-hub.ts'
 import { createExchange } from './exchange.ts'
 import { createFetch } from './fetch.ts'
@@ -159,6 +160,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     scrub: scrubber.value,
   })
+  const contextSizes = createContextSizes({
+    clock,
+    serviceOf: registry.serviceOf,
+    addressOf: effects.addressOf,
+  })
   const provider = listenIn(supervisedProviderMachine.provide({ actors: effects.actors }), publish)
   const root = createActor(supervisorMachine.provide({ actors: { provider } }), {
     id: 'supervisor',
@@ -180,6 +186,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       },
       changed: (change, context) => {
         publish(key, { type: 'service.state', ...change })
+        contextSizes.hear(key, change, context.generation)
         if (change.from === 'starting.warming') remeasure(key)
         if (change.to === 'down.cold' || change.to === 'retired')
           void upstreams.disconnectAll(`${context.instance}.`)
@@ -264,8 +271,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     publish: (requestId, event) => hub.publish({ requestId, ...event }),
   })
-  const models = () => toModelList(configuration.current, stateOf)
-  const model = (ref: string) => findModelListing(configuration.current, ref, stateOf)
+  const standing = { stateOf, contextOf: contextSizes.of }
+  const models = () => toModelList(configuration.current, standing)
+  const model = (ref: string) => findModelListing(configuration.current, ref, standing)
 
   let isClosing = false
   let closing: Promise<void> | undefined
@@ -275,6 +283,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       else root.subscribe({ complete: resolve, error: () => resolve() })
     })
     learning.close()
+    contextSizes.close()
     await table.close()
     await upstreams.disconnectAll()
     signals?.[Symbol.dispose]()

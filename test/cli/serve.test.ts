@@ -258,9 +258,7 @@ test('services are started, shown, read and stopped', async () => {
     /^demo +ready, not in use +.* s +leasehold +\d+ +0 +0 +stops in (9 min|10 min)/m,
   )
   expect(JSON.parse((await place.run('status', '--json')).stdout).services[0].state).toBe('ready')
-  expect((await place.run('models', 'list')).stdout).toMatch(
-    /^demo\/sums +calc +yes +200000 +ready, not in use$/m,
-  )
+  expect((await place.run('models', 'list')).stdout).toMatch(/^demo\/sums +calc +yes +ready, not in use$/m)
   expect((await place.run('logs', 'demo')).stdout).toMatch(/^demo-server: listening on/m)
 
   expect((await place.run('stop', 'demo')).stdout).toBe('demo is down\n')

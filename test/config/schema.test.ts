@@ -47,8 +47,6 @@ describe('options and their defaults', () => {
       reasoning: false,
       input: ['text'],
       cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
-      contextWindow: 200_000,
-      maxTokens: 8192,
       compat: {},
       headers: {},
       params: {},
@@ -56,11 +54,11 @@ describe('options and their defaults', () => {
   })
 
   test.each([
-    ['', 'contextWindow: 4096', 4096],
+    ['', 'contextWindow: 4096', undefined],
     ['maxTokens: 100,', '', 100],
     ['maxTokens: 100,', 'maxTokens: 200', 200],
     ['maxTokens: 9000,', 'contextWindow: 5000', 5000],
-  ])('with provider {%s} and model {%s} the longest answer is %d tokens', (provider, model, expected) => {
+  ])('with provider {%s} and model {%s} the longest answer is %o tokens', (provider, model, expected) => {
     const text = toText(`local: { baseUrl: 'http://h', ${provider} models: [{ id: 'm', ${model} }] }`)
     expect(parseConfig(text).providers[0]?.models[0]?.maxTokens).toBe(expected)
   })

@@ -34,7 +34,7 @@ async function send(bytes: string): Promise<string> {
 }
 
 beforeAll(async () => {
-  server = await createRawServer((socket) => socket.end(answerTo(server.received.at(-1) ?? '')))
+  server = await createRawServer((socket, head) => socket.end(answerTo(head)))
   const limits = { headersTimeout: 400, requestTimeout: 800, connectionsCheckingInterval: 50 }
   house = await openHouse({ serverUrl: server.url, limits, leasehold: { heartbeatMs: 3_600_000 } })
   expect(await send(toInbound({}))).toMatch(/^HTTP\/1\.1 200 /)

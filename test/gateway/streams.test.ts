@@ -30,10 +30,9 @@ describe('a stream that breaks', () => {
   })
 
   test('and is not a stream of events is cut without a word', async () => {
-    await using server = await createRawServer((socket) => {
-      const isPost = server.received.at(-1)?.startsWith('POST') === true
+    await using server = await createRawServer((socket, head) => {
       socket.end(
-        isPost
+        head.startsWith('POST')
           ? 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"id":'
           : models,
       )
@@ -154,8 +153,8 @@ describe('a client that does not read', () => {
   async function openFlood() {
     let sentBytes = 0
     const chunk = Buffer.from(`data: ${'x'.repeat(65_528)}\n\n`)
-    const server = await createRawServer((socket) => {
-      if (server.received.at(-1)?.startsWith('GET')) return void socket.end(models)
+    const server = await createRawServer((socket, head) => {
+      if (head.startsWith('GET')) return void socket.end(models)
       socket.write(`${sse}connection: close\r\n\r\n`)
       const push = () => {
         while (!socket.destroyed && sentBytes < totalBytes) {

@@ -10,10 +10,9 @@ let answer = ''
 const leasehold = { heartbeatMs: 3_600_000 }
 
 beforeAll(async () => {
-  server = await createRawServer((socket) => {
-    const isPost = server.received.at(-1)?.startsWith('POST') === true
+  server = await createRawServer((socket, head) => {
     const models = 'HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{"data":[]}'
-    socket.end(isPost ? answer : models, 'latin1')
+    socket.end(head.startsWith('POST') ? answer : models, 'latin1')
   })
   house = await openHouse({ serverUrl: server.url, leasehold })
 })

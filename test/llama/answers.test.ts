@@ -44,6 +44,22 @@ describeWithLlama('a real llama-server', () => {
     expect(llama.all('request.ended')).toMatchObject([{ outcome: 'done', code: null }])
   })
 
+  test('states its context size: that of one slot, under every name that clients look for', async () => {
+    await using llama = await createLlama({ flags: ['--ctx-size', '1024', '--parallel', '2'] })
+    const list = async () => (await llama.openai.gateway.models.list()).data
+    for (const name of ['context_length', 'max_tokens']) expect((await list())[0]).not.toHaveProperty(name)
+    expect(llama.all('process.spawned')).toEqual([])
+    await llama.supervisor.start('llama')
+    const size = 512
+    await expect
+      .poll(list)
+      .toMatchObject([
+        { context_length: size, context_window: size, max_model_len: size, meta: { n_ctx: size } },
+      ])
+    await llama.supervisor.stop('llama')
+    expect((await list())[0]).not.toHaveProperty('context_length')
+  })
+
   test('serves many streams at once, each whole', async () => {
     await using llama = await createLlama()
     const streams = Array.from({ length: 12 }, async (_, index) => {

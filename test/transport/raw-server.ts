@@ -14,8 +14,8 @@ export interface RawServer extends AsyncDisposable {
   readonly closed: number
 }
 
-/** Listens on a free port. `answer` is called once per connection, when its first head is complete. */
-export async function createRawServer(answer: (socket: Socket) => void): Promise<RawServer> {
+/** Listens on a free port. `answer` is called once per connection, with its first head. */
+export async function createRawServer(answer: (socket: Socket, head: string) => void): Promise<RawServer> {
   const received: string[] = []
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
@@ -28,7 +28,7 @@ export async function createRawServer(answer: (socket: Socket) => void): Promise
       received[index] += chunk.toString('latin1')
       if (isAnswered || !received[index]?.includes('\r\n\r\n')) return
       isAnswered = true
-      answer(socket)
+      answer(socket, received[index])
     })
   })
   server.listen(0, '127.0.0.1')
