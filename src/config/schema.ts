@@ -370,7 +370,7 @@ const leaseholdSchema = z
     coldStartCommentsMs: durationMs(0)
       .default(5000)
       .describe(
-        'Time a stream waits for a cold start in silence, in milliseconds; then a comment every 5 s says what is going on. `0`: none.',
+        'Time a stream waits in silence for its answer to begin, in milliseconds; then a comment every 5 s says what is going on, also when an answer that has begun pauses. `0`: none.',
       ),
   })
   .prefault({})

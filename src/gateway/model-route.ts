@@ -21,6 +21,10 @@ export interface ModelRouteOptions {
 /** Time between two comments of a stream that waits, in milliseconds: well below a client's idle limit. */
 const COMMENT_EVERY_MS = 5_000
 
+/** The longest border between two events: `\r\n\r\n`. */
+const BORDER_BYTES = 4
+const EMPTY = Buffer.alloc(0)
+
 /** An error is short: of a late answer that is longer, the rest is not kept. */
 const MAX_LATE_CHUNKS = 16
 
@@ -39,6 +43,9 @@ export function answerModelRequest(
   let isEventStream = false
   let timer: unknown
   let stall: unknown
+  /** The last bytes of the stream, by which a comment finds out whether it would stand between two events. */
+  let lastSent: Buffer = EMPTY
+  let hasSent = false
   const quiet = () => clock.clearTimeout(timer)
   /** What arrives in one read leaves in one write; a head alone leaves too, long before the first token. */
   const gather = () => {
@@ -68,6 +75,7 @@ export function answerModelRequest(
         isEventStream = isEvents(headers)
         response.writeHead(status, headers)
       }
+      if (isEventStream && !isStatusLate && coldStartCommentsMs > 0 && canGrow(headers)) commentInSilence()
     },
     onData: (chunk) => {
       if (isStatusLate) {
@@ -75,11 +83,16 @@ export function answerModelRequest(
         return true
       }
       gather()
+      if (isEventStream && chunk.length > 0) {
+        hasSent = true
+        lastSent = chunk.length < BORDER_BYTES ? Buffer.concat([lastSent.subarray(-3), chunk]) : chunk
+      }
       const isHungry = response.write(chunk)
       if (!isHungry) watchStall()
       return isHungry
     },
     onEnd: () => {
+      quiet()
       if (isStatusLate) breakOff(toLateRefusal(Buffer.concat(lateAnswer)))
       else response.end()
     },
@@ -131,14 +144,36 @@ export function answerModelRequest(
           ...(place === undefined ? {} : toPlaceHeaders(place)),
         })
       }
-      response.write(`: leasehold ${describeWait({ service, place })}\n\n`)
+      // One line end, not two: openai-go up to 3.30 takes the empty line after a comment for an event without data.
+      response.write(`: leasehold ${describeWait({ service, place })}\n`)
       comment(COMMENT_EVERY_MS)
     }, afterMs)
+  }
+
+  /** A server that has begun its answer may still think for long: comments go on wherever they part no event. */
+  function commentInSilence(): void {
+    timer = clock.setTimeout(() => {
+      if (!hasSent && !response.writableNeedDrain && isEventBorder(lastSent))
+        response.write(': leasehold waits for more of the answer\n')
+      hasSent = false
+      commentInSilence()
+    }, COMMENT_EVERY_MS)
   }
 }
 
 function isEvents(headers: Readonly<Record<string, string | string[]>>): boolean {
   return String(headers['content-type']).startsWith('text/event-stream')
+}
+
+/** Whether something of ours may stand in a stream: its length is open, and its bytes are plain text. */
+function canGrow(headers: Readonly<Record<string, string | string[]>>): boolean {
+  const encoding = headers['content-encoding'] ?? 'identity'
+  return headers['content-length'] === undefined && encoding === 'identity'
+}
+
+/** Whether an event stream stands between two events: at its beginning, or after an empty line. */
+function isEventBorder(end: Buffer): boolean {
+  return end.length === 0 || /(?:\n\n|\r\r|\r\n\r\n)$/.test(end.subarray(-BORDER_BYTES).toString('latin1'))
 }
 
 /** The server's own error, where it is one; otherwise that there was no stream. */

@@ -102,7 +102,7 @@ describe('a request that has to wait', () => {
     expect(stream.headers.get('x-leasehold-queue-position')).toBe('1')
     holder.release()
     expect(await stream.text()).toMatch(
-      /^: leasehold local is leased\.open for 3 s.*; number 1 of 1 in the queue for 3 s\n\ndata: .*\[DONE\]\n\n$/s,
+      /^: leasehold local is leased\.open for 3 s.*; number 1 of 1 in the queue for 3 s\ndata: .*\[DONE\]\n\n$/s,
     )
   })
 

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { createRawServer } from '../transport/raw-server.ts'
@@ -139,11 +140,58 @@ describe('a server that falls silent in the middle of a stream', () => {
       await expect.poll(() => house.server.counts.aborted).toBe(1)
       const { text, isBroken } = await answer
       expect(isBroken).toBe(true)
-      const [, data = ''] = /\n\nevent: error\ndata: (.*)\n\n$/.exec(text) ?? []
+      const [, data = ''] = /\nevent: error\ndata: (.*)\n\n$/.exec(text) ?? []
       expect(JSON.parse(data)).toMatchObject({ error: { code: 'LEASEHOLD_STREAM_STALLED' } })
       expect(house.service().leases).toBe(0)
     },
   )
+})
+
+describe('comments while a server thinks in the middle of its answer', () => {
+  test.each(['\n\n', '\r\n\r\n', '\r\r'])('stand between events only (%j)', async (border) => {
+    const event = `data: {"choices":[{"delta":{"content":"a"}}]}${border}`
+    const sockets: Socket[] = []
+    await using server = await createRawServer((socket) => {
+      if (server.received.at(-1)?.startsWith('GET')) return void socket.end(models)
+      sockets.push(socket)
+      socket.write(`${sse}connection: close\r\n\r\n${event.slice(0, -1)}`)
+    })
+    const clock = createVirtualClock()
+    await using house = await openHouse({ serverUrl: server.url, clock })
+    const response = await house.post('/v1/chat/completions', streamed)
+    let heard = ''
+    const reading = (async () => {
+      for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) heard += text
+    })()
+    await fetch(`${house.url}/health`)
+    await clock.advanceTo(clock.now() + 20_000)
+    sockets[0]?.write(`${event.slice(-1)}${event}`)
+    await expect.poll(() => heard).toBe(event + event)
+
+    await clock.advanceTo(clock.now() + 10_000)
+    await expect.poll(() => heard).toBe(`${event}${event}: leasehold waits for more of the answer\n`)
+    sockets[0]?.end(`data: [DONE]${border}`)
+    await reading
+    expect(heard.slice((event + event).length)).toBe(
+      `: leasehold waits for more of the answer\ndata: [DONE]${border}`,
+    )
+  })
+
+  test('are not written into a stream whose length is stated', async () => {
+    const body = 'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n'
+    const sockets: Socket[] = []
+    await using server = await createRawServer((socket) => {
+      if (server.received.at(-1)?.startsWith('GET')) return void socket.end(models)
+      sockets.push(socket)
+      socket.write(`${sse}content-length: ${body.length}\r\n\r\n${body.slice(0, -14)}`)
+    })
+    const clock = createVirtualClock()
+    await using house = await openHouse({ serverUrl: server.url, clock })
+    const response = await house.post('/v1/chat/completions', streamed)
+    await clock.advanceTo(clock.now() + 20_000)
+    sockets[0]?.write(body.slice(-14))
+    expect(await readAll(response)).toEqual({ text: body, isBroken: false })
+  })
 })
 
 describe('a client that does not read', () => {
