@@ -32,6 +32,11 @@ export interface Verdict {
   readonly status?: number
   /** Who answered, where it was looked up: once per readiness, and when it was not the server. */
   readonly owner?: PortOwner
+  /**
+   * What our own process does that its configuration does not expect, with what to change: `answers 404 at …`. `loading`
+   * when that may still change, `failed` when it cannot.
+   */
+  readonly mismatch?: string
 }
 
 /** Codes of the ways a service can fail its holders. They are API: callers match on them. */
@@ -40,6 +45,7 @@ export type FailureCode =
   | 'LEASEHOLD_EXITED_BEFORE_READY'
   | 'LEASEHOLD_READY_TIMEOUT'
   | 'LEASEHOLD_BACKEND_FAILED'
+  | 'LEASEHOLD_HEALTH_MISMATCH'
   | 'LEASEHOLD_FOREIGN_SERVER'
   | 'LEASEHOLD_PORT_TAKEN'
   | 'LEASEHOLD_NOT_REACHABLE'

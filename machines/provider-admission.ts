@@ -51,6 +51,7 @@ export const admission = {
     enqueue.assign({
       leases: context.leases + 1,
       waiters: context.waiters.filter(({ id }) => id !== idOf(event)),
+      failure: null,
       why: { kind: 'leased', id: idOf(event) },
     })
     enqueue.cancel(timerOf(idOf(event)))

@@ -55,8 +55,9 @@ export function toSurvivorsFailure(event: ProviderEvent): Failure {
   }
 }
 
-export function toVerdictFailure(verdict: Verdict | undefined): Failure {
+export function toVerdictFailure(verdict: Verdict | undefined, pid: number | null = null): Failure {
   if (verdict === undefined) return UNEXPLAINED
+  if (verdict.mismatch !== undefined) return toMismatchFailure(verdict.mismatch, pid, verdict)
   if (verdict.kind === 'foreign')
     return { code: 'LEASEHOLD_FOREIGN_SERVER', message: toOwnerText(verdict.owner), verdict }
   if (verdict.kind === 'failed')
@@ -66,6 +67,17 @@ export function toVerdictFailure(verdict: Verdict | undefined): Failure {
       verdict,
     }
   return { code: 'LEASEHOLD_NOT_REACHABLE', message: 'nothing answers at its address', verdict }
+}
+
+/** Our own process runs, but not as its configuration says: `the server we started (pid 7) answers 404 at …`. */
+export function toMismatchFailure(mismatch: string, pid: number | null, verdict: Verdict): Failure {
+  const name = pid === null ? 'the server we started' : `the server we started (pid ${pid})`
+  return {
+    code: 'LEASEHOLD_HEALTH_MISMATCH',
+    message: `${name} ${mismatch}`,
+    ...(pid === null ? {} : { pid }),
+    verdict,
+  }
 }
 
 /** Who has the port, in words: `process 12 (/usr/bin/nc) listens on its port 8080`. */

@@ -4,6 +4,7 @@ import { idOf, outcomeOf, verdictOf } from './provider-events.ts'
 import {
   chargeOf,
   toExitFailure,
+  toMismatchFailure,
   toOwnerText,
   toSurvivorsFailure,
   toVerdictFailure,
@@ -59,7 +60,10 @@ export const notes = {
   })),
   explainHeld: because(({ context }) => ({ kind: 'held', holder: context.holder })),
   explainLeft: because(() => ({ kind: 'left' })),
-  explainReady: because(({ event }) => ({ kind: 'became-ready', verdict: verdictOf(event) ?? null })),
+  explainReady: base.assign(({ event }) => ({
+    failure: null,
+    why: { kind: 'became-ready', verdict: verdictOf(event) ?? null },
+  })),
   explainLetGo: because(({ context }) => toIdle(context)),
   explainAbandoned: because(({ context }) => toAbandoned(context)),
   explainCallOff: because(({ context, event }) => ({
@@ -82,14 +86,15 @@ export const notes = {
     retry: 'later',
   })),
   noteExit: note(({ event }) => toExitFailure('LEASEHOLD_SERVICE_EXITED', event)),
-  noteReadyTimeout: note(({ context }) => ({
-    code: 'LEASEHOLD_READY_TIMEOUT',
-    message: `not ready within ${context.policy.readyTimeoutMs} ms`,
-    ...(context.generation === null ? {} : { generation: context.generation }),
-    ...(context.pid === null ? {} : { pid: context.pid }),
-    ...(context.verdict === null ? {} : { verdict: context.verdict }),
+  noteReadyTimeout: note(({ context: { generation, pid, policy, verdict } }) => ({
+    ...(verdict?.mismatch === undefined
+      ? { code: 'LEASEHOLD_READY_TIMEOUT', message: `not ready within ${policy.readyTimeoutMs} ms` }
+      : toMismatchFailure(verdict.mismatch, pid, verdict)),
+    ...(generation === null ? {} : { generation }),
+    ...(pid === null ? {} : { pid }),
+    ...(verdict === null ? {} : { verdict }),
   })),
-  noteVerdictFailure: note(({ event }) => toVerdictFailure(verdictOf(event))),
+  noteVerdictFailure: note(({ context, event }) => toVerdictFailure(verdictOf(event), context.pid)),
   noteUnhealthy: note(({ context, event }) => ({
     code: 'LEASEHOLD_UNHEALTHY',
     message: `${context.misses + 1} health checks in a row failed`,

@@ -16,6 +16,7 @@ export const runs = {
     ...toNextRun(context),
     ownership: 'adopted',
     lostPeers: 0,
+    failure: null,
     why: { kind: 'adopted', verdict: verdictOf(event) ?? null },
   })),
   watchStranger: base.assign(({ context, event }) => ({

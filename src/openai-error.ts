@@ -43,6 +43,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_CONFIG_INVALID: { status: 500, type: 'configuration_error', retry: false },
   LEASEHOLD_EXITED_BEFORE_READY: { ...unavailable, retry: false },
   LEASEHOLD_FOREIGN_SERVER: { ...unavailable, retry: false },
+  LEASEHOLD_HEALTH_MISMATCH: { ...unavailable, retry: false },
   LEASEHOLD_INTERNAL: { status: 500, type: 'internal_error' },
   LEASEHOLD_KEY_REQUIRED: { status: 401, type: 'authentication_error' },
   LEASEHOLD_LEASE_TIMEOUT: { status: 504, type: 'timeout_error', retry: false },

@@ -69,13 +69,18 @@ export function toWhyLines({ service, history }: WhyFacts, terminal: Terminal): 
     ['in use by', leases === 0 ? '' : toCount(leases, 'request')],
     ['waiting', queue.length === 0 ? '' : toWaitText(queue)],
   ]
+  const told = history.map(({ time, to, why }) => ({
+    time,
+    text: `${toStateText(to)}: ${toOneLine(toReasonText(why))}`,
+  }))
   return [
     terminal.paint('bold', toSafeText(`${service.service}: ${explanation.title}`)),
     ...rows.filter(([, text]) => text !== '').map(([head, text]) => `  ${head.padEnd(11)}${text}`),
     ...(history.length === 0 ? [] : ['', 'how it came to that:']),
-    ...history.map(({ time, to, why }) =>
-      terminal.paint('dim', `  ${toClock(time)}  ${toStateText(to)}: ${toOneLine(toReasonText(why))}`),
-    ),
+    // Two steps of one state may read the same: it is told once, with the time of the first.
+    ...told
+      .filter(({ text }, index) => text !== told[index - 1]?.text)
+      .map(({ time, text }) => terminal.paint('dim', `  ${toClock(time)}  ${text}`)),
   ]
 }
 

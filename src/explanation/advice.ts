@@ -18,6 +18,8 @@ const cures: Partial<Record<Failure['code'], string>> = {
   LEASEHOLD_READY_TIMEOUT:
     'If it was still loading, raise readyTimeoutMs. If it was ready, healthUrl asks the wrong thing.',
   LEASEHOLD_BACKEND_FAILED: 'The server itself says that it will never be ready: its output has the cause.',
+  LEASEHOLD_HEALTH_MISMATCH:
+    'The server runs, but its configuration asks for something else than it answers: change what is named here.',
   LEASEHOLD_FOREIGN_SERVER:
     'Something else listens on its port. Stop that program, or give this service another port in args, baseUrl and healthUrl.',
   LEASEHOLD_PORT_TAKEN:
@@ -36,6 +38,7 @@ const PRINTED: ReadonlySet<string> = new Set([
   'LEASEHOLD_EXITED_BEFORE_READY',
   'LEASEHOLD_READY_TIMEOUT',
   'LEASEHOLD_BACKEND_FAILED',
+  'LEASEHOLD_HEALTH_MISMATCH',
   'LEASEHOLD_SERVICE_EXITED',
 ])
 

@@ -123,11 +123,15 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
       sentence,
       advice: [...toCures(service, failure), start('When the cause is mended, try at once.')],
     }
-  if (failures > 0 && failure !== null)
+  if (failure !== null)
     return {
       tone: 'warn',
       title: failures > 1 ? `Down, after ${failures} failures in a row` : 'Down, after a failure',
-      sentence: `${toCapital(failure.message)}${toLastOutput(failure)} ${sentence}`,
+      // A failure that is the reason is told already.
+      sentence:
+        why?.kind === 'failed'
+          ? sentence
+          : `${toCapital(failure.message)}${toLastOutput(failure)} ${sentence}`,
       advice: [...toCures(service, failure), start('The next request starts it again, and so can you.')],
     }
   return {

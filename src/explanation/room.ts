@@ -25,27 +25,37 @@ function findHolders(decision: Decision): Spared[] {
   )
 }
 
-function toTitle({ choice, because }: Decision, holders: string): string {
+function toTitle(decision: Decision, holders: string): string {
+  const { choice, because } = decision
   switch (because.cause) {
     case 'no-room':
-      return holders === '' ? 'Waits for room' : `Waits for room that ${holders} has`
+      return holders === ''
+        ? 'Waits for room'
+        : `Waits for room that ${holders} ${holds(findHolders(decision))}`
     case 'promised':
-      return `Waits for room that ${toList(because.ahead)} gets first`
+      return `Waits for room that ${toList(because.ahead)} ${because.ahead.length === 1 ? 'gets' : 'get'} first`
     case 'receipts':
-      return holders === '' ? 'Waits for room' : `Waits until ${holders} has left`
+      return holders === '' ? 'Waits for room' : `Waits until ${holders} ${holds(findHolders(decision))} left`
     default:
-      return `Waits until ${toList(choice.taken.map(({ service }) => service))} has left`
+      return `Waits until ${toList(choice.taken.map(({ service }) => service))} ${holds(choice.taken)} left`
   }
 }
 
 function toNext({ choice, because, rejected }: Decision): string | null {
   const taken = toList(choice.taken.map(({ service }) => service))
-  if (because.cause === 'idle-cheapest') return `It starts as soon as ${taken} is gone.`
+  const isOne = choice.taken.length === 1
+  if (because.cause === 'idle-cheapest') return `It starts as soon as ${taken} ${isOne ? 'is' : 'are'} gone.`
   if (because.cause === 'starved')
-    return `${taken} takes no new requests any more; it starts when the last one of those has ended.`
-  const used = toList(rejected.filter((one) => one.because === 'leased').map(({ service }) => service))
-  if (because.cause !== 'no-room' || used === '') return null
-  return `It starts when ${used} is done. Once it has waited for its maxStarveMs, ${used} takes no new requests.`
+    return `${taken} ${isOne ? 'takes' : 'take'} no new requests any more; it starts when the last one of those has ended.`
+  const users = rejected.filter((one) => one.because === 'leased').map(({ service }) => service)
+  if (because.cause !== 'no-room' || users.length === 0) return null
+  const used = toList(users)
+  const [is, takes] = users.length === 1 ? ['is', 'takes'] : ['are', 'take']
+  return `It starts when ${used} ${is} done. Once it has waited for its maxStarveMs, ${used} ${takes} no new requests.`
+}
+
+function holds(services: readonly unknown[]): string {
+  return services.length === 1 ? 'has' : 'have'
 }
 
 function toList(names: readonly string[]): string {

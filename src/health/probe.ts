@@ -29,14 +29,15 @@ export class ProbeError extends Error {
   readonly code: string
 
   constructor(code: string, cause: unknown) {
-    super(`its health could not be asked for, because this host lacks something (${code})`, { cause })
+    const why = LACKS.has(code) ? 'this host lacks something' : 'the request itself is wrong'
+    super(`its health could not be asked for, because ${why} (${code})`, { cause })
     this.code = code
   }
 }
 
 /**
  * Makes one health check: one connection of its own, no redirect followed, bounded in time and size.
- * @throws {@link ProbeError} when this host lacks what a connection needs, and nothing else.
+ * @throws {@link ProbeError} when this host lacks what a connection needs, or the request cannot be made at all.
  */
 export async function probe(
   { url, headers, timeoutMs = 5_000, clock, models = [], address, onReadyAt }: ProbeOptions,
@@ -50,9 +51,20 @@ export async function probe(
     return verdict
   } catch (error) {
     const code = codeOf(error)
-    if (LACKS.has(code)) throw new ProbeError(code, error)
+    if (LACKS.has(code) || isOurFault(error)) throw new ProbeError(code, error)
     return toErrorVerdict(code, timeoutMs)
   }
+}
+
+/** A bug or a header that cannot be sent: an error of JavaScript itself, or undici's word for a wrong argument. */
+function isOurFault(error: unknown): boolean {
+  if (!(error instanceof Error)) return true
+  const code = 'code' in error ? error.code : undefined
+  if (code === 'UND_ERR_INVALID_ARG' || /^ERR_INVALID_/.test(String(code))) return true
+  const isNamed = typeof code === 'string' && code !== ''
+  return (
+    !isNamed && [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind)
+  )
 }
 
 /** The code where there is one: undici leaves that of most answers it cannot read empty. */

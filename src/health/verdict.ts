@@ -70,8 +70,45 @@ export function toErrorVerdict(code: string, timeoutMs: number): Verdict {
   if (code === 'ETIMEOUT') return { kind: 'loading', detail: `no answer within ${timeoutMs} ms` }
   if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET')
     return { kind: 'loading', detail: 'the connection was closed without an answer' }
+  if (PLAIN_TO_TLS.test(code))
+    return { kind: 'foreign', detail: `its URL says https, but the server does not speak TLS (${code})` }
+  if (CERTIFICATE.test(code)) return { kind: 'foreign', detail: `its certificate is not accepted (${code})` }
   if (/^E[A-Z]/.test(code) || code === 'UND_ERR_CONNECT_TIMEOUT') return { kind: 'refused', detail: code }
   return { kind: 'foreign', detail: `the answer is not HTTP (${toLine(code)})` }
+}
+
+/** What OpenSSL says of an answer that is no TLS. */
+const PLAIN_TO_TLS = /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL|HTTP_REQUEST)$/
+/** What OpenSSL and Node say of a certificate that does not prove the server. */
+const CERTIFICATE = /CERT|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE/
+
+/**
+ * The verdict on an answer of the process that we started ourselves. Any 2xx is readiness. A verdict that would be
+ * `foreign` of another server is a `mismatch`: the configuration asks the wrong thing. An answer may still change until
+ * the deadline; the wrong scheme cannot.
+ */
+export function toOwnVerdict(verdict: Verdict, url: string): Verdict {
+  if (verdict.kind !== 'foreign') return verdict
+  const { status, detail } = verdict
+  if (status !== undefined && status >= 200 && status < 300)
+    return { ...verdict, kind: 'ready', detail: toLine(detail) }
+  if (status === undefined) {
+    const isScheme = url.startsWith('https:')
+    const cure = isScheme
+      ? 'write http:// in baseUrl and healthUrl, or give the server a certificate that is trusted'
+      : 'healthUrl must lead to an HTTP server'
+    return {
+      ...verdict,
+      kind: isScheme ? 'failed' : 'loading',
+      mismatch: `cannot be asked at ${url}: ${detail}: ${cure}`,
+    }
+  }
+  const answered = status < 400 ? `${status} (a redirect)` : String(status)
+  const cure =
+    status === 401 || status === 403
+      ? 'set the key that it expects as apiKey, or a localService.healthUrl that needs none'
+      : 'set localService.healthUrl'
+  return { ...verdict, kind: 'loading', mismatch: `answers ${answered} at ${url}: ${cure}` }
 }
 
 /** Whether two verdicts say the same to people; one that does is not worth telling again. */

@@ -14,7 +14,7 @@ import type { Clock } from '../clock.ts'
 import type { ServiceEventBody } from '../events.ts'
 import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
 import { probe } from '../health/probe.ts'
-import { isSameVerdict } from '../health/verdict.ts'
+import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
 import { findPortOwner, listPortsOf, toAddress } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
@@ -45,6 +45,8 @@ interface CheckOptions {
 
 /** How often the process behind a refused connection is looked into, in milliseconds. */
 const EXPLAIN_EVERY_MS = 1_000
+/** Ports of one process tree that are asked whether the server answers there instead. */
+const MAX_PORTS = 8
 
 /** Every effect of the provider machine, for its `provide`. They never throw: what fails becomes an event. */
 export function createEffects({
@@ -80,22 +82,30 @@ export function createEffects({
     const models = serviceOf(key).providers.flatMap((provider) => provider.models.map(({ id }) => id))
     return check(key, { signal, models })
   }
-  /** A verdict with what only this host can tell about it: who answered, or where else the process listens. */
-  const explain = (key: string, verdict: Verdict, run?: RunHandle): Verdict => {
+  /** A verdict with what only this host can tell about it: who answered. */
+  const explain = (key: string, verdict: Verdict, ours: readonly number[] = []): Verdict => {
     const { localService, healthUrl } = serviceOf(key)
-    if (localService === undefined) return verdict
-    const address = toAddress(healthUrl)
-    if (verdict.kind === 'refused') {
-      const ports = listPortsOf(run?.members() ?? []).filter((port) => port !== address.port)
-      if (ports.length === 0) return verdict
-      return {
-        ...verdict,
-        detail: `${verdict.detail}; its process listens on port ${ports.join(', ')} instead`,
-      }
-    }
-    if (verdict.kind !== 'foreign' && (verdict.kind !== 'ready' || run === undefined)) return verdict
-    const owner = findPortOwner(address, run?.members() ?? [])
+    if (localService === undefined || !['foreign', 'ready'].includes(verdict.kind)) return verdict
+    const owner = findPortOwner(toAddress(healthUrl), ours)
     return owner === undefined ? verdict : { ...verdict, owner }
+  }
+  /** The health URL without what may be secret in it. */
+  const toShownUrl = (key: string) => {
+    const { origin, pathname } = new URL(serviceOf(key).healthUrl)
+    return scrub(`${origin}${pathname}`)
+  }
+  /** Where else the process of a run listens, and whether it is ready there as it should be at its own address. */
+  const findElsewhere = async (key: string, run: RunHandle) => {
+    const { healthUrl, healthHeaders } = serviceOf(key)
+    const ports = listPortsOf(run.members()).filter((port) => port !== toAddress(healthUrl).port)
+    const looks = ports.slice(0, MAX_PORTS).map(async (port) => {
+      const url = new URL(healthUrl)
+      url.port = String(port)
+      const options = { url: url.href, headers: healthHeaders, clock, timeoutMs: EXPLAIN_EVERY_MS }
+      const verdict = await probe(options).catch(() => undefined)
+      return verdict?.kind === 'ready' ? [port] : []
+    })
+    return { ports, ready: (await Promise.all(looks)).flat() }
   }
 
   const actors = {
@@ -108,7 +118,7 @@ export function createEffects({
       const verdict = await checkOther(key, signal)
       // Nobody else may start what we are about to start.
       if (verdict.kind !== 'refused' || signal.aborted) claims.release(key)
-      return explain(key, verdict)
+      return verdict.kind === 'foreign' ? explain(key, verdict) : verdict
     }),
 
     claim: fromPromise<ClaimOutcome, ServiceInput>(({ input: { key }, signal }) => claims.take(key, signal)),
@@ -176,39 +186,60 @@ export function createEffects({
         }
         /** When a refused connection was last looked into, in milliseconds of the clock. */
         let explainedAtMs = clock.now()
-        const explainWarm = (generation: string, verdict: Verdict): Verdict => {
+        /** The port at which the process was ready when that was last looked into. */
+        let elsewhere: number | undefined
+        /** What a refused connection means while the process lives: perhaps it listens on another port. */
+        const explainRefused = async (verdict: Verdict, run: RunHandle): Promise<Verdict> => {
+          if (clock.now() - explainedAtMs < EXPLAIN_EVERY_MS) return last?.kind === 'refused' ? last : verdict
+          explainedAtMs = clock.now()
+          const { ports, ready } = await findElsewhere(key, run)
+          const before = elsewhere
+          elsewhere = ready[0]
+          if (ports.length === 0) return verdict
+          const { port } = toAddress(serviceOf(key).healthUrl)
+          const told = `its process listens on port ${ports.join(', ')} instead`
+          const detail = `${verdict.detail}; ${told}`
+          // A helper of a server that is still loading may answer for a moment: only the second look decides.
+          if (before === undefined || !ready.includes(before)) return { ...verdict, detail }
+          const mismatch = `listens on ${before} instead of ${port}: set its port in args, or baseUrl and healthUrl to ${before}`
+          return { ...verdict, kind: 'failed', detail, mismatch }
+        }
+        const explainWarm = async (generation: string, verdict: Verdict): Promise<Verdict> => {
           const run = runs.get(key)
           if (run?.generation !== generation) return verdict
-          if (verdict.kind === 'refused' && clock.now() - explainedAtMs < EXPLAIN_EVERY_MS)
-            return last?.kind === 'refused' ? last : verdict
-          explainedAtMs = clock.now()
-          return explain(key, verdict, run)
+          if (verdict.kind === 'refused') return explainRefused(verdict, run)
+          const explained = explain(key, verdict, run.members())
+          const hasStrangers = (explained.owner?.strangers.length ?? 0) > 0
+          return hasStrangers ? explained : toOwnVerdict(explained, toShownUrl(key))
         }
-        const tell =
-          (generation: string, isWarm = false) =>
-          (found: Verdict) => {
-            if (found.kind === 'ready' && isGone(generation)) return
-            const verdict = isWarm ? explainWarm(generation, found) : found
-            if (last === undefined || !isSameVerdict(verdict, last))
-              publish(key, { type: 'health.verdict', verdict })
-            last = verdict
-            sendBack({ type: 'health.verdict', generation, verdict })
-          }
+        /** Of a process of ours that is up any 2xx is good, as it was when it became ready. */
+        const judge = (generation: string, verdict: Verdict): Verdict =>
+          runs.get(key)?.generation === generation ? toOwnVerdict(verdict, toShownUrl(key)) : verdict
+        const tell = (generation: string) => (verdict: Verdict) => {
+          if (verdict.kind === 'ready' && isGone(generation)) return
+          if (last === undefined || !isSameVerdict(verdict, last))
+            publish(key, { type: 'health.verdict', verdict })
+          last = verdict
+          sendBack({ type: 'health.verdict', generation, verdict })
+        }
         const rest = () => watches.get(key)?.unsubscribe()
         rest()
         receive((command) => {
-          if (command.type === 'health.check') return void check(key).then(tell(command.generation), () => {})
+          const { generation } = command.type === 'health.rest' ? { generation: '' } : command
+          const look = async () => judge(generation, await check(key))
+          if (command.type === 'health.check') return void look().then(tell(generation), () => {})
           rest()
+          elsewhere = undefined
           if (command.type === 'health.rest') return
           const verdicts$ =
             command.type === 'health.warm'
               ? createWarmHealth$({
-                  probe: () => check(key),
+                  probe: async () => explainWarm(generation, await check(key)),
                   clock,
                   output$: table.outputOf(key)?.lines$ ?? EMPTY,
                 })
-              : createHeartbeat$({ probe: () => check(key), clock, everyMs: heartbeatMs() })
-          watches.set(key, verdicts$.subscribe(tell(command.generation, command.type === 'health.warm')))
+              : createHeartbeat$({ probe: look, clock, everyMs: heartbeatMs() })
+          watches.set(key, verdicts$.subscribe(tell(generation)))
         })
         return rest
       },

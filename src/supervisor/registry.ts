@@ -288,6 +288,7 @@ function withRoom(key: string, failure: Failure, decision: Decision | null): Fai
 const ABOUT_PROCESS: ReadonlySet<string> = new Set([
   'LEASEHOLD_READY_TIMEOUT',
   'LEASEHOLD_BACKEND_FAILED',
+  'LEASEHOLD_HEALTH_MISMATCH',
   'LEASEHOLD_UNHEALTHY',
 ])
 

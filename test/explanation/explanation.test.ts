@@ -69,7 +69,7 @@ test('one that never leaves is in the way only where all the others together cou
   expect(beside.advice.map(({ command }) => command)).toEqual([null])
   const larger = { ...pinned, holds: { ramMiB: 2_001 } }
   const before = tell({ ...claiming, decision: { ...settling, rejected: [larger, ...settling.rejected] } })
-  expect(before.title).toBe('Waits for room that third and other has')
+  expect(before.title).toBe('Waits for room that third and other have')
   expect(before.advice[0]).toMatchObject({ command: { verb: 'stop', service: 'third' } })
 })
 

@@ -26,6 +26,7 @@ const service = (code: FailureCode) => new ServiceError('local', { code, message
 const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_SPAWN_FAILED: [service('LEASEHOLD_SPAWN_FAILED'), 503],
   LEASEHOLD_EXITED_BEFORE_READY: [service('LEASEHOLD_EXITED_BEFORE_READY'), 503],
+  LEASEHOLD_HEALTH_MISMATCH: [service('LEASEHOLD_HEALTH_MISMATCH'), 503],
   LEASEHOLD_READY_TIMEOUT: [service('LEASEHOLD_READY_TIMEOUT'), 504],
   LEASEHOLD_BACKEND_FAILED: [service('LEASEHOLD_BACKEND_FAILED'), 503],
   LEASEHOLD_FOREIGN_SERVER: [service('LEASEHOLD_FOREIGN_SERVER'), 503],

@@ -195,7 +195,7 @@ function toChanged(
     startedAtMs: hasBegun ? atMs : service.startedAtMs,
     why,
     changes: [change, ...service.changes].slice(0, MAX_CHANGES),
-    failure: failed?.failure ?? service.failure,
+    failure: to === 'ready' || to.startsWith('leased') ? null : (failed?.failure ?? service.failure),
     failures: failed?.failures ?? service.failures,
     stopReason: why?.kind === 'stop' ? why.reason : isDown ? null : service.stopReason,
     ownership: toOwnership(why) ?? (isDown ? 'none' : service.ownership),
