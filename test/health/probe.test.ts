@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { getGlobalDispatcher, MockAgent, setGlobalDispatcher } from 'undici'
 import { expect, test } from 'vitest'
-import { MAX_HEALTH_BODY_BYTES, probe } from '../../src/health/probe.ts'
+import { MAX_HEALTH_BODY_BYTES, ProbeError, probe } from '../../src/health/probe.ts'
 import { createModelServer } from '../../src/testing/model-server/server.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { createRawServer, takeFreePort } from '../transport/raw-server.ts'
@@ -174,4 +174,12 @@ test('a caller who has left closes the connection, before or during the probe', 
   await expect.poll(() => server.open).toBe(0)
   await ask(`${server.url}/health`, { signal: AbortSignal.abort() })
   expect(server.received).toHaveLength(1)
+})
+
+test('a health check that cannot be made because its request is wrong says nothing about the server', async () => {
+  await using server = await createRawServer((socket) => socket.write(`${head}content-length: 2\r\n\r\n{}`))
+  const clock = createVirtualClock()
+  const headers = { authorization: 'Bearer a\nb' }
+  await expect(probe({ url: `${server.url}/health`, headers, clock })).rejects.toThrow(ProbeError)
+  await expect(probe({ url: 'not a URL', headers: {}, clock })).rejects.toThrow(ProbeError)
 })

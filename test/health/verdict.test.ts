@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { VerdictKind } from '../../machines/messages.ts'
-import { type HealthAnswer, toErrorVerdict, toVerdict } from '../../src/health/verdict.ts'
+import { type HealthAnswer, toErrorVerdict, toOwnVerdict, toVerdict } from '../../src/health/verdict.ts'
 
 const answer = (status: number, body: unknown = '', headers: HealthAnswer['headers'] = {}): HealthAnswer => ({
   status,
@@ -210,8 +210,51 @@ describe('the verdict without an answer', () => {
     ['ECONNRESET', 'loading', 'the connection was closed without an answer'],
     ['UND_ERR_SOCKET', 'loading', 'the connection was closed without an answer'],
     ['HPE_INVALID_CONSTANT', 'foreign', 'the answer is not HTTP (HPE_INVALID_CONSTANT)'],
+    [
+      'ERR_SSL_WRONG_VERSION_NUMBER',
+      'foreign',
+      'its URL says https, but the server does not speak TLS (ERR_SSL_WRONG_VERSION_NUMBER)',
+    ],
+    [
+      'DEPTH_ZERO_SELF_SIGNED_CERT',
+      'foreign',
+      'its certificate is not accepted (DEPTH_ZERO_SELF_SIGNED_CERT)',
+    ],
+    [
+      'ERR_TLS_CERT_ALTNAME_INVALID',
+      'foreign',
+      'its certificate is not accepted (ERR_TLS_CERT_ALTNAME_INVALID)',
+    ],
     ['UND_ERR_HEADERS_OVERFLOW', 'foreign', 'the answer is not HTTP (UND_ERR_HEADERS_OVERFLOW)'],
   ])('%s is %s: %s', (code, kind, detail) => {
     expect(toErrorVerdict(code, 700)).toEqual({ kind, detail })
+  })
+})
+
+describe('the verdict on a server of ours', () => {
+  const url = 'http://127.0.0.1:1/v1/models'
+
+  test.each([200, 201, 204])('a %s is readiness, whatever its body', (status) => {
+    expect(toOwnVerdict(toVerdict(answer(status, '<html>'), true), url)).toMatchObject({
+      kind: 'ready',
+      status,
+    })
+  })
+
+  test.each([301, 401, 403, 404, 405, 410])('a %s may still change, and names the URL', (status) => {
+    const verdict = toOwnVerdict(toVerdict(answer(status), true), url)
+    expect(verdict).toMatchObject({ kind: 'loading', status })
+    expect(verdict.mismatch).toContain(`answers ${status}`)
+    expect(verdict.mismatch).toContain(` at ${url}: set `)
+  })
+
+  test('the wrong scheme cannot change', () => {
+    const verdict = toErrorVerdict('ERR_SSL_WRONG_VERSION_NUMBER', 700)
+    expect(toOwnVerdict(verdict, url.replace('http:', 'https:'))).toMatchObject({ kind: 'failed' })
+  })
+
+  test.each(['refused', 'loading', 'failed'] as const)('%s stays as it is', (kind) => {
+    const verdict = { kind, detail: 'x' }
+    expect(toOwnVerdict(verdict, url)).toBe(verdict)
   })
 })
