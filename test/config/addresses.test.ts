@@ -23,9 +23,35 @@ describe('an address where cloud hosts keep their credentials', () => {
     'http://[fd00:ec2::254]/v1',
     'http://metadata.google.internal/v1',
     'http://METADATA/v1',
+    'http://metadata.google.internal./v1',
+    'http://metadata.goog/v1',
+    'http://instance-data.ec2.internal/v1',
+    'http://100.100.100.200/v1',
+    'http://192.0.0.192/v1',
+    'http://192.0.192/v1',
+    'http://168.63.129.16/v1',
+    'http://[fd20:ce::254]/v1',
+    'http://[febf::1]/v1',
+    'http://[64:ff9b::a9fe:a9fe]/v1',
+    'http://[64:ff9b::100.100.100.200]/v1',
+    'http://[64:ff9b:1::a9fe:a9fe]/v1',
+    'http://[2002:a9fe:a9fe::1]/v1',
+    'http://[::a9fe:a9fe]/v1',
+    'http://[::ffff:0:a9fe:a9fe]/v1',
+    'http://[::ffff:100.100.100.200]/v1',
   ])('%s is refused, unless it is allowed', (baseUrl) => {
     expect(problemsOf({ baseUrl })).toMatchObject([{ severity: 'error', path: 'models.providers.p.baseUrl' }])
     expect(problemsOf({ baseUrl }, { allowLinkLocal: true })).toEqual([])
+  })
+
+  test.each([
+    'http://100.100.100.201/v1',
+    'http://192.0.0.193/v1',
+    'http://[fec0::1]/v1',
+    'http://[64:ff9b::c0a8:105]/v1',
+    'http://metadata.example/v1',
+  ])('%s is not one', (baseUrl) => {
+    expect(problemsOf({ baseUrl })).toEqual([])
   })
 
   test('is refused for a health check, too', () => {
