@@ -90,15 +90,17 @@ function isListed(origin: string, origins: ReadonlySet<string>): boolean {
   return origins.has(origin) || origins.has(`${origin.slice(0, origin.indexOf('://'))}://*`)
 }
 
-/** A path that means the same to everybody who reads it: `/v1/../api` would be `/api` to the next reader. */
+/**
+ * True for a path that every reader takes for the same one. To a server that decodes it once, `/v1/..%2fapi` is `/api`;
+ * to one that decodes it twice, so is `/v1/%252e%252e/api`; to one that drops parameters, so is `/v1/..;/api`.
+ */
 function isPlainPath(url: string): boolean {
-  return (
-    url.startsWith('/') &&
-    !url.startsWith('//') &&
-    !/[\\#]/.test(url) &&
-    !/\/(\.|%2e){1,2}([/?]|$)/i.test(url)
-  )
+  return url.startsWith('/') && !url.startsWith('//') && !/[\\#]/.test(url) && !DOT_SEGMENT.test(url)
 }
+
+/** In the path only: a query may hold anything. */
+const DOT_SEGMENT =
+  /^[^?]*?(?:\/|%(?:25)*(?:2f|5c))(?:\.|%(?:25)*2e){1,2}(?:[/?;]|%(?:25)*(?:2f|3b|3f|5c)|$)/i
 
 /** More headers than any client sends. */
 const MAX_HEADERS = 200

@@ -139,10 +139,28 @@ describe('the request target', () => {
     '/v1/./models',
     '/v1/%2e%2E/api/services',
     '/v1/.%2e/api/services?x',
+    '/v1/..%2fapi/services',
+    '/v1/%2e%2e%2Fapi%2fservices',
+    '/v1%2f..%2fapi/services',
+    '/v1/..%5capi',
+    '/v1/%252e%252e/api/services',
+    '/v1/%25252e./api',
+    '/v1/..;/api/services',
+    '/v1/..%3Bx/api',
+    '/v1/models/..%3f',
     '/v1/models#/../x',
     '*',
   ])('%s is refused', async (target) => {
     expect((await get([host()], target)).status).toBe(400)
+  })
+
+  test.each([
+    '/v1/models?path=/../x',
+    '/v1/models?path=%2f..%2f',
+    '/v1/models/a%2Fb..c',
+    '/v1/models/C:%5Cmodels%5C...gguf',
+  ])('%s is a plain path', async (target) => {
+    expect((await get([host()], target)).status).not.toBe(400)
   })
 
   test.each(['/v1/models/%E0%A4%A', '/api/services/%', '/api/logs/%ff'])(
