@@ -23,7 +23,7 @@ export interface CompatFlags {
   readonly maxTokensField?: 'max_completion_tokens' | 'max_tokens'
   /** How the backend is told to think. Absent: it is told nothing, except by `supportsReasoningEffort`. */
   readonly thinkingFormat?: ThinkingFormat
-  /** Asks for usage on streams; false removes `stream_options`. @default true */
+  /** Asks for usage on streams, and hides it from a client that did not ask; false removes `stream_options`. @default true */
   readonly supportsUsageInStreaming?: boolean
   /** False removes `function.strict` from tools. @default true */
   readonly supportsStrictMode?: boolean

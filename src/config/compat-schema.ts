@@ -31,7 +31,7 @@ export const compatSchema = z
       .optional()
       .describe('The form in which the backend is asked to think.'),
     supportsUsageInStreaming: flag(
-      '`false` removes `stream_options`; otherwise usage is asked for on every stream.',
+      '`false` removes `stream_options`; otherwise usage is asked for on every stream, and shown to a client that asked for it.',
     ),
     supportsStrictMode: flag('`false` removes `function.strict` from tools.'),
     supportsJsonSchemaResponseFormat: flag(

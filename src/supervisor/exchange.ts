@@ -249,9 +249,11 @@ export function createExchange({
       lastByteMs = NEVER
       isPaused = false
       const isStale = () => isOver() || attemptsOver !== attemptsBefore
+      const outgoing = toUpstreamRequest(request, current, isStream)
       const incoming = createIncoming(
         {
           target: current,
+          hidesUsage: outgoing.hidesUsage,
           hasNext: () => indexOf() + 1 < targets.length,
           canWait: () => clock.now() < loadingUntilMs,
           scrub,
@@ -303,7 +305,7 @@ export function createExchange({
             publish(id, { type: 'request.advised', ref: current.ref, advice, text, block }),
         },
       )
-      call = upstreamOf(current, generation).send(toUpstreamRequest(request, current, isStream), incoming)
+      call = upstreamOf(current, generation).send(outgoing, incoming)
     }
 
     const modelCall: ModelCall = {

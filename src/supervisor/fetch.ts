@@ -79,7 +79,8 @@ function toResponseHandler(
       onResponse(new Response(hasBody ? stream : null, { status, headers: toHeaders(headers) }))
     },
     onData: (chunk) => {
-      body?.enqueue(chunk)
+      // A queue that counts chunks would be full of nothing.
+      if (chunk.length > 0) body?.enqueue(chunk)
       return (body?.desiredSize ?? 1) > 0
     },
     onEnd: () => {

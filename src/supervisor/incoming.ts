@@ -2,6 +2,7 @@ import { brotliDecompressSync, unzipSync } from 'node:zlib'
 import { type Advice, advise } from '../compat/advice.ts'
 import { type AnswerRewriter, createAnswerRewriter } from '../compat/answer.ts'
 import { hasAnswerRules } from '../compat/response.ts'
+import { createUsageFilter, type UsageFilter } from '../compat/usage-chunk.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
 import { UpstreamError, UpstreamStatusError } from '../errors.ts'
 import { createStreamEnding } from '../transport/completeness.ts'
@@ -29,6 +30,8 @@ export interface IncomingHandler {
 
 export interface IncomingOptions {
   readonly target: ModelTarget
+  /** Whether a stream's usage chunk is for us alone: see `createUsageFilter`. */
+  readonly hidesUsage: boolean
   readonly hasNext: () => boolean
   /** Whether it is still early enough to wait for a server that says it is loading. */
   readonly canWait: () => boolean
@@ -51,7 +54,7 @@ interface Refusal {
  * what it said of itself, once it is over; `elapsedMs`: how long it took, from its first byte to its last.
  */
 export function createIncoming(
-  { target, hasNext, canWait, scrub }: IncomingOptions,
+  { target, hidesUsage, hasNext, canWait, scrub }: IncomingOptions,
   handler: IncomingHandler,
 ): UpstreamHandler & { usage(elapsedMs: number): Usage | null } {
   const { provider, model } = target
@@ -65,6 +68,7 @@ export function createIncoming(
   let isOpenEnded = false
   let lastByte = 0
   let rewriter: AnswerRewriter | undefined
+  let usageFilter: UsageFilter | undefined
 
   const begin = (status: number, headers: Headers) => {
     const isEncoded = headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity'
@@ -78,6 +82,10 @@ export function createIncoming(
     const sent = toClientHeaders(headers)
     if (status === 200 && !isEncoded && hasAnswerRules(compat)) {
       rewriter = createAnswerRewriter(compat, isEventStream)
+      delete sent['content-length']
+    }
+    if (isEventStream && hidesUsage) {
+      usageFilter = createUsageFilter()
       delete sent['content-length']
     }
     handler.onBegin(status, sent)
@@ -138,12 +146,17 @@ export function createIncoming(
       tail.add(chunk)
       if (isEventStream) ending.add(chunk)
       if (isOpenEnded) lastByte = lastVisible(chunk) ?? lastByte
-      return handler.onBytes(rewriter === undefined ? chunk : rewriter.push(chunk))
+      const rewritten = rewriter === undefined ? chunk : rewriter.push(chunk)
+      return handler.onBytes(usageFilter === undefined ? rewritten : usageFilter.push(rewritten))
     },
     onEnd: () => {
       if (isRejected) return
       if (refusal !== undefined) return answerRefusal(refusal)
-      if (rewriter !== undefined) handler.onBytes(rewriter.end())
+      if (rewriter !== undefined) {
+        const rest = rewriter.end()
+        handler.onBytes(usageFilter === undefined ? rest : usageFilter.push(rest))
+      }
+      if (usageFilter !== undefined) handler.onBytes(usageFilter.end())
       const isTruncated = (isEventStream && !ending.isComplete()) || (isOpenEnded && !CLOSERS.has(lastByte))
       if (!isTruncated) return handler.onEnd()
       handler.onBroken(

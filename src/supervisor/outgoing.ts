@@ -1,5 +1,6 @@
 import { rewriteHeaders } from '../compat/headers.ts'
 import { peekMultipart, rewriteMultipart } from '../compat/multipart.ts'
+import { streamUsage } from '../compat/request-fields.ts'
 import { hasAnswerRules } from '../compat/response.ts'
 import { type BodyPeek, peekBody, type Route, rewriteBody } from '../compat/rewrite.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
@@ -37,17 +38,23 @@ function checkModelName(name: string | undefined): void {
   )
 }
 
+/** A request on its way, and what was changed of it that the client must hear or not see. */
+export interface OutgoingRequest extends UpstreamRequest {
+  /** Whether the usage of the stream was asked for here and not by the client. */
+  readonly hidesUsage: boolean
+}
+
 /** The request as the target's server should get it: its model name, its rewrites, its key, its path. */
 export function toUpstreamRequest(
   request: Outgoing,
   target: ModelTarget,
   isStream: boolean,
-): UpstreamRequest {
+): OutgoingRequest {
   const { provider, model, modelId, params } = target
   const compat = model?.compat ?? {}
   const form = toFormType(request.headers)
   const maxTokens = provider.maxTokens
-  const { pieces } =
+  const { pieces, applied } =
     form === undefined
       ? rewriteBody(request.body, {
           route: toRoute(request.path),
@@ -56,7 +63,7 @@ export function toUpstreamRequest(
           params,
           ...(maxTokens === undefined ? {} : { maxTokens }),
         })
-      : { pieces: rewriteMultipart(request.body, form, modelId) }
+      : { pieces: rewriteMultipart(request.body, form, modelId), applied: [] as readonly string[] }
   return {
     method: request.method,
     path: request.path.replace(/^\/v1/, ''),
@@ -70,6 +77,7 @@ export function toUpstreamRequest(
     body: pieces,
     bodyBytes: pieces.reduce((bytes, piece) => bytes + piece.length, 0),
     isStream,
+    hidesUsage: compat.supportsUsageInStreaming !== false && applied.includes(streamUsage.name),
   }
 }
 

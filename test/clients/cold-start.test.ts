@@ -27,6 +27,12 @@ const clients: Readonly<Record<string, (way: Way) => Promise<string>>> = {
     const chunks = await collect(await toOpenAi(way).chat.completions.create(question))
     return chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')
   },
+  'the openai client, read as plainly as can be': async (way) => {
+    let text = ''
+    for await (const chunk of await toOpenAi(way).chat.completions.create(question))
+      text += (chunk.choices[0] as (typeof chunk.choices)[number]).delta.content ?? ''
+    return text
+  },
   "the openai client's helper": async (way) => {
     const stream = toOpenAi(way).chat.completions.stream(question)
     return (await stream.finalChatCompletion()).choices[0]?.message.content ?? ''

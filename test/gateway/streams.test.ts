@@ -6,6 +6,7 @@ import { openHouse, openHouseWithServer, openSocket, readAll } from './house.ts'
 
 const chat = { model: 'local/demo', messages: [{ role: 'user', content: 'count to 9' }] }
 const streamed = { ...chat, stream: true }
+const withUsage = { ...streamed, stream_options: { include_usage: true } }
 const sse = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n'
 const models = 'HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{"data":[]}'
 
@@ -57,16 +58,41 @@ describe('a stream that is whole', () => {
     const direct = await fetch(`${(await house.server.listen()).url}/v1/chat/completions`, {
       method: 'POST',
       headers,
-      body: JSON.stringify({ ...streamed, stream_options: { include_usage: true } }),
+      body: JSON.stringify(streamed),
     })
     const response = await house.post('/v1/chat/completions', streamed, { headers })
-    const steady = (text: string) => text.replace(/"(created|\w+_ms|\w+_per_\w+)":[\d.]+/g, '')
+    // Asked for usage, the server states its timings there and not in the last chunk.
+    const steady = (text: string) => text.replace(/"created":\d+|,"timings":\{[^}]*\}/g, '')
     const { text, isBroken } = await readAll(response)
     expect(isBroken).toBe(false)
     expect(steady(text)).toBe(steady((await readAll(direct)).text))
     expect(text.includes('[DONE]')).toBe(!('omitDone' in server))
     expect(response.headers.get('x-leasehold-model')).toBe('local/demo')
     expect(response.headers.get('x-leasehold-request-id')).toBeTruthy()
+  })
+})
+
+describe('the usage of a stream', () => {
+  const usage = /"choices":\[\],.*"usage":\{/
+
+  test.each([{}, { stream_options: {} }, { stream_options: { include_usage: false } }])(
+    'is not shown to a client that sent %j',
+    async (options) => {
+      await using house = await openHouseWithServer()
+      const response = await house.post('/v1/chat/completions', { ...streamed, ...options })
+      const { text } = await readAll(response)
+      expect(text).not.toMatch(usage)
+      expect(text).toMatch(/"finish_reason":"stop".*\n\ndata: \[DONE\]\n\n$/)
+    },
+  )
+
+  test('is shown to a client that asked for it, and counted in both cases', async () => {
+    await using house = await openHouseWithServer()
+    const shown = await house.post('/v1/chat/completions', withUsage)
+    expect((await readAll(shown)).text).toMatch(usage)
+    await readAll(await house.post('/v1/chat/completions', streamed))
+    const ends = house.events.filter(({ type }) => type === 'request.ended')
+    expect(ends).toMatchObject([{ usage: { completionTokens: 9 } }, { usage: { completionTokens: 9 } }])
   })
 })
 
@@ -158,7 +184,7 @@ describe('comments while a server thinks in the middle of its answer', () => {
     })
     const clock = createVirtualClock()
     await using house = await openHouse({ serverUrl: server.url, clock })
-    const response = await house.post('/v1/chat/completions', streamed)
+    const response = await house.post('/v1/chat/completions', withUsage)
     let heard = ''
     const reading = (async () => {
       for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) heard += text
@@ -187,7 +213,7 @@ describe('comments while a server thinks in the middle of its answer', () => {
     })
     const clock = createVirtualClock()
     await using house = await openHouse({ serverUrl: server.url, clock })
-    const response = await house.post('/v1/chat/completions', streamed)
+    const response = await house.post('/v1/chat/completions', withUsage)
     await clock.advanceTo(clock.now() + 20_000)
     sockets[0]?.write(body.slice(-14))
     expect(await readAll(response)).toEqual({ text: body, isBroken: false })
