@@ -55,6 +55,8 @@ export interface ConfigProblem {
   /** 1-based position in the file, where it is known. */
   readonly line?: number
   readonly column?: number
+  /** The included file that `line` counts in. Absent: the configuration file itself. */
+  readonly file?: string
 }
 
 /** The configuration cannot be used. Every problem is in `problems`, and in the message. */
@@ -72,9 +74,9 @@ export class ConfigError extends LeaseholdError {
   }
 }
 
-/** A configuration problem as one line: `12:5 models.mode: …`. */
-export function toProblemText({ line, column, path, message }: ConfigProblem): string {
-  const position = line === undefined ? '' : `${line}:${column ?? 1} `
+/** A configuration problem as one line: `12:5 models.mode: …`; with the name of an included file: `a.json5:12:5 …`. */
+export function toProblemText({ file, line, column, path, message }: ConfigProblem): string {
+  const position = line === undefined ? '' : `${file === undefined ? '' : `${file}:`}${line}:${column ?? 1} `
   return `${position}${path === '' ? '' : `${path}: `}${message}`
 }
 

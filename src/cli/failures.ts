@@ -108,8 +108,8 @@ export function toErrorText(
 /** A problem of a configuration with its place: `leasehold.json5:3:7: error: models.mode: …`. */
 export function toProblemLine(
   file: string,
-  { line, column, ...problem }: ConfigError['problems'][number],
+  { line, column, file: included = file, ...problem }: ConfigError['problems'][number],
 ): string {
-  const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`
+  const place = line === undefined ? included : `${included}:${line}:${column ?? 1}`
   return `${place}: ${problem.severity}: ${toProblemText(problem)}`
 }

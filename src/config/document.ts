@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import JSON5 from 'json5'
 import { ConfigError } from '../errors.ts'
 import { findOwnershipFault } from './ownership.ts'
+import { type Entry, scanPositions } from './positions.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
 /** Largest configuration file, in bytes. JSON5 parses slowly; this much takes a fraction of a second. */
@@ -38,20 +39,36 @@ export async function readDocument(file: string): Promise<string> {
   }
 }
 
+/** A parsed file: what it holds, and where. */
+export interface Document {
+  readonly value: JsonObject
+  readonly root: Entry
+}
+
 /**
- * Parses the text of a configuration file. `file` is its name in messages.
+ * Parses the text of a configuration file, and finds the place of every value. `file` is its name in messages.
  * @throws {@link ConfigError} with the place of the fault when it is not JSON5, and when it holds no object.
  */
-export function parseDocument(text: string, file: string): JsonObject {
+export function openDocument(given: string, file: string): Document {
+  const text = given.replace(/^\uFEFF/, '')
+  const value = parse(text, file)
+  if (!isJsonObject(value)) throw toFailure(file, 'the file must hold one object: { … }')
+  return { value, root: scanPositions(text) }
+}
+
+/** Parses an included file, which may hold any value. Its places name it. */
+export function openIncluded(given: string, file: string): { readonly value: unknown; readonly root: Entry } {
+  const text = given.replace(/^\uFEFF/, '')
+  return { value: parse(text, file), root: scanPositions(text, file) }
+}
+
+function parse(text: string, file: string): unknown {
   if (text.trim() === '') throw toFailure(file, 'the file is empty')
-  let value: unknown
   try {
-    value = JSON5.parse(text)
+    return JSON5.parse(text)
   } catch (error) {
     throw toSyntaxFailure(file, text, error)
   }
-  if (!isJsonObject(value)) throw toFailure(file, 'the file must hold one object: { … }')
-  return value
 }
 
 /** One byte beyond the limit is enough to know that there is too much. */

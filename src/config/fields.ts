@@ -58,7 +58,7 @@ export function jsonObject() {
 }
 
 /** What is wrong with a URL, never repeating it: it may hold a password. */
-function toUrlFault(text: string, hasQuery: boolean): string | undefined {
+export function toUrlFault(text: string, hasQuery: boolean): string | undefined {
   if (text !== text.trim()) return 'has white space around it'
   if (!URL.canParse(text)) return 'is not a URL; expected one like "http://127.0.0.1:8080/v1"'
   const url = new URL(text)

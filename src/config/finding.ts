@@ -7,6 +7,8 @@ export interface Finding {
   readonly severity: 'error' | 'warning'
   readonly path: readonly PropertyKey[]
   readonly message: string
+  /** A misspelt key. It stays an error where other faults of a provider only make that provider unavailable. */
+  readonly isSlip?: true
 }
 
 /** A finding that makes the configuration unusable. */

@@ -1,15 +1,18 @@
+import { z } from 'zod'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { findAddressProblems } from './addresses.ts'
 import type { Config, LeaseholdConfig, ProviderConfig } from './config.ts'
-import { parseDocument, readDocument } from './document.ts'
+import { type Document, openDocument, readDocument } from './document.ts'
 import { type Finding, toError, toProblems, toWarning } from './finding.ts'
+import { findIncludes, resolveIncludes } from './includes.ts'
 import { isSameName } from './model-ref.ts'
-import { scanPositions } from './positions.ts'
+import { addInlineEnv, adoptOpenClaw, isOpenClawFile } from './openclaw.ts'
 import { findLeaseholdProblems, findProviderProblems } from './problems.ts'
 import { findProgramFault } from './program.ts'
 import { toProvider, toProviderPath, toReplicas } from './provider.ts'
 import { resolveReferences } from './references.ts'
 import type { LeaseholdValues, ProviderInput } from './schema.ts'
+import { readSecretFiles, resolveSecretRef, type SecretFiles, type SecretRef } from './secret-refs.ts'
 import { type Environment, substituteVariables } from './secrets.ts'
 import {
   findDuplicateKeys,
@@ -40,7 +43,9 @@ export async function loadConfig(
   file: string,
   { env = process.env, builtin }: ConfigOptions = {},
 ): Promise<Config> {
-  const { config, locate } = readConfig(await readDocument(file), file, { env, builtin })
+  const document = await resolveIncludes(openDocument(await readDocument(file), file), file)
+  const secretFiles = await readSecretFiles(document.value, env)
+  const { config, locate } = readConfig(document, file, { env, builtin, secretFiles })
   const findings: Finding[] = []
   const providers = await Promise.all(
     config.providers.map(async (provider): Promise<ProviderConfig> => {
@@ -66,41 +71,58 @@ export function parseConfig(
   text: string,
   { file = '(text)', ...options }: ConfigOptions & { readonly file?: string } = {},
 ): Config {
-  return freeze(readConfig(text, file, options).config)
+  const document = openDocument(text, file)
+  const includes = findIncludes(document)
+  if (includes.length > 0) throw new ConfigError(file, toProblems(includes, document.root))
+  return freeze(readConfig(document, file, options).config)
 }
 
 /** The configuration, not yet frozen, and a function that finds the places of what is still to be found. */
 function readConfig(
-  given: string,
+  { value, root }: Document,
   file: string,
-  { env = {}, builtin = {} }: ConfigOptions,
+  {
+    env: given = {},
+    builtin = {},
+    secretFiles = new Map(),
+  }: ConfigOptions & { readonly secretFiles?: SecretFiles },
 ): { config: Config; locate: (findings: readonly Finding[]) => ConfigProblem[] } {
-  const text = given.replace(/^\uFEFF/, '')
-  const { own, ignored, findings: nearMisses } = pickSections(parseDocument(text, file))
-  const root = scanPositions(text)
+  const isOpenClaw = isOpenClawFile(value, file)
+  const env = isOpenClaw ? addInlineEnv(given, value.env) : given
+  const { own, ignored, findings: nearMisses } = pickSections(value)
   const locate = (findings: readonly Finding[]) => toProblems(findings, root)
 
-  addBuiltin(own, builtin)
   const misplaced = [...nearMisses, ...removeMagicKeys(own), ...findDuplicateKeys(own, root)]
+  const resolveSecret = (ref: SecretRef) => resolveSecretRef(ref, value.secrets, secretFiles)
+  const adopted = isOpenClaw ? adoptOpenClaw(own, { env, resolveSecret }) : []
+  addBuiltin(own, builtin)
   const declared = listDeclared(own)
-  const { values, findings: invalid } = validateSections(own)
+  const { values, findings: invalid } = validateSections(own, { isLenient: isOpenClaw })
   const completed = Object.entries(values.models.providers).flatMap(([id, provider]) => [
     toProvider(id, provider, env),
     ...toReplicas(id, provider, env),
   ])
-  const providers = completed.map(({ provider }) => provider)
-  const { findings: unresolved, ...references } = resolveReferences(values.agents.defaults, [
-    ...providers,
-    // A provider that is too broken to use is still there: references to it are not what is wrong.
-    ...declared.filter(({ id }) => !Object.hasOwn(values.models.providers, id)),
-  ])
+  const complete = completed.map(({ provider }) => provider)
   const { leasehold, findings: unlocked } = fillApiKeys(values.leasehold, env)
-  const problems = locate([
-    ...misplaced,
+  const { findings: ofProviders, providers } = settleFaults(complete, isOpenClaw, [
+    ...adopted,
     ...invalid,
     ...completed.flatMap((provider) => provider.findings),
-    ...findProviderProblems(providers),
-    ...findAddressProblems(providers, leasehold.allowLinkLocal),
+    ...findProviderProblems(complete),
+    ...findAddressProblems(complete, leasehold.allowLinkLocal),
+  ])
+  const { findings: unresolved, ...references } = resolveReferences(
+    values.agents.defaults,
+    [
+      ...providers,
+      // A provider that is too broken to use is still there: references to it are not what is wrong.
+      ...declared.filter(({ id }) => !Object.hasOwn(values.models.providers, id)),
+    ],
+    { isLenient: isOpenClaw },
+  )
+  const problems = locate([
+    ...misplaced,
+    ...ofProviders,
     ...unresolved,
     ...unlocked,
     ...findLeaseholdProblems(leasehold),
@@ -111,6 +133,39 @@ function readConfig(
   return {
     config: { file, mode, providers, ...references, leasehold, problems, ignoredSections: ignored },
     locate,
+  }
+}
+
+/**
+ * In a file of OpenClaw's, what is wrong with a provider only makes that provider unavailable, and what is wrong with a
+ * default or an alias only leaves it out. A misspelt key stays an error, and so does everything in a file of ours.
+ */
+function settleFaults(
+  providers: readonly ProviderConfig[],
+  isOpenClaw: boolean,
+  given: readonly Finding[],
+): { findings: Finding[]; providers: readonly ProviderConfig[] } {
+  if (!isOpenClaw) return { findings: [...given], providers }
+  const reasons = new Map<string, string[]>()
+  const findings = given.map((finding) => {
+    const { severity, path, message, isSlip } = finding
+    const [section, kind, name, ...option] = path
+    if (severity === 'warning' || isSlip) return finding
+    if (section === 'agents') return toWarning(path, `${message}; it is left out`)
+    if (section !== 'models' || kind !== 'providers' || name === undefined) return finding
+    const id = String(name)
+    const reason = option.length === 0 ? message : `${z.core.toDotPath(option)}: ${message}`
+    reasons.set(id, [...(reasons.get(id) ?? []), reason])
+    return toWarning(path, `${message}; provider "${id}" is unavailable`)
+  })
+  return {
+    findings,
+    providers: providers.map((provider) => {
+      const more = reasons.get(provider.replicaOf?.provider ?? provider.id)
+      if (more === undefined) return provider
+      const known = provider.unavailable === undefined ? [] : [provider.unavailable]
+      return { ...provider, unavailable: [...known, ...new Set(more)].join('; ') }
+    }),
   }
 }
 

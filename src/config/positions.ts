@@ -4,6 +4,8 @@ import JSON5 from 'json5'
 export interface Position {
   readonly line: number
   readonly column: number
+  /** The included file that the place is in. Absent: the configuration file itself. */
+  readonly file?: string
 }
 
 /** One value of a JSON5 text. */
@@ -16,17 +18,18 @@ export interface Entry extends Position {
 
 /**
  * Finds where each value of a JSON5 text begins: at its key in an object, at the value itself in an array.
- * The text must be one that `JSON5.parse` accepts; of any other the result means nothing.
+ * The text must be one that `JSON5.parse` accepts; of any other the result means nothing. `file` names an included file.
  */
-export function scanPositions(text: string): Entry {
-  const root: OpenEntry = { line: 1, column: 1, isDuplicate: false, entries: new Map() }
+export function scanPositions(text: string, file?: string): Entry {
+  const inFile = file === undefined ? {} : { file }
+  const root: OpenEntry = { ...inFile, line: 1, column: 1, isDuplicate: false, entries: new Map() }
   // The text's one value is held as the only element of an imaginary array around it.
   const open: Container[] = [{ entry: root, isArray: true }]
   let line = 1
   let lineStart = 0
 
   for (const { 0: token, index } of text.matchAll(TOKEN)) {
-    const at: Position = { line, column: index - lineStart + 1 }
+    const at: Position = { ...inFile, line, column: index - lineStart + 1 }
     const container = open.at(-1)
     if (container === undefined) break
     if (token === '}' || token === ']') open.pop()
@@ -53,7 +56,8 @@ export function findPosition(root: Entry, path: readonly PropertyKey[]): Positio
     if (next === undefined) break
     entry = next
   }
-  return { line: entry.line, column: entry.column }
+  const { line, column, file } = entry
+  return { line, column, ...(file === undefined ? {} : { file }) }
 }
 
 interface OpenEntry extends Entry {
@@ -78,11 +82,9 @@ function isValueOrKey(token: string): boolean {
 function addEntry(container: Container, at: Position, token: string): OpenEntry {
   const { entry: parent, isArray, key } = container
   const name = isArray ? String(parent.entries?.size ?? 0) : (key?.name ?? '')
-  const { line, column } = key?.at ?? at
   const isDuplicate = parent.entries?.has(name) ?? false
   const entry: OpenEntry = {
-    line,
-    column,
+    ...(key?.at ?? at),
     isDuplicate,
     ...(token === '{' || token === '[' ? { entries: new Map<string, Entry>() } : {}),
   }

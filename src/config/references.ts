@@ -1,7 +1,7 @@
 import type { ModelAlias, ModelParams } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
 import { type Catalogue, findModel, isSameName, splitRef } from './model-ref.ts'
-import { findNearest } from './nearest.ts'
+import { findNearest, isNearMiss } from './nearest.ts'
 import type { ConfigValues } from './schema.ts'
 
 type Listings = Catalogue<{
@@ -20,29 +20,37 @@ export interface References {
 /**
  * Resolves every reference of `agents.defaults`. An unknown provider or a malformed reference is an error. A model
  * that a known provider does not list is a warning: the rest still works, and a request for it gets its own answer.
+ * `isLenient` leaves out what cannot be resolved, with a warning.
  */
 export function resolveReferences(
   { model, models }: ConfigValues['agents']['defaults'],
   providers: Listings,
+  { isLenient = false }: { readonly isLenient?: boolean } = {},
 ): References {
   const findings: Finding[] = []
   const aliases: ModelAlias[] = []
   const modelParams: Record<string, ModelParams> = Object.create(null)
 
-  const resolve = (ref: string, known: readonly ModelAlias[], path: readonly PropertyKey[]): string => {
+  const resolve = (
+    ref: string,
+    known: readonly ModelAlias[],
+    path: readonly PropertyKey[],
+  ): string | undefined => {
     const match = findModel({ providers, aliases: known }, ref)
     if (match.kind === 'found') return `${match.provider.id}/${match.modelId}`
-    findings.push(
+    const finding =
       match.kind === 'ambiguous'
         ? toError(path, `"${ref}" is ambiguous: it could be ${match.candidates.join(' or ')}`)
-        : toUnknownFinding(ref, providers, match.candidates, path),
-    )
-    return ref
+        : toUnknownFinding(ref, providers, match.candidates, path)
+    const isLeftOut = isLenient && finding.severity === 'error'
+    findings.push(isLeftOut ? toWarning(path, `${finding.message}; it is left out`) : finding)
+    return isLeftOut ? undefined : ref
   }
 
   for (const [written, { alias, params }] of Object.entries(models)) {
     const path = ['agents', 'defaults', 'models', written]
     const ref = resolve(written, [], path)
+    if (ref === undefined) continue
     if (Object.hasOwn(modelParams, ref))
       findings.push(toWarning(path, `is another spelling of ${ref}; the last one counts`))
     modelParams[ref] = params
@@ -51,20 +59,25 @@ export function resolveReferences(
       const twin = aliases.find((other) => isSameName(other.alias, name))
       if (twin === undefined) aliases.push({ alias: name, ref })
       else if (twin.ref === ref) findings.push(toWarning(at, `the alias "${name}" is listed twice`))
-      else findings.push(toError(at, `the alias "${name}" is already taken by ${twin.ref}`))
+      else
+        findings.push(
+          (isLenient ? toWarning : toError)(at, `the alias "${name}" is already taken by ${twin.ref}`),
+        )
     }
   }
 
   if (model === undefined) return { aliases, modelParams, findings }
   const at = ['agents', 'defaults', 'model']
-  const defaultModel =
+  const refs =
     typeof model === 'string'
-      ? { primary: resolve(model, aliases, at), fallbacks: [] }
-      : {
-          primary: resolve(model.primary, aliases, [...at, 'primary']),
-          fallbacks: model.fallbacks.map((ref, index) => resolve(ref, aliases, [...at, 'fallbacks', index])),
-        }
-  return { aliases, modelParams, defaultModel, findings }
+      ? [resolve(model, aliases, at)]
+      : [
+          resolve(model.primary, aliases, [...at, 'primary']),
+          ...model.fallbacks.map((ref, index) => resolve(ref, aliases, [...at, 'fallbacks', index])),
+        ]
+  const [primary, ...fallbacks] = refs.filter((ref) => ref !== undefined)
+  if (primary === undefined) return { aliases, modelParams, findings }
+  return { aliases, modelParams, defaultModel: { primary, fallbacks }, findings }
 }
 
 function toUnknownFinding(
@@ -84,6 +97,7 @@ function toUnknownFinding(
     parts.providerId,
     providers.map(({ id }) => id),
   )
-  const providerHint = nearest === undefined ? '' : `; the nearest provider is "${nearest.candidate}"`
+  const isNear = nearest !== undefined && isNearMiss(parts.providerId, nearest.edits)
+  const providerHint = isNear ? `; the nearest provider is "${nearest.candidate}"` : ''
   return toError(path, `unknown provider "${parts.providerId}" in "${ref}"${providerHint}`)
 }

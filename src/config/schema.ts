@@ -172,7 +172,7 @@ const providerSchema = z.strictObject({
   api: z
     .enum(['openai-completions', 'openai-responses', 'anthropic-messages'], {
       error: ({ input }) =>
-        `${JSON.stringify(input) ?? 'undefined'} is not supported; use "openai-completions", "openai-responses" or "anthropic-messages"`,
+        `${JSON.stringify(input) ?? 'undefined'} is not supported; use "openai-completions", "openai-responses" or "anthropic-messages"${input === 'ollama' ? ' (Ollama speaks the first one below /v1)' : ''}`,
     })
     .default('openai-completions')
     .describe('The dialect the server speaks.'),

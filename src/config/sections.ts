@@ -3,10 +3,13 @@ import { findNearest, isNearMiss } from './nearest.ts'
 import type { Entry } from './positions.ts'
 
 /** How deep our sections may nest: far beyond any real file, and safe for code that recurses. */
-const MAX_DEPTH = 64
+export const MAX_DEPTH_OF_VALUES = 64
 
 /** Keys that reach an object's prototype where somebody copies carelessly. */
 const MAGIC_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
+
+/** The sections of which something is read. `secrets` and `env` are OpenClaw's: keys are found there. */
+export const READ_SECTIONS: ReadonlySet<string> = new Set(['models', 'agents', 'leasehold', 'secrets', 'env'])
 
 /** A JSON object: its own keys are all there is to it. */
 export type JsonObject = Record<string, unknown>
@@ -61,12 +64,12 @@ export function removeMagicKeys(value: unknown, path: readonly PropertyKey[] = [
   return Object.entries(value).flatMap(([key, inner]) => {
     const innerPath = [...path, Array.isArray(value) ? Number(key) : key]
     const isMagic = MAGIC_KEYS.has(key)
-    if (!isMagic && innerPath.length <= MAX_DEPTH) return removeMagicKeys(inner, innerPath)
+    if (!isMagic && innerPath.length <= MAX_DEPTH_OF_VALUES) return removeMagicKeys(inner, innerPath)
     Reflect.deleteProperty(value, key)
     return [
       toError(
         innerPath,
-        isMagic ? `"${key}" is not allowed as a key` : `is nested deeper than ${MAX_DEPTH} levels`,
+        isMagic ? `"${key}" is not allowed as a key` : `is nested deeper than ${MAX_DEPTH_OF_VALUES} levels`,
       ),
     ]
   })

@@ -1,5 +1,6 @@
-import { type Finding, toError } from './finding.ts'
-import { findNearest } from './nearest.ts'
+import { type Finding, toError, toWarning } from './finding.ts'
+import { describeForeignKey } from './foreign-keys.ts'
+import { findNearest, isNearMiss } from './nearest.ts'
 import { type ConfigValues, configSchema, toJsonSchema } from './schema.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
@@ -13,11 +14,15 @@ export interface Validation {
 
 /**
  * Validates our sections against the schema. What is wrong is reported and then removed from `own`, in place,
- * until the rest is valid: so that one report can also hold what is found by looking at the whole.
+ * until the rest is valid: so that one report can also hold what is found by looking at the whole. `isLenient` ignores
+ * unknown keys outside `leasehold` with a warning, unless they look like a slip.
  */
-export function validateSections(own: JsonObject): Validation {
+export function validateSections(
+  own: JsonObject,
+  { isLenient = false }: { readonly isLenient?: boolean } = {},
+): Validation {
   try {
-    return validate(own)
+    return validate(own, isLenient)
   } catch (error) {
     // zod passes issues on as arguments, and beyond some hundred thousand no call can take them.
     if (!(error instanceof RangeError)) throw error
@@ -25,13 +30,13 @@ export function validateSections(own: JsonObject): Validation {
   }
 }
 
-function validate(own: JsonObject): Validation {
+function validate(own: JsonObject, isLenient: boolean): Validation {
   let result = configSchema.safeParse(own)
   if (result.success) return { values: result.data, findings: [] }
   const jsonSchema = toJsonSchema()
   const findings = result.error.issues
     .flatMap(toSingleIssues)
-    .flatMap((issue) => toFindings(issue, own, jsonSchema))
+    .flatMap((issue) => toFindings(issue, own, jsonSchema, isLenient))
   while (!result.success) {
     const removals = result.error.issues.flatMap(toSingleIssues).flatMap((issue) => findOffenders(issue, own))
     for (const { parent, key } of removals) Reflect.deleteProperty(parent, key)
@@ -49,15 +54,12 @@ function toSingleIssues(issue: Issue): Issue[] {
   return inside?.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })) ?? [issue]
 }
 
-function toFindings(issue: Issue, own: JsonObject, jsonSchema: unknown): Finding[] {
+function toFindings(issue: Issue, own: JsonObject, jsonSchema: unknown, isLenient: boolean): Finding[] {
   switch (issue.code) {
     case 'unrecognized_keys': {
       const known = listKnownKeys(jsonSchema, issue.path)
-      return issue.keys.map((key) => {
-        const nearest = findNearest(key, known)
-        const hint = nearest === undefined ? '' : `; the nearest known key is "${nearest.candidate}"`
-        return toError([...issue.path, key], `unknown key "${key}"${hint}`)
-      })
+      const holder = findValue(own, issue.path)
+      return issue.keys.map((key) => toUnknownKey(key, issue.path, Object(holder)[key], known, isLenient))
     }
     case 'invalid_key':
       return [toError(issue.path, issue.issues[0]?.message ?? issue.message)]
@@ -66,6 +68,26 @@ function toFindings(issue: Issue, own: JsonObject, jsonSchema: unknown): Finding
         return [toError(issue.path, `is required (${issue.expected})`)]
   }
   return [toError(issue.path, issue.message.replace(/^Invalid (input|option): /, ''))]
+}
+
+/** The nearest known key is only named when it is near: a far one sends the reader the wrong way. */
+function toUnknownKey(
+  key: string,
+  at: readonly PropertyKey[],
+  value: unknown,
+  known: readonly string[],
+  isLenient: boolean,
+): Finding {
+  const path = [...at, key]
+  const nearest = findNearest(key, known)
+  const foreign = describeForeignKey(key, at, value)
+  if (foreign === undefined && nearest !== undefined && isNearMiss(key, nearest.edits))
+    return {
+      ...toError(path, `unknown key "${key}"; the nearest known key is "${nearest.candidate}"`),
+      isSlip: true,
+    }
+  if (isLenient && at[0] !== 'leasehold') return toWarning(path, `unknown key "${key}"; it is ignored`)
+  return toError(path, `unknown key "${key}"${foreign === undefined ? '' : `; ${foreign}`}`)
 }
 
 /** Keys the schema knows at a path. The JSON Schema is asked, because it is plain data. */
