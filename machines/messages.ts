@@ -150,7 +150,15 @@ export interface Waiter {
   readonly id: string
   readonly priority: number
   readonly sinceMs: number
+  /** What asks for the service where no request does. */
+  readonly cause?: StartCause
 }
+
+/**
+ * What asks for a lease where no request does: a start by hand, `preload`, or the default service that comes back. Such
+ * a lease ends as soon as the service is up.
+ */
+export type StartCause = 'start' | 'preload' | 'default'
 
 /** Another supervisor of this user on this host: its process, and what it calls itself (`serve`, `infer`). */
 export interface Peer {
@@ -177,6 +185,8 @@ export type ProviderEvent =
       readonly priority?: number
       /** When it came, on the clock of the supervisor, in milliseconds: what its age is counted from. */
       readonly sinceMs?: number
+      /** Absent: a request. */
+      readonly cause?: StartCause
     }
   | { readonly type: 'lease.cancelled'; readonly id: string }
   | { readonly type: 'lease.released'; readonly id: string; readonly generation: string }
@@ -347,5 +357,5 @@ export type SupervisorEmitted =
   | { readonly type: 'service.added'; readonly key: string }
   | { readonly type: 'service.retired'; readonly key: string }
   | { readonly type: 'service.failed'; readonly key: string; readonly message: string }
-  | { readonly type: 'service.wanted'; readonly key: string; readonly cause: 'preload' | 'default' }
+  | { readonly type: 'service.wanted'; readonly key: string; readonly cause: Exclude<StartCause, 'start'> }
   | ({ readonly type: 'scheduler.decided'; readonly key: string } & Decision)

@@ -1,7 +1,7 @@
 import type { Failure, ProviderEmitted, Waiter } from './messages.ts'
 import { toReturn, toWant } from './peer-commands.ts'
 import type { ProviderContext } from './provider-context.ts'
-import { idOf } from './provider-events.ts'
+import { causeOf, idOf } from './provider-events.ts'
 import { toStopFailure, toTrippedFailure, UNEXPLAINED } from './provider-failures.ts'
 import { base } from './provider-guards.ts'
 import type { Reason } from './reasons.ts'
@@ -31,8 +31,8 @@ const revokeAll = (toWhy: (context: ProviderContext) => Failure) =>
 export const admission = {
   enqueue: base.enqueueActions(({ context, event, enqueue }) => {
     if (event.type !== 'lease.requested') return
-    const { id, priority = 0, sinceMs = 0 } = event
-    const waiter: Waiter = { id, priority, sinceMs }
+    const { id, priority = 0, sinceMs = 0, cause } = event
+    const waiter: Waiter = { id, priority, sinceMs, ...(cause === undefined ? {} : { cause }) }
     enqueue.assign({ waiters: lineUp(context.waiters, waiter) })
     enqueue.raise(
       { type: 'waiter.expired', id: waiter.id },
@@ -64,7 +64,7 @@ export const admission = {
   })),
   countLease: base.assign(({ context, event }) => ({
     leases: context.leases + 1,
-    why: { kind: 'leased', id: idOf(event) },
+    why: { kind: 'leased', id: idOf(event), ...causeOf(event) },
   })),
   grant: base.emit(({ context, event }) => toGrant(context, idOf(event))),
   grantWaiters: base.enqueueActions(({ context, enqueue }) => {

@@ -60,6 +60,11 @@ export const MAX_LOST_PEERS = 10
 /** The longest a timer can hold, and so our `never`: a `setTimeout` of 2^31 fires at once. */
 export const NEVER_MS = 2 ** 31 - 1
 
+/** The requests among those that wait. */
+export function countRequests({ waiters }: Pick<ProviderContext, 'waiters'>): number {
+  return waiters.filter(({ cause }) => cause === undefined).length
+}
+
 /** The wait before the next start: doubled by each failure in a row, up to the policy's maximum. */
 export function toBackoffMs({ policy, failures }: Pick<ProviderContext, 'policy' | 'failures'>): number {
   return Math.min(policy.backoffMs * 2 ** Math.max(0, failures - 1), policy.backoffMaxMs)

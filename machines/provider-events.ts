@@ -1,7 +1,12 @@
-import type { ClaimOutcome, Failure, ProviderEvent, Verdict } from './messages.ts'
+import type { ClaimOutcome, Failure, ProviderEvent, StartCause, Verdict } from './messages.ts'
 
 export function idOf(event: ProviderEvent): string {
   return 'id' in event ? event.id : ''
+}
+
+/** What a lease is asked for by, where that is not a request. */
+export function causeOf(event: ProviderEvent): { readonly cause?: StartCause } {
+  return event.type === 'lease.requested' && event.cause !== undefined ? { cause: event.cause } : {}
 }
 
 /** The verdict an event carries: a health report, or the result of the one probe of `probing`. */

@@ -1,6 +1,6 @@
 import type { Failure, StopReason, Verdict } from './messages.ts'
-import { MAX_LOST_PEERS, PEER_TIMEOUT_MS, type ProviderContext } from './provider-context.ts'
-import { idOf, outcomeOf, verdictOf } from './provider-events.ts'
+import { countRequests, MAX_LOST_PEERS, PEER_TIMEOUT_MS, type ProviderContext } from './provider-context.ts'
+import { causeOf, idOf, outcomeOf, verdictOf } from './provider-events.ts'
 import {
   chargeOf,
   toExitFailure,
@@ -46,17 +46,17 @@ export const notes = {
   noteStartFailed: base.assign({ stop: 'start-failed' }),
 
   // Why, where no other note says it.
-  explainRequest: because(({ event }) => ({ kind: 'requested', id: idOf(event) })),
-  explainRetry: because(({ context: { waiters, failures } }) => ({
+  explainRequest: because(({ event }) => ({ kind: 'requested', id: idOf(event), ...causeOf(event) })),
+  explainRetry: because(({ context }) => ({
     kind: 'retried',
-    waiting: waiters.length,
-    failures,
+    waiting: countRequests(context),
+    failures: context.failures,
   })),
-  explainNewRun: because(({ context }) => ({ kind: 'wanted-again', waiting: context.waiters.length })),
-  explainStart: because(({ context: { verdict, waiters } }) => ({
+  explainNewRun: because(({ context }) => ({ kind: 'wanted-again', waiting: countRequests(context) })),
+  explainStart: because(({ context }) => ({
     kind: 'absent',
-    verdict: verdict ?? UNSEEN,
-    waiting: waiters.length,
+    verdict: context.verdict ?? UNSEEN,
+    waiting: countRequests(context),
   })),
   explainHeld: because(({ context }) => ({ kind: 'held', holder: context.holder })),
   explainLeft: because(() => ({ kind: 'left' })),
@@ -69,6 +69,7 @@ export const notes = {
   explainCallOff: because(({ context, event }) => ({
     kind: 'called-off',
     id: idOf(event),
+    ...causeOf(event),
     stop: context.stop ?? 'idle',
   })),
   explainStay: because(() => ({ kind: 'stayed' })),

@@ -1,6 +1,6 @@
 import type { ProcessCommand } from './messages.ts'
 import { toReturn, toWant } from './peer-commands.ts'
-import type { ProviderContext } from './provider-context.ts'
+import { countRequests, type ProviderContext } from './provider-context.ts'
 import { idOf, verdictOf } from './provider-events.ts'
 import { base } from './provider-guards.ts'
 
@@ -10,7 +10,7 @@ export const runs = {
     ...toNextRun(context),
     ownership: 'owned',
     lostPeers: 0,
-    why: { kind: 'spawning', waiting: context.waiters.length },
+    why: { kind: 'spawning', waiting: countRequests(context) },
   })),
   adopt: base.assign(({ context, event }) => ({
     ...toNextRun(context),

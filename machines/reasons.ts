@@ -1,13 +1,13 @@
-import type { Failure, Peer, StopReason, Verdict } from './messages.ts'
+import type { Failure, Peer, StartCause, StopReason, Verdict } from './messages.ts'
 
 /**
  * Why a service is in the state it is in, with the facts of the decision: noted by the chart where it decides, told by
  * `service.state` events and snapshots, and put into words by `toReasonText` alone.
  */
 export type Reason =
-  /** It was down, and somebody asked for it. */
-  | { readonly kind: 'requested'; readonly id: string }
-  /** The wait after a failure is over, and somebody still waits. */
+  /** It was down, and a lease was asked for: by a request, or by what `cause` names. */
+  | { readonly kind: 'requested'; readonly id: string; readonly cause?: StartCause }
+  /** The wait after a failure is over, and its start is still wanted. `waiting` counts requests. */
   | { readonly kind: 'retried'; readonly waiting: number; readonly failures: number }
   /** Requests came while it stopped, or while it was let go: it begins anew for them. */
   | { readonly kind: 'wanted-again'; readonly waiting: number }
@@ -28,7 +28,7 @@ export type Reason =
   /** The process that we started says that it is ready; whoever waited is served. */
   | { readonly kind: 'became-ready'; readonly verdict: Verdict | null }
   /** It was ready, and a request was granted its lease at once. */
-  | { readonly kind: 'leased'; readonly id: string }
+  | { readonly kind: 'leased'; readonly id: string; readonly cause?: StartCause }
   /** Its last lease ended. */
   | { readonly kind: 'released' }
   /** Nobody held a lease for `idleStopMs`. */
@@ -36,7 +36,12 @@ export type Reason =
   /** Nobody waited any more for a start for `abandonStartMs`. */
   | { readonly kind: 'abandoned'; readonly abandonStartMs: number }
   /** A request came before the stop had sent a signal. */
-  | { readonly kind: 'called-off'; readonly id: string; readonly stop: StopReason }
+  | {
+      readonly kind: 'called-off'
+      readonly id: string
+      readonly stop: StopReason
+      readonly cause?: StartCause
+    }
   /** It was making room for a service that does not wait for it any more. */
   | { readonly kind: 'stayed' }
   /** A stop was asked for: by a person, the configuration, a neighbour that needs room, or the end of it all. */

@@ -12,36 +12,40 @@ export function toDecisionText({ choice, because, rejected }: Decision): string 
   switch (because.cause) {
     case 'fits':
       return because.needed.length === 0
-        ? `${service} needs no room that others want`
+        ? `${service} needs no room that others need`
         : `${needs}, which was free`
     case 'room-made':
-      return `${needs}: ${toTakenText(taken)} had to leave for it${others('; ')}`
+      return `${needs}: ${toTakenText(taken)} had to stop for it${others('; ')}`
     case 'idle-cheapest':
-      return `${needs}: ${toTakenText(taken)} has to leave for it${others('; ')}`
+      return `${needs}: ${toTakenText(taken)} ${toHas(taken)} to stop for it${others('; ')}`
     case 'starved':
-      return `${needs}, and has waited long enough: ${toTakenText(taken)} has to leave as soon as its requests are done${others('; ')}`
+      return `${needs}, and has waited long enough: ${toTakenText(taken)} ${toHas(taken)} to stop as soon as ${taken.length === 1 ? 'its' : 'their'} requests are done${others('; ')}`
     case 'start-places':
       return `${service} waits: as many services are starting as may at the same time`
     case 'receipts':
       return `${needs}, and waits until what is stopping is gone${others(': ')}`
     case 'promised':
-      return `${needs}, which ${because.ahead.join(' and ')} gets first`
+      return `${needs}, which ${because.ahead.join(' and ')} ${because.ahead.length === 1 ? 'gets' : 'get'} first`
     case 'no-room':
-      return `${needs}, and nobody can leave for it${others(': ')}`
+      return `${needs}, and no other service can make room for it${others(': ')}`
     case 'nobody-waits':
-      return `nobody waits for ${service} any more, and others would have to leave for it`
+      return `no request waits for ${service} any more, and another service would have to stop for it`
   }
 }
 
 /** `9000 MiB of vramMiB (200 of 24000 free)`, `the place of the group gpu`. */
 function toNeedText({ limit, amount, capacity, free, isUnmeasured }: Need): string {
   if (limit.startsWith('group:')) return `the place of the group ${limit.slice('group:'.length)}`
-  const guess = isUnmeasured ? 'all there is, as nobody has measured it; ' : ''
+  const guess = isUnmeasured ? 'all of it, because its use is not measured yet; ' : ''
   return `${toAmountText(limit, amount)} (${guess}${free} of ${capacity} free)`
 }
 
 function toAmountText(limit: string, amount: number): string {
   return `${amount}${limit.endsWith('MiB') ? ' MiB' : ''} of ${limit}`
+}
+
+function toHas({ length }: readonly Taken[]): string {
+  return length === 1 ? 'has' : 'have'
 }
 
 function toTakenText(taken: readonly Taken[]): string {
@@ -54,7 +58,7 @@ const spareTexts: Readonly<Record<SpareCause, string>> = {
   starting: 'is starting',
   settling: 'has just come up',
   leased: 'is in use',
-  leaving: 'is leaving',
+  leaving: 'is stopping',
   needless: 'may stay',
 }
 

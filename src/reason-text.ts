@@ -1,4 +1,4 @@
-import type { Failure, StopReason, Verdict } from '../machines/messages.ts'
+import type { Failure, StartCause, StopReason, Verdict } from '../machines/messages.ts'
 import type { Reason } from '../machines/reasons.ts'
 import { toDurationText } from './duration.ts'
 import { toSentence } from './errors.ts'
@@ -10,13 +10,17 @@ import { toSentence } from './errors.ts'
 export function toReasonText(reason: Reason | null): string {
   switch (reason?.kind) {
     case undefined:
-      return 'nobody has asked for it yet'
+      return 'it has not been used yet'
     case 'requested':
-      return 'a request asked for it'
+      return reason.cause === undefined ? 'a request asked for it' : causeTexts[reason.cause]
     case 'retried':
-      return `the wait after a failure is over, and ${toCount(reason.waiting)}`
+      return reason.waiting === 0
+        ? 'the wait after a failure is over, and its start is still wanted'
+        : `the wait after a failure is over, and ${toCount(reason.waiting)}`
     case 'wanted-again':
-      return `${toCount(reason.waiting)} that came while it was going down`
+      return reason.waiting === 0
+        ? 'its start was asked for while it was stopping'
+        : `${toCount(reason.waiting)} that came while it was stopping`
     case 'absent':
       return `nothing answered at its address (${reason.verdict.detail}), so it is started${toFor(reason.waiting)}`
     case 'spawning':
@@ -24,54 +28,60 @@ export function toReasonText(reason: Reason | null): string {
     case 'loading':
       return `its process ${reason.pid} runs and is not ready yet`
     case 'loading-elsewhere':
-      return `a server that somebody else started is loading${toSeen(reason.verdict)}`
+      return `a server that leasehold did not start is loading${toSeen(reason.verdict)}`
     case 'held':
       return reason.holder === null
         ? 'another leasehold of this user runs it'
         : `leasehold ${reason.holder.name} (process ${reason.holder.pid}) runs it and lends it`
     case 'left':
-      return 'nobody here waits for it any more'
+      return 'no request here waits for it any more'
     case 'adopted':
-      return 'a server was running at its address already: it is used, and never stopped'
+      return 'a server was already running at its address: leasehold uses it and never stops it'
     case 'became-ready':
-      return 'its server said that it is ready'
+      return 'its server is ready'
     case 'leased':
-      return 'a request uses it'
+      return reason.cause === undefined ? 'a request uses it' : causeTexts[reason.cause]
     case 'released':
-      return 'its last request ended'
+      return 'nothing uses it any more'
     case 'idle':
-      return `nobody used it for ${toDurationText(reason.idleStopMs)}`
+      return `it was not used for ${toDurationText(reason.idleStopMs)}`
     case 'abandoned':
-      return `nobody waited for its start any more for ${toDurationText(reason.abandonStartMs)}`
+      return `no request has waited for its start for ${toDurationText(reason.abandonStartMs)}`
     case 'called-off':
-      return 'a request came just before it would have been stopped'
+      return `${reason.cause === undefined ? 'a request came' : 'its start was asked for'} just before its stop began`
     case 'stayed':
-      return 'the service that had waited for its room does not wait any more'
+      return 'the service that needed its room does not need it any more'
     case 'stop':
       return `${stopTexts[reason.reason]}${reason.force ? ', without waiting for its requests' : ''}`
     case 'failed':
       return toFailureClause(reason.failure, reason.failures)
     case 'gone':
-      return `the server that somebody else runs does not answer any more${toSeen(reason.verdict)}`
+      return `the server, which leasehold did not start, does not answer any more${toSeen(reason.verdict)}`
     case 'cooled-down':
-      return `it failed ${reason.failures} times in a row and was left alone for a while: the next request may try once`
+      return `it failed ${reason.failures} times in a row and was not started for a while: the next request may start it once`
     case 'unwanted':
-      return 'the wait after a failure is over, and nobody waits'
+      return 'the wait after a failure is over, and no request waits'
     case 'declined':
-      return 'nobody waited for its start any more, and others would have had to leave for it'
+      return 'no request waited for its start any more, and another service would have had to stop for it'
     case 'reset':
-      return 'somebody allowed it to start again'
+      return 'it may start again, because its start was asked for'
   }
 }
 
+const causeTexts: Readonly<Record<StartCause, string>> = {
+  start: 'its start was asked for',
+  preload: 'it is preloaded',
+  default: 'it is the default service, and comes back when there is room',
+}
+
 const stopTexts: Readonly<Record<StopReason, string>> = {
-  idle: 'nobody used it',
+  idle: 'it was not used',
   evicted: 'another service needed its room',
   yielded: 'another service had waited too long for its room',
-  asked: 'somebody asked for it to stop',
+  asked: 'its stop was asked for',
   unhealthy: 'it did not answer its health checks',
   'start-failed': 'its start failed',
-  abandoned: 'nobody waited for its start any more',
+  abandoned: 'no request waited for its start any more',
   removed: 'it was removed from the configuration',
   shutdown: 'leasehold is shutting down',
 }

@@ -22,23 +22,27 @@ test.each([
   [decide('fits'), 'big needs 9000 MiB of vramMiB (200 of 24000 free), which was free'],
   [
     decide('fits', { because: { needed: needed.map((need) => ({ ...need, isUnmeasured: true })) } }),
-    'big needs 9000 MiB of vramMiB (all there is, as nobody has measured it; 200 of 24000 free), which was free',
+    'big needs 9000 MiB of vramMiB (all of it, because its use is not measured yet; 200 of 24000 free), which was free',
   ],
-  [decide('fits', { because: { needed: [] } }), 'big needs no room that others want'],
+  [decide('fits', { because: { needed: [] } }), 'big needs no room that others need'],
   [
     decide('idle-cheapest', { choice: { taken }, rejected }),
-    'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen has to leave for it; llama is pinned, gemma holds 12000 MiB of vramMiB and is in use',
+    'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen has to stop for it; llama is pinned, gemma holds 12000 MiB of vramMiB and is in use',
+  ],
+  [
+    decide('idle-cheapest', { choice: { taken: [...taken, { ...taken[0], service: 'phi' }] } }),
+    'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen and phi have to stop for it',
   ],
   [
     decide('room-made', { choice: { taken } }),
-    'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen had to leave for it',
+    'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen had to stop for it',
   ],
   [
     decide('starved', {
       choice: { taken },
       because: { needed: [{ limit: 'group:gpu', amount: 1, capacity: 1, free: 0 }] },
     }),
-    'big needs the place of the group gpu, and has waited long enough: qwen has to leave as soon as its requests are done',
+    'big needs the place of the group gpu, and has waited long enough: qwen has to stop as soon as its requests are done',
   ],
   [decide('start-places'), 'big waits: as many services are starting as may at the same time'],
   [
@@ -51,9 +55,12 @@ test.each([
   ],
   [
     decide('no-room', { rejected }),
-    'big needs 9000 MiB of vramMiB (200 of 24000 free), and nobody can leave for it: llama is pinned, gemma holds 12000 MiB of vramMiB and is in use',
+    'big needs 9000 MiB of vramMiB (200 of 24000 free), and no other service can make room for it: llama is pinned, gemma holds 12000 MiB of vramMiB and is in use',
   ],
-  [decide('nobody-waits'), 'nobody waits for big any more, and others would have to leave for it'],
+  [
+    decide('nobody-waits'),
+    'no request waits for big any more, and another service would have to stop for it',
+  ],
 ])('%#: a decision says what is needed, what is taken and what is spared', (decision, text) => {
   expect(toDecisionText(decision)).toBe(text)
 })

@@ -16,7 +16,7 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
     { kind: 'retried', waiting: 2, failures: 1 },
     'the wait after a failure is over, and 2 requests wait',
   ],
-  'wanted-again': [{ kind: 'wanted-again', waiting: 1 }, '1 request waits that came while it was going down'],
+  'wanted-again': [{ kind: 'wanted-again', waiting: 1 }, '1 request waits that came while it was stopping'],
   absent: [
     { kind: 'absent', verdict: { kind: 'refused', detail: 'connection refused' }, waiting: 1 },
     'nothing answered at its address (connection refused), so it is started for 1 request',
@@ -25,30 +25,27 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
   loading: [{ kind: 'loading', pid: 7 }, 'its process 7 runs and is not ready yet'],
   'loading-elsewhere': [
     { kind: 'loading-elsewhere', verdict },
-    'a server that somebody else started is loading (503 Loading model)',
+    'a server that leasehold did not start is loading (503 Loading model)',
   ],
   held: [
     { kind: 'held', holder: { pid: 7, name: 'serve' } },
     'leasehold serve (process 7) runs it and lends it',
   ],
-  left: [{ kind: 'left' }, 'nobody here waits for it any more'],
+  left: [{ kind: 'left' }, 'no request here waits for it any more'],
   adopted: [
     { kind: 'adopted', verdict: null },
-    'a server was running at its address already: it is used, and never stopped',
+    'a server was already running at its address: leasehold uses it and never stops it',
   ],
-  'became-ready': [{ kind: 'became-ready', verdict: null }, 'its server said that it is ready'],
+  'became-ready': [{ kind: 'became-ready', verdict: null }, 'its server is ready'],
   leased: [{ kind: 'leased', id: 'a' }, 'a request uses it'],
-  released: [{ kind: 'released' }, 'its last request ended'],
-  idle: [{ kind: 'idle', idleStopMs: 600_000 }, 'nobody used it for 10 min 0 s'],
-  abandoned: [{ kind: 'abandoned', abandonStartMs: 5_000 }, 'nobody waited for its start any more for 5.0 s'],
-  stayed: [{ kind: 'stayed' }, 'the service that had waited for its room does not wait any more'],
-  'called-off': [
-    { kind: 'called-off', id: 'a', stop: 'idle' },
-    'a request came just before it would have been stopped',
-  ],
+  released: [{ kind: 'released' }, 'nothing uses it any more'],
+  idle: [{ kind: 'idle', idleStopMs: 600_000 }, 'it was not used for 10 min 0 s'],
+  abandoned: [{ kind: 'abandoned', abandonStartMs: 5_000 }, 'no request has waited for its start for 5.0 s'],
+  stayed: [{ kind: 'stayed' }, 'the service that needed its room does not need it any more'],
+  'called-off': [{ kind: 'called-off', id: 'a', stop: 'idle' }, 'a request came just before its stop began'],
   stop: [
     { kind: 'stop', reason: 'asked', force: true },
-    'somebody asked for it to stop, without waiting for its requests',
+    'its stop was asked for, without waiting for its requests',
   ],
   failed: [
     { kind: 'failed', failure, failures: 3 },
@@ -56,24 +53,49 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
   ],
   gone: [
     { kind: 'gone', verdict: { kind: 'refused', detail: 'connection refused' } },
-    'the server that somebody else runs does not answer any more (connection refused)',
+    'the server, which leasehold did not start, does not answer any more (connection refused)',
   ],
   'cooled-down': [
     { kind: 'cooled-down', failures: 5 },
-    'it failed 5 times in a row and was left alone for a while: the next request may try once',
+    'it failed 5 times in a row and was not started for a while: the next request may start it once',
   ],
   declined: [
     { kind: 'declined' },
-    'nobody waited for its start any more, and others would have had to leave for it',
+    'no request waited for its start any more, and another service would have had to stop for it',
   ],
-  unwanted: [{ kind: 'unwanted', failures: 1 }, 'the wait after a failure is over, and nobody waits'],
-  reset: [{ kind: 'reset' }, 'somebody allowed it to start again'],
+  unwanted: [{ kind: 'unwanted', failures: 1 }, 'the wait after a failure is over, and no request waits'],
+  reset: [{ kind: 'reset' }, 'it may start again, because its start was asked for'],
 }
 
 test.each(Object.entries(reasons))('the reason %s has its sentence', (_kind, [reason, text]) => {
   expect(toReasonText(reason)).toBe(text)
 })
 
+test.each([
+  [{ kind: 'requested', id: 'a', cause: 'start' }, 'its start was asked for'],
+  [{ kind: 'requested', id: 'a', cause: 'preload' }, 'it is preloaded'],
+  [
+    { kind: 'requested', id: 'a', cause: 'default' },
+    'it is the default service, and comes back when there is room',
+  ],
+  [{ kind: 'leased', id: 'a', cause: 'start' }, 'its start was asked for'],
+  [
+    { kind: 'called-off', id: 'a', stop: 'idle', cause: 'start' },
+    'its start was asked for just before its stop began',
+  ],
+  [
+    { kind: 'retried', waiting: 0, failures: 1 },
+    'the wait after a failure is over, and its start is still wanted',
+  ],
+  [{ kind: 'wanted-again', waiting: 0 }, 'its start was asked for while it was stopping'],
+  [
+    { kind: 'absent', verdict: { kind: 'refused', detail: 'connection refused' }, waiting: 0 },
+    'nothing answered at its address (connection refused), so it is started',
+  ],
+] as const)('a start that no request made: %o says so', (reason, text) => {
+  expect(toReasonText(reason)).toBe(text)
+})
+
 test('a service that nothing has happened to says so', () => {
-  expect(toReasonText(null)).toBe('nobody has asked for it yet')
+  expect(toReasonText(null)).toBe('it has not been used yet')
 })

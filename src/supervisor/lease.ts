@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { StartCause } from '../../machines/messages.ts'
 import { MAX_RESTARTS } from '../../machines/request.ts'
 import type { Config } from '../config/config.ts'
 import { listReplicas, type ModelTarget, resolveModel } from '../config/model-ref.ts'
@@ -71,7 +72,7 @@ function isRemoval(error: unknown): boolean {
 export function holdLease(
   leases: LeaseBook,
   key: string,
-  { signal, priority }: AcquireOptions = {},
+  { signal, priority, cause }: AcquireOptions & { readonly cause?: StartCause } = {},
 ): Promise<Omit<Lease, 'baseUrl' | 'model' | 'headers'>> {
   const id = randomUUID()
   const revocation = new AbortController()
@@ -102,6 +103,6 @@ export function holdLease(
       },
       revoked: (error) => revocation.abort(error),
     }
-    leases.request(key, id, listener, priority)
+    leases.request(key, id, listener, priority, cause)
   })
 }

@@ -1,4 +1,4 @@
-import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/messages.ts'
+import type { Failure, ProviderEmitted, ProviderEvent, StartCause } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
 import type { ServiceError } from '../errors.ts'
 import type { ServiceEventBody } from '../events.ts'
@@ -20,8 +20,8 @@ export interface LeaseListener {
 
 /** Who waits for a lease and who holds one. The machines count; this knows whom to tell. */
 export interface LeaseBook {
-  /** Asks for a lease. On a ready service the listener is told before this returns. */
-  request(key: string, id: string, listener: LeaseListener, priority?: number): void
+  /** Asks for a lease; without a `cause` a request does. On a ready service the listener is told before this returns. */
+  request(key: string, id: string, listener: LeaseListener, priority?: number, cause?: StartCause): void
   /** Gives up waiting, or gives the lease back. Every further call, and one after a revocation, does nothing. */
   end(id: string): void
   /** Hands a machine's message on to whom it concerns. */
@@ -142,7 +142,7 @@ export function createLeaseBook({
   }
 
   return {
-    request: (key, id, listener, priority = 0) => {
+    request: (key, id, listener, priority = 0, cause) => {
       const entry = {
         key,
         listener,
@@ -151,7 +151,13 @@ export function createLeaseBook({
         timers: [] as readonly unknown[],
       }
       entries.set(id, entry)
-      const event = { type: 'lease.requested', id, priority, sinceMs: clock.now() } as const
+      const event = {
+        type: 'lease.requested',
+        id,
+        priority,
+        sinceMs: clock.now(),
+        ...(cause === undefined ? {} : { cause }),
+      } as const
       publish(key, event)
       if (!send(key, event)) return announce(key, { type: 'lease.refused', id, failure: toGone() })
       // Answered already, or it waits: a service that is up does not keep anybody waiting.

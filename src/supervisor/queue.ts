@@ -27,15 +27,19 @@ export interface QueueFacts {
   readonly isHeldUp: boolean
 }
 
-/** The queue with the place of everyone in it, now, on the clock that their waiting is counted on. */
+/** The requests that wait, each with its place: now, on the clock that their waiting is counted on. */
 export function toQueue(waiters: readonly Waiter[], facts: QueueFacts, nowMs: number): QueuedRequest[] {
-  return waiters.map(({ id, priority, sinceMs }, index) => ({
-    id,
-    position: index + 1,
-    priority,
-    waitedMs: Math.round(nowMs - sinceMs),
-    estimatedMs: toWaitMs(index + 1, facts),
-  }))
+  return waiters.flatMap(({ id, priority, sinceMs, cause }, index) =>
+    cause === undefined
+      ? {
+          id,
+          position: index + 1,
+          priority,
+          waitedMs: Math.round(nowMs - sinceMs),
+          estimatedMs: toWaitMs(index + 1, facts),
+        }
+      : [],
+  )
 }
 
 /**

@@ -216,7 +216,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       if (cause === 'preload' && decided.key === key && decided.because.cause === 'no-room') noRoom.abort()
     })
     // Why it could not be had is among the events; nobody waits for it.
-    holdLease(leases, key, { priority: BACKGROUND_PRIORITY, signal: noRoom.signal })
+    holdLease(leases, key, { priority: BACKGROUND_PRIORITY, signal: noRoom.signal, cause })
       .then(
         ({ release }) => release(),
         () => {},

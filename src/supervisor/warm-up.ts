@@ -34,6 +34,7 @@ export async function warmUp<Seen>(
   })
   try {
     const lease = holdLease(leases, key, {
+      cause: 'start',
       signal: signal === undefined ? noRoom.signal : AbortSignal.any([noRoom.signal, signal]),
       ...(priority === undefined ? {} : { priority }),
     })

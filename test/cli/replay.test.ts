@@ -24,7 +24,7 @@ test('what serve recorded is replayed, told, and made into a script that passes'
   const { code, stdout, stderr } = await place.run('replay', file, '--to-script', script)
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(/ms {2}demo {2}loading: its process \d+ runs and is not ready yet\n/)
-  expect(stdout).toMatch(/ms {2}demo {2}stopping: somebody asked for it to stop\n/)
+  expect(stdout).toMatch(/ms {2}demo {2}stopping: its stop was asked for\n/)
   expect(stdout).toMatch(/✓ \d+ steps, every state as it was recorded\n$/)
   // It would say on stderr that the script does not pass.
   expect(parseScript(readFileSync(script, 'utf8'))).toMatchObject({

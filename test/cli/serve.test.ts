@@ -130,7 +130,7 @@ test('the life of a service is told line by line', async () => {
   await place.run('start', 'demo')
   await place.run('stop', 'demo')
   await gateway.until(
-    /demo {2}loading\n.*demo {2}ready\n.*demo {2}stopping: somebody asked for it to stop\n.*demo {2}down/s,
+    /demo {2}loading\n.*demo {2}ready\n.*demo {2}stopping: its stop was asked for\n.*demo {2}down/s,
   )
 })
 

@@ -124,11 +124,11 @@ test('a running gateway explains a service, and tells what happened', async () =
     body: '{}',
   })
   await gateway.until(
-    /info {3}service\.state {2}demo {2}from=.* {2}to=ready {2}whyText=its last request ended/,
+    /info {3}service\.state {2}demo {2}from=.* {2}to=ready {2}whyText=nothing uses it any more/,
   )
   const why = await place.run('why', 'demo')
   expect(why).toMatchObject({ code: 0, stderr: '' })
-  expect(why.stdout).toMatch(/^demo: Ready, not in use\n {2}because +Its last request ended\.\n/)
+  expect(why.stdout).toMatch(/^demo: Ready, not in use\n {2}because +Nothing uses it any more\.\n/)
   expect(why.stdout).toMatch(
     /how it came to that:\n(?:.*\n)*.*loading: its process \d+ runs and is not ready yet\n/,
   )

@@ -92,7 +92,7 @@ test('two exclusive services are never alive together under ABAB traffic, and ev
   const made = hearing.all('scheduler.decided').filter(({ choice }) => choice.type === 'evict')
   expect(made.every(({ choice }) => choice.taken.length === 1)).toBe(true)
   const [evicted] = supervisor.snapshot().services.filter(({ state }) => state === 'down.cold')
-  expect(evicted?.whyText).toMatch(/needs the place of the group gpu: [ab] had to leave for it/)
+  expect(evicted?.whyText).toMatch(/needs the place of the group gpu: [ab] had to stop for it/)
 }, 120_000)
 
 test('a start that was asked for says who holds the room instead of waiting for it', async () => {

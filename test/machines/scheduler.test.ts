@@ -84,7 +84,7 @@ describe('room', () => {
     house.request('d', 'r1')
     await house.advanceTo(house.clock.now() + 500)
     expect(house.states()).toEqual({ a: 'ready', b: 'down.cold', c: 'ready', d: 'leased.open' })
-    // Afterwards it is still told how little was free, which is why somebody had to leave.
+    // Afterwards it is still told how little was free, which is why somebody had to stop.
     expect(house.context().decisions).toMatchObject({
       b: { choice: { type: 'start' }, because: { cause: 'room-made', needed: [{ amount: 12, free: 0 }] } },
     })

@@ -134,7 +134,7 @@ function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
     case 'service.failed':
       return { ...toNewService(event), failure: { code: 'LEASEHOLD_INTERNAL', message: event.message } }
     case 'lease.requested': {
-      if (service.queue.some(({ id }) => id === event.id)) return service
+      if (event.cause !== undefined || service.queue.some(({ id }) => id === event.id)) return service
       const waiter = { id: event.id, sinceMs: event.atMs, priority: event.priority ?? 0 }
       return { ...service, queue: lineUp(service.queue, waiter) }
     }
