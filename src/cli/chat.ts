@@ -82,7 +82,10 @@ export async function readChatAnswer(
     answer.usage = chunk.usage ?? answer.usage
   }
   try {
-    if (response.headers.get('content-type')?.startsWith('text/event-stream') && response.body !== null)
+    if (
+      response.headers.get('content-type')?.toLowerCase().startsWith('text/event-stream') &&
+      response.body !== null
+    )
       for await (const data of readEventData(response.body)) add(data)
     else add(await response.text())
   } catch (error) {

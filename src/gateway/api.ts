@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts'
 import { BadRequestError } from '../errors.ts'
 import type { InspectionHub } from '../inspector/hub.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
+import { UNBUFFERED } from '../transport/headers.ts'
 import { decodePath } from '../transport/path.ts'
 import { readJsonBody } from './body.ts'
 import { sendEvents } from './event-route.ts'
@@ -88,6 +89,7 @@ function sendLogs(
   response.writeHead(200, {
     'content-type': 'application/x-ndjson; charset=utf-8',
     'cache-control': 'no-cache',
+    ...UNBUFFERED,
     // What the clock of the lines says now.
     'x-leasehold-clock-ms': String(clock.now()),
   })
@@ -106,7 +108,11 @@ function sendInspection(
   response: ServerResponse,
   closing$: Observable<void>,
 ): void {
-  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
+  response.writeHead(200, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-cache',
+    ...UNBUFFERED,
+  })
   response.flushHeaders()
   const letGo = inspection.watch((message) => writeBounded(response, `data: ${JSON.stringify(message)}\n\n`))
   const closing = closing$.subscribe(() => response.end())

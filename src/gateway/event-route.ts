@@ -5,6 +5,7 @@ import { BadRequestError } from '../errors.ts'
 import type { SupervisorEvent } from '../events.ts'
 import type { ChooseEvents, KeptEvent } from '../supervisor/event-hub.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
+import { UNBUFFERED } from '../transport/headers.ts'
 import { createEventSampler } from './event-sample.ts'
 import { toSseEvent } from './respond.ts'
 
@@ -35,7 +36,11 @@ export function sendEvents(
   let cursor = resumed === undefined ? Math.max(0, lastSeq - last) : 0
   let isOver = false
 
-  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
+  response.writeHead(200, {
+    'content-type': 'text/event-stream',
+    'cache-control': 'no-cache',
+    ...UNBUFFERED,
+  })
   response.flushHeaders()
   const toText = (event: SupervisorEvent) => `id: ${instance}.${event.seq}\n${toSseEvent(event.type, event)}`
   const tellMissed = (from: number, to: number | null) => {

@@ -5,6 +5,7 @@ import { toPlaceHeaders } from '../supervisor/answer-headers.ts'
 import type { ModelCall, ModelResponseHandler } from '../supervisor/exchange.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import type { QueuedRequest } from '../supervisor/queue.ts'
+import { toMediaType, UNBUFFERED } from '../transport/headers.ts'
 import { sendError, toSseEvent } from './respond.ts'
 
 export interface ModelRouteOptions {
@@ -73,7 +74,7 @@ export function answerModelRequest(
       else {
         gather()
         isEventStream = isEvents(headers)
-        response.writeHead(status, headers)
+        response.writeHead(status, withOwnVary(response, headers))
       }
       if (isEventStream && !isStatusLate && coldStartCommentsMs > 0 && canGrow(headers)) commentInSilence()
     },
@@ -140,6 +141,7 @@ export function answerModelRequest(
         response.writeHead(200, {
           'content-type': 'text/event-stream',
           'cache-control': 'no-cache',
+          ...UNBUFFERED,
           'x-leasehold-request-id': call?.id ?? '',
           ...(place === undefined ? {} : toPlaceHeaders(place)),
         })
@@ -162,7 +164,14 @@ export function answerModelRequest(
 }
 
 function isEvents(headers: Readonly<Record<string, string | string[]>>): boolean {
-  return String(headers['content-type']).startsWith('text/event-stream')
+  return toMediaType(headers) === 'text/event-stream'
+}
+
+/** The gateway varies by origin where pages of other origins are listed; what the server varies by is added to that. */
+function withOwnVary(response: ServerResponse, headers: Readonly<Record<string, string | string[]>>) {
+  const own = response.getHeader('vary')
+  if (own === undefined || headers.vary === undefined) return headers
+  return { ...headers, vary: `${own}, ${headers.vary}` }
 }
 
 /** Whether something of ours may stand in a stream: its length is open, and its bytes are plain text. */

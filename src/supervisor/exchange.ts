@@ -254,6 +254,7 @@ export function createExchange({
         {
           target: current,
           hidesUsage: outgoing.hidesUsage,
+          acceptsPage: String(request.headers.accept ?? '').includes('text/html'),
           hasNext: () => indexOf() + 1 < targets.length,
           canWait: () => clock.now() < loadingUntilMs,
           scrub,

@@ -5,8 +5,8 @@ import { hasAnswerRules } from '../compat/response.ts'
 import { createUsageFilter, type UsageFilter } from '../compat/usage-chunk.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
 import { UpstreamError, UpstreamStatusError } from '../errors.ts'
-import { createStreamEnding } from '../transport/completeness.ts'
-import { type Headers, toClientHeaders } from '../transport/headers.ts'
+import { createLinesEnding, createStreamEnding, type StreamEnding } from '../transport/completeness.ts'
+import { type Headers, toClientHeaders, toMediaType, UNBUFFERED } from '../transport/headers.ts'
 import type { UpstreamHandler } from '../transport/upstream.ts'
 import { createUsageTail, type Usage, withPace } from '../usage.ts'
 
@@ -20,8 +20,8 @@ export interface IncomingHandler {
   onBroken(error: UpstreamError, hasMore?: boolean): void
   /** Nobody listened: no server has seen the request. */
   onUnheard(error: UpstreamError): void
-  /** A status that another candidate may better, and `hasNext` says that there is one. */
-  onRefused(error: UpstreamStatusError): void
+  /** A head that is no answer, or a status that another candidate may better while `hasNext` says that there is one. */
+  onRefused(error: UpstreamError | UpstreamStatusError): void
   /** The server says that it is still loading, although its health said otherwise. */
   onStillLoading(): void
   /** A known complaint of a backend: what cures it. */
@@ -32,6 +32,8 @@ export interface IncomingOptions {
   readonly target: ModelTarget
   /** Whether a stream's usage chunk is for us alone: see `createUsageFilter`. */
   readonly hidesUsage: boolean
+  /** Whether the client asked for a web page. */
+  readonly acceptsPage: boolean
   readonly hasNext: () => boolean
   /** Whether it is still early enough to wait for a server that says it is loading. */
   readonly canWait: () => boolean
@@ -54,12 +56,12 @@ interface Refusal {
  * what it said of itself, once it is over; `elapsedMs`: how long it took, from its first byte to its last.
  */
 export function createIncoming(
-  { target, hidesUsage, hasNext, canWait, scrub }: IncomingOptions,
+  { target, acceptsPage, hidesUsage, hasNext, canWait, scrub }: IncomingOptions,
   handler: IncomingHandler,
 ): UpstreamHandler & { usage(elapsedMs: number): Usage | null } {
   const { provider, model } = target
   const compat = model?.compat ?? {}
-  const ending = createStreamEnding()
+  let ending: StreamEnding | undefined
   const tail = createUsageTail()
   let refusal: Refusal | undefined
   /** Its head made no sense: what comes after it is nobody's answer. */
@@ -72,14 +74,19 @@ export function createIncoming(
 
   const begin = (status: number, headers: Headers) => {
     const isEncoded = headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity'
-    const type = String(headers['content-type'] ?? '')
-    isEventStream = status === 200 && !isEncoded && type.startsWith('text/event-stream')
+    const type = toMediaType(headers)
+    const isPlain = status === 200 && !isEncoded
+    const isLines = isPlain && LINES.has(type)
+    isEventStream = isPlain && type === 'text/event-stream'
+    if (isEventStream) ending = createStreamEnding()
+    else if (isLines) ending = createLinesEnding()
     isOpenEnded =
-      !isEncoded &&
-      type.startsWith('application/json') &&
+      (isLines || (!isEncoded && type === 'application/json')) &&
       headers['content-length'] === undefined &&
       headers['transfer-encoding'] === undefined
     const sent = toClientHeaders(headers)
+    // What has no length is made while it is sent: events, lines, speech.
+    if (headers['content-length'] === undefined && status !== 204) Object.assign(sent, UNBUFFERED)
     if (status === 200 && !isEncoded && hasAnswerRules(compat)) {
       rewriter = createAnswerRewriter(compat, isEventStream)
       delete sent['content-length']
@@ -129,6 +136,8 @@ export function createIncoming(
         const error = new UpstreamError(provider.id, `it answered with the status ${status}`)
         return handler.onBroken(error, true)
       }
+      const fault = findHeadFault(status, headers, provider.baseUrl, acceptsPage)
+      if (fault !== undefined) return handler.onRefused(new UpstreamError(provider.id, fault))
       // A 503 may only mean that the server is still loading, which its body says.
       if (isRetryableStatus(status) && status !== 503 && hasNext())
         handler.onRefused(new UpstreamStatusError(provider.id, status))
@@ -144,7 +153,7 @@ export function createIncoming(
         return true
       }
       tail.add(chunk)
-      if (isEventStream) ending.add(chunk)
+      ending?.add(chunk)
       if (isOpenEnded) lastByte = lastVisible(chunk) ?? lastByte
       const rewritten = rewriter === undefined ? chunk : rewriter.push(chunk)
       return handler.onBytes(usageFilter === undefined ? rewritten : usageFilter.push(rewritten))
@@ -157,7 +166,7 @@ export function createIncoming(
         handler.onBytes(usageFilter === undefined ? rest : usageFilter.push(rest))
       }
       if (usageFilter !== undefined) handler.onBytes(usageFilter.end())
-      const isTruncated = (isEventStream && !ending.isComplete()) || (isOpenEnded && !CLOSERS.has(lastByte))
+      const isTruncated = ending?.isComplete() === false || (isOpenEnded && !CLOSERS.has(lastByte))
       if (!isTruncated) return handler.onEnd()
       handler.onBroken(
         new UpstreamError(provider.id, 'the answer ended without its proper ending', { isTruncated: true }),
@@ -171,6 +180,44 @@ export function createIncoming(
       if (wasSent) handler.onBroken(error)
       else handler.onUnheard(error)
     },
+  }
+}
+
+/** Media types of one JSON document per line. */
+const LINES: ReadonlySet<string> = new Set([
+  'application/x-ndjson',
+  'application/ndjson',
+  'application/jsonl',
+  'application/x-jsonlines',
+  'application/json-lines',
+])
+const PAGES: ReadonlySet<string> = new Set(['text/html', 'application/xhtml+xml'])
+
+/** Why an answer with this head cannot be one of a model server; `undefined`: it can. */
+function findHeadFault(
+  status: number,
+  headers: Headers,
+  baseUrl: string,
+  acceptsPage: boolean,
+): string | undefined {
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && !/^(?:chunked|identity)$/i.test(String(coding)))
+    return `it sent the transfer coding "${String(coding).slice(0, 50)}", which was not asked for`
+  if (status >= 300 && status < 400)
+    return `it answered ${status}, a redirect to ${toPlace(headers.location, baseUrl)}, which is not followed; set baseUrl to where the server is`
+  if (status >= 400 || acceptsPage || !PAGES.has(toMediaType(headers))) return undefined
+  const isVersioned = /\/v\d\w*$/.test(new URL(baseUrl).pathname)
+  return `a web page answered at ${baseUrl}: ${isVersioned ? 'is that the address of a model server?' : 'is /v1 missing in baseUrl?'}`
+}
+
+/** Without its query, which may hold a key. */
+function toPlace(location: Headers[string], baseUrl: string): string {
+  if (location === undefined) return 'nowhere'
+  try {
+    const { origin, pathname } = new URL(String(location), baseUrl)
+    return `${origin === 'null' ? '' : origin}${pathname}`.slice(0, 200)
+  } catch {
+    return 'no valid address'
   }
 }
 

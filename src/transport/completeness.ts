@@ -1,7 +1,7 @@
 /** A mark may be split between chunks: this much of the text before is looked at again, in characters. */
 const CARRIED = 64
 
-/** Says whether an event stream ended as its protocol ends. Fed every chunk, keeps only the last characters. */
+/** Says whether a stream ended as its protocol ends. Fed every chunk, keeps only the last characters. */
 export interface StreamEnding {
   add(chunk: Buffer): void
   isComplete(): boolean
@@ -14,12 +14,25 @@ export interface StreamEnding {
  * `finish_reason` of `null` after another one is a second choice that goes on.
  */
 export function createStreamEnding(): StreamEnding {
-  let isComplete = false
+  return createEnding(MARKS, false, (mark) => !mark.endsWith('null'))
+}
+
+/** Watches lines of JSON for Ollama's `"done"`, and for an error, which is the last line. Other lines prove nothing. */
+export function createLinesEnding(): StreamEnding {
+  return createEnding(LINE_MARKS, true, (mark) => !mark.endsWith('false'))
+}
+
+function createEnding(
+  marks: RegExp,
+  isCompleteBefore: boolean,
+  isEnd: (mark: string) => boolean,
+): StreamEnding {
+  let isComplete = isCompleteBefore
   let carried = '\n'
   return {
     add: (chunk) => {
       const text = carried + chunk.toString('latin1')
-      for (const [mark] of text.matchAll(MARKS)) isComplete = !mark.endsWith('null')
+      for (const [mark] of text.matchAll(marks)) isComplete = isEnd(mark)
       carried = text.slice(-CARRIED)
     },
     isComplete: () => isComplete,
@@ -29,3 +42,5 @@ export function createStreamEnding(): StreamEnding {
 /** Inside of a JSON string the quotes and line ends are escaped, so what a model says is never taken for a mark. */
 const MARKS =
   /[\r\n]data:\s*\[DONE\]|"finish_reason"\s*:\s*(?:null|"[^"])|"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed|cancelled)|message_stop|error)"/g
+
+const LINE_MARKS = /"done"\s*:\s*(?:true|false)|[\r\n]\{"error"\s*:/g

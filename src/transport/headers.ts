@@ -26,6 +26,44 @@ const CLIENT_ONLY = new Set([
   'referer',
 ])
 
+/**
+ * Headers that speak for an origin, or to the proxy in front of it. The client's origin is the gateway: with its own
+ * `access-control-allow-origin` a model server would lock out the pages that `allowedOrigins` lets in, and with
+ * `x-accel-redirect` it would read files of a proxy.
+ */
+const ORIGIN_SPEAKING = new Set([
+  'accept-ch',
+  'access-control-allow-credentials',
+  'access-control-allow-headers',
+  'access-control-allow-local-network',
+  'access-control-allow-methods',
+  'access-control-allow-origin',
+  'access-control-allow-private-network',
+  'access-control-expose-headers',
+  'access-control-max-age',
+  'alt-svc',
+  'clear-site-data',
+  'critical-ch',
+  'nel',
+  'origin-agent-cluster',
+  'public-key-pins',
+  'refresh',
+  'report-to',
+  'reporting-endpoints',
+  'service-worker-allowed',
+  'set-cookie',
+  'set-cookie2',
+  'strict-transport-security',
+  'timing-allow-origin',
+  'x-accel-buffering',
+  'x-accel-charset',
+  'x-accel-expires',
+  'x-accel-limit-rate',
+  'x-accel-redirect',
+  'x-reproxy-url',
+  'x-sendfile',
+])
+
 /** Headers of a client's request that travel on to the provider. */
 export function toUpstreamHeaders(headers: Headers): Record<string, string | string[]> {
   return pick(
@@ -36,8 +74,19 @@ export function toUpstreamHeaders(headers: Headers): Record<string, string | str
 
 /** Headers of a provider's answer that travel on to the client. */
 export function toClientHeaders(headers: Headers): Record<string, string | string[]> {
-  return pick(headers, () => true)
+  return pick(headers, (name) => !ORIGIN_SPEAKING.has(name))
 }
+
+/** The media type without its parameters, in lower case; empty where none is named. */
+export function toMediaType({ 'content-type': type }: Headers): string {
+  return String(type ?? '')
+    .replace(/;.*$/s, '')
+    .trim()
+    .toLowerCase()
+}
+
+/** Tells a proxy such as nginx to pass on what it gets, as it comes. */
+export const UNBUFFERED = { 'x-accel-buffering': 'no' } as const
 
 function pick(headers: Headers, isWanted: (name: string) => boolean): Record<string, string | string[]> {
   const named = new Set(

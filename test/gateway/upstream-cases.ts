@@ -123,11 +123,49 @@ export const upstreamCases: readonly UpstreamCase[] = [
     '{"error":"x"}',
     400,
   ),
-  served(
-    'a redirect, which is not followed',
-    'HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/evil\r\ncontent-length: 2\r\n\r\n{}',
-    '{}',
-    302,
+  ...[300, 301, 302, 303, 304, 307, 308].map((status) =>
+    error(
+      `a redirect with ${status}`,
+      `HTTP/1.1 ${status} Found\r\nlocation: http://169.254.169.254/evil\r\ncontent-length: 2\r\n\r\n{}`,
+    ),
   ),
+  ...['gzip', 'gzip, chunked', 'x-gzip', 'deflate', 'chunked, gzip'].map((coding) =>
+    error(
+      `the transfer coding ${coding}`,
+      `${head(json, `transfer-encoding: ${coding}`)}2\r\n{}\r\n0\r\n\r\n`,
+    ),
+  ),
+  ...['text/html', 'Text/HTML; charset=utf-8', 'application/xhtml+xml'].map((type) =>
+    error(`a web page as ${type}`, `${head(`content-type: ${type}`, 'content-length: 13')}<html></html>`),
+  ),
+  ...['Text/Event-Stream', 'text/event-stream ; charset=utf-8', 'TEXT/EVENT-STREAM;charset=utf-8'].flatMap(
+    (type) => [
+      broken(
+        `a stream without its end as ${type}`,
+        `${head(`content-type: ${type}`)}data: {"choices":[]}\n\n`,
+      ),
+      served(`a stream with its end as ${type}`, `${head(`content-type: ${type}`)}${DONE}`, DONE),
+    ],
+  ),
+  ...['application/x-ndjson', 'Application/NDJSON; charset=utf-8', 'application/jsonl'].flatMap((type) => {
+    const lines = head(`content-type: ${type}`)
+    const chunked = head(`content-type: ${type}`, 'transfer-encoding: chunked')
+    return [
+      broken(`lines that are cut in one as ${type}`, `${lines}{"a":1}\n{"a":`),
+      broken(`lines that are cut between two as ${type}`, `${lines}{"done":false}\n`),
+      broken(`chunked lines without the last one as ${type}`, `${chunked}f\r\n{"done":false}\n\r\n0\r\n\r\n`),
+      served(
+        `lines with the last one as ${type}`,
+        `${lines}{"done":false}\n{"done":true}\n`,
+        '{"done":false}\n{"done":true}\n',
+      ),
+      served(
+        `lines that end in an error as ${type}`,
+        `${lines}{"done":false}\n{"error":"x"}\n`,
+        '{"done":false}\n{"error":"x"}\n',
+      ),
+      served(`lines of another kind as ${type}`, `${lines}{"a":1}\n{"a":2}\n`, '{"a":1}\n{"a":2}\n'),
+    ]
+  }),
   served('an empty answer', 'HTTP/1.1 204 No Content\r\n\r\n', '', 204),
 ]

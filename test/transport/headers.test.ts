@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { toClientHeaders, toUpstreamHeaders } from '../../src/transport/headers.ts'
+import { toClientHeaders, toMediaType, toUpstreamHeaders } from '../../src/transport/headers.ts'
 
 const hopByHop = [
   'connection',
@@ -67,7 +67,33 @@ test.each([
   })
 })
 
-test("the provider's length, cookies and encoding reach the client", () => {
-  const headers = { 'content-length': '3', 'set-cookie': ['a', 'b'], 'content-encoding': 'gzip', date: 'x' }
+test.each([
+  'access-control-allow-origin',
+  'access-control-allow-credentials',
+  'access-control-expose-headers',
+  'set-cookie',
+  'clear-site-data',
+  'service-worker-allowed',
+  'alt-svc',
+  'strict-transport-security',
+  'refresh',
+  'x-accel-redirect',
+  'x-accel-buffering',
+  'x-sendfile',
+])("the provider's %s does not speak for the gateway's origin", (name) => {
+  expect(toClientHeaders({ [name]: ['x', 'y'], date: 'z' })).toEqual({ date: 'z' })
+})
+
+test.each([
+  ['text/event-stream', 'text/event-stream'],
+  ['Text/Event-Stream;charset=utf-8', 'text/event-stream'],
+  [' application/JSON ; x', 'application/json'],
+  [undefined, ''],
+])('the media type of %s is "%s"', (type, expected) => {
+  expect(toMediaType({ 'content-type': type })).toBe(expected)
+})
+
+test("the provider's length and encoding reach the client", () => {
+  const headers = { 'content-length': '3', 'content-encoding': 'gzip', date: 'x' }
   expect(toClientHeaders(headers)).toEqual(headers)
 })
