@@ -1,5 +1,5 @@
 import { createActor } from 'xstate'
-import { requestMachine } from '../../machines/request.ts'
+import type { requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { listReplicas, type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
@@ -61,6 +61,8 @@ export interface ModelCall {
 
 export interface ExchangeOptions {
   readonly clock: Clock
+  /** The life of a request, compiled or not. */
+  readonly machine: typeof requestMachine
   /** Where every request stands until it has ended. */
   readonly requests: Pick<RequestBook, 'add' | 'remove'>
   /** How the machine of a request is inspected. */
@@ -93,6 +95,7 @@ const REMOTE_LOADING_MS = 120_000
 /** Prepares the way of model requests: resolve, lease, rewrite, send, stream, release. */
 export function createExchange({
   clock,
+  machine,
   requests,
   inspection,
   config,
@@ -106,7 +109,7 @@ export function createExchange({
 }: ExchangeOptions) {
   return function exchange(request: ModelRequest, handler: ModelResponseHandler): ModelCall {
     const id = toId()
-    const actor = createActor(requestMachine, { id, clock, input: { id }, ...inspection() }).start()
+    const actor = createActor(machine, { id, clock, input: { id }, ...inspection() }).start()
     const startedAtMs = clock.now()
     const timers = new Set<unknown>()
     let targets: readonly ModelTarget[] = []

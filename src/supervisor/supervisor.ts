@@ -3,6 +3,7 @@ import { type ActorRefFrom, createActor } from 'xstate'
 import type { ProviderEmitted } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import { rankReplicas } from '../../machines/replicas.ts'
+import { requestMachine } from '../../machines/request.ts'
 import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { createLenientClock, systemClock } from '../clock.ts'
@@ -15,6 +16,7 @@ import { reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
 import { createScrubber } from '../scrubber.ts'
+import { chooseInterpreter } from '../statechart/compile.ts'
 import { createEffects } from './actors.ts'
 import { createClaimKeeper } from './claim-keeper.ts'
 import { createConfiguration } from './configuration.ts'
@@ -165,8 +167,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     serviceOf: registry.serviceOf,
     addressOf: effects.addressOf,
   })
-  const provider = listenIn(supervisedProviderMachine.provide({ actors: effects.actors }), publish)
-  const root = createActor(supervisorMachine.provide({ actors: { provider } }), {
+  const compile = chooseInterpreter(environment)
+  const provider = listenIn(compile(supervisedProviderMachine.provide({ actors: effects.actors })), publish)
+  const root = createActor(compile(supervisorMachine.provide({ actors: { provider } })), {
     id: 'supervisor',
     clock,
     input: { instance },
@@ -253,6 +256,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   let requests = 0
   const dispatch = createExchange({
     clock,
+    machine: compile(requestMachine),
     requests: openRequests,
     inspection: inspections.optionsOf,
     config: () => configuration.current,

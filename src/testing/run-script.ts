@@ -4,7 +4,7 @@ import type { ProviderContext } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { ServiceEventBody } from '../events.ts'
 import type { Script, ScriptEvent, ScriptStep } from './script.ts'
-import { createStage, type Stage } from './stage.ts'
+import { createStage, type Stage, type StageOptions } from './stage.ts'
 
 /** A fact of a story, with its time. */
 export type StoryFact = ServiceEventBody & { readonly atMs: number }
@@ -25,9 +25,19 @@ export interface Story {
 }
 
 /** Runs a script against the provider machine on the virtual clock. Never rejects: failures are in the story. */
-export async function runScript(script: Script, machine?: typeof providerMachine): Promise<Story> {
+export async function runScript(
+  script: Script,
+  machine?: typeof providerMachine,
+  inspect?: StageOptions['inspect'],
+): Promise<Story> {
   const { service: policy, world, silent = false } = script
-  const stage = createStage({ policy, world, silent, ...(machine && { machine }) })
+  const stage = createStage({
+    policy,
+    world,
+    silent,
+    ...(machine && { machine }),
+    ...(inspect && { inspect }),
+  })
   const steps: StoryStep[] = []
   let seen = 0
   for (const step of script.steps) {

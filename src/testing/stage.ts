@@ -1,4 +1,4 @@
-import { type AnyActorRef, createActor, type SnapshotFrom } from 'xstate'
+import { type AnyActorRef, createActor, type InspectionEvent, type SnapshotFrom } from 'xstate'
 import type { ProcessEvent, ProviderEvent, ServicePolicy } from '../../machines/messages.ts'
 import { providerMachine } from '../../machines/provider.ts'
 import { toStateName } from '../../machines/provider-context.ts'
@@ -49,6 +49,8 @@ export interface StageOptions {
   readonly silent?: boolean
   /** The machine on stage; a mutant of it proves that the net catches. */
   readonly machine?: typeof providerMachine
+  /** Receives the inspection messages of the machine. */
+  readonly inspect?: (event: InspectionEvent) => void
 }
 
 /** Sets the stage. Throws {@link InvariantError} from `send` and `advanceTo` as soon as one is broken. */
@@ -57,6 +59,7 @@ export function createStage({
   world: worldOptions,
   machine = providerMachine,
   silent = false,
+  inspect,
 }: StageOptions = {}): Stage {
   const clock = createVirtualClock()
   const ledger = createLedger()
@@ -72,6 +75,7 @@ export function createStage({
   const world = createWorld(clock, worldOptions, record)
   const actor = createActor(toStaged(machine, silent), {
     clock,
+    ...(inspect && { inspect }),
     input: { key: 'demo', instance: 'g', policy: { ...defaultPolicy, ...policy } },
   })
   worlds.set(actor.system, world)

@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os'
 import { print, readFlags } from './figures.mjs'
 
 const BENCHES = [
+  'statecharts',
   'lease',
   'requests',
   'streams',

@@ -1,4 +1,4 @@
-import { type ActorRefFrom, type AnyActorRef, createActor } from 'xstate'
+import { type ActorRefFrom, type AnyActorRef, createActor, type InspectionEvent } from 'xstate'
 import type { ProviderEvent, ServicePolicy, Sharing, SupervisorEmitted } from '../../machines/messages.ts'
 import { toStateName } from '../../machines/provider-context.ts'
 import type { Decision, Share } from '../../machines/scheduler.ts'
@@ -23,6 +23,8 @@ export interface HouseOptions {
   readonly onSaid?: (said: SupervisorEmitted) => void
   /** The root on trial; a mutant of it proves that the net catches. */
   readonly machine?: typeof supervisorMachine
+  /** Receives the inspection messages of the root and of everything below it. */
+  readonly inspect?: ((event: InspectionEvent) => void) | undefined
 }
 
 /** Takes nothing, and is neither protected nor patient. */
@@ -53,6 +55,7 @@ export function build({
   onFact = () => {},
   onSaid = () => {},
   machine = supervisorMachine,
+  inspect,
 }: HouseOptions) {
   const clock = createVirtualClock()
   const worlds = new Map<string, World>()
@@ -65,7 +68,11 @@ export function build({
     worlds.set(key, known)
     return known
   }
-  const actor = createActor(toHoused(machine), { clock, input: { instance: 'g' } })
+  const actor = createActor(toHoused(machine), {
+    clock,
+    input: { instance: 'g' },
+    ...(inspect && { inspect }),
+  })
   hosts.set(actor.system, { world, forgive: (key) => broken.delete(key) })
   const child = (key: string): ActorRefFrom<typeof supervisedProviderMachine> => {
     const found = actor.getSnapshot().children[key]

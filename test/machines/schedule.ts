@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import type { ServicePolicy, StopReason } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
-import { createStage, type Stage } from '../../src/testing/stage.ts'
+import { createStage, type Stage, type StageOptions } from '../../src/testing/stage.ts'
 import { defaultWorld, type WorldOptions } from '../../src/testing/world.ts'
 
 /** One thing that happens. `pick` chooses among the ids that fit at that moment, so that shrinking keeps its sense. */
@@ -150,8 +150,14 @@ export const schedules: fc.Arbitrary<Schedule> = fc.record({
 export async function playSchedule(
   { policy, moves }: Schedule,
   machine?: typeof providerMachine,
+  inspect?: StageOptions['inspect'],
 ): Promise<void> {
-  const stage = createStage({ policy, world: calmWorld, ...(machine && { machine }) })
+  const stage = createStage({
+    policy,
+    world: calmWorld,
+    ...(machine && { machine }),
+    ...(inspect && { inspect }),
+  })
   try {
     let born = 0
     for (const one of moves) {

@@ -8,7 +8,7 @@ import {
   schedulerInvariants,
 } from '../../src/testing/scheduler-invariants.ts'
 import type { WorldOptions } from '../../src/testing/world.ts'
-import { build, closeHouses, defaultShare, type House } from './house.ts'
+import { build, closeHouses, defaultShare, type House, type HouseOptions } from './house.ts'
 
 export const keys = ['a', 'b', 'c', 'd', 'e', 'f'] as const
 type Key = (typeof keys)[number]
@@ -229,7 +229,11 @@ function toAmounts({ isExclusive, ...wanted }: Needs, hasPinned: boolean): Amoun
  * Plays a workload and checks every invariant after every fact, every timer and every move. In the end everybody
  * leaves, and the books must balance: nobody waits, and what nobody needs is down or idle.
  */
-export async function playWorkload(workload: Workload, machine?: typeof supervisorMachine): Promise<void> {
+export async function playWorkload(
+  workload: Workload,
+  machine?: typeof supervisorMachine,
+  inspect?: HouseOptions['inspect'],
+): Promise<void> {
   const { maxConcurrentStarts, returnToDefaultMs, characters, moves } = workload
   const broken: SchedulerInvariant[] = []
   let plan = toPlan(workload)
@@ -279,6 +283,7 @@ export async function playWorkload(workload: Workload, machine?: typeof supervis
       }
     },
     ...(machine && { machine }),
+    inspect,
   })
   const theHouse = house
   keys.forEach((key, index) => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { requestMachine } from '../../machines/request.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { type LeaseholdError, ServiceError } from '../../src/errors.ts'
 import type { RequestEventBody } from '../../src/events.ts'
@@ -44,6 +45,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
   const isFull = { now: false }
   const errors: LeaseholdError[] = []
   const exchange = createExchange({
+    machine: requestMachine,
     scrub: (text) => text,
     clock,
     requests: createRequestBook(),
