@@ -13,7 +13,7 @@ export interface Share {
   readonly isPinned: boolean
   /** What bringing it back costs; cheaper ones are evicted first. */
   readonly evictCost: number
-  /** Time that it is left alone once it is up, in milliseconds. */
+  /** Time from its first use in which one that gave way to a start does not get its room back, in milliseconds. */
   readonly minResidencyMs: number
   /** Time that it waits behind the traffic of others before they must make room, in milliseconds. */
   readonly maxStarveMs: number
@@ -32,7 +32,7 @@ export interface Resident {
   readonly generation: string
   readonly holds: Amounts
   readonly phase: ResidentPhase
-  /** Whether the time that it is left alone has not begun, is running, or is over. */
+  /** Whether its minimum residency has not begun, is running, or is over. It begins with the first use. */
   readonly residency: 'ahead' | 'running' | 'over'
   /** Counts up with every service that comes to rest: the lowest was used the longest time ago. */
   readonly lastUse: number
@@ -49,6 +49,8 @@ export interface Asking {
   readonly priority: number
   /** Levels of priority that it has gained by waiting. */
   readonly age: number
+  /** Whether it is wanted back before the start that it gave way to is over: two take turns with one place. */
+  readonly isReturning: boolean
   /** Whether it has waited for its `maxStarveMs`. */
   readonly isOverdue: boolean
   /** What was decided about it last. */
@@ -95,6 +97,8 @@ export interface Spared {
   readonly service: string
   readonly because: SpareCause
   readonly holds: Amounts
+  /** Of one that is `settling`: the whole of its minimum residency, in milliseconds. */
+  readonly minResidencyMs?: number
 }
 
 /**
@@ -172,7 +176,7 @@ export function isKeptOutBy({ because, rejected }: Decision, causes: readonly Sp
 }
 
 /** What a service needs of the limits in force. What needs more than there is gets all of it, and so is alone. */
-export function toNeeds({ limits, shares }: SchedulerState, key: string): Amounts {
+export function toNeeds({ limits, shares }: Pick<SchedulerState, 'limits' | 'shares'>, key: string): Amounts {
   const { needs = {}, unmeasured = [] } = shares[key] ?? {}
   const guesses = unmeasured.map((limit) => [limit, Number.POSITIVE_INFINITY] as const)
   return Object.fromEntries(
@@ -328,8 +332,20 @@ function toSpareCause(state: SchedulerState, resident: Resident): SpareCause {
   if (phase === 'stray' || phase === 'starting') return phase
   if (phase === 'leaving' || phase === 'yielding') return 'leaving'
   if (isPinned(state, resident)) return 'pinned'
-  if (residency !== 'over') return 'settling'
+  if (residency === 'running' && isContended(state, resident)) return 'settling'
   return phase === 'leased' ? 'leased' : 'needless'
+}
+
+/**
+ * Whether what it holds is taken in turns: one that gave way wants it back. Only then a minimum residency saves starts.
+ * Without such a one it would only keep a client from trying one model after another. It keeps the others out, too, so
+ * that none of them overtakes the one that returns.
+ */
+function isContended(state: SchedulerState, { holds }: Resident): boolean {
+  return state.asking.some(
+    ({ key, isReturning }) =>
+      isReturning && Object.keys(toNeeds(state, key)).some((limit) => (holds[limit] ?? 0) > 0),
+  )
 }
 
 function toSpared(
@@ -342,12 +358,17 @@ function toSpared(
     .filter(
       (one) => !victims.includes(one) && Object.keys(needs).some((limit) => (one.holds[limit] ?? 0) > 0),
     )
-    .map((one) => ({
-      key: one.key,
-      service: nameOf(state, one.key),
-      because: toSpareCause(state, one),
-      holds: one.holds,
-    }))
+    .map((one) => {
+      const because = toSpareCause(state, one)
+      const minResidencyMs = state.shares[one.key]?.minResidencyMs
+      return {
+        key: one.key,
+        service: nameOf(state, one.key),
+        because,
+        holds: one.holds,
+        ...(because === 'settling' && minResidencyMs !== undefined ? { minResidencyMs } : {}),
+      }
+    })
 }
 
 function toTaken(state: SchedulerState, resident: Resident): Taken {

@@ -19,6 +19,8 @@ export interface SupervisorContext extends SupervisorInput, SchedulerState {
   readonly rests: number
   /** The last decision that each service had a part in: its own start, or that of the one it made room for. */
   readonly decisions: Readonly<Record<string, Decision>>
+  /** The generation that each service gave its room to, until its own next start. */
+  readonly gaveWayTo: Readonly<Record<string, string>>
   /** Keys of the services that are brought up as soon as they have an actor. */
   readonly preload: readonly string[]
   readonly defaultKey: string | null
@@ -34,6 +36,7 @@ export const emptyContext: Omit<SupervisorContext, 'instance'> = {
   born: 0,
   rests: 0,
   decisions: {},
+  gaveWayTo: {},
   limits: {},
   maxConcurrentStarts: 0,
   shares: {},
@@ -49,15 +52,19 @@ type Change = Partial<SupervisorContext>
 
 /** A service wants to start. What still runs of it is on its way out: it asks only when it is down. */
 export function noteAsking(
-  { asking, residents }: SupervisorContext,
+  { asking, residents, gaveWayTo }: SupervisorContext,
   { key, generation, waiting, priority }: Extract<SharingEvent, { type: 'start.requested' }>,
 ): Change {
+  const successor = gaveWayTo[key]
   const entry: Asking = {
     key,
     generation,
     waiting,
     priority,
     age: 0,
+    isReturning:
+      asking.some((one) => one.generation === successor) ||
+      residents.some((one) => one.generation === successor && one.phase === 'starting'),
     isOverdue: false,
     decision: null,
   }
@@ -99,31 +106,35 @@ export function noteEnded(
 
 /** A service that is up is used, rests, or leaves. One that yields does so until it leaves, and a stray stays one. */
 export function notePhase(
-  { residents, rests }: SupervisorContext,
+  { residents, rests, gaveWayTo }: SupervisorContext,
   generation: string,
   phase: Extract<ResidentPhase, 'idle' | 'leased' | 'leaving'>,
 ): Change {
+  // Its stop was called off: it gave way to nothing.
+  const spared =
+    phase === 'leased' && residents.find((one) => one.generation === generation && one.phase === 'leaving')
   const toPhase = (before: ResidentPhase): ResidentPhase =>
     before === 'stray' || (before === 'yielding' && phase !== 'leaving') ? before : phase
   return {
     rests: phase === 'idle' ? rests + 1 : rests,
+    ...(spared ? { gaveWayTo: without(gaveWayTo, [spared.key]) } : {}),
     residents: changeResident(residents, generation, (one) => ({
       phase: toPhase(one.phase),
       lastUse: rests,
-      residency: one.residency === 'ahead' ? 'running' : one.residency,
+      residency: one.residency === 'ahead' && phase === 'leased' ? 'running' : one.residency,
     })),
   }
 }
 
 /** An actor is gone. What is left of its runs is a stray until somebody says that it is gone, too. */
 export function forgetProvider(
-  { asking, residents, alive, decisions: before }: SupervisorContext,
+  { asking, residents, alive, decisions: before, gaveWayTo: successors }: SupervisorContext,
   key: string,
 ): Change {
-  const { [key]: _, ...decisions } = before
   return {
     alive: alive.filter((other) => other !== key),
-    decisions,
+    decisions: without(before, [key]),
+    gaveWayTo: without(successors, [key]),
     asking: asking.filter((one) => one.key !== key),
     residents: residents.map((one) => (one.key === key ? { ...one, phase: 'stray' } : one)),
   }
@@ -149,12 +160,17 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
     return {
       ...context,
       decisions,
+      gaveWayTo: without(context.gaveWayTo, [key]),
       isDisplaced: key !== context.defaultKey && (context.isDisplaced || isDefaultDown(context)),
       asking: context.asking.filter((one) => one !== asked),
       residents: [...context.residents, resident],
     }
   }
-  for (const victim of taken) decisions[victim.key] = decision
+  const gaveWayTo = { ...context.gaveWayTo }
+  for (const victim of taken) {
+    decisions[victim.key] = decision
+    gaveWayTo[victim.key] = asked.generation
+  }
   const toPhase = (one: Resident): ResidentPhase => {
     const victim = taken.find((other) => other.key === one.key)
     if (victim === undefined || one.phase === 'leaving') return one.phase
@@ -163,6 +179,7 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
   return {
     ...context,
     decisions,
+    gaveWayTo,
     asking: context.asking.map((one) => (one === asked ? { ...one, decision } : one)),
     residents: context.residents.map((one) => ({ ...one, phase: toPhase(one) })),
   }
@@ -172,6 +189,10 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
 export function letStay(context: SupervisorContext, stayers: readonly Resident[]): SupervisorContext {
   return {
     ...context,
+    gaveWayTo: without(
+      context.gaveWayTo,
+      stayers.map(({ key }) => key),
+    ),
     residents: context.residents.map((one) => (stayers.includes(one) ? { ...one, phase: 'leased' } : one)),
   }
 }
@@ -200,6 +221,13 @@ export function isDefaultMissed(context: SupervisorContext): boolean {
 
 function isDefaultDown({ residents, defaultKey }: SupervisorContext): boolean {
   return defaultKey !== null && !residents.some(({ key }) => key === defaultKey)
+}
+
+function without<Value>(
+  record: Readonly<Record<string, Value>>,
+  keys: readonly string[],
+): Readonly<Record<string, Value>> {
+  return Object.fromEntries(Object.entries(record).filter(([key]) => !keys.includes(key)))
 }
 
 /** The residents with one of them changed. */

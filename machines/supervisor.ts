@@ -153,7 +153,7 @@ const supervisor = base.extend({
       const asked = context.asking.find(({ key }) => key === keyOf(event))
       if (asked !== undefined) enqueue.cancel(`starvation.${asked.generation}`)
     }),
-    /** It is up for the first time: from here on it is left alone for a while. */
+    /** Its first use: from here on it is not taken away at once by one that it took its room from. */
     awaitResidency: base.enqueueActions(({ context, event, enqueue }) => {
       const generation = generationOf(event)
       const resident = context.residents.find((one) => one.generation === generation)
@@ -197,9 +197,9 @@ const supervisor = base.extend({
               reason: victim.how === 'yield' ? 'yielded' : 'evicted',
             })
       }
-      const { asking, residents, decisions, isDisplaced } = next
+      const { asking, residents, decisions, gaveWayTo, isDisplaced } = next
       if (asking.length === 0) enqueue.cancel('ageing')
-      if (next !== context) enqueue.assign({ asking, residents, decisions, isDisplaced })
+      if (next !== context) enqueue.assign({ asking, residents, decisions, gaveWayTo, isDisplaced })
     }),
 
     stopAll: base.enqueueActions(({ context, event, enqueue }) => {
@@ -233,7 +233,7 @@ export const supervisorMachine = supervisor.createMachine({
     'start.finished': { actions: ['forgetStarvation', 'noteFinished', 'decide', 'awaitDefault'] },
     'run.ended': { actions: ['forgetResidency', 'noteEnded', 'decide', 'awaitDefault'] },
     'service.used': { actions: ['awaitResidency', 'noteUse', 'decide', 'awaitDefault'] },
-    'service.rested': { actions: ['awaitResidency', 'noteRest', 'decide', 'awaitDefault'] },
+    'service.rested': { actions: ['noteRest', 'decide', 'awaitDefault'] },
     'service.leaving': { actions: ['noteLeaving', 'decide'] },
     'share.measured': { actions: ['noteMeasured', 'recount', 'decide'] },
     'residency.over': { actions: ['noteSettled', 'decide'] },

@@ -1,4 +1,5 @@
 import type { Decision, Need, SpareCause, Spared, Taken } from '../machines/scheduler.ts'
+import { toDurationText } from './duration.ts'
 
 /**
  * What was decided about room, as one clause without a full stop: what is needed, who leaves for it, who is spared and
@@ -56,18 +57,19 @@ const spareTexts: Readonly<Record<SpareCause, string>> = {
   pinned: 'is pinned',
   stray: 'did not end when it was stopped',
   starting: 'is starting',
-  settling: 'has just come up',
+  settling: 'is kept while services take turns, until its minResidencyMs is over',
   leased: 'is in use',
   leaving: 'is stopping',
   needless: 'may stay',
 }
 
 /** Who stays, with what it holds of what is needed: `llama holds 9000 MiB of vramMiB and is in use`. */
-function toSparedText({ service, because, holds }: Spared, needed: readonly Need[]): string {
+function toSparedText({ service, because, holds, minResidencyMs }: Spared, needed: readonly Need[]): string {
   const amounts = needed.flatMap(({ limit }) => {
     const amount = limit.startsWith('group:') ? 0 : (holds[limit] ?? 0)
     return amount > 0 ? [toAmountText(limit, amount)] : []
   })
   const held = amounts.length === 0 ? '' : `holds ${amounts.join(' and ')} and `
-  return `${service} ${held}${spareTexts[because]}`
+  const whole = minResidencyMs === undefined ? '' : ` (${toDurationText(minResidencyMs)})`
+  return `${service} ${held}${spareTexts[because]}${whole}`
 }

@@ -11,7 +11,11 @@ const rejected = [
 
 const decide = (
   cause: Decision['because']['cause'],
-  changes: { readonly choice?: object; readonly because?: object; readonly rejected?: typeof rejected } = {},
+  changes: {
+    readonly choice?: object
+    readonly because?: object
+    readonly rejected?: Decision['rejected']
+  } = {},
 ): Decision => ({
   choice: { type: 'wait', key: 'b', service: 'big', taken: [], ...changes.choice },
   because: { cause, needed, ahead: [], ...changes.because },
@@ -60,6 +64,12 @@ test.each([
   [
     decide('nobody-waits'),
     'no request waits for big any more, and another service would have to stop for it',
+  ],
+  [
+    decide('no-room', {
+      rejected: [{ key: 's', service: 'fresh', because: 'settling', holds: {}, minResidencyMs: 5_000 }],
+    }),
+    'big needs 9000 MiB of vramMiB (200 of 24000 free), and no other service can make room for it: fresh is kept while services take turns, until its minResidencyMs is over (5.0 s)',
   ],
 ])('%#: a decision says what is needed, what is taken and what is spared', (decision, text) => {
   expect(toDecisionText(decision)).toBe(text)

@@ -91,7 +91,9 @@ const localServiceSchema = z
       ),
     minResidencyMs: durationMs(0)
       .default(5000)
-      .describe('Time that it is not evicted after it became ready, in milliseconds.'),
+      .describe(
+        'Time from its first use in which services that take turns with it do not get its room back, in milliseconds. One that is not wanted back by another is evicted as soon as it is idle.',
+      ),
     maxStarveMs: durationMs(0)
       .default(30_000)
       .describe(

@@ -11,7 +11,10 @@ export const schedulerInvariants = {
     'What lives, counted from its spawn to its receipt, never needs more of a limit than there is.',
   leasedStays: 'Nothing is signalled for the sake of another while a lease of it is held.',
   pinnedStays: 'A pinned service is never stopped for the sake of another.',
-  residencyKept: 'Nothing is stopped for the sake of another before its minimum residency is over.',
+  residencyKept:
+    'While a service that gave way to a start wants its room back, nothing that holds it is stopped before its minimum residency is over.',
+  idleGivesWay:
+    'A request that waits alone is not kept out by idle services, unless its service gave way to the one that is up.',
   starvationBounded: 'No request waits for room longer than its bound.',
   decisionsExplained: 'Every start, every stop for the sake of another and every wait has its decision.',
   yieldsForSomebody: 'A service makes room only while somebody has waited too long for it.',
@@ -51,7 +54,13 @@ export function createSchedulerLedger({
   /** Runs from spawn to receipt: their generation, and whose they are. */
   const living = new Map<string, string>()
   const leases = new Map<string, Set<string>>()
-  const upSinceMs = new Map<string, number>()
+  /** The first use of each run that was used. */
+  const usedSinceMs = new Map<string, number>()
+  const states = new Map<string, string>()
+  /** Services that made room, and for which start, until that start is over. */
+  const gaveWayTo = new Map<string, string>()
+  /** Services that asked for their room back before that start was over, until they have it. */
+  const returning = new Set<string>()
   /** Permitted, and not spawned yet. */
   const permitted = new Set<string>()
   /** From the permit to the end of the start. */
@@ -103,16 +112,44 @@ export function createSchedulerLedger({
     const sinceMs = askingSinceMs.get(key)
     return sinceMs !== undefined && nowMs() - sinceMs >= (shareOf(key)?.maxStarveMs ?? 0)
   }
+  const isWantedBack = (key: string) =>
+    [...returning].some((other) =>
+      Object.keys(toNeeds(sharing(), other)).some((limit) => (toNeeds(sharing(), key)[limit] ?? 0) > 0),
+    )
+  const isResident = (key: string) =>
+    nowMs() - (usedSinceMs.get(key) ?? Number.NEGATIVE_INFINITY) < (shareOf(key)?.minResidencyMs ?? 0)
+  /** Whether a wait would end if idle services left, and none is about to. */
+  const isKeptOutByIdle = ({ key, waiting, decision }: Asking, context: SupervisorContext) => {
+    const alive = [...new Set([...living.values(), ...starting, ...spawning])]
+    const isUp = (other: string) => /^(ready|leased)/.test(states.get(other) ?? '')
+    const isStarting = (other: string) => starting.has(other) || spawning.has(other)
+    if (alive.some((other) => !isUp(other) && !isStarting(other))) return false
+    const staying = alive.filter(
+      (other) => isStarting(other) || leasesOf(other).size > 0 || (shareOf(other)?.isPinned ?? false),
+    )
+    return (
+      decision?.choice.type === 'wait' &&
+      waiting > 0 &&
+      !returning.has(key) &&
+      starting.size < context.maxConcurrentStarts &&
+      hasRoom(toNeeds(context, key), staying)
+    )
+  }
   const toBroken = (pairs: readonly (readonly [SchedulerInvariant, boolean])[]) =>
     pairs.filter(([, isBroken]) => isBroken).map(([name]) => name)
+
+  /** A start is over, or given up: who asks from now on does not take turns with it. */
+  const endAsking = (key: string) => {
+    returning.delete(key)
+    for (const [victim, other] of gaveWayTo) if (other === key) gaveWayTo.delete(victim)
+  }
 
   /** A stop begins: where it is for another, it must be allowed, and explained. */
   const recordStop = (key: string) => {
     if (!isForAnother(key)) return []
-    const upMs = nowMs() - (upSinceMs.get(key) ?? nowMs())
     return toBroken([
       ['pinnedStays', shareOf(key)?.isPinned ?? false],
-      ['residencyKept', upMs < (shareOf(key)?.minResidencyMs ?? 0)],
+      ['residencyKept', isWantedBack(key) && isResident(key)],
       ['decisionsExplained', !condemned.has(key)],
     ])
   }
@@ -122,6 +159,7 @@ export function createSchedulerLedger({
       switch (fact.type) {
         case 'lease.granted':
           leasesOf(key).add(fact.id)
+          if (!usedSinceMs.has(key)) usedSinceMs.set(key, nowMs())
           return []
         case 'lease.released':
           leasesOf(key).delete(fact.id)
@@ -131,6 +169,7 @@ export function createSchedulerLedger({
           return []
         case 'process.spawned': {
           living.set(fact.generation, key)
+          usedSinceMs.delete(key)
           spawning.delete(key)
           const isUnexplained = !permitted.delete(key)
           return toBroken([
@@ -148,14 +187,16 @@ export function createSchedulerLedger({
           living.delete(fact.generation)
           return []
         case 'service.state':
+          states.set(key, fact.to)
           if (fact.to === 'starting.spawning') spawning.add(key)
           if (fact.from.startsWith('starting.') && !fact.to.startsWith('starting.')) {
             if (!spawning.has(key)) permitted.delete(key)
             starting.delete(key)
             askingSinceMs.delete(key)
+            endAsking(key)
           }
-          if (fact.from.startsWith('starting.') && /^(ready|leased)/.test(fact.to))
-            upSinceMs.set(key, nowMs())
+          // Its stop was called off.
+          if (fact.to === 'leased.open' && /^(idle-stopping|leased)/.test(fact.from)) gaveWayTo.delete(key)
           if (fact.to === 'leased.draining' || fact.to === 'idle-stopping.terminating') return recordStop(key)
           return []
         default:
@@ -163,15 +204,26 @@ export function createSchedulerLedger({
       }
     },
     decide: ({ choice: { type, key, taken } }) => {
-      if (!askingSinceMs.has(key)) askingSinceMs.set(key, nowMs())
+      if (!askingSinceMs.has(key)) {
+        askingSinceMs.set(key, nowMs())
+        if (gaveWayTo.has(key)) returning.add(key)
+      }
       const isEarly = type === 'evict' && taken.some(({ how }) => how === 'yield') && !hasStarved(key)
       if (type === 'start') {
         permitted.add(key)
         starting.add(key)
         condemned.delete(key)
       }
-      if (type === 'start' || type === 'decline') askingSinceMs.delete(key)
-      for (const victim of type === 'evict' ? taken : []) condemned.add(victim.key)
+      if (type === 'start' || type === 'decline') {
+        askingSinceMs.delete(key)
+        returning.delete(key)
+        gaveWayTo.delete(key)
+      }
+      if (type === 'decline') endAsking(key)
+      for (const victim of type === 'evict' ? taken : []) {
+        condemned.add(victim.key)
+        gaveWayTo.set(victim.key, key)
+      }
       return toBroken([['yieldsForSomebody', isEarly]])
     },
     check: (context) => {
@@ -191,6 +243,7 @@ export function createSchedulerLedger({
             ({ key, phase }) => phase === 'yielding' || (phase === 'leased' && stopOf(key) === 'yielded'),
           ) && !asking.some(({ isOverdue, waiting }) => isOverdue && waiting > 0),
         ],
+        ['idleGivesWay', first !== undefined && others.length === 0 && isKeptOutByIdle(first, context)],
         ['roomIsUsed', first !== undefined && others.length === 0 && isRoomFor(first, context)],
       ])
     },

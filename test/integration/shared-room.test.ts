@@ -95,6 +95,14 @@ test('two exclusive services are never alive together under ABAB traffic, and ev
   expect(evicted?.whyText).toMatch(/needs the place of the group gpu: [ab] had to stop for it/)
 }, 120_000)
 
+test('one client that tries three models of a group in turn waits for no minimum residency', async () => {
+  const group = { groups: { gpu: ['a', 'b', 'c'] } }
+  await using house = await createShared(['a', 'b', 'c'], group, { minResidencyMs: 600_000 })
+  for (const id of ['a', 'b', 'c', 'a', 'c']) expect(await house.chat(id)).toBe('17 * 3 = 51.')
+  const causes = house.hearing.all('scheduler.decided').map(({ because }) => because.cause)
+  expect(new Set(causes)).toEqual(new Set(['fits', 'idle-cheapest', 'room-made']))
+}, 60_000)
+
 test('a start that was asked for says who holds the room instead of waiting for it', async () => {
   await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } })
   const lease = await house.supervisor.acquire('a/demo')
@@ -106,7 +114,7 @@ test('a start that was asked for says who holds the room instead of waiting for 
   await expect(house.supervisor.start('b')).resolves.toMatchObject({ state: 'ready' })
 }, 60_000)
 
-test('a start that was asked for waits for one that has just come up, whatever stays beside both', async () => {
+test('a start that was asked for takes the room of one that has just come up, whatever stays beside both', async () => {
   const special = { pinned: { needs: { vramMiB: 2 }, pinned: true }, fresh: { minResidencyMs: 2_000 } }
   await using house = await createShared(
     ['pinned', 'fresh', 'next'],

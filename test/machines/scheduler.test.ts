@@ -106,33 +106,29 @@ describe('room', () => {
     expect(house.states()).toMatchObject({ a: 'down.cold', b: 'leased.open' })
   })
 
-  test('is never made by a leased service, and not by one that is pinned or has just come up', async () => {
+  test('is never made by a leased service, and not by one that is pinned', async () => {
     const house = await buildUp(['pinned'], {
-      keys: ['leased', 'pinned', 'fresh', 'd'],
+      keys: ['leased', 'pinned', 'd'],
       limits: { vramMiB: 24 },
       shares: {
         leased: vram(8),
         pinned: vram(8, { isPinned: true }),
-        fresh: vram(8, { minResidencyMs: 5_000 }),
         d: vram(20),
       },
     })
     house.request('leased', 'r1')
-    house.request('fresh', 'r2')
     await house.advanceTo(house.clock.now() + 500)
-    house.release('fresh', 'r2')
     house.request('d', 'r3')
     await house.advanceTo(house.clock.now() + 10)
     expect(house.context().decisions.d).toMatchObject({
       choice: { type: 'wait', taken: [] },
       because: {
         cause: 'no-room',
-        needed: [{ limit: 'vramMiB', amount: 20, capacity: 24, free: 0 }],
+        needed: [{ limit: 'vramMiB', amount: 20, capacity: 24, free: 8 }],
       },
       rejected: [
         { service: 'pinned', because: 'pinned' },
         { service: 'leased', because: 'leased' },
-        { service: 'fresh', because: 'settling' },
       ],
     })
   })
@@ -194,6 +190,94 @@ describe('room', () => {
     house.request('b', 'r1')
     await house.advanceTo(house.clock.now() + 500)
     expect(house.states()).toEqual({ a: 'ready', b: 'leased.open' })
+  })
+})
+
+describe('a minimum residency', () => {
+  const settled = { ...oneEach, minResidencyMs: 5_000 }
+  const three = { keys: ['a', 'b', 'c'], ...exclusive, shares: { a: settled, b: settled, c: settled } }
+  /** One client: each request is sent when the answer to the last one is complete. Settles with each wait. */
+  const tryInTurn = async (house: Awaited<ReturnType<typeof buildUp>>, order: string) => {
+    const waits: number[] = []
+    for (const [index, key] of [...order].entries()) {
+      const sinceMs = house.clock.now()
+      house.request(key, `${key}-${index}`)
+      while (house.states()[key] !== 'leased.open') await house.advanceTo(house.clock.now() + 5)
+      waits.push(house.clock.now() - sinceMs)
+      house.release(key, `${key}-${index}`)
+    }
+    return waits
+  }
+
+  test('keeps no client from trying one model after another, there and back', async () => {
+    const waits = await tryInTurn(build(three), 'abcabacbbac')
+    expect(Math.max(...waits)).toBeLessThan(1_000)
+  })
+
+  test('keeps no client waiting whose three requests come at once', async () => {
+    const house = build(three)
+    house.provider('a').on('lease.granted', ({ id }) => house.release('a', id))
+    house.provider('b').on('lease.granted', ({ id }) => house.release('b', id))
+    for (const key of ['a', 'b', 'c', 'b']) house.request(key, `r-${key}-${house.heard.length}`)
+    await house.advanceTo(1_000)
+    expect(house.states()).toEqual({ a: 'down.cold', b: 'down.cold', c: 'leased.open' })
+  })
+
+  test('is not spent on a service that nobody has used: its client left before it was up', async () => {
+    const house = await buildUp(['a'], { ...three, world: { readyAfterMs: 2_000 } })
+    house.request('b', 'regretted')
+    await house.advanceTo(house.clock.now() + 500)
+    house.cancel('b', 'regretted')
+    // It gave way to b, and is wanted back before b is up.
+    house.request('a', 'r2')
+    await house.advanceTo(house.clock.now() + 4_500)
+    expect(house.states()).toMatchObject({ a: 'leased.open', b: 'down.cold' })
+  })
+
+  test('keeps a service up that gets its room from one that is wanted back at once', async () => {
+    const house = await buildUp(['a'], three)
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 15)
+    house.request('a', 'r2')
+    await house.advanceTo(house.clock.now() + 500)
+    house.release('b', 'r1')
+    const freeMs = house.clock.now()
+    await house.advanceTo(freeMs + 4_000)
+    expect(house.states()).toMatchObject({ a: 'starting.claiming', b: 'ready' })
+    expect(house.context().decisions.a).toMatchObject({
+      because: { cause: 'no-room' },
+      rejected: [{ service: 'b', because: 'settling' }],
+    })
+    // A third one does not overtake the one that returns.
+    house.request('c', 'r3')
+    await house.advanceTo(freeMs + 6_000)
+    expect(house.states()).toMatchObject({ a: 'leased.open', b: 'down.cold', c: 'starting.claiming' })
+  })
+
+  test('is over at once when the one that gave way is not wanted any more', async () => {
+    const house = await buildUp(['a'], three)
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 15)
+    house.request('a', 'r2')
+    await house.advanceTo(house.clock.now() + 500)
+    house.release('b', 'r1')
+    house.request('c', 'r3')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toMatchObject({ b: 'ready' })
+    house.cancel('a', 'r2')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toMatchObject({ a: 'down.cold', b: 'down.cold', c: 'leased.open' })
+  })
+
+  test('does not count for one whose stop was called off', async () => {
+    const house = await buildUp(['a'], three)
+    house.actor.on('scheduler.decided', ({ choice }) => {
+      if (choice.type === 'evict') house.request('a', 'r2')
+    })
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toMatchObject({ a: 'leased.open', b: 'starting.claiming' })
+    expect(house.context().gaveWayTo).toEqual({})
   })
 })
 
