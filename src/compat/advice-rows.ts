@@ -1,5 +1,15 @@
 import type { CompatFlags } from './flags.ts'
 
+/** What was asked of a server. */
+export interface Asked {
+  /** The model, as `provider/model`. */
+  readonly ref: string
+  /** The path of the client: `/v1/responses`. Absent: it is not known. */
+  readonly path?: string
+  /** Where the server is configured to be. */
+  readonly baseUrl?: string
+}
+
 /** One error text that a backend is known to answer with, and what cures it. */
 export interface AdviceRow {
   /** Stable name of the advice. Rows share it where several texts have one cure. */
@@ -12,7 +22,7 @@ export interface AdviceRow {
    */
   readonly pattern: RegExp
   /** What to do, as one sentence; `$<name>` stands for a named group of the pattern. */
-  readonly text: string
+  readonly text: string | ((asked: Asked) => string)
   /** The flags of the model that cure it. */
   readonly compat?: CompatFlags | ((found: Readonly<Record<string, string>>) => CompatFlags)
   /** The arguments of the server that cure it. */
@@ -253,11 +263,20 @@ export const adviceRows: readonly AdviceRow[] = [
   },
   {
     id: 'route-not-found',
-    statuses: [404], // llama.cpp, FastAPI, Go's and Python's own
-    pattern: /^(?:404 page |File )?not found\s*(?:\n|$)/i,
-    text: 'see whether baseUrl lacks its "/v1": the server has no such route.',
+    statuses: [404, 405], // llama.cpp, FastAPI, Go's and Python's own, Express, nginx; inferrs says nothing
+    pattern:
+      /^\s{0,20}$|^(?:404 page |404 |File )?not found\s*(?:\n|$)|^(?:405 )?method not allowed\s*(?:\n|$)|Cannot POST \/|<title>40[45] /i,
+    text: toRouteText,
   },
 ]
+
+/** The base URL is in doubt only where it has no path; otherwise the server is asked for what it does not have. */
+function toRouteText({ path = '', baseUrl = '' }: Asked): string {
+  if (/^https?:\/\/[^/]+\/?$/.test(baseUrl))
+    return `add "/v1" to baseUrl: it is ${baseUrl}, and the server has no such route there.`
+  const name = path === '' ? 'the route that was asked for' : path.replace(/\?.*$/, '')
+  return `use another route of the model: this server does not offer ${name}.`
+}
 
 /** A field that the server does not know, in the words of serde, of OpenAI and those who copy it, and of pydantic. */
 function toFieldRow(field: string, flag: keyof CompatFlags, value: string | boolean): AdviceRow {

@@ -1,10 +1,11 @@
-import { type AdviceRow, adviceRows } from './advice-rows.ts'
+import { type AdviceRow, type Asked, adviceRows } from './advice-rows.ts'
 import { byteOf, skipSpace } from './json-bytes.ts'
 import { checkJson } from './json-check.ts'
 import {
   getMember,
   getText,
   isArray,
+  isEmptyText,
   isObject,
   itemsOf,
   joinTexts,
@@ -36,14 +37,14 @@ export interface Advised {
 
 /**
  * Recognises the known error texts of local backends. `status`: that of the answer, since the same words mean
- * other things under another one; `ref`: the model asked, as `provider/model`.
+ * other things under another one; `asked`: the model and the route.
  *
  * In the new body `error.message` begins with the backend's words, and `error.leasehold` holds the advice's name and
  * block. Where the backend has an `error.message`, every other byte stays; an `error` that is a text, FastAPI's
  * `detail` and plain text become the message of an error object beside the members that were there.
  * @returns `undefined` for a text that nobody knows: its bytes should pass as they are.
  */
-export function advise(status: number, body: Buffer, ref: string): Advised | undefined {
+export function advise(status: number, body: Buffer, asked: Asked): Advised | undefined {
   const root = readObject(body)
   const error = getMember(root, 'error')
   const words = findWords(root) ?? toNode(body.toString('utf8'))
@@ -51,7 +52,7 @@ export function advise(status: number, body: Buffer, ref: string): Advised | und
   for (const row of adviceRows) {
     const found = row.statuses.includes(status) ? row.pattern.exec(complaint) : null
     if (found === null) continue
-    const advice = toAdvice(row, found, ref)
+    const advice = toAdvice(row, found, asked)
     return { advice, body: explain(root, words, advice, status) }
   }
   return undefined
@@ -103,10 +104,11 @@ const wordKeys = new Set(['error', 'message', 'detail'])
 
 type Groups = Readonly<Record<string, string>>
 
-function toAdvice(row: AdviceRow, found: RegExpExecArray, ref: string): Advice {
+function toAdvice(row: AdviceRow, found: RegExpExecArray, asked: Asked): Advice {
   const { groups = {} } = found
+  if (typeof row.text !== 'string') return { id: row.id, text: row.text(asked) }
   const text = row.text.replace(/\$<(\w+)>/g, (_, name: string) => groups[name] ?? '')
-  const block = toBlock(row, groups, ref)
+  const block = toBlock(row, groups, asked.ref)
   return { id: row.id, text, ...(block === undefined ? {} : { block }) }
 }
 
@@ -139,7 +141,8 @@ function explain(
     ? present
     : toNode({ message: '', type: toType(status), param: null, code: null })
   const ours = block === undefined ? text : `${text}\n${block}`
-  setMember(error, 'message', joinTexts([words, `\n\nleasehold: ${ours}`]))
+  const separator = isEmptyText(words) ? '' : '\n\n'
+  setMember(error, 'message', joinTexts([words, `${separator}leasehold: ${ours}`]))
   setMember(error, 'leasehold', toNode({ advice: id, block }))
   setMember(document, 'error', error)
   return Buffer.concat(toWholePieces(document).pieces)

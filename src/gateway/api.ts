@@ -36,7 +36,8 @@ export async function answerApi(
 ): Promise<void> {
   const [, , resource = '', rawId, verb] = url.pathname.split('/')
   const id = rawId === undefined ? undefined : decodePath(rawId)
-  const route = `${request.method} ${resource}${id === undefined ? '' : '/:id'}${verb === undefined ? '' : `/${verb}`}`
+  const method = request.method === 'HEAD' ? 'GET' : request.method
+  const route = `${method} ${resource}${id === undefined ? '' : '/:id'}${verb === undefined ? '' : `/${verb}`}`
   switch (route) {
     case 'GET services':
       return sendJson(response, 200, supervisor.snapshot())
@@ -93,6 +94,7 @@ function sendLogs(
     // What the clock of the lines says now.
     'x-leasehold-clock-ms': String(clock.now()),
   })
+  if (response.req.method === 'HEAD') return void response.end()
   for (const line of lines) response.write(`${JSON.stringify(line)}\n`)
   const watch = output?.lines$.pipe(takeUntil(follow)).subscribe({
     next: (line) => writeBounded(response, `${JSON.stringify(line)}\n`),
@@ -113,6 +115,7 @@ function sendInspection(
     'cache-control': 'no-cache',
     ...UNBUFFERED,
   })
+  if (response.req.method === 'HEAD') return void response.end()
   response.flushHeaders()
   const letGo = inspection.watch((message) => writeBounded(response, `data: ${JSON.stringify(message)}\n\n`))
   const closing = closing$.subscribe(() => response.end())

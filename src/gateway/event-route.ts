@@ -41,6 +41,7 @@ export function sendEvents(
     'cache-control': 'no-cache',
     ...UNBUFFERED,
   })
+  if (request.method === 'HEAD') return void response.end()
   response.flushHeaders()
   const toText = (event: SupervisorEvent) => `id: ${instance}.${event.seq}\n${toSseEvent(event.type, event)}`
   const tellMissed = (from: number, to: number | null) => {

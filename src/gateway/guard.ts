@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { BadRequestError, KeyError } from '../errors.ts'
+import { explainPath } from '../transport/meant-path.ts'
 
 /** Who is served. */
 export interface GuardPolicy {
@@ -27,7 +28,7 @@ const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/inspect/stately', '/heal
  * @throws {@link BadRequestError} with 400, 403 or 415
  */
 export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy): string | undefined {
-  const { headers, rawHeaders, url = '' } = request
+  const { method = 'GET', headers, rawHeaders, url = '' } = request
   guardFraming(request)
   const hostCount = rawHeaders.filter(
     (name, index) => index % 2 === 0 && name.toLowerCase() === 'host',
@@ -39,6 +40,8 @@ export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy)
       `The host "${headers.host.slice(0, 100)}" is not served here. List it in leasehold.allowedHosts if it should be.`,
       { status: 403 },
     )
+  const wrongPath = url.startsWith('//') ? explainPath(method, url) : undefined
+  if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
   if (!isPlainPath(url))
     throw new BadRequestError('The request target must be a plain path, without dot segments.', {
       status: 400,

@@ -27,7 +27,11 @@ export const routes: readonly Route[] = [
     meaning:
       "The live page. `GET /inspect/stately` is Stately's own inspector, which comes from the internet, fed with the machines' states.",
   },
-  { method: 'GET', path: '/health', meaning: 'The gateway itself.' },
+  {
+    method: 'GET',
+    path: '/health',
+    meaning: 'The gateway itself. `HEAD` works here and wherever `GET` does.',
+  },
   {
     method: 'GET',
     path: '/metrics',

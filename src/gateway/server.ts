@@ -9,6 +9,7 @@ import { createInspectionHub } from '../inspector/hub.ts'
 import { isLoopback } from '../loopback.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { createMetrics, type Metrics } from '../supervisor/metrics.ts'
+import { explainPath } from '../transport/meant-path.ts'
 import { decodePath } from '../transport/path.ts'
 import { answerApi } from './api.ts'
 import { createAttempts } from './attempts.ts'
@@ -111,8 +112,12 @@ export function createGateway({
     const origin = guard(request, rules)
     if (origin !== undefined) nameOrigin(response, origin)
     if (origin !== undefined && answerPreflight(request, response)) return
+    const { url: path = '/' } = request
+    // A GET without its body, for container health checks.
+    const method = request.method === 'HEAD' ? 'GET' : (request.method ?? 'GET')
+    const wrongPath = explainPath(method, path)
+    if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
     guardKey(request, rules)
-    const { method, url: path = '/' } = request
     if (method === 'POST' && path.startsWith('/v1/')) {
       const { maxBodyBytes, coldStartCommentsMs, writeStallMs } = supervisor.config.leasehold
       const reservation = budget.open()

@@ -258,6 +258,7 @@ export function createExchange({
           target: current,
           hidesUsage: outgoing.hidesUsage,
           acceptsPage: String(request.headers.accept ?? '').includes('text/html'),
+          path: request.path,
           hasNext: () => indexOf() + 1 < targets.length,
           canWait: () => clock.now() < loadingUntilMs,
           scrub,

@@ -1,5 +1,6 @@
 import { BadRequestError, type LeaseholdError } from '../errors.ts'
 import { toOpenAiError } from '../openai-error.ts'
+import { explainPath } from '../transport/meant-path.ts'
 import { decodePath } from '../transport/path.ts'
 import type { ModelCall, ModelRequest, ModelResponseHandler } from './exchange.ts'
 import type { ModelListing } from './models.ts'
@@ -22,7 +23,10 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
     const path = url.pathname + url.search
     request.signal.throwIfAborted()
     try {
-      if (request.method === 'GET') return answerModels(url.pathname)
+      const method = request.method === 'HEAD' ? 'GET' : request.method
+      const wrongPath = explainPath(method, path)
+      if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
+      if (method === 'GET') return answerModels(url.pathname)
     } catch (error) {
       return toErrorResponse(error)
     }

@@ -34,6 +34,8 @@ export interface IncomingOptions {
   readonly hidesUsage: boolean
   /** Whether the client asked for a web page. */
   readonly acceptsPage: boolean
+  /** The path of the client. */
+  readonly path: string
   readonly hasNext: () => boolean
   /** Whether it is still early enough to wait for a server that says it is loading. */
   readonly canWait: () => boolean
@@ -56,7 +58,7 @@ interface Refusal {
  * what it said of itself, once it is over; `elapsedMs`: how long it took, from its first byte to its last.
  */
 export function createIncoming(
-  { target, acceptsPage, hidesUsage, hasNext, canWait, scrub }: IncomingOptions,
+  { target, acceptsPage, hidesUsage, path, hasNext, canWait, scrub }: IncomingOptions,
   handler: IncomingHandler,
 ): UpstreamHandler & { usage(elapsedMs: number): Usage | null } {
   const { provider, model } = target
@@ -112,7 +114,7 @@ export function createIncoming(
       return handler.onStillLoading()
     if (isRetryableStatus(status) && hasNext())
       return handler.onRefused(new UpstreamStatusError(provider.id, status))
-    const advised = advise(status, plain, target.ref)
+    const advised = advise(status, plain, { ref: target.ref, path, baseUrl: provider.baseUrl })
     if (advised !== undefined) handler.onAdvice(advised.advice)
     const told = plain.toString('utf8')
     const isScrubbed = advised === undefined && scrub(told) !== told

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { advise } from '../../src/compat/advice.ts'
 
 const ref = 'local/google/gemma-4-E2B-it'
+const asked = { ref, path: '/v1/responses?x=1', baseUrl: 'http://127.0.0.1:1/v1' }
 
 describe('the known texts', () => {
   test.each<[server: string, status: number, body: unknown, id: string]>([
@@ -173,6 +174,10 @@ describe('the known texts', () => {
     ['llama.cpp', 404, openAi('File Not Found', { type: 'not_found_error', code: 404 }), 'route-not-found'],
     ['FastAPI', 404, { detail: 'Not Found' }, 'route-not-found'],
     ['Go', 404, '404 page not found\n', 'route-not-found'],
+    ['inferrs', 404, '', 'route-not-found'],
+    ['FastAPI', 405, { detail: 'Method Not Allowed' }, 'route-not-found'],
+    ['Express', 404, '<pre>Cannot POST /v1/responses</pre>', 'route-not-found'],
+    ['nginx', 404, '<head><title>404 Not Found</title></head>', 'route-not-found'],
     ['serde', 400, openAi('unknown field `max_completion_tokens`'), 'no-max-completion-tokens'],
     [
       'OpenAI',
@@ -203,7 +208,7 @@ describe('the known texts', () => {
       'strict-message-keys',
     ],
   ])('of %s (%i) are known: %j is %s', (_, status, body, id) => {
-    expect(advise(status, toBytes(body), ref)?.advice.id).toBe(id)
+    expect(advise(status, toBytes(body), asked)?.advice.id).toBe(id)
   })
 
   test.each<[why: string, status: number, body: unknown]>([
@@ -234,13 +239,32 @@ describe('the known texts', () => {
     ['an error that is no object', 500, { error: null }],
     ['JSON that is cut off', 500, '{"error":{"message":"image inp'],
   ])('are not found in %s (%i)', (_, status, body) => {
-    expect(advise(status, toBytes(body), ref)).toBeUndefined()
+    expect(advise(status, toBytes(body), asked)).toBeUndefined()
   })
 })
 
 describe('the advice', () => {
+  test.each([
+    [
+      'http://127.0.0.1:1/v1',
+      'leasehold: use another route of the model: this server does not offer /v1/responses.',
+    ],
+    [
+      'https://ai.example/openai/v4',
+      'leasehold: use another route of the model: this server does not offer /v1/responses.',
+    ],
+    [
+      'http://127.0.0.1:1',
+      'leasehold: add "/v1" to baseUrl: it is http://127.0.0.1:1, and the server has no such route there.',
+    ],
+  ])('of a 404 without a body blames the base URL %s only when it has no path', (baseUrl, message) => {
+    expect(toObject(advise(404, Buffer.alloc(0), { ...asked, baseUrl })?.body)).toMatchObject({
+      error: { message, leasehold: { advice: 'route-not-found' } },
+    })
+  })
+
   test('has the block to paste, with the id of the model and not of its provider', () => {
-    expect(advise(422, toBytes('invalid type: sequence, expected a string'), ref)?.advice).toEqual({
+    expect(advise(422, toBytes('invalid type: sequence, expected a string'), asked)?.advice).toEqual({
       id: 'requires-string-content',
       text: 'set compat.requiresStringContent: true for this model, so that text parts are joined into one string.',
       block: '{ id: "google/gemma-4-E2B-it", compat: { requiresStringContent: true } }',
@@ -248,14 +272,14 @@ describe('the advice', () => {
   })
 
   test('has the arguments to add where no flag cures it', () => {
-    expect(advise(400, toBytes(openAi('tools param requires --jinja flag')), ref)?.advice.block).toBe(
+    expect(advise(400, toBytes(openAi('tools param requires --jinja flag')), asked)?.advice.block).toBe(
       'localService: { args: [/* yours, then */ "--jinja"] }',
     )
   })
 
   test('has no block where no setting cures it', () => {
     expect(
-      advise(409, toBytes(openAi('Responses continuation state is not available')), ref)?.advice,
+      advise(409, toBytes(openAi('Responses continuation state is not available')), asked)?.advice,
     ).toEqual({
       id: 'replay-history',
       text: expect.stringContaining('whole history'),
@@ -267,14 +291,14 @@ describe('the advice', () => {
     [openAi('no', { n_ctx: 4096, type: 'exceed_context_size_error', n_prompt_tokens: 9020 }), 9020, 4096],
     [openAi('Prompt has 7 tokens, but the configured context size is 5 tokens'), 7, 5],
   ])('says both numbers of %j', (body, prompt, context) => {
-    expect(advise(400, toBytes(body), ref)?.advice.text).toContain(
+    expect(advise(400, toBytes(body), asked)?.advice.text).toContain(
       `the prompt has ${prompt} tokens and the context holds ${context}`,
     )
   })
 
   test('lists the efforts that the server named', () => {
     const body = openAi('invalid reasoning value: "x" (must be "high", "medium", "low", "max", or "none")')
-    expect(advise(400, toBytes(body), 'ollama/gpt-oss:20b')?.advice.block).toBe(
+    expect(advise(400, toBytes(body), { ref: 'ollama/gpt-oss:20b' })?.advice.block).toBe(
       '{ id: "gpt-oss:20b", compat: { supportedReasoningEfforts: ["high","medium","low","max","none"] } }',
     )
   })
@@ -291,7 +315,7 @@ describe('the body', () => {
     const before =
       '{"error": {"code": 12345678901234567890, "message": "\\u0074ools param requires --jinja flag", "x": -0}}\n'
     const after = before.replace('flag"', `flag${ours}"`).replace('-0}', `-0,${added}}`)
-    expect(advise(400, Buffer.from(before), ref)?.body.toString()).toBe(after)
+    expect(advise(400, Buffer.from(before), asked)?.body.toString()).toBe(after)
   })
 
   test.each([
@@ -306,7 +330,7 @@ describe('the body', () => {
     ],
     ['tools param requires --jinja flag', {}],
   ])('%j becomes an OpenAI error that begins with its words', (before, rest) => {
-    expect(toObject(advise(400, toBytes(before), ref)?.body)).toEqual({
+    expect(toObject(advise(400, toBytes(before), asked)?.body)).toEqual({
       ...rest,
       error: {
         message: JSON.parse(`"tools param requires --jinja flag${ours}"`),
@@ -322,7 +346,7 @@ describe('the body', () => {
     const detail = [
       { loc: ['body', 'tools', 0, 'function', 'strict'], msg: 'Extra inputs are not permitted', input: true },
     ]
-    expect(toObject(advise(422, toBytes({ detail }), ref)?.body)).toMatchObject({
+    expect(toObject(advise(422, toBytes({ detail }), asked)?.body)).toMatchObject({
       detail,
       error: { message: expect.stringMatching(/^body\.tools\.0\.function\.strict: Extra inputs/) },
     })
@@ -332,7 +356,7 @@ describe('the body', () => {
     [429, { error: 'Model is overloaded' }, 'rate_limit_error'],
     [503, { error: 'Loading model' }, 'server_error'],
   ])('of a %i without a type gets the one that the status has', (status, before, type) => {
-    expect(toObject(advise(status, toBytes(before), ref)?.body)).toMatchObject({ error: { type } })
+    expect(toObject(advise(status, toBytes(before), asked)?.body)).toMatchObject({ error: { type } })
   })
 
   test('of any error stays JSON and keeps every member that is not ours', () => {
@@ -340,7 +364,7 @@ describe('the body', () => {
     fc.assert(
       fc.property(fc.dictionary(member, fc.jsonValue()), (members) => {
         const before = openAi('unsupported content[].type', members)
-        const { error } = JSON.parse(String(advise(400, toBytes(before), ref)?.body))
+        const { error } = JSON.parse(String(advise(400, toBytes(before), asked)?.body))
         const { message, leasehold, ...kept } = error
         expect(kept).toEqual(JSON.parse(JSON.stringify(members)))
         expect(message.startsWith('unsupported content[].type\n\nleasehold: ')).toBe(true)
@@ -351,7 +375,7 @@ describe('the body', () => {
 
   test('of any other bytes is looked at without an error', () => {
     const bodies = fc.oneof(fc.json(), fc.string({ unit: 'binary' }))
-    fc.assert(fc.property(bodies, (body) => advise(422, toBytes(body), ref) === undefined))
+    fc.assert(fc.property(bodies, (body) => advise(422, toBytes(body), asked) === undefined))
   })
 })
 
@@ -376,15 +400,15 @@ describe('a long text', () => {
   test.each(pieces)('of %j over and over is read to its end', (piece) => {
     const text = piece.repeat(bytes / piece.length)
     for (const status of [400, 404, 422, 503]) {
-      expect(advise(status, Buffer.from(text), ref)).toBeUndefined()
-      expect(advise(status, toBytes(openAi(text)), ref)).toBeUndefined()
+      expect(advise(status, Buffer.from(text), asked)).toBeUndefined()
+      expect(advise(status, toBytes(openAi(text)), asked)).toBeUndefined()
     }
   })
 
   test('with thousands of members or levels is read to its end', () => {
     const members = Object.fromEntries(Array.from({ length: 8000 }, (_, index) => [`k${index}`, index]))
-    expect(advise(400, toBytes({ error: { message: 'x', ...members }, ...members }), ref)).toBeUndefined()
-    expect(advise(400, Buffer.from('{"error":'.repeat(bytes / 9)), ref)).toBeUndefined()
+    expect(advise(400, toBytes({ error: { message: 'x', ...members }, ...members }), asked)).toBeUndefined()
+    expect(advise(400, Buffer.from('{"error":'.repeat(bytes / 9)), asked)).toBeUndefined()
   })
 })
 

@@ -1,3 +1,5 @@
+import { type IncomingMessage, request } from 'node:http'
+import { text as readText } from 'node:stream/consumers'
 import OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
 import { createModelServer } from '../../src/testing/model-server/server.ts'
@@ -106,6 +108,57 @@ describe('a gateway in front of a child', () => {
     expect(text).toMatch(/\nevent: error\ndata: .*LEASEHOLD_SERVICE_EXITED.*\n\n$/)
     expect(text).not.toContain('[DONE]')
     expect(house.service().leases).toBe(0)
+  })
+})
+
+describe('a request with a path from a wrong base URL', () => {
+  test.each([
+    ['//v1/chat/completions', '/v1/chat/completions'],
+    ['/v1/v1/chat/completions', '/v1/chat/completions'],
+    ['/chat/completions', '/v1/chat/completions'],
+    ['/v1/chat/completions/', '/v1/chat/completions'],
+  ])('%s is told %s before anything is started', async (path, meant) => {
+    await using house = await openHouseWithServer({ leasehold: { apiKeys: ['k'.repeat(32)] } })
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const headers = { 'content-type': 'application/json' }
+      const sent = request({ host: '127.0.0.1', port: house.port, path, method: 'POST', headers }, resolve)
+      sent.once('error', reject)
+      sent.end(JSON.stringify(chat))
+    })
+    expect(response.statusCode).toBe(404)
+    expect(await readText(response)).toContain(`is not served here: ${meant} is. `)
+    expect(house.events.filter(({ type }) => type.startsWith('request.'))).toEqual([])
+    expect(house.server.counts).toEqual(expect.not.objectContaining({ '/v1/chat/completions': 1 }))
+  })
+})
+
+describe('HEAD', () => {
+  test.each([
+    '/',
+    '/health',
+    '/metrics',
+    '/v1/models',
+    '/v1/models/demo',
+    '/api/services',
+    '/api/services/local',
+    '/api/logs/local?follow=1',
+    '/api/events',
+    '/api/requests',
+    '/api/inspect',
+  ])('of %s answers as GET does, without a body, and ends', async (path) => {
+    await using house = await openHouseWithServer()
+    const head = await fetch(house.url + path, { method: 'HEAD' })
+    const leaving = new AbortController()
+    const get = await fetch(house.url + path, { signal: leaving.signal })
+    expect([head.status, head.headers.get('content-type')]).toEqual([200, get.headers.get('content-type')])
+    expect(await head.text()).toBe('')
+    leaving.abort()
+  })
+
+  test('of what only POST knows is 404', async () => {
+    await using house = await openHouseWithServer()
+    expect((await fetch(`${house.url}/v1/chat/completions`, { method: 'HEAD' })).status).toBe(404)
+    expect((await fetch(`${house.url}/nothing`, { method: 'HEAD' })).status).toBe(404)
   })
 })
 

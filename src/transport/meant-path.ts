@@ -1,0 +1,66 @@
+/** Paths of the APIs that clients speak, below `/v1`, the longer of two with one ending first. */
+const ROUTES = [
+  'chat/completions',
+  'completions',
+  'embeddings',
+  'responses',
+  'messages/count_tokens',
+  'messages',
+  'models',
+  'rerank',
+  'moderations',
+  'audio/speech',
+  'audio/transcriptions',
+  'audio/translations',
+  'images/generations',
+  'images/edits',
+  'images/variations',
+]
+const KNOWN: ReadonlySet<string> = new Set(ROUTES.map((route) => `/v1/${route}`))
+/** What may stand before a route in a path that was put together wrongly. */
+const ROUTE_WORDS: ReadonlySet<string> = new Set(['v1', ...ROUTES.flatMap((route) => route.split('/'))])
+
+/** Ollama's own API, which shares its prefix with the control surface. */
+const OLLAMA = /^\/api\/(?:chat|generate|tags|show|ps|embed|embeddings|version|pull)\/?$/
+const MAX_SHOWN = 200
+
+/**
+ * What is wrong with a path that a client put together from a wrong base URL, with the path that was meant, as one
+ * message; `undefined`: nothing. Without it such a request would start a server only to be answered with its 404.
+ */
+export function explainPath(method: string, target: string): string | undefined {
+  const query = target.indexOf('?')
+  const path = query === -1 ? target : target.slice(0, query)
+  if (KNOWN.has(path)) return undefined
+  const shown = `${method} ${path.slice(0, MAX_SHOWN)} is not served here`
+  if (OLLAMA.test(path)) return `${shown}: leasehold speaks OpenAI's API, below /v1, and not Ollama's own.`
+  if (method === 'POST' && (path === '/v1' || path === '/v1/'))
+    return `${shown}: it is the base URL of a client, and no route of it. A chat is POST /v1/chat/completions.`
+  const meant = findMeant(method, path)
+  return meant === undefined ? undefined : `${shown}: ${meant} is. ${explainDifference(path)}`
+}
+
+function findMeant(method: string, path: string): string | undefined {
+  // The rest of such a path is the name of a model, which may hold any word.
+  if (method !== 'POST' && /^\/v1\/models\/[^/]/.test(path) && !path.endsWith('/')) return undefined
+  const names = path.split('/').filter((name) => name !== '')
+  const joined = `/${names.join('/')}`
+  const route = ROUTES.find((one) => joined.endsWith(`/${one}`))
+  if (route === undefined) {
+    const [first, second] = names
+    const isOdd = first === 'v1' && (second === 'v1' || path.includes('//'))
+    return isOdd && names.length > 1 ? joined.replace(/^(?:\/v1)+/, '/v1') : undefined
+  }
+  const before = names.slice(0, names.length - route.split('/').length)
+  // A server may have a path like /v1/fim/completions; what follows two slashes may be a host.
+  const isClear = path.startsWith('//') || (path === joined && before[0] === 'v1')
+  if (isClear && !before.every((name) => ROUTE_WORDS.has(name))) return undefined
+  return `/v1/${route}`
+}
+
+function explainDifference(path: string): string {
+  if (/\/\/|\/$/.test(path)) return 'The base URL of the client, or its path, has a slash too many.'
+  if (path.startsWith('/v1/v1/')) return 'The base URL of the client and its path have "/v1" both.'
+  if (path.startsWith('/v1/')) return 'The base URL of the client ends in a route: it ends after "/v1".'
+  return 'The base URL of the client lacks its "/v1", or has something else in its place.'
+}

@@ -1,0 +1,60 @@
+import { describe, expect, test } from 'vitest'
+import { explainPath } from '../../src/transport/meant-path.ts'
+
+describe('a path from a wrong base URL', () => {
+  test.each([
+    ['POST', '//v1/chat/completions', '/v1/chat/completions', 'slash too many'],
+    ['POST', '/v1//chat/completions', '/v1/chat/completions', 'slash too many'],
+    ['POST', '/v1/chat/completions/?a=b', '/v1/chat/completions', 'slash too many'],
+    ['GET', '/v1/models/', '/v1/models', 'slash too many'],
+    ['POST', '/v1/v1/messages?beta=true', '/v1/messages', 'have "/v1" both'],
+    ['POST', '/v1/v1/anything', '/v1/anything', 'have "/v1" both'],
+    ['POST', '/v1//anything', '/v1/anything', 'slash too many'],
+    ['POST', '/v1/v1/v1/embeddings', '/v1/embeddings', 'have "/v1" both'],
+    ['POST', '/v1/chat/completions/chat/completions', '/v1/chat/completions', 'ends in a route'],
+    ['POST', '/v1/chat/completions/v1/responses', '/v1/responses', 'ends in a route'],
+    ['GET', '/v1/chat/completions/models', '/v1/models', 'ends in a route'],
+    ['POST', '/v1/models/chat/completions', '/v1/chat/completions', 'ends in a route'],
+    ['POST', '/v1/responses/responses', '/v1/responses', 'ends in a route'],
+    ['POST', '/chat/completions', '/v1/chat/completions', 'lacks its "/v1"'],
+    ['GET', '/models', '/v1/models', 'lacks its "/v1"'],
+    ['POST', '/messages/count_tokens', '/v1/messages/count_tokens', 'lacks its "/v1"'],
+    ['POST', '/audio/transcriptions', '/v1/audio/transcriptions', 'lacks its "/v1"'],
+    ['POST', '/openai/v1/chat/completions', '/v1/chat/completions', 'something else'],
+    ['POST', '/api/v1/chat/completions', '/v1/chat/completions', 'something else'],
+    ['POST', '/openai/deployments/x/chat/completions', '/v1/chat/completions', 'something else'],
+  ])('%s %s is refused with %s', (method, path, meant, reason) => {
+    const text = explainPath(method, path)
+    expect(text).toContain(`is not served here: ${meant} is.`)
+    expect(text).toContain(reason)
+  })
+
+  test.each([
+    ['POST', '/api/chat'],
+    ['GET', '/api/tags'],
+  ])('%s %s is told that it is of Ollama', (method, path) => {
+    expect(explainPath(method, path)).toContain("speaks OpenAI's API")
+  })
+
+  test('a base URL alone is told as one', () => {
+    expect(explainPath('POST', '/v1/')).toContain('A chat is POST /v1/chat/completions')
+  })
+})
+
+test.each([
+  ['POST', '/v1/chat/completions'],
+  ['POST', '/v1/messages?beta=true'],
+  ['POST', '/v1/fim/completions'],
+  ['POST', '/v1/audio/anything'],
+  ['POST', '/v1/anything/'],
+  ['GET', '/v1/models'],
+  ['GET', '/v1/models/local/org/completions'],
+  ['GET', '/'],
+  ['GET', '/v1'],
+  ['GET', '/health'],
+  ['GET', '/api/services/models-of-mine'],
+  ['POST', '/api/services/chat/start'],
+  ['GET', '//evil.com/v1/models'],
+])('%s %s is left alone', (method, path) => {
+  expect(explainPath(method, path)).toBeUndefined()
+})
