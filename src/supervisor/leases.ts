@@ -40,6 +40,8 @@ interface Entry {
   readonly key: string
   readonly listener: LeaseListener
   generation: string | null
+  /** Whether its listener knows of the grant: one that had to wait is told in a later turn. */
+  isTold: boolean
   grantedAtMs: number
   /** What waits for it to be held for too long. */
   timers: readonly unknown[]
@@ -64,6 +66,11 @@ export interface LeaseBookOptions {
   readonly toError: (key: string, failure: Failure) => ServiceError
   /** Whether services end because everything does. Otherwise one that is gone was removed. */
   readonly isClosing: () => boolean
+  /**
+   * Runs work in a later turn of the event loop. The listener of a request that waited is told of its grant there: it
+   * rewrites and sends a body, and many grants come in one turn when a service becomes ready.
+   */
+  readonly inTurn: (work: () => void) => void
 }
 
 /** Opens an empty book. */
@@ -75,8 +82,11 @@ export function createLeaseBook({
   publish,
   toError,
   isClosing,
+  inTurn,
 }: LeaseBookOptions): LeaseBook {
   const entries = new Map<string, Entry>()
+  /** The request that is being asked for now: its grant is answered at once. */
+  let asking: Entry | undefined
   const held = createDurations()
 
   const drop = (id: string, { timers }: Entry) => {
@@ -88,6 +98,9 @@ export function createLeaseBook({
     publish(key, event)
     send(key, event)
   }
+  /** A listener that does not know of its grant yet hears a refusal. */
+  const tellRevoked = ({ isTold, listener }: Entry, error: ServiceError) =>
+    isTold ? listener.revoked(error) : listener.refused(error)
   const limit = (id: string, entry: Entry, generation: string) => {
     const { leaseWarnMs, maxLeaseMs } = limits()
     const { key } = entry
@@ -100,7 +113,7 @@ export function createLeaseBook({
       ...after(maxLeaseMs, () => {
         drop(id, entry)
         giveBack(key, id, generation)
-        entry.listener.revoked(toError(key, { code: 'LEASEHOLD_LEASE_TIMEOUT', message, generation }))
+        tellRevoked(entry, toError(key, { code: 'LEASEHOLD_LEASE_TIMEOUT', message, generation }))
       }),
     ]
   }
@@ -116,7 +129,7 @@ export function createLeaseBook({
     for (const [id, entry] of entries) {
       if (entry.key !== key || entry.generation !== generation) continue
       drop(id, entry)
-      entry.listener.revoked(error)
+      tellRevoked(entry, error)
     }
   }
   const deliver = (key: string, message: ProviderEmitted) => {
@@ -128,7 +141,13 @@ export function createLeaseBook({
       entry.generation = message.generation
       entry.grantedAtMs = clock.now()
       limit(message.id, entry, message.generation)
-      entry.listener.granted(message)
+      const tell = () => {
+        if (entries.get(message.id) !== entry) return
+        entry.isTold = true
+        entry.listener.granted(message)
+      }
+      if (entry === asking) tell()
+      else inTurn(tell)
     }
   }
   const toGone = (): Failure => ({
@@ -143,12 +162,13 @@ export function createLeaseBook({
 
   return {
     request: (key, id, listener, priority = 0, cause) => {
-      const entry = {
+      const entry: Entry = {
         key,
         listener,
         generation: null,
+        isTold: false,
         grantedAtMs: 0,
-        timers: [] as readonly unknown[],
+        timers: [],
       }
       entries.set(id, entry)
       const event = {
@@ -159,7 +179,10 @@ export function createLeaseBook({
         ...(cause === undefined ? {} : { cause }),
       } as const
       publish(key, event)
-      if (!send(key, event)) return announce(key, { type: 'lease.refused', id, failure: toGone() })
+      asking = entry
+      const isHeard = send(key, event)
+      asking = undefined
+      if (!isHeard) return announce(key, { type: 'lease.refused', id, failure: toGone() })
       // Answered already, or it waits: a service that is up does not keep anybody waiting.
       if (entries.get(id) !== entry || entry.generation !== null) return
       const place = placeOf(key, id)

@@ -17,6 +17,7 @@ import { openStateDirectory, toStateDirectoryPath } from '../process/state-direc
 import { createProcessTable } from '../process/table.ts'
 import { createScrubber } from '../scrubber.ts'
 import { chooseInterpreter } from '../statechart/compile.ts'
+import { createTurns } from '../turns.ts'
 import { createEffects } from './actors.ts'
 import { createClaimKeeper } from './claim-keeper.ts'
 import { createConfiguration } from './configuration.ts'
@@ -105,6 +106,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     publish,
     toError: registry.toError,
     isClosing: () => isClosing,
+    inTurn: createTurns(),
   })
   const reap = async () => {
     const reapings = await reapOrphans({ state: stateDirectory(), owner: table.owner, clock })

@@ -13,6 +13,7 @@ function createBook({
   waiting = [] as readonly string[],
   leaseWarnMs = 0,
   maxLeaseMs = 0,
+  inTurn = (work: () => void) => work(),
 } = {}) {
   const clock = createVirtualClock()
   const sent: ProviderEvent[] = []
@@ -28,6 +29,7 @@ function createBook({
     publish: (key, { type }) => published.push(`${key} ${type}`),
     toError: (key, reason) => new ServiceError(key, reason),
     isClosing: () => true,
+    inTurn,
     placeOf: (_, id) =>
       waiting.includes(id) ? { position: waiting.indexOf(id) + 1, estimatedMs: 500 } : undefined,
   })
@@ -68,6 +70,25 @@ describe('a lease', () => {
     book.deliver('k', { type: 'lease.refused', id: 'a', failure })
     expect(told).toEqual([])
     expect(sent.at(-1)).toEqual({ type: 'lease.cancelled', id: 'a' })
+  })
+
+  test('of a request that waited is told in a later turn, one request per turn', () => {
+    const turns: (() => void)[] = []
+    const { book, told, request, grant } = createBook({ inTurn: (work) => turns.push(work) })
+    for (const id of ['a', 'b', 'c', 'd']) request(id)
+    for (const id of ['a', 'b', 'c', 'd']) grant(id)
+    expect(told).toEqual([])
+    expect(book.entriesOf('k').map(({ generation }) => generation)).toEqual(['g', 'g', 'g', 'g'])
+    turns.shift()?.()
+    expect(told).toEqual(['a granted g true'])
+    book.end('b')
+    book.deliver('k', { type: 'leases.revoked', generation: 'g', failure })
+    for (const turn of turns) turn()
+    expect(told.slice(1)).toEqual([
+      'a revoked LEASEHOLD_STOPPED',
+      'c refused LEASEHOLD_STOPPED',
+      'd refused LEASEHOLD_STOPPED',
+    ])
   })
 
   test('is refused at once when nobody supervises the service', () => {
