@@ -37,12 +37,18 @@ export function readBody(
         reject(error)
       }
     })
-    request.once('end', () =>
-      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size)),
-    )
-    request.once('error', (cause) => reject(new BadRequestError('The request body broke off.', { cause })))
+    const onError = (cause: Error) => reject(new BadRequestError('The request body broke off.', { cause }))
+    request.once('end', () => {
+      // Listeners live as long as the request, until the answer has ended, and these would keep the body.
+      request.removeAllListeners('data')
+      request.on('error', ignore).off('error', onError)
+      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size))
+    })
+    request.once('error', onError)
   })
 }
+
+const ignore = () => {}
 
 /** Parses a small JSON body of the control surface; an empty one is an empty object. */
 export async function readJsonBody(response: ServerResponse): Promise<Readonly<Record<string, unknown>>> {

@@ -85,6 +85,8 @@ export interface ExchangeOptions {
  * has the better story (code, signal, last output), so a broken answer waits this long for it, in milliseconds.
  */
 const CRASH_NOTICE_MS = 200
+/** What is kept of a body that is not needed any more. */
+const NO_BODY = Buffer.alloc(0)
 /** No byte has come yet. */
 const NEVER = Number.NEGATIVE_INFINITY
 /** Pause before a server that says it is loading is asked again, in milliseconds. */
@@ -107,8 +109,10 @@ export function createExchange({
   publish,
   scrub,
 }: ExchangeOptions) {
-  return function exchange(request: ModelRequest, handler: ModelResponseHandler): ModelCall {
+  return function exchange(given: ModelRequest, handler: ModelResponseHandler): ModelCall {
     const id = toId()
+    /** Loses its body when the answer begins: no other attempt can need it then. */
+    let request = given
     const actor = createActor(machine, { id, clock, input: { id }, ...inspection() }).start()
     const startedAtMs = clock.now()
     const timers = new Set<unknown>()
@@ -273,6 +277,7 @@ export function createExchange({
               waitedMs: Math.round(clock.now() - startedAtMs),
             })
             actor.send({ type: 'response.started', status })
+            request = { ...request, body: NO_BODY }
             handler.onHead(status, { ...headers, ...toOwnHeaders(id, current.ref, indexOf(), wait) })
           },
           onBytes: (chunk) => {

@@ -40,6 +40,9 @@ export interface Upstream {
 /** How long llama.cpp needs to notice that its client left, streaming or not, in milliseconds. */
 const NOTICE_MS = { stream: 100, plain: 1_200 } as const
 
+/** A body up to this size is sent in one write, with the head; a larger one piece by piece. */
+const MAX_SINGLE_BYTES = 65_536
+
 /** Every timeout is stated: nothing hidden cuts a first token that takes twenty minutes. */
 const POOL_OPTIONS: Pool.Options = {
   connections: null,
@@ -63,24 +66,28 @@ export function createUpstream(baseUrl: string, clock: Clock, address?: string):
   const fresh = new Pool(origin, options)
   let noticedAtMs = 0
   let connected = 0
-  const open = new Set<UpstreamRequest>()
+  const open = new Set<OpenCall>()
   pool.on('connect', () => {
     connected += 1
   })
   pool.on('disconnect', () => {
     connected -= 1
   })
-  const noteCut = ({ isStream }: UpstreamRequest) => {
+  const noteCut = ({ isStream }: OpenCall) => {
     noticedAtMs = Math.max(noticedAtMs, clock.now() + (isStream ? NOTICE_MS.stream : NOTICE_MS.plain))
   }
 
-  const send = (request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall => {
+  const send = (given: UpstreamRequest, handler: UpstreamHandler): UpstreamCall => {
+    const opened: OpenCall = { isStream: given.isStream }
+    /** Kept until the answer begins, for a second try. */
+    let request: UpstreamRequest | undefined = given
     let controller: Dispatcher.DispatchController | undefined
     let abortReason: Error | undefined
     const dispatch = (isSecondTry: boolean) => {
+      if (request === undefined) return
       const isReused = !isSecondTry && connected > open.size
       let hasAnswer = false
-      open.add(request)
+      open.add(opened)
       const dispatcher = isSecondTry ? fresh : pool
       dispatcher.dispatch(toDispatchOptions(basePath, request, isSecondTry), {
         onRequestStart: (started) => {
@@ -89,6 +96,7 @@ export function createUpstream(baseUrl: string, clock: Clock, address?: string):
         },
         onResponseStart: (_, status, headers) => {
           hasAnswer = true
+          if (status >= 200) request = undefined
           if (status >= 200) handler.onHead(status, headers)
         },
         onResponseData: (running, chunk) => {
@@ -97,11 +105,11 @@ export function createUpstream(baseUrl: string, clock: Clock, address?: string):
           if (chunk.length > 0 && !handler.onData(chunk)) running.pause()
         },
         onResponseEnd: () => {
-          open.delete(request)
+          open.delete(opened)
           handler.onEnd()
         },
         onResponseError: (_, error) => {
-          open.delete(request)
+          open.delete(opened)
           // The server closed an idle connection in the moment we chose it: it never saw the request.
           if (isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(true)
           else handler.onError(abortReason ?? error, isSecondTry || !isConnectionRefused(error))
@@ -112,9 +120,9 @@ export function createUpstream(baseUrl: string, clock: Clock, address?: string):
     return {
       resume: () => controller?.resume(),
       abort: (reason) => {
-        if (!open.has(request)) return
+        if (!open.has(opened)) return
         abortReason = reason
-        noteCut(request)
+        noteCut(opened)
         controller?.abort(reason)
       },
     }
@@ -123,12 +131,17 @@ export function createUpstream(baseUrl: string, clock: Clock, address?: string):
   return {
     send,
     close: async () => {
-      for (const request of open) noteCut(request)
+      for (const one of open) noteCut(one)
       await Promise.all([pool.destroy(), fresh.destroy()])
       const waitMs = noticedAtMs - clock.now()
       if (waitMs > 0) await delay(clock, waitMs)
     },
   }
+}
+
+/** A call that has not ended. */
+interface OpenCall {
+  readonly isStream: boolean
 }
 
 /** Nobody listens at the address. */
@@ -146,7 +159,11 @@ function toDispatchOptions(
   reset: boolean,
 ): Dispatcher.DispatchOptions {
   const single =
-    body.length <= 1 ? (body[0] ?? null) : bodyBytes <= 65_536 ? Buffer.concat(body, bodyBytes) : null
+    bodyBytes > MAX_SINGLE_BYTES
+      ? null
+      : body.length <= 1
+        ? (body[0] ?? null)
+        : Buffer.concat(body, bodyBytes)
   return {
     method: method as Dispatcher.HttpMethod,
     path: basePath + path,
@@ -154,6 +171,14 @@ function toDispatchOptions(
     // ds4 and mlx_lm answer 411 to a chunked body, so the length is always stated.
     headers: bodyBytes === 0 ? headers : { ...headers, 'content-length': String(bodyBytes) },
     // undici takes any iterable of buffers as a body; its types name only streams.
-    body: single ?? (bodyBytes === 0 ? null : (body as unknown as Buffer)),
+    body: single ?? (bodyBytes === 0 ? null : (handOver([...body]) as unknown as Buffer)),
+  }
+}
+
+/** The pieces, each let go of as it is handed over: undici keeps its body until the answer has ended. */
+function* handOver(pieces: (Buffer | undefined)[]): Iterable<Buffer> {
+  for (const [index, piece] of pieces.entries()) {
+    pieces[index] = undefined
+    if (piece !== undefined) yield piece
   }
 }
