@@ -10,6 +10,11 @@ export const stopping = provider.createStateConfig({
     'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
     'process.exited': { guard: 'isCurrentGeneration', target: '.sweeping' },
     'process.failed': [{ guard: not('isCurrentGeneration'), actions: 'reportEnd' }, ...endStop],
+    'process.settled': [
+      { guard: not('isCurrentGeneration'), actions: 'reportEnd' },
+      ...endWithSurvivors,
+      ...endStop,
+    ],
     'service.stop': [
       { guard: 'isEviction' },
       { guard: 'isForced', target: '.killing', actions: refuseForStop },
@@ -36,7 +41,12 @@ export const stopping = provider.createStateConfig({
             'process.signalled': { guard: 'isCurrentGeneration', target: 'signalled' },
           },
         },
-        signalled: { entry: 'restHealth' },
+        signalled: {
+          entry: 'restHealth',
+          on: { 'process.exited': { guard: 'isCurrentGeneration', target: 'leaving' } },
+        },
+        /** The leader ended of our SIGTERM. The rest of its tree has the rest of the grace. */
+        leaving: { on: { 'process.exited': {} } },
       },
     },
     killing: {
@@ -54,11 +64,6 @@ export const stopping = provider.createStateConfig({
       },
       on: {
         'process.exited': {},
-        'process.settled': [
-          { guard: not('isCurrentGeneration'), actions: 'reportEnd' },
-          ...endWithSurvivors,
-          ...endStop,
-        ],
         'service.stop': [{ guard: 'isEviction' }, { actions: refuseForStop }],
       },
     },

@@ -58,7 +58,9 @@ const localServiceSchema = z
       ),
     stopGraceMs: durationMs(0)
       .default(15_000)
-      .describe('Time between SIGTERM and SIGKILL, in milliseconds. `0` kills at once.'),
+      .describe(
+        'Time between SIGTERM and SIGKILL, in milliseconds, for the whole tree of processes: when a launcher ends first, the server behind it has the rest. After a crash of the leader the rest is killed at once. `0` kills at once.',
+      ),
     drainTimeoutMs: durationMs(0)
       .default(30_000)
       .describe('Longest time that a stop waits for open leases, in milliseconds. `0` does not wait.'),

@@ -41,7 +41,10 @@ export type RunListener = (event: ProcessEvent) => void
 /** What can be asked of a run. Nothing throws, and everything may be asked at any time, even twice. */
 export interface RunHandle {
   readonly generation: string
-  /** SIGTERM to the group after `beforeSignal`, and once whatever is asked later. Before the spawn: there will be none. */
+  /**
+   * SIGTERM to the whole tree after `beforeSignal`, once whatever is asked later. What is left when the leader has
+   * exited is not killed before `kill` or `sweep`. Before the spawn: there will be none.
+   */
   terminate(): void
   /** Calls off a `terminate` whose signal is not sent yet. */
   spare(): void
@@ -55,7 +58,7 @@ export interface RunHandle {
   members(): readonly number[]
 }
 
-/** `waiting`: not spawned yet. `exited`: the leader is gone and its tree is being swept. */
+/** `waiting`: not spawned yet. `exited`: the leader is gone, and its tree ends or is being swept. */
 export type RunState = 'waiting' | 'running' | 'stopping' | 'exited' | 'settled'
 
 /** One run as its table sees it. */
@@ -141,9 +144,10 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     pending = undefined
     if (own === undefined) return cancel.abort()
     const isRunning = own.child.exitStatus() === undefined && state !== 'settled'
+    const isTreeLeft = isRunning || (state === 'exited' && own.stop.survivors().length > 0)
     if (isRunning) state = 'stopping'
     act(own.stop)
-    if (!isRunning || sent.has(signal)) return
+    if (!isTreeLeft || sent.has(signal)) return
     sent.add(signal)
     tell({ type: 'process.signalled', generation, signal })
   }
@@ -180,6 +184,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       await new Promise<void>(afterTurn)
       const tail = output.tail(TAIL_LINES).map(({ text }) => text)
       tell({ type: 'process.exited', generation, ...status, tail })
+      // The leader may be only a launcher: the server behind it has the rest of the grace for its clean-up.
+      if (sent.has('SIGTERM')) await stop.left()
     }
     const swept = await stop.sweep()
     const portOwner = address === undefined ? undefined : await untilPortFree(address, clock)

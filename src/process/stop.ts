@@ -1,6 +1,7 @@
 import { platform } from 'node:process'
 import type { Receipt } from '../../machines/messages.ts'
 import { type Clock, delay, settledWithin, systemClock } from '../clock.ts'
+import { askLevels, toLevels } from './asking.ts'
 import { freezeTree, type SendSignal, toAttempt } from './signals.ts'
 import type { OwnedChild } from './spawn.ts'
 import {
@@ -29,15 +30,18 @@ export interface StopOptions {
 
 /**
  * The verbs that end one child and its tree. No process is signalled whose identity is not proven in that
- * tick, and the group only while it is provably the child's. When the child exits by itself, what is left
- * of its tree is killed in the same tick.
+ * tick, and the group only while it is provably the child's. When the child exits after `terminate`, the rest
+ * of its tree goes on until it ends or `kill` is called. When the child exits by itself, the rest is killed in
+ * the same tick: a crash leaves processes that serve no purpose.
  */
 export interface Stop {
   /**
-   * Asks the group to end: SIGTERM, then SIGCONT. Every call does, and some servers take a second SIGTERM
-   * for "at once".
+   * Asks the whole tree to end: SIGTERM, then SIGCONT, once to each process, also where a launcher passes ours
+   * on. A second call does nothing, because some servers take a second SIGTERM for "at once".
    */
   terminate(): void
+  /** Settles when nothing of the tree is left, or when `kill` or `sweep` was called. */
+  left(): Promise<void>
   /** SIGKILL to the group and to every other process of the tree. Synchronous. */
   kill(): void
   /** Kills until nothing is left or the time is up, and closes the pipes. Every call gets the same receipt. */
@@ -55,6 +59,8 @@ const LOOK_MS = 10
 const MAX_LOOK_MS = 100
 /** A process can be forked behind the back of one look, so the tree is gone when two in a row see nothing. */
 const QUIET_LOOKS = 2
+/** While the rest of a tree ends by itself, one in so many looks is at the whole host. */
+const FULL_LOOK = 5
 
 /** Prepares the end of a child. Call it in the tick of its birth, so that its exit cannot be missed. */
 export function createStop(
@@ -64,6 +70,8 @@ export function createStop(
   let known: readonly ProcessIdentity[] = []
   let beganAtMs: number | undefined
   let sweeping: Promise<Receipt> | undefined
+  let isAsked = false
+  let isKilled = false
   let resolveReceipt: (receipt: Receipt) => void = () => {}
   const receipt = new Promise<Receipt>((resolve) => {
     resolveReceipt = resolve
@@ -93,6 +101,7 @@ export function createStop(
   }
   const killAll = (hasJustExited = false) => {
     begin()
+    isKilled = true
     let isFirst = hasJustExited
     const lookAgain = () => {
       look(isFirst)
@@ -123,15 +132,38 @@ export function createStop(
     return { generation, pid: child.pid, exitCode, signal, survivors: survivors(), durationMs }
   }
 
-  void child.exited.then(() => killAll(true))
+  const ask = () => {
+    const levels = toLevels(child, known)
+    if (levels.held.length > 0)
+      return void askLevels(levels, { root: child, clock, signal, isOver: () => isKilled })
+    // The group as a whole: a process that is forked in this instant is in it.
+    const outside = known.filter(({ pid, pgid }) => pid !== child.pid && pgid !== child.pid)
+    for (const name of ['SIGTERM', 'SIGCONT'] as const) {
+      signalGroup(name)
+      for (const member of outside) if (proveMember(member, child) !== undefined) signal(member.pid, name)
+    }
+  }
+  /** A look at the whole host is dear: while a known process lives, mostly that one is looked at. */
+  const leave = async () => {
+    for (let looks = 1, quietLooks = 0; !isKilled; looks += 1) {
+      if (isGone() || looks % FULL_LOOK === 0) look(false)
+      quietLooks = isGone() ? quietLooks + 1 : 0
+      if (quietLooks === QUIET_LOOKS) return
+      await delay(clock, Math.min(looks * LOOK_MS, MAX_LOOK_MS))
+    }
+  }
+
+  void child.exited.then(() => (isAsked && !isKilled ? look(true) : killAll(true)))
 
   return {
     terminate() {
+      if (isAsked) return
+      isAsked = true
       begin()
       look(false)
-      signalGroup('SIGTERM')
-      signalGroup('SIGCONT')
+      ask()
     },
+    left: leave,
     kill: () => killAll(),
     sweep() {
       sweeping ??= sweepNow()

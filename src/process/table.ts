@@ -48,8 +48,9 @@ export interface ProcessTable {
   readonly owner: string
   /**
    * Runs a process and reports, never before this returns and in this order: `process.spawned`, or
-   * `process.failed` and nothing more; `process.signalled` once per signal we send; `process.exited`; and
-   * exactly one `process.settled`, which comes without an exit when the leader would not die.
+   * `process.failed` and nothing more; `process.signalled` once per signal we send, where SIGKILL to the rest of
+   * a tree comes after the exit of its leader; `process.exited`; and exactly one `process.settled`, which comes
+   * without an exit when the leader would not die.
    * A run waits until every earlier one of its key is settled, and fails if a part of one is still alive.
    */
   run(options: RunOptions, listener: RunListener): RunHandle

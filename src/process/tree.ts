@@ -49,6 +49,19 @@ export function readProcess(pid: number): ProcessInfo | undefined {
   }
 }
 
+/** What a process does with SIGTERM: whether it has a handler for it, and whether one waits to be delivered. */
+export function readSigterm(pid: number): { readonly isCaught: boolean; readonly isPending: boolean } {
+  const status = readProcFile(pid, 'status') ?? ''
+  const has = (field: string) => {
+    const mask = new RegExp(`^${field}:\t([0-9a-f]+)`, 'm').exec(status)?.[1]
+    return mask !== undefined && ((BigInt(`0x${mask}`) >> SIGTERM_BIT) & 1n) === 1n
+  }
+  return { isCaught: has('SigCgt'), isPending: has('ShdPnd') || has('SigPnd') }
+}
+
+/** Signal 15, counted from 0. */
+const SIGTERM_BIT = 14n
+
 /** The file a process executes, or `undefined` when it is gone or not ours to look into. */
 export function readExecutable(pid: number): string | undefined {
   try {

@@ -50,6 +50,7 @@ const world = z
     termMs: msOrNever,
     killMs: msOrNever,
     closeMs: ms,
+    leaveMs: ms.nullable(),
     sweepMs: ms,
     survivors: z.int().min(0),
     warmPollMs: ms,

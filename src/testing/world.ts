@@ -51,7 +51,12 @@ export interface WorldOptions {
   readonly killMs: number | null
   /** From the order to terminate to the signal: our own connections are closed first. */
   readonly closeMs: number
-  /** From the exit to the receipt. */
+  /**
+   * From an exit that SIGTERM caused to the end of the processes that the leader leaves behind; `null`: they stay until
+   * they are killed.
+   */
+  readonly leaveMs: number | null
+  /** From the end of the tree to the receipt. */
   readonly sweepMs: number
   /** Processes of the tree that no sweep can end. */
   readonly survivors: number
@@ -79,6 +84,7 @@ export const defaultWorld: WorldOptions = {
   termMs: 10,
   killMs: 5,
   closeMs: 0,
+  leaveMs: 0,
   sweepMs: 5,
   survivors: 0,
   warmPollMs: 25,
@@ -107,6 +113,8 @@ interface Run {
   isAlive: boolean
   isSettled: boolean
   isSpared: boolean
+  /** The leader has ended of SIGTERM, and left others: ends the wait for them. */
+  sweepRest: (() => void) | undefined
   spawnedAtMs: number
   /** Lets the run that waits for its turn begin. */
   readonly vacate: () => void
@@ -155,7 +163,14 @@ export function createWorld(
       signal,
       tail: [state.options.isPortTaken ? 'bind: address already in use' : `line of ${run.generation}`],
     })
-    settle(run, { exitCode, signal }, state.options.survivors)
+    const finish = () => settle(run, { exitCode, signal }, state.options.survivors)
+    const { leaveMs } = state.options
+    if (signal !== 'SIGTERM' || leaveMs === 0) return finish()
+    run.sweepRest = () => {
+      run.sweepRest = undefined
+      finish()
+    }
+    if (leaveMs !== null) clock.setTimeout(() => run.sweepRest?.(), leaveMs)
   }
   const verdictNow = (): Verdict => {
     const { options } = state
@@ -205,6 +220,7 @@ export function createWorld(
       isAlive: false,
       isSettled: false,
       isSpared: false,
+      sweepRest: undefined,
       spawnedAtMs: 0,
       vacate,
     }
@@ -236,6 +252,7 @@ export function createWorld(
       if (!run.isSpared && run.isAlive) signal(run, 'SIGTERM', state.options.termMs)
     }
     if (type === 'process.kill' && run.isAlive) signal(run, 'SIGKILL', state.options.killMs)
+    if (type === 'process.kill' || type === 'process.sweep') run.sweepRest?.()
     if (type === 'process.sweep' && run.isAlive) settle(run, { exitCode: null, signal: null }, 1)
   }
 
