@@ -1,5 +1,6 @@
 import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
+import { onEndingSignal } from './ending-signal.ts'
 import { exitCodes } from './failures.ts'
 import { connectToGateway } from './gateway-client.ts'
 import { type Terminal, toSafeText } from './print.ts'
@@ -19,29 +20,45 @@ export interface StopOptions extends ControlOptions {
 
 /** `leasehold start ID`: brings a service up, and waits until it is ready. */
 export async function startService(id: string, options: ControlOptions, terminal: Terminal): Promise<number> {
-  return control(`${toPath(id)}/start`, {}, options, terminal)
+  const left = `The start of ${id} goes on. To stop it: leasehold stop ${id}`
+  return control({ path: `${toPath(id)}/start`, body: {}, left }, options, terminal)
 }
 
 /** `leasehold stop ID`: stops a service, and waits until nothing of it is left. */
 export async function stopService(id: string, options: StopOptions, terminal: Terminal): Promise<number> {
-  return control(`${toPath(id)}/stop`, options.force ? { force: true } : {}, options, terminal)
+  const left = options.force
+    ? `The stop of ${id} goes on.`
+    : `The stop of ${id} goes on, and waits for its requests. To cut them off: leasehold stop ${id} --force`
+  const body = options.force ? { force: true } : {}
+  return control({ path: `${toPath(id)}/stop`, body, left }, options, terminal)
+}
+
+interface Command {
+  readonly path: string
+  readonly body: object
+  /** What goes on in the gateway when a signal ends this process. */
+  readonly left: string
 }
 
 async function control(
-  path: string,
-  body: object,
+  { path, body, left }: Command,
   options: ControlOptions,
   terminal: Terminal,
 ): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await connectToGateway(config, terminal.env, options.gateway)
   const progress = createProgress(await gateway.openEvents(), terminal)
+  const signals = onEndingSignal(() => {
+    progress.close()
+    terminal.note(left)
+  })
   try {
     const snapshot = (await gateway.ask({ path, body: JSON.stringify(body) })) as ServiceSnapshot
     progress.close()
     if (options.json) terminal.json(snapshot)
     else terminal.line(toLine(snapshot))
   } finally {
+    signals[Symbol.dispose]()
     progress.close()
     await gateway.close()
   }
@@ -58,8 +75,8 @@ export function toLine(snapshot: ServiceSnapshot): string {
 }
 
 function toWhose({ pid, ownership, holder }: ServiceSnapshot): string {
-  if (ownership === 'adopted') return ' (run by somebody else)'
+  if (ownership === 'adopted') return ' (run by another program)'
   if (ownership === 'borrowed' && holder !== null) return ` (run by ${toPeerText(holder)})`
-  if (holder !== null) return ` here: it is let go, and ${toPeerText(holder)} runs it`
+  if (holder !== null) return ` here, and ${toPeerText(holder)} goes on running it`
   return pid === null ? '' : ` (process ${pid})`
 }

@@ -5,7 +5,7 @@ import { toProblemText, toSentence } from '../errors.ts'
 import { type ConfigChange, type ConfigRefusal, isServing, type SupervisorEvent } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
 import { type Style, type Terminal, toSafeText } from './print.ts'
-import { toStateText } from './words.ts'
+import { toClock, toStateText } from './words.ts'
 
 /** What people should see of a supervisor's life, one line per event. */
 export interface Lifecycle {
@@ -18,7 +18,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
   const said = new Map<string, string>()
   const reasons = new Map<string, string>()
   const tell = ({ time }: SupervisorEvent, service: string, text: string, style?: Style) => {
-    const line = `${new Date(time).toTimeString().slice(0, 8)}  ${toSafeText(service)}  ${toSafeText(text)}`
+    const line = `${toClock(new Date(time))}  ${toSafeText(service)}  ${toSafeText(text)}`
     return style === undefined ? line : terminal.paint(style, line)
   }
   return {

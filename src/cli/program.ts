@@ -130,8 +130,8 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
 
   remote(
     add(program, 'start', 'start a service and wait until it is ready', 'leasehold start demo').argument(
-      '<id>',
-      'a provider id',
+      '<ref>',
+      REFERENCE,
     ),
   ).action((id, options) =>
     perform(options, async () => (await import('./control.ts')).startService(id, options, terminal)),
@@ -139,7 +139,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
 
   remote(
     add(program, 'stop', 'stop a service and wait until nothing of it is left', 'leasehold stop demo')
-      .argument('<id>', 'a provider id')
+      .argument('<ref>', REFERENCE)
       .option('--force', 'cut open requests instead of waiting for them'),
   ).action((id, options) =>
     perform(options, async () => (await import('./control.ts')).stopService(id, options, terminal)),
@@ -147,7 +147,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
 
   remote(
     add(program, 'logs', 'show what a service printed', 'leasehold logs demo -f')
-      .argument('<id>', 'a provider id')
+      .argument('<ref>', REFERENCE)
       .option('-f, --follow', 'go on with what it prints; with --json a JSON document per line'),
   ).action((id, options) =>
     perform(options, async () => (await import('./logs.ts')).showLogs(id, options, terminal)),
@@ -161,7 +161,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'leasehold why demo',
     ),
   )
-    .argument('<id>', 'a provider id')
+    .argument('<ref>', REFERENCE)
     .action((id, options) =>
       perform(options, async () => (await import('./why.ts')).explainService(id, options, terminal)),
     )
@@ -279,6 +279,8 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     })
   return program
 }
+
+const REFERENCE = 'a provider id, PROVIDER/MODEL, a model id or an alias'
 
 const CONFIGURATION_HELP = `
 The configuration is --config FILE, else $LEASEHOLD_CONFIG, else ./leasehold.json5,

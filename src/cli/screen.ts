@@ -1,3 +1,4 @@
+import { onEndingSignal } from './ending-signal.ts'
 import type { Terminal } from './print.ts'
 
 /** The window of a terminal, taken for oneself: what was in it before comes back in the end. */
@@ -15,8 +16,6 @@ const LEAVE = '\x1b[?7h\x1b[?25h\x1b[?1049l'
 const TO_TOP = '\x1b[H'
 const CLEAR_REST_OF_LINE = '\x1b[K'
 const CLEAR_BELOW = '\x1b[J'
-/** What ends a program that nobody else tells to end. */
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Opens the window. A signal that ends the program gives it back first, and then does what it always does. */
 export function openScreen(terminal: Pick<Terminal, 'out' | 'size'>): Screen {
@@ -24,14 +23,10 @@ export function openScreen(terminal: Pick<Terminal, 'out' | 'size'>): Screen {
   const close = () => {
     if (!isOpen) return
     isOpen = false
-    for (const signal of SIGNALS) process.off(signal, end)
+    signals[Symbol.dispose]()
     terminal.out(LEAVE)
   }
-  const end = (signal: NodeJS.Signals) => {
-    close()
-    process.kill(process.pid, signal)
-  }
-  for (const signal of SIGNALS) process.on(signal, end)
+  const signals = onEndingSignal(close)
   terminal.out(ENTER)
   return {
     draw: (lines) => {

@@ -5,11 +5,14 @@ import { systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { listSecretValues } from '../config/secret-values.ts'
 import { watchFile$ } from '../config/watch.ts'
+import { toDurationText } from '../duration.ts'
+import { toCount } from '../explanation/words.ts'
 import { createGateway, type GatewayAddress } from '../gateway/server.ts'
 import { createScrubber } from '../scrubber.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import type { ModelListing } from '../supervisor/models.ts'
 import { createRecorder, type Recorder } from '../supervisor/recorder.ts'
+import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
 import { findConfigurationFile, loadConfiguration } from './configuration.ts'
 import { DEMO_NAME } from './demo-config.ts'
@@ -17,8 +20,8 @@ import { exitCodes, toProblemLine, UsageError } from './failures.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { type LogFormat, toLogLine } from './log-lines.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
-import { createProgress } from './progress.ts'
-import { toStateText } from './words.ts'
+import { createProgress, type Progress } from './progress.ts'
+import { toClock, toStateText } from './words.ts'
 
 export interface ServeOptions {
   readonly config?: string
@@ -76,9 +79,15 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
     },
     // systemd, for one, takes anything but 0 for a failure: a server that was told to stop and did has succeeded.
     exitCode: exitCodes.ok,
+    onSignal: (count: number) => {
+      if (options.json) return
+      const text = toStopText(count, supervisor.snapshot().services, terminal.isOutInteractive)
+      progress.aside(() => terminal.line(`${toClock(new Date())}  leasehold  ${toSafeText(text)}`))
+    },
     ...(hasControllingTerminal() ? {} : { onHangup: () => void reload() }),
   }
   const supervisor = createSupervisor({ config, handleSignals, logger, name: 'serve' })
+  const progress = createProgress(supervisor.events$, terminal)
   const recorder =
     options.record === undefined ? undefined : record(supervisor, options.record, version, terminal)
   const gateway = createGateway({ supervisor, host: options.host, port: options.port, version, logger })
@@ -87,11 +96,12 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
     if (options.json) terminal.json({ type: 'gateway.listening', ...address, config: config.file })
     else printWelcome(terminal, { config, address, models: supervisor.models() })
   } catch (error) {
+    progress.close()
     await supervisor.close({ force: true })
     throw error
   }
   const watch = changes$.subscribe(() => void reload())
-  await follow(supervisor.events$, options, terminal)
+  await follow(supervisor.events$, progress, options, terminal)
   watch.unsubscribe()
   await recorder?.written
   await gateway.close()
@@ -113,8 +123,12 @@ function record(supervisor: Supervisor, file: string, version: string, terminal:
 }
 
 /** Prints what happens until the supervisor is closed. */
-function follow(events$: SupervisorEvents, { json }: ServeOptions, terminal: Terminal): Promise<void> {
-  const progress = createProgress(events$, terminal)
+function follow(
+  events$: SupervisorEvents,
+  progress: Progress,
+  { json }: ServeOptions,
+  terminal: Terminal,
+): Promise<void> {
   const lifecycle = createLifecycle(terminal)
   return new Promise((resolve) => {
     events$.subscribe({
@@ -173,9 +187,16 @@ interface Welcome {
 }
 
 function printWelcome(terminal: Terminal, { config, address, models }: Welcome): void {
+  const hasKey = config.leasehold.apiKeys.length > 0
   const from = config.file === DEMO_NAME ? `${DEMO_NAME} (see leasehold serve --help)` : config.file
   terminal.line(`${terminal.paint('bold', 'leasehold')} listens on ${terminal.paint('cyan', address.url)}`)
-  terminal.line(`configuration: ${from}`)
+  const rowsOfWelcome = [
+    ['page', `${address.url}/`],
+    ['clients', `base URL ${address.url}/v1, ${hasKey ? 'with one of your API keys' : 'with any API key'}`],
+    ['configuration', from],
+    ['to stop', terminal.isOutInteractive ? 'Ctrl-C' : `kill ${process.pid}`],
+  ]
+  for (const row of toTable(rowsOfWelcome)) terminal.line(`  ${row}`)
   terminal.line()
   terminal.line('models:')
   const rows = models.map((model) => [
@@ -186,15 +207,32 @@ function printWelcome(terminal: Terminal, { config, address, models }: Welcome):
   ])
   for (const row of toTable(rows)) terminal.line(`  ${row}`)
   if (rows.length === 0)
-    terminal.line('  none listed; providers without a list take any model: PROVIDER/MODEL')
+    terminal.line('  none listed: a provider without a list takes any model, as PROVIDER/MODEL')
   terminal.line()
   const model = models.find((one) => one.default) ?? models.find((one) => one.unavailable === undefined)
   if (model === undefined) return
-  const hasKey = config.leasehold.apiKeys.length > 0
-  terminal.line(`try it${hasKey ? ', with a key of yours in LEASEHOLD_API_KEY' : ''}:`)
+  terminal.line(`try it${hasKey ? ', with your API key in LEASEHOLD_API_KEY' : ''}:`)
   terminal.line(`  ${toCurl({ url: address.url, model: model.id, hasKey, isStream: false })}`)
   terminal.line(`  ${toCurl({ url: address.url, model: model.id, hasKey, isStream: true })}`)
   terminal.line()
+}
+
+/** What the first, second or third signal that ends `serve` does, and what the next one would. */
+export function toStopText(
+  count: number,
+  services: readonly Pick<ServiceSnapshot, 'service' | 'leases' | 'policy'>[],
+  isInteractive: boolean,
+): string {
+  const signal = isInteractive ? 'Ctrl-C' : 'signal'
+  const used = services.filter(({ leases }) => leases > 0)
+  const leases = used.reduce((sum, service) => sum + service.leases, 0)
+  if (count > 2) return 'ends at once'
+  if (count === 2)
+    return `${leases === 0 ? 'stops' : `cuts off ${toCount(leases, 'request')}`}; a third ${signal} ends it at once`
+  if (leases === 0) return 'stops'
+  const names = used.map(({ service }) => service).join(', ')
+  const drainMs = Math.max(...used.map(({ policy }) => policy.drainTimeoutMs))
+  return `stops; waits at most ${toDurationText(drainMs)} for ${toCount(leases, 'request')} (${names}); a second ${signal} cuts off what is left`
 }
 
 interface CurlOptions {

@@ -9,7 +9,7 @@ import { readEventData } from './event-stream.ts'
 import { exitCodes } from './failures.ts'
 import { connectToGateway, type GatewayClient, toAnswerError } from './gateway-client.ts'
 import { type Terminal, toSafeText } from './print.ts'
-import { toOwnerText, toStateText } from './words.ts'
+import { toClock, toOwnerText, toStateText } from './words.ts'
 
 export interface WhyOptions {
   readonly config?: string
@@ -80,7 +80,7 @@ export function toWhyLines({ service, history }: WhyFacts, terminal: Terminal): 
     // Two steps of one state may read the same: it is told once, with the time of the first.
     ...told
       .filter(({ text }, index) => text !== told[index - 1]?.text)
-      .map(({ time, text }) => terminal.paint('dim', `  ${toClock(time)}  ${text}`)),
+      .map(({ time, text }) => terminal.paint('dim', `  ${toClock(new Date(time))}  ${text}`)),
   ]
 }
 
@@ -108,8 +108,4 @@ function toWaitText(queue: ServiceSnapshot['queue']): string {
 
 function toOneLine(text: string): string {
   return toSafeText(text).replaceAll('\n', ' ')
-}
-
-function toClock(time: string): string {
-  return new Date(time).toTimeString().slice(0, 8)
 }

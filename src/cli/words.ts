@@ -24,10 +24,15 @@ export function toStateText(state: string): string {
   return stateWords.find(([name]) => state === name || state.startsWith(`${name}.`))?.[1] ?? state
 }
 
+/** The time of day: `14:03:59`. */
+export function toClock(time: Date): string {
+  return time.toTimeString().slice(0, 8)
+}
+
 /** Who may stop a service, in words. */
 export function toOwnerText({ ownership, holder }: Pick<ServiceSnapshot, 'ownership' | 'holder'>): string {
   if (ownership === 'borrowed') return holder === null ? 'another leasehold' : toPeerText(holder)
-  return { owned: 'leasehold', adopted: 'somebody else', none: '' }[ownership]
+  return { owned: 'leasehold', adopted: 'another program', none: '' }[ownership]
 }
 
 /** Another supervisor, in words: `leasehold serve (process 123)`. */

@@ -43,7 +43,11 @@ export const routes: readonly Route[] = [
     path: '/api/services',
     meaning: 'Every service: state, lease count, queue, running timers, last failure.',
   },
-  { method: 'GET', path: '/api/services/{id}', meaning: 'One service, by provider id.' },
+  {
+    method: 'GET',
+    path: '/api/services/{id}',
+    meaning: 'One service, by provider id or by any reference to a model.',
+  },
   {
     method: 'POST',
     path: '/api/services/{id}/start',

@@ -80,7 +80,10 @@ export interface Supervisor {
   model(ref: string): ModelListing
   /** Every service as it stands. */
   snapshot(): SupervisorSnapshot
-  /** One service as it stands. `id`: a provider's, its name, or its key. @throws {@link BadRequestError} there is none */
+  /**
+   * One service as it stands. `id`: a provider's, its name, its key, or any reference to a model that it serves.
+   * @throws {@link BadRequestError} there is none
+   */
   service(id: string): ServiceSnapshot
   /** Model requests that have not ended, the oldest first. @param limit at most so many @default all */
   requests(limit?: number): readonly RequestSnapshot[]
@@ -91,10 +94,10 @@ export interface Supervisor {
    * everything until it unsubscribes. While nobody inspects, inspection costs nothing.
    */
   inspect(inspector: Inspector): Subscription
-  /** What the last process of a service printed, and prints. `id`: a provider id. Absent: it never ran. */
+  /** What the last process of a service printed, and prints. `id` as for `service`. Absent: it never ran. */
   output(id: string): Output | undefined
   /**
-   * Brings a service up without a request; an open breaker is closed for it. The start goes on when the signal aborts.
+   * Brings a service up without a request; `id` as for `service`; an open breaker is closed for it. The start goes on when the signal aborts.
    * @throws {@link ServiceError} when it does not become ready; `LEASEHOLD_NO_ROOM` at once, with who holds it, when
    * others use the room that it needs
    */

@@ -7,8 +7,9 @@ import type { ReplicaStanding } from '../../machines/replicas.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { Clock } from '../clock.ts'
 import type { Config, ProviderConfig } from '../config/config.ts'
+import { resolveModel } from '../config/model-ref.ts'
 import { toDecisionText } from '../decision-text.ts'
-import { BadRequestError, ProviderUnavailableError, ServiceError } from '../errors.ts'
+import { BadRequestError, ModelNotFoundError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import { explain } from '../explanation/explanation.ts'
 import type { Output } from '../process/output.ts'
 import type { Typical } from './durations.ts'
@@ -49,8 +50,9 @@ export interface Registry {
   /** Drops what is kept of a service that is gone; `false` when it is configured, and so stays. */
   forget(key: string): boolean
   /**
-   * The key of a provider id, a service name or a key.
-   * @throws {@link BadRequestError} 404 with what there is; {@link ProviderUnavailableError}
+   * The key of a provider id, a service name, a key, or any reference to a model, in this order.
+   * @throws {@link BadRequestError} 404 with what there is; {@link ModelNotFoundError} for a model of several providers;
+   * {@link ProviderUnavailableError}
    */
   keyOf(id: string): string
   /** Puts an event into an actor's mailbox; `false` when there is none that listens. */
@@ -108,7 +110,7 @@ export function createRegistry({
   memoryOf,
 }: RegistryOptions): Registry {
   let services = toServices(config)
-  let providers = config.providers
+  let current = config
   const known = new Map<string, Service>(services)
   /** Which state each service is known to be in, and since when. */
   const entered = new Map<string, { readonly state: string; readonly atMs: number }>()
@@ -117,6 +119,22 @@ export function createRegistry({
     const service = known.get(key)
     if (service === undefined) throw new RangeError(`There is no service ${key}.`)
     return service
+  }
+  const toNamesText = () => {
+    const names = [...services.values()].map(({ name }) => name)
+    return names.length === 0 ? 'No service is configured.' : `There are: ${names.join(', ')}.`
+  }
+  /** The provider of a model. @throws {@link BadRequestError} 404 with the services, or the models that fit */
+  const findProviderOf = (ref: string): ProviderConfig => {
+    try {
+      return resolveModel(current, ref).provider
+    } catch (error) {
+      if (!(error instanceof ModelNotFoundError)) throw error
+      if (error.code === 'LEASEHOLD_MODEL_AMBIGUOUS') throw error
+      throw new BadRequestError(`There is no service "${ref}", and no model of that name. ${toNamesText()}`, {
+        status: 404,
+      })
+    }
   }
   /** What a transition says is heard before the transition is. */
   const inStateMsOf = (key: string) => {
@@ -166,7 +184,7 @@ export function createRegistry({
     activeKeys: keysOf,
     replace: (next) => {
       services = toServices(next)
-      providers = next.providers
+      current = next
       for (const [key, service] of services) known.set(key, service)
     },
     serviceOf,
@@ -177,15 +195,16 @@ export function createRegistry({
       return known.delete(key)
     },
     keyOf: (id) => {
-      const provider = providers.find((one) => one.id.toLowerCase() === id.toLowerCase())
+      const provider = current.providers.find((one) => one.id.toLowerCase() === id.toLowerCase())
       // One that was removed is known until it is gone.
       const named = [...known.values()].find(({ name, key }) => name === id || key === id)
-      const key = provider === undefined ? named?.key : toServiceKey(provider)
-      if (key !== undefined && known.has(key)) return key
-      if (provider?.unavailable !== undefined)
-        throw new ProviderUnavailableError(provider.id, provider.unavailable)
-      const names = [...services.values()].map(({ name }) => name).join(', ')
-      throw new BadRequestError(`There is no service "${id}". There are: ${names}.`, { status: 404 })
+      if (provider === undefined && named !== undefined) return named.key
+      const meant = provider ?? findProviderOf(id)
+      const key = toServiceKey(meant)
+      if (known.has(key)) return key
+      throw meant.unavailable === undefined
+        ? new BadRequestError(`There is no service "${id}". ${toNamesText()}`, { status: 404 })
+        : new ProviderUnavailableError(meant.id, meant.unavailable)
     },
     send: (key, event) => {
       const actor = actorOf(key)

@@ -4,6 +4,8 @@ export interface SignalOptions {
   readonly alongside?: () => Promise<void>
   /** Exit code after an orderly close. @default 128 + the signal's number */
   readonly exitCode?: number
+  /** Told of each signal before it is acted upon: `1` drains, `2` cuts requests off, `3` ends the process at once. */
+  readonly onSignal?: (count: number) => void
   /** What SIGHUP does instead of ending the program: reads its configuration again, as daemons do. @default it ends it */
   readonly onHangup?: () => void
 }
@@ -26,11 +28,13 @@ export function handleProcessSignals({
   alongside,
   exitCode,
   onHangup,
+  onSignal: tell,
 }: SignalHandling): Disposable {
   let count = 0
   const onSignal = (signal: NodeJS.Signals) => {
     if (signal === 'SIGHUP' && onHangup !== undefined && count === 0) return onHangup()
     count += 1
+    tell?.(count)
     const signalCode = EXIT_CODES[signal as keyof typeof EXIT_CODES]
     if (count > 2) process.exit(signalCode)
     const ended = [close({ force: count > 1 }), alongside?.()]

@@ -16,11 +16,11 @@ const say = (facts: Partial<ServiceSnapshot>) =>
 test('a start and a stop say who runs the service', () => {
   expect(say({ state: 'ready', ownership: 'owned', pid: 9 })).toBe('demo is ready, not in use (process 9)')
   expect(say({ state: 'ready', ownership: 'adopted' })).toBe(
-    'demo is ready, not in use (run by somebody else)',
+    'demo is ready, not in use (run by another program)',
   )
   expect(say({ state: 'leased.open', ownership: 'borrowed', holder })).toBe(
     'demo is in use (run by leasehold serve (process 7))',
   )
-  expect(say({ holder })).toBe('demo is down here: it is let go, and leasehold serve (process 7) runs it')
+  expect(say({ holder })).toBe('demo is down here, and leasehold serve (process 7) goes on running it')
   expect(say({})).toBe('demo is down')
 })

@@ -67,9 +67,13 @@ test('a second SIGTERM does not wait for an answer (fault 98, peer O-2)', async 
   const stream = await ask(place, 'count to 9')
   const text = stream.text().catch(() => 'broken')
   gateway.child.kill('SIGTERM')
+  await gateway.until(
+    /leasehold {2}stops; waits at most 10 min 0 s for 1 request \(demo\); a second signal cuts off what is left$/m,
+  )
   await gateway.until(/demo {2}draining/)
   expect(gateway.child.exitCode).toBeNull()
   gateway.child.kill('SIGTERM')
+  await gateway.until(/leasehold {2}cuts off 1 request; a third signal ends it at once$/m)
   expect((await gateway.ended).code).toBe(0)
   expect(await text).not.toContain('[DONE]')
   expect(place.strays()).toEqual([])
