@@ -1,3 +1,4 @@
+import { toErrorApi } from '../error-shapes.ts'
 import { type AdviceRow, type Asked, adviceRows } from './advice-rows.ts'
 import { byteOf, skipSpace } from './json-bytes.ts'
 import { checkJson } from './json-check.ts'
@@ -53,7 +54,7 @@ export function advise(status: number, body: Buffer, asked: Asked): Advised | un
     const found = row.statuses.includes(status) ? row.pattern.exec(complaint) : null
     if (found === null) continue
     const advice = toAdvice(row, found, asked)
-    return { advice, body: explain(root, words, advice, status) }
+    return { advice, body: explain(root, words, advice, status, asked) }
   }
   return undefined
 }
@@ -134,6 +135,7 @@ function explain(
   words: JsonNode,
   { id, text, block }: Advice,
   status: number,
+  { path = '' }: Asked,
 ): Buffer {
   const document = root ?? readJson(Buffer.from('{}'), 0, 0)
   const present = getMember(document, 'error')
@@ -145,6 +147,7 @@ function explain(
   setMember(error, 'message', joinTexts([words, `${separator}leasehold: ${ours}`]))
   setMember(error, 'leasehold', toNode({ advice: id, block }))
   setMember(document, 'error', error)
+  if (root === undefined && toErrorApi(path) === 'messages') setMember(document, 'type', toNode('error'))
   return Buffer.concat(toWholePieces(document).pieces)
 }
 

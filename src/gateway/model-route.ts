@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../clock.ts'
+import { toErrorApi, toErrorEnding } from '../error-shapes.ts'
 import { toOpenAiError } from '../openai-error.ts'
 import { toPlaceHeaders } from '../supervisor/answer-headers.ts'
 import type { ModelCall, ModelResponseHandler } from '../supervisor/exchange.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import type { QueuedRequest } from '../supervisor/queue.ts'
 import { toMediaType, UNBUFFERED } from '../transport/headers.ts'
-import { sendError, toSseEvent } from './respond.ts'
+import { sendError } from './respond.ts'
 
 export interface ModelRouteOptions {
   readonly supervisor: Supervisor
@@ -60,10 +61,17 @@ export function answerModelRequest(
     })
   }
 
-  /** Ends a stream that must not look whole: an error event, then a connection that is cut. */
+  /** Ends a stream that must not look whole: an error event, then in most APIs a connection that is cut. */
   const breakOff = (error: unknown) => {
-    if (isEventStream) response.write(toSseEvent('error', error), () => response.destroy())
-    else response.destroy()
+    if (!isEventStream) return void response.destroy()
+    const isFirst = lastSent.length === 0
+    const api = toErrorApi(request.url ?? '')
+    const { text, isClean } = toErrorEnding(api, error, { requestId: call?.id ?? '', isFirst })
+    // What the server sent of its last event must not become part of ours.
+    response.write(isEventBorder(lastSent) ? text : `\n\n${text}`, () => {
+      if (isClean) response.end()
+      else response.destroy()
+    })
   }
 
   const handler: ModelResponseHandler = {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { toErrorApi, toErrorBody } from '../error-shapes.ts'
 import { toOpenAiError } from '../openai-error.ts'
 
 /** Answers with one JSON document. */
@@ -17,13 +18,14 @@ export function sendJson(
   response.end(body)
 }
 
-/** Answers with an error in OpenAI's shape; once a head is out, the connection is cut instead. */
+/** Answers with an error in the shape of the API that was called; once a head is out, the connection is cut instead. */
 export function sendError(response: ServerResponse, error: unknown): void {
   if (response.headersSent) return void response.destroy()
-  const { status, headers, body } = toOpenAiError(error)
+  const told = toOpenAiError(error)
   // A request that is refused before its body was read must not leave the rest of it for the next request.
   if (!response.req.complete) response.setHeader('connection', 'close')
-  sendJson(response, status, body, headers)
+  const api = toErrorApi(response.req.url ?? '')
+  sendJson(response, told.status, toErrorBody(api, told), told.headers)
 }
 
 /** One server-sent event. */

@@ -1,3 +1,4 @@
+import { toErrorApi, toErrorBody } from '../error-shapes.ts'
 import { BadRequestError, type LeaseholdError } from '../errors.ts'
 import { toOpenAiError } from '../openai-error.ts'
 import { explainPath } from '../transport/meant-path.ts'
@@ -28,7 +29,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
       if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
       if (method === 'GET') return answerModels(url.pathname)
     } catch (error) {
-      return toErrorResponse(error)
+      return toErrorResponse(error, path)
     }
     const body = Buffer.from(await request.arrayBuffer())
     // A Response that is made by hand is not decoded, so no compression is asked for.
@@ -47,7 +48,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
     return new Promise((resolve, reject) => {
       const handler = toResponseHandler(signal, resolve, (error) => {
         if (signal.aborted) reject(signal.reason)
-        else resolve(toErrorResponse(error))
+        else resolve(toErrorResponse(error, request.path))
       })
       const call = dispatch(request, handler.handler)
       handler.call = call
@@ -108,8 +109,12 @@ function toHeaders(headers: Readonly<Record<string, string | string[]>>): Header
   return list
 }
 
-function toErrorResponse(error: unknown): Response {
-  const { status, headers, body } = toOpenAiError(error)
+function toErrorResponse(error: unknown, path: string): Response {
+  const told = toOpenAiError(error)
+  const { status, headers } = told
   // A fetch Response cannot carry 499; nobody reads the answer to a request that was given up.
-  return Response.json(body, { status: status === 499 ? 500 : status, headers })
+  return Response.json(toErrorBody(toErrorApi(path), told), {
+    status: status === 499 ? 500 : status,
+    headers,
+  })
 }

@@ -40,6 +40,9 @@ const clients: Readonly<Record<string, (way: Way) => Promise<string>>> = {
   "the openai client's responses": async (way) => {
     const stream = await toOpenAi(way).responses.create({ model, input: 'count to 9', stream: true })
     const events = await collect(stream)
+    // Unlike an error of the other APIs, one of this API is an event that the client passes on.
+    const failed = events.find((event) => event.type === 'response.failed')
+    if (failed !== undefined) throw Object.assign(new Error(), failed.response.error)
     return events.map((event) => (event.type === 'response.output_text.delta' ? event.delta : '')).join('')
   },
   'the Vercel AI SDK': async (way) => {
@@ -76,11 +79,18 @@ describe.each(Object.entries(clients))('%s', (_, read) => {
     const error = await catchError(read(way))
     expect(error).toMatchObject({
       code: 'LEASEHOLD_EXITED_BEFORE_READY',
-      type: 'service_unavailable',
       message: expect.stringContaining('failed to load model'),
     })
     expect(sent).toHaveLength(1)
   })
+})
+
+test("the openai client's helper for responses has the failure in its response", async () => {
+  await using house = await openDoors(failing)
+  const stream = toOpenAi(house.ways.gateway).responses.stream({ model, input: 'count to 9' })
+  const types = (await collect(stream)).map(({ type }) => type)
+  expect(types).toEqual(['response.created', 'response.failed'])
+  expect((await stream.finalResponse()).error).toMatchObject({ code: 'LEASEHOLD_EXITED_BEFORE_READY' })
 })
 
 test('a server that compresses is understood after comments, too', async () => {

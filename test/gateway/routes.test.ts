@@ -132,6 +132,19 @@ describe('a request with a path from a wrong base URL', () => {
   })
 })
 
+test.each(['/v1/messages', '/v1/messages?beta=true'])(
+  'an error of %s is as Anthropic has it',
+  async (path) => {
+    await using house = await openHouseWithServer()
+    const response = await house.post(path, { ...chat, model: 'local/unknown' })
+    expect(response.status).toBe(404)
+    expect(await response.json()).toMatchObject({
+      type: 'error',
+      error: { type: 'not_found_error', code: 'LEASEHOLD_MODEL_UNKNOWN', message: expect.any(String) },
+    })
+  },
+)
+
 describe('HEAD', () => {
   test.each([
     '/',
@@ -340,6 +353,30 @@ describe('comments of a cold start', () => {
     expect(isBroken).toBe(true)
     expect(text).toMatch(/^: leasehold [^\n]*\n/)
     expect(text).toMatch(/\nevent: error\ndata: .*LEASEHOLD_EXITED_BEFORE_READY.*\n\n$/)
+  })
+
+  test.each([
+    [
+      '/v1/messages',
+      true,
+      /^event: error\ndata: \{"type":"error","error":\{.*LEASEHOLD_EXITED_BEFORE_READY.*\n\n$/s,
+    ],
+    [
+      '/v1/responses',
+      false,
+      /^event: response\.created\n.*\n\nevent: response\.failed\ndata: .*LEASEHOLD_EXITED_BEFORE_READY.*\n\n$/s,
+    ],
+  ])('are followed by an error in the shape of %s', async (path, isCut, shape) => {
+    const port = await takeFreePort()
+    await using house = await openHouse({
+      serverUrl: `http://127.0.0.1:${port}`,
+      provider: { localService: toLocalService(port, ['--load-ms', '300', '--fail-load', 'exit']) },
+      leasehold: { coldStartCommentsMs: 10 },
+    })
+    const { text, isBroken } = await readAll(await house.post(path, { ...chat, stream: true }))
+    expect(isBroken).toBe(isCut)
+    expect(text).toMatch(/^: leasehold /)
+    expect(text.replace(/^(?:: [^\n]*\n)+/, '')).toMatch(shape)
   })
 
   test('are not written for a request that does not stream, nor when they are off', async () => {

@@ -1,0 +1,100 @@
+import type { OpenAiError } from './openai-error.ts'
+
+/** An error as the API of a path has it. Every shape keeps our `code`. */
+type Facts = OpenAiError['body']['error']
+
+/** The API that a client speaks on a path, as far as its errors differ. */
+export type ErrorApi = 'openai' | 'messages' | 'responses'
+
+/** Finds the API of a path, with or without a query. */
+export function toErrorApi(path: string): ErrorApi {
+  if (/^\/v1\/messages(?:[/?]|$)/.test(path)) return 'messages'
+  return /^\/v1\/responses(?:[/?]|$)/.test(path) ? 'responses' : 'openai'
+}
+
+/** The body of an answer that is an error. */
+export function toErrorBody(api: ErrorApi, { status, body }: OpenAiError): object {
+  return api === 'messages' ? toAnthropicError(body.error, toAnthropicType(status)) : body
+}
+
+/** What a stream that has begun ends in. */
+export interface ErrorEnding {
+  /** Complete events. */
+  readonly text: string
+  /** Whether the connection ends as that of a whole stream does: the events say that it failed. */
+  readonly isClean: boolean
+}
+
+/**
+ * The end of a stream that failed. `error`: the body of an error, our own or the server's; `isFirst`: no event has been
+ * sent. Codex reads nothing but `response.failed`, and only before a clean end.
+ */
+export function toErrorEnding(
+  api: ErrorApi,
+  error: unknown,
+  { requestId, isFirst }: { readonly requestId: string; readonly isFirst: boolean },
+): ErrorEnding {
+  if (api === 'openai') return { text: toEvent('error', error), isClean: false }
+  const facts = readFacts(error)
+  if (api === 'messages') {
+    const isShaped = isObject(error) && error.type === 'error' && isObject(error.error)
+    return {
+      text: toEvent('error', isShaped ? error : toAnthropicError(facts, 'api_error')),
+      isClean: false,
+    }
+  }
+  const response = { id: `resp_${requestId}`, object: 'response', output: [], incomplete_details: null }
+  const created = {
+    type: 'response.created',
+    sequence_number: 0,
+    response: { ...response, status: 'in_progress', error: null },
+  }
+  const failed = {
+    type: 'response.failed',
+    sequence_number: 1,
+    response: { ...response, status: 'failed', error: facts },
+  }
+  // A client that keeps the response as it grows refuses any other first event.
+  const begin = isFirst ? toEvent(created.type, created) : ''
+  return { text: begin + toEvent(failed.type, failed), isClean: true }
+}
+
+function toAnthropicError(facts: Facts, type: string): object {
+  return { type: 'error', error: { ...facts, type } }
+}
+
+function toAnthropicType(status: number): string {
+  return anthropicTypes.get(status) ?? 'api_error'
+}
+
+const anthropicTypes: ReadonlyMap<number, string> = new Map([
+  [400, 'invalid_request_error'],
+  [401, 'authentication_error'],
+  [403, 'permission_error'],
+  [404, 'not_found_error'],
+  [413, 'request_too_large'],
+  [415, 'invalid_request_error'],
+  [429, 'rate_limit_error'],
+  [504, 'timeout_error'],
+])
+
+/** An error body in any shape as one of ours. */
+function readFacts(body: unknown): Facts {
+  const error =
+    isObject(body) && isObject(body.error) ? body.error : { message: isObject(body) ? body.error : body }
+  const text = (value: unknown, otherwise: string) => (typeof value === 'string' ? value : otherwise)
+  return {
+    message: text(error.message, 'The server refused without a word.'),
+    type: text(error.type, 'upstream_error'),
+    code: text(error.code, 'LEASEHOLD_UPSTREAM_FAILED'),
+    param: typeof error.param === 'string' ? error.param : null,
+  }
+}
+
+function toEvent(event: string, data: unknown): string {
+  return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
