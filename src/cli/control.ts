@@ -21,7 +21,7 @@ export interface StopOptions extends ControlOptions {
 /** `leasehold start ID`: brings a service up, and waits until it is ready. */
 export async function startService(id: string, options: ControlOptions, terminal: Terminal): Promise<number> {
   const left = `The start of ${id} goes on. To stop it: leasehold stop ${id}`
-  return control({ path: `${toPath(id)}/start`, body: {}, left }, options, terminal)
+  return control({ path: `${toPath(id)}/start`, body: {}, left, tell: toLine }, options, terminal)
 }
 
 /** `leasehold stop ID`: stops a service, and waits until nothing of it is left. */
@@ -30,7 +30,7 @@ export async function stopService(id: string, options: StopOptions, terminal: Te
     ? `The stop of ${id} goes on.`
     : `The stop of ${id} goes on, and waits for its requests. To cut them off: leasehold stop ${id} --force`
   const body = options.force ? { force: true } : {}
-  return control({ path: `${toPath(id)}/stop`, body, left }, options, terminal)
+  return control({ path: `${toPath(id)}/stop`, body, left, tell: toStoppedLine }, options, terminal)
 }
 
 interface Command {
@@ -38,10 +38,11 @@ interface Command {
   readonly body: object
   /** What goes on in the gateway when a signal ends this process. */
   readonly left: string
+  readonly tell: (snapshot: ServiceSnapshot) => string
 }
 
 async function control(
-  { path, body, left }: Command,
+  { path, body, left, tell }: Command,
   options: ControlOptions,
   terminal: Terminal,
 ): Promise<number> {
@@ -56,7 +57,7 @@ async function control(
     const snapshot = (await gateway.ask({ path, body: JSON.stringify(body) })) as ServiceSnapshot
     progress.close()
     if (options.json) terminal.json(snapshot)
-    else terminal.line(toLine(snapshot))
+    else terminal.line(tell(snapshot))
   } finally {
     signals[Symbol.dispose]()
     progress.close()
@@ -72,6 +73,13 @@ function toPath(id: string): string {
 /** How a service stands after it was started or stopped, and who has it. */
 export function toLine(snapshot: ServiceSnapshot): string {
   return `${toSafeText(snapshot.service)} is ${toStateText(snapshot.state)}${toWhose(snapshot)}`
+}
+
+/** The same after a stop: a request that came meanwhile may have started it again. */
+export function toStoppedLine(snapshot: ServiceSnapshot): string {
+  const { service, state } = snapshot
+  if (state.startsWith('down.') || state === 'retired') return toLine(snapshot)
+  return `${toSafeText(service)} was stopped, and is ${toStateText(state)} for a request that came meanwhile`
 }
 
 function toWhose({ pid, ownership, holder }: ServiceSnapshot): string {

@@ -103,8 +103,9 @@ export interface Supervisor {
    */
   start(id: string, options?: AcquireOptions): Promise<ServiceSnapshot>
   /**
-   * Stops a service that is ours and lets go of one that is not. Settles when it is down, with its receipt; `holder` is
-   * the supervisor that goes on running what was let go.
+   * Stops a service that is ours and lets go of one that is not. Settles with the receipt of the run that it stopped. A
+   * request that came meanwhile may have begun the next run by then: the state tells. `holder` is the supervisor that
+   * goes on running what was let go.
    */
   stop(id: string, options?: StopOptions): Promise<ServiceSnapshot>
   /**

@@ -74,8 +74,8 @@ export interface Registry {
   standingOf(provider: ProviderConfig): ReplicaStanding
   /** Where somebody stands in the queue, and how long that may take. */
   placeOf(key: string, id: string): Place | undefined
-  /** Settles as soon as the state satisfies `is`, or the actor is gone. */
-  untilState(key: string, is: (state: string) => boolean): Promise<void>
+  /** Settles as soon as its state or its run satisfies `is`, or the actor is gone. */
+  untilState(key: string, is: (state: string, generation: string | null) => boolean): Promise<void>
   /** When trying again makes sense, in milliseconds. `undefined`: at once, or never. */
   retryAfter(key: string, failure: Failure): number | undefined
   /** A failure as an error: with the last output where it is about a process, and when to try again. */
@@ -264,10 +264,12 @@ export function createRegistry({
     untilState: (key, is) =>
       new Promise((resolve) => {
         const actor = actorOf(key)
-        if (actor === undefined || is(toStateName(actor.getSnapshot().value))) return resolve()
+        const isNow = ({ value, context }: SnapshotFrom<typeof providerMachine>) =>
+          is(toStateName(value), context.generation)
+        if (actor === undefined || isNow(actor.getSnapshot())) return resolve()
         const watch = actor.subscribe({
-          next: ({ value }) => {
-            if (!is(toStateName(value))) return
+          next: (snapshot) => {
+            if (!isNow(snapshot)) return
             watch.unsubscribe()
             resolve()
           },

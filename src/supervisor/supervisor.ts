@@ -363,9 +363,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     stop: async (id, { force = false } = {}) => {
       const key = registry.keyOf(id)
-      const { holder } = describe(key)
+      const { holder, generation: stopped } = describe(key)
       registry.send(key, { type: 'service.stop', reason: 'asked', force })
-      await registry.untilState(key, (state) => state.startsWith('down.') || state === 'retired')
+      // A request that came meanwhile begins the next run in the same step, so it need never be seen down.
+      await registry.untilState(
+        key,
+        (state, generation) =>
+          state.startsWith('down.') || state === 'retired' || (stopped !== null && generation !== stopped),
+      )
       return { ...describe(key), holder }
     },
     replaceConfig: configuration.replace,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { toLine } from '../../src/cli/control.ts'
+import { toLine, toStoppedLine } from '../../src/cli/control.ts'
 import type { ServiceSnapshot } from '../../src/supervisor/snapshot.ts'
 
 const holder = { pid: 7, name: 'serve' }
@@ -23,4 +23,9 @@ test('a start and a stop say who runs the service', () => {
   )
   expect(say({ holder })).toBe('demo is down here, and leasehold serve (process 7) goes on running it')
   expect(say({})).toBe('demo is down')
+})
+
+test('a stop says that a request has started the service again', () => {
+  const snapshot = { service: 'demo', state: 'starting.claiming', holder: null } as ServiceSnapshot
+  expect(toStoppedLine(snapshot)).toMatch(/^demo was stopped, and is .+ for a request that came meanwhile$/)
 })

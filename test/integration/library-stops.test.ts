@@ -58,6 +58,18 @@ describe('a stop that is asked for', () => {
     expect(library.all('request.ended')).toMatchObject([{ outcome: 'failed', code: 'LEASEHOLD_STOPPED' }])
   })
 
+  test('settles with the receipt of the run that it stopped although a request starts the next one', async () => {
+    await using library = await createLibrary({ flags: ['--exit-on-sigterm-ms', '300'] })
+    const first = await library.supervisor.acquire('demo/demo')
+    first.release()
+    const stopping = library.supervisor.stop('demo')
+    await library.until('process.signalled')
+    const acquiring = library.supervisor.acquire('demo/demo')
+    expect((await stopping).receipt).toMatchObject({ generation: first.generation, survivors: [] })
+    await using second = await acquiring
+    expect(second.generation).not.toBe(first.generation)
+  })
+
   test('of a service that does not run is over at once', async () => {
     await using library = await createLibrary()
     expect(await library.supervisor.stop('demo')).toMatchObject({ state: 'down.cold', receipt: null })
