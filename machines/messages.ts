@@ -4,6 +4,7 @@
  */
 
 import type { Amounts, Decision, Share } from './scheduler.ts'
+import type { TellingLine } from './telling-line.ts'
 
 /** What one health probe found. `src/health/verdict.ts` decides which of the five. */
 export type VerdictKind = 'refused' | 'loading' | 'ready' | 'failed' | 'foreign'
@@ -77,13 +78,16 @@ export interface Failure {
   readonly signal?: string | null
   /** Last lines the process printed, oldest first. */
   readonly tail?: readonly string[]
+  /** The line of its output that says why, which the message quotes. */
+  readonly telling?: TellingLine
   readonly verdict?: Verdict
   /**
    * What trying again is good for. `later`: the host lacked something, so the same waiters get another try or two.
-   * `never`: only another configuration, or somebody who starts it by hand, changes anything.
+   * `cooldown`: the same start would fail in the same way, so requests are refused with this failure until the breaker's
+   * cooldown is over. `never`: only another configuration, or somebody who starts it by hand, changes anything.
    * @default the next request may try, after the back-off
    */
-  readonly retry?: 'later' | 'never'
+  readonly retry?: 'later' | 'cooldown' | 'never'
   /** The failure behind this one: what opened the breaker, say. */
   readonly cause?: Failure
 }
@@ -259,6 +263,10 @@ export type ProcessEvent =
       readonly exitCode: number | null
       readonly signal: string | null
       readonly tail: readonly string[]
+      /** The line of all its output that says why, where there is one. */
+      readonly telling?: TellingLine
+      /** Who has its port, where its output says that the port is taken. */
+      readonly portOwner?: PortOwner
     }
   | { readonly type: 'process.settled'; readonly generation: string; readonly receipt: Receipt }
 

@@ -8,11 +8,9 @@ import type {
   Verdict,
 } from './messages.ts'
 import { type ProviderContext, SWEEP_TIMEOUT_MS } from './provider-context.ts'
+import { findTellingLine, isLastingCause } from './telling-line.ts'
 
 export const UNEXPLAINED: Failure = { code: 'LEASEHOLD_INTERNAL', message: 'no cause was recorded' }
-
-/** What servers print when another one has their port: libc's words, Node's, and llama.cpp's own. */
-export const PORT_TAKEN = /EADDRINUSE|address (is )?already in use|couldn't bind HTTP server socket/i
 
 /** Refusals that say nothing about the server. */
 export const NO_START_FAILURES: ReadonlySet<FailureCode> = new Set([
@@ -37,12 +35,39 @@ export function toStopFailure(reason: StopReason | null): Failure {
 
 export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure {
   if (event.type !== 'process.exited') return UNEXPLAINED
-  const { generation, exitCode, signal, tail } = event
+  const { generation, exitCode, signal, tail, telling = findTellingLine(tail) } = event
+  const isEarly = code === 'LEASEHOLD_EXITED_BEFORE_READY'
+  // What a server printed long before it crashed is not why.
+  const said = isEarly ? telling : findTellingLine(tail)
   // Of our own SIGKILLs nobody is told in this way: they end a stop.
   const guess = signal === 'SIGKILL' ? ', which was not ours: the system may have been out of memory' : ''
   const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}${guess}`
-  const when = code === 'LEASEHOLD_EXITED_BEFORE_READY' ? ' before it was ready' : ''
-  return { code, message: `the process ${how}${when}`, generation, exitCode, signal, tail }
+  const when = isEarly ? ' before it was ready' : ''
+  const why = said === undefined ? '' : `: ${said.line}`
+  return {
+    code,
+    message: `the process ${how}${when}${why}`,
+    generation,
+    exitCode,
+    signal,
+    tail,
+    ...(said === undefined ? {} : { telling: said }),
+    ...(isEarly && isLastingCause(said) ? { retry: 'cooldown' } : {}),
+  }
+}
+
+/** The process ended because another one has its port, or because it may not open it. */
+export function toPortFailure(event: ProviderEvent): Failure {
+  if (event.type !== 'process.exited') return UNEXPLAINED
+  const { portOwner } = event
+  const by = portOwner === undefined ? '' : toNames(portOwner.strangers)
+  return {
+    ...toExitFailure('LEASEHOLD_PORT_TAKEN', event),
+    message:
+      `the process ended because its port ${portOwner?.port ?? ''} is taken`.replace('  ', ' ') +
+      (by === '' ? '' : ` by ${by}`),
+    retry: 'later',
+  }
 }
 
 export function toSurvivorsFailure(event: ProviderEvent): Failure {
@@ -77,24 +102,32 @@ export function toMismatchFailure(mismatch: string, pid: number | null, verdict:
     message: `${name} ${mismatch}`,
     ...(pid === null ? {} : { pid }),
     verdict,
+    // Another port or scheme does not change by itself.
+    ...(verdict.kind === 'failed' ? { retry: 'cooldown' } : {}),
   }
 }
 
 /** Who has the port, in words: `process 12 (/usr/bin/nc) listens on its port 8080`. */
 export function toOwnerText(owner: PortOwner | undefined): string {
   if (owner === undefined || owner.strangers.length === 0) return 'another server answers at its address'
-  const name = ({ pid, exe }: Listener) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`
-  const strangers = owner.strangers.map(name).join(' and ')
+  const strangers = toNames(owner.strangers)
+  const listens = owner.strangers.length === 1 ? 'listens' : 'listen'
   if (owner.ours.length === 0)
-    return `its port ${owner.port} belongs to another program: ${strangers} listens on it`
-  return `its port ${owner.port} is shared with another program: ${strangers} listens on it beside ${owner.ours.map(name).join(' and ')}`
+    return `its port ${owner.port} belongs to another program: ${strangers} ${listens} on it`
+  return `its port ${owner.port} is shared with another program: ${strangers} ${listens} on it beside ${toNames(owner.ours)}`
+}
+
+function toNames(listeners: readonly Listener[]): string {
+  return listeners
+    .map(({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`)
+    .join(' and ')
 }
 
 export function toTrippedFailure({ failure, failures }: ProviderContext): Failure {
   if (failure?.retry === 'never') return failure
   return {
     code: 'LEASEHOLD_CIRCUIT_OPEN',
-    message: `not tried again yet: it failed ${failures} times in a row`,
+    message: `not tried again yet: it failed ${failures === 1 ? 'once, and would fail in the same way' : `${failures} times in a row`}`,
     ...(failure === null ? {} : { cause: failure }),
   }
 }

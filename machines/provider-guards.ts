@@ -10,7 +10,8 @@ import {
   UNHEALTHY_MISSES,
 } from './provider-context.ts'
 import { failureOf, idOf, outcomeOf, verdictOf } from './provider-events.ts'
-import { NO_START_FAILURES, PORT_TAKEN } from './provider-failures.ts'
+import { NO_START_FAILURES } from './provider-failures.ts'
+import { findTellingLine, isLastingCause } from './telling-line.ts'
 
 export type Scope = { context: ProviderContext; event: ProviderEvent }
 
@@ -70,17 +71,24 @@ export const base = setup({
     isBreakerDue: ({ context }: Scope) => context.failures + 1 >= context.policy.breakerFailures,
     isStrangers: ({ event }: Scope) => (verdictOf(event)?.owner?.strangers.length ?? 0) > 0,
     saysPortTaken: ({ event }: Scope) =>
-      event.type === 'process.exited' && event.tail.some((line) => PORT_TAKEN.test(line)),
+      event.type === 'process.exited' && tellingOf(event)?.cause === 'port',
+    /** Its output names a cause that the next start would meet again. */
+    saysLasting: ({ event }: Scope) => event.type === 'process.exited' && isLastingCause(tellingOf(event)),
     isPortConflict: ({ event }: Scope) => failureOf(event)?.code === 'LEASEHOLD_PORT_TAKEN',
     isPassing: ({ event }: Scope) => failureOf(event)?.retry === 'later',
     isLasting: ({ event }: Scope) => failureOf(event)?.retry === 'never',
     hasRetry: ({ context }: Scope) => context.retries < MAX_RETRIES,
     isFollowing: ({ context }: Scope) => context.follows,
-    isBreakerOpen: ({ context }: Scope) => context.failures >= context.policy.breakerFailures,
+    isBreakerOpen: ({ context }: Scope) =>
+      context.failures >= context.policy.breakerFailures || context.failure?.retry === 'cooldown',
     hasSurvivors: ({ event }: Scope) =>
       event.type === 'process.settled' && event.receipt.survivors.length > 0,
   },
 })
+
+function tellingOf({ telling, tail }: Extract<ProviderEvent, { type: 'process.exited' }>) {
+  return telling ?? findTellingLine(tail)
+}
 
 export function retires(reason: StopReason | null): boolean {
   return reason === 'removed' || reason === 'shutdown'

@@ -6,6 +6,7 @@ import {
   toExitFailure,
   toMismatchFailure,
   toOwnerText,
+  toPortFailure,
   toSurvivorsFailure,
   toVerdictFailure,
   UNEXPLAINED,
@@ -81,11 +82,7 @@ export const notes = {
   forgetStop: base.assign({ stop: null }),
   noteSpawnFailure: note(({ event }) => (event.type === 'process.failed' ? event.failure : UNEXPLAINED)),
   noteEarlyExit: note(({ event }) => toExitFailure('LEASEHOLD_EXITED_BEFORE_READY', event)),
-  notePortTaken: note(({ event }) => ({
-    ...toExitFailure('LEASEHOLD_PORT_TAKEN', event),
-    message: 'the process ended because its port is taken',
-    retry: 'later',
-  })),
+  notePortTaken: note(({ event }) => toPortFailure(event)),
   noteExit: note(({ event }) => toExitFailure('LEASEHOLD_SERVICE_EXITED', event)),
   noteReadyTimeout: note(({ context: { generation, pid, policy, verdict } }) => ({
     ...(verdict?.mismatch === undefined

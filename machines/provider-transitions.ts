@@ -59,6 +59,12 @@ export const failStart = {
       actions: ['notePortTaken', 'countRetry'],
     },
     { guard: 'saysPortTaken', target: '#provider.down.backoff', actions: ['notePortTaken', 'refuseWaiters'] },
+    // A client that asks again meets this failure, and no second start that would fail in the same way.
+    {
+      guard: 'saysLasting',
+      target: '#provider.down.tripped',
+      actions: ['noteEarlyExit', 'charge'],
+    },
     {
       guard: and(['isFollowing', 'hasRetry', not('isBreakerDue')]),
       target: '#provider.down.backoff',

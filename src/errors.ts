@@ -1,4 +1,5 @@
 import type { Failure, FailureCode } from '../machines/messages.ts'
+import { causeAdvice } from './cause-advice.ts'
 
 /** Every code an error of leasehold can carry. Codes are API and never change; messages may. */
 export type ErrorCode =
@@ -223,19 +224,26 @@ export class UpstreamStallError extends LeaseholdError {
 export class GatewayError extends LeaseholdError {
   readonly code = 'LEASEHOLD_LISTEN_FAILED'
 
-  /** `cause`: the system's error, or what is missing, as a clause. */
-  constructor(host: string, port: number, cause: NodeJS.ErrnoException | string) {
-    const why =
-      typeof cause === 'string'
-        ? cause
-        : cause.code === 'EADDRINUSE'
-          ? 'the port is in use; is another leasehold running? Try --port'
-          : cause.message
+  /** `cause`: the system's error, or what is missing, as a clause. `holders`: who has the port, in words. */
+  constructor(host: string, port: number, cause: NodeJS.ErrnoException | string, holders = '') {
+    const why = typeof cause === 'string' ? cause : (toListenText(cause.code, holders) ?? cause.message)
     super(
       `The gateway cannot listen on ${host}:${port}: ${why}.`,
       typeof cause === 'string' ? undefined : { cause },
     )
   }
+}
+
+function toListenText(code: string | undefined, holders: string): string | undefined {
+  if (code === 'EADDRINUSE')
+    return holders === ''
+      ? 'the port is in use; is another leasehold running? Try --port'
+      : `the port is in use by ${holders}. Try --port`
+  if (code === 'EACCES') return 'this user may not open a port below 1024. Try --port with 1024 or more'
+  if (code === 'EADDRNOTAVAIL') return 'this host has no such address. Correct leasehold.host or --host'
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return 'the name is not known. Correct leasehold.host or --host'
+  return undefined
 }
 
 /** The caller gave up, or somebody cancelled the request for it. */
@@ -264,5 +272,7 @@ function toFailureText(failure: Failure): string {
     failure.retry === 'never'
       ? ' It is not tried again before the configuration changes or somebody starts it by hand.'
       : ''
-  return `${toSentence(failure.message)}${advice}${verdict}${tail}${cause}`
+  const cure = failure.telling === undefined ? undefined : causeAdvice[failure.telling.cause]
+  const help = cure === undefined ? '' : ` ${cure}`
+  return `${toSentence(failure.message)}${help}${advice}${verdict}${tail}${cause}`
 }

@@ -87,8 +87,9 @@ const stopTexts: Readonly<Record<StopReason, string>> = {
 }
 
 /** What failed, the last thing seen, and how often in a row. */
-function toFailureClause({ message, verdict, tail }: Failure, failures: number): string {
-  const last = tail?.at(-1)
+function toFailureClause({ message, verdict, tail, telling }: Failure, failures: number): string {
+  // The message quotes the line that matters.
+  const last = telling === undefined ? tail?.at(-1) : undefined
   return [
     message,
     ...(failures > 1 ? [`${failures} failures in a row`] : []),

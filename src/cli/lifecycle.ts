@@ -126,8 +126,8 @@ export function toRefusalText({ message, problems }: Pick<ConfigRefusal, 'messag
 }
 
 /** A failure in one line: its sentence, and the last line the process printed. */
-export function toFailureLine({ message, tail }: Failure): string {
-  const last = tail?.at(-1)
+export function toFailureLine({ message, tail, telling }: Failure): string {
+  const last = telling === undefined ? tail?.at(-1) : undefined
   const text = last === undefined ? message : `${toSentence(message)} Last output: ${last}`
   return toSafeText(text).replaceAll('\n', ' ')
 }

@@ -1,4 +1,5 @@
 import type { Failure } from '../../machines/messages.ts'
+import { causeAdvice } from '../cause-advice.ts'
 
 /** `cut`: stop it without waiting for its requests. `logs`: look at what it prints. */
 export type AdvisedVerb = 'start' | 'stop' | 'cut' | 'logs'
@@ -44,7 +45,9 @@ const PRINTED: ReadonlySet<string> = new Set([
 
 /** What helps against a failure of a service; nothing where nobody knows. */
 export function toCures(service: string, failure: Failure | null): Advice[] {
-  const text = failure === null ? undefined : cures[failure.code]
+  const cause = failure?.telling?.cause
+  const known = cause === undefined ? undefined : causeAdvice[cause]
+  const text = known ?? (failure === null ? undefined : cures[failure.code])
   if (failure === null || text === undefined) return []
   return [{ text, command: PRINTED.has(failure.code) ? { verb: 'logs', service } : null }]
 }

@@ -119,7 +119,10 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
   if (state === 'down.tripped')
     return {
       tone: 'bad',
-      title: 'Keeps failing: requests are refused at once',
+      title:
+        failures > 1
+          ? 'Keeps failing: requests are refused at once'
+          : 'Failed, and would fail again: requests are refused at once',
       sentence,
       advice: [...toCures(service, failure), start('When the cause is mended, try at once.')],
     }
@@ -142,7 +145,8 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
   }
 }
 
-function toLastOutput({ tail }: Failure): string {
-  const last = tail?.at(-1)
+function toLastOutput({ tail, telling }: Failure): string {
+  // The message quotes the line that matters.
+  const last = telling === undefined ? tail?.at(-1) : undefined
   return last === undefined ? '' : ` It last printed: ${toSentence(last)}`
 }

@@ -7,6 +7,7 @@ import { BadRequestError, GatewayError, KeyError, LeaseholdError, OverloadedErro
 import { createServer } from '../http.ts'
 import { createInspectionHub } from '../inspector/hub.ts'
 import { isLoopback } from '../loopback.ts'
+import { toHolderText } from '../process/ports.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { createMetrics, type Metrics } from '../supervisor/metrics.ts'
 import { explainPath } from '../transport/meant-path.ts'
@@ -165,7 +166,9 @@ export function createGateway({
       new Promise((resolve, reject) => {
         if (!isLoopback(host) && supervisor.config.leasehold.apiKeys.length === 0)
           return reject(new GatewayError(host, port, NEEDS_KEY))
-        server.once('error', (cause) => reject(new GatewayError(host, port, cause)))
+        server.once('error', (cause) =>
+          reject(new GatewayError(host, port, cause, toHolderText({ host, port }))),
+        )
         server.listen({ host, port, backlog: BACKLOG }, () => {
           const address = server.address()
           const actual = typeof address === 'object' && address !== null ? address.port : port

@@ -113,10 +113,19 @@ const ACCEPTS = '00010000'
 
 /** A port that is taken, in words. */
 export function toTakenText({ port }: Address, owner: PortOwner | undefined): string {
-  const names = (owner?.strangers ?? []).map(
-    ({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`,
-  )
-  return `not spawned, because its port ${port} is taken${names.length === 0 ? '' : ` by ${names.join(' and ')}`}`
+  const names = toNames(owner)
+  return `not spawned, because its port ${port} is taken${names === '' ? '' : ` by ${names}`}`
+}
+
+/** Who listens at an address, in words; empty where that cannot be told. */
+export function toHolderText(address: Address): string {
+  return toNames(findPortOwner(address, []))
+}
+
+function toNames(owner: PortOwner | undefined): string {
+  return (owner?.strangers ?? [])
+    .map(({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`)
+    .join(' and ')
 }
 
 /** They listen for containers, in whose name nobody could prove that a port is theirs. */

@@ -1,4 +1,5 @@
 import type { Failure, ProcessEvent } from '../../machines/messages.ts'
+import { findTellingLine, type TellingLine } from '../../machines/telling-line.ts'
 import { afterTurn, type Clock, settledWithin } from '../clock.ts'
 import { type Markers, toChildEnvironment } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
@@ -156,8 +157,15 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const leftovers = await Promise.race([surroundings.vacated, aborted(cancel.signal)])
     if (leftovers.length > 0) return fail(toLeftoverFailure(leftovers))
     const { address } = options
-    if (address !== undefined && !(await isPortFree(address.host, address.port).catch(() => true)))
-      return fail(toTakenFailure(address))
+    // A port below 1024: the program may have the right to open it that we lack.
+    let isForbidden = false
+    const isFree =
+      address === undefined ||
+      (await isPortFree(address.host, address.port).catch((error) => {
+        isForbidden = error.code === 'EACCES'
+        return true
+      }))
+    if (address !== undefined && !isFree) return fail(toTakenFailure(address))
     const unrecorded = toRecordFailure(record)
     if (unrecorded !== undefined) return fail(unrecorded)
     const markers: Markers = { LEASEHOLD_OWNER: surroundings.owner, LEASEHOLD_GENERATION: generation }
@@ -182,8 +190,20 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       await settledWithin(clock, child.drained, LAST_WORDS_MS)
       // What it had answered before it ended may wait in our sockets: it is read before its end is told.
       await new Promise<void>(afterTurn)
-      const tail = output.tail(TAIL_LINES).map(({ text }) => text)
-      tell({ type: 'process.exited', generation, ...status, tail })
+      const lines = output.tail().map(({ text }) => text)
+      const telling = explainExit(lines, isForbidden)
+      const holder =
+        telling?.cause === 'port' && address !== undefined
+          ? findPortOwner(address, stop.members())
+          : undefined
+      tell({
+        type: 'process.exited',
+        generation,
+        ...status,
+        tail: lines.slice(-TAIL_LINES),
+        ...(telling === undefined ? {} : { telling }),
+        ...(holder === undefined ? {} : { portOwner: holder }),
+      })
       // The leader may be only a launcher: the server behind it has the rest of the grace for its clean-up.
       if (sent.has('SIGTERM')) await stop.left()
     }
@@ -240,6 +260,15 @@ function aborted(signal: AbortSignal): Promise<readonly number[]> {
   return new Promise((resolve) => {
     signal.addEventListener('abort', () => resolve([]), { once: true })
   })
+}
+
+/** Why it ended, by all that it printed. Servers that may not open their port say that it is taken, or that they failed. */
+function explainExit(lines: readonly string[], isForbidden: boolean): TellingLine | undefined {
+  const telling = findTellingLine(lines)
+  const isAboutPort = ['port', 'permission', 'other'].includes(telling?.cause ?? 'other')
+  if (!isForbidden || !isAboutPort) return telling
+  const line = telling === undefined ? '' : ` (${telling.line})`
+  return { cause: 'port-permission', line: `this user may not open its port, which is below 1024${line}` }
 }
 
 function toTakenFailure(address: Address): Failure {

@@ -162,6 +162,7 @@ test('a port that is taken is a failure, and nothing else is told', async () => 
   const { code, stdout, stderr } = await place.run('serve')
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   expect(stderr).toMatch(/^The gateway cannot listen on .* \(LEASEHOLD_LISTEN_FAILED\)\n$/)
+  expect(stderr).toMatch(/in use by process \d+/)
 })
 
 test('a log is written only when a level is given, and holds no secret', async () => {

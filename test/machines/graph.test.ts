@@ -68,7 +68,7 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
       failure: { code: 'LEASEHOLD_PORT_TAKEN', message: 'its port is taken' },
     },
     { type: 'process.signalled', generation, signal: 'SIGTERM' },
-    ...[[], ['bind: address already in use']].map((tail) => ({
+    ...[[], ['bind: address already in use'], ['error: invalid argument: --foo']].map((tail) => ({
       type: 'process.exited' as const,
       generation,
       exitCode: 1,
@@ -149,7 +149,7 @@ function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
 /** The part of the memory that guards look at, counters only as far as they tell: so the walk ends. */
 function toKey({ value, context }: ProviderSnapshot): string {
   const { ownership, generation, leases, waiters, failures, retries, follows, misses, stop, policy } = context
-  const { why, lostPeers } = context
+  const { why, lostPeers, failure } = context
   const isKnown = waiters.some(({ id }) => id === 'a')
   const failed = Math.min(failures, policy.breakerFailures)
   return JSON.stringify([
@@ -166,6 +166,7 @@ function toKey({ value, context }: ProviderSnapshot): string {
     stop,
     why?.kind,
     lostPeers,
+    failure?.retry === 'cooldown',
   ])
 }
 

@@ -1,0 +1,92 @@
+import { createServer } from 'node:net'
+import { expect, test } from 'vitest'
+import type { Failure } from '../../machines/messages.ts'
+import { createLibraryOf } from './library.ts'
+
+const leasehold = { breakerFailures: 3, breakerCooldownMs: 60_000, backoffMs: 1, backoffMaxMs: 1 }
+
+/** A server that prints lines and ends. */
+const open = (lines: readonly string[], exitCode = 1) => {
+  const script = `${lines.map((line) => `echo ${JSON.stringify(line)} >&2;`).join(' ')} exit ${exitCode}`
+  return createLibraryOf('/bin/sh', () => ['-c', script], { leasehold })
+}
+
+const acquire = (library: Awaited<ReturnType<typeof open>>) =>
+  library.supervisor.acquire('demo').then(
+    () => undefined,
+    (error: { code: string; message: string; failure: Failure }) => error,
+  )
+
+test.each([
+  [
+    'a missing file',
+    "E gguf_init: failed to open GGUF file 'x' (No such file or directory)",
+    /absolute paths/,
+  ],
+  ['a wrong argument', 'error: invalid argument: --foo', /correct localService.args/],
+  ['a damaged model', 'gguf_init_from_reader: failed to read magic', /download it again/],
+  [
+    'a missing library',
+    'server: error while loading shared libraries: libcuda.so.1: cannot open shared object file: No such file or directory',
+    /LD_LIBRARY_PATH/,
+  ],
+])(
+  'a start that fails for %s quotes the line that says so, with advice, and the next request meets that failure',
+  async (_, line, advice) => {
+    await using library = await open(['loading', line, 'E exiting due to model loading error', 'bye'])
+    const first = await acquire(library)
+    const second = await acquire(library)
+
+    expect(first).toMatchObject({ code: 'LEASEHOLD_EXITED_BEFORE_READY' })
+    expect(first?.message.split('\n')[0]).toContain(line.replace(/^E /, ''))
+    expect(first?.message.split('\n')[0]).toMatch(advice)
+    expect(second).toMatchObject({
+      code: 'LEASEHOLD_CIRCUIT_OPEN',
+      failure: { cause: { code: 'LEASEHOLD_EXITED_BEFORE_READY' } },
+    })
+    expect(second?.message).toContain(line.replace(/^E /, ''))
+    expect(library.all('process.spawned')).toHaveLength(1)
+    const [service] = library.supervisor.snapshot().services
+    expect(service?.explanation.sentence).toContain(line.replace(/^E /, ''))
+    expect(service?.explanation.sentence).not.toContain('bye')
+    expect(service?.explanation.advice[0]?.text).toMatch(advice)
+  },
+)
+
+test('a start that fails for want of GPU memory quotes that line, and the next request tries again', async () => {
+  const line = 'allocating 9000.00 MiB on device 0: cudaMalloc failed: out of memory'
+  await using library = await open([line, 'E error loading model: unable to allocate CUDA0 buffer', 'bye'])
+  const first = await acquire(library)
+  expect(first?.message.split('\n')[0]).toContain(line)
+  expect(first?.message).toContain('too little free memory')
+  expect(await acquire(library)).toMatchObject({ code: 'LEASEHOLD_EXITED_BEFORE_READY' })
+  expect(library.all('process.spawned')).toHaveLength(2)
+})
+
+test('a start that fails because its port is taken names the process that has it', async () => {
+  const rival = createServer((socket) => socket.destroy())
+  let port = 0
+  await using library = await createLibraryOf(
+    process.execPath,
+    (own) => {
+      port = own
+      // It waits until the rival listens, and then tries to.
+      const listen = `() => net.createServer().listen(${own}, '127.0.0.1')`
+      const retry = '() => setTimeout(wait, 20)'
+      const wait = `() => net.connect(${own}, '127.0.0.1').on('connect', ${listen}).on('error', ${retry})`
+      return ['-e', `const net = require('net'); const wait = ${wait}; wait()`]
+    },
+    { leasehold: { ...leasehold, backoffMs: 100, backoffMaxMs: 100 } },
+  )
+  const asked = acquire(library)
+  await library.until('process.spawned')
+  await new Promise<void>((resolve) => rival.listen(port, '127.0.0.1', resolve))
+  const exited = await library.until('process.exited')
+  rival.close()
+  await library.supervisor.stop('demo', { force: true })
+  await asked
+  expect(exited).toMatchObject({
+    telling: { cause: 'port' },
+    portOwner: { port, strangers: [{ pid: process.pid }] },
+  })
+})
