@@ -9,45 +9,64 @@ export interface Usage {
   readonly tokensPerSecond: number | null
 }
 
-/** Usage and timings stand at the end of an answer: this much of it is looked at, in bytes. */
+/** Usage and timings stand at the end of an answer: this much of its last bytes is read. */
 const TAIL_BYTES = 4096
+/** Of an answer in several chunks less is kept, because every open stream holds it. */
+const RING_BYTES = 2048
 /** A stream that is over faster was not sent as it was made. */
 const MIN_STREAM_MS = 10
 
-/** Keeps the end of an answer as it passes: nothing is copied, and nothing is parsed before the answer is over. */
+/** Keeps the end of an answer as it passes. Nothing is parsed before the answer is over. */
 export interface UsageTail {
   add(chunk: Buffer): void
   /** Reads it; `null`: the server said nothing. */
   read(): Usage | null
 }
 
-/** Creates a tail. Inside of a JSON string the quotes are escaped, so what a model says is never taken for a number. */
+/**
+ * Creates a tail. It copies the end of each chunk into a ring, so that a long stream keeps no chunk alive; the one
+ * chunk of a short answer is kept as it is.
+ */
 export function createUsageTail(): UsageTail {
-  const chunks: Buffer[] = []
-  let bytes = 0
+  let only: Buffer | undefined
+  let ring: Buffer | undefined
+  /** Bytes in the ring so far, those that were overwritten included. */
+  let written = 0
+  const copy = (buffer: Buffer, chunk: Buffer) => {
+    const end = chunk.length <= RING_BYTES ? chunk : chunk.subarray(chunk.length - RING_BYTES)
+    const at = written % RING_BYTES
+    const copied = end.copy(buffer, at)
+    if (copied < end.length) end.copy(buffer, 0, copied)
+    written += end.length
+  }
   return {
     add: (chunk) => {
-      chunks.push(chunk)
-      bytes += chunk.length
-      for (
-        let first = chunks[0];
-        first !== undefined && bytes - first.length >= TAIL_BYTES;
-        [first] = chunks
-      ) {
-        bytes -= first.length
-        chunks.shift()
+      if (ring !== undefined) return copy(ring, chunk)
+      if (only === undefined) {
+        only = chunk
+        return
       }
+      ring = Buffer.allocUnsafe(RING_BYTES)
+      copy(ring, only)
+      only = undefined
+      copy(ring, chunk)
     },
     read: () => {
-      const text = Buffer.concat(chunks, bytes).subarray(-TAIL_BYTES).toString('latin1')
-      const usage = {
-        promptTokens: toLast(text, /"(?:prompt|input)_tokens"\s*:\s*(\d{1,12})\b/g),
-        completionTokens: toLast(text, /"(?:completion|output)_tokens"\s*:\s*(\d{1,12})\b/g),
-        tokensPerSecond: toLast(text, /"predicted_per_second"\s*:\s*(\d{1,9}(?:\.\d{1,20})?)/g),
-      }
-      return Object.values(usage).every((value) => value === null) ? null : usage
+      if (ring === undefined) return readUsage(only?.subarray(-TAIL_BYTES).toString('latin1') ?? '')
+      if (written <= RING_BYTES) return readUsage(ring.toString('latin1', 0, written))
+      const at = written % RING_BYTES
+      return readUsage(ring.toString('latin1', at) + ring.toString('latin1', 0, at))
     },
   }
+}
+
+/** Inside of a JSON string the quotes are escaped, so what a model says is never taken for a number. */
+function readUsage(text: string): Usage | null {
+  const promptTokens = findLast(text, '"prompt_tokens"') ?? findLast(text, '"input_tokens"')
+  const completionTokens = findLast(text, '"completion_tokens"') ?? findLast(text, '"output_tokens"')
+  const tokensPerSecond = findLast(text, '"predicted_per_second"')
+  if (promptTokens === null && completionTokens === null && tokensPerSecond === null) return null
+  return { promptTokens, completionTokens, tokensPerSecond }
 }
 
 /** What a server said of a stream that took this long, with the pace that follows where it told none. */
@@ -59,7 +78,14 @@ export function withPace(usage: Usage | null, elapsedMs: number): Usage | null {
   return { ...usage, tokensPerSecond }
 }
 
-function toLast(text: string, pattern: RegExp): number | null {
-  const last = [...text.matchAll(pattern)].at(-1)?.[1]
-  return last === undefined ? null : Number(last)
+const NUMBER = /\s*:\s*(\d{1,12}(?:\.\d{1,20})?)(?![\d.])/y
+
+/** The number after the last mention of a name that a number follows. */
+function findLast(text: string, name: string): number | null {
+  for (let at = text.lastIndexOf(name); at !== -1; at = at === 0 ? -1 : text.lastIndexOf(name, at - 1)) {
+    NUMBER.lastIndex = at + name.length
+    const found = NUMBER.exec(text)?.[1]
+    if (found !== undefined) return Number(found)
+  }
+  return null
 }

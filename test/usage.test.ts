@@ -14,6 +14,22 @@ test('usage and timings are read at the end of an answer, however it is cut', ()
   expect(read(...text)).toEqual(expected)
 })
 
+test('usage is found wherever a long stream is cut, also where the ring begins anew', () => {
+  const usage = '{"usage":{"prompt_tokens":34,"completion_tokens":12}}'
+  for (const before of [0, 1, 2_000, 2_020, 2_048, 2_049, 4_095, 6_130])
+    for (const size of [1, 7, 500, 2_047, 2_048, 2_049, 5_000]) {
+      const text = 'x'.repeat(before) + usage
+      const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, at) =>
+        text.slice(at * size, (at + 1) * size),
+      )
+      expect(read('y', ...pieces)).toEqual({ promptTokens: 34, completionTokens: 12, tokensPerSecond: null })
+    }
+})
+
+test('a name that no number follows is passed over', () => {
+  expect(read('{"prompt_tokens":5,"more":{"prompt_tokens":null}}')?.promptTokens).toBe(5)
+})
+
 test('the words of other protocols mean the same', () => {
   expect(read('{"usage":{"input_tokens":3,"output_tokens":4}}')).toEqual({
     promptTokens: 3,

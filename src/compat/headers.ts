@@ -12,14 +12,13 @@ export function rewriteHeaders(
   headers: HeaderRecord,
   compat: CompatFlags,
 ): Record<string, string | string[]> {
-  const sent = Object.entries(headers).filter(([name]) => !isAttribution(name))
+  const sent: Record<string, string | string[]> = {}
+  for (const name in headers) if (!isAttribution(name)) sent[name] = headers[name] ?? ''
   const session = sessionHeaders.map((name) => headers[name]).find((value) => value !== undefined)
-  if (session === undefined) return Object.fromEntries(sent)
-  return {
-    ...Object.fromEntries(sent),
-    ...(compat.sendSessionAffinityHeaders === true && { 'x-session-affinity': session }),
-    ...(compat.sendSessionIdHeader === true && { session_id: session }),
-  }
+  if (session === undefined) return sent
+  if (compat.sendSessionAffinityHeaders === true) sent['x-session-affinity'] = session
+  if (compat.sendSessionIdHeader === true) sent.session_id = session
+  return sent
 }
 
 const attributionHeaders = new Set(['originator', 'version', 'user-agent'])

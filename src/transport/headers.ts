@@ -66,16 +66,22 @@ const ORIGIN_SPEAKING = new Set([
 
 /** Headers of a client's request that travel on to the provider. */
 export function toUpstreamHeaders(headers: Headers): Record<string, string | string[]> {
-  return pick(
-    headers,
-    (name) => !CLIENT_ONLY.has(name) && !name.startsWith('sec-') && !name.startsWith('x-leasehold-'),
-  )
+  return pick(headers, isForUpstream)
 }
 
 /** Headers of a provider's answer that travel on to the client. */
 export function toClientHeaders(headers: Headers): Record<string, string | string[]> {
-  return pick(headers, (name) => !ORIGIN_SPEAKING.has(name))
+  return pick(headers, isForClient)
 }
+
+const isForUpstream = rememberByName(
+  (name) =>
+    !HOP_BY_HOP.has(name) &&
+    !CLIENT_ONLY.has(name) &&
+    !name.startsWith('sec-') &&
+    !name.startsWith('x-leasehold-'),
+)
+const isForClient = rememberByName((name) => !HOP_BY_HOP.has(name) && !ORIGIN_SPEAKING.has(name))
 
 /** The media type without its parameters, in lower case; empty where none is named. */
 export function toMediaType({ 'content-type': type }: Headers): string {
@@ -89,17 +95,35 @@ export function toMediaType({ 'content-type': type }: Headers): string {
 export const UNBUFFERED = { 'x-accel-buffering': 'no' } as const
 
 function pick(headers: Headers, isWanted: (name: string) => boolean): Record<string, string | string[]> {
-  const named = new Set(
-    String(headers.connection ?? '')
-      .toLowerCase()
-      .split(',')
-      .map((name) => name.trim()),
-  )
+  const named = listNamedByConnection(headers.connection)
   const picked: Record<string, string | string[]> = {}
   for (const name in headers) {
     const value = headers[name]
-    if (value === undefined || HOP_BY_HOP.has(name) || named.has(name) || !isWanted(name)) continue
+    if (value === undefined || !isWanted(name) || named?.includes(name) === true) continue
     picked[name] = typeof value === 'string' ? value : [...value]
   }
   return picked
+}
+
+/** The headers that the `connection` header names; `undefined` for what almost every request says. */
+function listNamedByConnection(connection: Headers[string]): readonly string[] | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
+  return String(connection)
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
+}
+
+/** Clients choose their header names, so only so many are remembered. */
+const MAX_REMEMBERED = 1_024
+
+function rememberByName(isWanted: (name: string) => boolean): (name: string) => boolean {
+  const known = new Map<string, boolean>()
+  return (name) => {
+    const remembered = known.get(name)
+    if (remembered !== undefined) return remembered
+    const fate = isWanted(name)
+    if (known.size < MAX_REMEMBERED) known.set(name, fate)
+    return fate
+  }
 }
