@@ -11,7 +11,7 @@ export interface Share {
   readonly unmeasured: readonly string[]
   /** Never evicted, for nobody. */
   readonly isPinned: boolean
-  /** What bringing it back costs; cheaper ones are evicted first. */
+  /** What bringing it back costs, in any unit that all share; with time without use it counts for less. */
   readonly evictCost: number
   /** Time from its first use in which one that gave way to a start does not get its room back, in milliseconds. */
   readonly minResidencyMs: number
@@ -36,6 +36,8 @@ export interface Resident {
   readonly residency: 'ahead' | 'running' | 'over'
   /** Counts up with every service that comes to rest: the lowest was used the longest time ago. */
   readonly lastUse: number
+  /** The {@link SchedulerState.level} at its last use. */
+  readonly level: number
 }
 
 /** A service that wants to start. Every request for it is in this one entry. */
@@ -66,6 +68,8 @@ export interface SchedulerState {
   /** In the order of their coming. */
   readonly asking: readonly Asking[]
   readonly residents: readonly Resident[]
+  /** How far costs have aged: the worth of the dearest service that was evicted so far. */
+  readonly level: number
 }
 
 /** A limit that a start needs a part of. */
@@ -283,8 +287,7 @@ function findLacking(
 }
 
 /**
- * Who has to leave: idle ones first, the cheapest to bring back before the dearer, the longest unused before the
- * others. Empty when even all of them would not make room enough.
+ * The services that have to leave: idle ones first, then in the order of their worth. Empty when even all of them would not make room enough.
  */
 function chooseVictims(
   state: SchedulerState,
@@ -293,17 +296,20 @@ function chooseVictims(
   promises: readonly Promise[],
   isUrgent: boolean,
 ): Resident[] {
-  const candidates = staying
-    .filter((one) => {
-      const cause = toSpareCause(state, one)
-      return cause === 'needless' || (isUrgent && cause === 'leased')
-    })
-    .toSorted(
-      (a, b) =>
-        Number(a.phase === 'leased') - Number(b.phase === 'leased') ||
-        costOf(state, a) - costOf(state, b) ||
-        a.lastUse - b.lastUse,
-    )
+  const available = staying.filter((one) => {
+    const cause = toSpareCause(state, one)
+    return cause === 'needless' || (isUrgent && cause === 'leased')
+  })
+  const candidates = [
+    ...toLeavingOrder(
+      state,
+      available.filter(({ phase }) => phase !== 'leased'),
+    ),
+    ...toLeavingOrder(
+      state,
+      available.filter(({ phase }) => phase === 'leased'),
+    ),
+  ]
   const lackingWithout = (gone: readonly Resident[]) =>
     findLacking(
       state,
@@ -324,6 +330,36 @@ function chooseVictims(
     if (lackingWithout(rest).length === 0) chosen = rest
   }
   return chosen
+}
+
+/** Start times of one service differ by this part of them: costs that are closer to each other are equal. */
+const COST_NOISE = 0.25
+
+/**
+ * GreedyDual: a service is worth what it costs to bring back, counted from the level at its last use. The one that is
+ * worth least leaves, and its worth is the new level, so that each eviction makes those that were not used since worth
+ * less, compared with those that were. Of services that are worth the same the least recently used one leaves.
+ */
+function toLeavingOrder(state: SchedulerState, residents: readonly Resident[]): Resident[] {
+  const left = residents.toSorted((a, b) => worthOf(state, a) - worthOf(state, b))
+  const order: Resident[] = []
+  for (let least = left[0]; least !== undefined; least = left[0]) {
+    const floor = least
+    const equals = left.filter(
+      (one) =>
+        worthOf(state, one) - worthOf(state, floor) <=
+        COST_NOISE * Math.max(costOf(state, one), costOf(state, floor)),
+    )
+    const next = equals.reduce((a, b) => (b.lastUse < a.lastUse ? b : a))
+    order.push(next)
+    left.splice(left.indexOf(next), 1)
+  }
+  return order
+}
+
+/** What a service is worth keeping for: compared with others only. */
+export function worthOf(state: Pick<SchedulerState, 'shares'>, resident: Resident): number {
+  return resident.level + costOf(state, resident)
 }
 
 /** Why a resident stays; `needless` for one that could be taken. */
@@ -400,7 +436,7 @@ function isPinned({ shares }: SchedulerState, { key }: Resident): boolean {
   return shares[key]?.isPinned ?? false
 }
 
-function costOf({ shares }: SchedulerState, { key }: Resident): number {
+function costOf({ shares }: Pick<SchedulerState, 'shares'>, { key }: Resident): number {
   return shares[key]?.evictCost ?? 0
 }
 

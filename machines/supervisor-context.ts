@@ -1,6 +1,6 @@
 import type { ServicePolicy, SharingEvent } from './messages.ts'
 import type { Asking, Decision, Resident, ResidentPhase, SchedulerState } from './scheduler.ts'
-import { toNeeds } from './scheduler.ts'
+import { toNeeds, worthOf } from './scheduler.ts'
 
 /** What the root is born with. `instance` is a random id: generations of two supervisors never meet. */
 export interface SupervisorInput {
@@ -42,6 +42,7 @@ export const emptyContext: Omit<SupervisorContext, 'instance'> = {
   shares: {},
   asking: [],
   residents: [],
+  level: 0,
   preload: [],
   defaultKey: null,
   returnToDefaultMs: 0,
@@ -106,7 +107,7 @@ export function noteEnded(
 
 /** A service that is up is used, rests, or leaves. One that yields does so until it leaves, and a stray stays one. */
 export function notePhase(
-  { residents, rests, gaveWayTo }: SupervisorContext,
+  { residents, rests, level, gaveWayTo }: SupervisorContext,
   generation: string,
   phase: Extract<ResidentPhase, 'idle' | 'leased' | 'leaving'>,
 ): Change {
@@ -120,7 +121,8 @@ export function notePhase(
     ...(spared ? { gaveWayTo: without(gaveWayTo, [spared.key]) } : {}),
     residents: changeResident(residents, generation, (one) => ({
       phase: toPhase(one.phase),
-      lastUse: rests,
+      // A reload and a host that wakes up report the same phase again: that is no use.
+      ...(phase === 'leaving' || phase === one.phase ? {} : { lastUse: rests, level }),
       residency: one.residency === 'ahead' && phase === 'leased' ? 'running' : one.residency,
     })),
   }
@@ -156,6 +158,7 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
       phase: 'starting',
       residency: 'ahead',
       lastUse: context.rests,
+      level: context.level,
     }
     return {
       ...context,
@@ -180,9 +183,19 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
     ...context,
     decisions,
     gaveWayTo,
+    level: toLevel(context, decision),
     asking: context.asking.map((one) => (one === asked ? { ...one, decision } : one)),
     residents: context.residents.map((one) => ({ ...one, phase: toPhase(one) })),
   }
+}
+
+/** The level after an eviction. One that is made to leave while it is in use was not chosen for its worth. */
+function toLevel(context: SupervisorContext, { choice: { taken } }: Decision): number {
+  const evicted = taken.filter(({ how }) => how === 'evict').map(({ key }) => key)
+  const worths = context.residents
+    .filter(({ key, phase }) => evicted.includes(key) && phase === 'idle')
+    .map((one) => worthOf(context, one))
+  return Math.max(context.level, ...worths)
 }
 
 /** Those that yield go on: each is in use until its last lease ends. */

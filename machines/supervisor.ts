@@ -197,9 +197,9 @@ const supervisor = base.extend({
               reason: victim.how === 'yield' ? 'yielded' : 'evicted',
             })
       }
-      const { asking, residents, decisions, gaveWayTo, isDisplaced } = next
+      const { asking, residents, decisions, gaveWayTo, level, isDisplaced } = next
       if (asking.length === 0) enqueue.cancel('ageing')
-      if (next !== context) enqueue.assign({ asking, residents, decisions, gaveWayTo, isDisplaced })
+      if (next !== context) enqueue.assign({ asking, residents, decisions, gaveWayTo, level, isDisplaced })
     }),
 
     stopAll: base.enqueueActions(({ context, event, enqueue }) => {

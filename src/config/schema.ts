@@ -89,7 +89,7 @@ const localServiceSchema = z
     evictCost: wholeNumber('', 0, MAX_AMOUNT)
       .optional()
       .describe(
-        'What it costs to bring it back: of the idle services the cheapest is evicted first. Default: the milliseconds that it usually takes to start.',
+        'What it costs to bring it back: of the idle services the cheapest is evicted first, but each eviction makes those that were not used since count for less. Costs within a quarter of each other are equal: then the least recently used one is evicted. Default: the milliseconds that it usually takes to start.',
       ),
     minResidencyMs: durationMs(0)
       .default(5000)
