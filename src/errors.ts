@@ -1,5 +1,6 @@
 import type { Failure, FailureCode } from '../machines/messages.ts'
 import { causeAdvice } from './cause-advice.ts'
+import { toPlainText } from './process/plain-text.ts'
 
 /** Every code an error of leasehold can carry. Codes are API and never change; messages may. */
 export type ErrorCode =
@@ -16,6 +17,7 @@ export type ErrorCode =
   | 'LEASEHOLD_ABORTED'
   | 'LEASEHOLD_LISTEN_FAILED'
   | 'LEASEHOLD_KEY_REQUIRED'
+  | 'LEASEHOLD_LOOP'
   | 'LEASEHOLD_OVERLOADED'
 
 /**
@@ -244,6 +246,23 @@ function toListenText(code: string | undefined, holders: string): string | undef
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
     return 'the name is not known. Correct leasehold.host or --host'
   return undefined
+}
+
+/** The request has passed this leasehold before, or too many in a row: their providers or replicas name each other. */
+export class LoopError extends LeaseholdError {
+  readonly code = 'LEASEHOLD_LOOP'
+  /** The gateways that it passed, this one last. */
+  readonly hops: readonly string[]
+
+  constructor(hops: readonly string[], isRepeated: boolean) {
+    const way = hops.map((hop) => toPlainText(hop).slice(0, 32)).join(' → ')
+    super(
+      isRepeated
+        ? `The request came back to this leasehold (${way}). A provider or replica here leads back to it, and no other server took the request; remove its baseUrl, or make the servers before it reachable.`
+        : `The request passed ${hops.length} leaseholds in a row (${way}), more than a chain may have. Look at the baseUrl of their providers and replicas.`,
+    )
+    this.hops = hops
+  }
 }
 
 /** The caller gave up, or somebody cancelled the request for it. */

@@ -18,6 +18,7 @@ export {
   GatewayError,
   KeyError,
   LeaseholdError,
+  LoopError,
   ModelNotFoundError,
   OverloadedError,
   ProviderUnavailableError,

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
-import { loadConfig } from '../config/load.ts'
+import { type ConfigOptions, loadConfig } from '../config/load.ts'
 import type { Environment } from '../config/secrets.ts'
 import { createDemoConfig, DEMO_NAME } from './demo-config.ts'
 
@@ -10,9 +10,13 @@ import { createDemoConfig, DEMO_NAME } from './demo-config.ts'
  * The configuration of a command: the file named, else the first that is found, else the built-in demo. The demo can
  * be named as well, as {@link DEMO_NAME}.
  */
-export async function loadConfiguration(file: string | undefined, env: Environment): Promise<Config> {
+export async function loadConfiguration(
+  file: string | undefined,
+  env: Environment,
+  gateway: NonNullable<ConfigOptions['gateway']> = {},
+): Promise<Config> {
   const found = findConfigurationFile(file, env)
-  return found === undefined || found === DEMO_NAME ? createDemoConfig() : loadConfig(found, { env })
+  return found === undefined || found === DEMO_NAME ? createDemoConfig() : loadConfig(found, { env, gateway })
 }
 
 /**

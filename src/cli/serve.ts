@@ -56,7 +56,7 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
       `There is no file to watch: the configuration is ${DEMO_NAME}. Name one with --config.`,
     )
   const changes$ = options.watch ? watchFile$(file, systemClock) : EMPTY
-  const config = await loadConfiguration(file, terminal.env)
+  const config = await loadConfiguration(file, terminal.env, options)
   for (const problem of config.problems) terminal.note(toProblemLine(config.file, problem))
   // Orphans of the servers become children of process 1, and nobody here collects them.
   if (process.pid === 1)
@@ -66,7 +66,7 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
   const logger = createLogger(options, listSecretValues(config, terminal.env), terminal)
   const reload = async () => {
     try {
-      await supervisor.replaceConfig(loadConfiguration(file, terminal.env))
+      await supervisor.replaceConfig(loadConfiguration(file, terminal.env, options))
       for (const problem of supervisor.config.problems) terminal.note(toProblemLine(file, problem))
     } catch {
       // Events have told it: the configuration was refused, or the supervisor is closed.

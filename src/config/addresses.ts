@@ -1,4 +1,5 @@
 import { BlockList, isIPv4 } from 'node:net'
+import { hostname as hostnameOf, networkInterfaces } from 'node:os'
 import type { ProviderConfig } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
 import { toProviderPath } from './provider.ts'
@@ -26,11 +27,12 @@ METADATA_ADDRESSES.addAddress('fd20:ce::254', 'ipv6')
 
 /**
  * Where providers are: a link-local address is refused unless allowed, because there cloud hosts keep credentials for
- * whoever asks; a server that we run is on this host, and is best named so that no name server has a say in it.
+ * whoever asks; the gateway's own address would send every request back to it; a server that we run is on this host, and
+ * is best named so that no name server has a say in it.
  */
 export function findAddressProblems(
   providers: readonly ProviderConfig[],
-  allowLinkLocal: boolean,
+  { allowLinkLocal, ...gateway }: GatewayPlace & { readonly allowLinkLocal: boolean },
 ): Finding[] {
   return providers.flatMap((provider) => {
     const at = toProviderPath(provider)
@@ -42,6 +44,7 @@ export function findAddressProblems(
     ]
     return urls.flatMap(({ path, url }) => {
       const { hostname } = new URL(url)
+      if (isGatewayAddress(url, gateway)) return [toError(path, describeLoop(url))]
       if (!allowLinkLocal && isLinkLocal(hostname))
         return [
           toError(
@@ -56,6 +59,52 @@ export function findAddressProblems(
       return []
     })
   })
+}
+
+/** Where a gateway listens. */
+export interface GatewayPlace {
+  readonly host: string
+  /** `0`: at any port, so at none that a file could name. */
+  readonly port: number
+}
+
+/** Whether a request to this URL can only arrive at the gateway. Other names of this host are found by the hop mark. */
+export function isGatewayAddress(url: string, { host, port }: GatewayPlace): boolean {
+  const { protocol, hostname, port: given } = new URL(url)
+  const actual = given === '' ? (protocol === 'https:' ? 443 : 80) : Number(given)
+  if (port === 0 || actual !== port) return false
+  const name = toPlainHost(hostname)
+  const own = toPlainHost(host.includes(':') ? `[${host}]` : host.toLowerCase())
+  if (name === own) return true
+  const isEverywhere = own === ANY_IPV4 || own === '::'
+  const isLocalName = name === 'localhost' || name.endsWith('.localhost')
+  // As a destination, the address of every interface is this host.
+  if (isLocalName || name === ANY_IPV4 || name === '::')
+    return isEverywhere || own === 'localhost' || own === '::1' || own === '127.0.0.1'
+  if (own === 'localhost') return name === '127.0.0.1' || name === '::1'
+  return isEverywhere && (name === '::1' || name.startsWith('127.') || listOwnNames().includes(name))
+}
+
+/** What a loop is told as. */
+export function describeLoop(url: string): string {
+  return `${new URL(url).host} is where the gateway itself listens, so that every request would come back to it; set the address of the model server, or another leasehold.port (serve --port)`
+}
+
+const ANY_IPV4 = '0.0.0.0'
+
+/** Without brackets and final dots; an IPv4 address that is written as an IPv6 one as itself. */
+function toPlainHost(hostname: string): string {
+  const name = hostname.replace(/\.+$/, '')
+  if (!name.startsWith('[')) return name
+  const address = new URL(`http://${name}`).hostname.slice(1, -1)
+  return (address.startsWith('::ffff:') && toEmbeddedIPv4(address)) || address
+}
+
+function listOwnNames(): string[] {
+  const addresses = Object.values(networkInterfaces()).flatMap((found = []) =>
+    found.map((one) => one.address),
+  )
+  return [...addresses, hostnameOf().toLowerCase()]
 }
 
 /** `hostname` as `URL` writes it: every spelling of an IPv4 address is already dotted decimal. */

@@ -30,6 +30,8 @@ export interface ConfigOptions {
   readonly env?: Environment
   /** Providers that stay beside those of the file unless `models.mode` is `replace`; the file wins by id. */
   readonly builtin?: Readonly<Record<string, ProviderInput>>
+  /** Where the gateway will listen, if not where the file says: no provider may be there. */
+  readonly gateway?: { readonly host?: string | undefined; readonly port?: number | undefined }
 }
 
 /**
@@ -41,11 +43,16 @@ export interface ConfigOptions {
  */
 export async function loadConfig(
   file: string,
-  { env = process.env, builtin }: ConfigOptions = {},
+  { env = process.env, builtin, gateway }: ConfigOptions = {},
 ): Promise<Config> {
   const document = await resolveIncludes(openDocument(await readDocument(file), file), file)
   const secretFiles = await readSecretFiles(document.value, env)
-  const { config, locate } = readConfig(document, file, { env, builtin, secretFiles })
+  const { config, locate } = readConfig(document, file, {
+    env,
+    ...(builtin && { builtin }),
+    ...(gateway && { gateway }),
+    secretFiles,
+  })
   const findings: Finding[] = []
   const providers = await Promise.all(
     config.providers.map(async (provider): Promise<ProviderConfig> => {
@@ -84,6 +91,7 @@ function readConfig(
   {
     env: given = {},
     builtin = {},
+    gateway = {},
     secretFiles = new Map(),
   }: ConfigOptions & { readonly secretFiles?: SecretFiles },
 ): { config: Config; locate: (findings: readonly Finding[]) => ConfigProblem[] } {
@@ -109,7 +117,11 @@ function readConfig(
     ...invalid,
     ...completed.flatMap((provider) => provider.findings),
     ...findProviderProblems(complete),
-    ...findAddressProblems(complete, leasehold.allowLinkLocal),
+    ...findAddressProblems(complete, {
+      allowLinkLocal: leasehold.allowLinkLocal,
+      host: gateway.host ?? leasehold.host,
+      port: gateway.port ?? leasehold.port,
+    }),
   ])
   const { findings: unresolved, ...references } = resolveReferences(
     values.agents.defaults,

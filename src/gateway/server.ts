@@ -3,6 +3,7 @@ import { networkInterfaces } from 'node:os'
 import type { Logger } from 'pino'
 import { Subject } from 'rxjs'
 import { type Clock, delay, systemClock } from '../clock.ts'
+import { describeLoop, type GatewayPlace, isGatewayAddress } from '../config/addresses.ts'
 import { BadRequestError, GatewayError, KeyError, LeaseholdError, OverloadedError } from '../errors.ts'
 import { createServer } from '../http.ts'
 import { createInspectionHub } from '../inspector/hub.ts'
@@ -172,6 +173,11 @@ export function createGateway({
         server.listen({ host, port, backlog: BACKLOG }, () => {
           const address = server.address()
           const actual = typeof address === 'object' && address !== null ? address.port : port
+          const looping = findLooping(supervisor.config.providers, { host, port: actual })
+          if (looping !== undefined) {
+            server.close()
+            return reject(new GatewayError(host, actual, looping))
+          }
           ownHosts = toHosts(host, actual, networkInterfaces())
           resolve({ host, port: actual, url: `http://${toAuthority(host, actual)}` })
         })
@@ -179,6 +185,14 @@ export function createGateway({
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+/** A provider that is the gateway itself: its port may be known only now. */
+function findLooping(providers: Supervisor['config']['providers'], place: GatewayPlace): string | undefined {
+  const looping = providers.find(
+    ({ baseUrl, unavailable }) => unavailable === undefined && isGatewayAddress(baseUrl, place),
+  )
+  return looping && `provider "${looping.id}": ${describeLoop(looping.baseUrl)}`
 }
 
 const NEEDS_KEY =

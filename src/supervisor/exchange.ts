@@ -14,6 +14,7 @@ import {
 } from '../errors.ts'
 import type { RequestEventBody } from '../events.ts'
 import type { Headers } from '../transport/headers.ts'
+import { checkHops } from '../transport/hops.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import type { Usage } from '../usage.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
@@ -194,6 +195,7 @@ export function createExchange({
     const resolve = () => {
       if (request.method !== 'POST')
         throw new BadRequestError(`${request.method} is not served here.`, { status: 405 })
+      checkHops(request.headers, id)
       const { model, stream } = peekRequest(request)
       isStream = stream
       const isFirst = targets.length === 0
@@ -256,7 +258,7 @@ export function createExchange({
       lastByteMs = NEVER
       isPaused = false
       const isStale = () => isOver() || attemptsOver !== attemptsBefore
-      const outgoing = toUpstreamRequest(request, current, isStream)
+      const outgoing = toUpstreamRequest(request, current, isStream, id)
       const incoming = createIncoming(
         {
           target: current,

@@ -7,6 +7,7 @@ import type { ModelTarget } from '../config/model-ref.ts'
 import { BadRequestError } from '../errors.ts'
 import { toPlainText } from '../process/plain-text.ts'
 import { type Headers, toUpstreamHeaders } from '../transport/headers.ts'
+import { HOP_HEADER, toHopMark } from '../transport/hops.ts'
 import type { UpstreamRequest } from '../transport/upstream.ts'
 import { toKeyHeaders, toLowerCaseNames } from './services.ts'
 
@@ -16,6 +17,7 @@ export interface Outgoing {
   readonly path: string
   readonly headers: Headers
   readonly body: Buffer
+  readonly priority?: number
 }
 
 /** What must be known of a request before anything is started for it. @throws {@link BadRequestError} */
@@ -49,6 +51,7 @@ export function toUpstreamRequest(
   request: Outgoing,
   target: ModelTarget,
   isStream: boolean,
+  id: string,
 ): OutgoingRequest {
   const { provider, model, modelId, params } = target
   const compat = model?.compat ?? {}
@@ -71,6 +74,11 @@ export function toUpstreamRequest(
       ...rewriteHeaders(toUpstreamHeaders(request.headers), compat),
       // Of a compressed stream nobody here could tell how it ends, and no comment may precede it.
       ...(isStream || hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),
+      // Behind a remote provider may be another leasehold, whose queue knows priorities, too.
+      ...(request.priority === undefined || provider.localService !== undefined
+        ? {}
+        : { 'x-leasehold-priority': String(request.priority) }),
+      [HOP_HEADER]: toHopMark(request.headers, id),
       ...toKeyHeaders(provider),
       ...toLowerCaseNames(model?.headers),
     },

@@ -83,3 +83,66 @@ describe('a server that we run', () => {
     expect(problemsOf({ baseUrl: 'http://192.168.1.5:1/v1' })).toEqual([])
   })
 })
+
+describe("the gateway's own address", () => {
+  const own = (baseUrl: string, leasehold: object = {}) =>
+    problemsOf({ baseUrl }, leasehold).map(({ severity, path }) => `${severity} ${path}`)
+  const refused = ['error models.providers.p.baseUrl']
+
+  test.each([
+    'http://127.0.0.1:4141/v1',
+    'http://localhost:4141/v1',
+    'http://LOCALHOST.:4141',
+    'http://127.1:4141/v1',
+    'http://0.0.0.0:4141/v1',
+    'http://[::ffff:127.0.0.1]:4141/v1',
+    'https://127.0.0.1:4141/v1',
+  ])('%s is refused', (baseUrl) => {
+    expect(own(baseUrl)).toEqual(refused)
+  })
+
+  test.each(['http://127.0.0.1:4142/v1', 'http://127.0.0.2:4141/v1', 'http://192.0.2.7:4141/v1'])(
+    '%s is another one',
+    (baseUrl) => {
+      expect(own(baseUrl)).toEqual([])
+    },
+  )
+
+  test('is one of many where the gateway listens everywhere', () => {
+    const leasehold = { host: '0.0.0.0', port: 80, apiKeys: ['0123456789abcdef'] }
+    expect(own('http://127.9.9.9/v1', leasehold)).toEqual(refused)
+    expect(own('http://[::1]/v1', leasehold)).toEqual(refused)
+    expect(own('http://192.0.2.7/v1', leasehold)).toEqual([])
+  })
+
+  test('is unknown with port 0', () => {
+    expect(own('http://127.0.0.1:4141/v1', { port: 0 })).toEqual([])
+  })
+
+  test('is refused for replicas and for a health check, too', () => {
+    expect(
+      problemsOf({ baseUrl: 'http://127.0.0.1:1/v1', replicas: [{ baseUrl: 'http://127.0.0.1:4141/v1' }] }),
+    ).toMatchObject([{ severity: 'error', path: 'models.providers.p.replicas[0].baseUrl' }])
+    const healthUrl = 'http://127.0.0.1:4141/health'
+    expect(
+      problemsOf({ baseUrl: 'http://127.0.0.1:1/v1', localService: { ...localService, healthUrl } }),
+    ).toContainEqual(
+      expect.objectContaining({ severity: 'error', path: 'models.providers.p.localService.healthUrl' }),
+    )
+  })
+
+  test('is that of --port where one is given', () => {
+    const text = JSON.stringify({ models: { providers: { p: { baseUrl: 'http://127.0.0.1:5000/v1' } } } })
+    expect(() => parseConfig(text, { gateway: { port: 5000 } })).toThrow(/gateway itself listens/)
+    expect(parseConfig(text).problems).toEqual([])
+  })
+
+  test("in a file of OpenClaw's makes only its provider unavailable", () => {
+    const text = JSON.stringify({
+      models: { providers: { leasehold: { baseUrl: 'http://127.0.0.1:4141/v1', models: [{ id: 'm' }] } } },
+    })
+    const { providers, problems } = parseConfig(text, { file: 'openclaw.json' })
+    expect(providers[0]?.unavailable).toContain('where the gateway itself listens')
+    expect(problems.map(({ severity }) => severity)).toEqual(['warning'])
+  })
+})

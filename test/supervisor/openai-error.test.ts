@@ -8,6 +8,7 @@ import {
   GatewayError,
   KeyError,
   type LeaseholdError,
+  LoopError,
   ModelNotFoundError,
   OverloadedError,
   ProviderUnavailableError,
@@ -59,6 +60,7 @@ const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_STREAM_TRUNCATED: [new UpstreamError('local', 'why', { isTruncated: true }), 502],
   LEASEHOLD_ABORTED: [new AbortedError(), 499],
   LEASEHOLD_KEY_REQUIRED: [new KeyError(true), 401],
+  LEASEHOLD_LOOP: [new LoopError(['a', 'a'], true), 508],
   LEASEHOLD_OVERLOADED: [new OverloadedError('why'), 503],
   LEASEHOLD_LISTEN_FAILED: [new GatewayError('h', 1, new Error('x')), 500],
 }

@@ -1,0 +1,125 @@
+import { connect } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { parseConfig } from '../../src/config/load.ts'
+import { createGateway } from '../../src/gateway/server.ts'
+import { createSupervisor } from '../../src/supervisor/supervisor.ts'
+import { createRawServer, takeFreePort } from '../transport/raw-server.ts'
+import { openHouse, openHouseWithServer } from './house.ts'
+
+const closing: AsyncDisposable[] = []
+afterEach(async () => {
+  for (const one of closing.splice(0).reverse()) await one[Symbol.asyncDispose]()
+})
+const keep = <One extends AsyncDisposable>(one: One): One => {
+  closing.push(one)
+  return one
+}
+const started = ({ events }: { events: readonly { type: string }[] }) =>
+  events.filter(({ type }) => type === 'request.started').length
+
+describe('a request that comes back', () => {
+  test('by another address of the gateway is refused at once, and says so', async () => {
+    let target = 0
+    const detour = keep(
+      await createRawServer((socket, head) => {
+        const on = connect(target, '127.0.0.1')
+        on.on('error', () => {})
+        on.write(head, 'latin1')
+        socket.pipe(on).pipe(socket)
+      }),
+    )
+    const house = keep(
+      await openHouse({
+        serverUrl: detour.url,
+        leasehold: { heartbeatMs: 3_600_000, allowedHosts: [`127.0.0.1:${detour.port}`] },
+      }),
+    )
+    target = house.port
+    const response = await house.post('/v1/chat/completions', { model: 'local/demo' })
+    expect([response.status, response.headers.get('x-should-retry')]).toEqual([508, 'false'])
+    expect(await response.json()).toMatchObject({
+      error: {
+        code: 'LEASEHOLD_LOOP',
+        message: expect.stringMatching(/came back to this leasehold \(.* → .*\)/),
+      },
+    })
+    expect(house.events.filter(({ type }) => type === 'request.ended')).toHaveLength(2)
+  })
+
+  test('ends between two gateways that name each other as replicas while both servers are down', async () => {
+    const [down, portB] = [await takeFreePort(), await takeFreePort()]
+    const toProvider = (other: number) => ({
+      baseUrl: `http://127.0.0.1:${down}/v1`,
+      replicas: [{ baseUrl: `http://127.0.0.1:${other}/v1` }],
+    })
+    const a = keep(await openHouse({ serverUrl: '', provider: toProvider(portB) }))
+    const b = keep(
+      await openHouse({ serverUrl: '', provider: toProvider(a.port), leasehold: { port: portB } }),
+    )
+    const response = await a.post('/v1/chat/completions', { model: 'local/demo' })
+    expect(response.status).toBeGreaterThanOrEqual(500)
+    const { error } = (await response.json()) as { error: { code: string } }
+    expect(error.code).toMatch(/^LEASEHOLD_/)
+    expect(started(a)).toBeLessThanOrEqual(1)
+    expect(started(b)).toBeLessThanOrEqual(1)
+  })
+})
+
+test('a chain of two gateways serves', async () => {
+  const far = keep(await openHouseWithServer())
+  const near = keep(await openHouse({ serverUrl: far.url, provider: { models: [{ id: 'local/demo' }] } }))
+  const response = await near.post('/v1/chat/completions', {
+    model: 'local/local/demo',
+    messages: [{ role: 'user', content: 'hello' }],
+  })
+  expect(response.status).toBe(200)
+  await response.text()
+  expect(started(far)).toBe(1)
+})
+
+test('a remote provider gets the priority and the mark, and what the client sent of both is not passed through', async () => {
+  const server = keep(
+    await createRawServer((socket) =>
+      socket.end('HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{"data":[]}'),
+    ),
+  )
+  const house = keep(await openHouse({ serverUrl: server.url, leasehold: { heartbeatMs: 3_600_000 } }))
+  const ask = (headers: Record<string, string>) =>
+    house.post('/v1/chat/completions', { model: 'local/demo' }, { headers })
+  await ask({ 'x-leasehold-priority': '900', 'x-leasehold-hop': 'abc#1' })
+  await ask({})
+  const [first = '', second = ''] = server.received.filter((text) => text.startsWith('POST'))
+  expect(first).toMatch(/^x-leasehold-priority: 100\r$/m)
+  expect(first).toMatch(/^x-leasehold-hop: abc#1, [0-9a-f]{12}#1\r$/m)
+  expect(second).not.toContain('x-leasehold-priority')
+  expect(second).toMatch(/^x-leasehold-hop: [0-9a-f]{12}#2\r$/m)
+})
+
+test('a request that has passed four gateways goes no further', async () => {
+  const house = keep(await openHouseWithServer())
+  const ask = async (hops: string) =>
+    (
+      await house.post(
+        '/v1/chat/completions',
+        { model: 'demo', messages: [] },
+        { headers: { 'x-leasehold-hop': hops } },
+      )
+    ).status
+  expect(await ask('a#1, b#2, c#3')).not.toBe(508)
+  expect(await ask('a#1, b#2, c#3, d#4')).toBe(508)
+  expect(await ask('x'.repeat(600))).toBe(508)
+})
+
+test('a gateway that takes a port which a provider names does not listen', async () => {
+  const port = await takeFreePort()
+  const providers = { self: { baseUrl: `http://localhost:${port}/v1` } }
+  const config = parseConfig(JSON.stringify({ models: { providers } }))
+  const supervisor = createSupervisor({ config })
+  const gateway = createGateway({ supervisor, port })
+  await expect(gateway.listen()).rejects.toMatchObject({
+    code: 'LEASEHOLD_LISTEN_FAILED',
+    message: expect.stringContaining('provider "self"'),
+  })
+  await gateway.close()
+  await supervisor.close({ force: true })
+})
