@@ -85,7 +85,8 @@ function findLast(text: string, name: string): number | null {
   for (let at = text.lastIndexOf(name); at !== -1; at = at === 0 ? -1 : text.lastIndexOf(name, at - 1)) {
     NUMBER.lastIndex = at + name.length
     const found = NUMBER.exec(text)?.[1]
-    if (found !== undefined) return Number(found)
+    // More decimals of a pace are noise of the clock.
+    if (found !== undefined) return Math.round(Number(found) * 100) / 100
   }
   return null
 }

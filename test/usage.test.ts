@@ -30,6 +30,10 @@ test('a name that no number follows is passed over', () => {
   expect(read('{"prompt_tokens":5,"more":{"prompt_tokens":null}}')?.promptTokens).toBe(5)
 })
 
+test('a pace has two decimals at most', () => {
+  expect(read('{"timings":{"predicted_per_second":10230.179028132992}}')?.tokensPerSecond).toBe(10230.18)
+})
+
 test('the words of other protocols mean the same', () => {
   expect(read('{"usage":{"input_tokens":3,"output_tokens":4}}')).toEqual({
     promptTokens: 3,

@@ -89,7 +89,7 @@ export async function readChatAnswer(
       for await (const data of readEventData(response.body)) add(data)
     else add(await response.text())
   } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error
+    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error
     throw new AnswerError('The answer is not a chat completion.', { status: response.status })
   }
   if (!isDone && answer.finishReason === null)

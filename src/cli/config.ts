@@ -4,7 +4,7 @@ import { toJsonSchema } from '../config/schema.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes, toProblemLine } from './failures.ts'
-import type { Terminal } from './print.ts'
+import { type Terminal, toSafeJson } from './print.ts'
 
 export interface ConfigCommandOptions {
   readonly config?: string
@@ -33,7 +33,7 @@ export async function printConfig(
   terminal: Terminal,
 ): Promise<number> {
   const config: Config = await loadConfiguration(file ?? options.config, terminal.env)
-  terminal.line(JSON.stringify(toPrintable(config), null, options.json ? undefined : 2))
+  terminal.line(toSafeJson(JSON.stringify(toPrintable(config), null, options.json ? undefined : 2)))
   return exitCodes.ok
 }
 

@@ -2,7 +2,7 @@ import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { onEndingSignal } from './ending-signal.ts'
 import { exitCodes } from './failures.ts'
-import { connectToGateway } from './gateway-client.ts'
+import { connectToGateway, readAnswer } from './gateway-client.ts'
 import { type Terminal, toSafeText } from './print.ts'
 import { createProgress } from './progress.ts'
 import { toPeerText, toStateText } from './words.ts'
@@ -57,7 +57,7 @@ async function control(
     const snapshot = (await gateway.ask({ path, body: JSON.stringify(body) })) as ServiceSnapshot
     progress.close()
     if (options.json) terminal.json(snapshot)
-    else terminal.line(tell(snapshot))
+    else terminal.line(readAnswer(path, () => tell(snapshot)))
   } finally {
     signals[Symbol.dispose]()
     progress.close()

@@ -2,7 +2,7 @@ import type { SupervisorEvent } from '../events.ts'
 import { loadConfiguration } from './configuration.ts'
 import { readEventData } from './event-stream.ts'
 import { exitCodes } from './failures.ts'
-import { connectToGateway, toAnswerError } from './gateway-client.ts'
+import { connectToGateway, readAnswer, toAnswerError } from './gateway-client.ts'
 import { type Terminal, toSafeText } from './print.ts'
 
 export interface EventsOptions {
@@ -31,8 +31,11 @@ export async function showEvents(options: EventsOptions, terminal: Terminal): Pr
     if (response.status !== 200 || response.body === null)
       throw toAnswerError(response.status, await response.text())
     for await (const data of readEventData(response.body)) {
-      if (options.json) terminal.out(`${data}\n`)
-      else terminal.line(toEventLine(JSON.parse(data)))
+      readAnswer('/api/events', () => {
+        const event = JSON.parse(data)
+        if (options.json) terminal.json(event)
+        else terminal.line(toEventLine(event))
+      })
     }
     return exitCodes.ok
   } finally {

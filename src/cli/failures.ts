@@ -53,9 +53,10 @@ export class AnswerError extends Error {
       status,
       code = 'LEASEHOLD_UPSTREAM_FAILED',
       type = 'upstream_error',
-    }: { readonly status: number; readonly code?: string; readonly type?: string },
+      cause,
+    }: { readonly status: number; readonly code?: string; readonly type?: string; readonly cause?: unknown },
   ) {
-    super(message)
+    super(message, cause === undefined ? undefined : { cause })
     this.status = status
     this.code = code
     this.type = type

@@ -151,7 +151,7 @@ function createGatewayClient(url: string, apiKey: string | undefined): GatewayCl
       const response = await send(request)
       const text = await response.text()
       if (response.status !== 200) throw toAnswerError(response.status, text)
-      return JSON.parse(text)
+      return readAnswer(request.path, () => JSON.parse(text))
     },
     openEvents: async () => {
       const leaving = new AbortController()
@@ -160,7 +160,10 @@ function createGatewayClient(url: string, apiKey: string | undefined): GatewayCl
       if (status !== 200 || body === null) throw toAnswerError(status, await response.text())
       return new Observable((subscriber) => {
         const read = async () => {
-          for await (const data of readEventData(body)) subscriber.next(JSON.parse(data))
+          for await (const data of readEventData(body)) {
+            const event: unknown = JSON.parse(data)
+            if (isEvent(event)) subscriber.next(event)
+          }
         }
         const complete = () => subscriber.complete()
         read().then(complete, complete)
@@ -169,6 +172,32 @@ function createGatewayClient(url: string, apiKey: string | undefined): GatewayCl
     },
     close: () => upstream.close(),
   }
+}
+
+/**
+ * Reads what a gateway answered, which may be of another version, or a program that only calls itself leasehold.
+ * @throws {@link AnswerError} where the answer has not the shape that `read` expects
+ */
+export function readAnswer<Result>(path: string, read: () => Result): Result {
+  try {
+    return read()
+  } catch (cause) {
+    if (!(cause instanceof TypeError || cause instanceof SyntaxError || cause instanceof RangeError))
+      throw cause
+    throw new AnswerError(
+      `The gateway's answer to ${path.replace(/\?.*/, '')} has an unknown form. Is it another version of leasehold, or another program?`,
+      { status: 200, cause },
+    )
+  }
+}
+
+/** Whether this can be shown as an event. One of an unknown type is one of a later version. */
+function isEvent(value: unknown): value is SupervisorEvent {
+  const { type, to, key }: Record<string, unknown> = Object(value)
+  return (
+    typeof type === 'string' &&
+    (type !== 'service.state' || (typeof to === 'string' && typeof key === 'string'))
+  )
 }
 
 /** What a server said in an answer that is not the one that was wanted: OpenAI's error, or its first words. */

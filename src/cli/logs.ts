@@ -2,7 +2,7 @@ import type { OutputLine } from '../process/output.ts'
 import { loadConfiguration } from './configuration.ts'
 import { readLines } from './event-stream.ts'
 import { exitCodes } from './failures.ts'
-import { connectToGateway, toAnswerError } from './gateway-client.ts'
+import { connectToGateway, readAnswer, toAnswerError } from './gateway-client.ts'
 import { type Terminal, toSafeText } from './print.ts'
 
 export interface LogsOptions {
@@ -25,14 +25,13 @@ export async function showLogs(id: string, options: LogsOptions, terminal: Termi
       if (response.status !== 200 || response.body === null)
         throw toAnswerError(response.status, await response.text())
       for await (const text of readLines(response.body)) {
-        if (options.json) terminal.out(`${text}\n`)
-        else print(JSON.parse(text))
+        readAnswer(path, () => (options.json ? terminal.json(JSON.parse(text)) : print(JSON.parse(text))))
       }
       return exitCodes.ok
     }
     const logs = (await gateway.ask({ path })) as { readonly lines: readonly OutputLine[] }
     if (options.json) terminal.json(logs)
-    else for (const line of logs.lines) print(line)
+    else readAnswer(path, () => logs.lines.forEach(print))
     return exitCodes.ok
   } finally {
     await gateway.close()

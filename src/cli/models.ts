@@ -1,7 +1,7 @@
 import { type ModelListing, toModelList } from '../supervisor/models.ts'
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './failures.ts'
-import { findGateway } from './gateway-client.ts'
+import { findGateway, readAnswer } from './gateway-client.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
 import { toStateText } from './words.ts'
 
@@ -26,13 +26,15 @@ export async function listModels(options: ModelsOptions, terminal: Terminal): Pr
     terminal.json(listed)
     return exitCodes.ok
   }
-  const rows = listed.data.map((model) => [
-    toSafeText(model.id),
-    toSafeText(model.aliases.join(', ')),
-    model.default ? 'yes' : '',
-    String(model.context_length ?? ''),
-    toSafeText(model.unavailable ?? toStateText(model.state)),
-  ])
+  const rows = readAnswer('/v1/models', () =>
+    listed.data.map((model) => [
+      toSafeText(model.id),
+      toSafeText(model.aliases.join(', ')),
+      model.default ? 'yes' : '',
+      String(model.context_length ?? ''),
+      toSafeText(model.unavailable ?? toStateText(model.state)),
+    ]),
+  )
   const [head = '', ...lines] = toTable([['MODEL', 'ALIAS', 'DEFAULT', 'CONTEXT', 'STATE'], ...rows])
   terminal.line(terminal.paint('bold', head))
   for (const line of lines) terminal.line(line)

@@ -44,10 +44,21 @@ export function createTerminal(
     out,
     err,
     line: (text = '') => out(`${text}\n`),
-    json: (value) => out(`${JSON.stringify(value)}\n`),
+    json: (value) => out(`${toSafeJson(JSON.stringify(value))}\n`),
     note: (text) => err(`${toSafeText(text)}\n`),
     paint: (style, text) => (hasColour ? styleText(style, text, { validateStream: false }) : text),
   }
+}
+
+/**
+ * A JSON text that says the same without a character that a terminal would obey or that turns the direction of writing:
+ * `JSON.stringify` escapes only the first 32.
+ */
+export function toSafeJson(json: string): string {
+  return json.replace(
+    /[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /** Text of others without control characters, except line breaks and tabs. */

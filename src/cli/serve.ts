@@ -19,7 +19,7 @@ import { DEMO_NAME } from './demo-config.ts'
 import { exitCodes, toProblemLine, UsageError } from './failures.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { type LogFormat, toLogLine } from './log-lines.ts'
-import { type Terminal, toSafeText, toTable } from './print.ts'
+import { type Terminal, toSafeJson, toSafeText, toTable } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { toClock, toStateText } from './words.ts'
 
@@ -172,7 +172,11 @@ function createLogger(
   const level = logLevel ?? (logFormat === undefined ? undefined : 'info')
   if (level === undefined) return undefined
   const { value } = createScrubber(secrets)
-  const options = { level, redact: { paths: SECRETS, censor: '***' }, hooks: { streamWrite: value<string> } }
+  const options = {
+    level,
+    redact: { paths: SECRETS, censor: '***' },
+    hooks: { streamWrite: (line: string) => toSafeJson(value(line)) },
+  }
   const lines = pino.destination({ fd: 2, sync: true, maxLength: MAX_UNWRITTEN_BYTES })
   // A full disk costs lines of the log, never the gateway.
   lines.on('error', () => {})

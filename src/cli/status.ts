@@ -5,7 +5,7 @@ import type { Guest } from '../supervisor/guests.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../supervisor/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './failures.ts'
-import { connectToGateway } from './gateway-client.ts'
+import { connectToGateway, readAnswer } from './gateway-client.ts'
 import { toFailureLine, toRefusalText } from './lifecycle.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
 import { openScreen, type Screen } from './screen.ts'
@@ -30,12 +30,13 @@ export async function showStatus(options: StatusOptions, terminal: Terminal): Pr
   let screen: Screen | undefined
   try {
     do {
-      const snapshot = (await gateway.ask({ path: '/api/services' })) as SupervisorSnapshot
+      const path = '/api/services'
+      const snapshot = (await gateway.ask({ path })) as SupervisorSnapshot
       if (hasWindow) {
         screen ??= openScreen(terminal)
-        screen.draw(toFittingLines(snapshot, terminal))
+        screen.draw(readAnswer(path, () => toFittingLines(snapshot, terminal)))
       } else if (json) terminal.json(snapshot)
-      else terminal.out(`${toStatusLines(snapshot, terminal).join('\n')}\n`)
+      else terminal.out(`${readAnswer(path, () => toStatusLines(snapshot, terminal)).join('\n')}\n`)
       if (watch) await wait(WATCH_EVERY_MS)
     } while (watch)
   } finally {

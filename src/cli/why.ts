@@ -7,7 +7,7 @@ import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { readEventData } from './event-stream.ts'
 import { exitCodes } from './failures.ts'
-import { connectToGateway, type GatewayClient, toAnswerError } from './gateway-client.ts'
+import { connectToGateway, type GatewayClient, readAnswer, toAnswerError } from './gateway-client.ts'
 import { type Terminal, toSafeText } from './print.ts'
 import { toClock, toOwnerText, toStateText } from './words.ts'
 
@@ -36,12 +36,11 @@ export async function explainService(id: string, options: WhyOptions, terminal: 
   try {
     const path = `/api/services/${encodeURIComponent(id)}`
     const service = (await gateway.ask({ path })) as ServiceSnapshot
-    const facts: WhyFacts = {
-      service,
-      history: (await readChanges(gateway)).filter(({ key }) => key === service.key).slice(-MAX_CHANGES),
-    }
+    const changes = await readChanges(gateway)
+    const history = readAnswer(path, () => changes.filter(({ key }) => key === service.key))
+    const facts: WhyFacts = { service, history: history.slice(-MAX_CHANGES) }
     if (options.json) terminal.json(facts)
-    else for (const line of toWhyLines(facts, terminal)) terminal.line(line)
+    else for (const line of readAnswer(path, () => toWhyLines(facts, terminal))) terminal.line(line)
     return exitCodes.ok
   } finally {
     await gateway.close()
@@ -53,7 +52,8 @@ async function readChanges(gateway: GatewayClient): Promise<StateChange[]> {
   if (response.status !== 200 || response.body === null)
     throw toAnswerError(response.status, await response.text())
   const changes: StateChange[] = []
-  for await (const data of readEventData(response.body)) changes.push(JSON.parse(data))
+  for await (const data of readEventData(response.body))
+    changes.push(readAnswer('/api/events', () => JSON.parse(data)))
   return changes
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { readEventData, readLines } from '../../src/cli/event-stream.ts'
-import { toSafeText, toTable } from '../../src/cli/print.ts'
+import { toSafeJson, toSafeText, toTable } from '../../src/cli/print.ts'
 import { toCurl } from '../../src/cli/serve.ts'
 import { toDurationText } from '../../src/duration.ts'
 
@@ -20,6 +20,14 @@ test.each([
 
 test('the text of others loses its terminal sequences and keeps its lines', () => {
   expect(toSafeText('a\x1b[31mb\n\tc\x07\r\nd')).toBe('ab\n\tc\nd')
+})
+
+test('JSON for a terminal holds no character that it would obey, and means the same', () => {
+  const value = { text: 'a\x1b[31m\x7f\x85\x9b2J\u202eb\u2066\u200fc\u2028ä€😀' }
+  const json = toSafeJson(JSON.stringify(value))
+  expect(json).not.toMatch(/[\p{Cc}\p{Cf}\u2028\u2029]/u)
+  expect(json).toContain('ä€😀')
+  expect(JSON.parse(json)).toEqual(value)
 })
 
 test('columns are as wide as their widest cell, and lines end with their text', () => {
