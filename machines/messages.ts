@@ -102,6 +102,11 @@ export interface Receipt {
   readonly survivors: readonly number[]
   /** Who has its port, when that is not free although nothing of its tree is left. */
   readonly portOwner?: PortOwner
+  /**
+   * Something still listens at its address that was not there before it: a part of it that nothing proves to be its own,
+   * a daemon for one. Then the stop is not complete either.
+   */
+  readonly isPortHeld?: boolean
   /** From the first signal, or from the exit that nobody asked for, to this receipt, in milliseconds. */
   readonly durationMs: number
 }
@@ -267,6 +272,8 @@ export type ProcessEvent =
       readonly telling?: TellingLine
       /** Who has its port, where its output says that the port is taken. */
       readonly portOwner?: PortOwner
+      /** Who listens on its port now, where it ended with 0 soon after its start: it may have left the foreground. */
+      readonly daemon?: PortOwner
     }
   | { readonly type: 'process.settled'; readonly generation: string; readonly receipt: Receipt }
 

@@ -4,6 +4,7 @@ import type {
   Listener,
   PortOwner,
   ProviderEvent,
+  Receipt,
   StopReason,
   Verdict,
 } from './messages.ts'
@@ -39,6 +40,15 @@ export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure 
   const isEarly = code === 'LEASEHOLD_EXITED_BEFORE_READY'
   // What a server printed long before it crashed is not why.
   const said = isEarly ? telling : findTellingLine(tail)
+  if (event.daemon !== undefined)
+    return {
+      code,
+      message: `its process left the foreground: it ended with code 0, and ${toStrangerNames(event.daemon)} listens on its port ${event.daemon.port}; end that process, and have command run the server in the foreground`,
+      generation,
+      exitCode,
+      signal,
+      tail,
+    }
   // Of our own SIGKILLs nobody is told in this way: they end a stop.
   const guess = signal === 'SIGKILL' ? ', which was not ours: the system may have been out of memory' : ''
   const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}${guess}`
@@ -75,9 +85,21 @@ export function toSurvivorsFailure(event: ProviderEvent): Failure {
     code: 'LEASEHOLD_STOP_TIMEOUT',
     message:
       event.type === 'process.settled'
-        ? `its processes ${event.receipt.survivors.join(', ')} survived SIGKILL`
+        ? toLeftText(event.receipt)
         : `no receipt within ${SWEEP_TIMEOUT_MS} ms of the sweep`,
   }
+}
+
+function toLeftText({ survivors, portOwner }: Receipt): string {
+  if (survivors.length > 0) return `its processes ${survivors.join(', ')} survived SIGKILL`
+  const port = portOwner === undefined ? '' : ` ${portOwner.port}`
+  return `its processes have ended, but ${portOwner === undefined ? UNSEEN : toStrangerNames(portOwner)} still listens on its port${port}: end that process, and if command puts the server into the background, have it run in the foreground`
+}
+
+const UNSEEN = 'a process that cannot be seen'
+
+function toStrangerNames({ strangers }: PortOwner): string {
+  return strangers.length === 0 ? UNSEEN : toNames(strangers)
 }
 
 export function toVerdictFailure(verdict: Verdict | undefined, pid: number | null = null): Failure {

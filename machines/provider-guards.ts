@@ -82,7 +82,8 @@ export const base = setup({
     isBreakerOpen: ({ context }: Scope) =>
       context.failures >= context.policy.breakerFailures || context.failure?.retry === 'cooldown',
     hasSurvivors: ({ event }: Scope) =>
-      event.type === 'process.settled' && event.receipt.survivors.length > 0,
+      event.type === 'process.settled' &&
+      (event.receipt.survivors.length > 0 || event.receipt.isPortHeld === true),
   },
 })
 

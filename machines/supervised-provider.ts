@@ -1,5 +1,5 @@
 import { enqueueActions, sendParent } from 'xstate'
-import type { ProviderEvent, SharingEvent } from './messages.ts'
+import type { ProviderEvent, Receipt, SharingEvent } from './messages.ts'
 import { providerMachine } from './provider.ts'
 import type { ProviderContext } from './provider-context.ts'
 
@@ -57,6 +57,11 @@ function toEnd(event: ProviderEvent): SharingEvent {
   return {
     type: 'run.ended',
     generation: 'generation' in event ? event.generation : '',
-    survivors: event.type === 'process.settled' ? event.receipt.survivors.length : 0,
+    survivors: event.type === 'process.settled' ? countLeft(event.receipt) : 0,
   }
+}
+
+/** What listens at the address of a run may hold its memory, too. */
+function countLeft({ survivors, isPortHeld = false }: Receipt): number {
+  return survivors.length + (isPortHeld ? 1 : 0)
 }

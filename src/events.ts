@@ -180,10 +180,11 @@ export const eventMeanings = {
   'process.failed': 'A child process could not be started.',
   'process.signalled': 'A stop signal was sent to its process group.',
   'process.exited': 'The child ended: code, signal, last output.',
-  'process.settled': 'The receipt of a run: its tree is gone, or the survivors are named.',
+  'process.settled':
+    'The receipt of a run: its tree is gone, or the survivors and the listener on its port are named.',
   'guest.joined': 'Another supervisor of this user asks for leases of a server that this one runs.',
   'guest.left': 'That supervisor is gone, and its leases with it.',
-  alarm: 'Something needs a person: survivors of a stop.',
+  alarm: 'Something needs a person: survivors of a stop, or a process that still listens on its port.',
   'request.started': 'A model request arrived.',
   'request.attempted': 'A candidate could not serve it.',
   'request.responded': 'The response head arrived from upstream.',

@@ -41,7 +41,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
         case 'process.failed':
           return tell(event, event.service, event.failure.message, 'red')
         case 'process.settled':
-          return event.receipt.survivors.length > 0
+          return event.receipt.survivors.length > 0 || event.receipt.isPortHeld
             ? undefined
             : tell(
                 event,

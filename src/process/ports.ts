@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { basename } from 'node:path'
 import type { Listener, PortOwner } from '../../machines/messages.ts'
 import { type Clock, delay } from '../clock.ts'
-import { hasProcfs, readExecutable } from './tree.ts'
+import { hasProcfs, readExecutable, readProcess } from './tree.ts'
 
 /** A host as a URL writes it, and a TCP port. */
 export interface Address {
@@ -38,20 +38,46 @@ export function isPortFree(host: string, port: number): Promise<boolean> {
 /** How long a port may stay taken after the last process of its server ended, and the pause between two looks. */
 const PORT_FREE_MS = 2_000
 const LOOK_MS = 25
+/** How long a server that went into the background may take to listen. */
+const PORT_TAKEN_MS = 1_500
 
 /**
- * Waits until a port is free, for at most two seconds, and not at all for somebody else who has it. Answers with who
- * has it then, or `undefined`: it is free, or that cannot be found out.
+ * Waits until a port is free, for at most two seconds, and not at all for a process that has had it since before a run
+ * of ours began. Answers with who has it then, or `undefined`: it is free, or that cannot be found out.
  */
-export async function untilPortFree(address: Address, clock: Clock): Promise<PortOwner | undefined> {
+export async function untilPortFree(
+  address: Address,
+  clock: Clock,
+  bornAtTicks = Number.POSITIVE_INFINITY,
+): Promise<PortOwner | undefined> {
   const deadlineMs = clock.now() + PORT_FREE_MS
   for (;;) {
     if (await isPortFree(address.host, address.port).catch(() => true)) return undefined
     const owner = findPortOwner(address, [])
-    if (owner !== undefined && owner.strangers.length > 0) return owner
-    if (clock.now() >= deadlineMs) return { port: address.port, ours: [], strangers: [] }
+    if (owner !== undefined && isOlder(owner, bornAtTicks)) return owner
+    if (clock.now() >= deadlineMs) return owner ?? { port: address.port, ours: [], strangers: [] }
     await delay(clock, LOOK_MS)
   }
+}
+
+/** Whether somebody who listens did so, or at least lived, before a process that started at `bornAtTicks`. */
+export function isOlder({ strangers }: PortOwner, bornAtTicks: number): boolean {
+  return strangers.some(({ pid }) => (readProcess(pid)?.startTicks ?? bornAtTicks) < bornAtTicks)
+}
+
+/** Waits for a moment until somebody listens at an address, and answers with who. */
+export async function untilPortTaken(address: Address, clock: Clock): Promise<PortOwner | undefined> {
+  const deadlineMs = clock.now() + PORT_TAKEN_MS
+  for (;;) {
+    await delay(clock, LOOK_MS)
+    const owner = findPortOwner(address, [])
+    if (owner !== undefined || clock.now() >= deadlineMs) return owner
+  }
+}
+
+/** Whether the kernel has somebody listen at an address. Without `/proc`: no. */
+export function isListenedAt({ host, port }: Address): boolean {
+  return hasProcfs && listListening().some((one) => one.port === port && isReached(host, one.address))
 }
 
 /**

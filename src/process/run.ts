@@ -4,7 +4,16 @@ import { afterTurn, type Clock, settledWithin } from '../clock.ts'
 import { type Markers, toChildEnvironment } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
 import type { OwnerRecord } from './owner-record.ts'
-import { type Address, findPortOwner, isPortFree, toTakenText, untilPortFree } from './ports.ts'
+import {
+  type Address,
+  findPortOwner,
+  isListenedAt,
+  isOlder,
+  isPortFree,
+  toTakenText,
+  untilPortFree,
+  untilPortTaken,
+} from './ports.ts'
 import type { SendSignal } from './signals.ts'
 import { type OwnedChild, spawnChild } from './spawn.ts'
 import { createStop, type Stop } from './stop.ts'
@@ -72,6 +81,8 @@ export interface Run extends RunHandle {
   output(): Output | undefined
   /** Processes of its tree that are known and alive now. */
   survivors(): readonly number[]
+  /** Whether something still listens at its address since its receipt said so. */
+  isPortHeld(): boolean
   /** Settles after the last event was given to the listener. Never rejects. */
   readonly settled: Promise<void>
 }
@@ -100,6 +111,8 @@ type StopSignal = 'SIGTERM' | 'SIGKILL'
 const BEFORE_SIGNAL_MS = 2_000
 /** How long an exit is held back for the last words in the pipes: with the tree dead they end at once. */
 const LAST_WORDS_MS = 200
+/** A process that ends with 0 so soon after its birth may have left its server in the background. */
+const FOREGROUND_MS = 10_000
 /** Lines of output told with an exit. */
 const TAIL_LINES = 20
 
@@ -110,6 +123,11 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   const cancel = new AbortController()
   let state: RunState = 'waiting'
   let startedAtMs: number | null = null
+  let bornAtMs = 0
+  /** It ended because another process has its port. */
+  let wasPortTaken = false
+  /** Where something still listened when the receipt was written. */
+  let heldAt: Address | undefined
   let own: { readonly child: OwnedChild; readonly stop: Stop; readonly output: Output } | undefined
   /** The `terminate` whose signal is still to come. */
   let pending: symbol | undefined
@@ -138,6 +156,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     own = { child, stop, output }
     state = 'running'
     startedAtMs = Date.now()
+    bornAtMs = clock.now()
     tell({ type: 'process.spawned', generation, pid: child.pid })
   }
   /** The point of no return of a stop: without a process there will be none, and one that runs is signalled. */
@@ -192,10 +211,14 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       await new Promise<void>(afterTurn)
       const lines = output.tail().map(({ text }) => text)
       const telling = explainExit(lines, isForbidden)
+      wasPortTaken = telling?.cause === 'port'
       const holder =
         telling?.cause === 'port' && address !== undefined
           ? findPortOwner(address, stop.members())
           : undefined
+      const isQuickEnd = status.exitCode === 0 && sent.size === 0 && clock.now() - bornAtMs < FOREGROUND_MS
+      const next = isQuickEnd && address !== undefined ? await untilPortTaken(address, clock) : undefined
+      const isDaemon = next !== undefined && !isOlder(next, child.startTicks ?? 0)
       tell({
         type: 'process.exited',
         generation,
@@ -203,13 +226,18 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
         tail: lines.slice(-TAIL_LINES),
         ...(telling === undefined ? {} : { telling }),
         ...(holder === undefined ? {} : { portOwner: holder }),
+        ...(isDaemon ? { daemon: next } : {}),
       })
       // The leader may be only a launcher: the server behind it has the rest of the grace for its clean-up.
       if (sent.has('SIGTERM')) await stop.left()
     }
     const swept = await stop.sweep()
-    const portOwner = address === undefined ? undefined : await untilPortFree(address, clock)
-    const receipt = portOwner === undefined ? swept : { ...swept, portOwner }
+    const portOwner =
+      address === undefined ? undefined : await untilPortFree(address, clock, child.startTicks)
+    const isPortHeld = portOwner !== undefined && !wasPortTaken && !isOlder(portOwner, child.startTicks ?? 0)
+    if (isPortHeld) heldAt = address
+    const receipt =
+      portOwner === undefined ? swept : { ...swept, portOwner, ...(isPortHeld ? { isPortHeld } : {}) }
     if (receipt.survivors.length === 0) {
       watchdog?.disarm(child.pid)
       record?.remove(child.pid)
@@ -250,6 +278,10 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     startedAtMs: () => startedAtMs,
     output: () => own?.output,
     survivors: () => own?.stop.survivors() ?? [],
+    isPortHeld: () => {
+      if (heldAt !== undefined && !isListenedAt(heldAt)) heldAt = undefined
+      return heldAt !== undefined
+    },
     members: () => own?.stop.members() ?? [],
     settled: live(),
   }

@@ -102,7 +102,9 @@ export function createProcessTable({
   }
   const prune = (slot: Slot) => {
     slot.last = slot.runs.findLast((run) => run.output() !== undefined) ?? slot.last
-    slot.runs = slot.runs.filter((run) => run.state() !== 'settled' || run.survivors().length > 0)
+    slot.runs = slot.runs.filter(
+      (run) => run.state() !== 'settled' || run.survivors().length > 0 || run.isPortHeld(),
+    )
   }
   const reap = async (key: string) => {
     const slot = slots.get(key)

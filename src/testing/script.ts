@@ -52,6 +52,7 @@ const world = z
     closeMs: ms,
     leaveMs: ms.nullable(),
     sweepMs: ms,
+    isPortHeld: z.boolean(),
     survivors: z.int().min(0),
     warmPollMs: ms,
     heartbeatMs: ms,

@@ -58,6 +58,8 @@ export interface WorldOptions {
   readonly leaveMs: number | null
   /** From the end of the tree to the receipt. */
   readonly sweepMs: number
+  /** Whether something still listens at the address when the tree has ended. */
+  readonly isPortHeld: boolean
   /** Processes of the tree that no sweep can end. */
   readonly survivors: number
   readonly warmPollMs: number
@@ -86,6 +88,7 @@ export const defaultWorld: WorldOptions = {
   closeMs: 0,
   leaveMs: 0,
   sweepMs: 5,
+  isPortHeld: false,
   survivors: 0,
   warmPollMs: 25,
   heartbeatMs: 1_000,
@@ -147,6 +150,12 @@ export function createWorld(
         pid,
         ...how,
         survivors: Array.from({ length: survivors }, (_, i) => pid + i),
+        ...(state.options.isPortHeld
+          ? {
+              isPortHeld: true,
+              portOwner: { port: 8080, ours: [], strangers: [{ pid: 7, exe: '/usr/bin/other' }] },
+            }
+          : {}),
         durationMs: 0,
       }
       say({ type: 'process.settled', generation: run.generation, receipt })

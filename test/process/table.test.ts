@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { isPortFree } from '../../src/process/ports.ts'
 import { takeFreePort } from '../transport/raw-server.ts'
@@ -203,6 +204,30 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     })
     process.kill(grandchild, 'SIGKILL')
     await expect.poll(() => isRunning(grandchild)).toBe(false)
+  })
+
+  test('names the daemon that listens when the leader has left the foreground, and keeps the run', async () => {
+    const port = await takeFreePort()
+    const address = { host: '127.0.0.1', port }
+    const daemon = fileURLToPath(new URL('../fixtures/daemon.py', import.meta.url))
+    const options = { command: '/usr/bin/python3', args: [daemon, String(port), 'daemon'], address }
+    const run = world.run('', [], options)
+    const grandchild = await run.grandchild()
+    try {
+      expect(await run.until('process.exited')).toMatchObject({
+        exitCode: 0,
+        daemon: { port, strangers: [{ pid: grandchild }] },
+      })
+      expect((await run.until('process.settled')).receipt).toMatchObject({
+        survivors: [],
+        isPortHeld: true,
+        portOwner: { port, strangers: [{ pid: grandchild }] },
+      })
+      expect(world.table.entries()).toMatchObject([{ generation: run.generation, state: 'survived' }])
+    } finally {
+      process.kill(grandchild, 'SIGKILL')
+    }
+    await expect.poll(() => world.table.entries()).toEqual([])
   })
 
   test('treats a child that makes itself a daemon as one that exited (fault 8)', async () => {

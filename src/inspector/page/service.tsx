@@ -198,6 +198,14 @@ function Facts({ service, atMs }: { readonly service: ServiceView; readonly atMs
     ...(receipt === null || receipt.survivors.length === 0
       ? []
       : [['Still alive', receipt.survivors.join(', ')] as const]),
+    ...(receipt?.isPortHeld === true
+      ? [
+          [
+            'Port still taken by',
+            receipt.portOwner?.strangers.map(({ pid }) => pid).join(', ') || 'unknown',
+          ] as const,
+        ]
+      : []),
   ]
   return (
     <dl class="facts">
