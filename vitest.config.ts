@@ -59,6 +59,7 @@ const MOCKS = [
   'test/gateway/key-comparison.test.ts',
   'test/health/probe-lacks.test.ts',
   'test/process/spawn-lacks.test.ts',
+  'test/supervisor/look-ups.test.ts',
   'test/transport/upstream-timeouts.test.ts',
 ]
 

@@ -4,7 +4,13 @@ import { toSentence } from '../errors.ts'
 import { toReasonText } from '../reason-text.ts'
 import { type Advice, toCures } from './advice.ts'
 import { toNextSentence } from './next.ts'
-import { type Explanation, type Situation, type Surroundings, toAwaited } from './situation.ts'
+import {
+  type Explanation,
+  type Neighbour,
+  type Situation,
+  type Surroundings,
+  toAwaited,
+} from './situation.ts'
 import { explainStart } from './start.ts'
 import { toCapital, toCount } from './words.ts'
 
@@ -79,7 +85,7 @@ function explainUse(situation: Situation, { all }: Surroundings): Omit<Explanati
 }
 
 /** Whether one waits for room that the other holds. */
-function isKeptOut(one: Situation, holder: Situation): boolean {
+function isKeptOut(one: Neighbour, holder: Neighbour): boolean {
   return toAwaited(one)?.rejected.some(({ key }) => key === holder.key) ?? false
 }
 

@@ -28,10 +28,13 @@ export interface Situation {
   readonly policy: Pick<ServicePolicy, 'maxQueue'> | null
 }
 
+/** As much of another service as an explanation needs. */
+export type Neighbour = Pick<Situation, 'key' | 'service' | 'state' | 'decision'>
+
 /** What is around a service. */
 export interface Surroundings {
   /** Every service, itself included. */
-  readonly all: readonly Situation[]
+  readonly all: readonly Neighbour[]
   /** What it printed last. */
   readonly lastLine?: string | undefined
 }

@@ -8,10 +8,12 @@ import type { Supervisor } from '../supervisor/interface.ts'
 import type { QueuedRequest } from '../supervisor/queue.ts'
 import { toMediaType, UNBUFFERED } from '../transport/headers.ts'
 import { sendError } from './respond.ts'
+import type { Standing, WaitBoard } from './wait-board.ts'
 
 export interface ModelRouteOptions {
   readonly supervisor: Supervisor
   readonly clock: Clock
+  readonly waits: WaitBoard
   /** How long a streaming request waits in silence before comments tell what is going on; `0`: for ever. */
   readonly coldStartCommentsMs: number
   /** A client that takes nothing for this long, in milliseconds, is cut off: it must not hold a lease for ever. */
@@ -35,7 +37,7 @@ export function answerModelRequest(
   request: IncomingMessage,
   response: ServerResponse,
   body: Buffer,
-  { supervisor, clock, coldStartCommentsMs, writeStallMs, onAnswer }: ModelRouteOptions,
+  { supervisor, clock, waits, coldStartCommentsMs, writeStallMs, onAnswer }: ModelRouteOptions,
 ): void {
   let call: ModelCall | undefined
   let isGathering = false
@@ -143,14 +145,16 @@ export function answerModelRequest(
   /** After a while of waiting, tells the client true facts in comments, which every SSE reader skips. */
   function comment(afterMs: number): void {
     timer = clock.setTimeout(() => {
-      const { service, place } = findWait(supervisor, call)
+      if (call === undefined) return
+      // A look-up that is no older than the wait knows of this request.
+      const { service, place } = waits.find(call, coldStartCommentsMs)
       if (!response.headersSent) {
         isEventStream = true
         response.writeHead(200, {
           'content-type': 'text/event-stream',
           'cache-control': 'no-cache',
           ...UNBUFFERED,
-          'x-leasehold-request-id': call?.id ?? '',
+          'x-leasehold-request-id': call.id,
           ...(place === undefined ? {} : toPlaceHeaders(place)),
         })
       }
@@ -212,13 +216,7 @@ function toLateRefusal(answer: Buffer): unknown {
   }
 }
 
-/** What a request waits for, and its place in the queue there. */
-function findWait(supervisor: Supervisor, call: ModelCall | undefined) {
-  const service = supervisor.snapshot().services.find(({ key }) => key === call?.serviceKey)
-  return { service, place: service?.queue.find(({ id }) => id === call?.id) }
-}
-
-function describeWait({ service, place }: ReturnType<typeof findWait>): string {
+function describeWait({ service, place }: Standing): string {
   if (service === undefined) return 'waiting'
   const { state, inStateMs, verdict, explanation } = service
   const inState = `${service.service} is ${state} for ${toSeconds(inStateMs)}`

@@ -25,6 +25,7 @@ import { BACKLOG, type HttpLimits, toServerOptions, watchConnections } from './l
 import { answerModelRequest } from './model-route.ts'
 import { sendPage } from './page.ts'
 import { sendError, sendJson } from './respond.ts'
+import { createWaitBoard } from './wait-board.ts'
 
 export interface GatewayOptions {
   readonly supervisor: Supervisor
@@ -76,6 +77,7 @@ export function createGateway({
   const budget = createBodyBudget(() => supervisor.config.leasehold.maxQueuedBytes)
   /** What would go on for ever ends here: streams of events and logs. */
   const closing$ = new Subject<void>()
+  const waits = createWaitBoard(supervisor, clock)
   const inspection = createInspectionHub({ inspect: supervisor.inspect, clock })
   const serve = (request: IncomingMessage, response: ServerResponse) => {
     connections.note(request, response)
@@ -126,7 +128,7 @@ export function createGateway({
       response.once('close', reservation.release)
       const body = await readBody(response, maxBodyBytes, reservation)
       const onAnswer = reservation.release
-      const options = { supervisor, clock, coldStartCommentsMs, writeStallMs, onAnswer }
+      const options = { supervisor, clock, waits, coldStartCommentsMs, writeStallMs, onAnswer }
       return answerModelRequest(request, response, body, options)
     }
     const url = new URL(path, 'http://gateway')

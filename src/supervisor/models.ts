@@ -36,23 +36,27 @@ export interface ModelStanding {
 
 /** Every configured model; nothing is started or asked for it. */
 export function toModelList(config: Config, standing: ModelStanding): ModelListing[] {
-  return config.providers
-    .filter(isNoReplica)
-    .flatMap((provider) =>
-      provider.models.map(({ id }) =>
-        toListing(config, resolveModel(config, `${provider.id}/${id}`), standing),
-      ),
-    )
+  const aliases = new Map<string, string[]>()
+  for (const { alias, ref } of config.aliases) aliases.set(ref, [...(aliases.get(ref) ?? []), alias])
+  return config.providers.filter(isNoReplica).flatMap((provider) =>
+    provider.models.map((model) => {
+      const ref = `${provider.id}/${model.id}`
+      return toListing(config, { provider, model, modelId: model.id, ref }, aliases.get(ref) ?? [], standing)
+    }),
+  )
 }
 
 /** One model by any reference that a request could use. @throws {@link ModelNotFoundError} */
 export function findModelListing(config: Config, ref: string, standing: ModelStanding): ModelListing {
-  return toListing(config, resolveModel(config, ref), standing)
+  const target = resolveModel(config, ref)
+  const aliases = config.aliases.filter((alias) => alias.ref === target.ref).map(({ alias }) => alias)
+  return toListing(config, target, aliases, standing)
 }
 
 function toListing(
   config: Config,
-  { provider, model, modelId, ref }: ModelTarget,
+  { provider, model, modelId, ref }: Pick<ModelTarget, 'provider' | 'model' | 'modelId' | 'ref'>,
+  aliases: readonly string[],
   { stateOf, contextOf }: ModelStanding,
 ): ModelListing {
   const key = toServiceKey(provider)
@@ -66,7 +70,7 @@ function toListing(
     created: 0,
     owned_by: provider.id,
     name: model?.name ?? modelId,
-    aliases: config.aliases.filter((alias) => alias.ref === ref).map(({ alias }) => alias),
+    aliases,
     ...(context === undefined
       ? {}
       : {

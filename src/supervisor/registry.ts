@@ -11,6 +11,7 @@ import { resolveModel } from '../config/model-ref.ts'
 import { toDecisionText } from '../decision-text.ts'
 import { BadRequestError, ModelNotFoundError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import { explain } from '../explanation/explanation.ts'
+import type { Neighbour } from '../explanation/situation.ts'
 import type { Output } from '../process/output.ts'
 import type { Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
@@ -19,8 +20,10 @@ import type { Place } from './leases.ts'
 import { type QueueFacts, toWaitMs } from './queue.ts'
 import { type Service, toServiceKey, toServices } from './services.ts'
 import {
+  groupTimers,
   type MemoryUse,
   type Observed,
+  type ServiceFacts,
   type ServiceSnapshot,
   toQueueFacts,
   toServiceFacts,
@@ -65,6 +68,9 @@ export interface Registry {
       changed(change: StateChange, context: ProviderContext): void
     },
   ): void
+  /** The state of one service; absent: it has no actor. */
+  stateOf(key: string): string | undefined
+  /** One service, without a look at the queues and timers of the others. */
   snapshotOf(key: string): ServiceSnapshot | undefined
   /** Every service that has an actor. */
   snapshots(): ServiceSnapshot[]
@@ -151,17 +157,37 @@ export function createRegistry({
     guests: guestsOf(key),
     decision: decisionOf(key),
   })
-  const factsOf = (key: string) => {
-    const actor = actorOf(key)
-    return actor === undefined ? [] : [toServiceFacts(actor, serviceOf(key), observe(key))]
+  const explainOne = (one: ServiceFacts, all: () => readonly Neighbour[]): ServiceSnapshot => {
+    const lastLine = outputOf(one.key)?.tail(1)[0]?.text
+    const surroundings = {
+      get all() {
+        return all()
+      },
+      lastLine,
+    }
+    return { ...one, explanation: explain(one, surroundings) }
   }
   const snapshots = () => {
-    const all = keysOf().flatMap(factsOf)
-    return all.map((one) => {
-      const lastLine = outputOf(one.key)?.tail(1)[0]?.text
-      return { ...one, explanation: explain(one, { all, lastLine }) }
+    let timers: ReturnType<typeof groupTimers> | undefined
+    const all = keysOf().flatMap((key) => {
+      const actor = actorOf(key)
+      if (actor === undefined) return []
+      timers ??= groupTimers(actor)
+      return [toServiceFacts(actor, serviceOf(key), observe(key), timers.get(actor) ?? [])]
     })
+    return all.map((one) => explainOne(one, () => all))
   }
+  const stateOf = (key: string) => {
+    const actor = actorOf(key)
+    return actor === undefined ? undefined : toStateName(actor.getSnapshot().value)
+  }
+  const neighbours = (): readonly Neighbour[] =>
+    keysOf().map((key) => ({
+      key,
+      service: serviceOf(key).name,
+      state: stateOf(key) ?? '',
+      decision: decisionOf(key),
+    }))
   const waitMsOf = (key: string, position: number, changes: Partial<QueueFacts> = {}) => {
     const actor = actorOf(key)
     return actor === undefined
@@ -195,10 +221,12 @@ export function createRegistry({
       return known.delete(key)
     },
     keyOf: (id) => {
-      const provider = current.providers.find((one) => one.id.toLowerCase() === id.toLowerCase())
+      const wanted = id.toLowerCase()
+      const provider = current.providers.find((one) => one.id.toLowerCase() === wanted)
       // One that was removed is known until it is gone.
-      const named = [...known.values()].find(({ name, key }) => name === id || key === id)
-      if (provider === undefined && named !== undefined) return named.key
+      const named = () => known.get(id) ?? [...known.values()].find(({ name }) => name === id)
+      const namedKey = provider === undefined ? named()?.key : undefined
+      if (namedKey !== undefined) return namedKey
       const meant = provider ?? findProviderOf(id)
       const key = toServiceKey(meant)
       if (known.has(key)) return key
@@ -235,7 +263,11 @@ export function createRegistry({
         error: () => {},
       })
     },
-    snapshotOf: (key) => snapshots().find((one) => one.key === key),
+    stateOf,
+    snapshotOf: (key) => {
+      const actor = actorOf(key)
+      return actor && explainOne(toServiceFacts(actor, serviceOf(key), observe(key)), neighbours)
+    },
     snapshots,
     birthOf: (key) => {
       const { instance = '', policy = serviceOf(key).policy } = actorOf(key)?.getSnapshot().context ?? {}

@@ -115,6 +115,7 @@ export function toServiceFacts(
   actor: ActorRefFrom<typeof providerMachine>,
   { key, name, providers }: Service,
   observed: Observed,
+  armed: readonly ArmedTimer[] = toTimers(actor),
 ): ServiceFacts {
   const { value, context } = actor.getSnapshot()
   const inStateMs = Math.round(observed.inStateMs)
@@ -134,7 +135,7 @@ export function toServiceFacts(
     leaseTimes: observed.leaseTimes,
     startTimes: observed.startTimes,
     memory: observed.memory,
-    timers: toTimers(actor)
+    timers: armed
       .filter(({ isOfState }) => isOfState)
       .map(({ name: timer, delayMs }) => ({ name: timer, remainingMs: Math.max(0, delayMs - inStateMs) })),
     failures: context.failures,
@@ -179,12 +180,23 @@ export interface ArmedTimer {
 }
 
 /** The delays an actor has armed: `idleStop`, `stability`, `waiter.a`. One that never fires is not listed. */
-export function toTimers(actor: AnyActorRef): ArmedTimer[] {
-  const { _scheduledEvents } = actor.system.getSnapshot()
-  return Object.values(_scheduledEvents)
-    .filter(({ source, delay }) => source === actor && delay < NEVER_MS)
-    .map(({ id, delay }) => {
-      const [, after] = /^xstate\.after\.(\w+)\./.exec(id) ?? []
-      return { name: after ?? id, delayMs: delay, isOfState: after !== undefined }
-    })
+export function toTimers(actor: AnyActorRef): readonly ArmedTimer[] {
+  return groupTimers(actor, (source) => source === actor).get(actor) ?? []
+}
+
+/** The same for every actor of a system, in one pass over what is armed in it. */
+export function groupTimers(
+  { system }: AnyActorRef,
+  isWanted: (source: AnyActorRef) => boolean = () => true,
+): ReadonlyMap<AnyActorRef, readonly ArmedTimer[]> {
+  const timers = new Map<AnyActorRef, ArmedTimer[]>()
+  for (const { source, delay, id } of Object.values(system.getSnapshot()._scheduledEvents)) {
+    if (delay >= NEVER_MS || !isWanted(source)) continue
+    const [, after] = /^xstate\.after\.(\w+)\./.exec(id) ?? []
+    const timer = { name: after ?? id, delayMs: delay, isOfState: after !== undefined }
+    const ofSource = timers.get(source)
+    if (ofSource === undefined) timers.set(source, [timer])
+    else ofSource.push(timer)
+  }
+  return timers
 }

@@ -240,7 +240,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       sharing,
     })
   }
-  const stateOf = (key: string) => registry.snapshotOf(key)?.state
   const describe = (key: string): ServiceSnapshot => {
     const snapshot = registry.snapshotOf(key)
     if (snapshot !== undefined) return snapshot
@@ -277,7 +276,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     publish: (requestId, event) => hub.publish({ requestId, ...event }),
   })
-  const standing = { stateOf, contextOf: contextSizes.of }
+  const standing = { stateOf: registry.stateOf, contextOf: contextSizes.of }
   const models = () => toModelList(configuration.current, standing)
   const model = (ref: string) => findModelListing(configuration.current, ref, standing)
 

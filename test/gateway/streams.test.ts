@@ -177,8 +177,8 @@ describe('comments while a server thinks in the middle of its answer', () => {
   test.each(['\n\n', '\r\n\r\n', '\r\r'])('stand between events only (%j)', async (border) => {
     const event = `data: {"choices":[{"delta":{"content":"a"}}]}${border}`
     const sockets: Socket[] = []
-    await using server = await createRawServer((socket) => {
-      if (server.received.at(-1)?.startsWith('GET')) return void socket.end(models)
+    await using server = await createRawServer((socket, head) => {
+      if (head.startsWith('GET')) return void socket.end(models)
       sockets.push(socket)
       socket.write(`${sse}connection: close\r\n\r\n${event.slice(0, -1)}`)
     })
@@ -206,8 +206,8 @@ describe('comments while a server thinks in the middle of its answer', () => {
   test('are not written into a stream whose length is stated', async () => {
     const body = 'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n'
     const sockets: Socket[] = []
-    await using server = await createRawServer((socket) => {
-      if (server.received.at(-1)?.startsWith('GET')) return void socket.end(models)
+    await using server = await createRawServer((socket, head) => {
+      if (head.startsWith('GET')) return void socket.end(models)
       sockets.push(socket)
       socket.write(`${sse}content-length: ${body.length}\r\n\r\n${body.slice(0, -14)}`)
     })
