@@ -32,7 +32,7 @@ export function toProvider(
   }
 
   const { apiKey, timeoutSeconds, localService, models, ...rest } = values
-  const baseUrl = toBaseUrl(values.baseUrl)
+  const baseUrl = toBaseUrl(values.baseUrl, values.api)
   const complete: ProviderConfig = {
     ...rest,
     id,
@@ -148,9 +148,11 @@ function toServiceHash({ command, args, cwd, env, healthUrl }: Omit<LocalService
     .digest('hex')
 }
 
-function toBaseUrl(text: string): string {
+/** OpenClaw's base URL of an Anthropic API is the one that Anthropic's own clients take: they add the `/v1`. */
+function toBaseUrl(text: string, api: ProviderValues['api']): string {
   const { origin, pathname } = new URL(text)
-  return origin + pathname.replace(/\/+$/, '')
+  const path = pathname.replace(/\/+$/, '')
+  return origin + (api === 'anthropic-messages' && !path.endsWith('/v1') ? `${path}/v1` : path)
 }
 
 function mapValues(

@@ -167,7 +167,7 @@ const replicaSchema = z.strictObject({
 
 const providerSchema = z.strictObject({
   baseUrl: httpUrl({ hasQuery: false }).describe(
-    'http(s) URL of the server, for instance `http://127.0.0.1:8080/v1`.',
+    'http(s) URL of the server, for instance `http://127.0.0.1:8080/v1`. For `anthropic-messages` with or without the `/v1`.',
   ),
   apiKey: z
     .string()

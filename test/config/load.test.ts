@@ -577,3 +577,14 @@ async function catchLoadError(file: string): Promise<ConfigError> {
   }
   throw new Error('a ConfigError was expected')
 }
+
+test.each([
+  ['http://localhost:1', 'http://localhost:1/v1'],
+  ['http://localhost:1/v1/', 'http://localhost:1/v1'],
+  ['https://ai.example/anthropic', 'https://ai.example/anthropic/v1'],
+])('the base URL %s of an Anthropic API, with or without its /v1, is %s', (baseUrl, expected) => {
+  const provider = (api: string) => `a: { baseUrl: '${baseUrl}', api: '${api}', models: [{ id: 'm' }] }`
+  expect(parseConfig(toText(provider('anthropic-messages'))).providers[0]?.baseUrl).toBe(expected)
+  const { providers } = parseConfig(toText(provider('openai-completions')))
+  expect(providers[0]?.baseUrl).toBe(baseUrl.replace(/\/$/, ''))
+})
