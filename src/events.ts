@@ -188,7 +188,8 @@ export const eventMeanings = {
   'request.started': 'A model request arrived.',
   'request.attempted': 'A candidate could not serve it.',
   'request.responded': 'The response head arrived from upstream.',
-  'request.advised': 'The backend refused with a known text: `text` says what to set.',
+  'request.advised':
+    'The backend refused with a known text, or a field of the request was not sent on: `text` says what to set.',
   'request.ended': 'It is done, failed or cancelled.',
   'events.missed': 'This reader asked for events that are not kept any more: those from `from` to `to`.',
   'config.replaced': 'A new configuration is in force; which providers and settings it changes.',

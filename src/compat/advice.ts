@@ -120,7 +120,7 @@ function toBlock({ compat, args }: AdviceRow, groups: Groups, ref: string): stri
 }
 
 /** A provider's id has no slash, so that the rest is the model's id. */
-function toModelBlock(ref: string, compat: object): string {
+export function toModelBlock(ref: string, compat: object): string {
   return `{ id: ${JSON.stringify(ref.slice(ref.indexOf('/') + 1))}, compat: ${toJson5(compat)} }`
 }
 

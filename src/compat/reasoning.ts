@@ -40,6 +40,11 @@ export const reasoningElsewhere: Rule = {
     removeMembers(body, ({ key }) => key === 'reasoning_effort' || key === 'reasoning'),
 }
 
+/** Whether a member speaks of thinking and the flags say how to pass that on, under whatever name. */
+export function isTranslated(key: string, compat: CompatFlags): boolean {
+  return payloadFields.has(key) && toFormat(compat) !== undefined && compat.supportsReasoningEffort !== false
+}
+
 type Members = Readonly<Record<string, unknown>>
 
 /** What a client wants: to think or not, and how much where it said so. */

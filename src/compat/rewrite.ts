@@ -1,8 +1,9 @@
 import { BadRequestError } from '../errors.ts'
+import { listDropped } from './dropped.ts'
 import { byteOf, skipSpace } from './json-bytes.ts'
 import { checkJson } from './json-check.ts'
 import { getMember, textOf, toValue } from './json-edit.ts'
-import { type JsonSpan, readJson } from './json-node.ts'
+import { childrenOf, type JsonSpan, readJson } from './json-node.ts'
 import { toWholePieces } from './json-pieces.ts'
 import { rules } from './order.ts'
 import type { RewriteOptions } from './rule.ts'
@@ -22,6 +23,8 @@ export interface RewrittenBody {
   readonly pieces: readonly Buffer[]
   readonly byteLength: number
   readonly applied: readonly string[]
+  /** Members of the client's that are not sent in any form: see {@link listDropped}. */
+  readonly dropped: readonly string[]
 }
 
 /**
@@ -49,11 +52,17 @@ export function peekBody(body: Buffer): BodyPeek {
 export function rewriteBody(body: Buffer, options: RewriteOptions): RewrittenBody {
   const isChat = options.route === 'chat'
   const root = readRoot(body, isChat ? levelsOfContentPart : 1)
+  // A rule that removes members gives the body a new list of them.
+  const before = childrenOf(root)
   const applied = rules
     .filter((rule) => (isChat || rule.isForEveryRoute === true) && rule.apply(root, options))
     .map((rule) => rule.name)
-  return { ...toWholePieces(root), applied }
+  const after = childrenOf(root)
+  const dropped = before === after ? NOTHING : listDropped(before, after, options.compat)
+  return { ...toWholePieces(root), applied, dropped }
 }
+
+const NOTHING: readonly string[] = []
 
 /** Body, messages, message, content, part: opening them while they are first read saves walking the text again. */
 const levelsOfContentPart = 5

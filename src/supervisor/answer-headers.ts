@@ -19,17 +19,19 @@ function toHeaderText(text: string): string {
   return /^[\x20-\x7e]*$/.test(text) ? text : encodeURI(Buffer.from(text).toString())
 }
 
-/** What an answer says of its way here. `hops`: how many candidates were tried in vain before. */
+/** What an answer says of its way here. `hops`: how many candidates were tried in vain before; `dropped`: members of its body that were not sent on. */
 export function toOwnHeaders(
   id: string,
   ref: string,
   hops: number,
   wait: Wait | undefined,
+  dropped: readonly string[] = [],
 ): Record<string, string> {
   return {
     'x-leasehold-request-id': id,
     'x-leasehold-model': toHeaderText(ref),
     ...(hops === 0 ? {} : { 'x-leasehold-failover': String(hops) }),
+    ...(dropped.length === 0 ? {} : { 'x-leasehold-dropped': dropped.join(', ') }),
     ...(wait === undefined ? {} : { ...toPlaceHeaders(wait), 'x-leasehold-wait-ms': String(wait.waitedMs) }),
   }
 }

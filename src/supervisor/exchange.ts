@@ -1,6 +1,7 @@
 import { createActor } from 'xstate'
 import type { requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
+import { adviseDropped } from '../compat/dropped.ts'
 import type { Config } from '../config/config.ts'
 import { listReplicas, type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
 import {
@@ -95,6 +96,9 @@ const LOADING_RETRY_MS = 250
 /** How long a server that nobody of ours started may say that it is loading, in milliseconds. */
 const REMOTE_LOADING_MS = 120_000
 
+/** Models are the clients' choice where a provider lists none, so what is remembered of them has a limit. */
+const MAX_TOLD = 1_000
+
 /** Prepares the way of model requests: resolve, lease, rewrite, send, stream, release. */
 export function createExchange({
   clock,
@@ -110,6 +114,9 @@ export function createExchange({
   publish,
   scrub,
 }: ExchangeOptions) {
+  const told = new Set<string>()
+  const isNews = (key: string) => !told.has(key) && told.size < MAX_TOLD && told.add(key).size > 0
+
   return function exchange(given: ModelRequest, handler: ModelResponseHandler): ModelCall {
     const id = toId()
     /** Loses its body when the answer begins: no other attempt can need it then. */
@@ -280,7 +287,10 @@ export function createExchange({
             })
             actor.send({ type: 'response.started', status })
             request = { ...request, body: NO_BODY }
-            handler.onHead(status, { ...headers, ...toOwnHeaders(id, current.ref, indexOf(), wait) })
+            handler.onHead(status, {
+              ...headers,
+              ...toOwnHeaders(id, current.ref, indexOf(), wait, outgoing.dropped),
+            })
           },
           onBytes: (chunk) => {
             if (isStale()) return true
@@ -317,6 +327,11 @@ export function createExchange({
             publish(id, { type: 'request.advised', ref: current.ref, advice, text, block }),
         },
       )
+      for (const member of outgoing.dropped) {
+        const { id: advice, text, block = null } = adviseDropped(member, current.ref)
+        if (isNews(`${advice} ${current.ref}`))
+          publish(id, { type: 'request.advised', ref: current.ref, advice, text, block })
+      }
       call = upstreamOf(current, generation).send(outgoing, incoming)
     }
 

@@ -44,7 +44,11 @@ function checkModelName(name: string | undefined): void {
 export interface OutgoingRequest extends UpstreamRequest {
   /** Whether the usage of the stream was asked for here and not by the client. */
   readonly hidesUsage: boolean
+  /** Members of the client's body that are not sent on. */
+  readonly dropped: readonly string[]
 }
+
+const NOTHING: readonly string[] = []
 
 /** The request as the target's server should get it: its model name, its rewrites, its key, its path. */
 export function toUpstreamRequest(
@@ -57,7 +61,7 @@ export function toUpstreamRequest(
   const compat = model?.compat ?? {}
   const form = toFormType(request.headers)
   const maxTokens = provider.maxTokens
-  const { pieces, applied } =
+  const { pieces, applied, dropped } =
     form === undefined
       ? rewriteBody(request.body, {
           route: toRoute(request.path),
@@ -66,7 +70,7 @@ export function toUpstreamRequest(
           params,
           ...(maxTokens === undefined ? {} : { maxTokens }),
         })
-      : { pieces: rewriteMultipart(request.body, form, modelId), applied: [] as readonly string[] }
+      : { pieces: rewriteMultipart(request.body, form, modelId), applied: NOTHING, dropped: NOTHING }
   return {
     method: request.method,
     path: request.path.replace(/^\/v1/, ''),
@@ -85,6 +89,7 @@ export function toUpstreamRequest(
     body: pieces,
     bodyBytes: pieces.reduce((bytes, piece) => bytes + piece.length, 0),
     isStream,
+    dropped,
     hidesUsage: compat.supportsUsageInStreaming !== false && applied.includes(streamUsage.name),
   }
 }

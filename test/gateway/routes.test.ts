@@ -145,6 +145,27 @@ test.each(['/v1/messages', '/v1/messages?beta=true'])(
   },
 )
 
+test('fields that are not sent on are named in the answer, and told once with the flag that lets them through', async () => {
+  await using house = await openHouseWithServer()
+  for (const stream of [false, true]) {
+    const response = await house.post('/v1/chat/completions', {
+      ...chat,
+      stream,
+      store: true,
+      reasoning_effort: 'low',
+    })
+    expect(response.headers.get('x-leasehold-dropped')).toBe('store, reasoning_effort')
+    await response.text()
+  }
+  const plain = await house.post('/v1/chat/completions', chat)
+  expect(plain.headers.get('x-leasehold-dropped')).toBeNull()
+  await plain.text()
+  expect(house.events.filter(({ type }) => type === 'request.advised')).toMatchObject([
+    { ref: 'local/demo', advice: 'drops-store', block: '{ id: "demo", compat: { supportsStore: true } }' },
+    { ref: 'local/demo', advice: 'drops-reasoning-effort' },
+  ])
+})
+
 describe('HEAD', () => {
   test.each([
     '/',
