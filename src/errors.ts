@@ -26,13 +26,15 @@ export type ErrorCode =
  */
 export abstract class LeaseholdError extends Error {
   abstract readonly code: ErrorCode
-  override get name(): string {
-    return this.constructor.name
-  }
+  /** A literal in every class: bundlers rename classes. */
+  abstract override readonly name: string
 }
 
 /** A service could not serve: it did not start, it ended, or it refused. `failure` holds the facts. */
 export class ServiceError extends LeaseholdError {
+  override get name() {
+    return 'ServiceError' as const
+  }
   readonly code: FailureCode
   /** Provider ids of the service. */
   readonly service: string
@@ -64,6 +66,9 @@ export interface ConfigProblem {
 
 /** The configuration cannot be used. Every problem is in `problems`, and in the message. */
 export class ConfigError extends LeaseholdError {
+  override get name() {
+    return 'ConfigError' as const
+  }
   readonly code = 'LEASEHOLD_CONFIG_INVALID'
   readonly file: string
   readonly problems: readonly ConfigProblem[]
@@ -85,6 +90,9 @@ export function toProblemText({ file, line, column, path, message }: ConfigProbl
 
 /** No configured model fits the reference. `candidates`: what was ambiguous, or the nearest names. */
 export class ModelNotFoundError extends LeaseholdError {
+  override get name() {
+    return 'ModelNotFoundError' as const
+  }
   readonly code: 'LEASEHOLD_MODEL_UNKNOWN' | 'LEASEHOLD_MODEL_AMBIGUOUS'
   readonly ref: string
   readonly candidates: readonly string[]
@@ -103,6 +111,9 @@ export class ModelNotFoundError extends LeaseholdError {
 
 /** The provider is configured but cannot be used on this host: a missing `${VAR}`, a missing program. */
 export class ProviderUnavailableError extends LeaseholdError {
+  override get name() {
+    return 'ProviderUnavailableError' as const
+  }
   readonly code = 'LEASEHOLD_PROVIDER_UNAVAILABLE'
   readonly provider: string
 
@@ -114,6 +125,9 @@ export class ProviderUnavailableError extends LeaseholdError {
 
 /** The request itself cannot be understood; nothing was started for it. `status` is the HTTP answer. */
 export class BadRequestError extends LeaseholdError {
+  override get name() {
+    return 'BadRequestError' as const
+  }
   readonly code = 'LEASEHOLD_BAD_REQUEST'
   readonly status: number
   /** The field that is wrong, in OpenAI's sense of `param`. */
@@ -131,6 +145,9 @@ export class BadRequestError extends LeaseholdError {
 
 /** The client showed no key that opens this door. */
 export class KeyError extends LeaseholdError {
+  override get name() {
+    return 'KeyError' as const
+  }
   readonly code = 'LEASEHOLD_KEY_REQUIRED'
   /** Whether it showed a wrong one: a guess, perhaps. */
   readonly isGuess: boolean
@@ -143,6 +160,9 @@ export class KeyError extends LeaseholdError {
 
 /** The gateway holds as much as it may, whatever the request wants. Nothing was started for it. */
 export class OverloadedError extends LeaseholdError {
+  override get name() {
+    return 'OverloadedError' as const
+  }
   readonly code = 'LEASEHOLD_OVERLOADED'
   /** How long until trying again makes sense, in milliseconds. */
   readonly retryAfterMs = 1_000
@@ -150,6 +170,9 @@ export class OverloadedError extends LeaseholdError {
 
 /** The provider took the request and broke it off, or could not be reached for it. */
 export class UpstreamError extends LeaseholdError {
+  override get name() {
+    return 'UpstreamError' as const
+  }
   readonly code: 'LEASEHOLD_UPSTREAM_FAILED' | 'LEASEHOLD_STREAM_TRUNCATED'
   readonly service: string
 
@@ -166,6 +189,9 @@ export class UpstreamError extends LeaseholdError {
 
 /** The provider answered with a status that another candidate may better. Only failover sees it. */
 export class UpstreamStatusError extends LeaseholdError {
+  override get name() {
+    return 'UpstreamStatusError' as const
+  }
   readonly code = 'LEASEHOLD_UPSTREAM_FAILED'
   readonly service: string
   readonly status: number
@@ -179,6 +205,9 @@ export class UpstreamStatusError extends LeaseholdError {
 
 /** The model request took longer than the provider's `timeoutSeconds`, counted from dispatch. */
 export class UpstreamTimeoutError extends LeaseholdError {
+  override get name() {
+    return 'UpstreamTimeoutError' as const
+  }
   readonly code = 'LEASEHOLD_UPSTREAM_TIMEOUT'
   readonly service: string
   readonly timeoutMs: number
@@ -194,6 +223,9 @@ export class UpstreamTimeoutError extends LeaseholdError {
 
 /** The directory in which supervisors of this user find each other cannot be used, so nothing may be spawned. */
 export class StateDirectoryError extends LeaseholdError {
+  override get name() {
+    return 'StateDirectoryError' as const
+  }
   readonly code = 'LEASEHOLD_STATE_UNUSABLE'
   /** Empty: none could be named. */
   readonly directory: string
@@ -209,6 +241,9 @@ export class StateDirectoryError extends LeaseholdError {
 
 /** An answer fell silent in its middle for longer than the provider's `stallTimeoutMs`. */
 export class UpstreamStallError extends LeaseholdError {
+  override get name() {
+    return 'UpstreamStallError' as const
+  }
   readonly code = 'LEASEHOLD_STREAM_STALLED'
   readonly service: string
   readonly timeoutMs: number
@@ -224,6 +259,9 @@ export class UpstreamStallError extends LeaseholdError {
 
 /** The gateway cannot listen. `cause` is the system's error. */
 export class GatewayError extends LeaseholdError {
+  override get name() {
+    return 'GatewayError' as const
+  }
   readonly code = 'LEASEHOLD_LISTEN_FAILED'
 
   /** `cause`: the system's error, or what is missing, as a clause. `holders`: who has the port, in words. */
@@ -250,6 +288,9 @@ function toListenText(code: string | undefined, holders: string): string | undef
 
 /** The request has passed this leasehold before, or too many in a row: their providers or replicas name each other. */
 export class LoopError extends LeaseholdError {
+  override get name() {
+    return 'LoopError' as const
+  }
   readonly code = 'LEASEHOLD_LOOP'
   /** The gateways that it passed, this one last. */
   readonly hops: readonly string[]
@@ -267,6 +308,9 @@ export class LoopError extends LeaseholdError {
 
 /** The caller gave up, or somebody cancelled the request for it. */
 export class AbortedError extends LeaseholdError {
+  override get name() {
+    return 'AbortError' as const
+  }
   readonly code = 'LEASEHOLD_ABORTED'
 
   constructor(cause?: unknown, message = 'The caller aborted the request.') {

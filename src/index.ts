@@ -8,7 +8,7 @@ export type {
   ModelConfig,
   ProviderConfig,
 } from './config/config.ts'
-export { loadConfig } from './config/load.ts'
+export { type ConfigInput, type ConfigOptions, loadConfig, parseConfig } from './config/load.ts'
 export {
   AbortedError,
   BadRequestError,
@@ -29,15 +29,12 @@ export {
   UpstreamTimeoutError,
 } from './errors.ts'
 export { type ConfigChange, type ConfigRefusal, eventMeanings, type SupervisorEvent } from './events.ts'
-export type { HttpLimits } from './gateway/limits.ts'
-export { createGateway, type Gateway, type GatewayAddress, type GatewayOptions } from './gateway/server.ts'
 export { toReasonText } from './reason-text.ts'
 export type { ModelCall, ModelRequest, ModelResponseHandler } from './supervisor/exchange.ts'
 export type { Guest } from './supervisor/guests.ts'
 export type { Inspector } from './supervisor/inspection.ts'
 export type { StopOptions, Supervisor, SupervisorOptions } from './supervisor/interface.ts'
 export type { AcquireOptions, Lease } from './supervisor/lease.ts'
-export { createMetrics, type Metrics } from './supervisor/metrics.ts'
 export type { ModelListing } from './supervisor/models.ts'
 export type { QueuedRequest } from './supervisor/queue.ts'
 export {

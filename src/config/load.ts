@@ -11,7 +11,7 @@ import { findLeaseholdProblems, findProviderProblems } from './problems.ts'
 import { findProgramFault } from './program.ts'
 import { toProvider, toProviderPath, toReplicas } from './provider.ts'
 import { resolveReferences } from './references.ts'
-import type { LeaseholdValues, ProviderInput } from './schema.ts'
+import type { ConfigInput, LeaseholdValues, ProviderInput } from './schema.ts'
 import { readSecretFiles, resolveSecretRef, type SecretFiles, type SecretRef } from './secret-refs.ts'
 import { type Environment, substituteVariables } from './secrets.ts'
 import {
@@ -23,6 +23,8 @@ import {
 } from './sections.ts'
 import { findSharingProblems } from './sharing.ts'
 import { validateSections } from './validation.ts'
+
+export type { ConfigInput } from './schema.ts'
 
 /** What a configuration is completed with. */
 export interface ConfigOptions {
@@ -82,6 +84,21 @@ export function parseConfig(
   const includes = findIncludes(document)
   if (includes.length > 0) throw new ConfigError(file, toProblems(includes, document.root))
   return freeze(readConfig(document, file, options).config)
+}
+
+/**
+ * A configuration as `loadConfig` gives it, from one or from what a file would hold. `undefined` counts as absent.
+ * Without a file there is no look at this host: a program that cannot run fails when it is started.
+ * @throws {@link ConfigError} as {@link parseConfig}
+ */
+export function toConfig(config: Config | ConfigInput, env: Environment): Config {
+  if (isLoaded(config)) return config
+  return parseConfig(JSON.stringify(config), { file: '(object)', env })
+}
+
+/** No file has a section `problems`. */
+function isLoaded(config: Config | ConfigInput): config is Config {
+  return 'problems' in config && Array.isArray(config.problems) && Array.isArray(config.providers)
 }
 
 /** The configuration, not yet frozen, and a function that finds the places of what is still to be found. */

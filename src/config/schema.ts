@@ -398,6 +398,9 @@ export const configSchema = z.looseObject({
 /** A whole file after validation, with every default in place, before references and `${VAR}` are resolved. */
 export type ConfigValues = z.output<typeof configSchema>
 
+/** What a configuration file holds, as an object. */
+export type ConfigInput = z.input<typeof configSchema>
+
 /** One provider as a file writes it. */
 export type ProviderInput = z.input<typeof providerSchema>
 

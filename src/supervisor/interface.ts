@@ -3,6 +3,7 @@ import type { Observable } from 'rxjs'
 import type { Subscription } from 'xstate'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
+import type { ConfigInput } from '../config/load.ts'
 import type { ConfigChange, SupervisorEvent } from '../events.ts'
 import type { Output } from '../process/output.ts'
 import type { ChooseEvents } from './event-hub.ts'
@@ -15,8 +16,8 @@ import type { SignalOptions } from './signals.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from './snapshot.ts'
 
 export interface SupervisorOptions {
-  /** What `loadConfig` gives. */
-  readonly config: Config
+  /** What `loadConfig` gives, or an object with what a configuration file holds: it is checked in the same way. */
+  readonly config: Config | ConfigInput
   /** A pino logger; the supervisor's events are written to children of it. @default silent */
   readonly logger?: Logger
   /**
@@ -116,7 +117,7 @@ export interface Supervisor {
    * @throws {@link ConfigError} when `next` is refused: the configuration in force stays, and `config.refused` tells
    * @throws {@link ServiceError} `LEASEHOLD_SHUTTING_DOWN` when the supervisor is closed
    */
-  replaceConfig(next: Config | Promise<Config>): Promise<ConfigChange>
+  replaceConfig(next: Config | ConfigInput | Promise<Config | ConfigInput>): Promise<ConfigChange>
   /** Drains and stops everything; `force` does not drain. Settles when nothing of it is left. */
   close(options?: StopOptions): Promise<void>
   [Symbol.asyncDispose](): Promise<void>

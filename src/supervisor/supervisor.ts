@@ -7,6 +7,7 @@ import { requestMachine } from '../../machines/request.ts'
 import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { createLenientClock, systemClock } from '../clock.ts'
+import { toConfig } from '../config/load.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
 import { listSecretValues } from '../config/secret-values.ts'
 import { ServiceError } from '../errors.ts'
@@ -50,14 +51,15 @@ const BACKGROUND_PRIORITY = -100
 /** Creates a supervisor. Nothing is started before somebody asks for it, but for what is to be preloaded. */
 export function createSupervisor(options: SupervisorOptions): Supervisor {
   const { environment = process.env, logger, name = 'library' } = options
+  const config = toConfig(options.config, environment)
   const clock = createLenientClock(options.clock ?? systemClock, () => {
     for (const key of registry.activeKeys()) registry.send(key, { type: 'host.resumed' })
   })
   const instance = randomBytes(6).toString('hex')
-  const scrubber = createScrubber(listSecretValues(options.config, environment))
+  const scrubber = createScrubber(listSecretValues(config, environment))
   const hub = createEventHub(clock, scrubber.value)
   const configuration = createConfiguration({
-    config: options.config,
+    config,
     publish: hub.publish,
     isClosing: () => isClosing,
     apply: (config) => {
@@ -80,7 +82,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const upstreams = createUpstreams(clock, ({ provider }) => effects.addressOf(toServiceKey(provider)))
   const history = openHistory({ path: toStateDirectory, ensure: stateDirectory })
   const registry = createRegistry({
-    config: options.config,
+    config,
     clock,
     // The root knows its children by key; xstate types them only by id patterns.
     actorOf: (key) => root.getSnapshot().children[key] as ActorRefFrom<typeof providerMachine> | undefined,
@@ -306,7 +308,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   if (logger !== undefined) {
     logEvents(hub.events$, logger)
-    logConfig(options.config, logger)
+    logConfig(config, logger)
   }
   const { handleSignals = false } = options
   const signals =
@@ -372,7 +374,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       )
       return { ...describe(key), holder }
     },
-    replaceConfig: configuration.replace,
+    replaceConfig: (next) =>
+      configuration.replace(Promise.resolve(next).then((given) => toConfig(given, environment))),
     close,
     [Symbol.asyncDispose]: () => close(),
   }

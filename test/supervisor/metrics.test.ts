@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { createMetrics } from '../../src/index.ts'
+import { createMetrics } from '../../src/supervisor/metrics.ts'
 import { ask, createLibrary } from '../integration/library.ts'
 
 /** The value of one line of a scrape. */

@@ -1,5 +1,6 @@
 // Ours: the whole gateway, as `leasehold serve` puts it together, without its logger.
-import { createGateway, createSupervisor } from 'leasehold'
+import { createSupervisor } from 'leasehold'
+import { createGateway } from 'leasehold/gateway'
 import { parseConfig } from '../../../dist/src/config/load.js'
 import { options, serveParent } from './parent.mjs'
 
