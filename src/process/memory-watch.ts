@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { measureMemory, readGpuMemory } from './memory.ts'
 import type { ProcessTable } from './table.ts'
-import { readProcess, snapshotTree } from './tree.ts'
 
 /** What one run occupied at one moment, in bytes. */
 export interface MemorySample {
@@ -50,12 +49,7 @@ export function createMemoryWatch({
     const gpu = runs.length > 0 ? await readGpuMemory(nvidiaSmi()) : null
     for (const { key, generation, pid } of runs) {
       if (pid === null) continue
-      const root = {
-        pid,
-        startTicks: readProcess(pid)?.startTicks,
-        markers: { LEASEHOLD_OWNER: table.owner, LEASEHOLD_GENERATION: generation },
-      }
-      const pids = snapshotTree(root).map((member) => member.pid)
+      const pids = table.membersOf(generation)
       const ramBytes = await measureMemory(pids)
       const gpuBytes = gpu && pids.reduce((sum, member) => sum + (gpu.get(member) ?? 0), 0)
       if (!isClosed && ramBytes > 0) onSample({ key, generation, ramBytes, gpuBytes })

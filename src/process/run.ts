@@ -15,9 +15,9 @@ import {
   untilPortTaken,
 } from './ports.ts'
 import type { SendSignal } from './signals.ts'
-import { type OwnedChild, spawnChild } from './spawn.ts'
+import { type OwnedChild, raiseOomScore, spawnChild } from './spawn.ts'
 import { createStop, type Stop } from './stop.ts'
-import { isAlive } from './tree.ts'
+import { isAlive, type ProcessIdentity } from './tree.ts'
 import type { Watchdog } from './watchdog.ts'
 
 /** What to run, and under which names. */
@@ -124,6 +124,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   let state: RunState = 'waiting'
   let startedAtMs: number | null = null
   let bornAtMs = 0
+  /** Processes of its tree that were found outside its session. */
+  const found = new Set<number>()
   /** It ended because another process has its port. */
   let wasPortTaken = false
   /** Where something still listened when the receipt was written. */
@@ -149,7 +151,14 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   const take = (child: OwnedChild) => {
     watchdog?.arm(child)
     record?.add(child)
-    const stop = createStop(child, { generation, clock, sweepMs, sendSignal })
+    // A worker with a clean environment is known by its parent alone, so whoever finds us dead must be told of it.
+    const onFound = (member: ProcessIdentity) => {
+      found.add(member.pid)
+      watchdog?.arm(member)
+      record?.add(member)
+      raiseOomScore(member.pid)
+    }
+    const stop = createStop(child, { generation, clock, sweepMs, onFound, sendSignal })
     const output = createOutput({ clock, clean })
     output.attach('stdout', child.stdout)
     output.attach('stderr', child.stderr)
@@ -239,8 +248,10 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const receipt =
       portOwner === undefined ? swept : { ...swept, portOwner, ...(isPortHeld ? { isPortHeld } : {}) }
     if (receipt.survivors.length === 0) {
-      watchdog?.disarm(child.pid)
-      record?.remove(child.pid)
+      for (const pid of [child.pid, ...found]) {
+        watchdog?.disarm(pid)
+        record?.remove(pid)
+      }
     }
     output.close()
     state = 'settled'

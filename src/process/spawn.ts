@@ -69,8 +69,9 @@ export async function spawnChild(options: SpawnOptions): Promise<SpawnResult> {
   }
   if (spawned.pid === undefined) return toFailure(await nextError(spawned), options)
   const child = toOwnedChild(spawned, spawned.pid, options.markers)
-  options.onSpawn?.(child)
+  // First of all: what it forks from now on inherits it.
   raiseOomScore(child.pid)
+  options.onSpawn?.(child)
   return { ok: true, child }
 }
 
@@ -127,14 +128,18 @@ function toOwnedChild(spawned: ChildProcess, pid: number, markers: Markers): Own
   }
 }
 
-/** Above our own, so that the kernel short of memory ends the model and not its supervisor. */
+/** At least this, and above our own, so that the kernel short of memory ends the model and not its supervisor. */
 const OOM_SCORE = 500
+const OOM_DISTANCE = 100
+const MAX_OOM_SCORE = 1_000
 
-function raiseOomScore(pid: number): void {
+export function raiseOomScore(pid: number): void {
   if (platform !== 'linux') return
   const file = `/proc/${pid}/oom_score_adj`
   try {
-    if (Number(readFileSync(file, 'latin1')) < OOM_SCORE) writeFileSync(file, String(OOM_SCORE))
+    const own = Number(readFileSync('/proc/self/oom_score_adj', 'latin1'))
+    const score = Math.min(MAX_OOM_SCORE, Math.max(OOM_SCORE, own + OOM_DISTANCE))
+    if (Number(readFileSync(file, 'latin1')) < score) writeFileSync(file, String(score))
   } catch {
     // A wish: the child runs as well without it.
   }

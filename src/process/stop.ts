@@ -24,6 +24,8 @@ export interface StopOptions {
   readonly drainMs?: number
   /** @default the host's clock */
   readonly clock?: Clock
+  /** Told once of every process of the tree that was found outside the session of its root. */
+  readonly onFound?: (member: ProcessIdentity) => void
   /** Every signal goes through here: to audit them, or to withhold them. @default process.kill */
   readonly sendSignal?: SendSignal
 }
@@ -59,15 +61,25 @@ const LOOK_MS = 10
 const MAX_LOOK_MS = 100
 /** A process can be forked behind the back of one look, so the tree is gone when two in a row see nothing. */
 const QUIET_LOOKS = 2
+/** So many processes outside the session of the root are told of. */
+const MAX_TOLD = 64
 /** While the rest of a tree ends by itself, one in so many looks is at the whole host. */
 const FULL_LOOK = 5
 
 /** Prepares the end of a child. Call it in the tick of its birth, so that its exit cannot be missed. */
 export function createStop(
   child: OwnedChild,
-  { generation, sweepMs = 3_000, drainMs = 200, clock = systemClock, sendSignal = process.kill }: StopOptions,
+  {
+    generation,
+    sweepMs = 3_000,
+    drainMs = 200,
+    clock = systemClock,
+    onFound = () => {},
+    sendSignal = process.kill,
+  }: StopOptions,
 ): Stop {
   let known: readonly ProcessIdentity[] = []
+  const told = new Set<string>()
   let beganAtMs: number | undefined
   let sweeping: Promise<Receipt> | undefined
   let isAsked = false
@@ -94,6 +106,12 @@ export function createStop(
     const found = snapshotTree(child, { known, root })
     const lost = listLiving().filter(({ pid }) => !found.some((member) => member.pid === pid))
     known = [...found, ...lost]
+    for (const member of found) {
+      const identity = `${member.pid} ${member.startTicks}`
+      if (member.sid === child.pid || told.has(identity) || told.size >= MAX_TOLD) continue
+      told.add(identity)
+      onFound(member)
+    }
   }
   const signal = toAttempt(sendSignal)
   const signalGroup = (name: NodeJS.Signals) => {

@@ -60,6 +60,8 @@ export interface ProcessTable {
   killAllSync(): void
   /** Everything that waits, runs or survived. */
   entries(): readonly ProcessEntry[]
+  /** Processes of a run, looked up now. Empty for one that is over. */
+  membersOf(generation: string): readonly number[]
   /** What the last process of a key printed, also after its end. */
   outputOf(key: string): Output | undefined
   /** Drops what is kept of a key. Nothing happens while anything of it waits, runs or survives. */
@@ -150,6 +152,11 @@ export function createProcessTable({
         prune(slot)
         return slot.runs.map((run) => toEntry(key, run))
       }),
+    membersOf: (generation) =>
+      [...slots.values()]
+        .flatMap(({ runs }) => runs)
+        .find((run) => run.generation === generation)
+        ?.members() ?? [],
     outputOf(key) {
       const slot = slots.get(key)
       return (slot?.runs.findLast((run) => run.output() !== undefined) ?? slot?.last)?.output()

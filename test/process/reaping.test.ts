@@ -1,7 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHmac, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -10,7 +19,7 @@ import { createOwnerRecord, readHost, readRecord } from '../../src/process/owner
 import { reapOrphans } from '../../src/process/reaping.ts'
 import { openStateDirectory, type StateDirectory } from '../../src/process/state-directory.ts'
 import { readExecutable, readProcess } from '../../src/process/tree.ts'
-import { isRunning, toFixturePath } from './world.ts'
+import { createWorld, isRunning, toFixturePath } from './world.ts'
 
 let folder = ''
 let state: StateDirectory
@@ -95,6 +104,19 @@ describe.runIf(process.platform === 'linux')('reaping', () => {
     expect(signals).toEqual([])
     expect(servers.map(isRunning)).toEqual([true, true, true])
     expect(records()).toHaveLength(3)
+  })
+
+  test('finds in the record a worker that its supervisor found outside the session, and its high OOM score', async () => {
+    await using world = createWorld({ stateDirectory: () => state })
+    const run = world.run('forks', ['bare-session'])
+    const worker = await run.grandchild()
+    expect(run.members()).toContain(worker)
+    const { runs } = readRecord(state, `${world.table.owner}.json`)
+    expect(runs).toContainEqual(describeProcess(worker))
+    expect(Number(readFileSync(`/proc/${worker}/oom_score_adj`, 'latin1'))).toBeGreaterThanOrEqual(500)
+    run.kill()
+    await run.until('process.settled')
+    expect(readRecord(state, `${world.table.owner}.json`).runs).toEqual([])
   })
 
   test('by several supervisors at once ends everything once', async () => {

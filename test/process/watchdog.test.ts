@@ -47,6 +47,15 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
     }
   })
 
+  test('ends a worker with a session and an environment of its own that was found later', async () => {
+    const supervisor = await startSupervisor('bare-session')
+    const { pids }: { pids: number[] } = JSON.parse(await supervisor.nextLine())
+    expect(pids).toHaveLength(2)
+    supervisor.kill()
+    await until(() => !pids.some(isRunning))
+    await supervisor.untilClean()
+  })
+
   test('outlives its supervisor although the whole group is killed', async () => {
     const supervisor = await startSupervisor('trees')
     await until(() => listOf('environ', supervisor.owner).length >= 6)
