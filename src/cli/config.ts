@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts'
 import { toPrintable } from '../config/print.ts'
 import { toJsonSchema } from '../config/schema.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
-import { loadConfiguration } from './configuration.ts'
+import { loadConfiguration, tellDemo } from './configuration.ts'
 import { exitCodes, toProblemLine } from './failures.ts'
 import { type Terminal, toSafeJson } from './print.ts'
 
@@ -17,11 +17,12 @@ export async function validateConfig(
   options: ConfigCommandOptions,
   terminal: Terminal,
 ): Promise<number> {
+  tellDemo(file ?? options.config, terminal)
   const { ok, name, problems } = await check(file ?? options.config, terminal)
   if (options.json) terminal.json({ ok, file: name, problems })
   else {
     for (const problem of problems) terminal.note(toProblemLine(name, problem))
-    if (ok) terminal.line(`${name}: ok`)
+    if (ok) terminal.line(`${name}: ok${toCountText(problems.length)}`)
   }
   return ok ? exitCodes.ok : exitCodes.usage
 }
@@ -32,6 +33,7 @@ export async function printConfig(
   options: ConfigCommandOptions,
   terminal: Terminal,
 ): Promise<number> {
+  tellDemo(file ?? options.config, terminal)
   const config: Config = await loadConfiguration(file ?? options.config, terminal.env)
   terminal.line(toSafeJson(JSON.stringify(toPrintable(config), null, options.json ? undefined : 2)))
   return exitCodes.ok
@@ -41,6 +43,10 @@ export async function printConfig(
 export function printConfigSchema(options: ConfigCommandOptions, terminal: Terminal): number {
   terminal.line(JSON.stringify(toJsonSchema(), null, options.json ? undefined : 2))
   return exitCodes.ok
+}
+
+function toCountText(warnings: number): string {
+  return warnings === 0 ? '' : `, ${warnings} warning${warnings === 1 ? '' : 's'}`
 }
 
 interface Checked {

@@ -20,16 +20,36 @@ export async function loadConfiguration(
 }
 
 /**
- * The configuration file: the one named, `$LEASEHOLD_CONFIG`, `./leasehold.json5`, then
- * `leasehold/leasehold.json5` below `$XDG_CONFIG_HOME` or `~/.config`. One that is named need not exist: reading it
- * will say so. Absent: there is none.
+ * The configuration file: the one named, `$LEASEHOLD_CONFIG`, `./leasehold.json5`, `./leasehold.json`, then the same
+ * names in `leasehold` below `$XDG_CONFIG_HOME` or `~/.config`. One that is named need not exist: reading it will say
+ * so. Absent: there is none.
  */
 export function findConfigurationFile(file: string | undefined, env: Environment): string | undefined {
-  return file ?? (env.LEASEHOLD_CONFIG || listPlaces(env).find((place) => existsSync(place)))
+  return (
+    file ?? (env.LEASEHOLD_CONFIG || listPlaces(env, ['json5', 'json']).find((place) => existsSync(place)))
+  )
+}
+
+/** Says so where a command is about to use the demo because there is no file. */
+export function tellDemo(
+  file: string | undefined,
+  { env, note }: { readonly env: Environment; readonly note: (line: string) => void },
+): void {
+  if (findConfigurationFile(file, env) === undefined) note(describeSearch(env))
+}
+
+/** Why the demo is used: no file was found, and where was looked. One that is YAML is named, because it is not read. */
+function describeSearch(env: Environment): string {
+  const yaml = listPlaces(env, ['yaml', 'yml']).find((place) => existsSync(place))
+  const hint = yaml === undefined ? '' : ` ${yaml} is YAML, which is not read: a configuration is JSON5.`
+  const places = listPlaces(env, ['json5', 'json']).join(', ')
+  return `No configuration file found, so this is the built-in demo (looked for ${places}; --config names another).${hint}`
 }
 
 /** Where a configuration file is looked for when none is named, in this order. */
-function listPlaces(env: Environment): readonly string[] {
+function listPlaces(env: Environment, extensions: readonly string[]): readonly string[] {
   const home = env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config')
-  return ['leasehold.json5', join(home, 'leasehold', 'leasehold.json5')]
+  return ['', join(home, 'leasehold')].flatMap((folder) =>
+    extensions.map((extension) => join(folder, `leasehold.${extension}`)),
+  )
 }

@@ -2,7 +2,7 @@ import { text as readAll } from 'node:stream/consumers'
 import { resolveModel } from '../config/model-ref.ts'
 import { BadRequestError, ConfigError, LeaseholdError } from '../errors.ts'
 import { type ChatAnswer, readChatAnswer, toChatBody } from './chat.ts'
-import { loadConfiguration } from './configuration.ts'
+import { loadConfiguration, tellDemo } from './configuration.ts'
 import { type DoorOptions, openDoor } from './door.ts'
 import { AnswerError, exitCodes, toErrorFacts, toErrorText, UsageError } from './failures.ts'
 import { type Terminal, toSafeText } from './print.ts'
@@ -76,6 +76,7 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
   const config = await loadConfiguration(options.config, terminal.env)
   const body = await toChatBody({ ...options, prompt, files: options.file })
   const door = await openDoor(config, options, terminal)
+  if (door.transport === 'local') tellDemo(options.config, terminal)
   // A gateway may have another configuration: only our own supervisor knows its models here.
   const known =
     door.transport === 'local' ? attemptToResolve(() => resolveModel(config, options.model).ref) : undefined

@@ -1,5 +1,5 @@
 import { type ModelListing, toModelList } from '../supervisor/models.ts'
-import { loadConfiguration } from './configuration.ts'
+import { loadConfiguration, tellDemo } from './configuration.ts'
 import { exitCodes } from './failures.ts'
 import { findGateway, readAnswer } from './gateway-client.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
@@ -14,6 +14,7 @@ export interface ModelsOptions {
 export async function listModels(options: ModelsOptions, terminal: Terminal): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await findGateway(config, terminal.env)
+  if (gateway === undefined) tellDemo(options.config, terminal)
   const listed =
     gateway === undefined
       ? {

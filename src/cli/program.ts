@@ -283,8 +283,8 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
 const REFERENCE = 'a provider id, PROVIDER/MODEL, a model id or an alias'
 
 const CONFIGURATION_HELP = `
-The configuration is --config FILE, else $LEASEHOLD_CONFIG, else ./leasehold.json5,
-else ~/.config/leasehold/leasehold.json5 ($XDG_CONFIG_HOME), else builtin:demo. That name in the place of FILE
+The configuration is --config FILE, else $LEASEHOLD_CONFIG, else ./leasehold.json5
+or ./leasehold.json, else the same in ~/.config/leasehold ($XDG_CONFIG_HOME), else builtin:demo. That name in the place of FILE
 is a built-in demo that needs no model; its server takes a free port each time.
 Other variables: LEASEHOLD_API_KEY, NO_COLOR, LEASEHOLD_DEBUG=1 (errors with their stack).`
 

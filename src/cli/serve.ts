@@ -14,7 +14,7 @@ import type { ModelListing } from '../supervisor/models.ts'
 import { createRecorder, type Recorder } from '../supervisor/recorder.ts'
 import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
-import { findConfigurationFile, loadConfiguration } from './configuration.ts'
+import { findConfigurationFile, loadConfiguration, tellDemo } from './configuration.ts'
 import { DEMO_NAME } from './demo-config.ts'
 import { exitCodes, toProblemLine, UsageError } from './failures.ts'
 import { createLifecycle } from './lifecycle.ts'
@@ -56,6 +56,7 @@ export async function serve(options: ServeOptions, version: string, terminal: Te
       `There is no file to watch: the configuration is ${DEMO_NAME}. Name one with --config.`,
     )
   const changes$ = options.watch ? watchFile$(file, systemClock) : EMPTY
+  tellDemo(options.config, terminal)
   const config = await loadConfiguration(file, terminal.env, options)
   for (const problem of config.problems) terminal.note(toProblemLine(config.file, problem))
   // Orphans of the servers become children of process 1, and nobody here collects them.

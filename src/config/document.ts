@@ -95,6 +95,12 @@ function toFailure(file: string, message: string, cause?: unknown): ConfigError 
 
 /** json5 puts its place into the message and on the error: `JSON5: invalid end of input at 3:1`. */
 function toSyntaxFailure(file: string, text: string, cause: unknown): ConfigError {
+  if (/\.ya?ml$/i.test(file) || isYaml(text))
+    return toFailure(
+      file,
+      'this is YAML, which is not read; a configuration is JSON5: { models: { … } }',
+      cause,
+    )
   const { message, lineNumber, columnNumber }: Record<string, unknown> = Object(cause)
   const reason = String(message)
     .replace(/^JSON5: /, '')
@@ -111,4 +117,10 @@ function toSyntaxFailure(file: string, text: string, cause: unknown): ConfigErro
     [{ severity: 'error', path: '', message: `not valid JSON5: ${reason}`, line, column }],
     { cause },
   )
+}
+
+/** Whether the first line that is no comment starts a mapping or a document of YAML. */
+function isYaml(text: string): boolean {
+  const line = text.split('\n').find((one) => !/^\s*(#.*)?$/.test(one)) ?? ''
+  return /^(---|%YAML|[\w-]+:(\s|$)|- )/.test(line)
 }

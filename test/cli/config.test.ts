@@ -63,6 +63,45 @@ test('the file is the one named, then that of the environment, then the nearest,
   expect((await place.run('config', 'validate', '--config', named)).stdout).toBe(`${named}: ok\n`)
 })
 
+test('leasehold.json is found; without a file one line says that this is the demo, and where was looked', async () => {
+  await using place = await createPlace()
+  const none = await place.run('config', 'validate')
+  expect(none.stderr).toMatch(/^No configuration file found, so this is the built-in demo \(.*\)\.\n$/)
+  for (const name of ['leasehold.json5', 'leasehold.json', '.config/leasehold/leasehold.json5'])
+    expect(none.stderr).toContain(name)
+  expect((await place.run('config', 'print')).stderr).toBe(none.stderr)
+  expect((await place.run('config', 'validate', '--config', 'builtin:demo')).stderr).toBe('')
+  place.write('leasehold.yaml', 'models:\n')
+  expect((await place.run('config', 'validate')).stderr).toContain('leasehold.yaml is YAML')
+  place.write('leasehold.json', '{}')
+  expect(await place.run('config', 'validate')).toMatchObject({ stdout: 'leasehold.json: ok\n', stderr: '' })
+})
+
+test('serve and infer say that they use the demo', async () => {
+  await using place = await createPlace()
+  const serving = place.start('serve', '--port', String(place.gatewayPort))
+  await serving.until(/No configuration file found/)
+  await serving.until(/listens on/)
+  serving.child.kill('SIGTERM')
+  expect((await serving.ended).stderr.match(/No configuration file found/g)).toHaveLength(1)
+  const asked = await place.run('infer', 'model', 'run', '--local', '--prompt', 'What is 6 * 7?')
+  expect(asked).toMatchObject({ code: 0, stdout: expect.stringContaining('42') })
+  expect(asked.stderr).toContain('No configuration file found')
+}, 60_000)
+
+test.each([
+  ['config.yaml', 'models: {'],
+  ['config.conf', '# llama-swap\nmodels:\n  qwen:\n    cmd: llama-server\n'],
+  ['other.json5', '---\nmodels: {}\n'],
+])('%s is named as YAML', async (name, text) => {
+  await using place = await createPlace()
+  const { code, stderr } = await place.run('config', 'validate', place.write(name, text))
+  expect({ code, stderr }).toEqual({
+    code: 2,
+    stderr: expect.stringContaining('error: this is YAML, which is not read'),
+  })
+})
+
 test('warnings are told, and do not make a configuration unusable', async () => {
   await using place = await createPlace()
   place.write(
@@ -70,7 +109,7 @@ test('warnings are told, and do not make a configuration unusable', async () => 
     `{ models: { providers: { far: { baseUrl: 'http://127.0.0.1:1/v1', apiKey: '\${NOT_SET}' } } } }`,
   )
   const { code, stdout, stderr } = await place.run('config', 'validate')
-  expect({ code, stdout }).toEqual({ code: 0, stdout: 'leasehold.json5: ok\n' })
+  expect({ code, stdout }).toEqual({ code: 0, stdout: 'leasehold.json5: ok, 1 warning\n' })
   expect(stderr).toMatch(/^leasehold\.json5:1:\d+: warning: models\.providers\.far\.apiKey: /)
 })
 
