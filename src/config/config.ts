@@ -19,7 +19,10 @@ export interface Config {
   /** In the order of the file, then the built-in ones. */
   readonly providers: readonly ProviderConfig[]
   readonly aliases: readonly ModelAlias[]
-  /** The model used when a request names none, as full references. Absent: a request must name one. */
+  /**
+   * The model used when a request names none, as full references: the one configured, or the only model there is.
+   * Absent: a request must name one.
+   */
   readonly defaultModel?: { readonly primary: string; readonly fallbacks: readonly string[] }
   /** `params` of `agents.defaults.models`, by full reference. The object has no prototype. */
   readonly modelParams: Readonly<Record<string, ModelParams>>

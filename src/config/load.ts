@@ -3,10 +3,12 @@ import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { findAddressProblems } from './addresses.ts'
 import type { Config, LeaseholdConfig, ProviderConfig } from './config.ts'
 import { type Document, openDocument, readDocument } from './document.ts'
+import { findLiteralKey, findModeProblems } from './file-mode.ts'
 import { type Finding, toError, toProblems, toWarning } from './finding.ts'
 import { findIncludes, resolveIncludes } from './includes.ts'
-import { isSameName } from './model-ref.ts'
+import { isNoReplica, isSameName } from './model-ref.ts'
 import { addInlineEnv, adoptOpenClaw, isOpenClawFile } from './openclaw.ts'
+import { findPosition } from './positions.ts'
 import { findLeaseholdProblems, findProviderProblems } from './problems.ts'
 import { findProgramFault } from './program.ts'
 import { toProvider, toProviderPath, toReplicas } from './provider.ts'
@@ -49,13 +51,18 @@ export async function loadConfig(
 ): Promise<Config> {
   const document = await resolveIncludes(openDocument(await readDocument(file), file), file)
   const secretFiles = await readSecretFiles(document.value, env)
+  // Reading fills in what is written as a reference, so this comes first.
+  const literal = findLiteralKey(document.value)
   const { config, locate } = readConfig(document, file, {
     env,
     ...(builtin && { builtin }),
     ...(gateway && { gateway }),
     secretFiles,
   })
-  const findings: Finding[] = []
+  const findings =
+    literal === undefined
+      ? []
+      : await findModeProblems(findPosition(document.root, literal).file ?? file, literal)
   const providers = await Promise.all(
     config.providers.map(async (provider): Promise<ProviderConfig> => {
       const fault = provider.localService && (await findProgramFault(provider.localService))
@@ -149,6 +156,7 @@ function readConfig(
     ],
     { isLenient: isOpenClaw },
   )
+  const { defaultModel = findOnlyModel(providers, isOpenClaw) } = references
   const problems = locate([
     ...misplaced,
     ...ofProviders,
@@ -160,9 +168,35 @@ function readConfig(
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(file, problems)
   const { mode } = values.models
   return {
-    config: { file, mode, providers, ...references, leasehold, problems, ignoredSections: ignored },
+    config: {
+      file,
+      mode,
+      providers,
+      ...references,
+      ...(defaultModel === undefined ? {} : { defaultModel }),
+      leasehold,
+      problems,
+      ignoredSections: ignored,
+    },
     locate,
   }
+}
+
+/**
+ * A model that is the only one is the default. In a file of OpenClaw's, models of providers that are not served do not
+ * count. A provider without a list takes any model, so nothing is the only one beside it; and a model that is called
+ * `default` is found by its name.
+ */
+function findOnlyModel(providers: readonly ProviderConfig[], isOpenClaw: boolean): Config['defaultModel'] {
+  const served = providers.filter(
+    (provider) => isNoReplica(provider) && !(isOpenClaw && provider.unavailable !== undefined),
+  )
+  const [only, ...others] = served.flatMap(({ id, models }) =>
+    models.length === 0 ? [undefined] : models.map((model) => `${id}/${model.id}`),
+  )
+  return only === undefined || others.length > 0 || only.endsWith('/default')
+    ? undefined
+    : { primary: only, fallbacks: [] }
 }
 
 /**

@@ -1,5 +1,6 @@
 import { isAbsolute } from 'node:path'
 import { isLoopback } from '../loopback.ts'
+import { findShellismProblems } from './arguments.ts'
 import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
 import { toProviderPath } from './provider.ts'
@@ -18,6 +19,8 @@ export function findProviderProblems(providers: readonly ProviderConfig[]): Find
       ...findings,
       ...findPathProblems(provider.localService, [...at, 'localService']),
       ...findArgumentProblems(provider.localService, [...at, 'localService']),
+      ...findShellismProblems(provider.localService, [...at, 'localService']),
+      ...findDurationProblems(provider.localService, [...at, 'localService']),
       ...findOriginProblems(provider, at),
       ...findPortProblems(provider, rival, at),
     ]
@@ -112,6 +115,15 @@ function toPathFault(path: string): string | undefined {
   if (path.startsWith('$')) return `${shown}: variables are not expanded here; give an absolute path`
   if (!isAbsolute(path)) return `${shown} must be an absolute path; PATH is not searched`
   return undefined
+}
+
+/** Durations below a second are likely meant in seconds: other tools count in them. */
+function findDurationProblems(service: LocalServiceConfig, at: readonly PropertyKey[]): Finding[] {
+  return (['idleStopMs', 'readyTimeoutMs'] as const).flatMap((name) => {
+    const ms = service[name]
+    if (ms <= 0 || ms >= 1000) return []
+    return [toWarning([...at, name], `is in milliseconds: ${ms} is less than a second`)]
+  })
 }
 
 /** Every user of a host can read the arguments of every process; its environment only its owner can. */

@@ -1,7 +1,7 @@
 import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
 import { isSameName } from './model-ref.ts'
-import { findNearest } from './nearest.ts'
+import { findNearest, isNearMiss } from './nearest.ts'
 import { toProviderPath } from './provider.ts'
 
 /** A provider whose server we run. */
@@ -42,10 +42,9 @@ function findNeedProblems(provider: Managed, budgets: LeaseholdConfig['budgets']
       return amount <= capacity
         ? []
         : [toError(at, `${amount} is more than the whole budget, leasehold.budgets.${budget}: ${capacity}`)]
-    const nearest = findNearest(budget, Object.keys(budgets))
-    const hint =
-      nearest === undefined ? 'leasehold.budgets has none' : `the nearest is "${nearest.candidate}"`
-    return [toError(at, `there is no budget "${budget}"; ${hint}`)]
+    const names = Object.keys(budgets)
+    const hint = names.length === 0 ? '; leasehold.budgets has none' : toHint(budget, names)
+    return [toError(at, `there is no budget "${budget}"${hint}`)]
   })
 }
 
@@ -99,14 +98,21 @@ function findNameProblems(
 ): Finding[] {
   const found = providers.find((one) => isSameName(one.id, id))
   if (found === undefined) {
-    const nearest = findNearest(
+    const hint = toHint(
       id,
       providers.map((one) => one.id),
     )
-    const hint = nearest === undefined ? '' : `; the nearest is "${nearest.candidate}"`
     return [toError(at, `there is no provider "${id}"${hint}`)]
   }
   return found.localService === undefined
     ? [toError(at, `"${id}" has no localService: it is run by somebody else, and takes no room here`)]
     : []
+}
+
+/** A name that is far off would send the reader the wrong way. */
+function toHint(name: string, known: readonly string[]): string {
+  const nearest = findNearest(name, known)
+  return nearest !== undefined && isNearMiss(name, nearest.edits)
+    ? `; the nearest is "${nearest.candidate}"`
+    : ''
 }

@@ -62,7 +62,7 @@ export async function createPlace(env: Readonly<Record<string, string>> = {}): P
   const write = (name: string, text: string) => {
     const file = join(folder, name)
     written.add(file)
-    writeFileSync(file, text)
+    writeFileSync(file, text, { mode: 0o600 })
     return file
   }
   const place: Place = {

@@ -102,6 +102,40 @@ describe('files that cannot be used', () => {
     expect(error.message).toContain('larger than the limit of 1048576 bytes')
   })
 
+  test.each([
+    [`{ leasehold: { apiKeys: ['my-gateway-key'] } }`, 'leasehold.apiKeys[0]'],
+    [toText(`p: { baseUrl: 'http://h', apiKey: 'sk-1234567890' }`), 'models.providers.p.apiKey'],
+    [
+      toText(`p: { baseUrl: 'http://h', headers: { 'X-Api-Key': 'abc' } }`),
+      'models.providers.p.headers["X-Api-Key"]',
+    ],
+    [toText(toService({ args: ['--api-key', 'sk-1'] })), 'models.providers.p.localService.args[1]'],
+    [toText(toService({ args: ['--api-key=sk-1'] })), 'models.providers.p.localService.args[0]'],
+    [toText(toService({ env: { HF_TOKEN: 'hf_abc' } })), 'models.providers.p.localService.env.HF_TOKEN'],
+  ])('a key in plain text in a file that others can read is a warning: %s', async (text, path) => {
+    const file = await write(text)
+    const warningsOf = async (mode: number) => {
+      await chmod(file, mode)
+      const { problems } = await loadConfig(file)
+      return problems.filter(({ message }) => message.includes('in plain text')).map((one) => one.path)
+    }
+    expect(await warningsOf(0o644)).toEqual([path])
+    expect(await warningsOf(0o600)).toEqual([])
+  })
+
+  test.each([
+    toText(`p: { baseUrl: 'http://h', apiKey: '\${HOME}' }`),
+    toText(
+      `p: { baseUrl: 'http://h', apiKey: 'lm-studio' }, q: { baseUrl: 'http://i', apiKey: 'inferrs-local' }`,
+    ),
+    toText(toService({ args: ['--api-key-file', '/run/key'], env: { HF_TOKEN_PATH: '/run/key' } })),
+  ])('a file without a key in plain text may be readable: %s', async (text) => {
+    const file = await write(text)
+    await chmod(file, 0o644)
+    const { problems } = await loadConfig(file)
+    expect(problems.filter(({ message }) => message.includes('in plain text'))).toEqual([])
+  })
+
   test('a file, or a directory, that others can write to is refused (fault 97)', async () => {
     const file = await write('{}')
     await chmod(file, 0o666)
@@ -275,6 +309,97 @@ describe('problems in one report', () => {
     expect(error.message).toContain('unknown provider "zz"')
     expect(error.message).toContain('"ollama" is not supported')
     expect(error.message).not.toContain('hunter2')
+  })
+
+  test('a single configured model is the default, unless another provider takes any model', () => {
+    const one = `p: { baseUrl: 'http://h', models: [{ id: 'org/m' }], replicas: [{ baseUrl: 'http://i' }] }`
+    const defaultOf = (text: string) => parseConfig(text).defaultModel
+    expect(defaultOf(toText(one))).toEqual({ primary: 'p/org/m', fallbacks: [] })
+    expect(resolveModel(parseConfig(toText(one)), undefined)).toMatchObject({
+      ref: 'p/org/m',
+      source: 'default',
+    })
+    expect(defaultOf(toText(`${one}, q: { baseUrl: 'http://j' }`))).toBeUndefined()
+    expect(defaultOf(toText(`${one}, q: { baseUrl: 'http://j', models: [{ id: 'n' }] }`))).toBeUndefined()
+    // In a file of OpenClaw's, providers that are not served do not count.
+    const other = `q: { baseUrl: 'http://j', api: 'ollama', models: [{ id: 'n' }] }`
+    expect(defaultOf(toText(`${one}, ${other}`))?.primary).toBe('p/org/m')
+  })
+
+  test.each([
+    ['ttl', `p: { baseUrl: 'http://h', ttl: 60 }`, 'idleStopMs'],
+    ['ttl', `p: { baseUrl: 'http://h', localService: { command: '/x', ttl: 60 } }`, 'idleStopMs'],
+    ['cmd', `p: { baseUrl: 'http://h', cmd: 'x -m y' }`, 'localService.command'],
+    ['proxy', `p: { baseUrl: 'http://h', proxy: 'http://h' }`, 'baseUrl'],
+    ['checkEndpoint', `p: { baseUrl: 'http://h', checkEndpoint: '/health' }`, 'healthUrl'],
+    ['alias', `p: { baseUrl: 'http://h', models: [{ id: 'm', alias: 'x' }] }`, 'agents.defaults.models'],
+    ['aliases', `p: { baseUrl: 'http://h', aliases: ['x'] }`, 'agents.defaults.models'],
+    ['args', `p: { baseUrl: 'http://h', args: [] }`, 'localService.args'],
+    ['command', `p: { baseUrl: 'http://h', models: [{ id: 'm', command: '/x' }] }`, 'localService.command'],
+  ])('the word for %s in %s is %s', (key, provider, word) => {
+    const [problem] = catchProblems(toText(provider, 'leasehold: {}')).filter(
+      ({ severity }) => severity === 'error',
+    )
+    expect(problem?.message).toMatch(new RegExp(`^unknown key "${key}"; .*${word}`))
+  })
+
+  test('a model in the form of llama-swap is told where servers are configured', () => {
+    const [problem] = catchProblems(`{ models: { qwen: { cmd: 'llama-server', ttl: 5 } } }`)
+    expect(problem).toMatchObject({
+      path: 'models.qwen',
+      message: expect.stringContaining('models.providers'),
+    })
+  })
+
+  test.each(['spongiform', 'x', 'thinkingBudget'])('a far-off key like %s gets no nearest one', (key) => {
+    const [problem] = catchProblems(toText(`p: { baseUrl: 'http://h', ${key}: 1 }`))
+    expect(problem?.message).toBe(`unknown key "${key}"`)
+  })
+
+  test.each([
+    ['~/models/x.gguf', '"~" is not expanded'],
+    ['--model=~/x.gguf', '"~" is not expanded'],
+    ['$HOME/x.gguf', `"$HOME" is not expanded; write \${HOME}`],
+    ['--model=$HOME/x.gguf', `"$HOME" is not expanded`],
+    ['-m /x', '"-m …" is one argument'],
+    ['--api-key sk-very-secret', '"--api-key …" is one argument'],
+    [`'/x.gguf'`, 'has quotes around it'],
+    ['2>&1', 'no shell is used'],
+    ['&&', 'no shell is used'],
+  ])('the argument %j is a warning', (arg, message) => {
+    const { problems } = parseConfig(toText(toService({ args: [arg] })))
+    expect(problems).toMatchObject([
+      {
+        severity: 'warning',
+        path: 'models.providers.p.localService.args[0]',
+        message: expect.stringContaining(message),
+      },
+    ])
+    expect(JSON.stringify(problems)).not.toContain('very-secret')
+  })
+
+  test.each([
+    [{ args: ['-m', '/x y', '-Dfoo=a b', '{"a": "b"}', 'a ~ b', '5$', '--', '-', 'say "hi"', '$x'] }],
+    [{ command: '/bin/sh', args: ['-c', 'cd ~ && exec $HOME/server -m /x > /tmp/log 2>&1'] }],
+    [{ idleStopMs: 1000, readyTimeoutMs: 1000 }],
+    [{ idleStopMs: 0 }],
+  ])('%j is no warning', (options) => {
+    expect(parseConfig(toText(toService(options))).problems).toEqual([])
+  })
+
+  test.each([
+    [{ idleStopMs: 300 }, 'idleStopMs', 'is in milliseconds: 300 is less than a second'],
+    [{ readyTimeoutMs: 120 }, 'readyTimeoutMs', 'is in milliseconds: 120 is less than a second'],
+    [{ env: { MODELS: '~/models' } }, 'env.MODELS', '"~" is not expanded'],
+    [{ env: { PATH: '$PATH:/x' } }, 'env.PATH', '"$PATH" is not expanded'],
+  ])('%j is a warning', (options, path, message) => {
+    expect(parseConfig(toText(toService(options))).problems).toMatchObject([
+      {
+        severity: 'warning',
+        path: `models.providers.p.localService.${path}`,
+        message: expect.stringContaining(message),
+      },
+    ])
   })
 
   test('a model may have several aliases; a taken one is named with its place', () => {
@@ -588,3 +713,9 @@ test.each([
   const { providers } = parseConfig(toText(provider('openai-completions')))
   expect(providers[0]?.baseUrl).toBe(baseUrl.replace(/\/$/, ''))
 })
+
+/** A provider `p` with a service of its own. */
+function toService(options: object): string {
+  const service = { command: process.execPath, ...options }
+  return `p: { baseUrl: 'http://127.0.0.1:1/v1', localService: ${JSON.stringify(service)} }`
+}
