@@ -334,12 +334,15 @@ export type SharingEvent =
       readonly generation: string
       readonly waiting: number
       readonly priority: number
+      /** Only `preload` waits for it: it takes room that is free, and is declined where there is none. */
+      readonly isPreload: boolean
     }
   | {
       readonly type: 'start.changed'
       readonly key: string
       readonly waiting: number
       readonly priority: number
+      readonly isPreload: boolean
     }
   /** `isRunning`: a process was begun, so that its end is still to be told. */
   | { readonly type: 'start.finished'; readonly key: string; readonly isRunning: boolean }

@@ -114,6 +114,10 @@ export const admission = {
     failure: toStopFailure(context.stop),
   })),
   refuseWaiters: refuseAll(({ failure }) => failure ?? UNEXPLAINED),
+  refuseNoRoom: refuseAll(() => ({
+    code: 'LEASEHOLD_NO_ROOM',
+    message: 'it is preloaded only into room that is free',
+  })),
   refuseStopped: refuseAll(({ stop }) => toStopFailure(stop)),
   release: base.enqueueActions(({ context, event, enqueue }) => {
     const isDone = context.leases === 1 && context.waiters.length === 0 && context.stop === null

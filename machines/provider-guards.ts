@@ -37,6 +37,8 @@ export const base = setup({
       context.ownership !== 'borrowed' &&
       context.leases < context.policy.maxConcurrent &&
       context.waiters.length === 0,
+    /** No request waits for it, whatever `preload` wants. */
+    isDeclinable: ({ context }: Scope) => context.waiters.every(({ cause }) => cause === 'preload'),
     isUnleased: ({ context }: Scope) => context.leases === 0,
     isLastLease: ({ context }: Scope) => context.leases === 1,
     isLastWaiter: ({ context }: Scope) => context.waiters.length === 1,

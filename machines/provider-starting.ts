@@ -46,9 +46,9 @@ export const starting = provider.createStateConfig({
           on: {
             'start.permitted': { target: 'asking', actions: 'noteRoomMade' },
             'start.declined': {
-              guard: not('isQueueUsed'),
+              guard: 'isDeclinable',
               target: '#provider.down.cold',
-              actions: 'explainDeclined',
+              actions: ['refuseNoRoom', 'explainDeclined'],
             },
             'lease.requested': admitAsking,
             'lease.cancelled': {

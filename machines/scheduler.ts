@@ -49,6 +49,8 @@ export interface Asking {
   readonly waiting: number
   /** The highest priority among them. */
   readonly priority: number
+  /** Only `preload` waits for it: nothing leaves for it, for it would only undo what was preloaded before it. */
+  readonly isPreload: boolean
   /** Levels of priority that it has gained by waiting. */
   readonly age: number
   /** Whether it is wanted back before the start that it gave way to is over: two take turns with one place. */
@@ -121,6 +123,7 @@ export type DecisionCause =
   | 'promised'
   | 'no-room'
   | 'nobody-waits'
+  | 'preload'
 
 /** What happens to one service that wants to start, and why nothing else does. All JSON. */
 export interface Decision {
@@ -241,6 +244,7 @@ function decide(
   const spared = toSpared(state, needs, state.residents, [])
   if (asking.waiting === 0)
     return { decision: conclude('decline', 'nobody-waits', [], spared), isPromised: false }
+  if (asking.isPreload) return { decision: conclude('decline', 'preload', [], spared), isPromised: false }
   if (!hasStartPlace)
     return { decision: conclude('wait', 'start-places', [], spared), isPromised: isStarved(asking) }
 

@@ -43,7 +43,11 @@ export const supervisedProviderMachine = providerMachine.provide({
 /** How many wait for a start, and the highest priority among them. */
 function toDemand({ waiters }: ProviderContext) {
   const [first, ...others] = waiters.map(({ priority }) => priority)
-  return { waiting: waiters.length, priority: others.reduce((a, b) => Math.max(a, b), first ?? 0) }
+  return {
+    waiting: waiters.length,
+    priority: others.reduce((a, b) => Math.max(a, b), first ?? 0),
+    isPreload: waiters.length > 0 && waiters.every(({ cause }) => cause === 'preload'),
+  }
 }
 
 function toReport<Type extends 'service.rested' | 'service.used' | 'service.leaving'>(

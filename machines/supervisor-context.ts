@@ -54,7 +54,7 @@ type Change = Partial<SupervisorContext>
 /** A service wants to start. What still runs of it is on its way out: it asks only when it is down. */
 export function noteAsking(
   { asking, residents, gaveWayTo }: SupervisorContext,
-  { key, generation, waiting, priority }: Extract<SharingEvent, { type: 'start.requested' }>,
+  { key, generation, waiting, priority, isPreload }: Extract<SharingEvent, { type: 'start.requested' }>,
 ): Change {
   const successor = gaveWayTo[key]
   const entry: Asking = {
@@ -62,6 +62,7 @@ export function noteAsking(
     generation,
     waiting,
     priority,
+    isPreload,
     age: 0,
     isReturning:
       asking.some((one) => one.generation === successor) ||

@@ -104,8 +104,8 @@ const supervisor = base.extend({
     }),
 
     noteAsking: note('start.requested', noteAsking),
-    noteDemand: note('start.changed', ({ asking }, { key, waiting, priority }) => ({
-      asking: asking.map((one) => (one.key === key ? { ...one, waiting, priority } : one)),
+    noteDemand: note('start.changed', ({ asking }, { key, waiting, priority, isPreload }) => ({
+      asking: asking.map((one) => (one.key === key ? { ...one, waiting, priority, isPreload } : one)),
     })),
     noteFinished: note('start.finished', (context, { key, isRunning }) =>
       noteFinished(context, key, isRunning),

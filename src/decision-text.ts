@@ -29,6 +29,8 @@ export function toDecisionText({ choice, because, rejected }: Decision): string 
       return `${needs}, which ${because.ahead.join(' and ')} ${because.ahead.length === 1 ? 'gets' : 'get'} first`
     case 'no-room':
       return `${needs}, and no other service can make room for it${others(': ')}`
+    case 'preload':
+      return `${needs}, and is preloaded only into room that is free${others(': ')}`
     case 'nobody-waits':
       return `no request waits for ${service} any more, and another service would have to stop for it`
   }

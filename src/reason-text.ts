@@ -62,7 +62,7 @@ export function toReasonText(reason: Reason | null): string {
     case 'unwanted':
       return 'the wait after a failure is over, and no request waits'
     case 'declined':
-      return 'no request waited for its start any more, and another service would have had to stop for it'
+      return 'no request waits for its start, and another service would have to stop for it'
     case 'reset':
       return 'it may start again, because its start was asked for'
   }

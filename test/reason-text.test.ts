@@ -61,7 +61,7 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
   ],
   declined: [
     { kind: 'declined' },
-    'no request waited for its start any more, and another service would have had to stop for it',
+    'no request waits for its start, and another service would have to stop for it',
   ],
   unwanted: [{ kind: 'unwanted', failures: 1 }, 'the wait after a failure is over, and no request waits'],
   reset: [{ kind: 'reset' }, 'it may start again, because its start was asked for'],

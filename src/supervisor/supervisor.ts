@@ -217,18 +217,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     publish(key, { type, choice, because, rejected }),
   )
   root.on('service.wanted', ({ key, cause }) => {
-    // What is preloaded takes room that is free. It would only undo what was preloaded before it.
-    const noRoom = new AbortController()
-    const watch = root.on('scheduler.decided', (decided) => {
-      if (cause === 'preload' && decided.key === key && decided.because.cause === 'no-room') noRoom.abort()
-    })
     // Why it could not be had is among the events; nobody waits for it.
-    holdLease(leases, key, { priority: BACKGROUND_PRIORITY, signal: noRoom.signal, cause })
-      .then(
-        ({ release }) => release(),
-        () => {},
-      )
-      .finally(watch.unsubscribe)
+    holdLease(leases, key, { priority: BACKGROUND_PRIORITY, cause }).then(
+      ({ release }) => release(),
+      () => {},
+    )
   })
 
   const configure = () => {

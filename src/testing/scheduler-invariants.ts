@@ -18,6 +18,7 @@ export const schedulerInvariants = {
   starvationBounded: 'No request waits for room longer than its bound.',
   decisionsExplained: 'Every start, every stop for the sake of another and every wait has its decision.',
   yieldsForSomebody: 'A service makes room only while somebody has waited too long for it.',
+  preloadTakesNothing: 'Nothing leaves for a service that only preload waits for.',
   roomIsUsed: 'Nobody waits alone for room that is there.',
 } as const
 
@@ -32,6 +33,8 @@ export interface SchedulerLedgerOptions {
   readonly nowMs: () => number
   /** Why a service is being stopped now, as its own chart has it. */
   readonly stopOf: (key: string) => StopReason | null
+  /** Whether nothing but `preload` waits for it. */
+  readonly isPreload?: (key: string) => boolean
 }
 
 /** Keeps the books of services that share limits, from facts alone, and says which invariants are broken. */
@@ -50,6 +53,7 @@ export function createSchedulerLedger({
   starveBoundMs,
   nowMs,
   stopOf,
+  isPreload = () => false,
 }: SchedulerLedgerOptions): SchedulerLedger {
   /** Runs from spawn to receipt: their generation, and whose they are. */
   const living = new Map<string, string>()
@@ -224,7 +228,10 @@ export function createSchedulerLedger({
         condemned.add(victim.key)
         gaveWayTo.set(victim.key, key)
       }
-      return toBroken([['yieldsForSomebody', isEarly]])
+      return toBroken([
+        ['yieldsForSomebody', isEarly],
+        ['preloadTakesNothing', type === 'evict' && isPreload(key)],
+      ])
     },
     check: (context) => {
       const { asking, residents } = context

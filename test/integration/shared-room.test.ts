@@ -170,7 +170,7 @@ test('what is to be preloaded comes up without a request, within the budget', as
 
 test('what is to be preloaded takes the room of nobody that was preloaded before it', async () => {
   await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] }, preload: ['a', 'b'] })
-  await house.hearing.until('scheduler.decided', ({ because }) => because.cause === 'nobody-waits')
+  await house.hearing.until('scheduler.decided', ({ because }) => because.cause === 'preload')
   await house.hearing.until('service.state', ({ service, to }) => service === 'a' && to === 'ready')
   expect(house.supervisor.snapshot().services).toMatchObject([
     { state: 'ready' },

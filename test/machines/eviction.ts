@@ -55,7 +55,16 @@ export function playScheduler({ places, costs, requests }: Trace): Outcome {
       coldStarts += 1
       costMs += costs[key] ?? 0
       const generation = `g.${index}`
-      change(noteAsking(context, { type: 'start.requested', key, generation, waiting: 1, priority: 0 }))
+      change(
+        noteAsking(context, {
+          type: 'start.requested',
+          key,
+          generation,
+          waiting: 1,
+          priority: 0,
+          isPreload: false,
+        }),
+      )
       for (let decision = schedule(context); decision !== null; decision = schedule(context)) {
         context = applyDecision(context, decision)
         for (const one of context.residents)

@@ -290,7 +290,7 @@ describe('a walk through every state of a supervisor of two services', () => {
       ...(asking.length > 0 ? [{ type: 'asking.aged' }] : []),
       ...asking.flatMap(({ key, generation }) => [
         { type: 'asking.overdue', generation },
-        { type: 'start.changed', key, waiting: 0, priority: 0 },
+        { type: 'start.changed', key, waiting: 0, priority: 0, isPreload: false },
       ]),
       ...residents.flatMap(({ key, generation }) => [
         { type: 'residency.over', generation },
@@ -308,7 +308,16 @@ describe('a walk through every state of a supervisor of two services', () => {
         // A provider asks once, until it has finished, and not while a run of it is up.
         ...(asking.some((one) => one.key === key) || residents.some((one) => one.key === key)
           ? []
-          : [{ type: 'start.requested', key, generation: `${key}.1`, waiting: 1, priority: 0 }]),
+          : [
+              {
+                type: 'start.requested',
+                key,
+                generation: `${key}.1`,
+                waiting: 1,
+                priority: 0,
+                isPreload: false,
+              },
+            ]),
       ]),
     ],
     toKey: ({ value, context: { services, alive, residents, asking, isDisplaced } }) =>

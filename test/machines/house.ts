@@ -1,5 +1,11 @@
 import { type ActorRefFrom, type AnyActorRef, createActor, type InspectionEvent } from 'xstate'
-import type { ProviderEvent, ServicePolicy, Sharing, SupervisorEmitted } from '../../machines/messages.ts'
+import type {
+  ProviderEvent,
+  ServicePolicy,
+  Sharing,
+  StartCause,
+  SupervisorEmitted,
+} from '../../machines/messages.ts'
 import { toStateName } from '../../machines/provider-context.ts'
 import type { Decision, Share } from '../../machines/scheduler.ts'
 import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
@@ -177,8 +183,14 @@ export function build({
         ]),
       ),
     send: (key: string, event: ProviderEvent) => child(key).send(event),
-    request: (key: string, id: string, priority = 0) =>
-      child(key).send({ type: 'lease.requested', id, priority, sinceMs: clock.now() }),
+    request: (key: string, id: string, priority = 0, cause?: StartCause) =>
+      child(key).send({
+        type: 'lease.requested',
+        id,
+        priority,
+        sinceMs: clock.now(),
+        ...(cause === undefined ? {} : { cause }),
+      }),
     cancel: (key: string, id: string) => child(key).send({ type: 'lease.cancelled', id }),
     release: (key: string, id: string) =>
       child(key).send({

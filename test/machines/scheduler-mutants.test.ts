@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { assign, enqueueActions, raise } from 'xstate'
 import type { SupervisorEvent } from '../../machines/messages.ts'
+import type { Asking } from '../../machines/scheduler.ts'
 import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { noteAsking, type SupervisorContext } from '../../machines/supervisor-context.ts'
@@ -20,10 +21,10 @@ const changed = (
   ),
 })
 
-const asks = (isReturning: boolean) => (scope: Scope) => {
+const asks = (changes: Partial<Asking>) => (scope: Scope) => {
   if (scope.event.type !== 'start.requested') return {}
   const change = noteAsking(scope.context, scope.event)
-  return { ...change, asking: change.asking?.map((one) => ({ ...one, isReturning })) ?? [] }
+  return { ...change, asking: change.asking?.map((one) => ({ ...one, ...changes })) ?? [] }
 }
 
 /** Each mutant, and the invariant that it breaks. */
@@ -45,12 +46,16 @@ const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvar
     'residencyKept',
   ],
   'a service that gave way and is not known to return': [
-    supervisorMachine.provide({ actions: { noteAsking: assign(asks(false)) } }),
+    supervisorMachine.provide({ actions: { noteAsking: assign(asks({ isReturning: false })) } }),
     'residencyKept',
   ],
   'a minimum residency that keeps out a request that waits alone': [
-    supervisorMachine.provide({ actions: { noteAsking: assign(asks(true)) } }),
+    supervisorMachine.provide({ actions: { noteAsking: assign(asks({ isReturning: true })) } }),
     'idleGivesWay',
+  ],
+  'a service that makes room for what is only preloaded': [
+    supervisorMachine.provide({ actions: { noteAsking: assign(asks({ isPreload: false })) } }),
+    'preloadTakesNothing',
   ],
   'patience that never ends': [
     supervisorMachine.provide({ actions: { noteOverdue: () => {} } }),

@@ -243,6 +243,10 @@ export async function playWorkload(
     starveBoundMs: STARVE_BOUND_MS,
     nowMs: () => house?.clock.now() ?? 0,
     stopOf: (key) => house?.provider(key).getSnapshot().context.stop ?? null,
+    isPreload: (key) => {
+      const waiters = house?.provider(key).getSnapshot().context.waiters ?? []
+      return waiters.length > 0 && waiters.every(({ cause }) => cause === 'preload')
+    },
   })
   const holds = new Map<string, number>()
   const record = (key: string, fact: ServiceEventBody) => {
@@ -254,7 +258,6 @@ export async function playWorkload(
       house?.send(key, { type: 'lease.released', id: fact.id, generation: fact.generation })
     }, holds.get(fact.id) ?? 0)
   }
-  const preloading = new Map<string, string>()
   house = build({
     keys,
     limits: plan.limits,
@@ -273,13 +276,10 @@ export async function playWorkload(
     onSaid: (said) => {
       if (said.type === 'scheduler.decided') {
         broken.push(...ledger.decide(said))
-        const id = preloading.get(said.key)
-        if (id !== undefined && said.because.cause === 'no-room') house?.cancel(said.key, id)
       }
       if (said.type === 'service.wanted') {
         const id = `${said.cause}-${house?.clock.now()}`
-        if (said.cause === 'preload') preloading.set(said.key, id)
-        house?.request(said.key, id, BACKGROUND_PRIORITY)
+        house?.request(said.key, id, BACKGROUND_PRIORITY, said.cause)
       }
     },
     ...(machine && { machine }),
