@@ -1,3 +1,5 @@
+import { createEventParser } from '../event-parser.ts'
+
 /** The bytes of a response body as lines, without their ends. A last line without an end counts. */
 export async function* readLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder()
@@ -10,14 +12,15 @@ export async function* readLines(body: AsyncIterable<Uint8Array>): AsyncGenerato
   if (rest !== '') yield rest
 }
 
-/** The data of each server-sent event; comments and other fields are left out. */
+/** The data of each server-sent event; comments and other fields are left out. A last event without its end counts. */
 export async function* readEventData(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  let data: string[] = []
-  for await (const line of readLines(body)) {
-    if (line.startsWith('data:')) data.push(line.slice(5).replace(/^ /, ''))
-    if (line !== '' || data.length === 0) continue
-    yield data.join('\n')
-    data = []
+  const due: string[] = []
+  const parser = createEventParser({ onEvent: ({ data }) => due.push(data) })
+  const take = () => due.splice(0)
+  for await (const bytes of body) {
+    parser.push(bytes)
+    yield* take()
   }
-  if (data.length > 0) yield data.join('\n')
+  parser.end()
+  yield* take()
 }

@@ -1,61 +1,91 @@
+import { createEventParser } from '../event-parser.ts'
 import type { CompatFlags } from './flags.ts'
 import { rewriteAnswer } from './response.ts'
 
-/** Largest answer that is kept whole to be rewritten, in bytes; a larger one passes as it is. */
+/** Largest JSON answer that is kept whole to be rewritten, in bytes; a larger one passes as it is. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 /** Rewrites an answer on its way to the client. */
 export interface AnswerRewriter {
-  /** What may go on of the bytes so far; empty while an event is not complete. */
+  /** What may go on of the bytes so far; empty while an event is not complete. @throws RangeError for an event beyond all measure */
   push(chunk: Buffer): Buffer
   /** The rest. */
   end(): Buffer
 }
 
-/** Rewrites events one by one, or one JSON document as a whole. What does not change keeps its bytes. */
+/** Rewrites events one by one, or one JSON document as a whole. */
 export function createAnswerRewriter(compat: CompatFlags, isEventStream: boolean): AnswerRewriter {
-  let rest: Buffer = Buffer.alloc(0)
-  let isTooLarge = false
+  return isEventStream ? createEventRewriter(compat) : createJsonRewriter(compat)
+}
+
+/** Every event goes on when its empty line has come, with LF as line end, whatever the server's line ends are. */
+function createEventRewriter(compat: CompatFlags): AnswerRewriter {
+  let out = ''
+  const parser = createEventParser({
+    onEvent: ({ id, event, data }) => {
+      if (id !== undefined) out += `id: ${id}\n`
+      if (event !== undefined) out += `event: ${event}\n`
+      const changed = data.startsWith('{') ? rewriteJson(data, compat) : data
+      out += `data: ${changed.includes('\n') ? changed.replaceAll('\n', '\ndata: ') : changed}\n\n`
+    },
+    // With one line end: some clients take an empty line after a comment for an event.
+    onComment: (comment) => {
+      out += `: ${comment}\n`
+    },
+    onRetry: (ms) => {
+      out += `retry: ${ms}\n`
+    },
+  })
+  const take = () => {
+    const bytes = Buffer.from(out)
+    out = ''
+    return bytes
+  }
   return {
     push: (chunk) => {
-      if (isTooLarge) return chunk
-      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
-      const complete = isEventStream ? rest.lastIndexOf('\n\n') + 2 : 0
-      if (complete >= 2) {
-        const events = rest.subarray(0, complete)
-        rest = rest.subarray(complete)
-        return rewriteEvents(events, compat)
-      }
-      if (rest.length <= MAX_ANSWER_BYTES) return Buffer.alloc(0)
-      isTooLarge = true
+      parser.push(chunk)
       return take()
     },
     end: () => {
-      if (isTooLarge || isEventStream) return take()
-      return rewriteJson(take(), compat)
+      parser.end()
+      return take()
     },
   }
+}
 
-  function take(): Buffer {
-    const taken = rest
-    rest = Buffer.alloc(0)
+function createJsonRewriter(compat: CompatFlags): AnswerRewriter {
+  let chunks: Buffer[] = []
+  let bytes = 0
+  let isTooLarge = false
+  const take = () => {
+    const taken = Buffer.concat(chunks, bytes)
+    chunks = []
+    bytes = 0
     return taken
+  }
+  return {
+    push: (chunk) => {
+      if (isTooLarge) return chunk
+      chunks.push(chunk)
+      bytes += chunk.length
+      isTooLarge = bytes > MAX_ANSWER_BYTES
+      return isTooLarge ? take() : Buffer.alloc(0)
+    },
+    end: () => {
+      const json = take()
+      if (isTooLarge) return json
+      const text = json.toString('utf8')
+      const changed = rewriteJson(text, compat)
+      return changed === text ? json : Buffer.from(changed)
+    },
   }
 }
 
-function rewriteEvents(events: Buffer, compat: CompatFlags): Buffer {
-  const text = events.toString('utf8')
-  const rewritten = text.replace(/^data: (\{.*\})$/gm, (line, json: string) => {
-    const changed = rewriteJson(Buffer.from(json), compat)
-    return changed.equals(Buffer.from(json)) ? line : `data: ${changed}`
-  })
-  return rewritten === text ? events : Buffer.from(rewritten)
-}
-
-function rewriteJson(json: Buffer, compat: CompatFlags): Buffer {
+/** The same text where nothing changes, so that its bytes can go on as they came. */
+function rewriteJson(json: string, compat: CompatFlags): string {
   try {
-    const changed = rewriteAnswer(JSON.parse(json.toString('utf8')), compat)
-    return changed === undefined ? json : Buffer.from(JSON.stringify(changed))
+    const changed = rewriteAnswer(JSON.parse(json), compat)
+    return changed === undefined ? json : JSON.stringify(changed)
   } catch {
     return json
   }

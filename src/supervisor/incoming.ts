@@ -130,6 +130,16 @@ export function createIncoming(
     handler.onEnd()
   }
 
+  const rewrite = ({ push }: AnswerRewriter, chunk: Buffer) => {
+    try {
+      return push(chunk)
+    } catch (cause) {
+      isRejected = true
+      handler.onBroken(new UpstreamError(provider.id, 'an event of its stream has no end', { cause }), true)
+      return undefined
+    }
+  }
+
   return {
     usage: (elapsedMs) => (isEventStream ? withPace(tail.read(), elapsedMs) : tail.read()),
     onHead: (status, headers) => {
@@ -157,18 +167,20 @@ export function createIncoming(
       tail.add(chunk)
       ending?.add(chunk)
       if (isOpenEnded) lastByte = lastVisible(chunk) ?? lastByte
-      const rewritten = rewriter === undefined ? chunk : rewriter.push(chunk)
+      const rewritten = rewriter === undefined ? chunk : rewrite(rewriter, chunk)
+      if (rewritten === undefined) return true
       return handler.onBytes(usageFilter === undefined ? rewritten : usageFilter.push(rewritten))
     },
     onEnd: () => {
       if (isRejected) return
       if (refusal !== undefined) return answerRefusal(refusal)
-      if (rewriter !== undefined) {
+      const isTruncated = ending?.isComplete() === false || (isOpenEnded && !CLOSERS.has(lastByte))
+      // Half an event must not become a whole one.
+      if (rewriter !== undefined && !(isTruncated && isEventStream)) {
         const rest = rewriter.end()
         handler.onBytes(usageFilter === undefined ? rest : usageFilter.push(rest))
       }
       if (usageFilter !== undefined) handler.onBytes(usageFilter.end())
-      const isTruncated = ending?.isComplete() === false || (isOpenEnded && !CLOSERS.has(lastByte))
       if (!isTruncated) return handler.onEnd()
       handler.onBroken(
         new UpstreamError(provider.id, 'the answer ended without its proper ending', { isTruncated: true }),
