@@ -90,7 +90,8 @@ export const adviceRows: readonly AdviceRow[] = [
     id: 'one-system-message',
     statuses: [400, 404, 500], // chat templates, in llama.cpp and mlx_lm
     pattern: /System message must be at the beginning/,
-    text: 'merge all system and developer messages into one at the beginning: the chat template of the model takes no other.',
+    text: 'set compat.laterSystemMessages: "merge" for this model, so that all system messages become one at the beginning: its chat template takes no other.',
+    compat: { laterSystemMessages: 'merge' },
   },
   {
     id: 'alternating-roles',

@@ -13,6 +13,11 @@ export interface CompatFlags {
   readonly supportsStore?: boolean
   /** False turns the role `developer` into `system`. @default false */
   readonly supportsDeveloperRole?: boolean
+  /**
+   * What becomes of `system` messages that are not first: `merge` joins them with the first one, `user` gives them the
+   * role `user` where they stand. Chat completions, responses and messages. Absent: they stay.
+   */
+  readonly laterSystemMessages?: 'merge' | 'user'
   /** Lets `reasoning_effort` through. @default true when `thinkingFormat` is set, false otherwise */
   readonly supportsReasoningEffort?: boolean
   /** The efforts the backend knows; any other falls to the nearest of them, the lower of two. */

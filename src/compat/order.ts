@@ -21,6 +21,7 @@ import {
 } from './request-fields.ts'
 import type { Rule } from './rule.ts'
 import { strictKeys } from './strict-keys.ts'
+import { laterSystemMessages } from './system-messages.ts'
 import { tokenField } from './token-field.ts'
 import { toolSchema } from './tool-schema.ts'
 import { noStrictTools, noTools } from './tools.ts'
@@ -40,6 +41,7 @@ const model: Rule = {
 export const rules: readonly Rule[] = [
   model,
   developerRole,
+  laterSystemMessages,
   toolResultName,
   assistantAfterToolResult,
   thinkingAsText,

@@ -16,6 +16,12 @@ export const compatSchema = z
     ),
     supportsStore: flag('`true` lets `store` through.'),
     supportsDeveloperRole: flag('`true` keeps the role `developer`; otherwise it becomes `system`.'),
+    laterSystemMessages: z
+      .enum(['merge', 'user'])
+      .optional()
+      .describe(
+        'What becomes of `system` messages that are not first: `merge` joins them with the first, `user` gives them the role `user`.',
+      ),
     supportsReasoningEffort: flag('Whether `reasoning_effort` may be sent.'),
     supportedReasoningEfforts: list('The labels of `reasoning_effort` that the backend takes.'),
     reasoningEffortMap: z

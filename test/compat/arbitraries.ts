@@ -170,6 +170,8 @@ export const flagSettings: readonly CompatFlags[] = [
   { requiresToolResultName: true },
   { requiresAssistantAfterToolResult: true },
   { requiresThinkingAsText: true },
+  { laterSystemMessages: 'merge' },
+  { laterSystemMessages: 'user' },
   { requiresReasoningContentOnAssistantMessages: true },
   { supportsPromptCacheKey: true },
   { supportsLongCacheRetention: true },
