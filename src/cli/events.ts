@@ -1,5 +1,6 @@
-import type { SupervisorEvent } from '../events.ts'
+import { eventMeanings, type SupervisorEvent } from '../events.ts'
 import { loadConfiguration } from './configuration.ts'
+import { toEventSentence, toldTypes } from './event-sentences.ts'
 import { readEventData } from './event-stream.ts'
 import { exitCodes } from './failures.ts'
 import { connectToGateway, readAnswer, toAnswerError } from './gateway-client.ts'
@@ -14,6 +15,8 @@ export interface EventsOptions {
   readonly last: number
   /** Types, or beginnings of types that end in a dot, with commas between. */
   readonly types?: string
+  /** Prints types and facts instead of sentences. */
+  readonly raw?: boolean
   readonly json?: boolean
 }
 
@@ -21,10 +24,12 @@ export interface EventsOptions {
 export async function showEvents(options: EventsOptions, terminal: Terminal): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await connectToGateway(config, terminal.env, options.gateway)
+  const isTold = !options.raw && !options.json
+  const types = options.types ?? (isTold ? toldTypes.join(',') : undefined)
   const query = new URLSearchParams({
     last: String(options.last),
     ...(options.follow ? {} : { follow: '0' }),
-    ...(options.types === undefined ? {} : { types: options.types }),
+    ...(types === undefined ? {} : { types }),
   })
   try {
     const response = await gateway.send({ path: `/api/events?${query}` })
@@ -34,13 +39,18 @@ export async function showEvents(options: EventsOptions, terminal: Terminal): Pr
       readAnswer('/api/events', () => {
         const event = JSON.parse(data)
         if (options.json) terminal.json(event)
-        else terminal.line(toEventLine(event))
+        else terminal.line(options.raw ? toEventLine(event) : (attemptToTell(event) ?? toEventLine(event)))
       })
     }
     return exitCodes.ok
   } finally {
     await gateway.close()
   }
+}
+
+/** The sentence of an event. Absent: its type is one of a later version. */
+function attemptToTell(event: SupervisorEvent): string | undefined {
+  return event.type in eventMeanings ? toEventSentence(event) : undefined
 }
 
 /** An event as a line: when, what, about whom, and its facts. */

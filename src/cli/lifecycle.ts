@@ -5,7 +5,7 @@ import { toProblemText, toSentence } from '../errors.ts'
 import { type ConfigChange, type ConfigRefusal, isServing, type SupervisorEvent } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
 import { type Style, type Terminal, toSafeText } from './print.ts'
-import { toClock, toStateText } from './words.ts'
+import { toClock, toCodeText, toStateText } from './words.ts'
 
 /** What people should see of a supervisor's life, one line per event. */
 export interface Lifecycle {
@@ -46,7 +46,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
             : tell(
                 event,
                 event.service,
-                `everything of it is gone, after ${toDurationText(event.receipt.durationMs)}`,
+                `none of its processes is left, after ${toDurationText(event.receipt.durationMs)}`,
                 'dim',
               )
         case 'lease.refused':
@@ -57,7 +57,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
         case 'service.failed':
           return tell(event, event.service, `its supervision failed: ${event.message}`, 'red')
         case 'request.attempted':
-          return tell(event, event.ref, `could not answer: ${event.code}`, 'yellow')
+          return tell(event, event.ref, `could not answer: ${toCodeText(event.code)}`, 'yellow')
         case 'config.replaced':
           return tell(event, 'leasehold', toChangeText(event))
         case 'config.refused':
@@ -71,7 +71,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
           return tell(
             event,
             'leasehold',
-            `ended what a dead leasehold (process ${event.supervisorPid}) had left: ${event.pids.join(', ')}`,
+            `ended processes that a dead leasehold (process ${event.supervisorPid}) had left: ${event.pids.join(', ')}`,
             'yellow',
           )
         case 'orphans.refused':
@@ -101,7 +101,14 @@ function toLoudReason({ why }: { readonly why: Reason | null }): string | undefi
 }
 
 /** A configuration change in one line: `another configuration is in force: added b; restarting a`. */
-function toChangeText({ added, removed, changed, restarted, settings, ignored }: ConfigChange): string {
+export function toChangeText({
+  added,
+  removed,
+  changed,
+  restarted,
+  settings,
+  ignored,
+}: ConfigChange): string {
   const others = changed.filter((id) => !restarted.includes(id))
   const parts = [
     ['added', added],
@@ -133,7 +140,7 @@ export function toFailureLine({ message, tail, telling }: Failure): string {
 }
 
 /** How a process ended: `code 1`, `SIGKILL`. */
-function toEndText({
+export function toEndText({
   exitCode,
   signal,
 }: {

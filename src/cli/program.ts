@@ -170,13 +170,14 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     add(
       program,
       'events',
-      'show what happened last',
+      'show the last events, as sentences',
       'leasehold events -f --types service.,lease.refused',
       'print one JSON document per event',
     )
-      .option('-f, --follow', 'go on with what happens')
-      .option('--last <n>', 'how many of the last events come first', toCount, 50)
-      .option('--types <types>', 'only these types, or those that begin with a name that ends in a dot'),
+      .option('-f, --follow', 'go on with new events')
+      .option('--last <n>', 'how many past events to show first', toCount, 50)
+      .option('--types <types>', 'only these types; a name that ends in a dot means all that begin with it')
+      .option('--raw', 'print types and facts instead of sentences'),
   ).action((options) =>
     perform(options, async () => (await import('./events.ts')).showEvents(options, terminal)),
   )

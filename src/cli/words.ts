@@ -39,3 +39,11 @@ export function toOwnerText({ ownership, holder }: Pick<ServiceSnapshot, 'owners
 export function toPeerText({ name, pid }: Peer): string {
   return `leasehold ${toSafeText(name)} (process ${pid})`
 }
+
+/** The code of an error in words: `LEASEHOLD_READY_TIMEOUT` is `ready timeout`. */
+export function toCodeText(code: string): string {
+  return code
+    .replace(/^LEASEHOLD_/, '')
+    .toLowerCase()
+    .replaceAll('_', ' ')
+}

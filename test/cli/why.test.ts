@@ -132,6 +132,10 @@ test('a running gateway explains a service, and tells what happened', async () =
   expect(why.stdout).toMatch(
     /how it came to that:\n(?:.*\n)*.*loading: its process \d+ runs and is not ready yet\n/,
   )
+  const told = (await place.run('events')).stdout
+  expect(told).toMatch(/^\d\d:\d\d:\d\d\.\d{3} {2}demo {2}process \d+ runs$/m)
+  expect(told).not.toMatch(/LEASEHOLD_|=|service\.|lease\./)
+  expect((await place.run('events', '--raw')).stdout).toMatch(/ {2}process\.spawned {2}demo {2}.*pid=\d+/)
   const events = await place.run('events', '--types', 'process.', '--json')
   expect(JSON.parse(events.stdout.trim())).toMatchObject({ type: 'process.spawned', service: 'demo' })
 }, 120_000)

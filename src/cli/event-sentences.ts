@@ -1,0 +1,110 @@
+import { toDecisionText } from '../decision-text.ts'
+import { toDurationText } from '../duration.ts'
+import { eventMeanings, type SupervisorEvent } from '../events.ts'
+import { toReasonText } from '../reason-text.ts'
+import type { Usage } from '../usage.ts'
+import { toChangeText, toEndText, toFailureLine, toRefusalText } from './lifecycle.ts'
+import { toSafeText } from './print.ts'
+import { toCodeText, toPeerText, toStateText } from './words.ts'
+
+/** Types that are no news for people: what only a statechart hears. */
+const SILENT: ReadonlySet<string> = new Set(['service.told'])
+
+/** The types that are told as sentences, for `?types=`. */
+export const toldTypes: readonly string[] = Object.keys(eventMeanings).filter((type) => !SILENT.has(type))
+
+/** An event as a line for people: when, about whom, and a sentence. */
+export function toEventSentence(event: SupervisorEvent): string {
+  const whom = 'service' in event ? event.service : 'requestId' in event ? `request ${event.requestId}` : ''
+  const parts = [event.time.slice(11, 23), whom || 'leasehold', toSentenceOf(event)]
+  return toSafeText(parts.join('  ')).replaceAll('\n', ' ')
+}
+
+function toSentenceOf(event: SupervisorEvent): string {
+  switch (event.type) {
+    case 'service.added':
+      return 'is known; nothing of it runs yet'
+    case 'service.state':
+      return `${toStateText(event.to)}: ${toReasonText(event.why)}`
+    case 'service.stop':
+      return `is told to stop${event.force ? ' without waiting for its requests' : ''}: ${toReasonText({ kind: 'stop', reason: event.reason, force: false })}`
+    case 'service.told':
+      return `its statechart hears ${event.event.type}`
+    case 'service.failed':
+      return `its supervision failed and begins anew: ${event.message}`
+    case 'service.retired':
+      return 'is removed; nothing of it runs'
+    case 'scheduler.decided':
+      return toDecisionText(event)
+    case 'lease.requested':
+      return event.cause === undefined
+        ? `request ${event.id} asks for a lease`
+        : toReasonText({ kind: 'requested', id: event.id, cause: event.cause })
+    case 'lease.queued':
+      return `request ${event.id} waits at place ${event.position}${event.estimatedMs === null ? '' : `, for about ${toDurationText(event.estimatedMs)}`}`
+    case 'lease.granted':
+      return `request ${event.id} has a lease`
+    case 'lease.refused':
+      return `request ${event.id} gets no lease: ${toFailureLine(event.failure)}`
+    case 'lease.cancelled':
+      return `request ${event.id} does not wait any more`
+    case 'lease.released':
+      return `request ${event.id} ends its lease`
+    case 'lease.overdue':
+      return `request ${event.id} has held its lease for ${toDurationText(event.heldMs)}`
+    case 'leases.revoked':
+      return `its leases end: ${toFailureLine(event.failure)}`
+    case 'health.verdict':
+      return `health check: ${event.verdict.kind} (${event.verdict.detail})`
+    case 'process.spawned':
+      return `process ${event.pid} runs`
+    case 'process.failed':
+      return `its process cannot be started: ${toFailureLine(event.failure)}`
+    case 'process.signalled':
+      return `${event.signal} is sent to its processes`
+    case 'process.exited':
+      return `its process ended: ${toEndText(event)}`
+    case 'process.settled':
+      return event.receipt.survivors.length === 0
+        ? `none of its processes is left, after ${toDurationText(event.receipt.durationMs)}`
+        : `processes are left: ${event.receipt.survivors.join(', ')}`
+    case 'guest.joined':
+      return `${toPeerText(event.guest)} uses it too`
+    case 'guest.left':
+      return `${toPeerText(event.guest)} does not use it any more`
+    case 'alarm':
+      return `ALARM: ${toFailureLine(event.failure)}`
+    case 'request.started':
+      return `asks for ${event.ref || 'the default model'} (${event.route})`
+    case 'request.attempted':
+      return `${event.ref} could not answer: ${toCodeText(event.code)}`
+    case 'request.responded':
+      return `${event.ref} answers with status ${event.status}, after ${toDurationText(event.waitedMs)}`
+    case 'request.advised':
+      return `${event.ref}: ${event.text}`
+    case 'request.ended':
+      return `${event.outcome}${event.code === null ? '' : `: ${toCodeText(event.code)}`}${toUsageText(event.usage)}`
+    case 'events.missed':
+      return `events ${event.from} to ${event.to ?? 'the last of an earlier leasehold'} are not kept any more`
+    case 'config.replaced':
+      return toChangeText(event)
+    case 'config.refused':
+      return `the configuration is refused, the old one stays: ${toRefusalText(event)}`
+    case 'orphans.reaped':
+      return `ended processes that a dead leasehold (process ${event.supervisorPid}) had left: ${event.pids.join(', ')}`
+    case 'orphans.refused':
+      return `put aside ${event.file}: ${event.problem}`
+    case 'supervisor.closed':
+      return 'everything is stopped'
+  }
+}
+
+function toUsageText(usage: Usage | null): string {
+  const { promptTokens = null, completionTokens = null, tokensPerSecond = null } = usage ?? {}
+  const parts = [
+    ...(promptTokens === null ? [] : [`${promptTokens} tokens in`]),
+    ...(completionTokens === null ? [] : [`${completionTokens} tokens out`]),
+    ...(tokensPerSecond === null ? [] : [`${tokensPerSecond.toFixed(1)} a second`]),
+  ]
+  return parts.length === 0 ? '' : `, ${parts.join(', ')}`
+}
