@@ -23,6 +23,8 @@ export interface PortOwner {
   readonly ours: readonly Listener[]
   /** All others. */
   readonly strangers: readonly Listener[]
+  /** The user id of another user of this host, neither ours nor root, who listens there. */
+  readonly uid?: number
 }
 
 /** One probe's answer: the verdict, the sentence that explains it, and the HTTP status where there was one. */
@@ -213,7 +215,13 @@ export type ProviderEvent =
   | { readonly type: 'start.declined' }
   | { readonly type: 'start.abandoned' }
   | { readonly type: 'stability.reached' }
-  | { readonly type: 'health.verdict'; readonly generation: string; readonly verdict: Verdict }
+  /** `isOfRequest`: no health check, but a request found it so. */
+  | {
+      readonly type: 'health.verdict'
+      readonly generation: string
+      readonly verdict: Verdict
+      readonly isOfRequest?: boolean
+    }
   | PeerEvent
   | ProcessEvent
 

@@ -131,6 +131,10 @@ export function toMismatchFailure(mismatch: string, pid: number | null, verdict:
 
 /** Who has the port, in words: `process 12 (/usr/bin/nc) listens on its port 8080`. */
 export function toOwnerText(owner: PortOwner | undefined): string {
+  if (owner?.uid !== undefined) {
+    const who = owner.strangers.length === 0 ? '' : `: ${toNames(owner.strangers)}`
+    return `its port ${owner.port} belongs to another user of this host (uid ${owner.uid})${who}`
+  }
   if (owner === undefined || owner.strangers.length === 0) return 'another server answers at its address'
   const strangers = toNames(owner.strangers)
   const listens = owner.strangers.length === 1 ? 'listens' : 'listen'

@@ -50,6 +50,8 @@ export const base = setup({
     isRefused: ({ event }: Scope) => verdictOf(event)?.kind === 'refused',
     isHopeless: ({ event }: Scope) => ['failed', 'foreign'].includes(verdictOf(event)?.kind ?? ''),
     isSuspect: ({ context }: Scope) => context.misses > 0,
+    /** All requests of one moment see the same: they count as one failed check, until one is made. */
+    isOfRequest: ({ event }: Scope) => event.type === 'health.verdict' && event.isOfRequest === true,
     isHung: ({ context }: Scope) => context.misses + 1 >= UNHEALTHY_MISSES,
     isHeld: ({ event }: Scope) => outcomeOf(event)?.outcome === 'held',
     isClaimImpossible: ({ event }: Scope) => outcomeOf(event)?.outcome === 'impossible',
@@ -71,7 +73,11 @@ export const base = setup({
     isRetiring: ({ context }: Scope) => retires(context.stop),
     isAfterFailure: ({ context }: Scope) => isFailureReason(context.stop),
     isBreakerDue: ({ context }: Scope) => context.failures + 1 >= context.policy.breakerFailures,
-    isStrangers: ({ event }: Scope) => (verdictOf(event)?.owner?.strangers.length ?? 0) > 0,
+    isStrangers: ({ event }: Scope) => {
+      const owner = verdictOf(event)?.owner
+      return owner !== undefined && (owner.strangers.length > 0 || owner.uid !== undefined)
+    },
+    isOtherUser: ({ event }: Scope) => verdictOf(event)?.owner?.uid !== undefined,
     saysPortTaken: ({ event }: Scope) =>
       event.type === 'process.exited' && tellingOf(event)?.cause === 'port',
     /** Its output names a cause that the next start would meet again. */

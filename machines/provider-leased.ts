@@ -11,6 +11,7 @@ export const leased = provider.createStateConfig({
     'health.verdict': [
       { guard: not('isCurrentGeneration') },
       { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
+      { guard: and(['isOfRequest', 'isSuspect']), actions: 'noteVerdict' },
       { actions: ['noteVerdict', 'noteMiss'] },
     ],
     'host.resumed': { actions: 'noteHealthy' },

@@ -108,6 +108,13 @@ export const providerMachine = provider.createMachine({
             target: 'down.cold',
             actions: ['noteVerdict', 'explainGone'],
           },
+          { guard: and(['isOfRequest', 'isSuspect']), actions: 'noteVerdict' },
+          // Another user has taken the port of the server that was used.
+          {
+            guard: and(['isOtherUser', not('isOwned')]),
+            target: 'down.cold',
+            actions: ['noteVerdict', 'explainGone'],
+          },
           {
             guard: and(['isHung', 'isOwned']),
             target: 'idle-stopping',

@@ -14,8 +14,8 @@ export interface RequestContext {
   readonly candidates: readonly string[]
   /** Position in `candidates` of the one in use. */
   readonly index: number
-  /** Whether nobody listened where the one in use should be, so that its second try is used up. */
-  readonly wasUnheard: boolean
+  /** How often the connection to the one in use was refused, so that no server has seen the request. */
+  readonly refusals: number
   /** Since it was last resolved. */
   readonly attempts: readonly Attempt[]
   /** How often it was resolved again, because what it waited for was taken out of the configuration. */
@@ -26,13 +26,18 @@ export interface RequestContext {
 /** How many replaced configurations one request follows. Beyond that whoever replaces them is the fault. */
 export const MAX_RESTARTS = 10
 
+/** How often a request that no server has seen is sent again, with growing pauses of three seconds together. */
+export const MAX_REFUSALS = 4
+
 type Scope = { context: RequestContext; event: RequestEvent }
 
 const request = setup({
   types: { context: {} as RequestContext, events: {} as RequestEvent, input: {} as { readonly id: string } },
   guards: {
     isRetryable: ({ event }: Scope) => event.type === 'request.failed' && event.retryable,
-    hasSecondTry: ({ context }: Scope) => !context.wasUnheard,
+    /** Another candidate is better than waiting; without one a server gets time to listen again. */
+    hasAnotherTry: ({ context: { refusals, index, candidates } }: Scope) =>
+      refusals < (index + 1 < candidates.length ? 1 : MAX_REFUSALS),
     /** It waited for a service that is not configured any more: perhaps its model is somewhere else now. */
     isRemoved: ({ event }: Scope) => event.type === 'request.failed' && event.code === 'LEASEHOLD_REMOVED',
     canStartOver: ({ context }: Scope) => context.restarts < MAX_RESTARTS,
@@ -56,12 +61,12 @@ const chart = request.extend({
     startOver: request.assign({
       candidates: [],
       index: 0,
-      wasUnheard: false,
+      refusals: 0,
       attempts: [],
       restarts: ({ context }) => context.restarts + 1,
     }),
-    moveOn: request.assign({ index: ({ context }) => context.index + 1, wasUnheard: false }),
-    noteUnheard: request.assign({ wasUnheard: true }),
+    moveOn: request.assign({ index: ({ context }) => context.index + 1, refusals: 0 }),
+    noteUnheard: request.assign({ refusals: ({ context }) => context.refusals + 1 }),
     noteStatus: request.assign({
       status: ({ context, event }) => (event.type === 'response.started' ? event.status : context.status),
     }),
@@ -87,7 +92,7 @@ export const requestMachine = chart.createMachine({
     id: input.id,
     candidates: [],
     index: 0,
-    wasUnheard: false,
+    refusals: 0,
     attempts: [],
     restarts: 0,
     status: null,
@@ -121,7 +126,7 @@ export const requestMachine = chart.createMachine({
     unheard: {
       on: {
         'request.failed': [
-          { guard: 'hasSecondTry', target: 'leasing', actions: ['noteAttempt', 'noteUnheard'] },
+          { guard: 'hasAnotherTry', target: 'leasing', actions: ['noteAttempt', 'noteUnheard'] },
           ...failBeforeFirstByte,
         ],
         'request.cancelled': 'cancelled',

@@ -34,8 +34,13 @@ export class NoGatewayError extends Error {
   readonly type = 'service_unavailable'
   readonly url: string
 
-  constructor(url: string, options?: ErrorOptions) {
-    super(`No gateway is running at ${url}. Start one with: leasehold serve`, options)
+  /** `uid`: another user of this host who listens there, and is not asked. */
+  constructor(url: string, { uid, ...options }: ErrorOptions & { readonly uid?: number } = {}) {
+    const text =
+      uid === undefined
+        ? `No gateway is running at ${url}. Start one with: leasehold serve`
+        : `At ${url} a process of another user of this host (uid ${uid}) listens. It is not asked, because it would get your key. Run this command as that user, or give your gateway another port.`
+    super(text, options)
     this.url = url
   }
 }

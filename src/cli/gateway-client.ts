@@ -3,6 +3,7 @@ import { systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { Environment } from '../config/secrets.ts'
 import type { SupervisorEvent } from '../events.ts'
+import { findOtherUser, toAddress } from '../process/ports.ts'
 import { get } from '../transport/get.ts'
 import { createUpstream } from '../transport/upstream.ts'
 import { readEventData } from './event-stream.ts'
@@ -58,6 +59,9 @@ export async function connectToGateway(
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
     throw new UsageError(`"${url}" is not an http URL. Expected one like http://127.0.0.1:4141`)
   const { origin } = new URL(url)
+  // Before it is asked anything: a port that no gateway has can be taken by any user of this host.
+  const uid = findOtherUser(toAddress(origin))
+  if (uid !== undefined) throw new NoGatewayError(origin, { uid })
   await checkGateway(origin)
   const { apiKeys, controlKeys } = config.leasehold
   return createGatewayClient(origin, env.LEASEHOLD_API_KEY || (controlKeys[0] ?? apiKeys[0]))

@@ -1,8 +1,11 @@
-import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { hostname, networkInterfaces, userInfo } from 'node:os'
 import { basename } from 'node:path'
+import { geteuid } from 'node:process'
 import type { Listener, PortOwner } from '../../machines/messages.ts'
 import { type Clock, delay } from '../clock.ts'
+import { isLoopback } from '../loopback.ts'
 import { hasProcfs, readExecutable, readProcess } from './tree.ts'
 
 /** A host as a URL writes it, and a TCP port. */
@@ -103,8 +106,79 @@ export function findPortOwner({ host, port }: Address, ours: readonly number[]):
           .filter((pid) => !mine.has(pid) && listHeld(pid, sockets).length > 0)
           .map(toListener)
           .filter(({ exe }) => exe === undefined || !FORWARDERS.has(basename(exe)))
-  if (held.length === 0 && strangers.length === 0) return undefined
-  return { port, ours: held.map(({ pid }) => toListener(pid)), strangers }
+  const uid = findOtherUid(
+    listening.filter(({ socket }) => sockets.has(socket)),
+    host,
+    () => ours,
+  )
+  if (held.length === 0 && strangers.length === 0 && uid === undefined) return undefined
+  return {
+    port,
+    ours: held.map(({ pid }) => toListener(pid)),
+    strangers,
+    ...(uid === undefined ? {} : { uid }),
+  }
+}
+
+/**
+ * The user id of another user of this host who listens at an address: neither the user of this process, nor one of its
+ * subordinate ids (rootless containers), nor root, nor the user of one of `ours`. What listens there gets keys and
+ * prompts, and a port that nobody has can be taken by any user. The kernel tells the user of every socket, also where
+ * its process cannot be seen. `undefined`: no such listener, not an address of this host, or not Linux.
+ */
+export function findOtherUser(
+  { host, port }: Address,
+  ours: () => readonly number[] = () => [],
+): number | undefined {
+  if (!hasProcfs) return undefined
+  const listening = listListening().filter((one) => one.port === port && isReached(host, one.address))
+  return findOtherUid(listening, host, ours)
+}
+
+function findOtherUid(
+  listening: readonly Listening[],
+  host: string,
+  ours: () => readonly number[],
+): number | undefined {
+  const others = listening.map(({ uid }) => uid).filter((uid) => !isOwnUid(uid))
+  if (others.length === 0 || !isOwnHost(host)) return undefined
+  // A program of ours may have changed its user: sudo, setpriv, a server that gives up root.
+  const mine = new Set(ours().map(readUid))
+  return others.find((uid) => !mine.has(uid))
+}
+
+function isOwnUid(uid: number): boolean {
+  const own = geteuid?.()
+  if (uid === 0 || own === undefined || uid === own) return true
+  return listSubordinates(own).some(({ first, count }) => uid >= first && uid < first + count)
+}
+
+/** Ids that the user may give to processes in a namespace of its own: `alice:100000:65536`. */
+function listSubordinates(own: number): { readonly first: number; readonly count: number }[] {
+  try {
+    const names = new Set([String(own), userInfo().username])
+    return readFileSync('/etc/subuid', 'latin1')
+      .split('\n')
+      .map((line) => line.split(':'))
+      .filter(([name = '']) => own !== 0 && names.has(name))
+      .map(([, first, count]) => ({ first: Number(first), count: Number(count) }))
+  } catch {
+    return []
+  }
+}
+
+function readUid(pid: number): number | undefined {
+  try {
+    return statSync(`/proc/${pid}`).uid
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether a URL's host is this host: another one has sockets of its own. */
+function isOwnHost(host: string): boolean {
+  if (isLoopback(host) || host === hostname()) return true
+  return Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === host))
 }
 
 /** TCP ports that any of these processes listens on. Empty where there is no `/proc`. */
@@ -149,6 +223,7 @@ export function toHolderText(address: Address): string {
 }
 
 function toNames(owner: PortOwner | undefined): string {
+  if (owner?.uid !== undefined && owner.strangers.length === 0) return `another user (uid ${owner.uid})`
   return (owner?.strangers ?? [])
     .map(({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`)
     .join(' and ')
@@ -169,6 +244,8 @@ interface Listening {
   readonly address: string
   readonly port: number
   readonly socket: string
+  /** The user that opened it. */
+  readonly uid: number
 }
 
 const LISTEN_STATE = '0A'
@@ -181,10 +258,10 @@ function listListening(): Listening[] {
   const found: Listening[] = []
   for (const table of ['tcp', 'tcp6']) {
     for (const line of readTable(`/proc/net/${table}`)) {
-      const [, local = '', , state, , , , , , inode = ''] = line.trim().split(/\s+/)
+      const [, local = '', , state, , , , uid = '', , inode = ''] = line.trim().split(/\s+/)
       if (state !== LISTEN_STATE) break
       const [address = '', port = ''] = local.split(':')
-      found.push({ address, port: Number.parseInt(port, 16), socket: `socket:[${inode}]` })
+      found.push({ address, port: Number.parseInt(port, 16), socket: `socket:[${inode}]`, uid: Number(uid) })
     }
   }
   return found

@@ -15,7 +15,7 @@ import type { ServiceEventBody } from '../events.ts'
 import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
 import { probe } from '../health/probe.ts'
 import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
-import { findPortOwner, listPortsOf, toAddress } from '../process/ports.ts'
+import { findOtherUser, findPortOwner, listPortsOf, toAddress } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
 import { createBorrowing } from './borrowing.ts'
@@ -68,7 +68,26 @@ export function createEffects({
    * there, whatever else comes to the name of its address. Not of those that others run, perhaps behind a name that moves.
    */
   const addresses = new Map<string, string>()
+  /** The verdict on a server of another user of this host. It is not asked: the question carries the key. */
+  const findOtherUsers = (key: string): Verdict | undefined => {
+    const { healthUrl, localService, providers } = serviceOf(key)
+    if (localService === undefined) return undefined
+    const ours = () => runs.get(key)?.members() ?? []
+    for (const url of new Set(
+      [healthUrl, ...providers.map(({ baseUrl }) => baseUrl)].map((one) => new URL(one).origin),
+    )) {
+      const address = toAddress(url)
+      const uid = findOtherUser(address, ours)
+      if (uid === undefined) continue
+      const { strangers = [] } = findPortOwner(address, ours()) ?? {}
+      const detail = `another user of this host (uid ${uid}) listens on port ${address.port}`
+      return { kind: 'foreign', detail, owner: { port: address.port, ours: [], strangers, uid } }
+    }
+    return undefined
+  }
   const check = async (key: string, more: CheckOptions = {}): Promise<Verdict> => {
+    const otherUsers = findOtherUsers(key)
+    if (otherUsers !== undefined) return scrub(otherUsers)
     const { healthUrl, healthHeaders, localService } = serviceOf(key)
     const onReadyAt = (address: string) => {
       if (localService !== undefined && !addresses.has(key)) addresses.set(key, address)
@@ -86,6 +105,7 @@ export function createEffects({
   const explain = (key: string, verdict: Verdict, ours: readonly number[] = []): Verdict => {
     const { localService, healthUrl } = serviceOf(key)
     if (localService === undefined || !['foreign', 'ready'].includes(verdict.kind)) return verdict
+    if (verdict.owner?.uid !== undefined) return verdict
     const owner = findPortOwner(toAddress(healthUrl), ours)
     return owner === undefined ? verdict : { ...verdict, owner }
   }
@@ -209,12 +229,15 @@ export function createEffects({
           if (run?.generation !== generation) return verdict
           if (verdict.kind === 'refused') return explainRefused(verdict, run)
           const explained = explain(key, verdict, run.members())
-          const hasStrangers = (explained.owner?.strangers.length ?? 0) > 0
+          const { owner } = explained
+          const hasStrangers = owner !== undefined && (owner.strangers.length > 0 || owner.uid !== undefined)
           return hasStrangers ? explained : toOwnVerdict(explained, toShownUrl(key))
         }
         /** Of a process of ours that is up any 2xx is good, as it was when it became ready. */
         const judge = (generation: string, verdict: Verdict): Verdict =>
-          runs.get(key)?.generation === generation ? toOwnVerdict(verdict, toShownUrl(key)) : verdict
+          runs.get(key)?.generation === generation && verdict.owner?.uid === undefined
+            ? toOwnVerdict(verdict, toShownUrl(key))
+            : verdict
         const tell = (generation: string) => (verdict: Verdict) => {
           if (verdict.kind === 'ready' && isGone(generation)) return
           if (last === undefined || !isSameVerdict(verdict, last))
