@@ -1,5 +1,5 @@
 import { createActor } from 'xstate'
-import type { requestMachine } from '../../machines/request.ts'
+import { MAX_REFUSALS, type requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
 import { adviseDropped } from '../compat/dropped.ts'
 import type { Config } from '../config/config.ts'
@@ -319,7 +319,8 @@ export function createExchange({
             if (isStale()) return
             actor.send({ type: 'connection.refused' })
             stopTimers()
-            after(CRASH_NOTICE_MS, () => fail(error, true))
+            const { refusals } = actor.getSnapshot().context
+            after(CRASH_NOTICE_MS * 2 ** Math.min(refusals, MAX_REFUSALS - 1), () => fail(error, true))
           },
           onRefused: (error) => fail(error, true),
           onStillLoading: () => after(LOADING_RETRY_MS, () => attempt(() => transmit(loadingUntilMs))),

@@ -267,7 +267,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     noteRefused: (key, generation) => {
       const verdict = { kind: 'refused', detail: 'a request was refused the connection' } as const
       publish(key, { type: 'health.verdict', verdict })
-      registry.send(key, { type: 'health.verdict', generation, verdict })
+      registry.send(key, { type: 'health.verdict', generation, verdict, isOfRequest: true })
     },
     publish: (requestId, event) => hub.publish({ requestId, ...event }),
   })

@@ -122,3 +122,28 @@ test('a healthUrl of https for a plain server ends the wait long before the dead
   expect(error?.message).toContain('write http://')
   expect(performance.now() - begunMs).toBeLessThan(30_000)
 })
+
+test('requests that meet a moment without a listener wait for it, and do not get the server stopped (fault 39)', async () => {
+  await using library = await open(['{"data":[]}'], { readyTimeoutMs: 20_000 })
+  const ask = () =>
+    library.supervisor
+      .fetch('http://leasehold/v1/chat/completions', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ model: 'demo/demo', messages: [] }),
+      })
+      .then((response) => response.status)
+  expect(await ask()).toBe(200)
+  const { origin } = new URL(`http://127.0.0.1:${library.port}`)
+  await fetch(`${origin}/pause?ms=800`)
+  const isGone = () =>
+    fetch(`${origin}/asked`).then(
+      () => false,
+      () => true,
+    )
+  await expect.poll(isGone).toBe(true)
+
+  expect(await Promise.all([ask(), ask(), ask(), ask()])).toEqual([200, 200, 200, 200])
+  expect(library.all('process.spawned')).toHaveLength(1)
+  expect(library.all('process.signalled')).toEqual([])
+})

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createActor, type EventFromLogic } from 'xstate'
-import { MAX_RESTARTS, requestMachine } from '../../machines/request.ts'
+import { MAX_REFUSALS, MAX_RESTARTS, requestMachine } from '../../machines/request.ts'
 
 type Event = EventFromLogic<typeof requestMachine>
 
@@ -108,15 +108,14 @@ const paths: Path[] = [
     attempts: ['a/x', 'a/x'],
   },
   {
-    title: 'the next candidate has a second try too, and then the request fails',
+    title: 'the last candidate is tried until it had time to listen again, and then the request fails',
     events: [
       ...[resolved, retryable, retryable],
-      ...[granted, refused, retryable],
-      ...[granted, refused, retryable],
+      ...Array.from({ length: MAX_REFUSALS + 1 }, () => [granted, refused, retryable]).flat(),
     ],
     state: 'failed',
     index: 2,
-    attempts: ['a/x', 'b/y', 'c/z', 'c/z'],
+    attempts: ['a/x', 'b/y', ...Array.from({ length: MAX_REFUSALS + 1 }, () => 'c/z')],
   },
   {
     title: 'a client that leaves where nobody listened cancels',

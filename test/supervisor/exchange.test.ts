@@ -444,7 +444,7 @@ describe('failover', () => {
   })
 })
 
-test('a request that finds nobody listening says so after its lease is given back, and asks once more (fault 39)', async () => {
+test('a request that finds nobody listening says so after its lease is given back, and asks again for a few seconds (fault 39)', async () => {
   const { askAndSend, clock, grant, server, ended, refused, told } = createWorld([])
   const refuse = () =>
     server().handler.onError(
@@ -457,11 +457,17 @@ test('a request that finds nobody listening says so after its lease is given bac
   await clock.advanceTo(300)
   expect([ended, refused]).toEqual([['r1'], ['remote:http://127.0.0.1:1/v1 g']])
   expect(told).toEqual([])
+  for (const untilMs of [700, 1_600, 3_300]) {
+    grant()
+    refuse()
+    await clock.advanceTo(untilMs)
+    expect(told).toEqual([])
+  }
   grant()
   refuse()
-  await clock.advanceTo(600)
+  await clock.advanceTo(7_000)
   expect(told).toMatchObject([expect.stringMatching(/^error LEASEHOLD_UPSTREAM/)])
-  expect(ended).toEqual(['r1', 'r1'])
+  expect(ended).toEqual(['r1', 'r1', 'r1', 'r1', 'r1'])
 })
 
 test('a request that a connection of before may have taken is not sent again, though nobody listens now', async () => {
