@@ -63,7 +63,13 @@ export function toStatusLines(
   terminal: Terminal,
   { isBrief = false }: { readonly isBrief?: boolean } = {},
 ): string[] {
-  const table = toTableLines(services, terminal, isBrief)
+  // A gateway of an earlier version does not tell them.
+  const unavailable = (config.unavailable ?? []).map(({ provider, reason }) =>
+    terminal.paint('yellow', toSafeText(`${provider}: unavailable: ${reason}`).replaceAll('\n', ' ')),
+  )
+  const rows =
+    services.length === 0 && unavailable.length > 0 ? [] : toTableLines(services, terminal, isBrief)
+  const table = [...rows, ...unavailable]
   if (config.refusal === null) return table
   const text = `${config.file}: refused at ${config.refusal.time}: ${toRefusalText(config.refusal)}`
   return [...table, terminal.paint('red', toSafeText(text)), 'The configuration before it is still in force.']

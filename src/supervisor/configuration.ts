@@ -47,7 +47,13 @@ export function createConfiguration({
     get current() {
       return current
     },
-    standing: () => ({ file: current.file, refusal }),
+    standing: () => ({
+      file: current.file,
+      refusal,
+      unavailable: current.providers.flatMap(({ id, unavailable: reason }) =>
+        reason === undefined ? [] : [{ provider: id, reason }],
+      ),
+    }),
     replace: async (given) => {
       calls += 1
       const call = calls

@@ -73,6 +73,8 @@ export interface ConfigStanding {
   readonly file: string
   /** The last attempt to replace it, where that failed. `time`: of day, ISO 8601. */
   readonly refusal: (Pick<ConfigRefusal, 'message' | 'problems'> & { readonly time: string }) | null
+  /** Providers that cannot be used on this host, each with the reason. They have no service. */
+  readonly unavailable: readonly { readonly provider: string; readonly reason: string }[]
 }
 
 /** What a run occupies, in bytes: memory of its whole process tree, and of GPUs; `null` where `nvidia-smi` cannot tell. */

@@ -303,3 +303,24 @@ test('the last failure of a service is part of its status', async () => {
   expect((await place.run('start', 'demo')).code).toBe(1)
   expect((await place.run('status')).stdout).toMatch(/^ {2}(because|last failure:) .*exit/m)
 })
+
+test('a provider whose program is missing is listed as unavailable by status and models list', async () => {
+  await using place = await createPlace()
+  place.write(
+    'leasehold.json5',
+    `{ leasehold: { port: ${place.gatewayPort} }, models: { providers: {
+      gone: { baseUrl: 'http://127.0.0.1:1/v1', localService: { command: '/not/there' }, models: [{ id: 'm' }] },
+    } } }`,
+  )
+  const serving = place.start('serve')
+  await serving.until(/listens on/)
+  const missing = 'the program /not/there does not exist or cannot be reached'
+  expect((await place.run('status')).stdout).toBe(`gone: unavailable: ${missing}\n`)
+  expect((await place.run('models', 'list')).stdout).toContain(missing)
+  expect(JSON.parse((await place.run('status', '--json')).stdout)).toMatchObject({
+    config: { unavailable: [{ provider: 'gone', reason: missing }] },
+    services: [],
+  })
+  serving.child.kill('SIGTERM')
+  expect((await serving.ended).code).toBe(0)
+}, 60_000)
