@@ -6,33 +6,39 @@ interface FieldSpan {
   readonly end: number
 }
 
-/** The `model` field of a multipart body; `undefined` when it has none. @throws {@link BadRequestError} without a boundary */
+/** The `model` field of a multipart body, of several the last, as in JSON; `undefined` when it has none. @throws {@link BadRequestError} without a boundary */
 export function peekMultipart(body: Buffer, contentType: string): string | undefined {
-  const span = findModel(body, contentType)
+  const span = findModels(body, contentType).at(-1)
   return span && body.toString('utf8', span.start, span.end)
 }
 
-/** The same form with another `model`; every other byte stays, and large files are not copied. */
+/** The same form with another `model`, in each of its fields of that name; every other byte stays, and large files are not copied. */
 export function rewriteMultipart(body: Buffer, contentType: string, model: string): readonly Buffer[] {
-  const span = findModel(body, contentType)
-  if (span === undefined) return [body]
-  return [body.subarray(0, span.start), Buffer.from(model), body.subarray(span.end)]
+  const name = Buffer.from(model)
+  const pieces: Buffer[] = []
+  let from = 0
+  for (const { start, end } of findModels(body, contentType)) {
+    pieces.push(body.subarray(from, start), name)
+    from = end
+  }
+  return [...pieces, body.subarray(from)]
 }
 
-function findModel(body: Buffer, contentType: string): FieldSpan | undefined {
+function findModels(body: Buffer, contentType: string): FieldSpan[] {
   const [, quoted, plain] = /boundary=(?:"([^"]{1,70})"|([^\s;]{1,70}))/i.exec(contentType) ?? []
   const boundary = quoted ?? plain
   if (boundary === undefined)
     throw new BadRequestError('The multipart body has no boundary in its content type.')
   const delimiter = Buffer.from(`--${boundary}`)
+  const found: FieldSpan[] = []
   for (let at = body.indexOf(delimiter); at !== -1; ) {
     const headersEnd = body.indexOf('\r\n\r\n', at)
-    if (headersEnd === -1) return undefined
+    if (headersEnd === -1) break
     const next = body.indexOf(delimiter, headersEnd)
     const headers = body.toString('latin1', at, Math.min(headersEnd, at + 4096))
     if (next !== -1 && /;\s*name="?model"?\s*(;|\r|$)/i.test(headers) && !/filename/i.test(headers))
-      return { start: headersEnd + 4, end: next - 2 }
+      found.push({ start: headersEnd + 4, end: next - 2 })
     at = next
   }
-  return undefined
+  return found
 }

@@ -1,6 +1,6 @@
 import { createScrubber, MASK } from '../scrubber.ts'
 import type { Config } from './config.ts'
-import { listSecretValues } from './secret-values.ts'
+import { isSecretArg, listSecretValues } from './secret-values.ts'
 
 /** What stands in the place of a value that is not shown. */
 const HIDDEN = MASK
@@ -22,7 +22,10 @@ export function toPrintable(config: Config): object {
             localService: {
               ...provider.localService,
               args: provider.localService.args.map((arg, index) =>
-                provider.localService?.secretArgs.includes(index) ? HIDDEN : arg,
+                provider.localService?.secretArgs.includes(index) ||
+                isSecretArg(provider.localService?.args ?? [], index)
+                  ? HIDDEN
+                  : arg,
               ),
               env: hideValues(provider.localService.env),
             },

@@ -46,8 +46,31 @@ function listServiceValues(service: LocalServiceConfig, host: Environment): stri
       SECRET_NAME.test(name) || !PLAIN_VALUE.test(value) ? [value] : [],
     ),
     ...service.secretArgs.map((index) => service.args[index] ?? ''),
+    ...listSecretArgs(service.args),
     ...new URL(service.healthUrl).searchParams.values(),
   ]
+}
+
+/** Flags whose value is a secret. `--eos-token` and `--max-tokens` are none, `--api-key-file` names a file. */
+const SECRET_FLAG = String.raw`--?(?:[\w-]*[-_])?(?:api[-_]?key|secret|password|passwd|credentials?)|--?(?:(?:hf|hub|huggingface|auth|access|api|bearer|admin)[-_])?token`
+const FLAG_ALONE = new RegExp(`^(?:${SECRET_FLAG})$`, 'i')
+/** In one argument, which may be a whole command line of a shell. */
+const FLAG_WITH_VALUE = new RegExp(
+  `(?:^|\\s)(?:${SECRET_FLAG})(?:=|\\s+)["']?([^\\s"']+)|\\bbearer\\s+([^\\s"']+)`,
+  'gi',
+)
+
+/** Whether the argument at this place is the value of a secret flag before it. */
+export function isSecretArg(args: readonly string[], index: number): boolean {
+  return FLAG_ALONE.test(args[index - 1] ?? '')
+}
+
+/** Secrets that stand in arguments as they are: `--api-key KEY`, `--api-key=KEY`, `sh -c "server --token KEY"`. */
+function listSecretArgs(args: readonly string[]): string[] {
+  return args.flatMap((arg, index) => [
+    ...(isSecretArg(args, index) ? [arg] : []),
+    ...[...arg.matchAll(FLAG_WITH_VALUE)].map(([, value, bearer]) => value ?? bearer ?? ''),
+  ])
 }
 
 /** The value, and its parts: `Bearer KEY`, `--api-key=KEY`. */

@@ -120,6 +120,11 @@ export function createIncoming(
     const isScrubbed = advised === undefined && scrub(told) !== told
     const sent = advised?.body ?? (isScrubbed ? Buffer.from(scrub(told)) : body)
     const { 'content-length': _, 'content-encoding': encoding, ...rest } = toClientHeaders(headers)
+    // A refusal may quote the key in `www-authenticate`, for one.
+    for (const name in rest) {
+      const value = rest[name] ?? ''
+      rest[name] = typeof value === 'string' ? scrub(value) : value.map(scrub)
+    }
     handler.onBegin(status, {
       ...rest,
       ...(encoding !== undefined && sent === body && { 'content-encoding': encoding }),

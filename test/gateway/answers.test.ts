@@ -74,3 +74,15 @@ test('what the server varies by is added to what the gateway varies by', async (
   expect(response.headers.get('vary')).toBe('origin, accept-encoding')
   expect(response.headers.get('access-control-allow-origin')).toBe(origin)
 })
+
+test('a refusal shows no key in its headers', async () => {
+  await using keyed = await openHouse({
+    serverUrl: server.url,
+    provider: { apiKey: 'sk-quoted-1234567890' },
+    leasehold: { heartbeatMs: 3_600_000 },
+  })
+  const told = 'www-authenticate: Bearer error="bad key sk-quoted-1234567890"'
+  answer = `HTTP/1.1 401 No\r\n${told}\r\ncontent-length: 2\r\n\r\n{}`
+  const response = await keyed.post('/v1/chat/completions', { model: 'local/demo' })
+  expect(response.headers.get('www-authenticate')).toBe('Bearer error="bad key ***"')
+})
