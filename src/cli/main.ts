@@ -9,7 +9,11 @@ const { version }: { version: string } = createRequire(import.meta.url)('../../.
 // Without a reader of the results there is nothing left to do; without one of the diagnostics there is.
 // A terminal that was closed is no lost reader: it sends SIGHUP, which says what is to be done.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EIO') process.exit(exitCodes.failed)
+  if (error.code === 'EIO') return
+  // A reader that leaves early, as `head` does, has all it wants. A gateway that loses its reader has not succeeded.
+  if (error.code === 'EPIPE') process.exit(process.argv[2] === 'serve' ? exitCodes.failed : exitCodes.ok)
+  terminal.note(`The results cannot be written: ${error.message}`)
+  process.exit(exitCodes.failed)
 })
 process.stderr.on('error', () => {})
 const terminal = createTerminal(process.stdout, process.stderr, process.env)

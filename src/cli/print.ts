@@ -1,6 +1,7 @@
 import { styleText } from 'node:util'
 import type { Environment } from '../config/secrets.ts'
 import { toPlainLines } from '../process/plain-text.ts'
+import { createOutlet } from './outlet.ts'
 
 /** How a text stands out where colours are allowed. */
 export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow' | 'cyan'
@@ -24,6 +25,8 @@ export interface Terminal {
   note(text: string): void
   /** The text in a style, or as it is where results go to a file, `NO_COLOR` is set or the terminal is dumb. */
   paint(style: Style, text: string): string
+  /** The same for a program that serves: its output never blocks it. Lines that cannot be written are dropped and counted. */
+  unblocked?(): Terminal
 }
 
 /** A terminal on two streams. What becomes of a reader that has gone is the caller's to say. */
@@ -32,9 +35,18 @@ export function createTerminal(
   stderr: NodeJS.WriteStream,
   env: Environment,
 ): Terminal {
-  const hasColour = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
   const out = (text: string) => void stdout.write(text)
   const err = (text: string) => void stderr.write(text)
+  return toTerminal(stdout, stderr, env, { out, err })
+}
+
+function toTerminal(
+  stdout: NodeJS.WriteStream,
+  stderr: NodeJS.WriteStream,
+  env: Environment,
+  { out, err }: Pick<Terminal, 'out' | 'err'>,
+): Terminal {
+  const hasColour = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
   return {
     env,
     isOutInteractive: stdout.isTTY === true,
@@ -47,6 +59,15 @@ export function createTerminal(
     json: (value) => out(`${toSafeJson(JSON.stringify(value))}\n`),
     note: (text) => err(`${toSafeText(text)}\n`),
     paint: (style, text) => (hasColour ? styleText(style, text, { validateStream: false }) : text),
+    unblocked: () => {
+      const tell = (name: string) => (lines: number) =>
+        unblockedErr(`${lines} writes to ${name} were dropped: nothing took them\n`)
+      const unblockedErr = createOutlet(stderr, 2, tell('stderr'))
+      return toTerminal(stdout, stderr, env, {
+        out: createOutlet(stdout, 1, tell('stdout')),
+        err: unblockedErr,
+      })
+    },
   }
 }
 

@@ -45,11 +45,9 @@ const SECRETS = ['authorization', 'apiKey', 'apiKeys', 'env', 'headers', 'token'
   `*.*.${name}`,
 ])
 
-/** What waits for room on a full disk, in bytes; further lines are dropped. */
-const MAX_UNWRITTEN_BYTES = 1024 * 1024
-
 /** `leasehold serve`: the gateway, until a signal ends it. Settles when everything is stopped. */
-export async function serve(options: ServeOptions, version: string, terminal: Terminal): Promise<number> {
+export async function serve(options: ServeOptions, version: string, given: Terminal): Promise<number> {
+  const terminal = given.unblocked?.() ?? given
   const file = findConfigurationFile(options.config, terminal.env) ?? DEMO_NAME
   if (options.watch && file === DEMO_NAME)
     throw new UsageError(
@@ -178,11 +176,8 @@ function createLogger(
     redact: { paths: SECRETS, censor: '***' },
     hooks: { streamWrite: (line: string) => toSafeJson(value(line)) },
   }
-  const lines = pino.destination({ fd: 2, sync: true, maxLength: MAX_UNWRITTEN_BYTES })
-  // A full disk costs lines of the log, never the gateway.
-  lines.on('error', () => {})
-  if (format === 'json') return pino(options, lines)
-  return pino(options, { write: (line: string) => lines.write(`${toLogLine(line, terminal)}\n`) })
+  if (format === 'json') return pino(options, { write: terminal.err })
+  return pino(options, { write: (line: string) => terminal.err(`${toLogLine(line, terminal)}\n`) })
 }
 
 interface Welcome {
