@@ -230,9 +230,14 @@ export class StateDirectoryError extends LeaseholdError {
   /** Empty: none could be named. */
   readonly directory: string
 
-  constructor(directory: string, problem: string, cause?: unknown) {
+  constructor(
+    directory: string,
+    problem: string,
+    cause?: unknown,
+    advice = 'Set LEASEHOLD_STATE_DIR to a directory of your own.',
+  ) {
     super(
-      `The state directory ${JSON.stringify(directory)} cannot be used: ${problem}. Set LEASEHOLD_STATE_DIR to a directory of your own.`,
+      `The state directory ${JSON.stringify(directory)} cannot be used: ${problem}. ${advice}`,
       cause === undefined ? undefined : { cause },
     )
     this.directory = directory

@@ -31,7 +31,8 @@ const cures: Partial<Record<Failure['code'], string>> = {
     'It was ready and then ended: look at its last output. Ended by SIGKILL usually means that memory ran out.',
   LEASEHOLD_UNHEALTHY: 'It stopped answering its health checks and is started anew for the next request.',
   LEASEHOLD_STOP_TIMEOUT: 'Something of it is still alive and needs a person: end the processes named here.',
-  LEASEHOLD_STATE_UNUSABLE: 'Set LEASEHOLD_STATE_DIR to a directory of your own.',
+  LEASEHOLD_STATE_UNUSABLE:
+    'Its message says what to do: mend the state directory, or set LEASEHOLD_STATE_DIR to one of your own.',
 }
 
 /** Failures that the output of a process explains. */

@@ -45,6 +45,7 @@ export function createMemoryWatch({
   let isLooking = false
 
   const look = async () => {
+    table.keepRecord()
     const runs = table.entries().filter(({ state }) => state !== 'waiting')
     const gpu = runs.length > 0 ? await readGpuMemory(nvidiaSmi()) : null
     for (const { key, generation, pid } of runs) {

@@ -2,6 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   mkdirSync,
   openSync,
@@ -37,7 +38,7 @@ export interface RecordedOwner {
 
 /** The file in which a supervisor names its processes, so that they are found when nobody is left to end them. */
 export interface OwnerRecord {
-  /** Writes the file, if it is not there. To be called before a spawn. @throws {@link StateDirectoryError} */
+  /** Writes the file, if it is not there. To be called before a spawn, and while something runs. @throws {@link StateDirectoryError} */
   open(): void
   /** Names a child. One that could not be written down is still found by its marker. */
   add(child: Pick<TreeRoot, 'pid' | 'startTicks'>): void
@@ -87,7 +88,8 @@ export function createOwnerRecord(owner: string, stateDirectory: () => StateDire
 
   return {
     open: () => {
-      if (directory !== undefined) return
+      // With the directory, its key may have been deleted while we run: then both are made anew.
+      if (directory !== undefined && existsSync(fileOf(directory))) return
       const state = stateDirectory()
       try {
         write(state)

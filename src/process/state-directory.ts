@@ -56,7 +56,7 @@ export function openStateDirectory(path: string): StateDirectory {
       return work()
     } catch (error) {
       if (error instanceof StateDirectoryError) throw error
-      throw new StateDirectoryError(path, `${what} (${codeOf(error)})`, error)
+      throw new StateDirectoryError(path, `${what} (${codeOf(error)})`, error, PASSING[codeOf(error)])
     }
   }
   attempt('it cannot be made', () => mkdirSync(path, { recursive: true, mode: 0o700 }))
@@ -69,6 +69,13 @@ export function openStateDirectory(path: string): StateDirectory {
     if (getuid !== undefined && (found.mode & 0o077) !== 0) chmodSync(path, 0o700)
   })
   return { path, hostKey: attempt('its host.key cannot be made or read', () => readOrMakeKey(path)) }
+}
+
+/** What helps where the directory is sound and the host lacks something. */
+const PASSING: Readonly<Record<string, string>> = {
+  EMFILE: 'The next request tries again: raise the limit of open files (ulimit -n).',
+  ENFILE: 'The next request tries again: this host has too many files open.',
+  ENOSPC: 'Free some space on its disk.',
 }
 
 function toProblem(found: Stats): string | undefined {
@@ -117,7 +124,12 @@ function readKey(path: string, file: string): Buffer | undefined {
     if (!found.isFile() || !isPrivate)
       throw new StateDirectoryError(path, 'its host.key is not a file that only we can read')
     if (found.size !== KEY_BYTES)
-      throw new StateDirectoryError(path, `its host.key has ${found.size} bytes instead of ${KEY_BYTES}`)
+      throw new StateDirectoryError(
+        path,
+        `its host.key has ${found.size} bytes instead of ${KEY_BYTES}`,
+        undefined,
+        `Remove ${JSON.stringify(file)} while no leasehold runs: the next start makes a new one.`,
+      )
     return readFileSync(descriptor)
   } finally {
     closeSync(descriptor)

@@ -60,6 +60,8 @@ export interface ProcessTable {
   killAllSync(): void
   /** Everything that waits, runs or survived. */
   entries(): readonly ProcessEntry[]
+  /** Writes the record again where it was deleted. Never throws: the next spawn tells what is wrong. */
+  keepRecord(): void
   /** Processes of a run, looked up now. Empty for one that is over. */
   membersOf(generation: string): readonly number[]
   /** What the last process of a key printed, also after its end. */
@@ -152,6 +154,13 @@ export function createProcessTable({
         prune(slot)
         return slot.runs.map((run) => toEntry(key, run))
       }),
+    keepRecord() {
+      try {
+        record?.open()
+      } catch {
+        // What runs goes on without one.
+      }
+    },
     membersOf: (generation) =>
       [...slots.values()]
         .flatMap(({ runs }) => runs)

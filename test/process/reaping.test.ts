@@ -119,6 +119,16 @@ describe.runIf(process.platform === 'linux')('reaping', () => {
     expect(readRecord(state, `${world.table.owner}.json`).runs).toEqual([])
   })
 
+  test('finds the record again that was deleted together with its directory while the supervisor ran', async () => {
+    await using world = createWorld({ stateDirectory: () => openStateDirectory(folder) })
+    const run = world.run('never-ready')
+    const { pid } = await run.until('process.spawned')
+    rmSync(folder, { recursive: true })
+    world.table.keepRecord()
+    const { runs } = readRecord(openStateDirectory(folder), `${world.table.owner}.json`)
+    expect(runs).toEqual([describeProcess(pid)])
+  })
+
   test('by several supervisors at once ends everything once', async () => {
     const owner = randomUUID()
     const orphan = await startServer(owner)

@@ -86,10 +86,29 @@ describe('a state directory', () => {
     rmSync(file)
     writeFileSync(file, hostKey.subarray(1), { mode: 0o600 })
     expect(() => openStateDirectory(folder)).toThrow(unusable(/has 31 bytes instead of 32/))
+    writeFileSync(file, '', { mode: 0o600 })
+    expect(() => openStateDirectory(folder)).toThrow(
+      unusable(/has 0 bytes instead of 32\. Remove ".*host\.key" while no leasehold runs/),
+    )
     rmSync(file)
     symlinkSync('/dev/zero', file)
     expect(() => openStateDirectory(folder)).toThrow(unusable(/symbolic link/))
   })
+})
+
+test.runIf(process.platform === 'linux')('a host without file descriptors is told its own advice', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'leasehold-lacks-'))
+  const code = `
+    import { openSync } from 'node:fs'
+    import { openStateDirectory } from ${JSON.stringify(new URL('../../dist/src/process/state-directory.js', import.meta.url).href)}
+    openStateDirectory(${JSON.stringify(folder)})
+    try { for (;;) openSync('/dev/null', 'r') } catch {}
+    try { openStateDirectory(${JSON.stringify(folder)}) } catch (error) { process.stdout.write(error.message) }
+  `
+  const line = `ulimit -n 64; exec ${process.execPath} --input-type=module`
+  const { stdout } = spawnSync('/bin/sh', ['-c', line], { input: code, encoding: 'utf8' })
+  rmSync(folder, { recursive: true })
+  expect(stdout).toMatch(/EMFILE\)\. The next request tries again: raise the limit of open files/)
 })
 
 /** Whether this user may mount: then a disk that is full, or read-only, can be had. */
