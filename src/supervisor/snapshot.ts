@@ -12,10 +12,11 @@ import type { Guest } from './guests.ts'
 import { type QueuedRequest, type QueueFacts, toQueue } from './queue.ts'
 import type { Service } from './services.ts'
 
-/** A delay that is running, and how long it still has to run, in milliseconds. */
+/** A delay that is running, how long it still has to run, and its whole length, in milliseconds. */
 export interface RunningTimer {
   readonly name: string
   readonly remainingMs: number
+  readonly totalMs: number
 }
 
 /** One service as it stands. All JSON. */
@@ -139,7 +140,11 @@ export function toServiceFacts(
     memory: observed.memory,
     timers: armed
       .filter(({ isOfState }) => isOfState)
-      .map(({ name: timer, delayMs }) => ({ name: timer, remainingMs: Math.max(0, delayMs - inStateMs) })),
+      .map(({ name: timer, delayMs, armedAtMs }) => ({
+        name: timer,
+        remainingMs: Math.max(0, Math.round(delayMs - (observed.nowMs - armedAtMs))),
+        totalMs: delayMs,
+      })),
     failures: context.failures,
     failure: context.failure,
     verdict: context.verdict,
@@ -178,6 +183,8 @@ const HOLD_UPS: ReadonlySet<string> = new Set(['no-room', 'promised', 'starved',
 export interface ArmedTimer {
   readonly name: string
   readonly delayMs: number
+  /** On the clock that {@link stampDelays} was given. */
+  readonly armedAtMs: number
   readonly isOfState: boolean
 }
 
@@ -192,10 +199,10 @@ export function groupTimers(
   isWanted: (source: AnyActorRef) => boolean = () => true,
 ): ReadonlyMap<AnyActorRef, readonly ArmedTimer[]> {
   const timers = new Map<AnyActorRef, ArmedTimer[]>()
-  for (const { source, delay, id } of Object.values(system.getSnapshot()._scheduledEvents)) {
+  for (const { source, delay, id, startedAt } of Object.values(system.getSnapshot()._scheduledEvents)) {
     if (delay >= NEVER_MS || !isWanted(source)) continue
     const [, after] = /^xstate\.after\.(\w+)\./.exec(id) ?? []
-    const timer = { name: after ?? id, delayMs: delay, isOfState: after !== undefined }
+    const timer = { name: after ?? id, delayMs: delay, armedAtMs: startedAt, isOfState: after !== undefined }
     const ofSource = timers.get(source)
     if (ofSource === undefined) timers.set(source, [timer])
     else ofSource.push(timer)

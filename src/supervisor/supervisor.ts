@@ -23,6 +23,7 @@ import { createEffects } from './actors.ts'
 import { createClaimKeeper } from './claim-keeper.ts'
 import { createConfiguration } from './configuration.ts'
 import { createContextSizes } from './context-sizes.ts'
+import { stampDelays } from './delays.ts'
 import { createEventHub } from './event-hub.ts'
 import { createExchange } from './exchange.ts'
 import { createFetch } from './fetch.ts'
@@ -178,6 +179,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     clock,
     input: { instance },
   })
+  stampDelays(root, clock)
   const openRequests = createRequestBook()
   const inspections = createInspections({
     root: () => root,

@@ -25,7 +25,7 @@ test('one that hangs in loading says what it saw last, what it printed, and that
       why: { kind: 'loading', pid: 7 },
       verdict: { kind: 'loading', detail: '503 Loading model' },
       startTimes: { medianMs: 2_600, count: 3 } as ServiceSnapshot['startTimes'],
-      timers: [{ name: 'readyTimeout', remainingMs: 60_000 }],
+      timers: [{ name: 'readyTimeout', remainingMs: 60_000, totalMs: 120_000 }],
       queue: [{ id: 'a', position: 1, priority: 0, waitedMs: 61_000, estimatedMs: null }],
     },
     [],
@@ -61,7 +61,7 @@ test('one that crashes in a loop says the cause, its last words, and when it is 
       failure,
       failures: 5,
       why,
-      timers: [{ name: 'breakerCooldown', remainingMs: 20_000 }],
+      timers: [{ name: 'breakerCooldown', remainingMs: 20_000, totalMs: 30_000 }],
     },
     [
       {

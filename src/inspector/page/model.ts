@@ -130,7 +130,9 @@ function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
     case 'service.state':
       return toChanged(service, event)
     case 'service.stop':
-      return { ...service, stopReason: event.reason }
+      return toStopAsked(service, event)
+    case 'service.told':
+      return toTold(service, event)
     case 'service.failed':
       return { ...toNewService(event), failure: { code: 'LEASEHOLD_INTERNAL', message: event.message } }
     case 'lease.requested': {
@@ -179,6 +181,30 @@ function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
   }
 }
 
+/** A stop that gives a drain without a deadline its deadline. */
+function toStopAsked(
+  service: ServiceView,
+  { atMs, reason }: Extract<ServiceEvent, { type: 'service.stop' }>,
+): ServiceView {
+  const next = { ...service, stopReason: reason }
+  const hasDeadline = service.state === 'leased.draining' && service.stopReason === 'yielded'
+  return hasDeadline ? { ...next, timers: toTimers(next, atMs) } : next
+}
+
+/** The idle delay starts again with another limit, and after a time in which the host was suspended. */
+function toTold(
+  service: ServiceView,
+  { atMs, event }: Extract<ServiceEvent, { type: 'service.told' }>,
+): ServiceView {
+  if (event.type !== 'policy.replaced' && event.type !== 'host.resumed') return service
+  const policy = event.type === 'policy.replaced' ? (event.policy as ServicePolicy) : service.policy
+  const next = { ...service, policy }
+  const isArmedAnew =
+    service.state === 'ready' &&
+    (event.type === 'host.resumed' || policy?.idleStopMs !== service.policy?.idleStopMs)
+  return isArmedAnew ? { ...next, timers: toTimers(next, atMs) } : next
+}
+
 /** What a change of state means for everything else. */
 function toChanged(
   service: ServiceView,
@@ -202,7 +228,7 @@ function toChanged(
     holder: why?.kind === 'held' ? why.holder : isDown ? null : service.holder,
     ...(isDown ? { pid: null, memory: null, generation: null, leases: 0, holders: [], verdict: null } : {}),
   }
-  return { ...next, timers: toTimers(next) }
+  return { ...next, timers: toTimers(next, atMs) }
 }
 
 /** Whose the server is, where the reason says it. */
@@ -211,17 +237,22 @@ function toOwnership(why: ServiceView['why']): ServiceView['ownership'] | undefi
   return why?.kind === 'adopted' ? 'adopted' : undefined
 }
 
-/** The delays that run in a state, from the policy; a snapshot knows them better. */
-function toTimers({ state, enteredAtMs, policy, failures, ownership }: ServiceView): TimerView[] {
+/** The delays that a state arms at this time, from the policy; a snapshot knows them better. */
+function toTimers(
+  { state, policy, failures, ownership, stopReason }: ServiceView,
+  armedAtMs: number,
+): TimerView[] {
   if (policy === null) return []
   const timer = (name: string, totalMs: number) =>
-    totalMs > 0 ? [{ name, totalMs, endsAtMs: enteredAtMs + totalMs }] : []
+    totalMs > 0 ? [{ name, totalMs, endsAtMs: armedAtMs + totalMs }] : []
   if (state === 'ready') return timer('idleStop', policy.idleStopMs)
   if (state === 'down.tripped') return timer('breakerCooldown', policy.breakerCooldownMs)
   if (state === 'down.backoff')
     return timer('backoff', Math.min(policy.backoffMs * 2 ** Math.max(0, failures - 1), policy.backoffMaxMs))
   if (state === 'starting.warming' || state === 'starting.spawning')
     return timer('readyTimeout', policy.readyTimeoutMs)
+  // One that yields has all the time that its leases need.
+  if (state === 'leased.draining' && stopReason === 'yielded') return []
   if (state === 'leased.draining') return timer('drainTimeout', policy.drainTimeoutMs)
   if (state === 'idle-stopping.terminating' && ownership === 'owned')
     return timer('stopGrace', policy.stopGraceMs)
@@ -315,10 +346,10 @@ function toView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: num
     leases: one.leases,
     holders: (before?.holders ?? []).slice(0, one.leases),
     queue: one.queue.map((waiter) => toWaiter(waiter, atMs)),
-    timers: one.timers.map(({ name, remainingMs }) => ({
+    timers: one.timers.map(({ name, remainingMs, totalMs }) => ({
       name,
       endsAtMs: atMs + remainingMs,
-      totalMs: remainingMs + one.inStateMs,
+      totalMs,
     })),
     failures: one.failures,
     failure: one.failure,

@@ -9,7 +9,7 @@ import {
   step,
   toShown,
 } from '../../../src/inspector/page/history.ts'
-import { applySnapshot, emptyModel } from '../../../src/inspector/page/model.ts'
+import { applyEvent, applySnapshot, emptyModel } from '../../../src/inspector/page/model.ts'
 import { createLibrary } from '../../integration/library.ts'
 
 test('events alone tell what a snapshot tells: state, leases, queue, process', async () => {
@@ -84,6 +84,39 @@ test('a recording is read line by line; lines that are no events are counted', (
   expect(history.moments).toHaveLength(2)
   expect(history.cursor).toBe(0)
   expect(skipped).toBe(1)
+})
+
+test('a countdown starts again when its state arms the delay anew', () => {
+  const at = (atMs: number, event: object) =>
+    ({ seq: atMs, atMs, service: 'demo', key: 'k', ...event }) as unknown as SupervisorEvent
+  const toldTo = (atMs: number, event: object) => at(atMs, { type: 'service.told', event })
+  const policy = { idleStopMs: 10_000, drainTimeoutMs: 2_000 }
+  const play = (...events: readonly SupervisorEvent[]) =>
+    events.reduce(applyEvent, emptyModel).services.k?.timers
+  const ready = [
+    at(0, { type: 'service.added', policy }),
+    at(1_000, { type: 'service.state', from: 'starting.warming', to: 'ready', why: null }),
+  ]
+  const timer = (name: string, armedAtMs: number, totalMs: number) => ({
+    name,
+    totalMs,
+    endsAtMs: armedAtMs + totalMs,
+  })
+  expect(play(...ready)).toEqual([timer('idleStop', 1_000, 10_000)])
+  expect(play(...ready, toldTo(5_000, { type: 'host.resumed' }))).toEqual([timer('idleStop', 5_000, 10_000)])
+  const replaced = (idleStopMs: number) =>
+    toldTo(5_000, { type: 'policy.replaced', policy: { ...policy, idleStopMs } })
+  expect(play(...ready, replaced(10_000))).toEqual([timer('idleStop', 1_000, 10_000)])
+  expect(play(...ready, replaced(20_000))).toEqual([timer('idleStop', 5_000, 20_000)])
+  const yielding = [
+    ...ready,
+    at(2_000, { type: 'service.stop', reason: 'yielded' }),
+    at(2_000, { type: 'service.state', from: 'leased.open', to: 'leased.draining', why: null }),
+  ]
+  expect(play(...yielding)).toEqual([])
+  expect(play(...yielding, at(3_000, { type: 'service.stop', reason: 'removed' }))).toEqual([
+    timer('drainTimeout', 3_000, 2_000),
+  ])
 })
 
 function toEvent(seq: number): SupervisorEvent {
