@@ -1,5 +1,6 @@
 import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
-import { toDiagram, toMermaid } from '../inspector/diagram.ts'
+import { buildDefinition } from '../inspector/definition.ts'
+import { toMermaid } from '../inspector/diagram.ts'
 import { exitCodes } from './failures.ts'
 import type { Terminal } from './print.ts'
 
@@ -17,9 +18,9 @@ export interface MachinesOptions {
   readonly format: 'mermaid' | 'json'
 }
 
-/** `leasehold machines print`: a statechart as a diagram, drawn from the machine that runs. */
+/** `leasehold machines print`: a statechart as a diagram, or as JSON that xstate's `createMachine` loads. */
 export function printMachine({ machine, format }: MachinesOptions, terminal: Terminal): number {
-  if (format === 'json') terminal.line(JSON.stringify(toDiagram(machines[machine]), null, 2))
+  if (format === 'json') terminal.line(JSON.stringify(buildDefinition(machines[machine]), null, 2))
   else terminal.out(toMermaid(machines[machine]))
   return exitCodes.ok
 }

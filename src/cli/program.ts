@@ -237,7 +237,12 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     )
 
   const machines = program.command('machines').description('the statecharts that run this')
-  add(machines, 'print', 'print a statechart as a diagram', 'leasehold machines print --machine request')
+  add(
+    machines,
+    'print',
+    'print a statechart as a diagram, or as JSON that createMachine loads',
+    'leasehold machines print --machine request',
+  )
     .addOption(
       new Option('--machine <name>', 'which one')
         .choices(['provider', 'request', 'supervisor'])

@@ -158,7 +158,7 @@ function toEventText(type: string): string {
 }
 
 /** `and([…])` and its like are functions that carry what they combine. */
-function toGuardText(guard: unknown): string {
+export function toGuardText(guard: unknown): string {
   if (typeof guard === 'function' && 'guards' in guard && Array.isArray(guard.guards)) {
     const parts = guard.guards.map(toGuardText)
     if (guard.name.startsWith('not')) return `not ${parts.join()}`

@@ -1,4 +1,5 @@
 import type { AnyActorRef, AnyEventObject, AnyStateMachine, InspectionEvent, SnapshotFrom } from 'xstate'
+import { buildDefinition } from './definition.ts'
 
 /** What every message of `@statelyai/inspect` carries; its viewers take whatever has a `type` and a `_version`. */
 interface MessageBase {
@@ -138,9 +139,7 @@ function toDefinition(actor: AnyActorRef): string | undefined {
   if (typeof config !== 'object' || config === null) return undefined
   const known = definitions.get(config)
   if (known !== undefined) return known
-  const text = JSON.stringify(config, (_, value) =>
-    typeof value === 'function' ? { type: value.type ?? (value.name || 'inline') } : value,
-  )
+  const text = JSON.stringify(buildDefinition(logic as AnyStateMachine))
   definitions.set(config, text)
   return text
 }

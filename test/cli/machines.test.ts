@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
+import { and, createMachine, not, or } from 'xstate'
 import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
+import { buildDefinition } from '../../src/inspector/definition.ts'
 import { toDiagram, toMermaid } from '../../src/inspector/diagram.ts'
 import { createPlace } from './command-line.ts'
 
@@ -80,5 +82,23 @@ test.each(charts)('the %s chart is printed by its name, in both formats', async 
   const { stdout } = await place.run('machines', 'print', '--machine', name)
   expect(stdout).toBe(toMermaid(machine))
   const json = await place.run('machines', 'print', '--machine', name, '--format', 'json')
-  expect(JSON.parse(json.stdout)).toEqual(toDiagram(machine))
+  // Loaded again it is the same chart: every state, edge, guard, action and effect by its name.
+  const loaded = createMachine(JSON.parse(json.stdout))
+  expect(toDiagram(loaded)).toEqual(toDiagram(machine))
+})
+
+test('a compound guard keeps its parts in the definition', () => {
+  const machine = createMachine({
+    initial: 'a',
+    states: {
+      a: { on: { go: { guard: and(['isOne', not(or(['isTwo', 'isThree']))]), target: 'b' } } },
+      b: {},
+    },
+  })
+  const { states } = buildDefinition(machine) as { states: { a: { on: { go: { guard: object } } } } }
+  const inner = { type: 'isTwo or isThree', params: { guards: ['isTwo', 'isThree'] } }
+  expect(states.a.on.go.guard).toEqual({
+    type: 'isOne and not isTwo or isThree',
+    params: { guards: ['isOne', { type: 'not isTwo or isThree', params: { guards: [inner] } }] },
+  })
 })
