@@ -42,16 +42,16 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await page.locator('[data-state="down.cold"].now').waitFor()
     const changes = page.getByLabel('Last changes').locator('li b')
     expect((await changes.allTextContents()).toReversed()).toEqual([
+      'probing',
       'starting.claiming',
       'starting.spawning',
       'starting.warming',
       'leased.open',
       'ready',
       'idle-stopping.terminating',
-      'idle-stopping.sweeping',
       'down.cold',
     ])
-    expect(await page.locator('.why').textContent()).toContain('Nobody used it for 6.0 s')
+    expect(await page.locator('.why').textContent()).toContain('It was not used for 6.0 s')
     expect(await page.locator('.sequence').textContent()).toContain('process.exited')
     expect(stage.complaints).toEqual([])
     expect(supervisor.snapshot().services.map(({ state }) => state)).toEqual(['down.cold', 'down.cold'])
@@ -73,7 +73,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await page.locator('[data-state="ready"].now').waitFor()
     await page.keyboard.press('s')
     await page.locator('[data-state="down.cold"].now').waitFor()
-    expect(await page.locator('.why').textContent()).toContain('Somebody asked for it to stop')
+    expect(await page.locator('.why').textContent()).toContain('Its stop was asked for.')
     expect(stage.complaints).toEqual([])
   })
 

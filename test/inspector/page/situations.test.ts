@@ -44,8 +44,9 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     for (let times = 0; times < 3; times += 1) await (await stage.ask('crash')).text()
     await page.getByRole('heading', { name: 'Keeps failing: requests are refused at once' }).waitFor()
     const why = (await page.locator('.why').textContent()) ?? ''
-    expect(why).toContain('The process exited with code 1 before it was ready. 3 failures in a row')
-    expect(why).toContain('no such file: /models/missing.gguf')
+    expect(why).toContain(
+      'The process exited with code 1 before it was ready: error: no such file: /models/missing.gguf. 3 failures in a row',
+    )
     expect(why).toMatch(/One trial start is allowed in \d/)
     const advice = (await page.getByLabel('What you can do').textContent()) ?? ''
     expect(advice).toContain('Run its command by hand')
