@@ -1,7 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, openSync } from 'node:fs'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { createPlace, launch, type Place, program } from './command-line.ts'
 
 /** Starts a gateway whose output goes somewhere else than to this test, and waits until it answers. */
@@ -85,3 +85,39 @@ test('a reader of events that leaves early has what it wants', async () => {
   expect(stdout).toMatch(/code 0\n$/)
   expect(await end(gateway)).toBe(0)
 })
+
+/** `script` gives a program a terminal of its own, and passes on what is typed. */
+const hasScript = spawnSync('script', ['--version']).status === 0
+
+test.skipIf(!hasScript)(
+  'a gateway whose terminal is stopped with Ctrl-S serves, and SIGTERM ends it as ever',
+  async () => {
+    await using place = await createPlace()
+    place.configure()
+    const line = `echo "pid $$"; exec "${process.execPath}" "${program}" serve --log-level debug`
+    const env = { PATH: process.env.PATH, HOME: place.folder, XDG_STATE_HOME: `${place.folder}/state` }
+    const terminal = spawn('script', ['--quiet', '--command', line, '/dev/null'], { cwd: place.folder, env })
+    const ended = once(terminal, 'exit')
+    let shown = ''
+    terminal.stdout.setEncoding('utf8').on('data', (text) => {
+      shown += text
+    })
+    await expect.poll(() => isHealthy(place), { timeout: 20_000 }).toBe(true)
+    const pid = Number(/pid (\d+)/.exec(shown)?.[1])
+    onTestFinished(() => {
+      // A frozen gateway would stay.
+      if (terminal.exitCode === null) process.kill(pid, 'SIGKILL')
+    })
+    terminal.stdin.write('\x13')
+    const query = `/${'x'.repeat(200)}`
+    for (let round = 0; round < 50; round += 1) await ask(place, round % 2 === 0 ? '' : query)
+    const shownBefore = shown
+    expect(await ask(place)).toBe(200)
+    expect(shown).toBe(shownBefore)
+    process.kill(pid, 'SIGTERM')
+    await expect.poll(() => existsSync(`/proc/${pid}`), { timeout: 20_000 }).toBe(false)
+    expect(place.strays()).toEqual([])
+    terminal.stdin.end()
+    expect(await ended).toEqual([0, null])
+  },
+)
