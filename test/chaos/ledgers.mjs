@@ -56,12 +56,14 @@ export function joinLedgers(records, lines, ends, forcedStops) {
   return { counts, violations }
 }
 
-function judgeComplete({ sha256 }, executions, { blame, count }) {
+function judgeComplete({ sha256, asksUsage }, executions, { blame, count }) {
   const last = executions.at(-1)
   if (last === undefined) return blame('complete, although no server executed it')
   // A server that is killed does not get to say what it sent; the client has read the text itself.
   if (last.end === undefined) return count('complete, its server killed before it could note that')
-  if (!executions.some(({ end }) => end?.sha256 === sha256))
+  // Of a client that did not ask for it, the gateway keeps the usage chunk to itself; every other byte is the server's.
+  const toSent = (end) => (asksUsage ? end?.sha256 : end?.sha256WithoutUsage)
+  if (!executions.some(({ end }) => toSent(end) === sha256))
     blame(`complete with the digest ${sha256.slice(0, 8)}, and no server sent that`)
 }
 

@@ -18,6 +18,7 @@ export function planRequest(random, nonce, models) {
     nonce,
     model,
     isStream,
+    asksUsage: isStream && random.chance(0.3),
     count: isStream
       ? random.chance(0.01)
         ? random.whole(200, 400)
@@ -54,12 +55,13 @@ export function send(base, plan) {
     const body = JSON.stringify({
       model: plan.model === 'default' ? undefined : `${plan.model}/demo`,
       stream: isStream,
+      ...(plan.asksUsage ? { stream_options: { include_usage: true } } : {}),
       messages: [
         ...(plan.padding > 0 ? [{ role: 'system', content: 'x'.repeat(plan.padding) }] : []),
         { role: 'user', content: `count to ${count}` },
       ],
     })
-    const record = { nonce, model: plan.model, isStream, startedAt: Date.now() }
+    const record = { nonce, model: plan.model, isStream, asksUsage: plan.asksUsage, startedAt: Date.now() }
     if (plan.halfCloses) record.halfClosed = true
     const chunks = []
     let hasLeft = false
@@ -138,8 +140,9 @@ function judge(bytes, { statusCode, complete: isWholeOnWire, headers }, plan) {
     return { outcome: 'refused', reason: String(toErrorCode(bytes) ?? `the server said ${statusCode}`) }
   }
   const isEventStream = String(headers['content-type']).startsWith('text/event-stream')
-  // Comments precede a stream that had to wait; they are the gateway's.
-  const text = bytes.toString('utf8').replace(/^(?:: leasehold [^\n]*\n\n)+/, '')
+  const whole = bytes.toString('utf8')
+  // Comments are the gateway's. They stand before a stream that had to wait, and between events of one that is slow.
+  const text = isEventStream ? whole.replace(/(?<=^|\n\n)(?:: leasehold [^\n]*\n)+/g, '') : whole
   const facts = isEventStream ? readEvents(text) : readDocument(text)
   if (facts.errorCode !== undefined)
     return isWholeOnWire
@@ -151,6 +154,9 @@ function judge(bytes, { statusCode, complete: isWholeOnWire, headers }, plan) {
   const wanted = toText(plan.count)
   if (facts.text !== wanted || !facts.hasEnding)
     return { outcome: 'wrong', reason: `a clean end, but ${toDifference(facts, wanted)}` }
+  // That one which was asked for arrives is what the digest is for.
+  if (isEventStream && facts.hasUsage && !plan.asksUsage)
+    return { outcome: 'wrong', reason: 'a usage chunk that was not asked for' }
   return { outcome: 'complete', sha256: createHash('sha256').update(text).digest('hex') }
 }
 
@@ -167,7 +173,7 @@ function toDifference({ text, hasEnding }, wanted) {
 }
 
 function readEvents(text) {
-  const facts = { text: '', ids: [], hasEnding: false, errorCode: undefined }
+  const facts = { text: '', ids: [], hasEnding: false, hasUsage: false, errorCode: undefined }
   for (const event of text.split('\n\n')) {
     const data = /^data: (.*)$/m.exec(event)?.[1]
     if (data === undefined) continue
@@ -179,6 +185,7 @@ function readEvents(text) {
       facts.text += frame.choices?.[0]?.delta?.content ?? ''
       // Some servers end with this alone, and one that is killed behind it has told everything. That a server's
       // [DONE] arrives is what the digest is for.
+      facts.hasUsage ||= frame.choices?.length === 0 && frame.usage !== undefined
       facts.hasEnding ||= frame.choices?.[0]?.finish_reason === 'stop'
     }
   }

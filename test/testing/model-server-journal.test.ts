@@ -59,10 +59,26 @@ test('a journal has the begin and the end of every execution, with the digest of
       outcome: 'answered',
       bytes: whole.length,
       sha256: toHash(whole),
+      sha256WithoutUsage: toHash(whole),
     },
     { at: 'begin', nonce: 'two', execution: 2 },
     { at: 'end', nonce: 'two', execution: 2, outcome: 'answered', sha256: toHash(stream) },
   ])
+})
+
+test('a journal has a second digest, without the usage chunk that the client may not have asked for', async () => {
+  const { ask, lines } = await startWithJournal()
+  const plain = await (await ask('same', { stream: true })).text()
+  const counted = await (await ask('same', { stream: true, stream_options: { include_usage: true } })).text()
+  const toEnds = async () => (await lines()).filter(({ at }) => at === 'end')
+  await expect.poll(toEnds).toHaveLength(2)
+  const [first, second] = await toEnds()
+  expect(first.sha256).toBe(toHash(plain))
+  expect(first.sha256WithoutUsage).toBe(toHash(plain))
+  expect(second.sha256).toBe(toHash(counted))
+  const rest = counted.split(/(?<=\n\n)/).filter((event) => !event.includes('"choices":[]'))
+  expect(second.sha256WithoutUsage).toBe(toHash(rest.join('')))
+  expect(second.sha256WithoutUsage).not.toBe(second.sha256)
 })
 
 test('a journal keeps the begin of what a killed process was doing, and nothing of what it refused', async () => {

@@ -30,6 +30,8 @@ export interface JournalEnd {
   /** Bytes of the body that were handed to the connection, and their digest. */
   readonly bytes: number
   readonly sha256: string
+  /** The digest without the usage chunk of a stream: what a client that did not ask for it may see. */
+  readonly sha256WithoutUsage: string
 }
 
 /** What a server executed, on disk: it outlives the process, however that ends. */
@@ -74,12 +76,15 @@ function wallClock(): number {
 }
 
 /** Counts and digests the body of a response from here on. */
-function follow(response: ServerResponse): () => { readonly bytes: number; readonly sha256: string } {
+function follow(response: ServerResponse): () => Pick<JournalEnd, 'bytes' | 'sha256' | 'sha256WithoutUsage'> {
   const hash = createHash('sha256')
+  const hashWithoutUsage = createHash('sha256')
   let bytes = 0
   const note = (chunk: unknown) => {
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) return
     hash.update(chunk)
+    // Each event of a stream is a write of its own.
+    if (!isUsageEvent(chunk)) hashWithoutUsage.update(chunk)
     bytes += Buffer.byteLength(chunk)
   }
   const { write, end } = response
@@ -93,5 +98,13 @@ function follow(response: ServerResponse): () => { readonly bytes: number; reado
       return end.apply(response, args)
     },
   })
-  return () => ({ bytes, sha256: hash.digest('hex') })
+  return () => ({
+    bytes,
+    sha256: hash.digest('hex'),
+    sha256WithoutUsage: hashWithoutUsage.digest('hex'),
+  })
+}
+
+function isUsageEvent(chunk: string | Uint8Array): boolean {
+  return typeof chunk === 'string' && chunk.startsWith('data: {') && chunk.includes('"choices":[]')
 }
