@@ -3,7 +3,7 @@ import { toPlainLines } from './process/plain-text.ts'
 /** What stands in the place of a secret. */
 export const MASK = '***'
 /** Shorter values are no secrets worth the name, and stand in many a harmless word. */
-const LEAST_LENGTH = 8
+export const LEAST_LENGTH = 8
 /** Values that are remembered: those of earlier configurations may still be in the output of what runs. */
 const MAX_SECRETS = 1_000
 
@@ -56,16 +56,23 @@ function map(value: unknown, change: (text: string) => string): unknown {
   return copy ?? value
 }
 
-function toSpellings(secret: string): string[] {
+/** A secret as it is and in the spellings of JSON and of a URL: for most keys these are one. */
+export function toTextSpellings(secret: string): string[] {
   const url = encodeURIComponent(secret)
-  const bytes = Buffer.from(secret)
-  const base64 = [0, 1, 2].map((offset) => toBase64Core(bytes, offset))
   return [
     secret,
     JSON.stringify(secret).slice(1, -1),
     url,
     url.replace(/%[0-9A-F]{2}/g, (code) => code.toLowerCase()),
     url.replaceAll('%20', '+'),
+  ]
+}
+
+function toSpellings(secret: string): string[] {
+  const bytes = Buffer.from(secret)
+  const base64 = [0, 1, 2].map((offset) => toBase64Core(bytes, offset))
+  return [
+    ...toTextSpellings(secret),
     bytes.toString('hex'),
     ...base64,
     ...base64.map((text) => text.replaceAll('+', '-').replaceAll('/', '_')),

@@ -75,8 +75,13 @@ function findNamed(record: unknown): string | undefined {
   return Object.entries(record).find(([name, value]) => SECRET_NAME.test(name) && isKey(value))?.[0]
 }
 
+/** Whether a value stands where a server asks for no key. */
+export function isPlaceholder(value: string): boolean {
+  return PLACEHOLDER.test(value)
+}
+
 function isKey(value: unknown): boolean {
-  return isLiteral(value) && !PLACEHOLDER.test(String(value)) && !/^([./~<]|[A-Z_]+$)/.test(String(value))
+  return isLiteral(value) && !isPlaceholder(String(value)) && !/^([./~<]|[A-Z_]+$)/.test(String(value))
 }
 
 function isLiteral(value: unknown): boolean {

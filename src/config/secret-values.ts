@@ -1,4 +1,6 @@
+import { LEAST_LENGTH } from '../scrubber.ts'
 import type { Config, LocalServiceConfig, ProviderConfig } from './config.ts'
+import { isPlaceholder } from './file-mode.ts'
 import type { Environment } from './secrets.ts'
 
 /** Headers whose values everybody may know, and that stand in many a harmless text. */
@@ -7,6 +9,7 @@ const PUBLIC_HEADER =
 /** Values of variables that only say where something is, or how much: paths, numbers, addresses. */
 const PLAIN_VALUE = /^(~?\.{0,2}\/\S*|[\d.,:x-]+|https?:\/\/[^\s@?]*)$/i
 const SECRET_NAME = /(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)/i
+const SECRET_HEADER = /(^|[-_])(authorization|auth|cookie|(api)?-?key|token|secret|password)([-_]|$)/i
 
 /**
  * Every value of a configuration that must not be shown: keys, header values, what is set in the environment of
@@ -31,6 +34,39 @@ export function listSecretValues(config: Config, env: Environment): string[] {
     (value) => !names.some((name) => name.includes(value.toLowerCase())),
   )
 }
+
+/**
+ * The secrets that one provider's server was given and may quote in an answer: its key, headers, arguments and variables
+ * that are secret by their name. The rest of {@link listSecretValues} is left out, since a model's text may hold it:
+ * placeholders, paths, and short values that may be a word or a number.
+ */
+export function listAnswerSecrets(config: Config, provider: ProviderConfig, env: Environment): string[] {
+  const { localService: service } = provider
+  const headers = [provider.headers, ...provider.models.map((model) => model.headers)].flatMap(Object.entries)
+  const variables = [
+    ...Object.entries(service?.env ?? {}),
+    ...(service?.inheritEnv ?? []).map((name) => [name, env[name] ?? ''] as const),
+  ]
+  const values = [
+    provider.apiKey ?? '',
+    ...headers.flatMap(([name, value]) => (SECRET_HEADER.test(name) ? [value] : [])),
+    ...variables.flatMap(([name, value]) =>
+      SECRET_NAME.test(name) && !PLAIN_VALUE.test(value) ? [value] : [],
+    ),
+    ...listSecretArgs(service?.args ?? []),
+  ]
+  const names = listNames(config)
+  return [...new Set(values.flatMap(toWords))].filter(
+    (value) =>
+      value.length >= LEAST_LENGTH &&
+      !isPlaceholder(value) &&
+      !COMMON_VALUE.test(value) &&
+      !names.some((name) => name.includes(value.toLowerCase())),
+  )
+}
+
+/** What may be a word of a language, or a number. */
+const COMMON_VALUE = /^(?:[a-z]{1,15}|\d{1,15})$/i
 
 function listHeaderValues(headers: ProviderConfig['headers']): string[] {
   return Object.entries(headers).flatMap(([name, value]) => (PUBLIC_HEADER.test(name) ? [] : [value]))

@@ -2,7 +2,7 @@ import { createActor } from 'xstate'
 import { MAX_REFUSALS, type requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
 import { adviseDropped } from '../compat/dropped.ts'
-import type { Config } from '../config/config.ts'
+import type { Config, ProviderConfig } from '../config/config.ts'
 import { listReplicas, type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
 import {
   AbortedError,
@@ -19,6 +19,7 @@ import { checkHops } from '../transport/hops.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import type { Usage } from '../usage.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
+import type { AnswerSecrets } from './answer-mask.ts'
 import { createIncoming } from './incoming.ts'
 import type { Inspections } from './inspection.ts'
 import type { LeaseBook, LeaseListener } from './leases.ts'
@@ -80,6 +81,8 @@ export interface ExchangeOptions {
   readonly publish: (requestId: string, event: RequestEventBody) => void
   /** Takes out of a text what nobody may read. */
   readonly scrub: (text: string) => string
+  /** What an answer of this provider must not show; `undefined`: nothing. */
+  readonly secretsOf: (provider: ProviderConfig) => AnswerSecrets | undefined
 }
 
 /**
@@ -113,6 +116,7 @@ export function createExchange({
   noteRefused,
   publish,
   scrub,
+  secretsOf,
 }: ExchangeOptions) {
   const told = new Set<string>()
   const isNews = (key: string) => !told.has(key) && told.size < MAX_TOLD && told.add(key).size > 0
@@ -275,6 +279,7 @@ export function createExchange({
           hasNext: () => indexOf() + 1 < targets.length,
           canWait: () => clock.now() < loadingUntilMs,
           scrub,
+          secrets: secretsOf(current.provider),
         },
         {
           onBegin: (status, headers) => {

@@ -9,6 +9,7 @@ import { createLinesEnding, createStreamEnding, type StreamEnding } from '../tra
 import { type Headers, toClientHeaders, toMediaType, UNBUFFERED } from '../transport/headers.ts'
 import type { UpstreamHandler } from '../transport/upstream.ts'
 import { createUsageTail, type Usage, withPace } from '../usage.ts'
+import type { AnswerSecrets, BodyMask } from './answer-mask.ts'
 
 /** What an answer turns out to be. `onBegin` precedes `onBytes`; one of the others comes last, exactly once. */
 export interface IncomingHandler {
@@ -41,6 +42,8 @@ export interface IncomingOptions {
   readonly canWait: () => boolean
   /** Takes out of a text what nobody may read: servers quote the key they refuse. */
   readonly scrub: (text: string) => string
+  /** What the server was given and must not show in an answer that is no refusal. Absent: nothing. */
+  readonly secrets: AnswerSecrets | undefined
 }
 
 /** A refusal up to this size is read whole before it goes on, in bytes: it may want to be explained. */
@@ -58,7 +61,7 @@ interface Refusal {
  * what it said of itself, once it is over; `elapsedMs`: how long it took, from its first byte to its last.
  */
 export function createIncoming(
-  { target, acceptsPage, hidesUsage, path, hasNext, canWait, scrub }: IncomingOptions,
+  { target, acceptsPage, hidesUsage, path, hasNext, canWait, scrub, secrets }: IncomingOptions,
   handler: IncomingHandler,
 ): UpstreamHandler & { usage(elapsedMs: number): Usage | null } {
   const { provider, model } = target
@@ -73,7 +76,9 @@ export function createIncoming(
   let lastByte = 0
   let rewriter: AnswerRewriter | undefined
   let usageFilter: UsageFilter | undefined
+  let bodyMask: BodyMask | undefined
 
+  const pass = (bytes: Buffer) => handler.onBytes(bodyMask === undefined ? bytes : bodyMask.push(bytes))
   const begin = (status: number, headers: Headers) => {
     const isEncoded = headers['content-encoding'] !== undefined && headers['content-encoding'] !== 'identity'
     const type = toMediaType(headers)
@@ -97,13 +102,17 @@ export function createIncoming(
       usageFilter = createUsageFilter()
       delete sent['content-length']
     }
+    if (secrets !== undefined) {
+      scrubHeaders(sent, secrets.header)
+      if (!isEncoded) bodyMask = secrets.openBody()
+    }
     handler.onBegin(status, sent)
   }
   /** What was held back turned out to be large: it goes on as it is. */
   const letPass = ({ status, headers, chunks }: Refusal) => {
     refusal = undefined
     begin(status, headers)
-    for (const chunk of chunks) handler.onBytes(chunk)
+    for (const chunk of chunks) pass(chunk)
   }
   const answerRefusal = ({ status, headers, chunks, bytes }: Refusal) => {
     const body = Buffer.concat(chunks, bytes)
@@ -114,17 +123,15 @@ export function createIncoming(
       return handler.onStillLoading()
     if (isRetryableStatus(status) && hasNext())
       return handler.onRefused(new UpstreamStatusError(provider.id, status))
-    const advised = advise(status, plain, { ref: target.ref, path, baseUrl: provider.baseUrl })
-    if (advised !== undefined) handler.onAdvice(advised.advice)
     const told = plain.toString('utf8')
-    const isScrubbed = advised === undefined && scrub(told) !== told
-    const sent = advised?.body ?? (isScrubbed ? Buffer.from(scrub(told)) : body)
+    const scrubbed = scrub(told)
+    const clean = scrubbed === told ? undefined : Buffer.from(scrubbed)
+    const advised = advise(status, clean ?? plain, { ref: target.ref, path, baseUrl: provider.baseUrl })
+    if (advised !== undefined) handler.onAdvice(advised.advice)
+    const sent = advised?.body ?? clean ?? body
     const { 'content-length': _, 'content-encoding': encoding, ...rest } = toClientHeaders(headers)
     // A refusal may quote the key in `www-authenticate`, for one.
-    for (const name in rest) {
-      const value = rest[name] ?? ''
-      rest[name] = typeof value === 'string' ? scrub(value) : value.map(scrub)
-    }
+    scrubHeaders(rest, scrub)
     handler.onBegin(status, {
       ...rest,
       ...(encoding !== undefined && sent === body && { 'content-encoding': encoding }),
@@ -174,7 +181,7 @@ export function createIncoming(
       if (isOpenEnded) lastByte = lastVisible(chunk) ?? lastByte
       const rewritten = rewriter === undefined ? chunk : rewrite(rewriter, chunk)
       if (rewritten === undefined) return true
-      return handler.onBytes(usageFilter === undefined ? rewritten : usageFilter.push(rewritten))
+      return pass(usageFilter === undefined ? rewritten : usageFilter.push(rewritten))
     },
     onEnd: () => {
       if (isRejected) return
@@ -183,9 +190,10 @@ export function createIncoming(
       // Half an event must not become a whole one.
       if (rewriter !== undefined && !(isTruncated && isEventStream)) {
         const rest = rewriter.end()
-        handler.onBytes(usageFilter === undefined ? rest : usageFilter.push(rest))
+        pass(usageFilter === undefined ? rest : usageFilter.push(rest))
       }
-      if (usageFilter !== undefined) handler.onBytes(usageFilter.end())
+      if (usageFilter !== undefined) pass(usageFilter.end())
+      if (bodyMask !== undefined) handler.onBytes(bodyMask.end())
       if (!isTruncated) return handler.onEnd()
       handler.onBroken(
         new UpstreamError(provider.id, 'the answer ended without its proper ending', { isTruncated: true }),
@@ -237,6 +245,13 @@ function toPlace(location: Headers[string], baseUrl: string): string {
     return `${origin === 'null' ? '' : origin}${pathname}`.slice(0, 200)
   } catch {
     return 'no valid address'
+  }
+}
+
+function scrubHeaders(headers: Record<string, string | string[]>, scrub: (value: string) => string): void {
+  for (const name in headers) {
+    const value = headers[name] ?? ''
+    headers[name] = typeof value === 'string' ? scrub(value) : value.map(scrub)
   }
 }
 

@@ -20,6 +20,7 @@ import { createScrubber } from '../scrubber.ts'
 import { chooseInterpreter } from '../statechart/compile.ts'
 import { createTurns } from '../turns.ts'
 import { createEffects } from './actors.ts'
+import { rememberAnswerSecrets } from './answer-mask.ts'
 import { createClaimKeeper } from './claim-keeper.ts'
 import { createConfiguration } from './configuration.ts'
 import { createContextSizes } from './context-sizes.ts'
@@ -262,6 +263,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     rank,
     upstreamOf: upstreams.of,
     scrub: scrubber.text,
+    secretsOf: rememberAnswerSecrets(() => configuration.current, environment),
     toId: () => {
       requests += 1
       return `${instance}-${requests}`

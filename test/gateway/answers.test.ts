@@ -5,10 +5,10 @@ import { type House, openHouse } from './house.ts'
 let server: RawServer
 let house: House
 let answer = ''
+const models = 'HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{"data":[]}'
 
 beforeAll(async () => {
   server = await createRawServer((socket, head) => {
-    const models = 'HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{"data":[]}'
     socket.end(head.startsWith('POST') ? answer : models)
   })
   house = await openHouse({
@@ -85,4 +85,79 @@ test('a refusal shows no key in its headers', async () => {
   answer = `HTTP/1.1 401 No\r\n${told}\r\ncontent-length: 2\r\n\r\n{}`
   const response = await keyed.post('/v1/chat/completions', { model: 'local/demo' })
   expect(response.headers.get('www-authenticate')).toBe('Bearer error="bad key ***"')
+})
+
+describe('an answer shows no key', () => {
+  const key = 'sk-quoted-1234567890'
+  const stars = '*'.repeat(key.length)
+  const events = 'content-type: text/event-stream\r\n'
+  const opened = (provider: object, more: object = {}) =>
+    openHouse({ serverUrl: server.url, provider, leasehold: { heartbeatMs: 3_600_000 }, ...more })
+  const ask = async ({ post }: House, stream = true) => {
+    const response = await post('/v1/chat/completions', { model: 'local/demo', stream })
+    return { text: await response.text(), headers: response.headers }
+  }
+
+  test('in an error event of a stream (fault 115)', async () => {
+    await using keyed = await opened({ apiKey: key })
+    answer = `HTTP/1.1 200 OK\r\n${events}\r\ndata: {"error":{"message":"key ${key} is over its limit"}}\n\ndata: [DONE]\n\n`
+    const { text } = await ask(keyed)
+    expect(text).toBe(`data: {"error":{"message":"key ${stars} is over its limit"}}\n\ndata: [DONE]\n\n`)
+  })
+
+  test('in an error event that comes in two pieces, after a rewrite (fault 115)', async () => {
+    await using split = await createRawServer((socket, head) => {
+      if (!head.startsWith('POST')) return socket.end(models)
+      socket.setNoDelay(true)
+      socket.write(`HTTP/1.1 200 OK\r\n${events}\r\ndata: {"error":"key ${key.slice(0, 9)}`)
+      setImmediate(() => socket.end(`${key.slice(9)}"}\r\n\r\ndata: [DONE]\r\n\r\n`))
+    })
+    const compats = [{}, { toolCallArgumentsEncoding: 'html-entities' }]
+    for (const compat of compats) {
+      await using keyed = await openHouse({
+        serverUrl: split.url,
+        provider: { apiKey: key, models: [{ id: 'demo', compat }] },
+        leasehold: { heartbeatMs: 3_600_000 },
+      })
+      expect((await ask(keyed)).text).toContain(`data: {"error":"key ${stars}"}`)
+    }
+  })
+
+  test('in a document of stated length (fault 115)', async () => {
+    await using keyed = await opened({ headers: { authorization: `Bearer ${key}` } })
+    const body = JSON.stringify({ warning: `used ${key}` })
+    answer = `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+    const { text } = await ask(keyed, false)
+    expect(text).toBe(body.replace(key, stars))
+  })
+
+  test('in a header (fault 115)', async () => {
+    await using keyed = await opened({ apiKey: key })
+    answer = `HTTP/1.1 200 OK\r\nx-used-key: ${key}\r\nx-all: 1\r\nx-all: k=${key}\r\ncontent-length: 2\r\n\r\n{}`
+    const { headers } = await ask(keyed, false)
+    expect([headers.get('x-used-key'), headers.get('x-all')]).toEqual([stars, `1, k=${stars}`])
+  })
+
+  test('in a refusal that is too long to be explained (fault 115)', async () => {
+    await using keyed = await opened({ apiKey: key })
+    answer = `HTTP/1.1 400 No\r\ncontent-type: text/plain\r\n\r\n${'x'.repeat(70_000)}${key}`
+    const { text } = await ask(keyed, false)
+    expect(text.slice(-key.length)).toBe(stars)
+  })
+
+  test('in a refusal that gets advice (fault 115)', async () => {
+    await using keyed = await opened({ apiKey: key })
+    const body = JSON.stringify({ error: { message: `unknown variant \`developer\`, key ${key}` } })
+    answer = `HTTP/1.1 400 No\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+    const { text } = await ask(keyed, false)
+    expect(text).toContain('leasehold')
+    expect(text).not.toContain(key)
+  })
+
+  test('while a word that is no secret stays in the text', async () => {
+    const provider = { apiKey: 'unused-key', headers: { 'x-team': 'research-2026', 'x-api-key': 'sunshine' } }
+    await using keyed = await opened(provider)
+    answer = `HTTP/1.1 200 OK\r\n${events}\r\ndata: {"x":"unused-key research-2026 sunshine"}\n\ndata: [DONE]\n\n`
+    expect((await ask(keyed)).text).toContain('"unused-key research-2026 sunshine"')
+  })
 })

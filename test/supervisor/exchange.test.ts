@@ -47,6 +47,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
   const exchange = createExchange({
     machine: requestMachine,
     scrub: (text) => text,
+    secretsOf: () => undefined,
     clock,
     requests: createRequestBook(),
     inspection: () => ({}),
