@@ -8,6 +8,7 @@ import type {
 } from '../machines/messages.ts'
 import type { Reason } from '../machines/reasons.ts'
 import type { Decision } from '../machines/scheduler.ts'
+import type { WatchdogEmitted } from '../machines/watchdog.ts'
 import type { ConfigProblem } from './errors.ts'
 import type { Usage } from './usage.ts'
 
@@ -136,6 +137,7 @@ export type SupervisorEventBody =
       readonly to: number | null
     }
   | ReapingEventBody
+  | WatchdogEmitted
   | { readonly type: 'supervisor.closed' }
 
 /** Who an event is about: a service by its key and its provider ids, or a request by its id. */
@@ -198,5 +200,8 @@ export const eventMeanings = {
     'Processes that a dead supervisor of this user had left were ended: `pids`; `survivors` could not be.',
   'orphans.refused':
     'A record of another supervisor is not to be believed: `problem`. Nothing was signalled.',
+  'watchdog.lost':
+    'No watchdog process can be kept running, for the reason in `problem`: if leasehold is killed now, its servers may stay. It is tried again with growing pauses.',
+  'watchdog.restored': 'A watchdog process runs again.',
   'supervisor.closed': 'Everything is stopped.',
 } as const satisfies Record<SupervisorEvent['type'], string>

@@ -3,7 +3,7 @@ import { toDurationText } from '../duration.ts'
 import { eventMeanings, type SupervisorEvent } from '../events.ts'
 import { toReasonText } from '../reason-text.ts'
 import type { Usage } from '../usage.ts'
-import { toChangeText, toEndText, toFailureLine, toRefusalText } from './lifecycle.ts'
+import { toChangeText, toEndText, toFailureLine, toRefusalText, toWatchdogText } from './lifecycle.ts'
 import { toSafeText } from './print.ts'
 import { toCodeText, toPeerText, toStateText } from './words.ts'
 
@@ -94,6 +94,10 @@ function toSentenceOf(event: SupervisorEvent): string {
       return `ended processes that a dead leasehold (process ${event.supervisorPid}) had left: ${event.pids.join(', ')}`
     case 'orphans.refused':
       return `put aside ${event.file}: ${event.problem}`
+    case 'watchdog.lost':
+      return toWatchdogText(event.problem)
+    case 'watchdog.restored':
+      return 'a watchdog runs again'
     case 'supervisor.closed':
       return 'everything is stopped'
   }

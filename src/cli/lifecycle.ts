@@ -76,6 +76,10 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
           )
         case 'orphans.refused':
           return tell(event, 'leasehold', `put aside ${event.file}: ${event.problem}`, 'yellow')
+        case 'watchdog.lost':
+          return tell(event, 'leasehold', toWatchdogText(event.problem), 'red')
+        case 'watchdog.restored':
+          return tell(event, 'leasehold', 'a watchdog runs again', 'green')
         case 'supervisor.closed':
           return tell(event, 'leasehold', 'everything is stopped')
         default:
@@ -83,6 +87,11 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
       }
     },
   }
+}
+
+/** What it means that no watchdog runs. */
+export function toWatchdogText(problem: string): string {
+  return `no watchdog runs (${problem}): if leasehold is killed, its servers may stay; it is tried again`
 }
 
 /** Reasons that the state itself says already. */

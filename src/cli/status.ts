@@ -6,7 +6,7 @@ import type { ServiceSnapshot, SupervisorSnapshot } from '../supervisor/snapshot
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './failures.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
-import { toFailureLine, toRefusalText } from './lifecycle.ts'
+import { toFailureLine, toRefusalText, toWatchdogText } from './lifecycle.ts'
 import { type Terminal, toSafeText, toTable } from './print.ts'
 import { openScreen, type Screen } from './screen.ts'
 import { toOwnerText, toStateText } from './words.ts'
@@ -59,7 +59,7 @@ export function toFittingLines(snapshot: SupervisorSnapshot, terminal: Terminal)
 
 /** The services as a table, each with its reason and its last failure below it; `isBrief`: without those. */
 export function toStatusLines(
-  { services, config }: SupervisorSnapshot,
+  { services, config, watchdog }: SupervisorSnapshot,
   terminal: Terminal,
   { isBrief = false }: { readonly isBrief?: boolean } = {},
 ): string[] {
@@ -69,7 +69,10 @@ export function toStatusLines(
   )
   const rows =
     services.length === 0 && unavailable.length > 0 ? [] : toTableLines(services, terminal, isBrief)
-  const table = [...rows, ...unavailable]
+  // A gateway of an earlier version does not tell it.
+  const problem = watchdog?.problem ?? null
+  const unwatched = problem === null ? [] : [terminal.paint('red', toSafeText(toWatchdogText(problem)))]
+  const table = [...rows, ...unavailable, ...unwatched]
   if (config.refusal === null) return table
   const text = `${config.file}: refused at ${config.refusal.time}: ${toRefusalText(config.refusal)}`
   return [...table, terminal.paint('red', toSafeText(text)), 'The configuration before it is still in force.']

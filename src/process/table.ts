@@ -12,7 +12,7 @@ import {
 } from './run.ts'
 import type { SendSignal } from './signals.ts'
 import type { StateDirectory } from './state-directory.ts'
-import { createWatchdog, type Watchdog } from './watchdog.ts'
+import { createWatchdog, type Watchdog, type WatchdogOptions, type WatchdogStanding } from './watchdog.ts'
 
 /** What a table works with. */
 export interface ProcessTableOptions {
@@ -28,6 +28,8 @@ export interface ProcessTableOptions {
   readonly sendSignal?: SendSignal
   /** Whether a process of its own, started with the first run, ends every tree when this process is gone. @default false */
   readonly watchdog?: boolean
+  /** Told when no watchdog can be kept running, and when one runs again. */
+  readonly onWatchdogEvent?: WatchdogOptions['onEvent']
   /** Where the table writes down what it runs, from before the first spawn until it is closed. @default nowhere */
   readonly stateDirectory?: () => StateDirectory
 }
@@ -62,6 +64,8 @@ export interface ProcessTable {
   entries(): readonly ProcessEntry[]
   /** Writes the record again where it was deleted. Never throws: the next spawn tells what is wrong. */
   keepRecord(): void
+  /** Whether there is a process that ends every tree when this one is gone. */
+  watchdog(): WatchdogStanding
   /** Processes of a run, looked up now. Empty for one that is over. */
   membersOf(generation: string): readonly number[]
   /** What the last process of a key printed, also after its end. */
@@ -91,6 +95,7 @@ export function createProcessTable({
   sweepMs,
   sendSignal,
   watchdog: isWatched = false,
+  onWatchdogEvent,
   stateDirectory,
 }: ProcessTableOptions): ProcessTable {
   const owner = randomUUID()
@@ -125,7 +130,8 @@ export function createProcessTable({
   return {
     owner,
     run(options, listener) {
-      if (isWatched && !isClosed) watchdog ??= createWatchdog({ owner, environment })
+      if (isWatched && !isClosed)
+        watchdog ??= createWatchdog({ owner, environment, onEvent: onWatchdogEvent, record })
       const slot = toSlot(options.key)
       const vacated = slot.vacated.then(() => slot.runs.flatMap((earlier) => earlier.survivors()))
       const surroundings = {
@@ -161,6 +167,7 @@ export function createProcessTable({
         // What runs goes on without one.
       }
     },
+    watchdog: () => watchdog?.standing() ?? { pid: null, problem: null },
     membersOf: (generation) =>
       [...slots.values()]
         .flatMap(({ runs }) => runs)

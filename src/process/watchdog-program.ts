@@ -2,14 +2,15 @@
  * The watchdog's whole program: it is not called here but handed to a Node of its own as text, so it uses nothing
  * from outside its own braces. Its arguments are the owner's id and the session of the supervisor.
  *
- * It reads `+pid startTicks`, `-pid` and `done` from stdin, one per line. When stdin ends without a `done`, the
+ * It writes a line to stdout when it begins, which proves that its Node did not hang. It reads `+pid startTicks`,
+ * `-pid` and `done` from stdin, one per line. When stdin ends without a `done`, the
  * supervisor is gone: it stops every armed group and whoever carries the owner's marker, with their relatives, until
  * nobody is left who could fork, kills them all, and begins again until four looks in a row see nobody. A child between
  * fork and exec still shows the environment of its parent, which is why one quiet look proves nothing. Without `/proc`
  * it can only kill the armed groups.
  */
 export function watchSupervisor(): void {
-  const { readdirSync, readFileSync, readSync } = process.getBuiltinModule('node:fs')
+  const { readdirSync, readFileSync, readSync, writeSync } = process.getBuiltinModule('node:fs')
   const [, owner = '', supervisorSid = ''] = process.argv
   const LOOK_MS = 10
   const QUIET_LOOKS = 4
@@ -113,6 +114,11 @@ export function watchSupervisor(): void {
 
   process.title = `leasehold-watchdog ${owner}`
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => {})
+  try {
+    writeSync(1, 'watching\n')
+  } catch {
+    // The supervisor is gone already: the end of stdin tells.
+  }
   // One blocking read after the other costs no event loop, no stream and no memory.
   const chunk = Buffer.alloc(4_096)
   let rest = ''

@@ -1,7 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
 import { execPath, pid as ownPid, platform } from 'node:process'
+import { createActor, fromCallback, waitFor } from 'xstate'
+import {
+  type WatchdogCommand,
+  type WatchdogEmitted,
+  type WatchdogEvent,
+  watchdogMachine,
+} from '../../machines/watchdog.ts'
+import { type Clock, systemClock } from '../clock.ts'
 import { toChildEnvironment } from './environment.ts'
+import type { OwnerRecord } from './owner-record.ts'
 import type { TreeRoot } from './tree.ts'
 import { readProcess } from './tree.ts'
 import { watchSupervisor } from './watchdog-program.ts'
@@ -12,13 +21,27 @@ export interface WatchdogOptions {
   readonly owner: string
   /** The host's environment, from which the watchdog is given the part a child is given. */
   readonly environment: Readonly<Record<string, string | undefined>>
-  /** Told once, when no watchdog can be kept running. @default a process warning */
-  readonly onWarning?: (message: string) => void
+  /** Told when no watchdog can be kept running, and when one runs again. */
+  readonly onEvent?: (event: WatchdogEmitted) => void
+  /** Names a watchdog that has not reported yet: one that hangs is ended by the next supervisor. */
+  readonly record?: Pick<OwnerRecord, 'add' | 'remove'>
+  /** @default the system's, with timers that do not keep this process alive */
+  readonly clock?: Clock
+  /** What a watchdog runs: JavaScript. @default the watchdog's own program */
+  readonly program?: string
+}
+
+/** Whether there is a watchdog. All JSON. */
+export interface WatchdogStanding {
+  /** `null`: none runs. */
+  readonly pid: number | null
+  /** Why none could be kept running; `null`: one runs, or nothing has been started that needs one. */
+  readonly problem: string | null
 }
 
 /**
  * A process of its own that ends our trees when we are gone, however that came about. It knows from the end of a pipe
- * that only we hold open. One that dies is replaced and told everything again.
+ * that only we hold open. One that ends is replaced and told everything again.
  */
 export interface Watchdog {
   /** Names a child whose group ends with us. To be called in the tick of its birth. Nothing happens once closed. */
@@ -27,107 +50,107 @@ export interface Watchdog {
   disarm(pid: number): void
   /** The watchdog's own pid, while there is one. */
   pid(): number | undefined
-  /** Tells it to go, without a signal to anybody. Settles when it has ended. Idempotent. */
+  standing(): WatchdogStanding
+  /** Tells it to go, without a signal to any server. Settles when it has ended, at most some seconds later. Idempotent. */
   close(): Promise<void>
 }
 
-/** A watchdog that dies younger than this, in milliseconds, may be unable to live here. */
-const YOUNG_MS = 1_000
-/** So many in a row die young before we stop replacing them; the next child that is armed is another try. */
-const MAX_YOUNG_DEATHS = 5
+const backgroundClock: Clock = {
+  ...systemClock,
+  setTimeout: (fn, ms) => setTimeout(fn, ms).unref(),
+}
 
 /**
  * Starts a watchdog, before this returns: a child that is spawned later has one from its birth. It leads a session of
- * its own, holds nothing of ours but its pipe, and keeps our event loop alive only while it is being closed. Where
+ * its own, holds nothing of ours but its pipes, and keeps our event loop alive only while it is being closed. Where
  * there is no `/proc` it can end only the groups that are armed, not those who left them. Not for Windows, which has
  * no groups: there nothing is started.
  */
-export function createWatchdog({ owner, environment, onWarning = warn }: WatchdogOptions): Watchdog {
+export function createWatchdog(options: WatchdogOptions): Watchdog {
+  const { record, clock = backgroundClock, onEvent = () => {} } = options
   const armed = new Map<number, string>()
   let current: ChildProcess | undefined
   let closing: Promise<void> | undefined
-  let youngDeaths = 0
-  let hasWarned = false
 
-  const report = (reason: string) => {
-    if (hasWarned) return
-    hasWarned = true
-    onWarning(`no watchdog runs (${reason}): if this process is killed, its servers may stay behind`)
-  }
   const tell = (line: string) => {
     current?.stdin?.write(`${line}\n`)
   }
-  const start = () => {
-    const startedAtMs = performance.now()
-    const end = (reason: string) => {
-      current = undefined
-      if (closing !== undefined) return
-      youngDeaths = performance.now() - startedAtMs < YOUNG_MS ? youngDeaths + 1 : 0
-      if (youngDeaths < MAX_YOUNG_DEATHS) start()
-      else report(reason)
-    }
+  const live = fromCallback<WatchdogCommand, undefined, WatchdogEvent>(({ sendBack, receive }) => {
+    const fail = (error: unknown) =>
+      sendBack({ type: 'watchdog.failed', reason: error instanceof Error ? error.message : String(error) })
+    let child: ChildProcess
     try {
-      const child = spawnWatchdog(owner, environment)
-      child.once('error', (error) => {
-        if (child.pid !== undefined) return
-        current = undefined
-        report(error.message)
-      })
-      if (child.pid === undefined) return
-      child.once('exit', (code, signal) => end(`it ended with ${signal ?? code}`))
-      current = child
-      for (const line of armed.values()) tell(line)
+      child = spawnWatchdog(options)
     } catch (error) {
-      report(String(error))
+      return fail(error)
     }
-  }
-  if (platform !== 'win32') start()
+    const { pid } = child
+    child.once('error', (error) => {
+      if (pid === undefined) fail(error)
+    })
+    if (pid === undefined) return
+    current = child
+    record?.add({ pid, startTicks: undefined })
+    for (const line of armed.values()) tell(line)
+    child.stdout?.once('data', () => {
+      record?.remove(pid)
+      sendBack({ type: 'watchdog.reported' })
+    })
+    child.once('exit', (code, signal) => {
+      if (current === child) current = undefined
+      record?.remove(pid)
+      sendBack({ type: 'watchdog.ended', reason: `it ended with ${signal ?? code}` })
+    })
+    receive(({ type }) => {
+      if (type === 'dismiss') child.stdin?.end('done\n')
+      else child.kill('SIGKILL')
+    })
+  })
+  const actor = createActor(watchdogMachine.provide({ actors: { process: live } }), { clock })
+  actor.on('*', onEvent)
+  if (platform !== 'win32') actor.start()
 
   return {
     arm({ pid, startTicks }) {
       if (closing !== undefined) return
       const line = `+${pid} ${startTicks ?? ''}`
       armed.set(pid, line)
-      if (current !== undefined) tell(line)
-      else if (platform !== 'win32') start()
+      tell(line)
+      actor.send({ type: 'watchdog.needed' })
     },
     disarm(pid) {
       if (armed.delete(pid)) tell(`-${pid}`)
     },
     pid: () => current?.pid,
+    standing: () => ({ pid: current?.pid ?? null, problem: actor.getSnapshot().context.problem }),
     close() {
-      closing ??= dismiss(current)
+      if (closing !== undefined) return closing
+      if (platform === 'win32') return Promise.resolve()
+      current?.ref()
+      closing = waitFor(actor, ({ status }) => status === 'done').then(() => current?.unref())
+      actor.send({ type: 'watchdog.close' })
       return closing
     },
   }
 }
 
-function spawnWatchdog(owner: string, host: WatchdogOptions['environment']): ChildProcess {
+function spawnWatchdog({
+  owner,
+  environment,
+  program = `(${watchSupervisor})()`,
+}: WatchdogOptions): ChildProcess {
   const supervisorSid = String(readProcess(ownPid)?.sid ?? '')
   const flags = ['--max-old-space-size=32', '--v8-pool-size=0', '--input-type=commonjs']
-  const child = spawn(execPath, [...flags, '--eval', `(${watchSupervisor})()`, owner, supervisorSid], {
+  const child = spawn(execPath, [...flags, '--eval', program, owner, supervisorSid], {
     cwd: '/',
     // Without the markers: it must not find itself.
-    env: toChildEnvironment({ host, markers: {} }),
+    env: toChildEnvironment({ host: environment, markers: {} }),
     detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
+    stdio: ['pipe', 'pipe', 'ignore'],
   })
-  // It may die with a line under way; its exit says so.
+  // It may end with a line under way; its exit says so.
   child.stdin?.on('error', () => {})
-  if (child.stdin instanceof Socket) child.stdin.unref()
+  for (const pipe of [child.stdin, child.stdout]) if (pipe instanceof Socket) pipe.unref()
   child.unref()
   return child
-}
-
-function dismiss(child: ChildProcess | undefined): Promise<void> {
-  if (child === undefined) return Promise.resolve()
-  child.ref()
-  return new Promise((resolve) => {
-    child.once('exit', () => resolve())
-    child.stdin?.end('done\n')
-  })
-}
-
-function warn(message: string): void {
-  process.emitWarning(message, { type: 'LeaseholdWatchdogWarning' })
 }

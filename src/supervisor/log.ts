@@ -24,6 +24,8 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
   'config.refused': 'error',
   'orphans.reaped': 'warn',
   'orphans.refused': 'warn',
+  'watchdog.lost': 'error',
+  'watchdog.restored': 'info',
   'supervisor.closed': 'info',
 }
 

@@ -7,6 +7,7 @@ import type { Decision } from '../../machines/scheduler.ts'
 import type { ConfigRefusal } from '../events.ts'
 import { toWhyText } from '../explanation/explanation.ts'
 import { type Explanation, toAwaited } from '../explanation/situation.ts'
+import type { WatchdogStanding } from '../process/watchdog.ts'
 import type { Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
 import { type QueuedRequest, type QueueFacts, toQueue } from './queue.ts'
@@ -97,6 +98,8 @@ export interface SupervisorSnapshot {
   readonly atMs: number
   readonly state: string
   readonly config: ConfigStanding
+  /** The process that ends our servers when we are killed. It begins with the first server that we start. */
+  readonly watchdog: WatchdogStanding
   readonly services: readonly ServiceSnapshot[]
 }
 

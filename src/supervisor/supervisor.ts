@@ -78,6 +78,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     environment,
     clock,
     watchdog: true,
+    onWatchdogEvent: hub.publish,
     clean: scrubber.text,
     stateDirectory,
   })
@@ -339,6 +340,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         atMs: hub.nowMs,
         state: String(root.getSnapshot().value),
         config: configuration.standing(),
+        watchdog: table.watchdog(),
         services: registry.snapshots(),
       }),
     service: (id) => scrubber.value(describe(registry.keyOf(id))),

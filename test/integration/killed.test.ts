@@ -4,12 +4,15 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { createTerminal } from '../../src/cli/print.ts'
+import { toStatusLines } from '../../src/cli/status.ts'
 import { createSupervisor } from '../../src/index.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 import { findFreePort, findMarked } from '../../src/testing/real-host.ts'
-import { isRunning, listen, toText, writeAndLoad } from './library.ts'
+import { createLibrary, isRunning, listen, toText, writeAndLoad } from './library.ts'
 
 const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 
@@ -109,5 +112,32 @@ test.skipIf(!hasProcfs)(
       lease.release()
       await supervisor.close()
     }
+  },
+)
+
+test.skipIf(!hasProcfs)(
+  'a watchdog that is ended again and again is told as an event, in the snapshot and in status, and comes back (fault 104)',
+  { timeout: 60_000 },
+  async () => {
+    await using library = await createLibrary()
+    const { supervisor } = library
+    const lease = await supervisor.acquire('demo/demo')
+    const killed = new Set<number>()
+    while (library.all('watchdog.lost').length === 0) {
+      const { pid } = supervisor.snapshot().watchdog
+      if (pid !== null && !killed.has(pid)) process.kill(pid, 'SIGKILL')
+      if (pid !== null) killed.add(pid)
+      await setImmediate()
+    }
+    const problem = 'it ended with SIGKILL'
+    expect(library.all('watchdog.lost')).toMatchObject([{ problem }])
+    expect(supervisor.snapshot().watchdog).toEqual({ pid: null, problem })
+    const terminal = createTerminal(process.stdout, process.stderr, {})
+    expect(toStatusLines(supervisor.snapshot(), terminal).join('\n')).toContain(
+      `no watchdog runs (${problem})`,
+    )
+    await library.until('watchdog.restored')
+    expect(supervisor.snapshot().watchdog).toEqual({ pid: expect.any(Number), problem: null })
+    lease.release()
   },
 )

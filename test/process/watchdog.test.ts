@@ -1,10 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
+import type { WatchdogEmitted } from '../../machines/watchdog.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
+import { reapOrphans } from '../../src/process/reaping.ts'
+import { openStateDirectory } from '../../src/process/state-directory.ts'
 import { readProcess } from '../../src/process/tree.ts'
 import { createWatchdog } from '../../src/process/watchdog.ts'
 import { createWorld, isRunning, listOf, toFixturePath } from './world.ts'
@@ -128,27 +134,101 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
     await watchdog.close()
   })
 
-  test('that dies young again and again is given up with one warning; the next child is another try', async () => {
-    const warnings: string[] = []
+  test('that ends young again and again is told as lost, and tried again; one that lives is told as restored', async () => {
+    const events: WatchdogEmitted[] = []
     const watchdog = createWatchdog({
       owner: randomUUID(),
       environment: process.env,
-      onWarning: (message) => warnings.push(message),
+      onEvent: (event) => events.push(event),
+      clock: toFastClock(2),
     })
     const seen = new Set<number>()
-    while (watchdog.pid() !== undefined) {
+    while (events.length === 0) {
       const pid = watchdog.pid() ?? 0
-      if (!seen.has(pid)) process.kill(pid, 'SIGKILL')
+      if (pid > 0 && !seen.has(pid)) process.kill(pid, 'SIGKILL')
       seen.add(pid)
       await delay(1)
     }
-    expect(seen.size).toBe(5)
-    expect(warnings).toEqual([expect.stringMatching(/no watchdog runs \(it ended with SIGKILL\)/)])
-    const { pid } = startBystander()
-    watchdog.arm({ pid, startTicks: readProcess(pid)?.startTicks })
+    expect(events).toEqual([{ type: 'watchdog.lost', problem: 'it ended with SIGKILL' }])
+    expect(watchdog.standing()).toEqual({ pid: null, problem: 'it ended with SIGKILL' })
+    await until(() => events.length > 1)
+    expect(events[1]).toEqual({ type: 'watchdog.restored' })
+    expect(watchdog.standing()).toEqual({ pid: watchdog.pid(), problem: null })
     expect(isRunning(watchdog.pid() ?? 0)).toBe(true)
     await watchdog.close()
+  })
+
+  test('is tried again with the next child, before its pause is over', async () => {
+    const events: WatchdogEmitted[] = []
+    // No pause ends.
+    const clock = { ...systemClock, setTimeout: () => undefined }
+    const owner = randomUUID()
+    const options = { owner, environment: process.env, clock, program: 'process.exit(3)' }
+    const watchdog = createWatchdog({ ...options, onEvent: (event) => events.push(event) })
+    await until(() => events.length > 0)
+    expect(events).toEqual([{ type: 'watchdog.lost', problem: 'it ended with 3' }])
+    expect(watchdog.pid()).toBeUndefined()
+    const { pid } = startBystander()
+    watchdog.arm({ pid, startTicks: readProcess(pid)?.startTicks })
+    expect(watchdog.pid()).toBeTypeOf('number')
+    await watchdog.close()
     expect(isRunning(pid)).toBe(true)
+  })
+
+  test('that does not report in time is killed, told as lost and tried again', async () => {
+    const events: WatchdogEmitted[] = []
+    const watchdog = createWatchdog({
+      owner: randomUUID(),
+      environment: process.env,
+      onEvent: (event) => events.push(event),
+      clock: toFastClock(20),
+      program: HANG,
+    })
+    const first = watchdog.pid() ?? 0
+    await until(() => events.length > 0)
+    expect(events).toEqual([{ type: 'watchdog.lost', problem: 'it did not report within 10 s' }])
+    expect(isRunning(first)).toBe(false)
+    await until(() => watchdog.pid() !== undefined)
+    const second = watchdog.pid() ?? 0
+    expect(second).not.toBe(first)
+    await watchdog.close()
+    expect(isRunning(second)).toBe(false)
+  })
+
+  test('that hangs holds up no close', async () => {
+    const watchdog = createWatchdog({ owner: randomUUID(), environment: process.env, program: HANG })
+    const pid = watchdog.pid() ?? 0
+    await watchdog.close()
+    expect(isRunning(pid)).toBe(false)
+  })
+
+  test('that is stopped after its report holds up a close for seconds only', async () => {
+    const removed: number[] = []
+    const watchdog = createWatchdog({
+      owner: randomUUID(),
+      environment: process.env,
+      record: { add: () => {}, remove: (pid) => removed.push(pid) },
+      clock: toFastClock(10),
+    })
+    const pid = watchdog.pid() ?? 0
+    await until(() => removed.includes(pid))
+    process.kill(pid, 'SIGSTOP')
+    await watchdog.close()
+    expect(isRunning(pid)).toBe(false)
+  })
+
+  test('that hangs is ended by the next supervisor when its own is killed', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'leasehold-watchdog-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const supervisor = await startSupervisor('hung', folder)
+    const { pid } = JSON.parse(await supervisor.nextLine())
+    supervisor.kill()
+    await supervisor.exited
+    expect(isRunning(pid)).toBe(true)
+    const state = openStateDirectory(folder)
+    const reaped = await reapOrphans({ state, owner: randomUUID(), clock: systemClock })
+    expect(reaped).toMatchObject([{ type: 'orphans.reaped', pids: [pid], survivors: [] }])
+    expect(isRunning(pid)).toBe(false)
   })
 
   test('does not touch a process with the marker of another owner', async () => {
@@ -160,9 +240,17 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
   })
 })
 
+/** A program that never reports: as a Node under a process limit. */
+const HANG = 'setInterval(() => {}, 2 ** 30)'
+
+/** A clock whose delays are shorter than they say. */
+function toFastClock(times: number): Clock {
+  return { ...systemClock, setTimeout: (fn, ms) => systemClock.setTimeout(fn, ms / times) }
+}
+
 /** A supervisor in a process of its own, built from `dist`, as the leader of a group of its own. */
-async function startSupervisor(mode: string) {
-  const child = spawn(process.execPath, [toFixturePath('watched'), mode], {
+async function startSupervisor(mode: string, ...args: string[]) {
+  const child = spawn(process.execPath, [toFixturePath('watched'), mode, ...args], {
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -175,6 +263,7 @@ async function startSupervisor(mode: string) {
     pid: child.pid ?? 0,
     nextLine,
     kill: () => child.kill('SIGKILL'),
+    exited: once(child, 'exit'),
     untilClean: () => until(isClean),
   }
 }

@@ -1,0 +1,145 @@
+import { assign, enqueueActions, fromCallback, sendTo, setup } from 'xstate'
+
+/** What a watchdog process reports, and what its supervisor asks of it. All JSON. */
+export type WatchdogEvent =
+  /** Its program runs: it reads what it is told. */
+  | { readonly type: 'watchdog.reported' }
+  | { readonly type: 'watchdog.ended'; readonly reason: string }
+  /** It could not be spawned. */
+  | { readonly type: 'watchdog.failed'; readonly reason: string }
+  /** A server was started that needs a watchdog. */
+  | { readonly type: 'watchdog.needed' }
+  | { readonly type: 'watchdog.close' }
+
+/** What the effect is told. `dismiss`: end without a signal to any process; `kill`: SIGKILL to the watchdog itself. */
+export type WatchdogCommand = { readonly type: 'dismiss' | 'kill' }
+
+export type WatchdogEmitted =
+  | { readonly type: 'watchdog.lost'; readonly problem: string }
+  | { readonly type: 'watchdog.restored' }
+
+export interface WatchdogContext {
+  /** Watchdogs in a row that ended before they were stable. */
+  readonly failures: number
+  /** Pauses in a row: the next one is twice as long. */
+  readonly pauses: number
+  /** Why there is none; `null` while one runs or is about to. */
+  readonly problem: string | null
+}
+
+/** So many in a row are replaced at once; the next one waits. */
+const MAX_FAILURES = 5
+/** A Node starts in some 50 ms; on an overloaded host in seconds. */
+const REPORT_MS = 10_000
+/** One that lives so long after its report is stable. */
+const STABLE_MS = 1_000
+const FIRST_PAUSE_MS = 1_000
+const MAX_PAUSE_MS = 60_000
+/** It ends within milliseconds of a dismissal, unless it is stopped or hangs. */
+const DISMISS_MS = 2_000
+/** What survives SIGKILL for so long waits in the kernel; a close does not wait for it. */
+const KILL_MS = 1_000
+
+const lost = {
+  type: 'noteLost',
+  params: ({ event }: { event: WatchdogEvent }) => ({ problem: 'reason' in event ? event.reason : '' }),
+} as const
+const overdue = {
+  type: 'noteLost',
+  params: { problem: `it did not report within ${REPORT_MS / 1000} s` },
+} as const
+
+/** The life of one supervisor's watchdog, from the first server to the close. */
+export const watchdogMachine = setup({
+  types: {
+    context: {} as WatchdogContext,
+    events: {} as WatchdogEvent,
+    emitted: {} as WatchdogEmitted,
+  },
+  actors: {
+    /** Spawns a watchdog at once and reports of it. The process outlives the end of this effect. */
+    process: fromCallback<WatchdogCommand, undefined, WatchdogEvent>(() => {
+      throw new Error('The effect "process" is not provided.')
+    }),
+  },
+  delays: {
+    report: REPORT_MS,
+    stable: STABLE_MS,
+    pause: ({ context }) => Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (context.pauses - 1)),
+    dismissal: DISMISS_MS,
+    kill: KILL_MS,
+  },
+  guards: {
+    isReplacedAtOnce: ({ context }) => context.failures < MAX_FAILURES - 1,
+  },
+  actions: {
+    dismiss: sendTo('process', { type: 'dismiss' }),
+    kill: sendTo('process', { type: 'kill' }),
+    noteFailure: assign(({ context }) => ({ failures: context.failures + 1 })),
+    noteLost: enqueueActions(({ context, enqueue }, { problem }: { readonly problem: string }) => {
+      if (context.problem === null) enqueue.emit({ type: 'watchdog.lost', problem })
+      enqueue.assign({ failures: MAX_FAILURES, pauses: context.pauses + 1, problem })
+    }),
+    noteStable: enqueueActions(({ context, enqueue }) => {
+      if (context.problem !== null) enqueue.emit({ type: 'watchdog.restored' })
+      enqueue.assign({ failures: 0, pauses: 0, problem: null })
+    }),
+  },
+}).createMachine({
+  id: 'watchdog',
+  context: { failures: 0, pauses: 0, problem: null },
+  initial: 'running',
+  states: {
+    running: {
+      invoke: { id: 'process', src: 'process' },
+      initial: 'starting',
+      on: {
+        'watchdog.failed': { target: 'pausing', actions: lost },
+        'watchdog.ended': [
+          { guard: 'isReplacedAtOnce', target: 'running', reenter: true, actions: 'noteFailure' },
+          { target: 'pausing', actions: lost },
+        ],
+      },
+      states: {
+        starting: {
+          on: { 'watchdog.reported': 'young', 'watchdog.close': 'killing' },
+          after: { report: 'overdue' },
+        },
+        overdue: {
+          description: 'It did not report in time: under a process limit Node hangs before its first line.',
+          entry: 'kill',
+          on: {
+            'watchdog.ended': { target: '#watchdog.pausing', actions: overdue },
+            'watchdog.close': 'killing',
+          },
+        },
+        young: {
+          on: { 'watchdog.close': 'dismissing' },
+          after: { stable: { target: 'watching', actions: 'noteStable' } },
+        },
+        watching: {
+          on: {
+            'watchdog.ended': { target: '#watchdog.running', reenter: true },
+            'watchdog.close': 'dismissing',
+          },
+        },
+        dismissing: {
+          entry: 'dismiss',
+          on: { 'watchdog.ended': '#watchdog.closed' },
+          after: { dismissal: 'killing' },
+        },
+        killing: {
+          description: 'Nothing is left to watch, so one that hangs is ended.',
+          entry: 'kill',
+          on: { 'watchdog.ended': '#watchdog.closed', 'watchdog.failed': '#watchdog.closed' },
+          after: { kill: '#watchdog.closed' },
+        },
+      },
+    },
+    pausing: {
+      on: { 'watchdog.needed': 'running', 'watchdog.close': 'closed' },
+      after: { pause: 'running' },
+    },
+    closed: { type: 'final' },
+  },
+})
