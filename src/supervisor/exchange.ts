@@ -270,6 +270,8 @@ export function createExchange({
       isPaused = false
       const isStale = () => isOver() || attemptsOver !== attemptsBefore
       const outgoing = toUpstreamRequest(request, current, isStream, id)
+      // The callbacks below live as long as the stream, so they must not hold `outgoing`, which holds the body.
+      const { dropped } = outgoing
       const incoming = createIncoming(
         {
           target: current,
@@ -294,7 +296,7 @@ export function createExchange({
             request = { ...request, body: NO_BODY }
             handler.onHead(status, {
               ...headers,
-              ...toOwnHeaders(id, current.ref, indexOf(), wait, outgoing.dropped),
+              ...toOwnHeaders(id, current.ref, indexOf(), wait, dropped),
             })
           },
           onBytes: (chunk) => {
@@ -333,7 +335,7 @@ export function createExchange({
             publish(id, { type: 'request.advised', ref: current.ref, advice, text, block }),
         },
       )
-      for (const member of outgoing.dropped) {
+      for (const member of dropped) {
         const { id: advice, text, block = null } = adviseDropped(member, current.ref)
         if (isNews(`${advice} ${current.ref}`))
           publish(id, { type: 'request.advised', ref: current.ref, advice, text, block })

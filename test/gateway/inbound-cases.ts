@@ -204,7 +204,7 @@ const hopByHop: readonly (readonly string[])[] = [
   ['Referer: http://127.0.0.1:PORT/secret'],
   ['Origin: http://127.0.0.1:PORT'],
   ['Sec-Fetch-Mode: cors', 'Sec-Fetch-Site: same-origin'],
-  ['X-Leasehold-Priority: 5'],
+  ['X-Leasehold-Request-Id: 5'],
   ['Content-Encoding: identity', 'Connection: content-encoding'],
   ['Expect: 100-continue'],
 ]

@@ -12,7 +12,11 @@ const answerTo = (head: string) => {
   const body = head.startsWith('POST') ? '{}' : '{"data":[]}'
   return `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n${body}`
 }
-const listForwarded = () => server.received.filter((text) => !text.startsWith('GET '))
+/** The hop mark counts the requests of a gateway. */
+const listForwarded = () =>
+  server.received
+    .filter((text) => !text.startsWith('GET '))
+    .map((text) => text.replace(/^(x-leasehold-hop: \w+)#\d+\r$/m, '$1#N\r'))
 
 /** Sends bytes and reads until the connection is closed, or a first answer is whole. */
 async function send(bytes: string): Promise<string> {
