@@ -43,6 +43,11 @@ export interface Output {
   close(): void
 }
 
+/** After a read of this size, in bytes, others get a turn: a pipe that is always full would be read without end. */
+const LARGE_BYTES = 16_384
+/** Line ends that are taken in one turn: a chunk of blank lines has 65,536. */
+const MAX_LINES_PER_TURN = 1_000
+const NOTHING = Buffer.alloc(0)
 const LF = 0x0a
 const CR = 0x0d
 
@@ -59,7 +64,7 @@ export function createOutput({
 }: OutputOptions = {}): Output {
   const lines = new Subject<OutputLine>()
   const kept: { readonly line: OutputLine; readonly bytes: number }[] = []
-  const flushes: (() => void)[] = []
+  const finishers: (() => void)[] = []
   let keptBytes = 0
   let droppedLines = 0
   let isClosed = false
@@ -85,17 +90,34 @@ export function createOutput({
     },
     attach(stream, pipe) {
       const splitter = createSplitter(maxLineBytes, clean, (bytes) => print(stream, bytes))
-      flushes.push(splitter.flush)
+      /** What of the last chunk waits for a later turn. */
+      let rest: Buffer = NOTHING
+      const takeRest = () => {
+        if (rest.length > 0) rest = splitter.write(rest)
+        if (rest.length > 0) setImmediate(takeRest)
+        else pipe.resume()
+      }
+      const finish = () => {
+        while (rest.length > 0) rest = splitter.write(rest)
+        splitter.flush()
+      }
+      finishers.push(finish)
       pipe.on('data', (chunk: Buffer) => {
-        if (!isClosed) splitter.write(chunk)
+        if (isClosed) return
+        const isWaiting = rest.length > 0
+        // Node itself resumes the pipes of a child that has ended.
+        rest = isWaiting ? Buffer.concat([rest, chunk]) : splitter.write(chunk)
+        if (rest.length === 0 && chunk.length < LARGE_BYTES) return
+        pipe.pause()
+        if (!isWaiting) setImmediate(takeRest)
       })
-      pipe.on('end', splitter.flush)
+      pipe.on('end', finish)
       // A pipe that breaks has nothing more to say; how the child ends is learnt from its exit.
       pipe.on('error', () => {})
     },
     close() {
       if (isClosed) return
-      for (const flush of flushes) flush()
+      for (const finish of finishers) finish()
       isClosed = true
       lines.complete()
     },
@@ -145,8 +167,10 @@ function createSplitter(
     held = held.length === 0 ? bytes : Buffer.concat([held, bytes])
     cutPieces(overlapBytes)
   }
-  const write = (chunk: Buffer) => {
+  /** Takes a chunk up to a bounded number of line ends, and returns the rest of it. */
+  const write = (chunk: Buffer): Buffer => {
     let start = 0
+    let lines = 0
     for (let at = 0; at < chunk.length; at += 1) {
       const byte = chunk[at]
       if (byte !== LF && byte !== CR) continue
@@ -156,11 +180,16 @@ function createSplitter(
         endLine()
       }
       start = at + 1
+      lines += 1
+      if (lines < MAX_LINES_PER_TURN) continue
+      isAfterCr = byte === CR
+      return chunk.subarray(start)
     }
     isAfterCr = chunk[chunk.length - 1] === CR
     extend(chunk.subarray(start))
     // A copy, so that a short rest does not keep the whole chunk in memory.
     held = Buffer.from(held)
+    return NOTHING
   }
   return { write, flush }
 }

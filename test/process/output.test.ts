@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { PassThrough, Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import fc from 'fast-check'
@@ -150,5 +152,78 @@ describe('output', () => {
     pipe.destroy(new Error('broken'))
     await closed
     expect(output.tail()).toEqual([])
+  })
+})
+
+describe('output without end', () => {
+  /** Lines told in each turn of the event loop until `isEnough`. */
+  const countPerTurn = async (
+    output: ReturnType<typeof createOutput>,
+    isEnough: (turns: number) => boolean,
+  ) => {
+    const counts: number[] = []
+    let count = 0
+    output.lines$.subscribe(() => {
+      count += 1
+    })
+    while (!isEnough(counts.length)) {
+      await new Promise((resolve) => setImmediate(resolve))
+      counts.push(count)
+      count = 0
+    }
+    return counts
+  }
+
+  test.skipIf(process.platform === 'win32').each([
+    ['blank lines', ''],
+    ['two-byte lines', 'x'],
+  ])('of %s is taken in bounded parts, and other work gets its turns', async (_, text) => {
+    const child = spawn('yes', [text], { stdio: ['ignore', 'pipe', 'ignore'] })
+    try {
+      const output = createOutput()
+      output.attach('stdout', child.stdout)
+      const counts = await countPerTurn(output, (turns) => turns > 50 && output.droppedLines > 50_000)
+      expect(Math.max(...counts)).toBeLessThanOrEqual(2_000)
+    } finally {
+      const ended = once(child, 'close')
+      child.kill('SIGKILL')
+      child.stdout.resume()
+      await ended
+    }
+  })
+
+  test('is read a few times in a turn at most, however long its lines', async () => {
+    const chunk = Buffer.alloc(65_536, 'x')
+    let reads = 0
+    const pipe = new Readable({
+      highWaterMark: 1,
+      read() {
+        reads += 1
+        this.push(reads > 50 ? null : chunk)
+      },
+    })
+    createOutput().attach('stdout', pipe)
+    const readsPerTurn: number[] = []
+    while (!pipe.readableEnded) {
+      const before = reads
+      await new Promise((resolve) => setImmediate(resolve))
+      readsPerTurn.push(reads - before)
+    }
+    expect(Math.max(...readsPerTurn)).toBeLessThan(5)
+  })
+
+  test('loses no line at the end of a part, and tells all when it is closed', async () => {
+    const expected = Array.from({ length: 5_000 }, (_, index) => String(index))
+    const chunk = expected.map((text) => `${text}\r\n`).join('')
+    expect((await print([chunk.slice(0, 10_000), chunk.slice(10_000)])).told).toEqual(expected)
+    const output = createOutput()
+    const told: string[] = []
+    output.lines$.subscribe(({ text }) => told.push(text))
+    const pipe = new PassThrough()
+    output.attach('stdout', pipe)
+    pipe.emit('data', Buffer.from(chunk))
+    expect(told.length).toBeLessThan(expected.length)
+    output.close()
+    expect(told).toEqual(expected)
   })
 })
