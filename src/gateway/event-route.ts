@@ -108,8 +108,15 @@ const tellAll: ChooseEvents = (kept) => kept
 function toFilter(types: string | null): (kept: KeptEvent) => boolean {
   if (types === null) return () => true
   const names = types.split(',')
-  return ({ body: { type } }) =>
+  const isNamed = (type: string) =>
     names.some((name) => type === name || (name.endsWith('.') && type.startsWith(name)))
+  // There are few types, and a reader may name thousands.
+  const known = new Map<string, boolean>()
+  return ({ body: { type } }) => {
+    const isWanted = known.get(type) ?? isNamed(type)
+    known.set(type, isWanted)
+    return isWanted
+  }
 }
 
 function toCount(param: string, { searchParams }: URL): number | undefined {
