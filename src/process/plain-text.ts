@@ -23,3 +23,8 @@ export function toPlainText(text: string): string {
 export function toPlainLines(text: string): string {
   return text.includes('\n') ? text.split('\n').map(toPlainText).join('\n') : toPlainText(text)
 }
+
+/** The first `max` characters of a text, as a copy: a part of a text keeps the whole text in memory. */
+export function toShortText(text: string, max: number): string {
+  return text.length <= max ? text : Buffer.from(text.slice(0, max)).toString()
+}

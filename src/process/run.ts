@@ -4,6 +4,7 @@ import { afterTurn, type Clock, settledWithin } from '../clock.ts'
 import { type Markers, toChildEnvironment } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
 import type { OwnerRecord } from './owner-record.ts'
+import { toShortText } from './plain-text.ts'
 import {
   type Address,
   findPortOwner,
@@ -115,6 +116,8 @@ const LAST_WORDS_MS = 200
 const FOREGROUND_MS = 10_000
 /** Lines of output told with an exit. */
 const TAIL_LINES = 20
+/** Of each of these lines, in characters: exits are events, and events are kept. */
+const MAX_TOLD_LINE = 1_000
 
 /** Begins a run: first it waits for its turn, so nothing is reported before this returns. */
 export function createRun(options: RunOptions, listener: RunListener, surroundings: RunSurroundings): Run {
@@ -232,7 +235,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
         type: 'process.exited',
         generation,
         ...status,
-        tail: lines.slice(-TAIL_LINES),
+        tail: lines.slice(-TAIL_LINES).map((line) => toShortText(line, MAX_TOLD_LINE)),
         ...(telling === undefined ? {} : { telling }),
         ...(holder === undefined ? {} : { portOwner: holder }),
         ...(isDaemon ? { daemon: next } : {}),

@@ -14,6 +14,7 @@ import {
   UpstreamTimeoutError,
 } from '../errors.ts'
 import type { RequestEventBody } from '../events.ts'
+import { toShortText } from '../process/plain-text.ts'
 import type { Headers } from '../transport/headers.ts'
 import { checkHops } from '../transport/hops.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
@@ -99,6 +100,8 @@ const LOADING_RETRY_MS = 250
 /** How long a server that nobody of ours started may say that it is loading, in milliseconds. */
 const REMOTE_LOADING_MS = 120_000
 
+/** Longest path that an event tells, in characters: events are kept. */
+const MAX_ROUTE = 256
 /** Models are the clients' choice where a provider lists none, so what is remembered of them has a limit. */
 const MAX_TOLD = 1_000
 
@@ -372,5 +375,5 @@ export function createExchange({
 
 /** The path alone: a query may hold a key. */
 function toRoute(path: string): string {
-  return path.replace(/[?#].*$/s, '')
+  return toShortText(path.replace(/[?#].*$/s, ''), MAX_ROUTE)
 }

@@ -61,6 +61,11 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     ).toEqual(['no such model'])
   })
 
+  test('tells a bounded part of last words that are long', async () => {
+    const run = world.run('exits-early', ['7', 'x'.repeat(8_000)])
+    expect((await run.until('process.exited')).tail).toEqual(['x'.repeat(1_000)])
+  })
+
   test('tells a crash by its signal', async () => {
     const run = world.run('never-ready')
     const { pid } = await run.until('process.spawned')

@@ -133,6 +133,14 @@ const refusal = new ServiceError('a', { code: 'LEASEHOLD_SPAWN_FAILED', message:
 const named = { model: 'a/m' }
 const json = { 'content-type': 'application/json', 'content-length': '2' }
 
+test('an event tells a bounded part of a long path', () => {
+  const world = createWorld()
+  world.ask(named, { path: `/v1/chat/completions/${'x'.repeat(14_000)}?key=k` })
+  const [started] = world.events
+  if (started?.type !== 'request.started') throw new Error('request.started comes first')
+  expect(started.route).toHaveLength(256)
+})
+
 describe('a request', () => {
   test('is leased, sent, answered and let go of, in this order', () => {
     const world = createWorld()
