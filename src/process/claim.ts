@@ -155,16 +155,22 @@ export function createHostClaims({
     },
     async meet(address) {
       const { identity, locks } = identify(address)
-      const path = await locks.addressOf(identity.claim)
-      if (path === undefined) throw new HandshakeError('closed')
-      return shakeHands(connect({ path }), 'guest', identity).catch((error) => {
-        if (!(error instanceof HandshakeError && error.reason === 'timeout')) throw error
-        throw new HandshakeError('timeout', findSocketHolder(path))
-      })
+      for (const path of await locks.addressesOf(identity.claim)) {
+        try {
+          return await shakeHands(connect({ path }), 'guest', identity)
+        } catch (error) {
+          if (!(error instanceof HandshakeError)) throw error
+          if (error.reason === 'timeout') throw new HandshakeError('timeout', findSocketHolder(path))
+          if (error.reason !== 'closed') throw error
+        }
+      }
+      throw new HandshakeError('closed')
     },
   }
 }
 
 function toDefaultLocks(state: StateDirectory, clock: Clock): HostLocks {
-  return platform === 'linux' || platform === 'win32' ? createKernelLocks() : createFileLocks(state, clock)
+  return platform === 'linux' || platform === 'win32'
+    ? createKernelLocks(state)
+    : createFileLocks(state, clock)
 }

@@ -57,10 +57,10 @@ export function createFileLocks(state: StateDirectory, clock: Clock): HostLocks 
   }
 
   return {
-    addressOf: async (name) => {
+    addressesOf: async (name) => {
       mkdirSync(directory, { recursive: true, mode: 0o700 })
       const rivals = await listRivals(name, '')
-      return rivals.map((flag) => fileOf(flag, 'socket')).find((file) => existsSync(file))
+      return rivals.map((flag) => fileOf(flag, 'socket')).filter((file) => existsSync(file))
     },
     take: async (name, server) => {
       mkdirSync(directory, { recursive: true, mode: 0o700 })

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto'
+import { mkdirSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
+import { dirname, join } from 'node:path'
 import { getuid, platform } from 'node:process'
+import type { StateDirectory } from './state-directory.ts'
 
 /** A name on this host that one process holds at a time, and what listens under it while it is held. */
 export interface HostLock {
@@ -10,8 +13,8 @@ export interface HostLock {
 
 /** Takes names on this host, each held by the kernel or by proof of life, so that it ends with its holder. */
 export interface HostLocks {
-  /** Where the holder of a name listens. */
-  addressOf(name: string): Promise<string | undefined>
+  /** Where the holder of a name may listen, the place to try first before the others. */
+  addressesOf(name: string): Promise<readonly string[]>
   /** The lock, or `undefined` when somebody holds it. `server` listens under the name from then on. */
   take(name: string, server: Server): Promise<HostLock | undefined>
 }
@@ -24,14 +27,42 @@ export function toClaimName(directory: string, origin: string): string {
 
 /**
  * Names that the kernel holds for a process and frees with it: abstract Unix sockets on Linux, pipes on Windows.
- * Nothing is left on disk, so nothing can be stale. Any user of the host can take a name: proof is the peers' matter.
+ * The name is the lock. On Linux any user of the host can connect to it, so guests meet the holder at a door instead: a
+ * socket file in the state directory, which only this user can reach. A guest that finds no door comes to the name.
+ * Any user can also take a name: proof is the peers' matter.
  */
-export function createKernelLocks(): HostLocks {
+export function createKernelLocks({ path }: Pick<StateDirectory, 'path'>): HostLocks {
   const toAddress = (name: string) => (platform === 'win32' ? `\\\\.\\pipe\\${name}` : `\0${name}`)
+  // Short, because the path of a socket has some hundred bytes at most.
+  const toDoor = (name: string) => join(path, 'claims', `${name.slice(-16)}.door`)
+  const hasDoor = platform === 'linux'
   return {
-    addressOf: async (name) => toAddress(name),
-    take: async (name, server) =>
-      (await listen(server, toAddress(name))) ? { release: () => void server.close() } : undefined,
+    addressesOf: async (name) => [...(hasDoor ? [toDoor(name)] : []), toAddress(name)],
+    take: async (name, server) => {
+      if (!(await listen(server, toAddress(name)))) return undefined
+      const door = hasDoor ? await openDoor(toDoor(name), server) : undefined
+      return {
+        release: () => {
+          // First the door: its file is removed with it, and the next holder of the name makes another.
+          door?.close()
+          server.close()
+        },
+      }
+    },
+  }
+}
+
+/** A second way in to `server`. Only the holder of the name opens one, so a file that is there was left by a dead one. */
+async function openDoor(path: string, server: Server): Promise<Server | undefined> {
+  const door = createClaimServer()
+  door.on('connection', (socket) => server.emit('connection', socket))
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    rmSync(path, { force: true })
+    return (await listen(door, path)) ? door : undefined
+  } catch {
+    // A full disk, or a path that is too long for a socket: the name alone is there.
+    return undefined
   }
 }
 
@@ -62,4 +93,4 @@ export function createClaimServer(): Server {
 }
 
 /** Peers that may be connected to one claim. */
-const MAX_GUESTS = 64
+export const MAX_GUESTS = 64

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { createHostClaims, type HostClaimsOptions } from '../../src/process/claim.ts'
 import { createFileLocks } from '../../src/process/file-lock.ts'
-import { createKernelLocks, toClaimName } from '../../src/process/host-lock.ts'
+import { createKernelLocks, MAX_GUESTS, toClaimName } from '../../src/process/host-lock.ts'
 import {
   MAX_LINE_BYTES,
   type PeerConnection,
@@ -174,6 +174,66 @@ describe('a guest', () => {
     await expect.poll(() => owner.heard.at(-1)).toEqual({ closed: true })
   })
 
+  // Elsewhere there is no name that another user can reach.
+  test.runIf(process.platform === 'linux')(
+    'gets in although strangers have taken every place at the name of the claim',
+    async () => {
+      const [owner, guest] = [createHouse('owner'), createHouse('guest')]
+      await owner.take()
+      const strangers = Array.from({ length: 150 }, () => connect({ path: toAbstractName() }))
+      for (const stranger of strangers) {
+        stranger.on('error', () => {})
+        open.push({ close: () => stranger.destroy() })
+      }
+      // Some are held, the others have been sent away.
+      await expect.poll(() => strangers.filter(({ closed }) => closed).length).toBe(150 - MAX_GUESTS)
+      const { peer } = await guest.claims.meet(ADDRESS)
+      expect(peer).toEqual({ name: 'owner', pid: process.pid })
+    },
+  )
+
+  test.runIf(process.getuid?.() === 0 && existsSync('/usr/bin/setpriv'))(
+    'of another user reaches the name only, not the door, and keeps no guest of ours out',
+    async () => {
+      const [owner, guest] = [createHouse('owner'), createHouse('guest')]
+      await owner.take()
+      const [door = ''] = readdirSync(join(folder, 'claims')).filter((name) => name.endsWith('.door'))
+      const script = `
+        const { connect } = require('node:net')
+        const [, door, name] = process.argv
+        for (let count = 0; count < 150; count += 1) connect({ path: '\\0' + name }).on('error', () => {})
+        connect({ path: door }).on('error', ({ code }) => console.log(code))
+      `
+      const args = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, '-e', script]
+      const stranger = spawn('setpriv', [...args, join(folder, 'claims', door), toAbstractName().slice(1)], {
+        cwd: '/',
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      open.push({ close: () => stranger.kill('SIGKILL') })
+      const [line] = await once(createInterface({ input: stranger.stdout }), 'line')
+      expect(line).toBe('EACCES')
+      const { peer } = await guest.claims.meet(ADDRESS)
+      expect(peer).toEqual({ name: 'owner', pid: process.pid })
+    },
+  )
+
+  test.runIf(process.platform === 'linux')('finds the owner although its door is gone', async () => {
+    const [owner, guest] = [createHouse('owner'), createHouse('guest')]
+    await owner.take()
+    rmSync(join(folder, 'claims'), { recursive: true })
+    await expect(guest.claims.meet(ADDRESS)).resolves.toMatchObject({ peer: { name: 'owner' } })
+  })
+
+  test.runIf(process.platform === 'linux')('leaves no door behind, and a dead one is replaced', async () => {
+    const holder = await startClaimants('kernel', 1)
+    expect(await holder.outcomes()).toEqual(['claimed'])
+    holder.kill()
+    expect(readdirSync(join(folder, 'claims'))).toHaveLength(1)
+    const [owner, guest] = [createHouse('owner'), createHouse('guest')]
+    await expect.poll(async () => (await owner.claims.claim(ADDRESS)).outcome).toBe('claimed')
+    await expect(guest.claims.meet(ADDRESS)).resolves.toMatchObject({ peer: { name: 'owner' } })
+  })
+
   test('learns that nobody holds the claim any more', async () => {
     await expect(createHouse('a').claims.meet(ADDRESS)).rejects.toMatchObject({ reason: 'closed' })
   })
@@ -247,10 +307,14 @@ async function squat(play: (socket: Socket) => void): Promise<void> {
     socket.on('error', () => {})
     play(socket)
   })
-  const name = toClaimName(openStateDirectory(folder).path, ADDRESS)
-  const lock = await createKernelLocks().take(name, server)
-  if (lock === undefined) throw new Error('it is held')
-  open.push({ close: lock.release })
+  server.listen({ path: toAbstractName() })
+  await once(server, 'listening')
+  open.push({ close: () => server.close() })
+}
+
+/** The name of the claim, as any user of this host can reach it. */
+function toAbstractName(): string {
+  return `\0${toClaimName(openStateDirectory(folder).path, ADDRESS)}`
 }
 
 async function connectPair(): Promise<[Socket, Socket]> {
