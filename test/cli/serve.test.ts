@@ -165,6 +165,28 @@ test('a port that is taken is a failure, and nothing else is told', async () => 
   expect(stderr).toMatch(/in use by process \d+/)
 })
 
+test.each([
+  ['base URL', { baseUrl: 'http://localhost:PORT/v1' }, 'baseUrl', []],
+  ['base URL, on every interface', { baseUrl: 'http://127.0.0.1:PORT/v1' }, 'baseUrl', ['--host', '0.0.0.0']],
+  [
+    'replica',
+    { baseUrl: 'http://127.0.0.1:1/v1', replicas: [{ baseUrl: 'http://127.0.0.1:PORT/v1' }] },
+    'replicas[0].baseUrl',
+    [],
+  ],
+])('--port with the address of a %s is a wrong configuration: 2', async (_, provider, key, args) => {
+  await using place = await createPlace()
+  const models = { providers: { self: { ...provider, models: [{ id: 'm' }] } } }
+  const text = JSON.stringify({ leasehold: { port: place.modelPort }, models })
+  place.write('leasehold.json5', text.replaceAll('PORT', String(place.gatewayPort)))
+  expect((await place.run('config', 'validate')).code).toBe(0)
+  const refused = await place.run('serve', '--port', String(place.gatewayPort), ...args)
+  expect(refused).toMatchObject({ code: 2, stdout: '' })
+  expect(refused.stderr).toContain(`models.providers.self.${key}: `)
+  expect(refused.stderr).toContain(`:${place.gatewayPort} is where the gateway itself listens`)
+  expect(refused.stderr).toMatch(/another leasehold\.port \(serve --port\)\n$/)
+})
+
 test('a log is written only when a level is given, and holds no secret', async () => {
   await using place = await createPlace()
   place.configure([], { env: { TOKEN_OF_THE_CHILD: 'swordfish' } })
