@@ -358,7 +358,13 @@ export type SharingEvent =
   | { readonly type: 'service.used'; readonly key: string; readonly generation: string }
   | { readonly type: 'service.leaving'; readonly key: string; readonly generation: string }
   /** The receipt of a run, or the news that there never was a process. */
-  | { readonly type: 'run.ended'; readonly generation: string; readonly survivors: number }
+  | {
+      readonly type: 'run.ended'
+      readonly generation: string
+      readonly survivors: number
+      /** The pids of the survivors and of what listens at its address, where they are known. */
+      readonly left?: readonly number[]
+    }
 
 /** What the supervisor machine is told. */
 export type SupervisorEvent =

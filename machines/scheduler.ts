@@ -32,6 +32,8 @@ export interface Resident {
   readonly generation: string
   readonly holds: Amounts
   readonly phase: ResidentPhase
+  /** Of a `stray`: the pids that are left of it, where they are known. */
+  readonly left?: readonly number[]
   /** Whether its minimum residency has not begun, is running, or is over. It begins with the first use. */
   readonly residency: 'ahead' | 'running' | 'over'
   /** Counts up with every service that comes to rest: the lowest was used the longest time ago. */
@@ -105,6 +107,8 @@ export interface Spared {
   readonly holds: Amounts
   /** Of one that is `settling`: the whole of its minimum residency, in milliseconds. */
   readonly minResidencyMs?: number
+  /** Of a `stray`: the pids that are left of it, where they are known. */
+  readonly left?: readonly number[]
 }
 
 /**
@@ -407,6 +411,7 @@ function toSpared(
         because,
         holds: one.holds,
         ...(because === 'settling' && minResidencyMs !== undefined ? { minResidencyMs } : {}),
+        ...(one.left === undefined ? {} : { left: one.left }),
       }
     })
 }

@@ -62,10 +62,16 @@ function toEnd(event: ProviderEvent): SharingEvent {
     type: 'run.ended',
     generation: 'generation' in event ? event.generation : '',
     survivors: event.type === 'process.settled' ? countLeft(event.receipt) : 0,
+    ...(event.type === 'process.settled' ? { left: listLeft(event.receipt) } : {}),
   }
 }
 
 /** What listens at the address of a run may hold its memory, too. */
 function countLeft({ survivors, isPortHeld = false }: Receipt): number {
   return survivors.length + (isPortHeld ? 1 : 0)
+}
+
+function listLeft({ survivors, isPortHeld = false, portOwner }: Receipt): readonly number[] {
+  const listeners = isPortHeld ? (portOwner?.strangers ?? []).map(({ pid }) => pid) : []
+  return [...new Set([...survivors, ...listeners])]
 }

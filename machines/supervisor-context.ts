@@ -96,13 +96,16 @@ export function noteFinished(
 /** A run is over: what it held is free, unless something of it is still alive. */
 export function noteEnded(
   { residents }: SupervisorContext,
-  { generation, survivors }: Extract<SharingEvent, { type: 'run.ended' }>,
+  { generation, survivors, left = [] }: Extract<SharingEvent, { type: 'run.ended' }>,
 ): Change {
   return {
     residents:
       survivors === 0
         ? residents.filter((one) => one.generation !== generation)
-        : changeResident(residents, generation, () => ({ phase: 'stray' })),
+        : changeResident(residents, generation, () => ({
+            phase: 'stray',
+            ...(left.length > 0 ? { left } : {}),
+          })),
   }
 }
 

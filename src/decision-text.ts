@@ -66,12 +66,21 @@ const spareTexts: Readonly<Record<SpareCause, string>> = {
 }
 
 /** Who stays, with what it holds of what is needed: `llama holds 9000 MiB of vramMiB and is in use`. */
-function toSparedText({ service, because, holds, minResidencyMs }: Spared, needed: readonly Need[]): string {
+function toSparedText(
+  { service, because, holds, minResidencyMs, left = [] }: Spared,
+  needed: readonly Need[],
+): string {
   const amounts = needed.flatMap(({ limit }) => {
     const amount = limit.startsWith('group:') ? 0 : (holds[limit] ?? 0)
     return amount > 0 ? [toAmountText(limit, amount)] : []
   })
   const held = amounts.length === 0 ? '' : `holds ${amounts.join(' and ')} and `
   const whole = minResidencyMs === undefined ? '' : ` (${toDurationText(minResidencyMs)})`
-  return `${service} ${held}${spareTexts[because]}${whole}`
+  const rest = left.length === 0 ? '' : ` (end ${toProcessText(left)} by hand)`
+  return `${service} ${held}${spareTexts[because]}${whole}${rest}`
+}
+
+/** `process 7`, `processes 7 and 8`. */
+export function toProcessText(pids: readonly number[]): string {
+  return `${pids.length === 1 ? 'process' : 'processes'} ${pids.join(' and ')}`
 }

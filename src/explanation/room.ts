@@ -1,5 +1,5 @@
 import { type Decision, isKeptOutBy, type SpareCause, type Spared } from '../../machines/scheduler.ts'
-import { toDecisionText } from '../decision-text.ts'
+import { toDecisionText, toProcessText } from '../decision-text.ts'
 import { toSentence } from '../errors.ts'
 import type { Advice } from './advice.ts'
 import type { Explanation } from './situation.ts'
@@ -63,7 +63,9 @@ function toList(names: readonly string[]): string {
 }
 
 /** What can be done about one that holds room that another waits for; nothing: it leaves by itself. */
-const pleas: Partial<Record<SpareCause, (holder: string, waiting: string) => Advice>> = {
+const pleas: Partial<
+  Record<SpareCause, (holder: string, waiting: string, left: readonly number[]) => Advice>
+> = {
   leased: (holder, waiting) => ({
     text: `If ${waiting} matters more, stop ${holder}: what it answers now is still finished.`,
     command: { verb: 'stop', service: holder },
@@ -76,8 +78,11 @@ const pleas: Partial<Record<SpareCause, (holder: string, waiting: string) => Adv
     text: `If ${waiting} matters more, stop ${holder}.`,
     command: { verb: 'stop', service: holder },
   }),
-  stray: (holder) => ({
-    text: `Processes of ${holder} outlived its stop and still count: end them by hand.`,
+  stray: (holder, _, left) => ({
+    text:
+      left.length === 0
+        ? `Processes of ${holder} outlived its stop and still count: end them by hand.`
+        : `What is left of ${holder} after its stop still counts: end ${toProcessText(left)} by hand.`,
     command: null,
   }),
 }
@@ -97,7 +102,7 @@ function toAdvice(decision: Decision): Advice[] {
         command: null,
       })),
     ...findHolders(decision).flatMap(
-      ({ service, because: cause }) => pleas[cause]?.(service, choice.service) ?? [],
+      ({ service, because: cause, left = [] }) => pleas[cause]?.(service, choice.service, left) ?? [],
     ),
     ...groups.map((group) => ({
       text: `Of the group ${group} one is up at a time. If both fit, take one of them out of it.`,

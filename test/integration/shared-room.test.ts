@@ -1,14 +1,18 @@
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import OpenAI from 'openai'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { createSupervisor } from '../../src/index.ts'
+import { hasProcfs } from '../../src/process/tree.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { ask, isRunning, listen, writeAndLoad } from './library.ts'
 
 const program = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
+
+const daemon = fileURLToPath(new URL('../fixtures/daemon.py', import.meta.url))
 
 /** A supervisor of demo servers that share one place, and everything it says. */
 async function createShared(
@@ -113,6 +117,45 @@ test('a start that was asked for says who holds the room instead of waiting for 
   lease.release()
   await expect(house.supervisor.start('b')).resolves.toMatchObject({ state: 'ready' })
 }, 60_000)
+
+test.skipIf(!hasProcfs || !existsSync('/usr/bin/python3'))(
+  'the room of a service is kept while something listens at its address after its stop, and free when that is gone',
+  async () => {
+    const port = await findFreePort()
+    const args = [daemon, String(port), 'stays', process.execPath, program, '--port', String(port)]
+    const needs = { needs: { vramMiB: 6 } }
+    const special = { a: { command: '/usr/bin/python3', args, healthUrl: `http://127.0.0.1:${port}/health` } }
+    await using house = await createShared(['a', 'b'], { budgets: { vramMiB: 10 } }, needs, { special })
+    const { supervisor, hearing } = house
+    await expect(supervisor.start('a')).rejects.toMatchObject({ code: 'LEASEHOLD_FOREIGN_SERVER' })
+    const { receipt } = await hearing.until('process.settled')
+    const [{ pid } = { pid: 0 }] = receipt.portOwner?.strangers ?? []
+    onTestFinished(() => {
+      if (isRunning(pid)) process.kill(pid, 'SIGKILL')
+    })
+    expect(receipt).toMatchObject({ survivors: [], isPortHeld: true, portOwner: { port } })
+    expect(hearing.all('alarm')).toMatchObject([
+      { failure: { message: expect.stringContaining(`process ${pid} (`) } },
+    ])
+
+    await expect(supervisor.start('b')).rejects.toMatchObject({
+      code: 'LEASEHOLD_NO_ROOM',
+      message: expect.stringContaining(`did not end when it was stopped (end process ${pid} by hand)`),
+    })
+    const waiting = supervisor.acquire('b/demo')
+    const isWaiting = () => supervisor.service('b').explanation.advice.map(({ text }) => text)
+    await expect
+      .poll(isWaiting)
+      .toContainEqual(`What is left of a after its stop still counts: end process ${pid} by hand.`)
+    expect(hearing.all('process.spawned')).toHaveLength(1)
+
+    process.kill(pid, 'SIGKILL')
+    const lease = await waiting
+    expect(supervisor.service('b')).toMatchObject({ state: 'leased.open', ownership: 'owned' })
+    lease.release()
+  },
+  60_000,
+)
 
 test('a start that was asked for takes the room of one that has just come up, whatever stays beside both', async () => {
   const special = { pinned: { needs: { vramMiB: 2 }, pinned: true }, fresh: { minResidencyMs: 2_000 } }
