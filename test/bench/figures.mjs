@@ -53,10 +53,15 @@ export async function runAlone(url, measure) {
   if (json !== undefined) writeFileSync(json, JSON.stringify(report, null, 2))
 }
 
-/** `--quick`: small counts, to see that it runs. `--json FILE`: the numbers go there too. */
+/** `--quick`: small counts, to see that it runs. `--json FILE`: the numbers go there too. `--guard`: see `guard.mjs`. */
 export function readFlags() {
   const { values, positionals } = parseArgs({
-    options: { quick: { type: 'boolean', default: false }, json: { type: 'string' } },
+    options: {
+      quick: { type: 'boolean', default: false },
+      json: { type: 'string' },
+      guard: { type: 'boolean', default: false },
+      record: { type: 'boolean', default: false },
+    },
     allowPositionals: true,
   })
   return { ...values, names: positionals }

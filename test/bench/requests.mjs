@@ -4,7 +4,8 @@ import { startChild, toCpuUs } from './children.mjs'
 import { compare, median, runAlone } from './figures.mjs'
 import { MODEL, PEERS, startPeers } from './peers.mjs'
 
-const BODY = JSON.stringify({
+/** A small chat request. */
+export const BODY = JSON.stringify({
   model: MODEL,
   messages: [{ role: 'user', content: 'What is two and two?' }],
   max_tokens: 16,

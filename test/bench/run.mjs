@@ -1,5 +1,6 @@
 // Every number that the README states, as Markdown.
 // Run: node --expose-gc test/bench/run.mjs [lease requests …] [--quick] [--json FILE]
+//      node test/bench/run.mjs requests --guard [--record]
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { print, readFlags } from './figures.mjs'
@@ -18,7 +19,11 @@ const BENCHES = [
   'swap',
 ]
 
-const { quick, json, names } = readFlags()
+const { quick, json, names, guard, record } = readFlags()
+if (guard || record) {
+  const { guard: look } = await import('./guard.mjs')
+  process.exit(await look({ record }))
+}
 console.log(`# leasehold, node ${process.version}, ${process.platform}, ${availableParallelism()} cores\n`)
 const reports = {}
 for (const name of names.length === 0 ? BENCHES : names) {
