@@ -68,10 +68,13 @@ function isUsageChunk(event: string): boolean {
     .map((line) => line.slice('data:'.length))
   try {
     const chunk: unknown = JSON.parse(data.join('\n'))
-    if (typeof chunk !== 'object' || chunk === null || !('usage' in chunk) || !('choices' in chunk))
-      return false
-    const { usage, choices } = chunk
-    return typeof usage === 'object' && usage !== null && Array.isArray(choices) && choices.length === 0
+    if (typeof chunk !== 'object' || chunk === null || !('usage' in chunk)) return false
+    if ('error' in chunk && chunk.error) return false
+    const { usage } = chunk
+    if (typeof usage !== 'object' || usage === null) return false
+    // Some servers write `null` for the empty list, or leave it out: a client fails at all three.
+    const choices = ('choices' in chunk ? chunk.choices : undefined) ?? []
+    return Array.isArray(choices) && choices.length === 0
   } catch {
     return false
   }

@@ -31,6 +31,16 @@ describe('the usage chunk', () => {
     )
   })
 
+  test.each(['"choices":null,', ''])('is taken out when its choices are null or absent (%j)', (choices) => {
+    const chunk = `{${choices}"usage":{"prompt_tokens":1}}`
+    expect(filter([Buffer.from(`data: ${last}\n\ndata: ${chunk}\n\n`)])).toBe(`data: ${last}\n\n`)
+  })
+
+  test('stays when it tells of an error', () => {
+    const event = 'data: {"error":{"message":"out of memory"},"usage":{"prompt_tokens":1}}\n\n'
+    expect(filter([Buffer.from(event)])).toBe(event)
+  })
+
   test('is taken out when it is the last event and no line end follows it', () => {
     expect(filter([Buffer.from(`data: ${last}\n\ndata: ${usage}`)])).toBe(`data: ${last}\n\n`)
   })
