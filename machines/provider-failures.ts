@@ -53,7 +53,13 @@ export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure 
   const guess = signal === 'SIGKILL' ? ', which was not ours: the system may have been out of memory' : ''
   const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}${guess}`
   const when = isEarly ? ' before it was ready' : ''
-  const why = said === undefined ? '' : `: ${said.line}`
+  // A launcher that puts its server into the background ends so: what it left was killed with its tree.
+  const isLauncher = isEarly && exitCode === 0 && said === undefined
+  const why = isLauncher
+    ? ': have command run the server in the foreground'
+    : said === undefined
+      ? ''
+      : `: ${said.line}`
   return {
     code,
     message: `the process ${how}${when}${why}`,

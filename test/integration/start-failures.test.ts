@@ -63,6 +63,13 @@ test('a start that fails for want of GPU memory quotes that line, and the next r
   expect(library.all('process.spawned')).toHaveLength(2)
 })
 
+test('a launcher that puts its server into the background is told to keep it in the foreground', async () => {
+  await using library = await createLibraryOf('/bin/sh', () => ['-c', 'sleep 600 & exit 0'], { leasehold })
+  const error = await acquire(library)
+  expect(error).toMatchObject({ code: 'LEASEHOLD_EXITED_BEFORE_READY' })
+  expect(error?.message).toContain('exited with code 0 before it was ready: have command run the server in')
+})
+
 test('a start that fails because its port is taken names the process that has it', async () => {
   const rival = createServer((socket) => socket.destroy())
   let port = 0
