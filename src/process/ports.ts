@@ -183,11 +183,30 @@ function isOwnHost(host: string): boolean {
 
 /** TCP ports that any of these processes listens on. Empty where there is no `/proc`. */
 export function listPortsOf(pids: readonly number[]): readonly number[] {
+  return [...new Set(listListeningOf(pids).map(({ port }) => port))]
+}
+
+/** Where these processes listen on this port, but at addresses that its host does not reach: `[::1]:8080`. */
+export function listUnreachedOf({ host, port }: Address, pids: readonly number[]): readonly string[] {
+  const same = listListeningOf(pids).filter((one) => one.port === port)
+  if (same.some(({ address }) => isReached(host, address))) return []
+  return [...new Set(same.map(({ address }) => `${toHost(address)}:${port}`))]
+}
+
+function listListeningOf(pids: readonly number[]): readonly Listening[] {
   if (!hasProcfs) return []
   const listening = listListening()
   const sockets = new Set(listening.map(({ socket }) => socket))
   const held = new Set(pids.flatMap((pid) => listHeld(pid, sockets)))
-  return [...new Set(listening.filter(({ socket }) => held.has(socket)).map(({ port }) => port))]
+  return listening.filter(({ socket }) => held.has(socket))
+}
+
+/** An address as a URL holds it; the kernel writes each 32 bits of it with the last byte first. */
+function toHost(address: string): string {
+  const bytes = (address.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).toReversed())
+  if (bytes.length === 4) return bytes.map((byte) => Number.parseInt(byte, 16)).join('.')
+  const { hostname } = new URL(`http://[${(bytes.join('').match(/.{4}/g) ?? []).join(':')}]`)
+  return hostname
 }
 
 /** Who listens at a Unix socket; `\0` begins an abstract name. `undefined` where that cannot be seen. */

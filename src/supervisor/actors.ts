@@ -15,7 +15,7 @@ import type { ServiceEventBody } from '../events.ts'
 import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
 import { probe } from '../health/probe.ts'
 import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
-import { findOtherUser, findPortOwner, listPortsOf, toAddress } from '../process/ports.ts'
+import { findOtherUser, findPortOwner, listPortsOf, listUnreachedOf, toAddress } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
 import { createBorrowing } from './borrowing.ts'
@@ -117,15 +117,19 @@ export function createEffects({
   /** Where else the process of a run listens, and whether it is ready there as it should be at its own address. */
   const findElsewhere = async (key: string, run: RunHandle) => {
     const { healthUrl, healthHeaders } = serviceOf(key)
-    const ports = listPortsOf(run.members()).filter((port) => port !== toAddress(healthUrl).port)
-    const looks = ports.slice(0, MAX_PORTS).map(async (port) => {
+    const own = toAddress(healthUrl)
+    const members = run.members()
+    const ports = listPortsOf(members).filter((port) => port !== own.port)
+    const places = [...ports.map(String), ...listUnreachedOf(own, members)]
+    const looks = places.slice(0, MAX_PORTS).map(async (place) => {
       const url = new URL(healthUrl)
-      url.port = String(port)
+      if (place.includes(':')) url.host = place
+      else url.port = place
       const options = { url: url.href, headers: healthHeaders, clock, timeoutMs: EXPLAIN_EVERY_MS }
       const verdict = await probe(options).catch(() => undefined)
-      return verdict?.kind === 'ready' ? [port] : []
+      return verdict?.kind === 'ready' ? [place] : []
     })
-    return { ports, ready: (await Promise.all(looks)).flat() }
+    return { places, ready: (await Promise.all(looks)).flat() }
   }
 
   const actors = {
@@ -206,22 +210,24 @@ export function createEffects({
         }
         /** When a refused connection was last looked into, in milliseconds of the clock. */
         let explainedAtMs = clock.now()
-        /** The port at which the process was ready when that was last looked into. */
-        let elsewhere: number | undefined
-        /** What a refused connection means while the process lives: perhaps it listens on another port. */
+        /** The port, or the host and port, at which the process was ready when that was last looked into. */
+        let elsewhere: string | undefined
+        /** What a refused connection means while the process lives: perhaps it listens elsewhere. */
         const explainRefused = async (verdict: Verdict, run: RunHandle): Promise<Verdict> => {
           if (clock.now() - explainedAtMs < EXPLAIN_EVERY_MS) return last?.kind === 'refused' ? last : verdict
           explainedAtMs = clock.now()
-          const { ports, ready } = await findElsewhere(key, run)
+          const { places, ready } = await findElsewhere(key, run)
           const before = elsewhere
           elsewhere = ready[0]
-          if (ports.length === 0) return verdict
-          const { port } = toAddress(serviceOf(key).healthUrl)
-          const told = `its process listens on port ${ports.join(', ')} instead`
-          const detail = `${verdict.detail}; ${told}`
+          if (places.length === 0) return verdict
+          const names = places.map((place) => (place.includes(':') ? place : `port ${place}`))
+          const detail = `${verdict.detail}; its process listens on ${names.join(', ')} instead`
           // A helper of a server that is still loading may answer for a moment: only the second look decides.
           if (before === undefined || !ready.includes(before)) return { ...verdict, detail }
-          const mismatch = `listens on ${before} instead of ${port}: set its port in args, or baseUrl and healthUrl to ${before}`
+          const isHost = before.includes(':')
+          const { host } = new URL(serviceOf(key).healthUrl)
+          const asked = isHost ? host : toAddress(serviceOf(key).healthUrl).port
+          const mismatch = `listens on ${before} instead of ${asked}: set its ${isHost ? 'host' : 'port'} in args, or baseUrl and healthUrl to ${before}`
           return { ...verdict, kind: 'failed', detail, mismatch }
         }
         const explainWarm = async (generation: string, verdict: Verdict): Promise<Verdict> => {

@@ -105,6 +105,19 @@ test('a server of ours that listens on another port ends the wait long before th
   expect(performance.now() - begunMs).toBeLessThan(30_000)
 })
 
+test('a server of ours that listens on its port at another address ends the wait long before the deadline', async () => {
+  const script = `require('node:http').createServer((_, response) => response.end('{"data":[]}')).listen(PORT, '127.0.0.9')`
+  await using library = await createLibraryOf(
+    process.execPath,
+    (port) => ['-e', script.replace('PORT', String(port))],
+    { leasehold, service: { readyTimeoutMs: 60_000 } },
+  )
+  const { port } = library
+  const error = await acquire(library)
+  expect(error).toMatchObject({ code: 'LEASEHOLD_HEALTH_MISMATCH' })
+  expect(error?.message).toContain(`listens on 127.0.0.9:${port} instead of 127.0.0.1:${port}: set its host`)
+})
+
 test('a healthUrl of https for a plain server ends the wait long before the deadline', async () => {
   const begunMs = performance.now()
   const port = await findFreePort()
