@@ -19,6 +19,7 @@ import { DEMO_NAME } from './demo-config.ts'
 import { exitCodes, toProblemLine, UsageError } from './failures.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { type LogFormat, toLogLine } from './log-lines.ts'
+import { createMerged } from './merged.ts'
 import { type Terminal, toSafeJson, toSafeText, toTable } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { toClock, toStateText } from './words.ts'
@@ -63,14 +64,14 @@ export async function serve(options: ServeOptions, version: string, given: Termi
       'leasehold is process 1, which has to collect ended processes of others and does not: zombies may pile up. Run it under an init, for one with "docker run --init".',
     )
   const logger = createLogger(options, listSecretValues(config, terminal.env), terminal)
-  const reload = async () => {
+  const reload = createMerged(async () => {
     try {
       await supervisor.replaceConfig(loadConfiguration(file, terminal.env, options))
       for (const problem of supervisor.config.problems) terminal.note(toProblemLine(file, problem))
     } catch {
       // Events have told it: the configuration was refused, or the supervisor is closed.
     }
-  }
+  })
   const handleSignals = {
     alongside: async () => {
       await gateway.close()
@@ -83,7 +84,7 @@ export async function serve(options: ServeOptions, version: string, given: Termi
       const text = toStopText(count, supervisor.snapshot().services, terminal.isOutInteractive)
       progress.aside(() => terminal.line(`${toClock(new Date())}  leasehold  ${toSafeText(text)}`))
     },
-    ...(hasControllingTerminal() ? {} : { onHangup: () => void reload() }),
+    ...(hasControllingTerminal() ? {} : { onHangup: reload }),
   }
   const supervisor = createSupervisor({ config, handleSignals, logger, name: 'serve' })
   const progress = createProgress(supervisor.events$, terminal)
@@ -99,7 +100,7 @@ export async function serve(options: ServeOptions, version: string, given: Termi
     await supervisor.close({ force: true })
     throw error
   }
-  const watch = changes$.subscribe(() => void reload())
+  const watch = changes$.subscribe(reload)
   await follow(supervisor.events$, progress, options, terminal)
   watch.unsubscribe()
   await recorder?.written

@@ -133,4 +133,16 @@ describe('SIGHUP', { timeout: 120_000 }, () => {
     expect([await listModels(place, 'old'), await listModels(place, 'new')]).toEqual([401, 200])
     expect(place.strays()).toEqual([line])
   })
+
+  test('72 times in a row reads it a few times, and the last edit is in force', async () => {
+    await using place = await createPlace()
+    place.configure()
+    await using gateway = await serve(place)
+    for (let index = 0; index < 72; index += 1) {
+      lock(place, `key-${index}`)
+      gateway.child.kill('SIGHUP')
+    }
+    await expect.poll(() => listModels(place, 'key-71'), { timeout: 20_000 }).toBe(200)
+    expect(await listModels(place, 'key-70')).toBe(401)
+  })
 })
