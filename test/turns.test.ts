@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createTurns } from '../src/turns.ts'
+import { createTurnBudget, createTurns } from '../src/turns.ts'
 
 test('each piece of work has a turn of its own, in the order in which they came', async () => {
   const inTurn = createTurns()
@@ -36,4 +36,24 @@ test('work that throws does not stop the rest', async () => {
   })
   for (const listener of before) process.on('uncaughtException', listener)
   expect(thrown).toHaveLength(1)
+})
+
+test('a turn takes a bounded number of pieces of work, and the rest follow in order', async () => {
+  const budget = createTurnBudget(3)
+  const done: number[] = []
+  const add = (index: number) => {
+    if (budget.take()) done.push(index)
+    else budget.later(() => done.push(index))
+  }
+  for (let index = 0; index < 8; index += 1) add(index)
+  const counts = [done.length]
+  while (done.length < 8) {
+    await new Promise((resolve) => setImmediate(resolve))
+    counts.push(done.length)
+  }
+  expect(counts).toEqual([3, 6, 8])
+  expect(done).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+  await new Promise((resolve) => setImmediate(resolve))
+  add(8)
+  expect(done).toHaveLength(9)
 })

@@ -13,6 +13,7 @@ import type { Supervisor } from '../supervisor/interface.ts'
 import { createMetrics, type Metrics } from '../supervisor/metrics.ts'
 import { explainPath } from '../transport/meant-path.ts'
 import { decodePath } from '../transport/path.ts'
+import { createTurnBudget } from '../turns.ts'
 import { answerApi } from './api.ts'
 import { createAttempts } from './attempts.ts'
 import { readBody } from './body.ts'
@@ -60,6 +61,9 @@ export interface Gateway {
   [Symbol.asyncDispose](): Promise<void>
 }
 
+/** Requests that are begun in one turn of the event loop: Node hands out all that have arrived in a single one. */
+const MAX_REQUESTS_PER_TURN = 16
+
 /** Creates a gateway. Nothing listens before `listen`. */
 export function createGateway({
   supervisor,
@@ -74,6 +78,7 @@ export function createGateway({
   let ownHosts: readonly string[] = []
   const policy = toPolicy(supervisor, () => ownHosts, !isLoopback(host))
   const attempts = createAttempts(clock)
+  const budgetOfTurn = createTurnBudget(MAX_REQUESTS_PER_TURN)
   const budget = createBodyBudget(() => supervisor.config.leasehold.maxQueuedBytes)
   /** What would go on for ever ends here: streams of events and logs. */
   const closing$ = new Subject<void>()
@@ -82,6 +87,13 @@ export function createGateway({
   const serve = (request: IncomingMessage, response: ServerResponse) => {
     connections.note(request, response)
     response.on('error', () => {})
+    if (budgetOfTurn.take()) return handle(request, response)
+    budgetOfTurn.later(() => {
+      // Its client may have left meanwhile.
+      if (!request.destroyed) handle(request, response)
+    })
+  }
+  const handle = (request: IncomingMessage, response: ServerResponse) => {
     answer(request, response).catch(async (error: unknown) => {
       if (!(error instanceof LeaseholdError))
         logger?.error({ event: 'gateway.failed', err: error }, 'a request failed')
