@@ -40,6 +40,8 @@ export interface Verdict {
    * when that may still change, `failed` when it cannot.
    */
   readonly mismatch?: string
+  /** Of the look before a start that found a server which is not ready: how long the look took, in milliseconds. */
+  readonly tookMs?: number
 }
 
 /** Codes of the ways a service can fail its holders. They are API: callers match on them. */

@@ -31,6 +31,8 @@ export interface ProviderContext extends ProviderInput {
   /** Whether the start follows directly upon the end of another process, whose memory may still be being freed. */
   readonly follows: boolean
   readonly verdict: Verdict | null
+  /** How much of `readyTimeoutMs` the look before this run has used up. */
+  readonly lookedMs: number
   /** Heartbeats in a row that were not `ready`. */
   readonly misses: number
   readonly stop: StopReason | null
@@ -83,7 +85,8 @@ export const providerDelays = {
   killGrace: KILL_GRACE_MS,
   peerRetry: PEER_RETRY_MS,
   peerTimeout: PEER_TIMEOUT_MS,
-  readyTimeout: ({ context }: { context: ProviderContext }) => context.policy.readyTimeoutMs,
+  readyTimeout: ({ context }: { context: ProviderContext }) =>
+    Math.max(0, context.policy.readyTimeoutMs - context.lookedMs),
   stability: ({ context }: { context: ProviderContext }) => context.policy.stabilityMs,
   stopGrace: ({ context }: { context: ProviderContext }) => context.policy.stopGraceMs,
   sweepTimeout: SWEEP_TIMEOUT_MS,

@@ -23,6 +23,7 @@ export const runs = {
     ...toNextRun(context),
     ownership: 'none',
     lostPeers: 0,
+    lookedMs: verdictOf(event)?.tookMs ?? 0,
     why: { kind: 'loading-elsewhere', verdict: verdictOf(event) ?? null },
   })),
   /** Another supervisor runs it: what is wanted here is asked for there. */
@@ -85,6 +86,7 @@ function toNextRun({ instance, run }: ProviderContext) {
     pid: null,
     misses: 0,
     verdict: null,
+    lookedMs: 0,
     stop: null,
   }
 }

@@ -24,6 +24,7 @@ export const providerMachine = provider.createMachine({
     failure: null,
     retries: 0,
     follows: false,
+    lookedMs: 0,
     verdict: null,
     misses: 0,
     stop: null,

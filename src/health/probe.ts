@@ -3,6 +3,8 @@ import type { Clock } from '../clock.ts'
 import { get } from '../transport/get.ts'
 import { toErrorVerdict, toVerdict } from './verdict.ts'
 
+/** One probe's limit unless another is given, in milliseconds. SGLang's health check may generate a token first. */
+export const PROBE_TIMEOUT_MS = 5_000
 /** How much of a health answer is read before the rest is cut off, in bytes. */
 export const MAX_HEALTH_BODY_BYTES = 65_536
 
@@ -10,7 +12,7 @@ export interface ProbeOptions {
   readonly url: string
   /** Sent to the health URL only, which is the provider's own origin. */
   readonly headers: Readonly<Record<string, string>>
-  /** One probe's limit, in milliseconds. SGLang's health check may generate a token first. @default 5_000 */
+  /** One probe's limit, in milliseconds. @default {@link PROBE_TIMEOUT_MS} */
   readonly timeoutMs?: number
   readonly clock: Clock
   /** Models of which a list of models should name one; when it does not, the verdict says so. @default [] */
@@ -40,7 +42,7 @@ export class ProbeError extends Error {
  * @throws {@link ProbeError} when this host lacks what a connection needs, or the request cannot be made at all.
  */
 export async function probe(
-  { url, headers, timeoutMs = 5_000, clock, models = [], address, onReadyAt }: ProbeOptions,
+  { url, headers, timeoutMs = PROBE_TIMEOUT_MS, clock, models = [], address, onReadyAt }: ProbeOptions,
   signal?: AbortSignal,
 ): Promise<Verdict> {
   try {

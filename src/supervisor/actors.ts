@@ -13,7 +13,7 @@ import type { ServiceInput } from '../../machines/ports.ts'
 import type { Clock } from '../clock.ts'
 import type { ServiceEventBody } from '../events.ts'
 import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
-import { probe } from '../health/probe.ts'
+import { PROBE_TIMEOUT_MS, probe } from '../health/probe.ts'
 import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
 import { findOtherUser, findPortOwner, listPortsOf, listUnreachedOf, toAddress } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
@@ -41,8 +41,11 @@ export interface Surroundings {
 interface CheckOptions {
   readonly signal?: AbortSignal
   readonly models?: readonly string[]
+  readonly timeoutMs?: number
 }
 
+/** Least time of the look before a start, in milliseconds: a busy host takes a while to refuse a connection. */
+const MIN_LOOK_MS = 250
 /** How often the process behind a refused connection is looked into, in milliseconds. */
 const EXPLAIN_EVERY_MS = 1_000
 /** Ports of one process tree that are asked whether the server answers there instead. */
@@ -96,10 +99,17 @@ export function createEffects({
     const options = { url: healthUrl, headers: healthHeaders, clock, address, onReadyAt, ...more }
     return scrub(await probe(options, more.signal))
   }
-  /** What answers before anything of ours runs may be for other models. */
-  const checkOther = (key: string, signal: AbortSignal) => {
-    const models = serviceOf(key).providers.flatMap((provider) => provider.models.map(({ id }) => id))
-    return check(key, { signal, models })
+  /**
+   * What answers before anything of ours runs may be for other models. A server that never ends its answer is waited for
+   * until the deadline and no longer, so the look counts as part of the wait.
+   */
+  const checkOther = async (key: string, signal: AbortSignal): Promise<Verdict> => {
+    const { providers, policy } = serviceOf(key)
+    const models = providers.flatMap((provider) => provider.models.map(({ id }) => id))
+    const timeoutMs = Math.min(PROBE_TIMEOUT_MS, Math.max(MIN_LOOK_MS, policy.readyTimeoutMs))
+    const begunMs = clock.now()
+    const verdict = await check(key, { signal, models, timeoutMs })
+    return verdict.kind === 'loading' ? { ...verdict, tookMs: Math.round(clock.now() - begunMs) } : verdict
   }
   /** A verdict with what only this host can tell about it: who answered. */
   const explain = (key: string, verdict: Verdict, ours: readonly number[] = []): Verdict => {

@@ -2,7 +2,33 @@ import { expect, test } from 'vitest'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { launch } from '../cli/command-line.ts'
 import { openHouse, readAll, toLocalService } from '../gateway/house.ts'
-import { demoServer } from './library.ts'
+import { createRawServer } from '../transport/raw-server.ts'
+import { createLibrary, demoServer } from './library.ts'
+
+test('a server whose health answer never ends is given up at readyTimeoutMs, and the look before the start counts', async () => {
+  // Each byte comes well before any limit of its own; the end never comes.
+  await using server = await createRawServer((socket) => {
+    socket.write('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n')
+    const timer = setInterval(() => socket.write('1\r\n \r\n'), 50)
+    socket.on('close', () => clearInterval(timer))
+  })
+  const readyTimeoutMs = 1_500
+  await using library = await createLibrary({
+    provider: { baseUrl: `${server.url}/v1` },
+    service: { readyTimeoutMs, healthUrl: `${server.url}/health` },
+  })
+  const begunMs = performance.now()
+  const error = await library.supervisor.acquire('demo').catch((reason: unknown) => reason)
+  const tookMs = performance.now() - begunMs
+
+  expect(error).toMatchObject({
+    code: 'LEASEHOLD_READY_TIMEOUT',
+    message: expect.stringContaining(`not ready within ${readyTimeoutMs} ms`),
+  })
+  expect(tookMs).toBeGreaterThan(readyTimeoutMs - 100)
+  expect(tookMs).toBeLessThan(2 * readyTimeoutMs - 100)
+  expect(library.all('process.spawned')).toEqual([])
+})
 
 test('a process of somebody else that is used outlives a stop and a forced stop, which only let it go (fault 73, promise P5)', async () => {
   const port = await findFreePort()
