@@ -71,6 +71,8 @@ export function createEffects({
    * there, whatever else comes to the name of its address. Not of those that others run, perhaps behind a name that moves.
    */
   const addresses = new Map<string, string>()
+  const toOtherUserText = (uid: number, port: number) =>
+    `another user of this host (uid ${uid}) listens on port ${port}`
   /** The verdict on a server of another user of this host. It is not asked: the question carries the key. */
   const findOtherUsers = (key: string): Verdict | undefined => {
     const { healthUrl, localService, providers } = serviceOf(key)
@@ -83,7 +85,7 @@ export function createEffects({
       const uid = findOtherUser(address, ours)
       if (uid === undefined) continue
       const { strangers = [] } = findPortOwner(address, ours()) ?? {}
-      const detail = `another user of this host (uid ${uid}) listens on port ${address.port}`
+      const detail = toOtherUserText(uid, address.port)
       return { kind: 'foreign', detail, owner: { port: address.port, ours: [], strangers, uid } }
     }
     return undefined
@@ -289,6 +291,12 @@ export function createEffects({
     actors,
     /** Where a service's server was found, if it was. */
     addressOf: (key: string): string | undefined => addresses.get(key),
+    /** Why what listens at the address of a service may not be used; `undefined`: it may. */
+    refuseOf: (key: string, baseUrl: string): string | undefined => {
+      const { host, port } = toAddress(baseUrl)
+      const uid = findOtherUser({ host, port }, () => runs.get(key)?.members() ?? [])
+      return uid === undefined ? undefined : toOtherUserText(uid, port)
+    },
     /** Drops what is kept of a service that is gone. */
     forget: (key: string) => {
       table.forget(key)

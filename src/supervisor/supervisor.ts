@@ -82,7 +82,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     clean: scrubber.text,
     stateDirectory,
   })
-  const upstreams = createUpstreams(clock, ({ provider }) => effects.addressOf(toServiceKey(provider)))
+  const upstreams = createUpstreams(clock, ({ provider }) => {
+    const key = toServiceKey(provider)
+    const address = effects.addressOf(key)
+    // The supervisor that runs a borrowed server looks after its port, and knows which users its processes are.
+    const isManaged =
+      provider.localService !== undefined && registry.snapshotOf(key)?.ownership !== 'borrowed'
+    return isManaged ? { address, refuse: () => effects.refuseOf(key, provider.baseUrl) } : { address }
+  })
   const history = openHistory({ path: toStateDirectory, ensure: stateDirectory })
   const registry = createRegistry({
     config,

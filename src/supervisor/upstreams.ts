@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
-import { createUpstream, type Upstream } from '../transport/upstream.ts'
+import { createUpstream, type Upstream, type UpstreamOptions } from '../transport/upstream.ts'
 
 /** The connections of every generation: opened by its first request, closed before its server is signalled. */
 export interface Upstreams {
@@ -11,10 +11,10 @@ export interface Upstreams {
   disconnectAll(instance?: string): Promise<void>
 }
 
-/** @param addressOf where the server of a target was found, whatever the name in its base URL leads to */
+/** @param optionsOf where the server of a target was found, and whether it may be used */
 export function createUpstreams(
   clock: Clock,
-  addressOf: (target: ModelTarget) => string | undefined = () => undefined,
+  optionsOf: (target: ModelTarget) => UpstreamOptions = () => ({}),
 ): Upstreams {
   /** By generation, then by base URL: providers that share a service may spell its address differently. */
   const upstreams = new Map<string, Map<string, Upstream>>()
@@ -25,7 +25,7 @@ export function createUpstreams(
   }
   const open = (generation: string, target: ModelTarget) => {
     const { baseUrl } = target.provider
-    const upstream = createUpstream(baseUrl, clock, addressOf(target))
+    const upstream = createUpstream(baseUrl, clock, optionsOf(target))
     const siblings = upstreams.get(generation) ?? new Map<string, Upstream>()
     upstreams.set(generation, siblings.set(baseUrl, upstream))
     return upstream

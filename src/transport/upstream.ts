@@ -1,4 +1,4 @@
-import { type Dispatcher, Pool } from 'undici'
+import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { type Clock, delay } from '../clock.ts'
 import { pinLookup } from './pin.ts'
 
@@ -43,11 +43,12 @@ const NOTICE_MS = { stream: 100, plain: 1_200 } as const
 /** A body up to this size is sent in one write, with the head; a larger one piece by piece. */
 const MAX_SINGLE_BYTES = 65_536
 
+const CONNECT_TIMEOUT_MS = 10_000
+
 /** Every timeout is stated: nothing hidden cuts a first token that takes twenty minutes. */
 const POOL_OPTIONS: Pool.Options = {
   connections: null,
   pipelining: 1,
-  connectTimeout: 10_000,
   headersTimeout: 0,
   bodyTimeout: 0,
   keepAliveTimeout: 4_000,
@@ -55,24 +56,59 @@ const POOL_OPTIONS: Pool.Options = {
   maxHeaderSize: 65_536,
 }
 
-/** Opens a pool to a base URL; at `address`, whatever its name leads to, where one is given. */
-export function createUpstream(baseUrl: string, clock: Clock, address?: string): Upstream {
+export interface UpstreamOptions {
+  /** Where to connect, whatever the URL's name leads to. @default what it leads to */
+  readonly address?: string | undefined
+  /**
+   * Says why what listens there now may not be used; `undefined`: it may. Asked once after a connection was lost, before
+   * the next one carries a request: the server may have died, and another program may have taken its port.
+   */
+  readonly refuse?: () => string | undefined
+}
+
+/** Opens a pool to a base URL. */
+export function createUpstream(
+  baseUrl: string,
+  clock: Clock,
+  { address, refuse }: UpstreamOptions = {},
+): Upstream {
   const { origin, pathname } = new URL(baseUrl)
   const basePath = pathname.replace(/\/$/, '')
-  const options =
-    address === undefined ? POOL_OPTIONS : { ...POOL_OPTIONS, connect: { lookup: pinLookup(address) } }
+  const connector = buildConnector({
+    timeout: CONNECT_TIMEOUT_MS,
+    ...(address === undefined ? {} : { lookup: pinLookup(address) }),
+  })
+  /** Whether a connection was lost since the listener was last looked at. */
+  let hasLost = refuse !== undefined
+  const connect: typeof connector = (where, connected) =>
+    connector(where, (...result) => {
+      const [, socket] = result
+      if (socket === null || !hasLost) return connected(...result)
+      // After the connection is made: who listens now is who has accepted it.
+      const reason = refuse?.()
+      hasLost = reason !== undefined
+      if (reason === undefined) return connected(...result)
+      socket.destroy()
+      connected(Object.assign(new Error(reason), { code: 'ECONNREFUSED' }), null)
+    })
+  const options = { ...POOL_OPTIONS, connect }
   const pool = new Pool(origin, options)
   /** For a second try: each of its connections serves one request, so none of them was ever idle. */
   const fresh = new Pool(origin, options)
   let noticedAtMs = 0
   let connected = 0
   const open = new Set<OpenCall>()
+  const noteLoss = () => {
+    hasLost = refuse !== undefined
+  }
   pool.on('connect', () => {
     connected += 1
   })
   pool.on('disconnect', () => {
     connected -= 1
+    noteLoss()
   })
+  fresh.on('disconnect', noteLoss)
   const noteCut = ({ isStream }: OpenCall) => {
     noticedAtMs = Math.max(noticedAtMs, clock.now() + (isStream ? NOTICE_MS.stream : NOTICE_MS.plain))
   }

@@ -5,7 +5,8 @@ import { expect, test } from 'vitest'
 import { connectToGateway, findGateway } from '../../src/cli/gateway-client.ts'
 import { findOtherUser, findPortOwner } from '../../src/process/ports.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
-import { createLibrary } from './library.ts'
+import { launch } from '../cli/command-line.ts'
+import { createLibrary, demoServer, type Library } from './library.ts'
 
 /** Only root can run a program as another user. */
 const canBeOthers = platform === 'linux' && getuid?.() === 0
@@ -47,6 +48,61 @@ test.runIf(canBeOthers)(
     )
     expect(other.heard.join('')).toBe('listening\n')
     expect(library.all('process.spawned')).toEqual([])
+  },
+)
+
+const chat = ({ supervisor }: Library) =>
+  supervisor.fetch('http://leasehold/v1/chat/completions', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'demo/demo', messages: [{ role: 'user', content: 'a secret' }] }),
+  })
+
+test.runIf(canBeOthers)(
+  'another user who takes the port of a server that was found running and died gets no request, long before a heartbeat',
+  async () => {
+    await using library = await createLibrary({
+      provider: { apiKey: 'sk-of-the-provider' },
+      leasehold: { heartbeatMs: 3_600_000 },
+    })
+    const args = [demoServer, '--port', String(library.port)]
+    const found = launch(process.execPath, args, { cwd: '/', env: { PATH: process.env.PATH } })
+    try {
+      await found.until(/listening on/)
+      expect((await chat(library)).status).toBe(200)
+      expect(library.supervisor.snapshot().services[0]).toMatchObject({ ownership: 'adopted' })
+    } finally {
+      found.child.kill('SIGKILL')
+      await found.ended
+    }
+    await using other = await startOther(library.port)
+    const answer = await chat(library)
+
+    expect(answer.status).toBe(503)
+    expect(await answer.text()).toContain(
+      `its port ${library.port} belongs to another user of this host (uid ${NOBODY})`,
+    )
+    expect(other.heard.join('')).toBe('listening\n')
+  },
+)
+
+test.runIf(canBeOthers)(
+  'another user who takes the port of a service that was stopped when idle gets no request',
+  async () => {
+    await using library = await createLibrary({
+      provider: { apiKey: 'sk-of-the-provider' },
+      service: { idleStopMs: 50 },
+    })
+    expect((await chat(library)).status).toBe(200)
+    await library.untilState('idle-stopping')
+    await library.untilState('down')
+    await using other = await startOther(library.port)
+    const answer = await chat(library)
+
+    expect(answer.status).toBe(503)
+    expect(await answer.text()).toContain('LEASEHOLD_FOREIGN_SERVER')
+    expect(other.heard.join('')).toBe('listening\n')
+    expect(library.all('process.spawned')).toHaveLength(1)
   },
 )
 
