@@ -48,6 +48,9 @@ export function pickSections(file: JsonObject): Sections {
     return own
   }
   const own = pick(file, ['models', 'agents', 'leasehold'], [])
+  // One level too high is the commonest slip, and such a file configures nothing.
+  if (own.models === undefined && isJsonObject(file.providers))
+    findings.push(toWarning(['providers'], 'is ignored; did you mean "models.providers"?'))
   if (isJsonObject(own.agents)) own.agents = pick(own.agents, ['defaults'], ['agents'])
   if (isJsonObject(own.agents) && isJsonObject(own.agents.defaults)) {
     own.agents.defaults = pick(own.agents.defaults, ['model', 'models'], ['agents', 'defaults'])

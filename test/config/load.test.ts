@@ -64,6 +64,14 @@ describe('files as OpenClaw writes them', () => {
       { severity: 'warning', path: 'agents.defaults.modle', message: 'is ignored; did you mean "model"?' },
     ])
   })
+
+  test('providers that stand outside of models give a warning', () => {
+    const message = 'is ignored; did you mean "models.providers"?'
+    expect(parseConfig('{ providers: { p: {} } }').problems).toMatchObject([
+      { severity: 'warning', path: 'providers', message },
+    ])
+    expect(parseConfig('{ providers: {}, models: { providers: {} } }').problems).toEqual([])
+  })
 })
 
 describe('files that cannot be used', () => {
