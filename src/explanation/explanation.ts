@@ -141,7 +141,12 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
         why?.kind === 'failed'
           ? sentence
           : `${toCapital(failure.message)}${toLastOutput(failure)} ${sentence}`,
-      advice: [...toCures(service, failure), start('The next request starts it again, and so can you.')],
+      advice: [
+        ...toCures(service, failure),
+        failure.code === 'LEASEHOLD_NOT_REACHABLE'
+          ? start('The next request looks for it again, and so can you.')
+          : start('The next request starts it again, and so can you.'),
+      ],
     }
   return {
     tone: 'rest',

@@ -169,6 +169,12 @@ test('a failure has its cure, and a drain its end', () => {
   expect(tell({ state: 'leased.draining', leases: 2 }).advice).toMatchObject([{ command: { verb: 'cut' } }])
 })
 
+test('a server that others run is not said to be started by a request', () => {
+  const failure = { code: 'LEASEHOLD_NOT_REACHABLE', message: 'nothing answers at its address' } as const
+  const { advice } = tell({ state: 'down.cold', failure, failures: 1 })
+  expect(advice.map(({ text }) => text).join(' ')).toMatch(/The next request looks for it again/)
+})
+
 test('one that is as it should be needs nobody', () => {
   for (const state of ['ready', 'leased.open', 'probing', 'idle-stopping.terminating', 'starting.spawning'])
     expect(tell({ state }).advice).toEqual([])
