@@ -35,7 +35,7 @@ const PATTERNS: readonly (readonly [TellingCause, RegExp])[] = [
   ['port', /EADDRINUSE|address (is )?already in use|couldn't bind HTTP server socket/i],
   [
     'format',
-    /failed to read magic|invalid magic|bad magic|unknown model architecture|not a (valid )?GGUF|HeaderTooLarge|InvalidHeaderDeserialization/i,
+    /failed to read magic|invalid magic|bad magic|unknown model architecture|not a (valid )?GGUF|model is corrupted or incomplete|HeaderTooLarge|InvalidHeaderDeserialization/i,
   ],
   [
     'argument',

@@ -35,7 +35,7 @@ const upstream = { status: 502, type: 'upstream_error' } as const
 
 /** The one table from code to status. A start that failed is told at once: a blind retry would only repeat it. */
 export const errorRows: Readonly<Record<ErrorCode, Row>> = {
-  LEASEHOLD_ABORTED: { status: 499, type: 'aborted' },
+  LEASEHOLD_ABORTED: { status: 499, type: 'aborted', retry: false },
   LEASEHOLD_BACKEND_FAILED: { ...unavailable, retry: false },
   LEASEHOLD_BAD_REQUEST: { status: 400, type: 'invalid_request_error' },
   LEASEHOLD_CIRCUIT_OPEN: { ...unavailable, retry: false },
@@ -66,7 +66,8 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_SHUTTING_DOWN: unavailable,
   LEASEHOLD_SPAWN_FAILED: { ...unavailable, retry: false },
   LEASEHOLD_STATE_UNUSABLE: { ...unavailable, retry: false },
-  LEASEHOLD_STOPPED: unavailable,
+  // A second try would start again what was just stopped.
+  LEASEHOLD_STOPPED: { ...unavailable, retry: false },
   LEASEHOLD_STOP_TIMEOUT: { ...unavailable, retry: false },
   LEASEHOLD_STREAM_STALLED: { status: 504, type: 'timeout_error', retry: false },
   LEASEHOLD_STREAM_TRUNCATED: upstream,

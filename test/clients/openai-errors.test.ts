@@ -35,6 +35,54 @@ describe.each(doors)('the openai client, through the %s,', (door) => {
     expect(sent).toHaveLength(1)
   })
 
+  test('is told that its server was stopped while it loaded, and does not start it again', async () => {
+    await using house = await openDoors({ flags: ['--load-ms', '600000'] })
+    const { way, sent } = countRequests(house.ways[door])
+    const asked = catchError(toOpenAi(way).chat.completions.create(question))
+    await house.library.until('process.spawned')
+    await house.library.supervisor.stop('demo', { force: true })
+    expect(await asked).toMatchObject({ status: 503, code: 'LEASEHOLD_STOPPED' })
+    expect(sent).toHaveLength(1)
+    expect(house.library.all('process.spawned')).toHaveLength(1)
+  })
+
+  test('is told that its request was cancelled, and does not send it again', async () => {
+    await using house = await openDoors({ flags: ['--load-ms', '600000'] })
+    const { way, sent } = countRequests(house.ways[door])
+    const asked = catchError(toOpenAi(way).chat.completions.create(question))
+    await house.library.until('process.spawned')
+    const [request] = house.library.supervisor.requests()
+    expect(house.library.supervisor.cancel(request?.id ?? '')).toBe(true)
+    expect(await asked).toMatchObject({ code: 'LEASEHOLD_ABORTED' })
+    expect(sent).toHaveLength(1)
+  })
+
+  test.each([
+    ['chat', 'bad argument', 'error: invalid argument: --foo'],
+    ['responses', 'missing file', "failed to open GGUF file 'x' (No such file or directory)"],
+  ] as const)(
+    'of %s, asked again and again after a lasting failure, %s, meets it and no second start',
+    async (api, _, line) => {
+      await using house = await openDoors({
+        service: { command: '/bin/sh', args: ['-c', `echo "${line}" >&2; exit 1`] },
+        leasehold: { backoffMs: 1, backoffMaxMs: 1, coldStartCommentsMs: 1 },
+      })
+      const openai = toOpenAi(house.ways[door])
+      const tries = {
+        chat: () => openai.chat.completions.create(question),
+        responses: () => openai.responses.create({ model: 'demo/demo', input: 'x' }),
+      }
+      const codes: unknown[] = []
+      for (const _try of [1, 2, 3]) codes.push(await catchError(tries[api]()))
+      expect(codes).toMatchObject([
+        { code: 'LEASEHOLD_EXITED_BEFORE_READY', message: expect.stringContaining(line) },
+        { code: 'LEASEHOLD_CIRCUIT_OPEN', message: expect.stringContaining(line) },
+        { code: 'LEASEHOLD_CIRCUIT_OPEN', message: expect.stringContaining(line) },
+      ])
+      expect(house.library.all('process.spawned')).toHaveLength(1)
+    },
+  )
+
   test('is told of a model that does not exist, and nothing is started', async () => {
     await using house = await openDoors()
     const error = await catchError(toOpenAi(house.ways[door]).models.retrieve('demo/dome'))

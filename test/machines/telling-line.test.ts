@@ -23,6 +23,15 @@ test.each([
     'gguf_init_from_reader: failed to read magic',
   ],
   [
+    'llama.cpp, half a model',
+    [
+      "llama_model_load: error loading model: tensor 'blk.1.ffn_up.weight' data is not within the file bounds, model is corrupted or incomplete",
+      'llama_model_load_from_file_impl: failed to load model',
+    ],
+    'format',
+    "llama_model_load: error loading model: tensor 'blk.1.ffn_up.weight' data is not within the file bounds, model is corrupted or incomplete",
+  ],
+  [
     'llama.cpp, GPU full',
     [
       'ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9000.00 MiB on device 0: cudaMalloc failed: out of memory',
