@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { type Dialect, dialects, type Image } from './dialects.ts'
 import { readEventData } from './event-stream.ts'
 import { AnswerError, UsageError } from './failures.ts'
 import { toAnswerError } from './gateway-client.ts'
@@ -14,53 +15,23 @@ const imageTypes: readonly (readonly [RegExp, string])[] = [
   [/^RIFF.{4}WEBP/s, 'image/webp'],
 ]
 
-/** What is asked of a model in one turn. */
-export interface ChatQuestion {
-  /** A reference; absent: the default model. */
-  readonly model?: string
-  readonly prompt: string
-  readonly system?: string
-  /** Paths of images. */
-  readonly files: readonly string[]
-  /** `none`, `low`, `medium`, `high`, or whatever the model knows. `off` is `none`. */
-  readonly thinking?: string
-  readonly maxTokens?: number
-  readonly temperature?: number
-}
-
 /** What a model answered. */
 export interface ChatAnswer {
   readonly text: string
+  /** In the words of the API that was asked. */
   readonly finishReason: string | null
   /** As the server counted it; `null`: it did not. */
   readonly usage: object | null
 }
 
-/** The body of a chat completion that streams. @throws {@link UsageError} for a file that is not an image */
-export async function toChatBody(question: ChatQuestion): Promise<string> {
-  const { model = 'default', prompt, system, files, thinking, maxTokens, temperature } = question
-  const images = await Promise.all(files.map(toImagePart))
-  return JSON.stringify({
-    model,
-    messages: [
-      ...(system === undefined ? [] : [{ role: 'system', content: system }]),
-      { role: 'user', content: images.length === 0 ? prompt : [{ type: 'text', text: prompt }, ...images] },
-    ],
-    stream: true,
-    stream_options: { include_usage: true },
-    reasoning_effort: thinking === 'off' ? 'none' : thinking,
-    max_tokens: maxTokens,
-    temperature,
-  })
-}
-
 /**
- * Reads a chat completion, streamed or whole; `onText` gets each piece of text as it comes.
+ * Reads an answer, streamed or whole; `onText` gets each piece of text as it comes.
  * @throws {@link AnswerError} when the server refused, broke off, or said nothing
  */
 export async function readChatAnswer(
   response: Response,
   onText: (text: string) => void,
+  dialect: Dialect = dialects['openai-completions'],
 ): Promise<ChatAnswer> {
   if (response.status !== 200) throw toAnswerError(response.status, await response.text())
   const answer = { text: '', finishReason: null as string | null, usage: null as object | null }
@@ -70,16 +41,14 @@ export async function readChatAnswer(
       isDone = true
       return
     }
-    const chunk: Chunk = JSON.parse(data)
-    if (chunk.error !== undefined) throw toAnswerError(response.status, data)
-    const choice = chunk.choices?.[0]
-    const text = choice?.delta?.content ?? choice?.message?.content
-    if (typeof text === 'string' && text !== '') {
+    const { text, finishReason, usage, refusal } = dialect.read(data)
+    if (refusal !== undefined) throw toAnswerError(response.status, JSON.stringify(refusal))
+    if (text !== undefined && text !== '') {
       answer.text += text
       onText(text)
     }
-    answer.finishReason = choice?.finish_reason ?? answer.finishReason
-    answer.usage = chunk.usage ?? answer.usage
+    answer.finishReason = finishReason ?? answer.finishReason
+    if (usage !== undefined) answer.usage = { ...answer.usage, ...usage }
   }
   try {
     if (
@@ -90,7 +59,7 @@ export async function readChatAnswer(
     else add(await response.text())
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error
-    throw new AnswerError('The answer is not a chat completion.', { status: response.status })
+    throw new AnswerError(`The answer is not ${dialect.answerName}.`, { status: response.status })
   }
   if (!isDone && answer.finishReason === null)
     throw new AnswerError('The answer ended before it was complete.', {
@@ -105,18 +74,12 @@ export async function readChatAnswer(
   return answer
 }
 
-/** As much of a chunk, or of a whole completion, as is read here. Everything in it is another's word. */
-interface Chunk {
-  readonly error?: unknown
-  readonly usage?: object | null
-  readonly choices?: readonly {
-    readonly delta?: { readonly content?: unknown }
-    readonly message?: { readonly content?: unknown }
-    readonly finish_reason?: string | null
-  }[]
+/** Reads images. @throws {@link UsageError} for a file that is not one */
+export function readImages(files: readonly string[]): Promise<Image[]> {
+  return Promise.all(files.map(readImage))
 }
 
-async function toImagePart(file: string): Promise<object> {
+async function readImage(file: string): Promise<Image> {
   let bytes: Buffer
   try {
     bytes = await readFile(file)
@@ -128,5 +91,5 @@ async function toImagePart(file: string): Promise<object> {
   if (type === undefined) throw new UsageError(`The file ${file} is not a PNG, JPEG, GIF or WebP image.`)
   if (bytes.length > MAX_IMAGE_BYTES)
     throw new UsageError(`The file ${file} is larger than the limit of ${MAX_IMAGE_BYTES} bytes.`)
-  return { type: 'image_url', image_url: { url: `data:${type};base64,${bytes.toString('base64')}` } }
+  return { type, base64: bytes.toString('base64') }
 }

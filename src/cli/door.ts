@@ -4,7 +4,7 @@ import { AbortedError } from '../errors.ts'
 import type { SupervisorEvent } from '../events.ts'
 import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
-import { connectToGateway, findGateway, type GatewayClient } from './gateway-client.ts'
+import { connectToGateway, findGateway, type GatewayClient, type GatewayRequest } from './gateway-client.ts'
 import type { Terminal } from './print.ts'
 import { toPeerText } from './words.ts'
 
@@ -14,8 +14,8 @@ export interface Door {
   readonly events$: Observable<SupervisorEvent>
   /** Aborted when a signal is about to end this process. */
   readonly signal: AbortSignal
-  /** Sends the body of a chat completion. */
-  send(body: string, signal: AbortSignal): Promise<Response>
+  /** Sends a request below `/v1`; any status is an answer. */
+  send(request: GatewayRequest): Promise<Response>
   /** Settles when nothing of it is left: our own supervisor has stopped what it started. */
   close(): Promise<void>
 }
@@ -49,7 +49,7 @@ async function createGatewayDoor(client: GatewayClient): Promise<Door> {
     events$: events$.pipe(share()),
     // A signal ends this process at once; the gateway sees that its client left.
     signal: new AbortController().signal,
-    send: (body, signal) => client.send({ path: '/v1/chat/completions', body, signal }),
+    send: (request) => client.send(request),
     close: () => client.close(),
   }
 }
@@ -66,10 +66,10 @@ function createLocalDoor(config: Config, terminal: Terminal): Door {
     transport: 'local',
     events$: supervisor.events$,
     signal: leaving.signal,
-    send: (body, signal) =>
-      supervisor.fetch('http://leasehold/v1/chat/completions', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
+    send: ({ path, headers, body = null, signal = null }) =>
+      supervisor.fetch(`http://leasehold${path}`, {
+        method: body === null ? 'GET' : 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
         body,
         signal,
       }),

@@ -17,6 +17,8 @@ const MAX_HEALTH_BODY_BYTES = 4_096
 /** A request to a gateway. `body` is sent as JSON. */
 export interface GatewayRequest {
   readonly path: string
+  /** Beside the content type and the key. */
+  readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
   readonly signal?: AbortSignal
 }
@@ -102,7 +104,7 @@ function createGatewayClient(url: string, apiKey: string | undefined): GatewayCl
     ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
   }
 
-  const send = ({ path, body, signal }: GatewayRequest): Promise<Response> =>
+  const send = ({ path, headers: further, body, signal }: GatewayRequest): Promise<Response> =>
     new Promise((resolve, reject) => {
       signal?.throwIfAborted()
       const bytes = Buffer.from(body ?? '')
@@ -114,7 +116,7 @@ function createGatewayClient(url: string, apiKey: string | undefined): GatewayCl
         {
           method: body === undefined ? 'GET' : 'POST',
           path,
-          headers,
+          headers: { ...further, ...headers },
           body: body === undefined ? [] : [bytes],
           bodyBytes: bytes.length,
           isStream: true,

@@ -1,10 +1,12 @@
 import { text as readAll } from 'node:stream/consumers'
 import { resolveModel } from '../config/model-ref.ts'
 import { BadRequestError, ConfigError, LeaseholdError } from '../errors.ts'
-import { type ChatAnswer, readChatAnswer, toChatBody } from './chat.ts'
+import { type ChatAnswer, readChatAnswer, readImages } from './chat.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
-import { type DoorOptions, openDoor } from './door.ts'
+import { type Api, type Dialect, dialects } from './dialects.ts'
+import { type Door, type DoorOptions, openDoor } from './door.ts'
 import { AnswerError, exitCodes, toErrorFacts, toErrorText, UsageError } from './failures.ts'
+import { readAnswer } from './gateway-client.ts'
 import { type Terminal, toSafeText } from './print.ts'
 import { createProgress } from './progress.ts'
 import { createRequestRecord, type FailedAttempt, toAttempt } from './request-record.ts'
@@ -74,7 +76,7 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
   const prompt = options.prompt === '-' ? await readAll(process.stdin) : options.prompt
   if (prompt.trim() === '') throw new BadRequestError('The prompt is blank.', { param: 'prompt' })
   const config = await loadConfiguration(options.config, terminal.env)
-  const body = await toChatBody({ ...options, prompt, files: options.file })
+  const images = await readImages(options.file)
   const door = await openDoor(config, options, terminal)
   if (door.transport === 'local') tellDemo(options.config, terminal)
   // A gateway may have another configuration: only our own supervisor knows its models here.
@@ -85,14 +87,23 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
   let requestId: string | undefined
   let firstByteMs = 0
   try {
-    const limits = options.timeout === undefined ? [] : [AbortSignal.timeout(options.timeout * 1_000)]
-    const signal = AbortSignal.any([door.signal, ...limits])
-    const response = await door.send(body, signal)
+    const deadlines = options.timeout === undefined ? [] : [AbortSignal.timeout(options.timeout * 1_000)]
+    const signal = AbortSignal.any([door.signal, ...deadlines])
+    const named = options.model || 'default'
+    const { dialect, modelMaxTokens } = await findModel(door, named, signal)
+    const { system, maxTokens, temperature } = options
+    const thinking = options.thinking === 'off' ? 'none' : options.thinking
+    const limits = { maxTokens, modelMaxTokens }
+    const body = JSON.stringify(
+      dialect.toBody({ model: named, prompt, system, images, thinking, temperature, ...limits }),
+    )
+    const response = await door.send({ path: dialect.path, headers: dialect.headers, body, signal })
     requestId = response.headers.get('x-leasehold-request-id') ?? undefined
-    const answer: ChatAnswer = await readChatAnswer(response, (text) => {
+    const onText = (text: string) => {
       firstByteMs ||= performance.now() - startedAtMs
       if (isLive) progress.aside(() => terminal.out(toSafeText(text)))
-    })
+    }
+    const answer: ChatAnswer = await readChatAnswer(response, onText, dialect)
     const { ref = options.model ?? '', attempts, coldStartMs } = await record.read(requestId)
     const { provider, model } = toAttempt(ref, '')
     return {
@@ -123,6 +134,26 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
   }
 }
 
+/**
+ * How to ask a model, as the configuration of whoever serves it says. What is not known is asked as a chat: the answer
+ * says what is wrong.
+ */
+async function findModel(
+  door: Door,
+  ref: string,
+  signal: AbortSignal,
+): Promise<{ readonly dialect: Dialect; readonly modelMaxTokens?: number }> {
+  const response = await door.send({ path: `/v1/models/${encodeURIComponent(ref)}`, signal })
+  const text = await response.text()
+  const listing: { readonly api?: Api; readonly max_tokens?: number } =
+    response.status === 200 ? readAnswer('/v1/models', () => Object(JSON.parse(text))) : {}
+  const dialect = dialects[listing.api ?? 'openai-completions'] ?? dialects['openai-completions']
+  return {
+    dialect,
+    ...(listing.max_tokens === undefined ? {} : { modelMaxTokens: listing.max_tokens }),
+  }
+}
+
 function attemptToResolve(resolve: () => string): string | undefined {
   try {
     return resolve()
@@ -133,8 +164,9 @@ function attemptToResolve(resolve: () => string): string | undefined {
 
 /** Our own words for what only the transport has words for. */
 function explain(error: unknown, timeoutSeconds: number | undefined): unknown {
-  if (error instanceof LeaseholdError || error instanceof AnswerError || !(error instanceof Error))
+  if (error instanceof LeaseholdError || error instanceof AnswerError || error instanceof UsageError)
     return error
+  if (!(error instanceof Error)) return error
   if (error.name === 'TimeoutError')
     return new AnswerError(`There was no complete answer within ${timeoutSeconds} s (--timeout).`, {
       status: 504,

@@ -90,7 +90,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     add(
       model,
       'run',
-      'ask a model once; starts its server if need be, and stops it again if it was started for this',
+      'ask a model once, in the api of its provider; starts its server if need be, and stops it again if it was started for this',
       'leasehold infer model run --model demo --prompt "What is 6 * 7?"',
     )
       .requiredOption('--prompt <text>', 'what to ask; - reads standard input')

@@ -9,6 +9,8 @@ export interface ModelListing {
   readonly created: number
   readonly owned_by: string
   readonly name: string
+  /** What its server speaks: `openai-completions`, `openai-responses` or `anthropic-messages`. */
+  readonly api: string
   readonly aliases: readonly string[]
   /**
    * Size of the context in tokens: the configured one, and never more than the running server states. Under each of the
@@ -70,6 +72,7 @@ function toListing(
     created: 0,
     owned_by: provider.id,
     name: model?.name ?? modelId,
+    api: provider.api,
     aliases,
     ...(context === undefined
       ? {}
