@@ -204,6 +204,7 @@ export function createIncoming(
       const code = 'code' in cause ? ` (${cause.code})` : ''
       const message = `the connection to the server broke: ${cause.message}${code}`
       const error = new UpstreamError(provider.id, message, { cause })
+      if (usageFilter !== undefined) pass(usageFilter.cut())
       if (wasSent) handler.onBroken(error)
       else handler.onUnheard(error)
     },

@@ -44,6 +44,22 @@ describeWithLlama('a real llama-server', () => {
     expect(llama.all('request.ended')).toMatchObject([{ outcome: 'done', code: null }])
   })
 
+  test('shows its timings in the last chunk, as it does without leasehold', async () => {
+    await using llama = await createLlama()
+    await llama.supervisor.start('llama')
+    const read = async (stream: AsyncIterable<object>) => {
+      const chunks: object[] = []
+      for await (const chunk of stream) chunks.push(chunk)
+      return chunks.map((chunk) => Object.keys(chunk).sort().join())
+    }
+    const client = llama.openai.library
+    const direct = client.withOptions({ baseURL: `${llama.serverUrl}/v1`, fetch: globalThis.fetch })
+    const asked = { ...question, max_tokens: 3, stream: true } as const
+    const shapes = await read(await client.chat.completions.create(asked))
+    expect(shapes).toEqual(await read(await direct.chat.completions.create(asked)))
+    expect(shapes.at(-1)).toContain('timings')
+  })
+
   test('states its context size: that of one slot, under every name that clients look for', async () => {
     await using llama = await createLlama({ flags: ['--ctx-size', '1024', '--parallel', '2'] })
     const list = async () => (await llama.openai.gateway.models.list()).data
