@@ -132,7 +132,10 @@ test('a healthUrl of https for a plain server ends the wait long before the dead
   )
   const error = await acquire(library)
   expect(error).toMatchObject({ code: 'LEASEHOLD_HEALTH_MISMATCH' })
+  expect(error?.message).toMatch(/the server we started \(pid \d+\) cannot be asked at https:/)
+  expect(error?.message).toContain('does not speak TLS')
   expect(error?.message).toContain('write http://')
+  expect(library.all('process.spawned')).toHaveLength(1)
   expect(performance.now() - begunMs).toBeLessThan(30_000)
 })
 
