@@ -347,6 +347,15 @@ export type SharingEvent =
       /** Only `preload` waits for it: it takes room that is free, and is declined where there is none. */
       readonly isPreload: boolean
     }
+  /** It will start when its predecessor has ended: it takes its place in the queue now, and asks when it can start. */
+  | {
+      readonly type: 'start.foreseen'
+      readonly key: string
+      readonly generation: string
+      readonly waiting: number
+      readonly priority: number
+      readonly isPreload: boolean
+    }
   | {
       readonly type: 'start.changed'
       readonly key: string

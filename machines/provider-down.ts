@@ -5,7 +5,7 @@ import { admit, refuseForStop, settle } from './provider-transitions.ts'
 /** Nothing of ours runs: never asked for, waiting after a failure, or given up for a while. */
 export const down = provider.createStateConfig({
   initial: 'cold',
-  entry: ['restHealth', 'forgetStability', 'releaseClaim', 'forgetRun', 'forgetPeers'],
+  entry: ['restHealth', 'forgetStability', 'releaseClaim', 'forgetRun', 'forgetPeers', 'leaveQueue'],
   on: {
     'process.settled': [
       {

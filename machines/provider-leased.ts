@@ -1,6 +1,14 @@
 import { and, not } from 'xstate'
 import { provider } from './provider-setup.ts'
-import { admit, failWith, refuseForStop, returnLease } from './provider-transitions.ts'
+import {
+  admit,
+  admitSuccessor,
+  failWith,
+  leaveAsSuccessor,
+  refuseForStop,
+  refuseSuccessors,
+  returnLease,
+} from './provider-transitions.ts'
 
 /** Somebody uses it; it takes more, or makes an end of them. */
 export const leased = provider.createStateConfig({
@@ -61,6 +69,7 @@ export const leased = provider.createStateConfig({
       },
     },
     draining: {
+      entry: 'foreseeStart',
       always: [
         { guard: and(['isUnleased', 'isOwned']), target: '#provider.idle-stopping' },
         { guard: and(['isUnleased', 'isRetiring']), target: '#provider.retired' },
@@ -76,9 +85,10 @@ export const leased = provider.createStateConfig({
         'service.stay': {
           guard: 'isYielding',
           target: 'open',
-          actions: ['forgetStop', 'explainStay', 'grantWaiters'],
+          actions: ['leaveQueue', 'forgetStop', 'explainStay', 'grantWaiters'],
         },
-        'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
+        ...leaveAsSuccessor,
+        'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admitSuccessor],
         'lease.released': { guard: 'isCurrentGeneration', actions: 'release' },
         'process.exited': [
           { guard: not('isCurrentGeneration') },
@@ -91,10 +101,10 @@ export const leased = provider.createStateConfig({
         ],
         'service.stop': [
           { guard: 'isEviction' },
-          { guard: 'isForced', actions: [...refuseForStop, 'revokeStopped'] },
+          { guard: 'isForced', actions: [...refuseSuccessors, 'revokeStopped'] },
           // From now on there is a deadline.
-          { guard: 'isYielding', target: 'draining', reenter: true, actions: refuseForStop },
-          { actions: refuseForStop },
+          { guard: 'isYielding', target: 'draining', reenter: true, actions: refuseSuccessors },
+          { actions: refuseSuccessors },
         ],
       },
     },

@@ -12,6 +12,8 @@ export const provider = base.extend({
 
     // The tree around this machine supplies these: shared limits are the supervisor's.
     requestStart: () => {},
+    foreseeStart: () => {},
+    leaveQueue: () => {},
     reportDemand: () => {},
     finishStart: () => {},
     reportRest: () => {},

@@ -1,13 +1,20 @@
 import { not } from 'xstate'
 import { provider } from './provider-setup.ts'
-import { admit, endStop, endWithSurvivors, refuseForStop } from './provider-transitions.ts'
+import {
+  admitSuccessor,
+  endStop,
+  endWithSurvivors,
+  leaveAsSuccessor,
+  refuseSuccessors,
+} from './provider-transitions.ts'
 
 /** A stop is under way, for whatever reason; it ends with a receipt. */
 export const stopping = provider.createStateConfig({
   initial: 'terminating',
-  entry: ['forgetStability', 'reportStop'],
+  entry: ['forgetStability', 'reportStop', 'foreseeStart'],
   on: {
-    'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admit],
+    ...leaveAsSuccessor,
+    'lease.requested': [{ guard: 'isRetiring', actions: 'refuseWhileStopping' }, ...admitSuccessor],
     'process.exited': { guard: 'isCurrentGeneration', target: '.sweeping' },
     'process.failed': [{ guard: not('isCurrentGeneration'), actions: 'reportEnd' }, ...endStop],
     'process.settled': [
@@ -17,8 +24,8 @@ export const stopping = provider.createStateConfig({
     ],
     'service.stop': [
       { guard: 'isEviction' },
-      { guard: 'isForced', target: '.killing', actions: refuseForStop },
-      { actions: refuseForStop },
+      { guard: 'isForced', target: '.killing', actions: refuseSuccessors },
+      { actions: refuseSuccessors },
     ],
   },
   states: {
@@ -36,7 +43,7 @@ export const stopping = provider.createStateConfig({
                 target: '#provider.leased',
                 actions: ['spare', 'awaitStability', 'countLease', 'explainCallOff', 'forgetStop', 'grant'],
               },
-              ...admit,
+              ...admitSuccessor,
             ],
             'process.signalled': { guard: 'isCurrentGeneration', target: 'signalled' },
           },
@@ -52,7 +59,7 @@ export const stopping = provider.createStateConfig({
     killing: {
       entry: 'kill',
       after: { killGrace: 'sweeping' },
-      on: { 'service.stop': [{ guard: 'isEviction' }, { actions: refuseForStop }] },
+      on: { 'service.stop': [{ guard: 'isEviction' }, { actions: refuseSuccessors }] },
     },
     sweeping: {
       entry: 'sweep',
@@ -64,7 +71,7 @@ export const stopping = provider.createStateConfig({
       },
       on: {
         'process.exited': {},
-        'service.stop': [{ guard: 'isEviction' }, { actions: refuseForStop }],
+        'service.stop': [{ guard: 'isEviction' }, { actions: refuseSuccessors }],
       },
     },
   },

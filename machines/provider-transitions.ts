@@ -14,6 +14,19 @@ export const admitAsking = [
   { actions: ['enqueue', 'reportDemand'] },
 ] as const
 
+/** The same while the predecessor of the next start runs: a request keeps its place in the queue for room. */
+export const admitSuccessor = [
+  { guard: 'isKnownWaiter' },
+  { guard: 'isQueueFull', actions: 'refuseQueueFull' },
+  { actions: ['enqueue', 'foreseeStart'] },
+] as const
+
+/** The same for those that leave: nothing is kept for a service that nobody waits for. */
+export const leaveAsSuccessor = {
+  'lease.cancelled': { guard: 'isKnownWaiter', actions: ['unqueue', 'reportDemand'] },
+  'waiter.expired': { guard: 'isKnownWaiter', actions: ['refuseExpired', 'unqueue', 'reportDemand'] },
+} as const
+
 /** A run is over: its receipt is kept, and the room that it took is free. */
 export const settle = ['noteReceipt', 'reportEnd'] as const
 
@@ -76,6 +89,9 @@ export const failStart = {
 
 /** A stop begins: whoever waits is told, and a retirement is never forgotten for a lesser reason. */
 export const refuseForStop = ['noteStop', 'refuseStopped'] as const
+
+/** The same while a successor may have its place in the queue. */
+export const refuseSuccessors = [...refuseForStop, 'reportDemand'] as const
 
 /** The deadline passed without readiness: stop what is ours, let go what is not. */
 export const stopAtDeadline = {

@@ -4,7 +4,7 @@ import { leased } from './provider-leased.ts'
 import { provider } from './provider-setup.ts'
 import { starting } from './provider-starting.ts'
 import { stopping } from './provider-stopping.ts'
-import { admit, failWith, refuseForStop, settle } from './provider-transitions.ts'
+import { admitSuccessor, failWith, leaveAsSuccessor, refuseForStop, settle } from './provider-transitions.ts'
 
 /** The life of one service: one actor per service key. */
 export const providerMachine = provider.createMachine({
@@ -57,19 +57,29 @@ export const providerMachine = provider.createMachine({
     down,
 
     probing: {
+      // Its look waits until the service that ran at its address before has ended.
+      entry: 'foreseeStart',
       invoke: {
         id: 'probe',
         src: 'probe',
         input: ({ context }) => ({ key: context.key }),
         onDone: [
-          { guard: 'isReady', target: 'ready', actions: ['adopt', 'noteVerdict', 'watchHealth'] },
-          { guard: 'isLoading', target: 'starting.warming', actions: ['watchStranger', 'noteVerdict'] },
+          {
+            guard: 'isReady',
+            target: 'ready',
+            actions: ['leaveQueue', 'adopt', 'noteVerdict', 'watchHealth'],
+          },
+          {
+            guard: 'isLoading',
+            target: 'starting.warming',
+            actions: ['leaveQueue', 'watchStranger', 'noteVerdict'],
+          },
           {
             guard: and(['isRefused', 'isManaged']),
             target: 'starting',
             actions: ['noteVerdict', 'explainStart'],
           },
-          { guard: 'isHeld', target: 'starting.warming.borrowing', actions: 'borrow' },
+          { guard: 'isHeld', target: 'starting.warming.borrowing', actions: ['leaveQueue', 'borrow'] },
           {
             guard: 'isClaimImpossible',
             target: 'down.backoff',
@@ -80,7 +90,8 @@ export const providerMachine = provider.createMachine({
         onError: { target: 'down.backoff', actions: ['noteEffectFailure', 'refuseWaiters'] },
       },
       on: {
-        'lease.requested': admit,
+        ...leaveAsSuccessor,
+        'lease.requested': admitSuccessor,
         'service.stop': [
           { guard: 'isRetirement', target: 'retired', actions: refuseForStop },
           { guard: not('isEviction'), target: 'down.cold', actions: refuseForStop },

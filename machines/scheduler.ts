@@ -5,6 +5,8 @@ export type Amounts = Readonly<Record<string, number>>
 export interface Share {
   /** Its name for people. */
   readonly service: string
+  /** Where it listens: one service there begins when the one before it has ended. Absent: it shares no address. */
+  readonly address?: string
   /** What it needs, from its spawn to its receipt. A limit that is not there is not needed. */
   readonly needs: Amounts
   /** Budgets of which it takes all there is, because nobody knows yet what it needs of them. */
@@ -53,6 +55,8 @@ export interface Asking {
   readonly priority: number
   /** Only `preload` waits for it: nothing leaves for it, for it would only undo what was preloaded before it. */
   readonly isPreload: boolean
+  /** Its predecessor runs, or has just ended: it has its place in the queue, and does not ask for room yet. */
+  readonly isForeseen: boolean
   /** Levels of priority that it has gained by waiting. */
   readonly age: number
   /** Whether it is wanted back before the start that it gave way to is over: two take turns with one place. */
@@ -162,11 +166,38 @@ interface Promise {
 export function schedule(state: SchedulerState): Decision | null {
   const promises: Promise[] = []
   for (const asking of toTurns(state.asking)) {
+    if (asking.isForeseen) {
+      if (isPromisedAhead(state, asking))
+        promises.push({ service: nameOf(state, asking.key), needs: toNeeds(state, asking.key) })
+      continue
+    }
     const { decision, isPromised } = decide(state, asking, promises)
     if (asking.decision === null || !isSame(decision, asking.decision)) return decision
     if (isPromised) promises.push({ service: nameOf(state, asking.key), needs: toNeeds(state, asking.key) })
   }
   return null
+}
+
+/** The run that a start follows: an earlier one of the service, or another service's at the same address. */
+export function findPredecessor(
+  { residents, shares }: Pick<SchedulerState, 'residents' | 'shares'>,
+  key: string,
+): Resident | undefined {
+  const address = shares[key]?.address
+  return residents.find(
+    (one) =>
+      one.phase !== 'stray' &&
+      (one.key === key || (address !== undefined && shares[one.key]?.address === address)),
+  )
+}
+
+/**
+ * Whether room is kept for a start that is foreseen. While its predecessor stays, that one keeps the room. When it
+ * leaves, its room goes to the first in the queue, and not to the first that asks.
+ */
+function isPromisedAhead(state: SchedulerState, { key, waiting, isPreload }: Asking): boolean {
+  const phase = findPredecessor(state, key)?.phase
+  return waiting > 0 && !isPreload && (phase === undefined || phase === 'leaving' || phase === 'yielding')
 }
 
 /** Those that yield to nobody any more: whoever had starved for their room has left, or has found other room. */

@@ -14,6 +14,16 @@ export const supervisedProviderMachine = providerMachine.provide({
         ...toDemand(context),
       }),
     ),
+    // Only services that share anything keep a place.
+    foreseeStart: enqueueActions(({ context, enqueue }) => {
+      const { key, policy, waiters, instance, run } = context
+      const generation = `${instance}.${run + 1}`
+      if (policy.drawsOnLimits && waiters.length > 0)
+        enqueue(sendParent({ type: 'start.foreseen', key, generation, ...toDemand(context) }))
+    }),
+    leaveQueue: enqueueActions(({ context: { key, policy }, enqueue }) => {
+      if (policy.drawsOnLimits) enqueue(sendParent({ type: 'start.finished', key, isRunning: false }))
+    }),
     reportDemand: sendParent(
       ({ context }): SharingEvent => ({ type: 'start.changed', key: context.key, ...toDemand(context) }),
     ),

@@ -1,6 +1,6 @@
 import type { ServicePolicy, SharingEvent } from './messages.ts'
 import type { Asking, Decision, Resident, ResidentPhase, SchedulerState } from './scheduler.ts'
-import { toNeeds, worthOf } from './scheduler.ts'
+import { findPredecessor, toNeeds, worthOf } from './scheduler.ts'
 
 /** What the root is born with. `instance` is a random id: generations of two supervisors never meet. */
 export interface SupervisorInput {
@@ -63,7 +63,8 @@ export function noteAsking(
     waiting,
     priority,
     isPreload,
-    age: 0,
+    isForeseen: false,
+    age: asking.find((one) => one.key === key)?.age ?? 0,
     isReturning:
       asking.some((one) => one.generation === successor) ||
       residents.some((one) => one.generation === successor && one.phase === 'starting'),
@@ -71,11 +72,41 @@ export function noteAsking(
     decision: null,
   }
   return {
-    asking: [...asking.filter((one) => one.key !== key), entry],
+    asking: enter(asking, entry),
     residents: residents.map((one) =>
       one.key === key && one.phase !== 'stray' ? { ...one, phase: 'leaving' } : one,
     ),
   }
+}
+
+/** A service that will follow another one keeps its place in the queue. Without a predecessor it asks soon enough. */
+export function noteForeseen(
+  { asking, residents, shares }: SupervisorContext,
+  { key, generation, waiting, priority, isPreload }: Extract<SharingEvent, { type: 'start.foreseen' }>,
+): Change {
+  const known = asking.find((one) => one.key === key)
+  if (known === undefined && findPredecessor({ residents, shares }, key) === undefined) return {}
+  const entry: Asking = {
+    age: 0,
+    isForeseen: true,
+    isReturning: false,
+    isOverdue: false,
+    decision: null,
+    ...known,
+    key,
+    generation,
+    waiting,
+    priority,
+    isPreload,
+  }
+  return { asking: enter(asking, entry) }
+}
+
+/** One entry per service: a later one takes the place of the earlier one. */
+function enter(asking: readonly Asking[], entry: Asking): readonly Asking[] {
+  return asking.some(({ key }) => key === entry.key)
+    ? asking.map((one) => (one.key === entry.key ? entry : one))
+    : [...asking, entry]
 }
 
 /** A start is over. What became of it is told next; until then it counts as ending. */

@@ -14,6 +14,7 @@ import {
   noteAsking,
   noteEnded,
   noteFinished,
+  noteForeseen,
   notePhase,
   type SupervisorContext,
   type SupervisorInput,
@@ -104,6 +105,7 @@ const supervisor = base.extend({
     }),
 
     noteAsking: note('start.requested', noteAsking),
+    noteForeseen: note('start.foreseen', noteForeseen),
     noteDemand: note('start.changed', ({ asking }, { key, waiting, priority, isPreload }) => ({
       asking: asking.map((one) => (one.key === key ? { ...one, waiting, priority, isPreload } : one)),
     })),
@@ -229,6 +231,7 @@ export const supervisorMachine = supervisor.createMachine({
   context: ({ input }) => ({ ...input, ...emptyContext }),
   on: {
     'start.requested': { actions: ['noteAsking', 'awaitStarvation', 'awaitAgeing', 'decide'] },
+    'start.foreseen': { actions: ['noteForeseen', 'awaitAgeing', 'decide'] },
     'start.changed': { actions: ['noteDemand', 'decide'] },
     'start.finished': { actions: ['forgetStarvation', 'noteFinished', 'decide', 'awaitDefault'] },
     'run.ended': { actions: ['forgetResidency', 'noteEnded', 'decide', 'awaitDefault'] },

@@ -53,6 +53,7 @@ export function toShare(service: Service, { budgets, groups }: LeaseholdConfig, 
   )
   return {
     service: name,
+    address: new URL(service.healthUrl).origin,
     needs: {
       ...(localService.needs ?? Object.fromEntries(learned)),
       ...toRecord(mine, toGroupLimit, () => 1),

@@ -235,11 +235,13 @@ export function createSchedulerLedger({
     },
     check: (context) => {
       const { asking, residents } = context
-      noteWaiting(asking)
+      // Nothing is decided about a start that is only foreseen.
+      const present = asking.filter(({ isForeseen }) => !isForeseen)
+      noteWaiting(present)
       const [first, ...others] = asking
       return toBroken([
         ['withinLimits', isTooMuch()],
-        ['decisionsExplained', asking.some(({ decision }) => decision === null)],
+        ['decisionsExplained', present.some(({ decision }) => decision === null)],
         [
           'starvationBounded',
           [...waitingSince.values()].some(({ ms, raiseMs }) => nowMs() - ms > starveBoundMs + raiseMs),
@@ -251,7 +253,10 @@ export function createSchedulerLedger({
           ) && !asking.some(({ isOverdue, waiting }) => isOverdue && waiting > 0),
         ],
         ['idleGivesWay', first !== undefined && others.length === 0 && isKeptOutByIdle(first, context)],
-        ['roomIsUsed', first !== undefined && others.length === 0 && isRoomFor(first, context)],
+        [
+          'roomIsUsed',
+          first !== undefined && !first.isForeseen && others.length === 0 && isRoomFor(first, context),
+        ],
       ])
     },
   }

@@ -81,6 +81,22 @@ describe('whoever waits for a service that is changed', () => {
   })
 })
 
+test('a changed service gets the room that it had, before another that asks later', async () => {
+  await using house = await createHouse(['a', 'c'])
+  const { library, text, replace } = house
+  const leasehold = { groups: { gpu: ['a', 'c'] } }
+  await replace(text('a', { leasehold }), text('c'))
+  const lease = await library.supervisor.acquire(refOf('a'))
+  await replace(text('a', { leasehold, flags: ['--token-delay-ms', '1'] }), text('c'))
+  const first = chat(library, refOf('a'))
+  await library.until('lease.requested', ({ service, id }) => service === 'a' && id !== lease.id)
+  const second = chat(library, refOf('c'))
+  await library.until('scheduler.decided', ({ choice }) => choice.service === 'c')
+  lease.release()
+  expect(await Promise.all([first, second])).toEqual(['whole', 'whole'])
+  expect(library.all('process.spawned').map(({ service }) => service)).toEqual(['a', 'a', 'c'])
+}, 60_000)
+
 test('a reload under load cuts no stream, fails no request and touches no service that is the same (fault 95)', async () => {
   await using house = await createHouse(['same', 'changed'], { flags: ['--token-delay-ms', '4'] })
   const { library, text, replace } = house

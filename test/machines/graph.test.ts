@@ -326,7 +326,18 @@ describe('a walk through every state of a supervisor of two services', () => {
         { type: 'start.finished', key, isRunning: false },
         // A provider asks once, until it has finished, and not while a run of it is up.
         ...(asking.some((one) => one.key === key) || residents.some((one) => one.key === key)
-          ? []
+          ? asking.some((one) => one.key === key)
+            ? []
+            : [
+                {
+                  type: 'start.foreseen',
+                  key,
+                  generation: `${key}.2`,
+                  waiting: 1,
+                  priority: 0,
+                  isPreload: false,
+                },
+              ]
           : [
               {
                 type: 'start.requested',
@@ -358,13 +369,14 @@ describe('a walk through every state of a supervisor of two services', () => {
     const broken = states.filter(({ value, context }) => {
       const { alive, services, residents, asking, maxConcurrentStarts } = context
       const starting = residents.filter(({ phase }) => phase === 'starting')
-      const wantStart = [...starting, ...asking].map(({ key }) => key)
+      const present = asking.filter(({ isForeseen }) => !isForeseen)
+      const wantStart = [...starting, ...present].map(({ key }) => key)
       if (value === 'stopped') return alive.length > 0
       return !(
         (value !== 'running' || Object.keys(services).every((key) => alive.includes(key))) &&
         starting.length <= maxConcurrentStarts &&
         residents.length <= 1 &&
-        (asking.length === 0 || residents.length === 1) &&
+        (present.length < asking.length || present.length === 0 || residents.length === 1) &&
         new Set(wantStart).size === wantStart.length &&
         wantStart.every((key) => alive.includes(key)) &&
         isDeepStrictEqual(JSON.parse(JSON.stringify(context)), context)

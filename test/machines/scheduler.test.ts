@@ -496,6 +496,107 @@ describe('a service that waits', () => {
   })
 })
 
+describe('a service that follows another run', () => {
+  test('has its place in the queue while its own earlier run still drains', async () => {
+    const house = build({ keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.send('a', { type: 'service.stop', reason: 'asked' })
+    house.request('a', 'r2')
+    house.request('b', 'r3')
+    await house.advanceTo(1_000)
+    expect(house.states()).toEqual({ a: 'leased.draining', b: 'starting.claiming' })
+    house.release('a', 'r1')
+    await house.advanceTo(1_500)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'starting.claiming' })
+    house.release('a', 'r2')
+    await house.advanceTo(2_000)
+    expect(house.states()).toEqual({ a: 'down.cold', b: 'leased.open' })
+  })
+
+  test('has its place in the queue while the service that it replaces still drains', async () => {
+    const shares = {
+      a: { ...oneEach, address: 'http://127.0.0.1:1' },
+      successor: { ...oneEach, address: 'http://127.0.0.1:1' },
+      c: oneEach,
+    }
+    const house = build({ keys: ['a', 'c'], ...exclusive, shares })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.configure(['successor', 'c'])
+    // Its look waits until the address is free.
+    house.world('successor').set({ probeMs: 700 })
+    house.request('successor', 'r2')
+    house.request('c', 'r3')
+    await house.advanceTo(1_000)
+    expect(house.states()).toMatchObject({ successor: 'probing', c: 'starting.claiming' })
+    house.release('a', 'r1')
+    await house.advanceTo(1_100)
+    expect(house.states()).toEqual({ successor: 'probing', c: 'starting.claiming' })
+    expect(house.decisions().at(-1)).toBe('c: wait (promised)')
+    await house.advanceTo(1_600)
+    expect(house.states()).toEqual({ successor: 'leased.open', c: 'starting.claiming' })
+  })
+
+  test('keeps no room for a request that has left', async () => {
+    const house = build({ keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.send('a', { type: 'service.stop', reason: 'asked' })
+    house.request('a', 'r2')
+    house.request('b', 'r3')
+    house.cancel('a', 'r2')
+    house.release('a', 'r1')
+    await house.advanceTo(1_000)
+    expect(house.states()).toEqual({ a: 'down.cold', b: 'leased.open' })
+    expect(house.turns()).toEqual({ starting: [], asking: [] })
+  })
+
+  test('keeps no room for those that a second stop has refused', async () => {
+    const house = build({ keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.send('a', { type: 'service.stop', reason: 'asked' })
+    house.request('a', 'r2')
+    house.send('a', { type: 'service.stop', reason: 'asked' })
+    expect(house.context().asking).toMatchObject([{ key: 'a', isForeseen: true, waiting: 0 }])
+  })
+
+  test('keeps no more room than the earlier run frees', async () => {
+    const house = build({
+      keys: ['a', 'b'],
+      limits: { vramMiB: 24 },
+      shares: { a: vram(16), b: vram(8) },
+    })
+    house.request('a', 'r1')
+    await house.advanceTo(500)
+    house.send('a', { type: 'service.stop', reason: 'asked' })
+    house.request('a', 'r2')
+    house.request('b', 'r3')
+    await house.advanceTo(1_000)
+    expect(house.states()).toEqual({ a: 'leased.draining', b: 'leased.open' })
+  })
+
+  test('goes to the end of its wait when it may stay', async () => {
+    const house = await buildUp(['a'], {
+      keys: ['a', 'b'],
+      ...exclusive,
+      shares: { a: oneEach, b: { ...oneEach, maxStarveMs: 1_000 } },
+    })
+    house.request('a', 'r1')
+    house.request('b', 'r2')
+    await house.advanceTo(house.clock.now() + 1_500)
+    house.request('a', 'r3')
+    expect(house.states()).toMatchObject({ a: 'leased.draining' })
+    expect(house.turns().asking).toEqual(['b', 'a'])
+    house.cancel('b', 'r2')
+    await house.advanceTo(house.clock.now() + 100)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold' })
+    expect(house.turns()).toEqual({ starting: [], asking: [] })
+    expect(house.provider('a').getSnapshot().context.leases).toBe(2)
+  })
+})
+
 describe('warm before asked', () => {
   test('what is to be preloaded is wanted as soon as it is there, in the order that was given', () => {
     const house = build({ keys: ['a', 'b', 'c'], sharing: { preload: ['c', 'a'] } })
