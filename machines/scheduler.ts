@@ -111,6 +111,8 @@ export interface Spared {
   readonly holds: Amounts
   /** Of one that is `settling`: the whole of its minimum residency, in milliseconds. */
   readonly minResidencyMs?: number
+  /** What is left of it, in milliseconds, where a snapshot tells the decision. */
+  readonly residencyLeftMs?: number
   /** Of a `stray`: the pids that are left of it, where they are known. */
   readonly left?: readonly number[]
 }

@@ -67,7 +67,7 @@ const spareTexts: Readonly<Record<SpareCause, string>> = {
 
 /** Who stays, with what it holds of what is needed: `llama holds 9000 MiB of vramMiB and is in use`. */
 function toSparedText(
-  { service, because, holds, minResidencyMs, left = [] }: Spared,
+  { service, because, holds, minResidencyMs, residencyLeftMs, left = [] }: Spared,
   needed: readonly Need[],
 ): string {
   const amounts = needed.flatMap(({ limit }) => {
@@ -75,7 +75,8 @@ function toSparedText(
     return amount > 0 ? [toAmountText(limit, amount)] : []
   })
   const held = amounts.length === 0 ? '' : `holds ${amounts.join(' and ')} and `
-  const whole = minResidencyMs === undefined ? '' : ` (${toDurationText(minResidencyMs)})`
+  const time = residencyLeftMs === undefined ? '' : `, ${toDurationText(residencyLeftMs)} left`
+  const whole = minResidencyMs === undefined ? '' : ` (${toDurationText(minResidencyMs)}${time})`
   const rest = left.length === 0 ? '' : ` (end ${toProcessText(left)} by hand)`
   return `${service} ${held}${spareTexts[because]}${whole}${rest}`
 }

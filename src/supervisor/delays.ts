@@ -3,7 +3,9 @@ import type { Clock } from '../clock.ts'
 
 /** What xstate keeps of its delays; its `getSnapshot` copies them all for each look. */
 interface Internals {
-  readonly _snapshot?: { readonly _scheduledEvents: Readonly<Record<string, { startedAt: number }>> }
+  readonly _snapshot?: {
+    readonly _scheduledEvents: Readonly<Record<string, { startedAt: number; delay: number }>>
+  }
 }
 
 /**
@@ -20,4 +22,14 @@ export function stampDelays({ system }: AnyActorRef, clock: Clock): void {
     const armed = _snapshot?._scheduledEvents[`${source.sessionId}.${id}`]
     if (armed !== undefined) armed.startedAt = clock.now()
   }
+}
+
+/** One delay that an actor has armed, by its id, without a look at the others. Absent: it is not armed. */
+export function findDelay(
+  { system, sessionId }: AnyActorRef,
+  id: string,
+): { readonly armedAtMs: number; readonly delayMs: number } | undefined {
+  const { _snapshot } = system as Internals
+  const armed = _snapshot?._scheduledEvents[`${sessionId}.${id}`]
+  return armed && { armedAtMs: armed.startedAt, delayMs: armed.delay }
 }

@@ -23,8 +23,10 @@ export interface QueueFacts {
   /** How long a start takes, and how long a lease is held. */
   readonly startMs: number | null
   readonly leaseMs: number | null
-  /** It waits for room, or for a place to start in, and nobody knows how long others keep that. */
-  readonly isHeldUp: boolean
+  /** What is left of its stop; the whole of a stop that has yet to begin. `null`: it was never stopped. */
+  readonly stopMs: number | null
+  /** How long others keep the room that it waits for; `null`: not known. */
+  readonly roomMs: number | null
 }
 
 /** The requests that wait, each with its place: now, on the clock that their waiting is counted on. */
@@ -58,13 +60,14 @@ export function toWaitMs(position: number, facts: QueueFacts): number | null {
 
 /** How long until the service is up. */
 function toUpMs(facts: QueueFacts): number | null {
-  const { state, inStateMs, backoffMs, startMs, leaseMs, isHeldUp } = facts
+  const { state, inStateMs, backoffMs, startMs, leaseMs, stopMs, roomMs } = facts
   if (state === 'ready' || state === 'leased.open') return 0
-  if (isHeldUp) return null
-  if (startMs === null) return null
+  if (startMs === null || roomMs === null) return null
   if (state === 'starting.warming') return Math.max(0, startMs - inStateMs)
   if (state === 'down.backoff') return backoffMs + startMs
   // A successor starts when the leases of today have ended.
-  if (state === 'leased.draining') return leaseMs === null ? null : leaseMs + startMs
-  return startMs
+  if (state === 'leased.draining')
+    return leaseMs === null || stopMs === null ? null : leaseMs + stopMs + startMs
+  if (state.startsWith('idle-stopping')) return stopMs === null ? null : stopMs + startMs
+  return roomMs + startMs
 }

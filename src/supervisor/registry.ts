@@ -13,7 +13,7 @@ import { BadRequestError, ModelNotFoundError, ProviderUnavailableError, ServiceE
 import { explain } from '../explanation/explanation.ts'
 import type { Neighbour } from '../explanation/situation.ts'
 import type { Output } from '../process/output.ts'
-import type { Typical } from './durations.ts'
+import { createDurations, type Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
 import type { History } from './history.ts'
 import type { Place } from './leases.ts'
@@ -148,6 +148,23 @@ export function createRegistry({
     const state = toStateName(actorOf(key)?.getSnapshot().value ?? '')
     return since?.state === state ? clock.now() - since.atMs : 0
   }
+  /** How long the stops of each service took, and since when it stops now. */
+  const stopTimes = createDurations()
+  const stoppingSinceMs = new Map<string, number>()
+  const noteStop = (key: string, to: string) => {
+    const isStopping = to.startsWith('idle-stopping')
+    const sinceMs = stoppingSinceMs.get(key)
+    if (isStopping && sinceMs === undefined) stoppingSinceMs.set(key, clock.now())
+    if (isStopping || sinceMs === undefined) return
+    stoppingSinceMs.delete(key)
+    // Its stop was called off when it is in use again.
+    if (!to.startsWith('leased')) stopTimes.add(key, clock.now() - sinceMs)
+  }
+  const stopLeftMsOf = (key: string) => {
+    const typical = stopTimes.of(key)
+    const sinceMs = stoppingSinceMs.get(key)
+    return typical && Math.max(0, typical.medianMs - (sinceMs === undefined ? 0 : clock.now() - sinceMs))
+  }
   const observe = (key: string): Observed => ({
     inStateMs: inStateMsOf(key),
     leaseTimes: leaseTimesOf(key),
@@ -156,6 +173,7 @@ export function createRegistry({
     nowMs: clock.now(),
     guests: guestsOf(key),
     decision: decisionOf(key),
+    stopLeftMsOf,
   })
   const explainOne = (one: ServiceFacts, all: () => readonly Neighbour[]): ServiceSnapshot => {
     const lastLine = outputOf(one.key)?.tail(1)[0]?.text
@@ -197,8 +215,7 @@ export function createRegistry({
 
   const retryAfter = (key: string, failure: Failure) => {
     // The time of a start is the least that whoever is held up waits.
-    if (failure.code === 'LEASEHOLD_QUEUE_FULL')
-      return waitMsOf(key, 1, { isHeldUp: false }) ?? QUEUE_RETRY_MS
+    if (failure.code === 'LEASEHOLD_QUEUE_FULL') return waitMsOf(key, 1, { roomMs: 0 }) ?? QUEUE_RETRY_MS
     const actor = actorOf(key)
     return actor && toRetryAfterMs(failure, actor.getSnapshot(), inStateMsOf(key))
   }
@@ -218,6 +235,8 @@ export function createRegistry({
     forget: (key) => {
       if (services.has(key)) return false
       entered.delete(key)
+      stopTimes.forget(key)
+      stoppingSinceMs.delete(key)
       return known.delete(key)
     },
     keyOf: (id) => {
@@ -256,6 +275,7 @@ export function createRegistry({
           if (state === 'starting.warming' && /^(ready|leased)/.test(to) && context.ownership === 'owned')
             history.addStart(key, clock.now() - spawnedAtMs)
           state = to
+          noteStop(key, to)
           entered.set(key, { state, atMs: clock.now() })
           changed(change, context)
         },

@@ -11,6 +11,7 @@ import type { WatchdogStanding } from '../process/watchdog.ts'
 import type { Typical } from './durations.ts'
 import type { Guest } from './guests.ts'
 import { type QueuedRequest, type QueueFacts, toQueue } from './queue.ts'
+import { toRoomMs } from './room-wait.ts'
 import type { Service } from './services.ts'
 
 /** A delay that is running, how long it still has to run, and its whole length, in milliseconds. */
@@ -114,6 +115,8 @@ export interface Observed {
   readonly guests: readonly Guest[]
   /** The last decision about room that it had a part in. */
   readonly decision: Decision | null
+  /** What is left of the stop of any service, or the whole of one that has yet to begin. */
+  readonly stopLeftMsOf: (key: string) => number | null
 }
 
 /** A provider actor as it stands. */
@@ -163,10 +166,11 @@ export function toServiceFacts(
 /** What the waiting time of a service's queue is estimated from. */
 export function toQueueFacts(
   actor: ActorRefFrom<typeof providerMachine>,
-  { inStateMs, leaseTimes, startTimes, decision }: Observed,
+  { inStateMs, leaseTimes, startTimes, decision, stopLeftMsOf }: Observed,
 ): QueueFacts {
   const { value, context } = actor.getSnapshot()
   const state = toStateName(value)
+  const awaited = toAwaited({ key: context.key, state, decision })
   return {
     state,
     inStateMs,
@@ -175,12 +179,10 @@ export function toQueueFacts(
     backoffMs: Math.max(0, toBackoffMs(context) - inStateMs),
     startMs: startTimes?.medianMs ?? null,
     leaseMs: leaseTimes?.medianMs ?? null,
-    isHeldUp: HOLD_UPS.has(toAwaited({ key: context.key, state, decision })?.because.cause ?? ''),
+    stopMs: stopLeftMsOf(context.key),
+    roomMs: awaited === null ? 0 : toRoomMs(awaited, stopLeftMsOf),
   }
 }
-
-/** What a start may wait for as long as others like; who is idle, or stops already, leaves soon. */
-const HOLD_UPS: ReadonlySet<string> = new Set(['no-room', 'promised', 'starved', 'start-places'])
 
 /** One delay that an actor has armed. `isOfState`: it is an `after` of its current state, begun on entry. */
 export interface ArmedTimer {

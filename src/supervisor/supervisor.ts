@@ -40,6 +40,7 @@ import { logConfig, logEvents } from './log.ts'
 import { findModelListing, toModelList } from './models.ts'
 import { createRegistry } from './registry.ts'
 import { createRequestBook } from './requests.ts'
+import { findDecision } from './room-wait.ts'
 import { toServiceKey } from './services.ts'
 import { toShare, toSharing } from './sharing.ts'
 import { handleProcessSignals } from './signals.ts'
@@ -100,7 +101,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     outputOf: table.outputOf,
     guestsOf: (key) => guests.of(key),
     leaseTimesOf: (key) => leases.leaseTimesOf(key),
-    decisionOf: (key) => root.getSnapshot().context.decisions[key] ?? null,
+    decisionOf: (key) => findDecision(root, root.getSnapshot().context, key, clock),
     history,
     memoryOf: (key) => learning.memoryOf(key),
   })

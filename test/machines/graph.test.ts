@@ -326,7 +326,7 @@ describe('a walk through every state of a supervisor of two services', () => {
         { type: 'start.finished', key, isRunning: false },
         // A provider asks once, until it has finished, and not while a run of it is up.
         ...(asking.some((one) => one.key === key) || residents.some((one) => one.key === key)
-          ? asking.some((one) => one.key === key)
+          ? key !== 'a' || asking.length > 0 || residents.some(({ phase }) => phase !== 'leaving')
             ? []
             : [
                 {

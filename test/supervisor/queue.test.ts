@@ -9,7 +9,8 @@ const busy: QueueFacts = {
   backoffMs: 0,
   startMs: 10_000,
   leaseMs: 4_000,
-  isHeldUp: false,
+  stopMs: 2_000,
+  roomMs: 0,
 }
 const cold = { ...busy, leases: 0 }
 
@@ -24,7 +25,7 @@ test.each<[string, Partial<QueueFacts>, number, number | null]>([
   ['those who find no room at first wait for a lease, too', { ...cold, state: 'probing' }, 3, 14_000],
   ['for which no time is known', { ...cold, state: 'probing', leaseMs: null }, 3, null],
   ['a start that is put off is waited for', { ...cold, state: 'down.backoff', backoffMs: 500 }, 1, 10_500],
-  ['a drain ends with its leases', { ...busy, state: 'leased.draining' }, 1, 14_000],
+  ['a drain ends with its leases', { ...busy, state: 'leased.draining' }, 1, 16_000],
   [
     'what has never started may take any time',
     { ...cold, state: 'starting.warming', startMs: null },
@@ -33,11 +34,18 @@ test.each<[string, Partial<QueueFacts>, number, number | null]>([
   ],
   [
     'room that others have may come at any time',
-    { ...cold, state: 'starting.claiming', isHeldUp: true },
+    { ...cold, state: 'starting.claiming', roomMs: null },
     1,
     null,
   ],
-  ['a stop that is under way is followed by a start', { ...cold, state: 'idle-stopping.killing' }, 1, 10_000],
+  ['room comes when others have left', { ...cold, state: 'starting.claiming', roomMs: 5_000 }, 1, 15_000],
+  ['a stop that is under way is followed by a start', { ...cold, state: 'idle-stopping.killing' }, 1, 12_000],
+  [
+    'and may take any time where none was seen',
+    { ...cold, state: 'idle-stopping.killing', stopMs: null },
+    1,
+    null,
+  ],
 ])('%s', (_, facts, position, waitMs) => {
   expect(toWaitMs(position, { ...busy, ...facts })).toBe(waitMs)
 })
