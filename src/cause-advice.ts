@@ -1,6 +1,6 @@
 import type { TellingCause } from '../machines/telling-line.ts'
 
-/** What to do about a cause that a server's output names, as sentences; `undefined`: nobody can know. */
+/** What to do about a cause that a server's output names, as sentences; `undefined`: the cause is unknown. */
 export const causeAdvice: Readonly<Record<TellingCause, string | undefined>> = {
   memory:
     'There was too little free memory. Use a smaller model or context, offload fewer layers to the GPU, or stop what else uses it; with needs and budgets leasehold makes room first.',

@@ -102,7 +102,14 @@ export class ModelNotFoundError extends LeaseholdError {
       candidates.length === 0
         ? 'No model is configured.'
         : `${ambiguous ? 'It could be' : 'Did you mean'} ${candidates.join(' or ')}?`
-    super(ambiguous ? `The model "${ref}" is ambiguous. ${hint}` : `There is no model "${ref}". ${hint}`)
+    const example = candidates[0]
+    super(
+      ambiguous
+        ? `The model "${ref}" is ambiguous. ${hint}`
+        : ref === 'default' && example !== undefined
+          ? `No default model is configured. Name a model (for instance ${example}), or set agents.defaults.model.`
+          : `There is no model "${ref}". ${hint}`,
+    )
     this.ref = ref
     this.candidates = candidates
     this.code = ambiguous ? 'LEASEHOLD_MODEL_AMBIGUOUS' : 'LEASEHOLD_MODEL_UNKNOWN'
@@ -123,7 +130,7 @@ export class ProviderUnavailableError extends LeaseholdError {
   }
 }
 
-/** The request itself cannot be understood; nothing was started for it. `status` is the HTTP answer. */
+/** The request is invalid; nothing was started for it. `status` is the HTTP status. */
 export class BadRequestError extends LeaseholdError {
   override get name() {
     return 'BadRequestError' as const
@@ -143,13 +150,13 @@ export class BadRequestError extends LeaseholdError {
   }
 }
 
-/** The client showed no key that opens this door. */
+/** The request has no valid API key. */
 export class KeyError extends LeaseholdError {
   override get name() {
     return 'KeyError' as const
   }
   readonly code = 'LEASEHOLD_KEY_REQUIRED'
-  /** Whether it showed a wrong one: a guess, perhaps. */
+  /** Whether the request has a wrong key, rather than none. */
   readonly isGuess: boolean
 
   constructor(isGuess: boolean) {
@@ -158,7 +165,7 @@ export class KeyError extends LeaseholdError {
   }
 }
 
-/** The gateway holds as much as it may, whatever the request wants. Nothing was started for it. */
+/** The gateway is at its limit of queued bytes or connections. Nothing was started for the request. */
 export class OverloadedError extends LeaseholdError {
   override get name() {
     return 'OverloadedError' as const
@@ -168,7 +175,7 @@ export class OverloadedError extends LeaseholdError {
   readonly retryAfterMs = 1_000
 }
 
-/** The provider took the request and broke it off, or could not be reached for it. */
+/** The server could not be reached, or failed after it received the request. */
 export class UpstreamError extends LeaseholdError {
   override get name() {
     return 'UpstreamError' as const
@@ -187,7 +194,7 @@ export class UpstreamError extends LeaseholdError {
   }
 }
 
-/** The provider answered with a status that another candidate may better. Only failover sees it. */
+/** The server answered with a status after which failover tries the next candidate. */
 export class UpstreamStatusError extends LeaseholdError {
   override get name() {
     return 'UpstreamStatusError' as const
@@ -197,7 +204,7 @@ export class UpstreamStatusError extends LeaseholdError {
   readonly status: number
 
   constructor(service: string, status: number) {
-    super(`${service}: it answered ${status}`)
+    super(`${service}: the server answered ${status}`)
     this.service = service
     this.status = status
   }
@@ -244,7 +251,7 @@ export class StateDirectoryError extends LeaseholdError {
   }
 }
 
-/** An answer fell silent in its middle for longer than the provider's `stallTimeoutMs`. */
+/** An answer paused for longer than the provider's `stallTimeoutMs`. */
 export class UpstreamStallError extends LeaseholdError {
   override get name() {
     return 'UpstreamStallError' as const
@@ -255,7 +262,7 @@ export class UpstreamStallError extends LeaseholdError {
 
   constructor(service: string, timeoutMs: number) {
     super(
-      `${service}: the answer was broken off, because nothing more of it came for ${timeoutMs} ms. Raise stallTimeoutMs of the provider if that is too short.`,
+      `${service}: the answer was aborted, because no more data arrived for ${timeoutMs} ms. Raise stallTimeoutMs of the provider if that is too short.`,
     )
     this.service = service
     this.timeoutMs = timeoutMs
@@ -287,7 +294,7 @@ function toListenText(code: string | undefined, holders: string): string | undef
   if (code === 'EACCES') return 'this user may not open a port below 1024. Try --port with 1024 or more'
   if (code === 'EADDRNOTAVAIL') return 'this host has no such address. Correct leasehold.host or --host'
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
-    return 'the name is not known. Correct leasehold.host or --host'
+    return 'the host name cannot be resolved. Correct leasehold.host or --host'
   return undefined
 }
 
@@ -304,14 +311,14 @@ export class LoopError extends LeaseholdError {
     const way = hops.map((hop) => toPlainText(hop).slice(0, 32)).join(' → ')
     super(
       isRepeated
-        ? `The request came back to this leasehold (${way}). A provider or replica here leads back to it, and no other server took the request; remove its baseUrl, or make the servers before it reachable.`
-        : `The request passed ${hops.length} leaseholds in a row (${way}), more than a chain may have. Look at the baseUrl of their providers and replicas.`,
+        ? `The request came back to this leasehold (${way}). A provider or replica here leads back to it, and no other server took the request; remove its baseUrl, or make the other servers reachable.`
+        : `The request passed ${hops.length} leaseholds in a row (${way}), which is more than allowed. Check the baseUrl of their providers and replicas.`,
     )
     this.hops = hops
   }
 }
 
-/** The caller gave up, or somebody cancelled the request for it. */
+/** The caller aborted the request, or it was cancelled through the API. */
 export class AbortedError extends LeaseholdError {
   override get name() {
     return 'AbortError' as const
@@ -338,7 +345,7 @@ function toFailureText(failure: Failure): string {
   const cause = failure.cause === undefined ? '' : `\nCause: ${toFailureText(failure.cause)}`
   const advice =
     failure.retry === 'never'
-      ? ' It is not tried again before the configuration changes or somebody starts it by hand.'
+      ? ' It is not tried again before the configuration changes or `leasehold start` is called.'
       : ''
   const cure = failure.telling === undefined ? undefined : causeAdvice[failure.telling.cause]
   const help = cure === undefined ? '' : ` ${cure}`

@@ -22,7 +22,7 @@ export interface OpenAiError {
   }
 }
 
-/** How a code is told to an HTTP client. */
+/** The HTTP answer for a code. */
 export interface Row {
   readonly status: number
   readonly type: string
@@ -33,7 +33,7 @@ export interface Row {
 const unavailable = { status: 503, type: 'service_unavailable' } as const
 const upstream = { status: 502, type: 'upstream_error' } as const
 
-/** The one table from code to status. A start that failed is told at once: a blind retry would only repeat it. */
+/** Status and type by code. Clients are told not to retry a failed start: a retry would repeat the failure. */
 export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_ABORTED: { status: 499, type: 'aborted', retry: false },
   LEASEHOLD_BACKEND_FAILED: { ...unavailable, retry: false },
@@ -76,13 +76,13 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_UPSTREAM_TIMEOUT: { status: 504, type: 'timeout_error', retry: false },
 }
 
-/** Turns whatever was thrown into an OpenAI-shaped error. What is not ours is an internal error without details. */
+/** Turns a thrown value into an OpenAI-shaped error. Errors of other classes become an internal error without details. */
 export function toOpenAiError(error: unknown): OpenAiError {
   if (!(error instanceof LeaseholdError))
     return toAnswer(
       errorRows.LEASEHOLD_INTERNAL,
       'LEASEHOLD_INTERNAL',
-      'Something in leasehold failed; its log has the cause.',
+      'Internal error in leasehold; the log has the cause.',
     )
   const row = errorRows[error.code]
   const status =

@@ -4,8 +4,8 @@ import { toDurationText } from './duration.ts'
 import { toSentence } from './errors.ts'
 
 /**
- * Why a service is as it is, as one clause about "it", without a full stop: what a terminal, a log, the page and the
- * API all say. `null`: nothing has happened yet. It may quote a server's words: text of others, to be shown as such.
+ * The reason for the state of a service, as one clause about "it" without a full stop. Terminal, log, page and API use
+ * it. `null`: nothing has happened yet. It may quote output of a server, so callers escape it.
  */
 export function toReasonText(reason: Reason | null): string {
   switch (reason?.kind) {
@@ -34,7 +34,7 @@ export function toReasonText(reason: Reason | null): string {
         ? 'another leasehold of this user runs it'
         : `leasehold ${reason.holder.name} (process ${reason.holder.pid}) runs it and lends it`
     case 'left':
-      return 'no request here waits for it any more'
+      return 'no request waits for it any more'
     case 'adopted':
       return 'a server was already running at its address: leasehold uses it and never stops it'
     case 'became-ready':
@@ -58,7 +58,7 @@ export function toReasonText(reason: Reason | null): string {
     case 'gone':
       return `the server, which leasehold did not start, does not answer any more${toSeen(reason.verdict)}`
     case 'cooled-down':
-      return `it failed ${reason.failures} times in a row and was not started for a while: the next request may start it once`
+      return `it failed ${reason.failures} times in a row; the wait after that is over, and the next request may start it once`
     case 'unwanted':
       return 'the wait after a failure is over, and no request waits'
     case 'declined':
@@ -86,7 +86,6 @@ const stopTexts: Readonly<Record<StopReason, string>> = {
   shutdown: 'leasehold is shutting down',
 }
 
-/** What failed, the last thing seen, and how often in a row. */
 function toFailureClause({ message, verdict, tail, telling }: Failure, failures: number): string {
   // The message quotes the line that matters.
   const last = telling === undefined ? tail?.at(-1) : undefined

@@ -31,7 +31,7 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
     { kind: 'held', holder: { pid: 7, name: 'serve' } },
     'leasehold serve (process 7) runs it and lends it',
   ],
-  left: [{ kind: 'left' }, 'no request here waits for it any more'],
+  left: [{ kind: 'left' }, 'no request waits for it any more'],
   adopted: [
     { kind: 'adopted', verdict: null },
     'a server was already running at its address: leasehold uses it and never stops it',
@@ -57,7 +57,7 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
   ],
   'cooled-down': [
     { kind: 'cooled-down', failures: 5 },
-    'it failed 5 times in a row and was not started for a while: the next request may start it once',
+    'it failed 5 times in a row; the wait after that is over, and the next request may start it once',
   ],
   declined: [
     { kind: 'declined' },

@@ -78,7 +78,8 @@ export function toLine(snapshot: ServiceSnapshot): string {
 /** The same after a stop: a request that came meanwhile may have started it again. */
 export function toStoppedLine(snapshot: ServiceSnapshot): string {
   const { service, state } = snapshot
-  if (state.startsWith('down.') || state === 'retired') return toLine(snapshot)
+  if (state === 'retired') return `${toSafeText(service)} has ended: ${toSafeText(snapshot.whyText)}`
+  if (state.startsWith('down.')) return toLine(snapshot)
   return `${toSafeText(service)} was stopped, and is ${toStateText(state)} for a request that came meanwhile`
 }
 

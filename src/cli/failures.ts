@@ -13,10 +13,10 @@ export const exitCodes = {
 /** The exit codes as a paragraph of the help text. */
 export const exitCodeHelp = `
 Exit codes:
-  0    it worked; serve: it was told to stop, and everything is stopped
-  1    the request or the command failed
-  2    wrong usage, or a configuration that cannot be used
-  3    no gateway is running (status, start, stop, logs)
+  0    success; serve: stopped by a signal, and all services are stopped
+  1    the request or the command failed; infer model run: also when --gateway finds no gateway
+  2    wrong usage, or an invalid configuration
+  3    no gateway is running (status, start, stop, logs, why, events)
   129, 130, 143
        ended by SIGHUP, SIGINT, SIGTERM`
 

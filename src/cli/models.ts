@@ -33,7 +33,9 @@ export async function listModels(options: ModelsOptions, terminal: Terminal): Pr
       toSafeText(model.aliases.join(', ')),
       model.default ? 'yes' : '',
       String(model.context_length ?? ''),
-      toSafeText(model.unavailable ?? toStateText(model.state)),
+      toSafeText(
+        model.unavailable === undefined ? toStateText(model.state) : `unavailable: ${model.unavailable}`,
+      ),
     ]),
   )
   const [head = '', ...lines] = toTable([['MODEL', 'ALIAS', 'DEFAULT', 'CONTEXT', 'STATE'], ...rows])

@@ -48,22 +48,19 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       .addOption(new Option('--json', json))
   const configured = (command: Command) => command.option('--config <file>', 'configuration file')
   const remote = (command: Command) =>
-    configured(command).option(
-      '--gateway <url>',
-      'the gateway to talk to (default: that of the configuration)',
-    )
+    configured(command).option('--gateway <url>', 'URL of the gateway (default: from the configuration)')
 
   configured(
     add(
       program,
       'serve',
-      'run the gateway until it is told to stop',
+      'run the gateway until a signal stops it',
       'leasehold serve --port 4141',
       'print one JSON document per event',
     )
       .option('--host <host>', 'address to listen on; beyond loopback only with apiKeys', toAddress)
       .option('--port <port>', 'port to listen on; 0 takes a free one', toPort)
-      .option('--watch', 'read the configuration again whenever its file changes')
+      .option('--watch', 'reload the configuration when its file changes')
       .option('--record <file>', 'record every event, for leasehold replay and for the page')
       .addOption(
         new Option('--log-level <level>', 'write a log to stderr').choices([
@@ -76,7 +73,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       .addOption(
         new Option(
           '--log-format <format>',
-          'how the log is written (default: pretty on a terminal, else json)',
+          'format of the log (default: pretty on a terminal, else json)',
         ).choices(['json', 'pretty']),
       )
       .addHelpText('after', `${CONFIGURATION_HELP}\n${RELOAD_HELP}`),
@@ -84,25 +81,27 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     perform(options, async () => (await import('./serve.ts')).serve(options, version, terminal)),
   )
 
-  const infer = program.command('infer').description('ask a model')
-  const model = infer.command('model').description('ask a model')
+  const infer = program.command('infer').description('send a prompt to a model')
+  const model = infer.command('model').description('send a prompt to a model')
   configured(
     add(
       model,
       'run',
-      'ask a model once, in the api of its provider; starts its server if need be, and stops it again if it was started for this',
+      'send one prompt to a model, in the api of its provider; starts its server if it is down, and stops it afterwards',
       'leasehold infer model run --model demo --prompt "What is 6 * 7?"',
     )
-      .requiredOption('--prompt <text>', 'what to ask; - reads standard input')
+      .requiredOption('--prompt <text>', 'the prompt; - reads standard input')
       .option('--model <ref>', 'PROVIDER/MODEL or an alias (default: the default model)')
-      .option('--file <image>', 'send an image along; may be repeated', collect, [])
-      .option('--thinking <level>', 'off, low, medium, high, or whatever the model knows')
+      .option('--file <image>', 'attach an image; may be repeated', collect, [])
+      .option('--thinking <level>', 'off, low, medium, high, or another level that the model accepts')
       .option('--system <text>', 'system prompt')
       .option('--max-tokens <n>', 'longest answer, in tokens', toCount)
       .option('--temperature <x>', 'sampling temperature', toAmount)
-      .option('--timeout <seconds>', 'longest time for all of it, a cold start included', toTimeout)
+      .option('--timeout <seconds>', 'time limit for the whole command, including a cold start', toTimeout)
       .addOption(
-        new Option('--local', 'supervise the server here, even if a gateway runs').conflicts('gateway'),
+        new Option('--local', 'run the server in this process, even if a gateway is running').conflicts(
+          'gateway',
+        ),
       )
       .option('--gateway [url]', 'use a running gateway, and fail if there is none'),
   ).action((options) =>
@@ -122,8 +121,8 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'status',
       'show every service of the running gateway',
       'leasehold status --watch',
-      'print one JSON document per look',
-    ).option('--watch', 'look again and again'),
+      'print one JSON document per refresh',
+    ).option('--watch', 'refresh the table until Ctrl-C'),
   ).action((options) =>
     perform(options, async () => (await import('./status.ts')).showStatus(options, terminal)),
   )
@@ -138,7 +137,12 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
 
   remote(
-    add(program, 'stop', 'stop a service and wait until nothing of it is left', 'leasehold stop demo')
+    add(
+      program,
+      'stop',
+      'stop a service and wait until all of its processes have ended',
+      'leasehold stop demo',
+    )
       .argument('<ref>', REFERENCE)
       .option('--force', 'cut open requests instead of waiting for them'),
   ).action((id, options) =>
@@ -146,9 +150,9 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
 
   remote(
-    add(program, 'logs', 'show what a service printed', 'leasehold logs demo -f')
+    add(program, 'logs', 'show the output of a service', 'leasehold logs demo -f')
       .argument('<ref>', REFERENCE)
-      .option('-f, --follow', 'go on with what it prints; with --json a JSON document per line'),
+      .option('-f, --follow', 'follow new output; with --json one JSON document per line'),
   ).action((id, options) =>
     perform(options, async () => (await import('./logs.ts')).showLogs(id, options, terminal)),
   )
@@ -157,7 +161,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     add(
       program,
       'why',
-      'explain why a service is as it is, what comes next, and what you can do',
+      'explain the state of a service, what happens next, and what you can do',
       'leasehold why demo',
     ),
   )
@@ -174,9 +178,9 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'leasehold events -f --types service.,lease.refused',
       'print one JSON document per event',
     )
-      .option('-f, --follow', 'go on with new events')
+      .option('-f, --follow', 'follow new events')
       .option('--last <n>', 'how many past events to show first', toCount, 50)
-      .option('--types <types>', 'only these types; a name that ends in a dot means all that begin with it')
+      .option('--types <types>', 'only these types; a name that ends in a dot is a prefix')
       .option('--raw', 'print types and facts instead of sentences'),
   ).action((options) =>
     perform(options, async () => (await import('./events.ts')).showEvents(options, terminal)),
@@ -185,19 +189,24 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   add(
     program,
     'replay',
-    'play a recording of serve --record against the statecharts; fails where they do something else',
+    'replay a recording of serve --record through the statecharts; fails where they behave differently',
     'leasehold replay crash.ndjson',
   )
     .argument('<file>', 'a recording')
     .option('--service <id>', 'only this service')
-    .option('--to-script <file>', 'write the life of one service as an event script')
+    .option('--to-script <file>', 'write the events of one service as an event script')
     .action((file, options) =>
       perform(options, async () => (await import('./replay.ts')).replayRecording(file, options, terminal)),
     )
 
-  const config = program.command('config').description('look at a configuration')
+  const config = program.command('config').description('check or print a configuration')
   configured(
-    add(config, 'validate', 'list every problem with its place', 'leasehold config validate leasehold.json5'),
+    add(
+      config,
+      'validate',
+      'list every problem with its line and column',
+      'leasehold config validate leasehold.json5',
+    ),
   )
     .argument('[file]', 'configuration file')
     .action((file, options) =>
@@ -207,7 +216,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     add(
       config,
       'print',
-      'print it with every default, secrets as ***',
+      'print the configuration with all defaults, secrets as ***',
       'leasehold config print leasehold.json5',
     ),
   )
@@ -228,15 +237,15 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   add(
     keys,
     'new',
-    'make a key for leasehold.apiKeys: printed once, or written to a new file',
+    'create a key for leasehold.apiKeys; prints it once, or writes it to a new file',
     'leasehold keys new ~/.config/leasehold/key',
   )
-    .argument('[file]', 'a new file, which only its owner can read')
+    .argument('[file]', 'a new file, readable only by its owner')
     .action((file, options) =>
       perform(options, async () => (await import('./keys.ts')).makeKey(file, options, terminal)),
     )
 
-  const machines = program.command('machines').description('the statecharts that run this')
+  const machines = program.command('machines').description('the statecharts of leasehold')
   add(
     machines,
     'print',
@@ -244,11 +253,13 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     'leasehold machines print --machine request',
   )
     .addOption(
-      new Option('--machine <name>', 'which one')
+      new Option('--machine <name>', 'the statechart to print')
         .choices(['provider', 'request', 'supervisor'])
         .default('provider'),
     )
-    .addOption(new Option('--format <format>', 'how').choices(['mermaid', 'json']).default('mermaid'))
+    .addOption(
+      new Option('--format <format>', 'output format').choices(['mermaid', 'json']).default('mermaid'),
+    )
     .action(({ json, machine, format }) =>
       perform({ json }, async () =>
         (await import('./machines.ts')).printMachine({ machine, format: json ? 'json' : format }, terminal),
@@ -259,18 +270,18 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   add(
     script,
     'run',
-    'play event scripts and tell each as a story; fails when an expectation does',
+    'run event scripts and print what happens; fails when an expectation is not met',
     'leasehold script run test/scripts/idle-stop.json5',
   )
     .argument('<file...>', 'event scripts')
-    .option('--real', 'with a real process and real sockets instead of a virtual clock')
+    .option('--real', 'use a real process and real sockets instead of a virtual clock')
     .action((files, options) =>
       perform(options, async () => (await import('./script.ts')).runScripts(files, options, terminal)),
     )
 
   program
     .command('demo-server')
-    .description('run the demo model server, which needs no model: it knows sums and small talk')
+    .description('run a fake model server for demos (arithmetic, canned chat)')
     .argument('[flags...]', 'its options, see leasehold demo-server --help')
     .allowUnknownOption()
     .addHelpText(
@@ -290,17 +301,17 @@ const REFERENCE = 'a provider id, PROVIDER/MODEL, a model id or an alias'
 
 const CONFIGURATION_HELP = `
 The configuration is --config FILE, else $LEASEHOLD_CONFIG, else ./leasehold.json5
-or ./leasehold.json, else the same in ~/.config/leasehold ($XDG_CONFIG_HOME), else builtin:demo. That name in the place of FILE
-is a built-in demo that needs no model; its server takes a free port each time.
+or ./leasehold.json, else the same names in ~/.config/leasehold ($XDG_CONFIG_HOME), else builtin:demo.
+builtin:demo is a demo that needs no model; its server listens on a free port. FILE may also be builtin:demo.
 Other variables: LEASEHOLD_API_KEY, NO_COLOR, LEASEHOLD_DEBUG=1 (errors with their stack).`
 
 const RELOAD_HELP = `
-Reading the configuration again, with --watch or for a SIGHUP:
-  One that cannot be used is refused with its line and column, and the old one stays. Services that are the same
-  are not touched; one that is gone or runs another program finishes its answers, then ends, and who waits for it
-  waits for its successor. Keys, aliases, compat flags and limits count from the next request on. host and port
-  need a new start. SIGHUP does this only where there is no terminal, as under a service manager: with one it
-  says that the terminal was closed, and ends the program.`
+Reload, with --watch or on SIGHUP:
+  An invalid file is refused with line and column, and the current configuration stays in force. A service that did not
+  change keeps running. A service that was removed, or whose program changed, finishes its requests and stops; requests
+  that wait for a changed service wait for the new one. Keys, aliases, compat flags and limits apply from the next
+  request on. host and port apply after a restart of leasehold. SIGHUP reloads only without a terminal, for instance
+  under a service manager; with a terminal, SIGHUP means that the terminal was closed, and ends leasehold.`
 
 function collect(value: string, earlier: readonly string[]): string[] {
   return [...earlier, value]

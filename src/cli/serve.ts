@@ -204,13 +204,16 @@ function printWelcome(terminal: Terminal, { config, address, models }: Welcome):
     toSafeText(model.id),
     toSafeText(model.aliases.join(', ')),
     model.default ? 'default' : '',
-    toSafeText(model.unavailable ?? toStateText(model.state)),
+    toSafeText(
+      model.unavailable === undefined ? toStateText(model.state) : `unavailable: ${model.unavailable}`,
+    ),
   ])
   for (const row of toTable(rows)) terminal.line(`  ${row}`)
   if (rows.length === 0)
     terminal.line('  none listed: a provider without a list takes any model, as PROVIDER/MODEL')
   terminal.line()
-  const model = models.find((one) => one.default) ?? models.find((one) => one.unavailable === undefined)
+  const usable = models.filter((one) => one.unavailable === undefined)
+  const model = usable.find((one) => one.default) ?? usable[0]
   if (model === undefined) return
   terminal.line(`try it${hasKey ? ', with your API key in LEASEHOLD_API_KEY' : ''}:`)
   terminal.line(`  ${toCurl({ url: address.url, model: model.id, hasKey, isStream: false })}`)

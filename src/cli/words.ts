@@ -40,8 +40,27 @@ export function toPeerText({ name, pid }: Peer): string {
   return `leasehold ${toSafeText(name)} (process ${pid})`
 }
 
+/** Codes whose own words do not say what happened. */
+const codeWords: Readonly<Record<string, string>> = {
+  LEASEHOLD_ABORTED: 'the client aborted it',
+  LEASEHOLD_BACKEND_FAILED: 'the server reported a failure',
+  LEASEHOLD_BAD_REQUEST: 'the request is invalid',
+  LEASEHOLD_CIRCUIT_OPEN: 'the service keeps failing',
+  LEASEHOLD_CLAIM_FAILED: 'the claim on its address failed',
+  LEASEHOLD_INTERNAL: 'internal error',
+  LEASEHOLD_KEY_REQUIRED: 'no valid API key',
+  LEASEHOLD_LOOP: 'the request came back to this leasehold',
+  LEASEHOLD_OVERLOADED: 'the gateway is at its limit',
+  LEASEHOLD_REMOVED: 'the service was removed from the configuration',
+  LEASEHOLD_SHUTTING_DOWN: 'leasehold is shutting down',
+  LEASEHOLD_STOPPED: 'the service was stopped',
+  LEASEHOLD_UNHEALTHY: 'the server did not answer its health checks',
+}
+
 /** The code of an error in words: `LEASEHOLD_READY_TIMEOUT` is `ready timeout`. */
 export function toCodeText(code: string): string {
+  const words = codeWords[code]
+  if (words !== undefined) return words
   return code
     .replace(/^LEASEHOLD_/, '')
     .toLowerCase()

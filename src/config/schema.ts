@@ -31,7 +31,7 @@ const localServiceSchema = z
     args: z
       .array(plainText())
       .default([])
-      .describe(`Arguments, passed on as they are after \`\${VAR}\` is substituted.`),
+      .describe(`Arguments, passed unchanged after \`\${VAR}\` is substituted.`),
     cwd: plainText()
       .optional()
       .describe('Absolute path of the working directory. Default: that of the supervisor.'),
@@ -47,7 +47,7 @@ const localServiceSchema = z
       ),
     healthUrl: httpUrl({ hasQuery: true })
       .optional()
-      .describe('URL that tells whether the server is ready. Default: `baseUrl` followed by `/models`.'),
+      .describe('URL of the health check. Default: `baseUrl` followed by `/models`.'),
     readyTimeoutMs: durationMs(1)
       .default(120_000)
       .describe('Longest time from the start of the process until it is ready, in milliseconds.'),
@@ -59,7 +59,7 @@ const localServiceSchema = z
     stopGraceMs: durationMs(0)
       .default(15_000)
       .describe(
-        'Time between SIGTERM and SIGKILL, in milliseconds, for the whole tree of processes: when a launcher ends first, the server behind it has the rest. After a crash of the leader the rest is killed at once. `0` kills at once.',
+        'Time between SIGTERM and SIGKILL, in milliseconds. It applies to the whole process tree: if a launcher exits first, the server that it started keeps the remaining time. After a crash of the first process the others are killed at once. `0` kills at once.',
       ),
     drainTimeoutMs: durationMs(0)
       .default(30_000)
@@ -67,7 +67,7 @@ const localServiceSchema = z
     abandonStartMs: durationMs(0)
       .optional()
       .describe(
-        'Time after which a start that nobody waits for any more is given up, in milliseconds. Absent: never.',
+        'Time without a waiting request after which a start is abandoned, in milliseconds. Absent: never.',
       ),
     maxConcurrent: wholeNumber('', 1, MAX_COUNT)
       .default(1024)
@@ -83,23 +83,23 @@ const localServiceSchema = z
     needs: needsSchema()
       .optional()
       .describe(
-        'What it takes of each budget of `leasehold.budgets`, from its spawn until it is gone. Absent: `ramMiB` and `vramMiB` are learned from what it used before; until it was ready once, and where nobody can measure, it takes all there is of them.',
+        'Amount of each budget of `leasehold.budgets` that the service uses, from its spawn until all of its processes have ended. Absent: for `ramMiB` and `vramMiB` leasehold uses the peak of earlier runs; before the first successful run, or where use cannot be measured, it reserves the whole budget.',
       ),
     pinned: z.boolean().default(false).describe('`true`: never evicted to make room for another.'),
     evictCost: wholeNumber('', 0, MAX_AMOUNT)
       .optional()
       .describe(
-        'What it costs to bring it back: of the idle services the cheapest is evicted first, but each eviction makes those that were not used since count for less. Costs within a quarter of each other are equal: then the least recently used one is evicted. Default: the milliseconds that it usually takes to start.',
+        'Cost of starting the service again: the idle service with the lowest cost is evicted first. Each eviction lowers the cost of services that were not used since. Costs within a quarter of each other count as equal: then the least recently used service is evicted. Default: its usual start time in milliseconds.',
       ),
     minResidencyMs: durationMs(0)
       .default(5000)
       .describe(
-        'Time from its first use in which services that take turns with it do not get its room back, in milliseconds. One that is not wanted back by another is evicted as soon as it is idle.',
+        'Time from its first use in which services that alternate with it cannot evict it, in milliseconds. A service that no other one alternates with is evicted as soon as it is idle.',
       ),
     maxStarveMs: durationMs(0)
       .default(30_000)
       .describe(
-        'Time its requests wait for room behind the traffic of others, in milliseconds; then those others take no new requests until it had its turn.',
+        'Longest time that its requests wait for room while other services are in use, in milliseconds. Afterwards those services take no new requests until this service has started.',
       ),
   })
   .describe('How to run the server behind the provider.')
@@ -114,7 +114,7 @@ const modelSchema = z.strictObject({
   input: z
     .array(z.enum(['text', 'image', 'audio', 'video']))
     .default(['text'])
-    .describe('What the model can read.'),
+    .describe('Kinds of input that the model accepts.'),
   cost: z
     .strictObject({
       input: price('input tokens'),
@@ -157,11 +157,11 @@ const replicaSchema = z.strictObject({
         .describe("Default: the provider's, at the host and port of this server."),
       needs: needsSchema()
         .optional()
-        .describe("What this server takes of each budget. Default: the provider's."),
+        .describe("Amount of each budget that this server uses. Default: the provider's."),
     })
     .optional()
     .describe(
-      "How this server is run, where it differs from the provider's `localService`. Absent: somebody else runs it.",
+      "How this server is run, where it differs from the provider's `localService`. Absent: leasehold does not run this server.",
     ),
 })
 
@@ -193,7 +193,7 @@ const providerSchema = z.strictObject({
   stallTimeoutMs: durationMs(0)
     .default(600_000)
     .describe(
-      'Longest silence in the middle of an answer, in milliseconds, before it is broken off. It counts from the first byte of the body, and only while the client reads. `0`: never.',
+      'Longest pause within an answer, in milliseconds; after it the answer is aborted. Counted from the first byte of the body, and only while the client reads. `0`: no limit.',
     ),
   localService: localServiceSchema.optional(),
   replicas: z
@@ -201,7 +201,7 @@ const providerSchema = z.strictObject({
     .max(MAX_REPLICAS)
     .default([])
     .describe(
-      'Further servers of the same models, on other ports or hosts. A request goes to one that is up and least busy; one that fails before its first byte is followed by the next.',
+      'Further servers of the same models, on other ports or hosts. A request goes to the least busy server that is up. If a server fails before the first byte of its answer, the next one is tried.',
     ),
   models: z
     .array(modelSchema)
@@ -214,7 +214,7 @@ const modelsSchema = z
     mode: z
       .enum(['merge', 'replace'])
       .default('merge')
-      .describe('Whether built-in providers stay beside those of the file, or only the file counts.'),
+      .describe('`merge` keeps the built-in providers, `replace` uses only those of the file.'),
     providers: z
       .record(
         z.string().regex(/^[^\s/]+$/, 'is not a provider id: no slash, no white space, not empty'),
@@ -270,19 +270,19 @@ const leaseholdSchema = z
       .array(z.string().min(1, 'must not be empty'))
       .default([])
       .describe(
-        `Keys that clients of the gateway must show. \`\${VAR}\` is substituted. Empty: none is asked for.`,
+        `Keys that clients of the gateway must show. \`\${VAR}\` is substituted. Empty: no key is required.`,
       ),
     controlKeys: z
       .array(z.string().min(1, 'must not be empty'))
       .default([])
       .describe(
-        'Keys that open everything, and alone the control surface (`/api` and all else that is not below `/v1`). Empty: `apiKeys` open that, too.',
+        'Keys for everything, including the control endpoints (`/api` and everything else outside `/v1`), which `apiKeys` then do not open. Empty: `apiKeys` open those, too.',
       ),
     allowedHosts: z
       .array(z.string().regex(/^([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?$/, 'must be a name, or name:port'))
       .default([])
       .describe(
-        'Further `Host` headers that are served, each as clients send it: `name` (default port) or `name:port`.',
+        'Additional `Host` headers that the gateway accepts, as clients send them: `name` (default port) or `name:port`.',
       ),
     allowedOrigins: z
       .array(
@@ -301,7 +301,7 @@ const leaseholdSchema = z
       .boolean()
       .default(false)
       .describe(
-        'Whether a provider may be at a link-local address (`169.254.0.0/16`, `fe80::/10`), where cloud hosts keep their credentials.',
+        'Whether a provider may be at a link-local address (`169.254.0.0/16`, `fe80::/10`), where cloud hosts serve their credentials.',
       ),
     maxBodyBytes: wholeNumber('bytes', 1, MAX_BODY_BYTES)
       .default(64 * 1024 * 1024)
@@ -309,17 +309,17 @@ const leaseholdSchema = z
     maxQueuedBytes: wholeNumber('bytes', 1, MAX_BODY_BYTES)
       .default(64 * 1024 * 1024)
       .describe(
-        'Bodies of all requests that have no answer yet, in bytes; further ones are refused. A single one is always taken.',
+        'Limit for the bodies of all requests that have no answer yet, in bytes; requests above it are refused. A single request is always accepted.',
       ),
     maxConnections: wholeNumber('', 1, MAX_COUNT)
       .default(2048)
-      .describe('Connections that are served; requests on further ones are refused.'),
+      .describe('Limit of open connections; requests on further connections are refused.'),
     maxClientConnections: wholeNumber('', 1, MAX_COUNT)
       .default(256)
-      .describe('The same for each address beyond loopback.'),
+      .describe('Limit of open connections for each client address beyond loopback.'),
     writeStallMs: durationMs(1)
       .default(120_000)
-      .describe('Time after which a client that takes nothing of its answer is cut off, in milliseconds.'),
+      .describe('Time without reading its answer after which a client is disconnected, in milliseconds.'),
     maxConcurrentStarts: wholeNumber('', 1, MAX_COUNT)
       .default(2)
       .describe('Services that may start at the same time.'),
@@ -327,26 +327,26 @@ const leaseholdSchema = z
       .record(budgetName(), wholeNumber('', 1, MAX_AMOUNT))
       .default({})
       .describe(
-        'What the services share, by name: `{ vramMiB: 24000, ramMiB: 64000 }`. What runs never needs more than this together.',
+        'Resources that the services share, by name: `{ vramMiB: 24000, ramMiB: 64000 }`. The needs of all running services never exceed them.',
       ),
     groups: z
       .record(budgetName(), z.array(z.string()))
       .default({})
-      .describe('Provider ids by group: of the services of a group one is up at a time.'),
+      .describe('Provider ids by group. Only one service of a group is up at a time.'),
     preload: z
       .array(z.string())
       .default([])
       .describe(
-        'Ids of the providers whose services are started at once, in this order, as far as there is room for them.',
+        'Ids of providers whose services are started at startup, in this order, as far as there is free room.',
       ),
     returnToDefaultMs: durationMs(0)
       .default(0)
       .describe(
-        'Time without a request after which the service of the default model is started again, if others took its room, in milliseconds. `0`: never.',
+        'Time without a request after which the service of the default model is started again if it was evicted, in milliseconds. `0`: never.',
       ),
     nvidiaSmi: plainText()
       .default('/usr/bin/nvidia-smi')
-      .describe('Absolute path of the program that tells how much GPU memory each process uses.'),
+      .describe('Absolute path of the program that reports the GPU memory of each process.'),
     backoffMs: durationMs(1)
       .default(1000)
       .describe('Wait after the first failed start, in milliseconds. It doubles with each further one.'),
@@ -356,31 +356,33 @@ const leaseholdSchema = z
       .describe('Failed starts in a row after which requests are refused at once.'),
     breakerCooldownMs: durationMs(1)
       .default(30_000)
-      .describe('Time that requests are refused before one trial start, in milliseconds.'),
+      .describe(
+        'Time in which requests are refused, in milliseconds; afterwards one trial start is allowed.',
+      ),
     stabilityMs: durationMs(0)
       .default(60_000)
-      .describe('Time a service must stay ready for its earlier failures to be forgotten, in milliseconds.'),
+      .describe('Time that a service must stay ready before its failure count is reset, in milliseconds.'),
     heartbeatMs: durationMs(1)
       .default(10_000)
       .describe('Time between two health probes of a ready service, in milliseconds.'),
     leaseWarnMs: durationMs(0)
       .default(3_600_000)
-      .describe(
-        'Time after which a lease that is still held is told as `lease.overdue`, in milliseconds. `0`: never.',
-      ),
+      .describe('Time after which a held lease is reported as `lease.overdue`, in milliseconds. `0`: never.'),
     maxLeaseMs: durationMs(0)
       .default(0)
-      .describe('Time after which a lease is ended, whoever holds it, in milliseconds. `0`: never.'),
+      .describe(
+        'Longest time that a lease may be held, in milliseconds; afterwards it is ended. `0`: no limit.',
+      ),
     coldStartCommentsMs: durationMs(0)
       .default(5000)
       .describe(
-        'Time a stream waits in silence for its answer to begin, in milliseconds; then a comment every 5 s says what is going on, also when an answer that has begun pauses. `0`: none.',
+        'Time before the first comment is sent to a stream that waits for its answer, in milliseconds; then a comment every 5 s tells the state, also when the answer pauses later. `0`: no comments.',
       ),
   })
   .prefault({})
   .describe('Settings of leasehold itself.')
 
-/** The parts of a configuration file that are ours. Everything beside them belongs to others and is ignored. */
+/** The sections of a configuration file that leasehold reads. Other sections belong to other programs and are ignored. */
 export const configSchema = z.looseObject({
   models: modelsSchema.prefault({}),
   agents: z

@@ -4,7 +4,7 @@ import { causeAdvice } from '../cause-advice.ts'
 /** `cut`: stop it without waiting for its requests. `logs`: look at what it prints. */
 export type AdvisedVerb = 'start' | 'stop' | 'cut' | 'logs'
 
-/** Something that a person can do: in a sentence, and as a command to a service, where it is one. */
+/** An action for the user: as a sentence, and as a command where there is one. */
 export interface Advice {
   readonly text: string
   readonly command: { readonly verb: AdvisedVerb; readonly service: string } | null
@@ -17,20 +17,20 @@ const cures: Partial<Record<Failure['code'], string>> = {
   LEASEHOLD_EXITED_BEFORE_READY:
     'Its last output says why. Run its command by hand to see all of it: a missing model file, a wrong flag or too little memory are the usual causes.',
   LEASEHOLD_READY_TIMEOUT:
-    'If it was still loading, raise readyTimeoutMs. If it was ready, healthUrl asks the wrong thing.',
-  LEASEHOLD_BACKEND_FAILED: 'The server itself says that it will never be ready: its output has the cause.',
+    'If it was still loading, raise readyTimeoutMs. If it was ready, correct healthUrl.',
+  LEASEHOLD_BACKEND_FAILED: 'The server reported that it cannot become ready: its output has the cause.',
   LEASEHOLD_HEALTH_MISMATCH:
     'The server runs, but its configuration asks for something else than it answers: change what is named here.',
   LEASEHOLD_FOREIGN_SERVER:
-    'Something else listens on its port. Stop that program, or give this service another port in args, baseUrl and healthUrl.',
+    'Another program listens on its port. Stop that program, or give this service another port in args, baseUrl and healthUrl.',
   LEASEHOLD_PORT_TAKEN:
     'Another program takes its port each time. Stop that program, or give this service another port in args, baseUrl and healthUrl.',
   LEASEHOLD_NOT_REACHABLE:
-    'Nobody starts this server here: start it where it runs, or give it a localService.',
+    'leasehold does not start this server: start it on its host, or configure a localService.',
   LEASEHOLD_SERVICE_EXITED:
     'It was ready and then ended: look at its last output. Ended by SIGKILL usually means that memory ran out.',
-  LEASEHOLD_UNHEALTHY: 'It stopped answering its health checks and is started anew for the next request.',
-  LEASEHOLD_STOP_TIMEOUT: 'Something of it is still alive and needs a person: end the processes named here.',
+  LEASEHOLD_UNHEALTHY: 'It stopped answering its health checks and is started again for the next request.',
+  LEASEHOLD_STOP_TIMEOUT: 'Some of its processes are still alive: end the processes named here.',
   LEASEHOLD_STATE_UNUSABLE:
     'Its message says what to do: mend the state directory, or set LEASEHOLD_STATE_DIR to one of your own.',
 }
@@ -44,7 +44,7 @@ const PRINTED: ReadonlySet<string> = new Set([
   'LEASEHOLD_SERVICE_EXITED',
 ])
 
-/** What helps against a failure of a service; nothing where nobody knows. */
+/** What helps against a failure of a service; empty when no advice is known. */
 export function toCures(service: string, failure: Failure | null): Advice[] {
   const cause = failure?.telling?.cause
   const known = cause === undefined ? undefined : causeAdvice[cause]

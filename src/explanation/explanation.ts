@@ -55,16 +55,16 @@ function explainUse(situation: Situation, { all }: Surroundings): Omit<Explanati
   if (state === 'leased.draining')
     return {
       tone: 'warn',
-      title: `Draining: ${toCount(leases, 'request')} may still end`,
+      title: `Draining: ${toCount(leases, 'request')} may finish`,
       sentence,
-      advice: [{ text: 'Cut what still uses it, if that can be lost.', command: { verb: 'cut', service } }],
+      advice: [{ text: 'Cut off its open requests, if they may fail.', command: { verb: 'cut', service } }],
     }
   const isFull = policy !== null && queue.length >= policy.maxQueue && queue.length > 0
   const waiting =
     queue.length === 0
       ? ''
       : ` ${queue.length} more ${queue.length === 1 ? 'waits' : 'wait'} for a free place.`
-  const refused = isFull ? ` That is all that may wait (maxQueue): further requests are refused.` : ''
+  const refused = isFull ? ` The queue has reached maxQueue: further requests are refused.` : ''
   const kept = all.filter((other) => isKeptOut(other, situation)).map((other) => other.service)
   const others =
     kept.length === 0 ? '' : ` ${kept.join(' and ')} ${kept.length === 1 ? 'waits' : 'wait'} for its room.`
@@ -77,7 +77,7 @@ function explainUse(situation: Situation, { all }: Surroundings): Omit<Explanati
         ? []
         : [
             {
-              text: 'A larger maxConcurrent lets more of them in at the same time, if the server can.',
+              text: 'If the server can serve more requests at the same time, raise maxConcurrent.',
               command: null,
             },
           ],
@@ -103,7 +103,7 @@ function explainStop(situation: Situation): Omit<Explanation, 'next'> {
     advice: isKilled
       ? [
           {
-            text: 'It did not end within stopGraceMs after SIGTERM; a server that needs longer to save its state needs a larger one.',
+            text: 'It did not end within stopGraceMs after SIGTERM; if the server needs longer to save its state, raise stopGraceMs.',
             command: null,
           },
         ]
@@ -130,7 +130,7 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
           ? 'Keeps failing: requests are refused at once'
           : 'Failed, and would fail again: requests are refused at once',
       sentence,
-      advice: [...toCures(service, failure), start('When the cause is mended, try at once.')],
+      advice: [...toCures(service, failure), start('When the cause is fixed, start it.')],
     }
   if (failure !== null)
     return {

@@ -8,11 +8,11 @@ interface Words {
   readonly full: (left: string, situation: Pick<Situation, 'queue'>) => string
 }
 
-/** Delays that say something to people, by name. */
+/** Delays that are shown to users, by name. */
 const words: Readonly<Record<string, Words>> = {
   idleStop: {
     brief: 'stops in',
-    full: (left) => `It stops in ${left}, if nobody uses it until then.`,
+    full: (left) => `It stops in ${left}, unless a request comes.`,
   },
   backoff: {
     brief: 'may start again in',
@@ -25,10 +25,10 @@ const words: Readonly<Record<string, Words>> = {
     brief: 'one more try in',
     full: (left) => `One trial start is allowed in ${left}.`,
   },
-  readyTimeout: { brief: 'is given up in', full: (left) => `It is given up in ${left}.` },
+  readyTimeout: { brief: 'start fails in', full: (left) => `Its start fails in ${left} unless it is ready.` },
   drainTimeout: {
-    brief: 'cuts its leases in',
-    full: (left) => `What is still open then is cut in ${left}.`,
+    brief: 'cuts off requests in',
+    full: (left) => `Requests that are still open are cut off in ${left}.`,
   },
   stopGrace: {
     brief: 'is killed in',
@@ -38,11 +38,11 @@ const words: Readonly<Record<string, Words>> = {
 
 /** We only stop using an adopted server: it goes on running. */
 const letGo: Words = {
-  brief: 'is let go in',
-  full: (left) => `It is let go in ${left}, and goes on running.`,
+  brief: 'released in',
+  full: (left) => `leasehold stops using it in ${left}; it keeps running.`,
 }
 
-/** The first of the running delays that says something to people. */
+/** The running delay that ends first, among those shown to users. */
 export function toMainTimer<Timer extends { readonly name: string; readonly remainingMs: number }>(
   timers: readonly Timer[],
 ): Timer | undefined {

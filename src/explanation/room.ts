@@ -4,7 +4,7 @@ import { toSentence } from '../errors.ts'
 import type { Advice } from './advice.ts'
 import type { Explanation } from './situation.ts'
 
-/** Explains a start that waits for room: what it needs, who has it, why that one stays, and when it comes. */
+/** Explains a start that waits for room: its needs, the services that hold the room, why they keep it, and when it starts. */
 export function explainRoom(decision: Decision, waiting: string): Explanation {
   const { because } = decision
   const holders = toList(findHolders(decision).map(({ service }) => service))
@@ -17,7 +17,7 @@ export function explainRoom(decision: Decision, waiting: string): Explanation {
   }
 }
 
-/** Those whose leaving would help. One that never leaves is in the way only where the others could not make room. */
+/** Services whose stop would make room. Pinned and stray ones count only where the others alone cannot make enough. */
 function findHolders(decision: Decision): Spared[] {
   const isInTheWay = isKeptOutBy(decision, ['pinned', 'stray'])
   return decision.rejected.filter(
@@ -46,7 +46,7 @@ function toNext({ choice, because, rejected }: Decision): string | null {
   const isOne = choice.taken.length === 1
   if (because.cause === 'idle-cheapest') return `It starts as soon as ${taken} ${isOne ? 'is' : 'are'} gone.`
   if (because.cause === 'starved')
-    return `${taken} ${isOne ? 'takes' : 'take'} no new requests any more; it starts when the last one of those has ended.`
+    return `${taken} ${isOne ? 'takes' : 'take'} no new requests; it starts when the running requests have ended.`
   const users = rejected.filter((one) => one.because === 'leased').map(({ service }) => service)
   if (because.cause !== 'no-room' || users.length === 0) return null
   const used = toList(users)
@@ -59,19 +59,19 @@ function holds(services: readonly unknown[]): string {
 }
 
 function toList(names: readonly string[]): string {
-  return names.join(' and ')
+  return names.length < 3 ? names.join(' and ') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
 }
 
-/** What can be done about one that holds room that another waits for; nothing: it leaves by itself. */
+/** Advice by the reason why a service keeps its room; none where it stops by itself. */
 const pleas: Partial<
   Record<SpareCause, (holder: string, waiting: string, left: readonly number[]) => Advice>
 > = {
   leased: (holder, waiting) => ({
-    text: `If ${waiting} matters more, stop ${holder}: what it answers now is still finished.`,
+    text: `If ${waiting} matters more, stop ${holder}: its running requests finish first.`,
     command: { verb: 'stop', service: holder },
   }),
   pinned: (holder) => ({
-    text: `${holder} never leaves by itself, because it is pinned: take pinned off it, or stop it by hand.`,
+    text: `${holder} is pinned and is never evicted: remove pinned, or stop it.`,
     command: { verb: 'stop', service: holder },
   }),
   starting: (holder, waiting) => ({
@@ -81,13 +81,12 @@ const pleas: Partial<
   stray: (holder, _, left) => ({
     text:
       left.length === 0
-        ? `Processes of ${holder} outlived its stop and still count: end them by hand.`
+        ? `Processes of ${holder} are still alive after its stop and still use room: end them.`
         : `What is left of ${holder} after its stop still counts: end ${toProcessText(left)} by hand.`,
     command: null,
   }),
 }
 
-/** What can be done about a wait for room. */
 function toAdvice(decision: Decision): Advice[] {
   const { choice, because } = decision
   if (because.cause !== 'no-room') return []
@@ -98,21 +97,21 @@ function toAdvice(decision: Decision): Advice[] {
     ...because.needed
       .filter(({ isUnmeasured }) => isUnmeasured)
       .map(({ limit }) => ({
-        text: `Say in needs how much of ${limit} ${choice.service} takes: until it was measured it counts as all there is.`,
+        text: `Set needs.${limit} of ${choice.service}: until its use is measured, the whole budget is reserved.`,
         command: null,
       })),
     ...findHolders(decision).flatMap(
       ({ service, because: cause, left = [] }) => pleas[cause]?.(service, choice.service, left) ?? [],
     ),
     ...groups.map((group) => ({
-      text: `Of the group ${group} one is up at a time. If both fit, take one of them out of it.`,
+      text: `Only one service of the group ${group} is up at a time. If both fit, remove one from the group.`,
       command: null,
     })),
     ...(budgets.length === 0
       ? []
       : [
           {
-            text: `If there is room for both, raise ${budgets.map((limit) => `leasehold.budgets.${limit}`).join(' and ')}, or state smaller needs.`,
+            text: `If there is memory for both, raise ${budgets.map((limit) => `leasehold.budgets.${limit}`).join(' and ')}, or state smaller needs.`,
             command: null,
           },
         ]),

@@ -43,7 +43,7 @@ export interface Surroundings {
 export type Tone = 'rest' | 'busy' | 'good' | 'warn' | 'bad'
 
 /**
- * What a person wants to know of a service: what is going on, why, what comes next, and what to do about it. The page,
+ * The state of a service for users: what happens, why, what happens next, and what to do. The page,
  * the command line and the API all say this and nothing else. It may quote a server: text of others.
  */
 export interface Explanation {
@@ -51,9 +51,9 @@ export interface Explanation {
   /** `Loading for 12 s`, `In use by 2 requests`. */
   readonly title: string
   readonly sentence: string
-  /** What the end of the running delay brings: `It stops in 12 s, if nobody uses it until then.` */
+  /** What the end of the running delay brings: `It stops in 12 s, unless a request comes.` */
   readonly next: string | null
-  /** What a person can do; empty where nothing needs to be done. */
+  /** Actions for the user; empty when none is needed. */
   readonly advice: readonly Advice[]
 }
 

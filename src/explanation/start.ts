@@ -35,7 +35,7 @@ function explainTurn(situation: Situation, { all }: Surroundings, waiting: strin
   const ahead = others.map(
     (other) => `${other.service} (${other.state.startsWith('starting') ? 'starting' : 'stopping'})`,
   )
-  const before = ahead.length === 0 ? '' : ` Before it comes ${ahead.join(', ')}.`
+  const before = ahead.length === 0 ? '' : ` Ahead of it: ${ahead.join(', ')}.`
   return {
     tone: 'busy',
     title: 'Waits for its turn to start',
@@ -45,14 +45,14 @@ function explainTurn(situation: Situation, { all }: Surroundings, waiting: strin
       ...others
         .filter(({ state }) => state.startsWith('starting'))
         .map((other) => ({
-          text: `It starts as soon as ${other.service} is through. If ${service} matters more, stop ${other.service}.`,
+          text: `It starts as soon as ${other.service} is ready. If ${service} matters more, stop ${other.service}.`,
           command: { verb: 'stop' as const, service: other.service },
         })),
       ...(others.length === 0
         ? []
         : [
             {
-              text: 'If there is memory for more at the same time, raise leasehold.maxConcurrentStarts.',
+              text: 'If there is memory for more starts at the same time, raise leasehold.maxConcurrentStarts.',
               command: null,
             },
           ]),
@@ -89,14 +89,14 @@ function explainLoading(situation: Situation, { lastLine }: Surroundings, waitin
     next,
     advice: [
       {
-        text: 'Read what it prints. If it still makes progress, wait.',
+        text: 'Read its output. If it makes progress, wait.',
         command: { verb: 'logs', service },
       },
       ...(ownership === 'owned'
-        ? [{ text: 'If it stands still, stop it.', command: { verb: 'stop' as const, service } }]
+        ? [{ text: 'If it makes no progress, stop it.', command: { verb: 'stop' as const, service } }]
         : []),
       {
-        text: 'A model that honestly needs longer needs a larger readyTimeoutMs; one that is ready but looks loading needs another healthUrl.',
+        text: 'If the model needs longer to load, raise readyTimeoutMs. If the server is ready already, correct healthUrl.',
         command: null,
       },
     ],

@@ -373,13 +373,16 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const key = registry.keyOf(id)
       const { holder, generation: stopped } = describe(key)
       registry.send(key, { type: 'service.stop', reason: 'asked', force })
+      // A service that a reload removed is forgotten as soon as it is retired.
+      let last: ServiceSnapshot | undefined
       // A request that came meanwhile begins the next run in the same step, so it need never be seen down.
-      await registry.untilState(
-        key,
-        (state, generation) =>
-          state.startsWith('down.') || state === 'retired' || (stopped !== null && generation !== stopped),
-      )
-      return { ...describe(key), holder }
+      await registry.untilState(key, (state, generation) => {
+        if (state === 'retired') last = describe(key)
+        return (
+          state.startsWith('down.') || state === 'retired' || (stopped !== null && generation !== stopped)
+        )
+      })
+      return { ...(last ?? describe(key)), holder }
     },
     replaceConfig: (next) =>
       configuration.replace(Promise.resolve(next).then((given) => toConfig(given, environment))),

@@ -92,7 +92,7 @@ test.each([['status'], ['start', 'demo'], ['stop', 'demo'], ['logs', 'demo']])(
 
 test.each([
   [['serve'], 'one JSON document per event'],
-  [['status'], 'one JSON document per look'],
+  [['status'], 'one JSON document per refresh'],
   [['models', 'list'], 'one JSON document'],
 ])('the help of %j says what --json prints', async (words, meaning) => {
   await using place = await createPlace()

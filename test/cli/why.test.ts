@@ -35,10 +35,10 @@ test('one that hangs in loading says what it saw last, what it printed, and that
     [
       'demo: Loading for 1 min 0 s, longer than usual',
       '  because    It runs (pid 7) but is not ready. It usually takes 2.6 s. Its last health check said: loading (503 Loading model). 1 request waits for it. It last printed: loading tensors: 12 % line',
-      '  next       It is given up in 1 min 0 s.',
-      '  you can    Read what it prints. If it still makes progress, wait: leasehold logs demo -f',
-      '  you can    If it stands still, stop it: leasehold stop demo',
-      '  you can    A model that honestly needs longer needs a larger readyTimeoutMs; one that is ready but looks loading needs another healthUrl.',
+      '  next       Its start fails in 1 min 0 s unless it is ready.',
+      '  you can    Read its output. If it makes progress, wait: leasehold logs demo -f',
+      '  you can    If it makes no progress, stop it: leasehold stop demo',
+      '  you can    If the model needs longer to load, raise readyTimeoutMs. If the server is ready already, correct healthUrl.',
       '  state      starting.warming, for 1 min 0 s',
       '  run by     leasehold',
       '  waiting    1 request; the first for 1 min 1 s',
@@ -82,7 +82,7 @@ test('one that crashes in a loop says the cause, its last words, and when it is 
     /because +The process exited with code 1 .* 5 failures in a row\. Last output: out of memory/,
   )
   expect(text).toMatch(/next +One trial start is allowed in 20 s/)
-  expect(text).toMatch(/you can +When the cause is mended, try at once: leasehold start demo/)
+  expect(text).toMatch(/you can +When the cause is fixed, start it: leasehold start demo/)
   expect(text).toMatch(/how it came to that:\n +\S+ +failing: requests are refused: the process exited/)
 })
 

@@ -46,6 +46,12 @@ describe('model references', () => {
 
   test('without a default model, "default" is a name like any other and nothing is unknown', () => {
     expect(resolveModel(bare, 'default')).toMatchObject({ ref: 'a/default', source: 'explicit' })
+    const two = parseConfig(
+      `{ models: { providers: { a: { baseUrl: 'http://h', models: [{ id: 'x' }, { id: 'y' }] } } } }`,
+    )
+    expect(catchNotFound(undefined, two).message).toMatch(
+      /^No default model is configured\. Name a model \(for instance a\/[xy]\), or set agents\.defaults\.model\.$/,
+    )
     expect(catchNotFound(undefined, parseConfig('{}'))).toMatchObject({ ref: 'default', candidates: [] })
   })
 

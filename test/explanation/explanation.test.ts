@@ -46,7 +46,7 @@ test('one of which nobody knows what it takes is told to say so', () => {
   const needed = because.needed.map((need) => ({ ...need, isUnmeasured: true }))
   const { advice } = tell({ ...claiming, decision: { choice, because: { ...because, needed }, rejected } })
   expect(advice[0]).toEqual({
-    text: 'Say in needs how much of ramMiB demo takes: until it was measured it counts as all there is.',
+    text: 'Set needs.ramMiB of demo: until its use is measured, the whole budget is reserved.',
     command: null,
   })
 })
@@ -54,8 +54,8 @@ test('one of which nobody knows what it takes is told to say so', () => {
 test('what can be done about one that holds the room depends on why it stays', () => {
   const advise = (because: SpareCause) =>
     tell({ ...claiming, decision: decide('no-room', { because }) }).advice.map(({ text }) => text)[0]
-  expect(advise('pinned')).toMatch(/pinned: take pinned off it/)
-  expect(advise('stray')).toMatch(/outlived its stop .*end them by hand/)
+  expect(advise('pinned')).toMatch(/is pinned and is never evicted: remove pinned/)
+  expect(advise('stray')).toMatch(/are still alive after its stop .*end them/)
   expect(advise('starting')).toMatch(/^If demo matters more, stop other\.$/)
   // It leaves by itself.
   expect(advise('settling')).toMatch(/raise leasehold\.budgets/)
@@ -73,12 +73,25 @@ test('one that never leaves is in the way only where all the others together cou
   expect(before.advice[0]).toMatchObject({ command: { verb: 'stop', service: 'third' } })
 })
 
+test('three services that hold the room are a list, and the verb is a plural', () => {
+  const { rejected, ...rest } = decide('no-room')
+  const more = ['second', 'third'].map((service) => ({
+    key: service,
+    service,
+    because: 'leased' as const,
+    holds: { ramMiB: 1 },
+  }))
+  const { title, next } = tell({ ...claiming, decision: { ...rest, rejected: [...rejected, ...more] } })
+  expect(title).toBe('Waits for room that other, second and third have')
+  expect(next).toMatch(/^It starts when other, second and third are done\. .* take no new requests\.$/)
+})
+
 test.each([
   [decide('idle-cheapest', { taken }), 'Waits until other has left', 'It starts as soon as other is gone.'],
   [
     decide('starved', { taken }),
     'Waits until other has left',
-    'other takes no new requests any more; it starts when the last one of those has ended.',
+    'other takes no new requests; it starts when the running requests have ended.',
   ],
   [decide('receipts', { because: 'leaving' }), 'Waits until other has left', null],
   [decide('promised', { ahead: ['first'] }), 'Waits for room that first gets first', null],
@@ -112,7 +125,7 @@ test('one that waits for a place to start in says who starts before it', () => {
     toSituation({ key: 'o', service: 'other', state: 'starting.warming' }),
     toSituation({ key: 'p', service: 'third', state: 'starting.claiming' }),
   ])
-  expect(sentence).toMatch(/Before it comes other \(starting\)\. 1 request waits for it\.$/)
+  expect(sentence).toMatch(/Ahead of it: other \(starting\)\. 1 request waits for it\.$/)
   expect(advice.map(({ command }) => command)).toEqual([{ verb: 'stop', service: 'other' }, null])
 })
 

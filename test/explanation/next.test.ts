@@ -8,9 +8,9 @@ const timers = [
 
 test('an idle server of ours stops, and an adopted one is let go', () => {
   expect(toNextText({ timers, ownership: 'owned' })).toBe('stops in 1.8 s')
-  expect(toNextText({ timers, ownership: 'adopted' })).toBe('is let go in 1.8 s')
+  expect(toNextText({ timers, ownership: 'adopted' })).toBe('released in 1.8 s')
   expect(toNextSentence({ timers, ownership: 'adopted', queue: [] })).toBe(
-    'It is let go in 1.8 s, and goes on running.',
+    'leasehold stops using it in 1.8 s; it keeps running.',
   )
 })
 

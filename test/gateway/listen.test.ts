@@ -21,7 +21,7 @@ test('a port of the gateway that is taken is told with the process that has it',
 test.each([
   ['EACCES', /a port below 1024.*--port/],
   ['EADDRNOTAVAIL', /no such address.*--host/],
-  ['ENOTFOUND', /name is not known/],
+  ['ENOTFOUND', /name cannot be resolved/],
   ['EADDRINUSE', /another leasehold running/],
 ])('%s of a gateway is told in words, with the option', (code, words) => {
   const { message } = new GatewayError('h', 80, Object.assign(new Error(`listen ${code}`), { code }))

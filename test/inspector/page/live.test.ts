@@ -38,7 +38,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await (await asking).text()
     await page.locator('[data-state="ready"].now').waitFor()
     const countdown = page.locator('.why .next')
-    await expect.poll(() => countdown.textContent()).toMatch(/It stops in \d\.\d s, if nobody uses it/)
+    await expect.poll(() => countdown.textContent()).toMatch(/It stops in \d\.\d s, unless a request comes/)
     await page.locator('[data-state="down.cold"].now').waitFor()
     const changes = page.getByLabel('Last changes').locator('li b')
     expect((await changes.allTextContents()).toReversed()).toEqual([

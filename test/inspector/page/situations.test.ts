@@ -15,10 +15,8 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     expect(why).toContain('Its last health check said: loading (503 Loading model)')
     expect(why).toContain('It last printed: load_tensors: 12 %')
     expect(why).toContain('1 request waits for it')
-    expect(why).toMatch(/It is given up in \d/)
-    expect(await page.getByLabel('What you can do').textContent()).toContain(
-      'If it still makes progress, wait',
-    )
+    expect(why).toMatch(/Its start fails in \d/)
+    expect(await page.getByLabel('What you can do').textContent()).toContain('If it makes progress, wait')
     if (pictures !== undefined) await page.screenshot({ path: `${pictures}/hung.png` })
     await page.getByRole('heading', { name: 'Failed' }).waitFor()
     expect(await page.locator('.why').textContent()).toContain('Not ready within 15000 ms')
@@ -54,7 +52,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       await page.emulateMedia({ colorScheme: 'dark' })
       await page.screenshot({ path: `${pictures}/crash-loop-dark.png` })
     }
-    expect(advice).toContain('When the cause is mended, try at once')
+    expect(advice).toContain('When the cause is fixed, start it')
   })
 
   test('of a service that waits for its turn, because another one starts', { timeout: 240_000 }, async () => {
@@ -70,10 +68,10 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     await page.getByRole('button', { name: /^second/ }).click()
     await page.getByRole('heading', { name: 'Waits for its turn to start' }).waitFor()
     expect(await page.locator('.why').textContent()).toContain(
-      'Before it comes first (starting). 1 request waits for it',
+      'Ahead of it: first (starting). 1 request waits for it',
     )
     expect(await page.getByLabel('What you can do').textContent()).toContain(
-      'It starts as soon as first is through',
+      'It starts as soon as first is ready',
     )
     await steered.first?.steer('ready')
     await page.locator('[data-state="starting.warming"].now').waitFor()
@@ -107,7 +105,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       )
     const advice = page.getByLabel('What you can do')
     expect(await advice.textContent()).toContain(
-      'If second matters more, stop first: what it answers now is still finished.',
+      'If second matters more, stop first: its running requests finish first.',
     )
     expect(await advice.textContent()).toContain('raise leasehold.budgets.ramMiB')
     if (pictures !== undefined) await page.screenshot({ path: `${pictures}/waits-for-room.png` })
