@@ -88,7 +88,7 @@ export interface Failure {
   /**
    * What trying again is good for. `later`: the host lacked something, so the same waiters get another try or two.
    * `cooldown`: the same start would fail in the same way, so requests are refused with this failure until the breaker's
-   * cooldown is over. `never`: only another configuration, or somebody who starts it by hand, changes anything.
+   * cooldown is over. `never`: only another configuration, or a start by hand, changes anything.
    * @default the next request may try, after the back-off
    */
   readonly retry?: 'later' | 'cooldown' | 'never'

@@ -62,7 +62,7 @@ export const MAX_LOST_PEERS = 10
 /** The longest a timer can hold, and so our `never`: a `setTimeout` of 2^31 fires at once. */
 export const NEVER_MS = 2 ** 31 - 1
 
-/** The requests among those that wait. */
+/** The waiting requests, without other waiters. */
 export function countRequests({ waiters }: Pick<ProviderContext, 'waiters'>): number {
   return waiters.filter(({ cause }) => cause === undefined).length
 }

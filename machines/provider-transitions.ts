@@ -21,7 +21,7 @@ export const admitSuccessor = [
   { actions: ['enqueue', 'foreseeStart'] },
 ] as const
 
-/** The same for those that leave: nothing is kept for a service that nobody waits for. */
+/** The same for a waiter that leaves: a service without waiters keeps no place. */
 export const leaveAsSuccessor = {
   'lease.cancelled': { guard: 'isKnownWaiter', actions: ['unqueue', 'reportDemand'] },
   'waiter.expired': { guard: 'isKnownWaiter', actions: ['refuseExpired', 'unqueue', 'reportDemand'] },

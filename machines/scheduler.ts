@@ -378,8 +378,8 @@ const COST_NOISE = 0.25
 
 /**
  * GreedyDual: a service is worth what it costs to bring back, counted from the level at its last use. The one that is
- * worth least leaves, and its worth is the new level, so that each eviction makes those that were not used since worth
- * less, compared with those that were. Of services that are worth the same the least recently used one leaves.
+ * worth least leaves, and its worth is the new level, so that each eviction lowers the services that were not used since
+ * against the ones that were. Of services that are worth the same the least recently used one leaves.
  */
 function toLeavingOrder(state: SchedulerState, residents: readonly Resident[]): Resident[] {
   const left = residents.toSorted((a, b) => worthOf(state, a) - worthOf(state, b))

@@ -30,7 +30,7 @@ export interface UsageTail {
 export function createUsageTail(): UsageTail {
   let only: Buffer | undefined
   let ring: Buffer | undefined
-  /** Bytes in the ring so far, those that were overwritten included. */
+  /** Bytes in the ring so far, overwritten ones included. */
   let written = 0
   const copy = (buffer: Buffer, chunk: Buffer) => {
     const end = chunk.length <= RING_BYTES ? chunk : chunk.subarray(chunk.length - RING_BYTES)

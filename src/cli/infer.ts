@@ -135,7 +135,7 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
 }
 
 /**
- * How to ask a model, as the configuration of whoever serves it says. What is not known is asked as a chat: the answer
+ * How to ask a model, as the configuration of its server says. An unknown api is asked as a chat: the answer
  * says what is wrong.
  */
 async function findModel(

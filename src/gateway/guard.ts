@@ -83,7 +83,7 @@ function findListedOrigin({ headers }: IncomingMessage, origins: ReadonlySet<str
   if (!isForeign) return undefined
   const advice =
     origin === undefined || origin === 'null'
-      ? 'leasehold.allowedOrigins lists those that are served.'
+      ? 'List an origin in leasehold.allowedOrigins to serve it.'
       : `List "${origin.slice(0, 200)}" in leasehold.allowedOrigins if it should be served.`
   throw new BadRequestError(`Requests from other origins are refused. ${advice}`, { status: 403 })
 }

@@ -63,12 +63,12 @@ export async function untilPortFree(
   }
 }
 
-/** Whether somebody who listens did so, or at least lived, before a process that started at `bornAtTicks`. */
+/** Whether a listener, or at least its process, is older than a process that started at `bornAtTicks`. */
 export function isOlder({ strangers }: PortOwner, bornAtTicks: number): boolean {
   return strangers.some(({ pid }) => (readProcess(pid)?.startTicks ?? bornAtTicks) < bornAtTicks)
 }
 
-/** Waits for a moment until somebody listens at an address, and answers with who. */
+/** Waits for a moment until a process listens at an address, and answers with its owner. */
 export async function untilPortTaken(address: Address, clock: Clock): Promise<PortOwner | undefined> {
   const deadlineMs = clock.now() + PORT_TAKEN_MS
   for (;;) {
@@ -78,7 +78,7 @@ export async function untilPortTaken(address: Address, clock: Clock): Promise<Po
   }
 }
 
-/** Whether the kernel has somebody listen at an address. Without `/proc`: no. */
+/** Whether the kernel has a listener at an address. Without `/proc`: no. */
 export function isListenedAt({ host, port }: Address): boolean {
   return hasProcfs && listListening().some((one) => one.port === port && isReached(host, one.address))
 }
@@ -123,7 +123,7 @@ export function findPortOwner({ host, port }: Address, ours: readonly number[]):
 /**
  * The user id of another user of this host who listens at an address: neither the user of this process, nor one of its
  * subordinate ids (rootless containers), nor root, nor the user of one of `ours`. What listens there gets keys and
- * prompts, and a port that nobody has can be taken by any user. The kernel tells the user of every socket, also where
+ * prompts, and any user can take a free port. The kernel tells the user of every socket, also where
  * its process cannot be seen. `undefined`: no such listener, not an address of this host, or not Linux.
  */
 export function findOtherUser(

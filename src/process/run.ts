@@ -154,7 +154,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   const take = (child: OwnedChild) => {
     watchdog?.arm(child)
     record?.add(child)
-    // A worker with a clean environment is known by its parent alone, so whoever finds us dead must be told of it.
+    // A worker with a clean environment is known by its parent alone, so the watchdog and the next supervisor must be told of it.
     const onFound = (member: ProcessIdentity) => {
       found.add(member.pid)
       watchdog?.arm(member)

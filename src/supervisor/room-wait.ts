@@ -23,7 +23,7 @@ export function findDecision(
 }
 
 /**
- * How long a start waits for room, in milliseconds: what is left of the residencies and stops of those that make it.
+ * How long a start waits for room, in milliseconds: what is left of the residencies and stops of the services that make it.
  * `null`: it depends on leases or starts of others, or no stop of theirs was seen yet.
  *
  * @param stopLeftMsOf what is left of a service's stop, or the whole of one that has not begun

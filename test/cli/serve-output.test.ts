@@ -58,7 +58,7 @@ test.skipIf(!existsSync('/dev/full'))(
   },
 )
 
-test('a gateway whose output nobody reads serves, and SIGTERM ends it as ever', async () => {
+test('a gateway with an unread output serves, and SIGTERM ends it as ever', async () => {
   await using place = await createPlace()
   const gateway = await serve(place, ['--json', '--log-level', 'debug'], 'pipe', 'pipe')
   // Several times what a pipe holds.

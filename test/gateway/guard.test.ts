@@ -250,7 +250,7 @@ describe('listed names and origins', () => {
       expect(body).toContain(`List \\"${origin}\\" in leasehold.allowedOrigins`)
     }
     const { body } = await ask(['Host: models.lan', 'Origin: null'])
-    expect(body).toContain('leasehold.allowedOrigins lists those that are served')
+    expect(body).toContain('List an origin in leasehold.allowedOrigins to serve it')
   })
 
   test('its browser may ask first, and needs no key to ask', async () => {

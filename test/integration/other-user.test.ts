@@ -10,12 +10,12 @@ import { createLibrary, demoServer, type Library } from './library.ts'
 
 /** Only root can run a program as another user. */
 const canBeOthers = platform === 'linux' && getuid?.() === 0
-const NOBODY = 65534
+const OTHER_UID = 65534
 
 /** A server of another user that answers every request and tells what it was asked. */
 async function startOther(port: number) {
   const script = `
-    process.setgid(${NOBODY}); process.setuid(${NOBODY})
+    process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID})
     require('http').createServer((request, response) => {
       console.log('asked ' + request.url + ' ' + request.headers.authorization)
       response.end('{"name":"leasehold","data":[],"status":"ok"}')
@@ -44,7 +44,7 @@ test.runIf(canBeOthers)(
 
     expect(error).toMatchObject({ code: 'LEASEHOLD_FOREIGN_SERVER' })
     expect(String(error)).toContain(
-      `its port ${library.port} belongs to another user of this host (uid ${NOBODY})`,
+      `its port ${library.port} belongs to another user of this host (uid ${OTHER_UID})`,
     )
     expect(other.heard.join('')).toBe('listening\n')
     expect(library.all('process.spawned')).toEqual([])
@@ -80,7 +80,7 @@ test.runIf(canBeOthers)(
 
     expect(answer.status).toBe(503)
     expect(await answer.text()).toContain(
-      `its port ${library.port} belongs to another user of this host (uid ${NOBODY})`,
+      `its port ${library.port} belongs to another user of this host (uid ${OTHER_UID})`,
     )
     expect(other.heard.join('')).toBe('listening\n')
   },
@@ -113,7 +113,7 @@ test.runIf(canBeOthers)('a listener of another user on the port of the gateway g
   const config = { ...library.supervisor.config }
   const there = { ...config, leasehold: { ...config.leasehold, port } }
 
-  await expect(connectToGateway(there, {})).rejects.toThrow(`another user of this host (uid ${NOBODY})`)
+  await expect(connectToGateway(there, {})).rejects.toThrow(`another user of this host (uid ${OTHER_UID})`)
   await expect(connectToGateway(there, {}, `http://localhost:${port}`)).rejects.toThrow('another user')
   expect(await findGateway(there, {})).toBeUndefined()
   expect(other.heard.join('')).toBe('listening\n')
@@ -125,7 +125,7 @@ test.runIf(canBeOthers)('a listener of our own children is ours, whatever user t
   const address = { host: '127.0.0.1', port }
   const pid = findPortOwner(address, [])?.strangers[0]?.pid ?? 0
 
-  expect(findOtherUser(address)).toBe(NOBODY)
+  expect(findOtherUser(address)).toBe(OTHER_UID)
   expect(findOtherUser(address, () => [pid])).toBeUndefined()
   expect(findOtherUser({ host: '192.0.2.1', port })).toBeUndefined()
 })

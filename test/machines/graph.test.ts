@@ -270,7 +270,7 @@ describe('a walk through every state of a request', () => {
     expect(findUntaken(requestMachine, taken)).toEqual([])
   })
 
-  test('tries each candidate at most once, in order, and a few times more where nobody listened', () => {
+  test('tries each candidate at most once, in order, and a few times more where no process listened', () => {
     for (const { context } of states) {
       const tried = context.attempts.map(({ ref }) => ref)
       const inOrder = [...new Set(tried)]

@@ -84,7 +84,7 @@ describe('room', () => {
     house.request('d', 'r1')
     await house.advanceTo(house.clock.now() + 500)
     expect(house.states()).toEqual({ a: 'ready', b: 'down.cold', c: 'ready', d: 'leased.open' })
-    // Afterwards it is still told how little was free, which is why somebody had to stop.
+    // Afterwards it is still told how little was free, which is why a service had to stop.
     expect(house.context().decisions).toMatchObject({
       b: { choice: { type: 'start' }, because: { cause: 'room-made', needed: [{ amount: 12, free: 0 }] } },
     })
@@ -226,7 +226,7 @@ describe('a minimum residency', () => {
     expect(house.states()).toEqual({ a: 'down.cold', b: 'down.cold', c: 'leased.open' })
   })
 
-  test('is not spent on a service that nobody has used: its client left before it was up', async () => {
+  test('is not spent on an unused service: its client left before it was up', async () => {
     const house = await buildUp(['a'], { ...three, world: { readyAfterMs: 2_000 } })
     house.request('b', 'regretted')
     await house.advanceTo(house.clock.now() + 500)
@@ -552,7 +552,7 @@ describe('a service that follows another run', () => {
     expect(house.turns()).toEqual({ starting: [], asking: [] })
   })
 
-  test('keeps no room for those that a second stop has refused', async () => {
+  test('keeps no room for waiters that a second stop has refused', async () => {
     const house = build({ keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
     house.request('a', 'r1')
     await house.advanceTo(500)

@@ -546,7 +546,7 @@ describe.runIf(process.platform === 'linux')('a process that cannot be ended', (
       'process.signalled',
       'process.settled',
     ])
-    // Nobody but the leader, which may pass SIGTERM on, and the grandchild was ever signalled.
+    // Only the leader, which may pass SIGTERM on, and the grandchild were ever signalled.
     expect(new Set(sent.map(([target]) => target))).toEqual(new Set([pid, grandchild]))
   })
 })

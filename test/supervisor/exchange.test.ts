@@ -453,7 +453,7 @@ describe('failover', () => {
   })
 })
 
-test('a request that finds nobody listening says so after its lease is given back, and asks again for a few seconds (fault 39)', async () => {
+test('a request that finds no listener says so after its lease is given back, and asks again for a few seconds (fault 39)', async () => {
   const { askAndSend, clock, grant, server, ended, refused, told } = createWorld([])
   const refuse = () =>
     server().handler.onError(
