@@ -76,7 +76,17 @@ test('a journal has a second digest, without the usage chunk that the client may
   expect(first.sha256).toBe(toHash(plain))
   expect(first.sha256WithoutUsage).toBe(toHash(plain))
   expect(second.sha256).toBe(toHash(counted))
-  const rest = counted.split(/(?<=\n\n)/).filter((event) => !event.includes('"choices":[]'))
+  const events = counted.split(/(?<=\n\n)/)
+  const usage = events.find((event) => event.includes('"choices":[]')) ?? ''
+  const { timings } = JSON.parse(usage.slice('data: '.length))
+  expect(timings).toBeDefined()
+  const rest = events
+    .filter((event) => event !== usage)
+    .map((event) =>
+      event.includes('"finish_reason":"')
+        ? event.replace(/\}(?=\n\n$)/, `,"timings":${JSON.stringify(timings)}}`)
+        : event,
+    )
   expect(second.sha256WithoutUsage).toBe(toHash(rest.join('')))
   expect(second.sha256WithoutUsage).not.toBe(second.sha256)
 })

@@ -78,13 +78,12 @@ function wallClock(): number {
 /** Counts and digests the body of a response from here on. */
 function follow(response: ServerResponse): () => Pick<JournalEnd, 'bytes' | 'sha256' | 'sha256WithoutUsage'> {
   const hash = createHash('sha256')
-  const hashWithoutUsage = createHash('sha256')
+  const withoutUsage = hashWithoutUsage()
   let bytes = 0
   const note = (chunk: unknown) => {
     if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) return
     hash.update(chunk)
-    // Each event of a stream is a write of its own.
-    if (!isUsageEvent(chunk)) hashWithoutUsage.update(chunk)
+    withoutUsage.update(chunk)
     bytes += Buffer.byteLength(chunk)
   }
   const { write, end } = response
@@ -101,8 +100,40 @@ function follow(response: ServerResponse): () => Pick<JournalEnd, 'bytes' | 'sha
   return () => ({
     bytes,
     sha256: hash.digest('hex'),
-    sha256WithoutUsage: hashWithoutUsage.digest('hex'),
+    sha256WithoutUsage: withoutUsage.digest(),
   })
+}
+
+/**
+ * The digest of a stream as a client sees it that did not ask for usage. Each event is a write of its own. As in
+ * llama.cpp, the timings of the usage chunk stand in the chunk that ends the answer where there is no usage chunk.
+ */
+function hashWithoutUsage() {
+  const hash = createHash('sha256')
+  let last: string | undefined
+  const flush = () => {
+    if (last !== undefined) hash.update(last)
+    last = undefined
+  }
+  return {
+    update: (chunk: string | Uint8Array) => {
+      if (isUsageEvent(chunk)) last = withTimings(last, String(chunk))
+      flush()
+      if (typeof chunk === 'string' && chunk.includes('"finish_reason":"')) last = chunk
+      else if (!isUsageEvent(chunk)) hash.update(chunk)
+    },
+    digest: () => {
+      flush()
+      return hash.digest('hex')
+    },
+  }
+}
+
+function withTimings(event: string | undefined, usageEvent: string): string | undefined {
+  const { timings } = JSON.parse(usageEvent.slice('data: '.length)) as { readonly timings?: object }
+  if (event === undefined || timings === undefined) return event
+  const end = event.lastIndexOf('}')
+  return `${event.slice(0, end)},"timings":${JSON.stringify(timings)}${event.slice(end)}`
 }
 
 function isUsageEvent(chunk: string | Uint8Array): boolean {
