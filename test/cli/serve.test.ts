@@ -307,7 +307,7 @@ test('a log is followed until the process of the service ends', async () => {
   expect(stdout).toMatch(/cleaning up before exit\n$/)
 })
 
-test('a log that nobody reads any more is not followed any more', async () => {
+test('a log whose reader leaves is not followed any more', async () => {
   await using place = await createPlace()
   place.configure(['--log-line-every-ms', '5'])
   await serve(place)
@@ -315,7 +315,7 @@ test('a log that nobody reads any more is not followed any more', async () => {
   const logs = place.start('logs', 'demo', '-f')
   await logs.until(/line \d+/)
   logs.child.stdout?.destroy()
-  expect((await logs.ended).code).toBe(1)
+  expect((await logs.ended).code).toBe(0)
 })
 
 test('the last failure of a service is part of its status', async () => {
