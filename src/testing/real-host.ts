@@ -72,12 +72,17 @@ export async function createRealHost(initial: Partial<WorldOptions>): Promise<Re
 
 /**
  * A port of 127.0.0.1 where nobody listens. It is below the range that systems take outgoing ports from: one that
- * was free a moment ago could otherwise become our own end of a connection.
+ * was free a moment ago could otherwise become our own end of a connection. This process gets each port once: two
+ * servers of one test would else share it now and then.
  */
 export async function findFreePort(): Promise<number> {
   const port = 20_000 + Math.floor(Math.random() * 12_000)
-  return (await isPortFree('127.0.0.1', port)) ? port : findFreePort()
+  if (given.has(port) || !(await isPortFree('127.0.0.1', port))) return findFreePort()
+  given.add(port)
+  return port
 }
+
+const given = new Set<number>()
 
 /** Living processes that carry an environment marker, `LEASEHOLD_GENERATION=…`. Without a `/proc`: none are seen. */
 export function findMarked(marker: string): readonly number[] {

@@ -73,7 +73,7 @@ test('an event is logged by its name with its facts, and a constant message', ()
       event: 'service.state',
       service: 'demo',
       to: 'leased.open',
-      msg: expect.stringContaining('changed state'),
+      msg: expect.stringContaining('changed its state'),
     },
   ])
 })
