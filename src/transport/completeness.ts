@@ -17,9 +17,37 @@ export function createStreamEnding(): StreamEnding {
   return createEnding(MARKS, false, (mark) => !mark.endsWith('null'))
 }
 
-/** Watches lines of JSON for Ollama's `"done"`, and for an error, which is the last line. Other lines prove nothing. */
+/** A last line that is longer than this is not parsed, in characters. */
+const MAX_LINE = 1024 * 1024
+
+/**
+ * Watches lines of JSON for Ollama's `"done"`, and for an error, which is the last line. Other lines prove nothing, but
+ * a last line that is not whole JSON proves a cut: a server can end its chunks properly in the middle of a line.
+ */
 export function createLinesEnding(): StreamEnding {
-  return createEnding(LINE_MARKS, true, (mark) => !mark.endsWith('false'))
+  const marks = createEnding(LINE_MARKS, true, (mark) => !mark.endsWith('false'))
+  let line = ''
+  return {
+    add: (chunk) => {
+      marks.add(chunk)
+      const at = chunk.lastIndexOf(0x0a)
+      const text = chunk.toString('latin1', at + 1)
+      line = at === -1 ? line + text : text
+      // Beyond the limit the line must only stay too long to be parsed.
+      if (line.length > MAX_LINE) line = line.slice(0, MAX_LINE + 1)
+    },
+    isComplete: () => marks.isComplete() && (line.length > MAX_LINE || isWholeJson(line)),
+  }
+}
+
+function isWholeJson(line: string): boolean {
+  if (line.trim() === '') return true
+  try {
+    JSON.parse(line)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function createEnding(

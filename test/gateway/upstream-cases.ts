@@ -153,6 +153,7 @@ export const upstreamCases: readonly UpstreamCase[] = [
     return [
       broken(`lines that are cut in one as ${type}`, `${lines}{"a":1}\n{"a":`),
       broken(`lines that are cut between two as ${type}`, `${lines}{"done":false}\n`),
+      broken(`chunked lines that are cut in one as ${type}`, `${chunked}d\r\n{"a":1}\n{"a":\r\n0\r\n\r\n`),
       broken(`chunked lines without the last one as ${type}`, `${chunked}f\r\n{"done":false}\n\r\n0\r\n\r\n`),
       served(
         `lines with the last one as ${type}`,

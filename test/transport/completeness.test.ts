@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createStreamEnding } from '../../src/transport/completeness.ts'
+import { createLinesEnding, createStreamEnding } from '../../src/transport/completeness.ts'
 
 const data = (value: unknown) => `data: ${typeof value === 'string' ? value : JSON.stringify(value)}\n\n`
 const event = (name: string, value: object) => `event: ${name}\n${data({ type: name, ...value })}`
@@ -121,4 +121,46 @@ test('however a text of the model is cut, it is never taken for an ending (fault
       return !isComplete(chunks)
     }),
   )
+})
+
+describe('lines of JSON', () => {
+  const line = { content: 'aé {"done":true}', done: false }
+  const last = { content: '', done: true, counts: { n: [1] } }
+  const text = [line, line, last].map((one) => `${JSON.stringify(one)}\n`).join('')
+  const isWhole = (chunks: readonly Buffer[]) => {
+    const ending = createLinesEnding()
+    for (const one of chunks) ending.add(one)
+    return ending.isComplete()
+  }
+
+  test('are whole with and without the last line end, in chunks of any size', () => {
+    for (const whole of [text, text.trimEnd(), `${text}\r\n`, text.replaceAll('\n', '\r\n')])
+      for (const size of [1, 7, 1_000]) {
+        const bytes = Buffer.from(whole)
+        const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+          bytes.subarray(index * size, (index + 1) * size),
+        )
+        expect(isWhole(chunks)).toBe(true)
+      }
+  })
+
+  test('are cut when they end before the end of the last line', () => {
+    const bytes = Buffer.from(text)
+    for (let at = 1; at < bytes.length - 1; at += 1)
+      expect([at, isWhole([bytes.subarray(0, at)])]).toEqual([at, false])
+  })
+
+  test('without "done" are cut in the middle of a line and whole at its end', () => {
+    const bytes = Buffer.from(`{"id":1}\n{"id":{"a":2}}`)
+    for (let at = 0; at <= bytes.length; at += 1) {
+      const isAtEnd = at === 0 || at === 8 || at === 9 || at === bytes.length
+      expect([at, isWhole([bytes.subarray(0, at)])]).toEqual([at, isAtEnd])
+    }
+  })
+
+  test('a last line that is too long to be parsed is not held against the answer', () => {
+    const chunk = Buffer.from(`"${'a'.repeat(700_000)}`)
+    expect(isWhole([chunk, chunk, Buffer.from('\n')])).toBe(true)
+    expect(isWhole([chunk, chunk])).toBe(true)
+  })
 })
