@@ -31,10 +31,13 @@ const MAX_SHOWN = 200
 export function explainPath(method: string, target: string): string | undefined {
   const query = target.indexOf('?')
   const path = query === -1 ? target : target.slice(0, query)
-  if (KNOWN.has(path)) return undefined
+  if (KNOWN.has(path)) {
+    const isRead = method === 'GET' && path !== '/v1/models'
+    return isRead ? `GET ${path} is not served here: POST ${path} is.` : undefined
+  }
   const shown = `${method} ${path.slice(0, MAX_SHOWN)} is not served here`
   if (OLLAMA.test(path)) return `${shown}: leasehold speaks OpenAI's API, below /v1, and not Ollama's own.`
-  if (method === 'POST' && (path === '/v1' || path === '/v1/'))
+  if ((method === 'POST' || method === 'GET') && (path === '/v1' || path === '/v1/'))
     return `${shown}: it is the base URL of a client, and no route of it. A chat is POST /v1/chat/completions.`
   const meant = findMeant(method, path)
   return meant === undefined ? undefined : `${shown}: ${meant} is. ${explainDifference(path)}`

@@ -36,9 +36,21 @@ describe('a path from a wrong base URL', () => {
     expect(explainPath(method, path)).toContain("speaks OpenAI's API")
   })
 
-  test('a base URL alone is told as one', () => {
-    expect(explainPath('POST', '/v1/')).toContain('A chat is POST /v1/chat/completions')
+  test.each([
+    ['POST', '/v1'],
+    ['POST', '/v1/'],
+    ['GET', '/v1'],
+    ['GET', '/v1/?a=b'],
+  ])('%s %s is told that it is a base URL', (method, path) => {
+    expect(explainPath(method, path)).toContain('A chat is POST /v1/chat/completions')
   })
+
+  test.each(['/v1/chat/completions', '/v1/messages', '/v1/images/edits'])(
+    'GET %s is told its method',
+    (path) => {
+      expect(explainPath('GET', `${path}?a=b`)).toBe(`GET ${path} is not served here: POST ${path} is.`)
+    },
+  )
 })
 
 test.each([
@@ -50,7 +62,6 @@ test.each([
   ['GET', '/v1/models'],
   ['GET', '/v1/models/local/org/completions'],
   ['GET', '/'],
-  ['GET', '/v1'],
   ['GET', '/health'],
   ['GET', '/api/services/models-of-mine'],
   ['POST', '/api/services/chat/start'],
