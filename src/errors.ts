@@ -88,7 +88,7 @@ export function toProblemText({ file, line, column, path, message }: ConfigProbl
   return `${position}${path === '' ? '' : `${path}: `}${message}`
 }
 
-/** No configured model fits the reference. `candidates`: what was ambiguous, or the nearest names. */
+/** No configured model fits the reference. `candidates`: what was ambiguous, the near names, or else some that exist. */
 export class ModelNotFoundError extends LeaseholdError {
   override get name() {
     return 'ModelNotFoundError' as const
@@ -97,11 +97,12 @@ export class ModelNotFoundError extends LeaseholdError {
   readonly ref: string
   readonly candidates: readonly string[]
 
-  constructor(ref: string, candidates: readonly string[], ambiguous: boolean) {
-    const hint =
-      candidates.length === 0
-        ? 'No model is configured.'
-        : `${ambiguous ? 'It could be' : 'Did you mean'} ${candidates.join(' or ')}?`
+  constructor(ref: string, candidates: readonly string[], ambiguous: boolean, isNear = true) {
+    const names = candidates.join(' or ')
+    const question = ambiguous ? 'It could be' : 'Did you mean'
+    const guess =
+      ambiguous || isNear ? `${question} ${names}?` : `Name a configured model, for instance ${names}.`
+    const hint = candidates.length === 0 ? 'No model is configured.' : guess
     const example = candidates[0]
     super(
       ambiguous

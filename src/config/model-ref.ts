@@ -94,7 +94,14 @@ export interface FoundModel<Provider extends Listing> {
 /** The outcome of a lookup. `candidates` are full references: all that fit, or the nearest. */
 export type ModelMatch<Provider extends Listing> =
   | FoundModel<Provider>
-  | { readonly kind: 'ambiguous' | 'unknown'; readonly candidates: readonly string[] }
+  | { readonly kind: 'ambiguous'; readonly candidates: readonly string[] }
+  | ({ readonly kind: 'unknown' } & Suggestions)
+
+/** Names for a reference that fits none. `isNear`: they look like it; else they only exist. */
+export interface Suggestions {
+  readonly candidates: readonly string[]
+  readonly isNear: boolean
+}
 
 /** Looks a reference up, without a default and without throwing. The rules are those of {@link resolveModel}. */
 export function findModel<Provider extends Listing>(
@@ -140,7 +147,8 @@ function toTarget(config: Config, ref: string, source: ModelTarget['source']): M
   const match = findModel(config, ref)
   if (match.kind === 'found') return toFoundTarget(config, match, source)
   const shown = ref.length > MAX_SHOWN_REF ? `${ref.slice(0, MAX_SHOWN_REF)}…` : ref
-  throw new ModelNotFoundError(shown, match.candidates, match.kind === 'ambiguous')
+  const isNear = match.kind === 'unknown' && match.isNear
+  throw new ModelNotFoundError(shown, match.candidates, match.kind === 'ambiguous', isNear)
 }
 
 function toFoundTarget(
@@ -173,10 +181,10 @@ function findListed<Provider extends Listing>(
 
 function toMatch<Provider extends Listing>(
   found: readonly FoundModel<Provider>[],
-  findNearest: () => readonly string[],
+  findNearest: () => Suggestions,
 ): ModelMatch<Provider> {
   const [first] = found
-  if (first === undefined) return { kind: 'unknown', candidates: findNearest() }
+  if (first === undefined) return { kind: 'unknown', ...findNearest() }
   const refs = new Set(found.map(({ provider, modelId }) => `${provider.id}/${modelId}`))
   if (refs.size === 1) return first
   return { kind: 'ambiguous', candidates: [...refs].slice(0, MAX_SUGGESTIONS) }
@@ -198,9 +206,10 @@ function listNames({ providers, aliases }: Catalogue<Listing>, modelId: string):
 }
 
 /** References of the names most like `word`: the near misses, or where there is none the best of the rest. */
-function toNearestRefs(word: string, names: readonly Name[]): string[] {
+function toNearestRefs(word: string, names: readonly Name[]): Suggestions {
   const ranked = rankByDistance(word, names, ({ name }) => name)
   const near = ranked.filter(({ edits }) => isNearMiss(word, edits))
-  const refs = (near.length > 0 ? near : ranked).map(({ candidate }) => candidate.ref)
-  return [...new Set(refs)].slice(0, MAX_SUGGESTIONS)
+  const isNear = near.length > 0
+  const refs = (isNear ? near : ranked).map(({ candidate }) => candidate.ref)
+  return { candidates: [...new Set(refs)].slice(0, MAX_SUGGESTIONS), isNear }
 }

@@ -1,6 +1,6 @@
 import type { ModelAlias, ModelParams } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
-import { type Catalogue, findModel, isSameName, splitRef } from './model-ref.ts'
+import { type Catalogue, findModel, isSameName, type Suggestions, splitRef } from './model-ref.ts'
 import { findNearest, isNearMiss } from './nearest.ts'
 import type { ConfigValues } from './schema.ts'
 
@@ -41,7 +41,7 @@ export function resolveReferences(
     const finding =
       match.kind === 'ambiguous'
         ? toError(path, `"${ref}" is ambiguous: it could be ${match.candidates.join(' or ')}`)
-        : toUnknownFinding(ref, providers, match.candidates, path)
+        : toUnknownFinding(ref, providers, match, path)
     const isLeftOut = isLenient && finding.severity === 'error'
     findings.push(isLeftOut ? toWarning(path, `${finding.message}; it is left out`) : finding)
     return isLeftOut ? undefined : ref
@@ -83,11 +83,13 @@ export function resolveReferences(
 function toUnknownFinding(
   ref: string,
   providers: Listings,
-  candidates: readonly string[],
+  { candidates, isNear: hasNear }: Suggestions,
   path: readonly PropertyKey[],
 ): Finding {
   const parts = splitRef(ref)
-  const hint = candidates.length === 0 ? '' : `; did you mean ${candidates.join(' or ')}?`
+  const names = candidates.join(' or ')
+  const guess = hasNear ? `; did you mean ${names}?` : `; there is, for instance, ${names}`
+  const hint = candidates.length === 0 ? '' : guess
   if (parts === undefined)
     return toError(path, `"${ref}" is not a model reference: expected "provider/model"${hint}`)
   if (providers.some(({ id }) => isSameName(id, parts.providerId))) {

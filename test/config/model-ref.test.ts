@@ -98,6 +98,16 @@ describe('model references', () => {
     },
   )
 
+  test.each([
+    ['nope', undefined],
+    ['llama/nope', undefined],
+    ['llama/sharde', 'Did you mean llama/shared?'],
+  ])('%s is asked about near names only, and else told some that exist', (ref, question) => {
+    const { message } = catchNotFound(ref)
+    expect(message).toContain(question ?? 'Name a configured model, for instance ')
+    expect(message.includes('Did you mean')).toBe(question !== undefined)
+  })
+
   test('a very long name is cut in the error', () => {
     expect(catchNotFound('x'.repeat(1_000_000)).message.length).toBeLessThan(2000)
   })
