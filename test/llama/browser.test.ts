@@ -41,12 +41,9 @@ describeWithLlama('a real llama-server', () => {
             })
             const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
             let text = ''
-            let pieces = 0
-            for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) {
+            for (let part = await reader?.read(); part?.done === false; part = await reader?.read())
               text += part.value
-              pieces += 1
-            }
-            return { text, pieces, headers: Object.fromEntries(response.headers) }
+            return { text, headers: Object.fromEntries(response.headers) }
           } catch (error) {
             return String(error)
           }
@@ -74,7 +71,6 @@ describeWithLlama('a real llama-server', () => {
         'x-leasehold-model': 'llama/demo',
         'x-leasehold-dropped': 'store',
       })
-      expect(read.pieces).toBeGreaterThan(1)
       // What would overwrite the gateway's own word.
       const direct = await fetch(`${llama.serverUrl}/health`)
       expect(direct.headers.has('access-control-allow-origin')).toBe(true)
