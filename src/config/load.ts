@@ -63,6 +63,8 @@ export async function loadConfig(
     literal === undefined
       ? []
       : await findModeProblems(findPosition(document.root, literal).file ?? file, literal)
+  if (config.providers.length === 0 && listDeclared(document.value).length === 0)
+    findings.push(toWarning(['models', 'providers'], 'names no provider, so no model is served'))
   const providers = await Promise.all(
     config.providers.map(async (provider): Promise<ProviderConfig> => {
       const fault = provider.localService && (await findProgramFault(provider.localService))

@@ -54,12 +54,14 @@ test('a file that is named and missing is a problem', async () => {
   })
 })
 
+const SERVING = "{ models: { providers: { any: { baseUrl: 'http://127.0.0.1:9/v1' } } } }"
+
 test('the file is the one named, then that of the environment, then the nearest, then that of the home', async () => {
   await using place = await createPlace({ XDG_CONFIG_HOME: '/nowhere' })
   expect((await place.run('config', 'validate')).stdout).toBe('builtin:demo: ok\n')
-  place.write('leasehold.json5', '{}')
+  place.write('leasehold.json5', SERVING)
   expect((await place.run('config', 'validate')).stdout).toBe('leasehold.json5: ok\n')
-  const named = place.write('named.json5', '{}')
+  const named = place.write('named.json5', SERVING)
   expect((await place.run('config', 'validate', '--config', named)).stdout).toBe(`${named}: ok\n`)
 })
 
@@ -73,7 +75,7 @@ test('leasehold.json is found; without a file one line says that this is the dem
   expect((await place.run('config', 'validate', '--config', 'builtin:demo')).stderr).toBe('')
   place.write('leasehold.yaml', 'models:\n')
   expect((await place.run('config', 'validate')).stderr).toContain('leasehold.yaml is YAML')
-  place.write('leasehold.json', '{}')
+  place.write('leasehold.json', SERVING)
   expect(await place.run('config', 'validate')).toMatchObject({ stdout: 'leasehold.json: ok\n', stderr: '' })
 })
 

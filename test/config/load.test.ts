@@ -103,6 +103,16 @@ describe('files that cannot be used', () => {
     expect((await catchLoadError(pipe)).message).toContain('this is a pipe or a device, not a file')
   })
 
+  test.each(['{}', '{ models: { providers: {} } }', '{ leasehold: { port: 4000 } }'])(
+    '%s serves nothing, which is a warning',
+    async (text) => {
+      const warning = 'names no provider, so no model is served'
+      expect((await loadConfig(await write(text))).problems).toMatchObject([
+        { severity: 'warning', path: 'models.providers', message: warning },
+      ])
+    },
+  )
+
   test('a file may have the largest size and not one byte more', async () => {
     const limit = 1024 * 1024
     await expect(loadConfig(await write('{}'.padEnd(limit)))).resolves.toBeDefined()
