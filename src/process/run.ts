@@ -222,7 +222,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       // What it had answered before it ended may wait in our sockets: it is read before its end is told.
       await new Promise<void>(afterTurn)
       const lines = output.tail().map(({ text }) => text)
-      const telling = explainExit(lines, isForbidden)
+      const telling = explainExit(lines, isForbidden, address?.port)
       wasPortTaken = telling?.cause === 'port'
       const holder =
         telling?.cause === 'port' && address !== undefined
@@ -308,13 +308,33 @@ function aborted(signal: AbortSignal): Promise<readonly number[]> {
   })
 }
 
-/** Why it ended, by all that it printed. Servers that may not open their port say that it is taken, or that they failed. */
-function explainExit(lines: readonly string[], isForbidden: boolean): TellingLine | undefined {
+/**
+ * Why it ended, by all that it printed. Servers that may not open their port say that it is taken, or that they failed.
+ * The program may run as a user with fewer rights than ours: then only its words say that its port is forbidden.
+ */
+function explainExit(
+  lines: readonly string[],
+  isForbidden: boolean,
+  port = FIRST_FREE_PORT,
+): TellingLine | undefined {
   const telling = findTellingLine(lines)
-  const isAboutPort = ['port', 'permission', 'other'].includes(telling?.cause ?? 'other')
-  if (!isForbidden || !isAboutPort) return telling
+  const isAboutPort = isForbidden
+    ? ['port', 'permission', 'other'].includes(telling?.cause ?? 'other')
+    : port < FIRST_FREE_PORT && telling !== undefined && isBindRefusal(telling)
+  if (!isAboutPort) return telling
   const line = telling === undefined ? '' : ` (${telling.line})`
   return { cause: 'port-permission', line: `this user may not open its port, which is below 1024${line}` }
+}
+
+/** The first port that every user may open. */
+const FIRST_FREE_PORT = 1024
+
+/** llama-server names no reason: its port was free before the spawn. An error about a file names the file. */
+function isBindRefusal({ cause, line }: TellingLine): boolean {
+  if (cause === 'port') return !/EADDRINUSE|in use/i.test(line)
+  return (
+    cause === 'permission' && /\b(?:listen|bind|socket|port)\b|\[Errno 13\] Permission denied$/i.test(line)
+  )
 }
 
 function toTakenFailure(address: Address): Failure {

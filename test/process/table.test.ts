@@ -61,6 +61,30 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     ).toEqual(['no such model'])
   })
 
+  test.each([
+    ['node', 'Error: listen EACCES: permission denied 127.0.0.1:1'],
+    ['llama-server', "srv start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 1"],
+    ['http.server', 'PermissionError: [Errno 13] Permission denied'],
+    [
+      'uvicorn',
+      "ERROR:    [Errno 13] error while attempting to bind on address ('127.0.0.1', 1): permission denied",
+    ],
+    ['ollama', 'Error: listen tcp 127.0.0.1:1: bind: permission denied'],
+  ])('names the rule for ports below 1024 when %s may not open its port', async (_, text) => {
+    const address = { host: '127.0.0.1', port: 1 }
+    const run = world.run('exits-early', ['1', text], { address })
+    const { telling } = await run.until('process.exited')
+    expect(telling?.cause).toBe('port-permission')
+    expect(telling?.line).toContain('below 1024')
+    expect(telling?.line).toContain(text)
+  })
+
+  test('a file that may not be read is not taken for a port', async () => {
+    const text = "PermissionError: [Errno 13] Permission denied: '/models/a.gguf'"
+    const run = world.run('exits-early', ['1', text], { address: { host: '127.0.0.1', port: 50_001 } })
+    expect((await run.until('process.exited')).telling?.cause).toBe('permission')
+  })
+
   test('tells a bounded part of last words that are long', async () => {
     const run = world.run('exits-early', ['7', 'x'.repeat(8_000)])
     expect((await run.until('process.exited')).tail).toEqual(['x'.repeat(1_000)])
