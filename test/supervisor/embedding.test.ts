@@ -1,7 +1,10 @@
 import { execFile } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import * as errors from '../../src/errors.ts'
 import { createSupervisor } from '../../src/index.ts'
 
@@ -48,12 +51,18 @@ test('a host that forgets to close its supervisor ends when nothing runs', async
 })
 
 test('the core loads neither the metrics library, the gateway, the page nor the command line', async () => {
-  const program = `await import(${JSON.stringify(entry)})`
-  const { stderr } = await run(process.execPath, ['--input-type=module', '-e', program], {
-    env: { ...process.env, NODE_DEBUG: 'esm' },
+  const directory = await mkdtemp(join(tmpdir(), 'leasehold-loaded-'))
+  onTestFinished(() => rm(directory, { recursive: true }))
+  // A coverage report names every script that was loaded.
+  await run(process.execPath, ['--input-type=module', '-e', `await import(${JSON.stringify(entry)})`], {
+    env: { ...process.env, NODE_V8_COVERAGE: directory },
     timeout: 30_000,
   })
-  const loaded = [...new Set(stderr.match(/(?:dist\/src|node_modules)\/[\w@.-]+(?:\/[\w.-]+)?/g))]
-  expect(loaded.filter((path) => /prom-client|commander|src\/(gateway|inspector|cli)/.test(path))).toEqual([])
-  expect(loaded.some((path) => path.includes('xstate'))).toBe(true)
+  const [report = ''] = await readdir(directory)
+  const { result } = JSON.parse(await readFile(join(directory, report), 'utf8'))
+  const loaded: string[] = result.map(({ url }: { readonly url: string }) => url)
+  expect(
+    loaded.filter((url) => /prom-client|commander|dist\/src\/(gateway|inspector|cli)\//.test(url)),
+  ).toEqual([])
+  expect(loaded.some((url) => url.includes('/xstate/'))).toBe(true)
 })
