@@ -86,6 +86,43 @@ test('one that crashes in a loop says the cause, its last words, and when it is 
   expect(text).toMatch(/how it came to that:\n +\S+ +failing: requests are refused: the process exited/)
 })
 
+test.each(['down.backoff', 'down.tripped'] as const)(
+  'a failing service in %s is explained without a line that repeats another',
+  (state) => {
+    const failure = {
+      code: 'LEASEHOLD_EXITED_BEFORE_READY',
+      message: 'the process exited with code 1 before it was ready',
+      tail: ['Error: out of memory'],
+      telling: { cause: 'memory', line: 'Error: out of memory' },
+    } as const
+    const why = { kind: 'failed', failure, failures: 5 } as const
+    const steps = [state, state].map((to, index) => ({
+      seq: index,
+      atMs: index,
+      time: '2026-01-01T00:00:00.000Z',
+      type: 'service.state' as const,
+      service: 'demo',
+      key: 'k',
+      from: 'starting.warming',
+      to,
+      reason: failure.code,
+      why,
+    }))
+    const service: Partial<ServiceSnapshot> = {
+      state,
+      ownership: 'none',
+      pid: null,
+      failure,
+      failures: 5,
+      why,
+    }
+    const lines = tell(service, steps as unknown as WhyFacts['history']).split('\n')
+    const texts = lines.map((line) => line.replace(/^ +(?:because|next|you can|\S+:\d\d:\d\d) +/, ''))
+    expect(texts.filter((text, index) => texts.indexOf(text) !== index)).toEqual([])
+    expect(lines.length).toBeGreaterThan(5)
+  },
+)
+
 test('an event is one line, whatever a server printed', () => {
   const line = toEventLine({
     seq: 1,
