@@ -57,6 +57,8 @@ export function createSchedulerLedger({
 }: SchedulerLedgerOptions): SchedulerLedger {
   /** Runs from spawn to receipt: their generation, and whose they are. */
   const living = new Map<string, string>()
+  /** Those of them that have exited. Such a run holds its room, and its service may start again beside it. */
+  const exited = new Set<string>()
   const leases = new Map<string, Set<string>>()
   /** The first use of each run that was used. */
   const usedSinceMs = new Map<string, number>()
@@ -95,7 +97,8 @@ export function createSchedulerLedger({
   /** By these books, not by those of the root: it may believe that somebody holds what nobody does. */
   const isRoomFor = ({ key }: Asking, context: SupervisorContext) => {
     const alive = [...living.values()]
-    const permits = [...new Set([...starting, ...spawning])].filter((other) => !alive.includes(other))
+    const running = [...living].flatMap(([generation, other]) => (exited.has(generation) ? [] : [other]))
+    const permits = [...new Set([...starting, ...spawning])].filter((other) => !running.includes(other))
     return (
       starting.size < context.maxConcurrentStarts && hasRoom(toNeeds(context, key), [...alive, ...permits])
     )
@@ -127,7 +130,7 @@ export function createSchedulerLedger({
     const alive = [...new Set([...living.values(), ...starting, ...spawning])]
     const isUp = (other: string) => /^(ready|leased)/.test(states.get(other) ?? '')
     const isStarting = (other: string) => starting.has(other) || spawning.has(other)
-    if (alive.some((other) => !isUp(other) && !isStarting(other))) return false
+    if (exited.size > 0 || alive.some((other) => !isUp(other) && !isStarting(other))) return false
     const staying = alive.filter(
       (other) => isStarting(other) || leasesOf(other).size > 0 || (shareOf(other)?.isPinned ?? false),
     )
@@ -187,7 +190,11 @@ export function createSchedulerLedger({
           spawning.delete(key)
           permitted.delete(key)
           return []
+        case 'process.exited':
+          if (living.has(fact.generation)) exited.add(fact.generation)
+          return []
         case 'process.settled':
+          exited.delete(fact.generation)
           living.delete(fact.generation)
           return []
         case 'service.state':
