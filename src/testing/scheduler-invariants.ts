@@ -156,7 +156,6 @@ export function createSchedulerLedger({
     if (!isForAnother(key)) return []
     return toBroken([
       ['pinnedStays', shareOf(key)?.isPinned ?? false],
-      ['residencyKept', isWantedBack(key) && isResident(key)],
       ['decisionsExplained', !condemned.has(key)],
     ])
   }
@@ -219,6 +218,9 @@ export function createSchedulerLedger({
         askingSinceMs.set(key, nowMs())
         if (gaveWayTo.has(key)) returning.add(key)
       }
+      // Judged when it is decided: a service in use leaves later, and another may want its room back by then.
+      const isResidentTaken =
+        type === 'evict' && taken.some((victim) => isWantedBack(victim.key) && isResident(victim.key))
       const isEarly = type === 'evict' && taken.some(({ how }) => how === 'yield') && !hasStarved(key)
       if (type === 'start') {
         permitted.add(key)
@@ -237,6 +239,7 @@ export function createSchedulerLedger({
       }
       return toBroken([
         ['yieldsForSomebody', isEarly],
+        ['residencyKept', isResidentTaken],
         ['preloadTakesNothing', type === 'evict' && isPreload(key)],
       ])
     },
