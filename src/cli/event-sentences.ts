@@ -23,7 +23,7 @@ export function toEventSentence(event: SupervisorEvent): string {
 function toSentenceOf(event: SupervisorEvent): string {
   switch (event.type) {
     case 'service.added':
-      return 'is known; nothing of it runs yet'
+      return 'is configured; no process of it runs yet'
     case 'service.state':
       return `${toStateText(event.to)}: ${toReasonText(event.why)}`
     case 'service.stop':
@@ -33,7 +33,7 @@ function toSentenceOf(event: SupervisorEvent): string {
     case 'service.failed':
       return `its supervision failed and begins anew: ${event.message}`
     case 'service.retired':
-      return 'is removed; nothing of it runs'
+      return 'is removed; no process of it runs'
     case 'scheduler.decided':
       return toDecisionText(event)
     case 'lease.requested':

@@ -26,9 +26,9 @@ METADATA_ADDRESSES.addAddress('fd00:ec2::254', 'ipv6')
 METADATA_ADDRESSES.addAddress('fd20:ce::254', 'ipv6')
 
 /**
- * Where providers are: a link-local address is refused unless allowed, because there cloud hosts keep credentials for
- * whoever asks; the gateway's own address would send every request back to it; a server that we run is on this host, and
- * is best named so that no name server has a say in it.
+ * Checks where providers are. A link-local address is refused unless allowed, because cloud hosts serve credentials
+ * there. The gateway's own address is refused, because every request would come back to it. A server that we run is on
+ * this host, and a literal address keeps name servers out of it.
  */
 export function findAddressProblems(
   providers: readonly ProviderConfig[],

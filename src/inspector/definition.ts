@@ -1,5 +1,5 @@
 import type { AnyStateMachine } from 'xstate'
-import { toGuardText } from './diagram.ts'
+import { toGuardText, toName } from './diagram.ts'
 
 /**
  * A machine's definition as JSON that `createMachine` loads: every state and every edge, with the code behind the
@@ -14,7 +14,7 @@ function toJson(key: string, value: unknown): unknown {
   if (key === 'context' || key === 'input' || key === 'output') return undefined
   if (key === 'guard' && isCompound(value))
     return { type: toGuardText(value), params: { guards: listParts(value) } }
-  return typeof value === 'function' ? { type: nameOf(value) } : value
+  return typeof value === 'function' ? { type: toName(value) } : value
 }
 
 interface Compound {
@@ -30,8 +30,4 @@ function listParts({ guards }: Compound): unknown[] {
   return guards.map((part) =>
     isCompound(part) ? { type: toGuardText(part), params: { guards: listParts(part) } } : part,
   )
-}
-
-function nameOf(named: { readonly name: string; readonly type?: unknown }): string {
-  return typeof named.type === 'string' ? named.type : named.name || 'inline'
 }

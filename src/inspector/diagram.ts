@@ -168,7 +168,7 @@ export function toGuardText(guard: unknown): string {
 }
 
 /** The name of an action or a guard; one that is written in place has none. */
-function toName(named: unknown): string {
+export function toName(named: unknown): string {
   if (typeof named === 'string') return named
   if ((typeof named === 'object' || typeof named === 'function') && named !== null) {
     if ('type' in named && typeof named.type === 'string') return named.type
