@@ -12,7 +12,7 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/v1/chat/completions',
     meaning:
-      'And `completions`, `embeddings`, `responses`, `messages`, `rerank`, `audio/*`, `images/*`, or any other path below `/v1` with a model: leased, rewritten, forwarded, streamed.',
+      'And `completions`, `embeddings`, `responses`, `messages`, `rerank`, `audio/*`, `images/*`, or any other path below `/v1` with a model: leased, rewritten, forwarded, streamed. A wrong spelling of one of the first five or of `rerank` (`/v1/chat/completion`), and a path with `/v1` twice, missing or behind `//`, is answered with 404 and the path that was meant, before anything starts.',
   },
   {
     method: 'GET',

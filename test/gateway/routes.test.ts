@@ -117,6 +117,10 @@ describe('a request with a path from a wrong base URL', () => {
     ['/v1/v1/chat/completions', '/v1/chat/completions'],
     ['/chat/completions', '/v1/chat/completions'],
     ['/v1/chat/completions/', '/v1/chat/completions'],
+    ['/v1/chat/completion', '/v1/chat/completions'],
+    ['/v1/message', '/v1/messages'],
+    ['/v1/embedding', '/v1/embeddings'],
+    ['/v1/completitions', '/v1/completions'],
   ])('%s is told %s before anything is started', async (path, meant) => {
     await using house = await openHouseWithServer({ leasehold: { apiKeys: ['k'.repeat(32)] } })
     const response = await new Promise<IncomingMessage>((resolve, reject) => {

@@ -30,6 +30,33 @@ describe('a path from a wrong base URL', () => {
   })
 
   test.each([
+    ['POST', '/v1/chat/completion', '/v1/chat/completions'],
+    ['POST', '/v1/chat/completion?a=b', '/v1/chat/completions'],
+    ['POST', '/v1/chats/completions', '/v1/chat/completions'],
+    ['POST', '/v1/chat-completions', '/v1/chat/completions'],
+    ['POST', '/v1/chatcompletions', '/v1/chat/completions'],
+    ['POST', '/v1/chta/completion', '/v1/chat/completions'],
+    ['POST', '/v1/Chat/Completions', '/v1/chat/completions'],
+    ['POST', '/chat/completion', '/v1/chat/completions'],
+    ['POST', '/v1/completion', '/v1/completions'],
+    ['POST', '/v1/completitions', '/v1/completions'],
+    ['POST', '/v1/message', '/v1/messages'],
+    ['POST', '/v1/mesages', '/v1/messages'],
+    ['POST', '/v1/messages/count_token', '/v1/messages/count_tokens'],
+    ['POST', '/v1/messages/count-tokens', '/v1/messages/count_tokens'],
+    ['POST', '/v1/embedding', '/v1/embeddings'],
+    ['POST', '/v1/embedings', '/v1/embeddings'],
+    ['POST', '/v1/response', '/v1/responses'],
+    ['POST', '/v1/re-rank', '/v1/rerank'],
+    ['GET', '/v1/model', '/v1/models'],
+    ['GET', '/v1/modles', '/v1/models'],
+  ])('%s %s is a misspelling of %s', (method, path, meant) => {
+    expect(explainPath(method, path)).toBe(
+      `${method} ${path.split('?')[0]} is not served here: ${meant} is. The route is misspelled.`,
+    )
+  })
+
+  test.each([
     ['POST', '/api/chat'],
     ['GET', '/api/tags'],
   ])('%s %s is told that it is of Ollama', (method, path) => {
@@ -51,6 +78,61 @@ describe('a path from a wrong base URL', () => {
       expect(explainPath('GET', `${path}?a=b`)).toBe(`GET ${path} is not served here: POST ${path} is.`)
     },
   )
+})
+
+/** Routes of llama.cpp, vLLM, SGLang, TabbyAPI, LocalAI, xinference, TEI, LM Studio, and of servers with a few routes. */
+test.each([
+  'audio/generations',
+  'audio/speech/timestamps',
+  'audio/transcription',
+  'audio/translation',
+  'batches',
+  'chat',
+  'chat/complete',
+  'chat/completions/batch',
+  'chat/completions/chatcmpl-1',
+  'chat/completions/control',
+  'chat/completions/render',
+  'classify',
+  'complete',
+  'completions/render',
+  'conversations',
+  'detokenize',
+  'edits',
+  'embed',
+  'embeddings/multimodal',
+  'generate',
+  'generations',
+  'image/generations',
+  'images/edit',
+  'images/generation',
+  'images/inpainting',
+  'infill',
+  'load_lora_adapter',
+  'message/send',
+  'messages/batches',
+  'model/load',
+  'model/unload',
+  'models/load',
+  'models/unload',
+  'moderation',
+  'passages',
+  'pooling',
+  'rank',
+  'ranking',
+  'realtime',
+  'reranking',
+  'responses/compact',
+  'responses/input_tokens',
+  'responses/resp_1/cancel',
+  'score',
+  'sound-generation',
+  'token/encode',
+  'tokenize',
+  'videos',
+  'videos/generations',
+])('POST /v1/%s, which a server may offer, is left alone', (route) => {
+  expect(explainPath('POST', `/v1/${route}`)).toBeUndefined()
 })
 
 test.each([
