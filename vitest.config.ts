@@ -63,6 +63,11 @@ const MOCKS = [
   'test/transport/upstream-timeouts.test.ts',
 ]
 
+/** What a test may carry; `// @module-tag NAME` on top of a file gives it to every test of the file. */
+const tags = [
+  { name: 'proof', description: 'takes seconds: runs in `npm run proofs` and in CI, not in `npm test`' },
+]
+
 const common = {
   testTimeout: 60_000,
   hookTimeout: 60_000,
@@ -74,6 +79,7 @@ export default defineConfig({
   test: {
     globalSetup: ['test/global-check.ts'],
     maxWorkers: 2,
+    tags,
     sequence: { sequencer: DearFirst },
     projects: [
       { test: { ...common, name: 'shared', include: SHARED, exclude: MOCKS, isolate: false } },

@@ -43,7 +43,7 @@ test.runIf(existsSync('/proc')).each([
     ...toOptions(tmpdir()),
   })
   try {
-    await expect(teardown()).rejects.toThrow(`process ${stdout.trim()}: sleep 1000`)
+    await expect(teardown(100)).rejects.toThrow(`process ${stdout.trim()}: sleep 1000`)
   } finally {
     process.kill(Number(stdout))
   }

@@ -31,8 +31,8 @@ export function setup(): void {
  * Fails the run when a process of it, or a file of leasehold's or of a browser, is left, or when a secret is in what
  * was printed or written. A port or an abstract socket that is left has a process. Without a `/proc`: only files.
  */
-export async function teardown(): Promise<void> {
-  const giveUpAtMs = performance.now() + PATIENCE_MS
+export async function teardown(patienceMs?: unknown): Promise<void> {
+  const giveUpAtMs = performance.now() + (typeof patienceMs === 'number' ? patienceMs : PATIENCE_MS)
   while (listProcesses().length > 0 && performance.now() < giveUpAtMs) await delay(50)
   const left = [
     ...listProcesses().map((pid) => `process ${pid}: ${read(pid, 'cmdline').replaceAll('\0', ' ')}`),

@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'

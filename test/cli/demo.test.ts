@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { createPlace, launch } from './command-line.ts'

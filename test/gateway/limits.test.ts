@@ -76,7 +76,9 @@ describe('a client that is slow', () => {
       .toBe(200)
   })
 
-  test('is cut off by the limits that are shipped, where Node with the same ones has not looked yet (fault 62, peers S-10, N-1)', async () => {
+  test('is cut off by the limits that are shipped, where Node with the same ones has not looked yet (fault 62, peers S-10, N-1)', {
+    tags: ['proof'],
+  }, async () => {
     // It is made first, so that Node's look at it comes before any as rare at the gateway.
     const plain = createServer({ headersTimeout: 10_000, requestTimeout: 60_000 })
     onTestFinished(() => void plain.close())

@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createRawServer, type RawServer } from '../transport/raw-server.ts'
 import { type House, openHouse, readAll } from './house.ts'

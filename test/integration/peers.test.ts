@@ -37,9 +37,7 @@ test.each([
   ['says it failed', { failLoad: 'health500' }, 200, 500, 'error'],
 ])(
   'health that %s under three streams and a new request ends none of them, nor the process (fault 32, peer O-a)',
-  {
-    timeout: 240_000,
-  },
+  { tags: ['proof'], timeout: 240_000 },
   async (_how, fault, tokens, status, said) => {
     await using house = await open(['--token-delay-ms', '40'])
     const streams = await Promise.all(

@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'

@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'

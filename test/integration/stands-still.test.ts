@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'

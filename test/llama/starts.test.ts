@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { rm, truncate } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { countModel, createLlama, describeWithLlama, question } from './llama-server.ts'

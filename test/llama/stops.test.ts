@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import type OpenAI from 'openai'
 import { expect, test } from 'vitest'
 import { isPortFree } from '../../src/process/ports.ts'

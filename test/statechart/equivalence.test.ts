@@ -11,6 +11,7 @@ import { runScript } from '../../src/testing/run-script.ts'
 import { parseScript } from '../../src/testing/script.ts'
 import { playSchedule, schedules } from '../machines/schedule.ts'
 import { playWorkload, workloads } from '../machines/workload.ts'
+import { listRandomRuns } from '../random-runs.ts'
 import { createRecord, findDifference } from './record.ts'
 
 const compiledProvider = compile(providerMachine)
@@ -52,52 +53,58 @@ describe('the same messages, snapshots and actions as in the interpreter of xsta
     )
   })
 
-  test('random schedules of a provider', async () => {
-    await fc.assert(
-      fc.asyncProperty(schedules, (schedule) =>
-        compare([providerMachine, compiledProvider], (machine, inspect) =>
-          playSchedule(schedule, machine, inspect),
+  for (const { numRuns, tags } of listRandomRuns(50, 1_000))
+    test(`${numRuns} random schedules of a provider`, { tags }, async () => {
+      await fc.assert(
+        fc.asyncProperty(schedules, (schedule) =>
+          compare([providerMachine, compiledProvider], (machine, inspect) =>
+            playSchedule(schedule, machine, inspect),
+          ),
         ),
-      ),
-      { numRuns: 300 },
-    )
-  })
+        { numRuns },
+      )
+    })
 
-  test('random workloads of a supervisor and its providers', async () => {
-    await fc.assert(
-      fc.asyncProperty(workloads, (workload) =>
-        compare([supervisorMachine, compiledSupervisor], (machine, inspect) =>
-          playWorkload(workload, machine, inspect),
+  for (const { numRuns, tags } of listRandomRuns(10, 200))
+    test(`${numRuns} random workloads of a supervisor and its providers`, {
+      tags,
+      timeout: 120_000,
+    }, async () => {
+      await fc.assert(
+        fc.asyncProperty(workloads, (workload) =>
+          compare([supervisorMachine, compiledSupervisor], (machine, inspect) =>
+            playWorkload(workload, machine, inspect),
+          ),
         ),
-      ),
-      { numRuns: 25 },
-    )
-  })
+        { numRuns },
+      )
+    })
 
-  test('random lives of a request', async () => {
-    const events = fc.array(
-      fc.constantFrom(
-        { type: 'request.resolved', candidates: ['a/x', 'b/y'] } as const,
-        { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true } as const,
-        { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false } as const,
-        { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true } as const,
-        { type: 'lease.granted' } as const,
-        { type: 'connection.refused' } as const,
-        { type: 'response.started', status: 200 } as const,
-        { type: 'response.ended' } as const,
-        { type: 'request.cancelled' } as const,
-      ),
-      { maxLength: 15 },
-    )
-    await fc.assert(
-      fc.asyncProperty(events, (list) =>
-        compare([requestMachine, compile(requestMachine)], (machine, inspect) => {
-          const actor = createActor(machine, { input: { id: 'r1' }, inspect }).start()
-          for (const event of list) if (actor.getSnapshot().status === 'active') actor.send(event)
-          return actor.getPersistedSnapshot()
-        }),
-      ),
-      { numRuns: 1_000 },
-    )
-  })
+  for (const { numRuns, tags } of listRandomRuns(200, 2_000))
+    test(`${numRuns} random lives of a request`, { tags }, async () => {
+      const events = fc.array(
+        fc.constantFrom(
+          { type: 'request.resolved', candidates: ['a/x', 'b/y'] } as const,
+          { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true } as const,
+          { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false } as const,
+          { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true } as const,
+          { type: 'lease.granted' } as const,
+          { type: 'connection.refused' } as const,
+          { type: 'response.started', status: 200 } as const,
+          { type: 'response.ended' } as const,
+          { type: 'request.cancelled' } as const,
+        ),
+        { maxLength: 15 },
+      )
+      await fc.assert(
+        fc.asyncProperty(events, (list) =>
+          compare([requestMachine, compile(requestMachine)], (machine, inspect) => {
+            const actor = createActor(machine, { input: { id: 'r1' }, inspect }).start()
+            for (const event of list) if (actor.getSnapshot().status === 'active') actor.send(event)
+            return actor.getPersistedSnapshot()
+          }),
+        ),
+        { numRuns },
+      )
+    })
 })

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { compile } from '../../src/statechart/compile.ts'
 import { Step } from '../../src/statechart/step.ts'
+import { listRandomRuns } from '../random-runs.ts'
 import { findDifference } from './record.ts'
 import { buildSynthetic, playSynthetic, type Synthetic, synthetics } from './synthetic.ts'
 
@@ -9,17 +10,17 @@ import { buildSynthetic, playSynthetic, type Synthetic, synthetics } from './syn
 beforeEach(() => void vi.spyOn(console, 'warn').mockImplementation(() => {}))
 afterEach(() => vi.restoreAllMocks())
 
-const numRuns = Number(process.env.RUNS ?? 1_000)
-
 async function compare(one: Synthetic): Promise<string | null> {
   const machine = buildSynthetic(one)
   const byXstate = await playSynthetic(machine, one.events)
   return findDifference(byXstate, await playSynthetic(compile(machine), one.events))
 }
 
-test(
-  'charts of random shape run the same way from the table as in the interpreter of xstate',
-  async () => {
+for (const { numRuns, tags } of listRandomRuns(200, 2_000))
+  test(`${numRuns} charts of random shape run the same way from the table as in the interpreter of xstate`, {
+    tags,
+    timeout: 30_000 + numRuns * 60,
+  }, async () => {
     await fc.assert(
       fc.asyncProperty(synthetics, async (one) => {
         expect(compile(buildSynthetic(one))).not.toBe(one)
@@ -28,9 +29,7 @@ test(
       }),
       { numRuns },
     )
-  },
-  numRuns * 60,
-)
+  })
 
 describe('a mutated executor is caught:', () => {
   const { prototype } = Step

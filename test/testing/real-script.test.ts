@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { runRealScript } from '../../src/testing/real-script.ts'

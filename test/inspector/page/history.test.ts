@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { expect, test } from 'vitest'
 import type { SupervisorEvent } from '../../../src/events.ts'
 import {

@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { createRawServer } from '../../transport/raw-server.ts'

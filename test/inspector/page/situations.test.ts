@@ -1,3 +1,5 @@
+// @module-tag proof
+
 import { describe, expect, test } from 'vitest'
 import { hasNoBrowser, openStage, pictures } from './browser.ts'
 
