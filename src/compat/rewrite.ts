@@ -2,7 +2,7 @@ import { BadRequestError } from '../errors.ts'
 import { listDropped } from './dropped.ts'
 import { byteOf, skipSpace } from './json-bytes.ts'
 import { checkJson } from './json-check.ts'
-import { getMember, textOf, toValue } from './json-edit.ts'
+import { getMember, isNothing, textOf, toValue } from './json-edit.ts'
 import { childrenOf, type JsonSpan, readJson } from './json-node.ts'
 import { toWholePieces } from './json-pieces.ts'
 import { rules } from './order.ts'
@@ -12,7 +12,7 @@ export type { RewriteOptions, Route } from './rule.ts'
 
 /** What the gateway must know of a body before it starts anything for it. */
 export interface BodyPeek {
-  /** Absent when the body names no model. Of duplicates the last. */
+  /** Absent when the body names no model: OpenAI's Python client sends `null` for `None`. Of duplicates the last. */
   readonly model: string | undefined
   /** Whether `stream` is `true`. */
   readonly stream: boolean
@@ -30,14 +30,14 @@ export interface RewrittenBody {
 /**
  * Checks a whole JSON body and reads its model, so that a broken one is refused before a model server is started.
  * @throws {@link BadRequestError} 400 when the body is not valid UTF-8 or JSON (with the offset), nests deeper than
- * 200 levels, is not an object, or has a `model` that is not a string.
+ * 200 levels, is not an object, or has a `model` that is neither a string nor `null`.
  */
 export function peekBody(body: Buffer): BodyPeek {
   checkJson(body)
   const root = readRoot(body, 1)
   const model = getMember(root, 'model')
   const modelText = textOf(model)
-  if (model !== undefined && modelText === undefined) {
+  if (modelText === undefined && !isNothing(model)) {
     throw new BadRequestError('"model" must be a string.', { param: 'model' })
   }
   return { model: modelText, stream: toValue(getMember(root, 'stream')) === true }

@@ -17,6 +17,9 @@ describe('peekBody', () => {
     ['{"mod\\u0065l":"\\u0061"}', { model: 'a', stream: false }],
     ['{"model":"\\ud800"}', { model: '\ud800', stream: false }],
     [' {} ', { model: undefined, stream: false }],
+    ['{"model":null,"stream":true}', { model: undefined, stream: true }],
+    ['{"model":"a","model":null}', { model: undefined, stream: false }],
+    ['{"model":""}', { model: '', stream: false }],
     ['{"stream":"true"}', { model: undefined, stream: false }],
   ])('reads %s', (text, expected) => {
     expect(peekBody(Buffer.from(text))).toEqual(expected)
@@ -27,8 +30,9 @@ describe('peekBody', () => {
     '1',
     '[]',
     '"model"',
-    '{"model":null}',
     '{"model":7}',
+    '{"model":false}',
+    '{"model":{}}',
     '{"model":["a"]}',
     '{"model":"a"',
     '',

@@ -280,6 +280,28 @@ describe('the way to the provider', () => {
     for (const name of ['cookie', 'referer', 'sec-fetch-mode']) expect(sent?.headers).not.toHaveProperty(name)
   })
 
+  test.each([
+    ['none', {}],
+    ['null', { model: null }],
+    ['an empty one', { model: '' }],
+    ['default', { model: 'default' }],
+  ])('of a request whose model is %s leads to the default model', async (_, body) => {
+    await using house = await openHouseWithServer()
+    const response = await house.post('/v1/chat/completions', { messages: chat.messages, ...body })
+    expect(response.status).toBe(200)
+    await response.text()
+    const sent = house.server.requests.find(({ method }) => method === 'POST')
+    expect(JSON.parse(sent?.body ?? '')).toMatchObject({ model: 'demo' })
+    expect(await (await fetch(`${house.url}/v1/models/default`)).json()).toMatchObject({ id: 'local/demo' })
+  })
+
+  test('begins with a body that is an empty object', async () => {
+    await using house = await openHouseWithServer()
+    expect((await house.post('/v1/chat/completions', {})).headers.get('x-leasehold-model')).toBe('local/demo')
+    const sent = house.server.requests.find(({ method }) => method === 'POST')
+    expect(JSON.parse(sent?.body ?? '')).toMatchObject({ model: 'demo' })
+  })
+
   test("has the model's own headers once, in place of the provider's and however they are spelled", async () => {
     const provider = {
       headers: { 'X-Tenant': 'provider' },
