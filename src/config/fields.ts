@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { DURATION_PATTERN, findDurationSpelling, toDurationMs } from './duration-form.ts'
 
 /** Longest duration a timer can hold, in milliseconds: a `setTimeout` of 2^31 fires at once. */
 export const MAX_DURATION_MS = 2_147_483_647
@@ -10,9 +11,45 @@ export function wholeNumber(noun: string, min: number, max: number) {
   return z.int({ error }).min(min, { error }).max(max, { error })
 }
 
-/** A duration in milliseconds: whole, at least `min`, at most {@link MAX_DURATION_MS}. */
+/**
+ * A duration in milliseconds: whole, at least `min`, at most {@link MAX_DURATION_MS}. A file may write it as a text with
+ * units: `10m`, `1h30m`.
+ */
 export function durationMs(min: number) {
-  return wholeNumber('milliseconds', min, MAX_DURATION_MS)
+  return duration('milliseconds', 1, min, MAX_DURATION_MS)
+}
+
+/** A duration in whole seconds. A file may write it as a text with units. */
+export function durationSeconds(min: number) {
+  return duration('seconds', 1000, min, Math.floor(MAX_DURATION_MS / 1000))
+}
+
+function duration(noun: string, unitMs: number, min: number, max: number) {
+  const toAmount = (text: string) => (toDurationMs(text) ?? Number.NaN) / unitMs
+  const isAmount = (amount: number) => Number.isInteger(amount) && amount >= min && amount <= max
+  const error = ({ input }: { readonly input?: unknown }) =>
+    `must be a whole number of ${noun} from ${min} to ${max} or a duration such as "90s", not ${toShown(input)}${toDurationHint(input, noun, unitMs)}`
+  return z.union(
+    [
+      z.int({ error }).min(min, { error }).max(max, { error }),
+      z
+        .string()
+        .regex(DURATION_PATTERN, { error, abort: true })
+        .refine((text) => isAmount(toAmount(text)), { error })
+        .transform(toAmount),
+    ],
+    { error },
+  )
+}
+
+/** The right form of what was written, where it can be told. */
+function toDurationHint(input: unknown, noun: string, unitMs: number): string {
+  if (typeof input !== 'string') return ''
+  const ms = toDurationMs(input)
+  if (ms !== undefined) return `, which is ${ms / unitMs} ${noun}`
+  if (/^\d+$/.test(input)) return `; write ${Number(input)} for ${noun}, or a unit: "${Number(input)}s"`
+  const spelling = findDurationSpelling(input)
+  return spelling === undefined ? '; the units are d, h, m, s and ms' : `; write "${spelling}"`
 }
 
 /** A string that an operating system can take: argv and environment end at the first NUL. */

@@ -9,7 +9,7 @@ import { findIncludes, resolveIncludes } from './includes.ts'
 import { isNoReplica, isSameName } from './model-ref.ts'
 import { addInlineEnv, adoptOpenClaw, isOpenClawFile } from './openclaw.ts'
 import { findPosition } from './positions.ts'
-import { findLeaseholdProblems, findProviderProblems } from './problems.ts'
+import { findDurationProblems, findLeaseholdProblems, findProviderProblems } from './problems.ts'
 import { findProgramFault } from './program.ts'
 import { toProvider, toProviderPath, toReplicas } from './provider.ts'
 import { resolveReferences } from './references.ts'
@@ -143,6 +143,7 @@ function readConfig(
     ...invalid,
     ...completed.flatMap((provider) => provider.findings),
     ...findProviderProblems(complete),
+    ...findDurationProblems(own),
     ...findAddressProblems(complete, {
       allowLinkLocal: leasehold.allowLinkLocal,
       host: gateway.host ?? leasehold.host,

@@ -4,6 +4,7 @@ import { findShellismProblems } from './arguments.ts'
 import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
 import { toProviderPath } from './provider.ts'
+import { isJsonObject, type JsonObject } from './sections.ts'
 
 /** Checks that look at a whole provider, or at several: everything a schema of single options cannot see. */
 export function findProviderProblems(providers: readonly ProviderConfig[]): Finding[] {
@@ -20,7 +21,6 @@ export function findProviderProblems(providers: readonly ProviderConfig[]): Find
       ...findPathProblems(provider.localService, [...at, 'localService']),
       ...findArgumentProblems(provider.localService, [...at, 'localService']),
       ...findShellismProblems(provider.localService, [...at, 'localService']),
-      ...findDurationProblems(provider.localService, [...at, 'localService']),
       ...findOriginProblems(provider, at),
       ...findPortProblems(provider, rival, at),
     ]
@@ -57,6 +57,28 @@ function findKeyProblems({ host, apiKeys, controlKeys }: LeaseholdConfig): Findi
         : [],
     ),
   )
+}
+
+/**
+ * Numbers below a second are likely meant in seconds: other tools count in them. `own` holds the values as the file
+ * writes them: a text such as `'500ms'` names its unit.
+ */
+export function findDurationProblems({ models }: JsonObject): Finding[] {
+  const providers = isJsonObject(models) && isJsonObject(models.providers) ? models.providers : {}
+  return Object.entries(providers).flatMap(([id, provider]) => {
+    const service = isJsonObject(provider) ? provider.localService : undefined
+    return isJsonObject(service)
+      ? findShortDurations(service, ['models', 'providers', id, 'localService'])
+      : []
+  })
+}
+
+function findShortDurations(service: JsonObject, at: readonly PropertyKey[]): Finding[] {
+  return ['idleStopMs', 'readyTimeoutMs'].flatMap((name) => {
+    const ms = service[name]
+    if (typeof ms !== 'number' || ms <= 0 || ms >= 1000) return []
+    return [toWarning([...at, name], `is in milliseconds: ${ms} is less than a second; seconds are "${ms}s"`)]
+  })
 }
 
 /** A provider whose server we run. */
@@ -115,15 +137,6 @@ function toPathFault(path: string): string | undefined {
   if (path.startsWith('$')) return `${shown}: variables are not expanded here; give an absolute path`
   if (!isAbsolute(path)) return `${shown} must be an absolute path; PATH is not searched`
   return undefined
-}
-
-/** Durations below a second are likely meant in seconds: other tools count in them. */
-function findDurationProblems(service: LocalServiceConfig, at: readonly PropertyKey[]): Finding[] {
-  return (['idleStopMs', 'readyTimeoutMs'] as const).flatMap((name) => {
-    const ms = service[name]
-    if (ms <= 0 || ms >= 1000) return []
-    return [toWarning([...at, name], `is in milliseconds: ${ms} is less than a second`)]
-  })
 }
 
 /** Every user of a host can read the arguments of every process; its environment only its owner can. */

@@ -4,10 +4,10 @@ import { compatSchema } from './compat-schema.ts'
 import {
   budgetName,
   durationMs,
+  durationSeconds,
   headerName,
   httpUrl,
   jsonObject,
-  MAX_DURATION_MS,
   plainText,
   variableName,
   wholeNumber,
@@ -49,20 +49,20 @@ const localServiceSchema = z
       .optional()
       .describe('URL of the health check. Default: `baseUrl` followed by `/models`.'),
     readyTimeoutMs: durationMs(1)
-      .default(120_000)
+      .prefault(120_000)
       .describe('Longest time from the start of the process until it is ready, in milliseconds.'),
     idleStopMs: durationMs(0)
-      .default(0)
+      .prefault(0)
       .describe(
         'Time without a lease after which the service stops, in milliseconds. `0`: it runs until the supervisor ends.',
       ),
     stopGraceMs: durationMs(0)
-      .default(15_000)
+      .prefault(15_000)
       .describe(
         'Time between SIGTERM and SIGKILL, in milliseconds. It applies to the whole process tree: if a launcher exits first, the server that it started keeps the remaining time. After a crash of the first process the others are killed at once. `0` kills at once.',
       ),
     drainTimeoutMs: durationMs(0)
-      .default(30_000)
+      .prefault(30_000)
       .describe('Longest time that a stop waits for open leases, in milliseconds. `0` does not wait.'),
     abandonStartMs: durationMs(0)
       .optional()
@@ -92,12 +92,12 @@ const localServiceSchema = z
         'Cost of starting the service again: the idle service with the lowest cost is evicted first. Each eviction lowers the cost of services that were not used since. Costs within a quarter of each other count as equal: then the least recently used service is evicted. Default: its usual start time in milliseconds.',
       ),
     minResidencyMs: durationMs(0)
-      .default(5000)
+      .prefault(5000)
       .describe(
         'Time from its first use in which services that alternate with it cannot evict it, in milliseconds. A service that no other one alternates with is evicted as soon as it is idle.',
       ),
     maxStarveMs: durationMs(0)
-      .default(30_000)
+      .prefault(30_000)
       .describe(
         'Longest time that its requests wait for room while other services are in use, in milliseconds. Afterwards those services take no new requests until this service has started.',
       ),
@@ -182,7 +182,7 @@ const providerSchema = z.strictObject({
     .describe('The dialect the server speaks.'),
   headers: headersSchema.default({}).describe(`Headers added to every request. \`\${VAR}\` is substituted.`),
   authHeader: z.boolean().default(false).describe('`true` forces the key into the `Authorization` header.'),
-  timeoutSeconds: wholeNumber('seconds', 1, Math.floor(MAX_DURATION_MS / 1000))
+  timeoutSeconds: durationSeconds(1)
     .optional()
     .describe(
       'Longest time from dispatch to the end of the answer, in seconds. It never shortens a cold start. Absent: no limit.',
@@ -191,7 +191,7 @@ const providerSchema = z.strictObject({
     .optional()
     .describe('Default of `maxTokens` for the models, in tokens.'),
   stallTimeoutMs: durationMs(0)
-    .default(600_000)
+    .prefault(600_000)
     .describe(
       'Longest pause within an answer, in milliseconds; after it the answer is aborted. Counted from the first byte of the body, and only while the client reads. `0`: no limit.',
     ),
@@ -318,7 +318,7 @@ const leaseholdSchema = z
       .default(256)
       .describe('Limit of open connections for each client address beyond loopback.'),
     writeStallMs: durationMs(1)
-      .default(120_000)
+      .prefault(120_000)
       .describe('Time without reading its answer after which a client is disconnected, in milliseconds.'),
     maxConcurrentStarts: wholeNumber('', 1, MAX_COUNT)
       .default(2)
@@ -340,7 +340,7 @@ const leaseholdSchema = z
         'Ids of providers whose services are started at startup, in this order, as far as there is free room.',
       ),
     returnToDefaultMs: durationMs(0)
-      .default(0)
+      .prefault(0)
       .describe(
         'Time without a request after which the service of the default model is started again if it was evicted, in milliseconds. `0`: never.',
       ),
@@ -348,33 +348,35 @@ const leaseholdSchema = z
       .default('/usr/bin/nvidia-smi')
       .describe('Absolute path of the program that reports the GPU memory of each process.'),
     backoffMs: durationMs(1)
-      .default(1000)
+      .prefault(1000)
       .describe('Wait after the first failed start, in milliseconds. It doubles with each further one.'),
-    backoffMaxMs: durationMs(1).default(60_000).describe('Longest wait between two starts, in milliseconds.'),
+    backoffMaxMs: durationMs(1)
+      .prefault(60_000)
+      .describe('Longest wait between two starts, in milliseconds.'),
     breakerFailures: wholeNumber('', 1, MAX_COUNT)
       .default(5)
       .describe('Failed starts in a row after which requests are refused at once.'),
     breakerCooldownMs: durationMs(1)
-      .default(30_000)
+      .prefault(30_000)
       .describe(
         'Time in which requests are refused, in milliseconds; afterwards one trial start is allowed.',
       ),
     stabilityMs: durationMs(0)
-      .default(60_000)
+      .prefault(60_000)
       .describe('Time that a service must stay ready before its failure count is reset, in milliseconds.'),
     heartbeatMs: durationMs(1)
-      .default(10_000)
+      .prefault(10_000)
       .describe('Time between two health probes of a ready service, in milliseconds.'),
     leaseWarnMs: durationMs(0)
-      .default(3_600_000)
+      .prefault(3_600_000)
       .describe('Time after which a held lease is reported as `lease.overdue`, in milliseconds. `0`: never.'),
     maxLeaseMs: durationMs(0)
-      .default(0)
+      .prefault(0)
       .describe(
         'Longest time that a lease may be held, in milliseconds; afterwards it is ended. `0`: no limit.',
       ),
     coldStartCommentsMs: durationMs(0)
-      .default(5000)
+      .prefault(5000)
       .describe(
         'Time before the first comment is sent to a stream that waits for its answer, in milliseconds; then a comment every 5 s tells the state, also when the answer pauses later. `0`: no comments.',
       ),

@@ -401,12 +401,13 @@ describe('problems in one report', () => {
     [{ command: '/bin/sh', args: ['-c', 'cd ~ && exec $HOME/server -m /x > /tmp/log 2>&1'] }],
     [{ idleStopMs: 1000, readyTimeoutMs: 1000 }],
     [{ idleStopMs: 0 }],
+    [{ idleStopMs: '300ms' }],
   ])('%j is no warning', (options) => {
     expect(parseConfig(toText(toService(options))).problems).toEqual([])
   })
 
   test.each([
-    [{ idleStopMs: 300 }, 'idleStopMs', 'is in milliseconds: 300 is less than a second'],
+    [{ idleStopMs: 300 }, 'idleStopMs', '300 is less than a second; seconds are "300s"'],
     [{ readyTimeoutMs: 120 }, 'readyTimeoutMs', 'is in milliseconds: 120 is less than a second'],
     [{ env: { MODELS: '~/models' } }, 'env.MODELS', '"~" is not expanded'],
     [{ env: { PATH: '$PATH:/x' } }, 'env.PATH', '"$PATH" is not expanded'],

@@ -183,7 +183,7 @@ describe('numbers out of range', () => {
       expect(problems).toHaveLength(1)
       expect(problems[0]).toMatchObject({ path: `models.providers.local.localService.${name}`, line: 1 })
       expect(problems[0]?.message).toContain(
-        `must be a whole number of milliseconds from ${min} to 2147483647, not `,
+        `must be a whole number of milliseconds from ${min} to 2147483647 or a duration such as "90s", not `,
       )
     },
   )
@@ -192,6 +192,63 @@ describe('numbers out of range', () => {
     for (const value of [min, 2_147_483_647]) {
       expect(parseConfig(service(`${name}: ${value}`)).providers[0]?.localService?.[name]).toBe(value)
     }
+  })
+
+  test.each([
+    ["'30d'", '"30d", which is 2592000000 milliseconds'],
+    ["'0.5ms'", '"0.5ms", which is 0.5 milliseconds'],
+    ["'5000'", '"5000"; write 5000 for milliseconds, or a unit: "5000s"'],
+    ["'10 min'", '"10 min"; write "10m"'],
+    ["'10M'", '"10M"; write "10m"'],
+    ["'1 hour and 30 minutes'", '"1 hour and 30 minutes"; write "1h30m"'],
+    ["'PT1H30M'", '"PT1H30M"; write "1h30m"'],
+    ["'soon'", '"soon"; the units are d, h, m, s and ms'],
+    ["'30m1h'", '"30m1h"; the units are d, h, m, s and ms'],
+    ["'-5m'", '"-5m"; the units are d, h, m, s and ms'],
+    ["''", '""; the units are d, h, m, s and ms'],
+  ])('the duration %s is one error that names the right form', (value, message) => {
+    expect(catchProblems(service(`idleStopMs: ${value}`)).map((one) => one.message)).toEqual([
+      `must be a whole number of milliseconds from 0 to 2147483647 or a duration such as "90s", not ${message}`,
+    ])
+  })
+
+  test.each([
+    ['500ms', 500],
+    ['90s', 90_000],
+    ['10m', 600_000],
+    ['1h30m', 5_400_000],
+    ['1.5h', 5_400_000],
+    ['0s', 0],
+    ['0.0011s', undefined],
+    ['1d', 86_400_000],
+    ['24d20h31m23s647ms', 2_147_483_647],
+  ])('a duration of %s is %o milliseconds', (text, ms) => {
+    const read = () => parseConfig(service(`idleStopMs: '${text}'`))
+    if (ms === undefined) expect(read).toThrow('which is 1.1 milliseconds')
+    else expect(read().providers[0]?.localService?.idleStopMs).toBe(ms)
+  })
+
+  test('every option in milliseconds takes a duration, and so does timeoutSeconds', () => {
+    const takesText = ([, option]: [string, Record<string, unknown>]) =>
+      Array.isArray(option.anyOf) && option.anyOf.some(({ type, pattern }) => type === 'string' && pattern)
+    const options = listProperties(toJsonSchema())
+    const isDuration = ([path]: [string, unknown]) => /(Ms|Seconds)$/.test(path)
+    expect(options.filter(takesText).map(([path]) => path)).toEqual(
+      options.filter(isDuration).map(([path]) => path),
+    )
+    const config = parseConfig(
+      toText(
+        `p: { baseUrl: 'http://h', timeoutSeconds: '5m', stallTimeoutMs: '2m' }`,
+        `leasehold: { leaseWarnMs: '2h', coldStartCommentsMs: '0s' }`,
+      ),
+    )
+    expect(config.providers[0]).toMatchObject({ timeoutMs: 300_000, stallTimeoutMs: 120_000 })
+    expect(config.leasehold).toMatchObject({ leaseWarnMs: 7_200_000, coldStartCommentsMs: 0 })
+    expect(
+      catchProblems(toText(`p: { baseUrl: 'http://h', timeoutSeconds: '1500ms' }`))[0]?.message,
+    ).toContain(
+      'a whole number of seconds from 1 to 2147483 or a duration such as "90s", not "1500ms", which is 1.5 seconds',
+    )
   })
 
   test.each([
