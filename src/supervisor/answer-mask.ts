@@ -40,7 +40,8 @@ export function rememberAnswerSecrets(
 
 /**
  * Prepares secrets for finding them. `undefined`: there is none, and answers need not be looked at.
- * A secret that a compressed body holds, or one that a model spells token by token, is not found.
+ * One that a model spells token by token is not found, nor one in a body that is compressed although the server was
+ * asked not to.
  */
 export function toAnswerSecrets(secrets: readonly string[]): AnswerSecrets | undefined {
   if (secrets.length === 0) return undefined

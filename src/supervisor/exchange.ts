@@ -272,7 +272,12 @@ export function createExchange({
       lastByteMs = NEVER
       isPaused = false
       const isStale = () => isOver() || attemptsOver !== attemptsBefore
-      const outgoing = toUpstreamRequest(request, current, isStream, id)
+      const secrets = secretsOf(current.provider)
+      const outgoing = toUpstreamRequest(request, current, {
+        id,
+        isStream,
+        isSearched: secrets !== undefined,
+      })
       // The callbacks below live as long as the stream, so they must not hold `outgoing`, which holds the body.
       const { dropped } = outgoing
       const incoming = createIncoming(
@@ -284,7 +289,7 @@ export function createExchange({
           hasNext: () => indexOf() + 1 < targets.length,
           canWait: () => clock.now() < loadingUntilMs,
           scrub,
-          secrets: secretsOf(current.provider),
+          secrets,
         },
         {
           onBegin: (status, headers) => {

@@ -50,12 +50,18 @@ export interface OutgoingRequest extends UpstreamRequest {
 
 const NOTHING: readonly string[] = []
 
-/** The request as the target's server should get it: its model name, its rewrites, its key, its path. */
+/**
+ * The request as the target's server should get it: its model name, its rewrites, its key, its path. `isSearched`: its
+ * answer is searched for secrets.
+ */
 export function toUpstreamRequest(
   request: Outgoing,
   target: ModelTarget,
-  isStream: boolean,
-  id: string,
+  {
+    id,
+    isStream,
+    isSearched,
+  }: { readonly id: string; readonly isStream: boolean; readonly isSearched: boolean },
 ): OutgoingRequest {
   const { provider, model, modelId, params } = target
   const compat = model?.compat ?? {}
@@ -76,8 +82,8 @@ export function toUpstreamRequest(
     path: request.path.replace(/^\/v1/, ''),
     headers: {
       ...rewriteHeaders(toUpstreamHeaders(request.headers), compat),
-      // Of a compressed stream nobody here could tell how it ends, and no comment may precede it.
-      ...(isStream || hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),
+      // A compressed answer can neither be searched nor rewritten; no comment may precede it, and its end proves nothing.
+      ...(isStream || isSearched || hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),
       // Behind a remote provider may be another leasehold, whose queue knows priorities, too.
       ...(request.priority === undefined || provider.localService !== undefined
         ? {}

@@ -1,3 +1,4 @@
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createRawServer, type RawServer } from '../transport/raw-server.ts'
 import { type House, openHouse } from './house.ts'
@@ -153,6 +154,43 @@ describe('an answer shows no key', () => {
     expect(text).toContain('leasehold')
     expect(text).not.toContain(key)
   })
+
+  test.each(['gzip', 'br', 'deflate', 'zstd', 'gzip, deflate, br, zstd'])(
+    'to a client that takes %s, from a server that compresses (fault 115)',
+    async (coding) => {
+      const offers: string[] = []
+      const pack: Record<string, (text: string) => Buffer> = {
+        gzip: gzipSync,
+        br: brotliCompressSync,
+        deflate: deflateSync,
+      }
+      await using packing = await createRawServer((socket, head) => {
+        if (!head.startsWith('POST')) return socket.end(models)
+        const offered = /^accept-encoding: (.*)\r$/im.exec(head)?.[1] ?? ''
+        offers.push(offered)
+        const used = offered.split(', ')[0] ?? ''
+        const text = JSON.stringify({ warning: `used ${key}` })
+        const body = pack[used]?.(text) ?? Buffer.from(text)
+        const encoding = used === 'identity' ? '' : `content-encoding: ${used}\r\n`
+        socket.write(
+          `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n${encoding}content-length: ${body.length}\r\n\r\n`,
+        )
+        socket.end(body)
+      })
+      const open = (provider: object) =>
+        openHouse({ serverUrl: packing.url, provider, leasehold: { heartbeatMs: 3_600_000 } })
+      const body = { model: 'local/demo' }
+      const init = { headers: { 'accept-encoding': coding } }
+      await using keyed = await open({ apiKey: key })
+      const response = await keyed.post('/v1/chat/completions', body, init)
+      expect(response.headers.get('content-encoding')).toBeNull()
+      expect(await response.json()).toEqual({ warning: `used ${stars}` })
+      await using keyless = await open({})
+      // What it answers is not looked at: the raw server knows no zstd, and the client may not either.
+      await (await keyless.post('/v1/chat/completions', body, init)).arrayBuffer().catch(() => {})
+      expect(offers).toEqual(['identity', coding])
+    },
+  )
 
   test('while a word that is no secret stays in the text', async () => {
     const provider = { apiKey: 'unused-key', headers: { 'x-team': 'research-2026', 'x-api-key': 'sunshine' } }
