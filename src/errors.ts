@@ -1,6 +1,6 @@
 import type { Failure, FailureCode } from '../machines/messages.ts'
-import { causeAdvice } from './cause-advice.ts'
-import { toPlainText } from './process/plain-text.ts'
+import { causeAdvice } from './text/cause-advice.ts'
+import { toPlainText } from './text/plain-text.ts'
 
 /** Every code an error of leasehold can carry. Codes are API and never change; messages may. */
 export type ErrorCode =

@@ -28,27 +28,32 @@ export {
   UpstreamStatusError,
   UpstreamTimeoutError,
 } from './errors.ts'
-export { type ConfigChange, type ConfigRefusal, eventMeanings, type SupervisorEvent } from './events.ts'
-export { toReasonText } from './reason-text.ts'
-export type { ModelCall, ModelRequest, ModelResponseHandler } from './supervisor/exchange.ts'
-export type { Guest } from './supervisor/guests.ts'
-export type { Inspector } from './supervisor/inspection.ts'
-export type { StopOptions, Supervisor, SupervisorOptions } from './supervisor/interface.ts'
-export type { AcquireOptions, Lease } from './supervisor/lease.ts'
-export type { ModelListing } from './supervisor/models.ts'
-export type { QueuedRequest } from './supervisor/queue.ts'
+export {
+  type ConfigChange,
+  type ConfigRefusal,
+  eventMeanings,
+  type SupervisorEvent,
+} from './events/events.ts'
+export { toReasonText } from './explanation/reason-text.ts'
+export type { AcquireOptions, Lease } from './lease/lease.ts'
+export type { QueuedRequest } from './lease/queue.ts'
+export type { Inspector } from './observe/inspection.ts'
 export {
   createRecorder,
   type Recorder,
   type RecorderOptions,
   type RecordingEnd,
   type RecordingHeader,
-} from './supervisor/recorder.ts'
-export type { RequestSnapshot } from './supervisor/requests.ts'
+} from './observe/recorder.ts'
+export type { Guest } from './peers/guests.ts'
+export type { ModelCall, ModelRequest, ModelResponseHandler } from './request/exchange.ts'
+export type { RequestSnapshot } from './request/open-requests.ts'
+export type { ModelListing } from './service/model-list.ts'
 export type {
   ConfigStanding,
   RunningTimer,
   ServiceSnapshot,
   SupervisorSnapshot,
-} from './supervisor/snapshot.ts'
+} from './service/snapshot.ts'
+export type { StopOptions, Supervisor, SupervisorOptions } from './supervisor/interface.ts'
 export { createSupervisor } from './supervisor/supervisor.ts'

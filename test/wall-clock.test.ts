@@ -13,12 +13,12 @@ const STAMPS = [
   'src/cli/log-lines.ts',
   'src/cli/serve.ts',
   'src/cli/why.ts',
+  'src/events/event-hub.ts',
   'src/gateway/event-route.ts',
   'src/inspector/message.ts',
+  'src/observe/recorder.ts',
   'src/process/run.ts',
   'src/supervisor/configuration.ts',
-  'src/supervisor/event-hub.ts',
-  'src/supervisor/recorder.ts',
 ]
 
 test('the time of day is asked for where it is displayed, and nowhere else (fault 109, peer O-d)', () => {

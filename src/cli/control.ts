@@ -1,4 +1,4 @@
-import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
+import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { onEndingSignal } from './ending-signal.ts'
 import { exitCodes } from './failures.ts'

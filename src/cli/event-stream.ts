@@ -1,4 +1,4 @@
-import { createEventParser } from '../event-parser.ts'
+import { createEventParser } from '../compat/event-parser.ts'
 
 /** The bytes of a response body as lines, without their ends. A last line without an end counts. */
 export async function* readLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {

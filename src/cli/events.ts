@@ -1,4 +1,4 @@
-import { eventMeanings, type SupervisorEvent } from '../events.ts'
+import { eventMeanings, type SupervisorEvent } from '../events/events.ts'
 import { loadConfiguration } from './configuration.ts'
 import { toEventSentence, toldTypes } from './event-sentences.ts'
 import { readEventData } from './event-stream.ts'

@@ -1,5 +1,5 @@
+import { toOpenAiError } from '../compat/openai-error.ts'
 import { ConfigError, LeaseholdError, toProblemText } from '../errors.ts'
-import { toOpenAiError } from '../openai-error.ts'
 import { toSafeText } from './print.ts'
 
 /** What the exit code of every command means; `--help` prints this table. */

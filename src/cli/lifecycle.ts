@@ -1,9 +1,9 @@
 import type { Failure } from '../../machines/messages.ts'
 import type { Reason } from '../../machines/reasons.ts'
-import { toDurationText } from '../duration.ts'
 import { toProblemText, toSentence } from '../errors.ts'
-import { type ConfigChange, type ConfigRefusal, isServing, type SupervisorEvent } from '../events.ts'
-import { toReasonText } from '../reason-text.ts'
+import { type ConfigChange, type ConfigRefusal, isServing, type SupervisorEvent } from '../events/events.ts'
+import { toReasonText } from '../explanation/reason-text.ts'
+import { toDurationText } from '../text/duration.ts'
 import { type Style, type Terminal, toSafeText } from './print.ts'
 import { toClock, toCodeText, toStateText } from './words.ts'
 

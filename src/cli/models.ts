@@ -1,4 +1,4 @@
-import { type ModelListing, toModelList } from '../supervisor/models.ts'
+import { type ModelListing, toModelList } from '../service/model-list.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
 import { exitCodes } from './failures.ts'
 import { findGateway, readAnswer } from './gateway-client.ts'

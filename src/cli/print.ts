@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 import type { Environment } from '../config/secrets.ts'
-import { toPlainLines } from '../process/plain-text.ts'
+import { toPlainLines } from '../text/plain-text.ts'
 import { createOutlet } from './outlet.ts'
 
 /** How a text stands out where colours are allowed. */

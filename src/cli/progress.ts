@@ -1,9 +1,9 @@
 import { interval, type Observable } from 'rxjs'
 import { systemClock, toScheduler } from '../clock.ts'
-import { toDurationText } from '../duration.ts'
-import type { SupervisorEvent } from '../events.ts'
+import type { SupervisorEvent } from '../events/events.ts'
 import { toStateDirectoryPath } from '../process/state-directory.ts'
-import { openHistory } from '../supervisor/history.ts'
+import { openHistory } from '../service/past-runs.ts'
+import { toDurationText } from '../text/duration.ts'
 import type { Terminal } from './print.ts'
 
 /** How often the line of a cold start is drawn again, in milliseconds. */

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import JSON5 from 'json5'
-import { toReasonText } from '../reason-text.ts'
+import { toReasonText } from '../explanation/reason-text.ts'
 import { parseRecording, type Recording } from '../testing/recording.ts'
 import { type Replay, type ReplayedLife, type ReplayStep, replay } from '../testing/replay.ts'
 import { toScript } from '../testing/replay-script.ts'

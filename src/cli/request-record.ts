@@ -1,7 +1,7 @@
 import { filter, firstValueFrom, type Observable, race, timer } from 'rxjs'
 import { systemClock, toScheduler } from '../clock.ts'
 import { splitRef } from '../config/model-ref.ts'
-import type { SupervisorEvent } from '../events.ts'
+import type { SupervisorEvent } from '../events/events.ts'
 
 /** Events that are kept while a request is under way; a busy gateway tells of others, too. */
 const MAX_EVENTS = 10_000

@@ -1,5 +1,5 @@
 import type { Peer } from '../../machines/messages.ts'
-import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
+import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { toSafeText } from './print.ts'
 
 /** States of a service, the longest name that fits first, in words for people. */

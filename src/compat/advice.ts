@@ -1,7 +1,5 @@
-import { toErrorApi } from '../error-shapes.ts'
-import { type AdviceRow, type Asked, adviceRows } from './advice-rows.ts'
-import { byteOf, skipSpace } from './json-bytes.ts'
-import { checkJson } from './json-check.ts'
+import { byteOf, skipSpace } from '../json/bytes.ts'
+import { checkJson } from '../json/check.ts'
 import {
   getMember,
   getText,
@@ -15,9 +13,11 @@ import {
   textOf,
   toNode,
   toValue,
-} from './json-edit.ts'
-import { type JsonNode, type JsonSpan, readJson } from './json-node.ts'
-import { toWholePieces } from './json-pieces.ts'
+} from '../json/edit.ts'
+import { type JsonNode, type JsonSpan, readJson } from '../json/node.ts'
+import { toWholePieces } from '../json/pieces.ts'
+import { type AdviceRow, type Asked, adviceRows } from './advice-rows.ts'
+import { toErrorApi } from './error-shapes.ts'
 
 /** A known complaint of a backend, and what cures it. */
 export interface Advice {

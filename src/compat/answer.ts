@@ -1,4 +1,4 @@
-import { createEventParser } from '../event-parser.ts'
+import { createEventParser } from './event-parser.ts'
 import type { CompatFlags } from './flags.ts'
 import { rewriteAnswer } from './response.ts'
 

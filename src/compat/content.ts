@@ -1,5 +1,5 @@
-import { changeEach, getMember, isArray, itemsOf, joinTexts, membersOf } from './json-edit.ts'
-import type { JsonChild, JsonNode } from './json-node.ts'
+import { changeEach, getMember, isArray, itemsOf, joinTexts, membersOf } from '../json/edit.ts'
+import type { JsonChild, JsonNode } from '../json/node.ts'
 import { isTextPart, messagesOf } from './message-list.ts'
 import type { Rule } from './rule.ts'
 

@@ -1,6 +1,6 @@
+import type { JsonChild } from '../json/node.ts'
 import { type Advice, toModelBlock } from './advice.ts'
 import type { CompatFlags } from './flags.ts'
-import type { JsonChild } from './json-node.ts'
 import { isTranslated } from './reasoning.ts'
 
 /** Members of a client's body that no rule sends on in any form, by name. */

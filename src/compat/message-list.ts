@@ -9,8 +9,8 @@ import {
   joinTexts,
   setMember,
   toNode,
-} from './json-edit.ts'
-import type { JsonChild, JsonNode, JsonText } from './json-node.ts'
+} from '../json/edit.ts'
+import type { JsonChild, JsonNode, JsonText } from '../json/node.ts'
 
 /** The messages of a chat body; the list may be changed. */
 export function messagesOf(body: JsonNode): JsonChild[] {

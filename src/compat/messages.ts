@@ -11,8 +11,8 @@ import {
   setValue,
   textOf,
   toNode,
-} from './json-edit.ts'
-import type { JsonChild, JsonNode } from './json-node.ts'
+} from '../json/edit.ts'
+import type { JsonChild, JsonNode } from '../json/node.ts'
 import { addText, messagesOf } from './message-list.ts'
 import type { Rule } from './rule.ts'
 

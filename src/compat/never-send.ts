@@ -1,5 +1,5 @@
+import { removeMembers } from '../json/edit.ts'
 import type { CompatFlags } from './flags.ts'
-import { removeMembers } from './json-edit.ts'
 import type { Rule } from './rule.ts'
 
 /** Members that mean something to OpenAI's own service only. A flag lets one through. */

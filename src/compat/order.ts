@@ -1,5 +1,5 @@
+import { setValue } from '../json/edit.ts'
 import { stringContent } from './content.ts'
-import { setValue } from './json-edit.ts'
 import {
   assistantAfterToolResult,
   developerRole,

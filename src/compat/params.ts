@@ -1,5 +1,5 @@
-import { getMember, setValue } from './json-edit.ts'
-import type { JsonNode } from './json-node.ts'
+import { getMember, setValue } from '../json/edit.ts'
+import type { JsonNode } from '../json/node.ts'
 import type { RewriteOptions, Rule } from './rule.ts'
 
 /** The configuration's defaults, for what the body does not say by now. */

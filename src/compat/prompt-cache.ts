@@ -9,8 +9,8 @@ import {
   setMember,
   setValue,
   toNode,
-} from './json-edit.ts'
-import type { JsonNode } from './json-node.ts'
+} from '../json/edit.ts'
+import type { JsonNode } from '../json/node.ts'
 import { isTextPart, messagesOf, toTextPart } from './message-list.ts'
 import type { Rule } from './rule.ts'
 

@@ -1,4 +1,3 @@
-import type { CompatFlags, ThinkingFormat } from './flags.ts'
 import {
   getMember,
   getText,
@@ -8,8 +7,9 @@ import {
   setValue,
   toNode,
   toValue,
-} from './json-edit.ts'
-import type { JsonNode } from './json-node.ts'
+} from '../json/edit.ts'
+import type { JsonNode } from '../json/node.ts'
+import type { CompatFlags, ThinkingFormat } from './flags.ts'
 import type { Rule } from './rule.ts'
 
 /**

@@ -1,5 +1,5 @@
-import { getMember, getText, isObject, removeMember, setValue, toValue } from './json-edit.ts'
-import type { JsonNode } from './json-node.ts'
+import { getMember, getText, isObject, removeMember, setValue, toValue } from '../json/edit.ts'
+import type { JsonNode } from '../json/node.ts'
 import type { Rule } from './rule.ts'
 
 /** Servers without JSON schemas are asked for JSON all the same. */

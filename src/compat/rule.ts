@@ -1,5 +1,5 @@
+import type { JsonSpan } from '../json/node.ts'
 import type { CompatFlags } from './flags.ts'
-import type { JsonSpan } from './json-node.ts'
 
 /** What a request is for. Only `chat` knows messages and tools; every route knows a model, hints and defaults. */
 export type Route = 'chat' | 'completions' | 'embeddings' | 'responses' | 'messages' | 'other'

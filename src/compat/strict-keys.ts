@@ -1,4 +1,4 @@
-import { changeEach, removeMembers } from './json-edit.ts'
+import { changeEach, removeMembers } from '../json/edit.ts'
 import { messagesOf } from './message-list.ts'
 import type { Rule } from './rule.ts'
 import { toolTurnsToText } from './tool-turns.ts'

@@ -10,8 +10,8 @@ import {
   setMember,
   setValue,
   toNode,
-} from './json-edit.ts'
-import type { JsonChild, JsonNode } from './json-node.ts'
+} from '../json/edit.ts'
+import type { JsonChild, JsonNode } from '../json/node.ts'
 import { addText, isTextPart, toTextPart } from './message-list.ts'
 import type { Route, Rule } from './rule.ts'
 

@@ -1,4 +1,4 @@
-import { getMember, membersOf, removeMember } from './json-edit.ts'
+import { getMember, membersOf, removeMember } from '../json/edit.ts'
 import type { Rule } from './rule.ts'
 
 /** Gives the token limit the name that the backend reads. A client that sent both names keeps that one's value. */

@@ -1,6 +1,6 @@
+import { changeEach, getMember, isArray, itemsOf, membersOf, removeMembers, toValue } from '../json/edit.ts'
+import type { JsonChild, JsonNode } from '../json/node.ts'
 import type { CompatFlags } from './flags.ts'
-import { changeEach, getMember, isArray, itemsOf, membersOf, removeMembers, toValue } from './json-edit.ts'
-import type { JsonChild, JsonNode } from './json-node.ts'
 import type { Rule } from './rule.ts'
 
 /** Removes the JSON-schema keywords of tool parameters that a backend refuses. A property may have such a name: it stays. */

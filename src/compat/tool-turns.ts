@@ -8,8 +8,8 @@ import {
   joinTexts,
   removeMember,
   setValue,
-} from './json-edit.ts'
-import type { JsonNode, JsonText } from './json-node.ts'
+} from '../json/edit.ts'
+import type { JsonNode, JsonText } from '../json/node.ts'
 import { addText, messagesOf } from './message-list.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { changeEach, getMember, itemsOf, removeMember, removeMembers } from './json-edit.ts'
+import { changeEach, getMember, itemsOf, removeMember, removeMembers } from '../json/edit.ts'
 import type { Rule } from './rule.ts'
 import { toolTurnsToText } from './tool-turns.ts'
 

@@ -1,4 +1,4 @@
-import { createScrubber, MASK } from '../scrubber.ts'
+import { createScrubber, MASK } from '../text/scrubber.ts'
 import type { Config } from './config.ts'
 import { isSecretArg, listSecretValues } from './secret-values.ts'
 

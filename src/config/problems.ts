@@ -1,5 +1,5 @@
 import { isAbsolute } from 'node:path'
-import { isLoopback } from '../loopback.ts'
+import { isLoopback } from '../net/loopback.ts'
 import { findShellismProblems } from './arguments.ts'
 import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'

@@ -1,4 +1,4 @@
-import { LEAST_LENGTH } from '../scrubber.ts'
+import { LEAST_LENGTH } from '../text/scrubber.ts'
 import type { Config, LocalServiceConfig, ProviderConfig } from './config.ts'
 import { isPlaceholder } from './file-mode.ts'
 import type { Environment } from './secrets.ts'

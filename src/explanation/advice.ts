@@ -1,5 +1,5 @@
 import type { Failure } from '../../machines/messages.ts'
-import { causeAdvice } from '../cause-advice.ts'
+import { causeAdvice } from '../text/cause-advice.ts'
 
 /** `cut`: stop it without waiting for its requests. `logs`: look at what it prints. */
 export type AdvisedVerb = 'start' | 'stop' | 'cut' | 'logs'

@@ -1,9 +1,9 @@
 import type { Failure } from '../../machines/messages.ts'
-import { toDecisionText } from '../decision-text.ts'
 import { toSentence } from '../errors.ts'
-import { toReasonText } from '../reason-text.ts'
 import { type Advice, toCures } from './advice.ts'
+import { toDecisionText } from './decision-text.ts'
 import { toNextSentence } from './next.ts'
+import { toReasonText } from './reason-text.ts'
 import {
   type Explanation,
   type Neighbour,

@@ -1,4 +1,4 @@
-import { toDurationText } from '../duration.ts'
+import { toDurationText } from '../text/duration.ts'
 import type { Situation } from './situation.ts'
 
 /** What the end of a delay brings: in two words for a table, and as a sentence. */

@@ -1,7 +1,7 @@
 import { type Decision, isKeptOutBy, type SpareCause, type Spared } from '../../machines/scheduler.ts'
-import { toDecisionText, toProcessText } from '../decision-text.ts'
 import { toSentence } from '../errors.ts'
 import type { Advice } from './advice.ts'
+import { toDecisionText, toProcessText } from './decision-text.ts'
 import type { Explanation } from './situation.ts'
 
 /** Explains a start that waits for room: its needs, the services that hold the room, why they keep it, and when it starts. */

@@ -1,6 +1,6 @@
-import { toDurationText } from '../duration.ts'
-import { toReasonText } from '../reason-text.ts'
+import { toDurationText } from '../text/duration.ts'
 import { toNextSentence } from './next.ts'
+import { toReasonText } from './reason-text.ts'
 import { explainRoom } from './room.ts'
 import { type Explanation, type Situation, type Surroundings, toAwaited } from './situation.ts'
 import { toCapital, toCount } from './words.ts'

@@ -1,5 +1,5 @@
-import { isServing } from '../events.ts'
-import type { ChooseEvents, EventBody, KeptEvent } from '../supervisor/event-hub.ts'
+import type { ChooseEvents, EventBody, KeptEvent } from '../events/event-hub.ts'
+import { isServing } from '../events/events.ts'
 
 /** Requests and leases under way that are remembered; of those whose end nobody tells the oldest make room. */
 const MAX_KNOWN = 10_000

@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { isLoopback } from '../loopback.ts'
+import { isLoopback } from '../net/loopback.ts'
 import { toClientKey } from './client-key.ts'
 
 /** How slow a client may be. Node's own limits let one hold a connection for minutes. */

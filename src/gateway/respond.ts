@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import { toErrorApi, toErrorBody } from '../error-shapes.ts'
-import { toOpenAiError } from '../openai-error.ts'
+import { toErrorApi, toErrorBody } from '../compat/error-shapes.ts'
+import { toOpenAiError } from '../compat/openai-error.ts'
 
 /** Answers with one JSON document. */
 export function sendJson(

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
+import type { QueuedRequest } from '../lease/queue.ts'
+import type { ServiceSnapshot } from '../service/snapshot.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
-import type { QueuedRequest } from '../supervisor/queue.ts'
-import type { ServiceSnapshot } from '../supervisor/snapshot.ts'
 
 /** What one request waits for: its service, and its place in the queue there while it has no lease. */
 export interface Standing {

@@ -1,6 +1,6 @@
 import type { AnyActorRef, AnyEventObject, InspectionEvent, Subscription } from 'xstate'
 import type { Clock } from '../clock.ts'
-import type { Inspector } from '../supervisor/inspection.ts'
+import type { Inspector } from '../observe/inspection.ts'
 import {
   type ActorMessage,
   type InspectionMessage,

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { type Observable, Subject } from 'rxjs'
 import { type Clock, systemClock } from '../clock.ts'
-import { toPlainText } from './plain-text.ts'
+import { toPlainText } from '../text/plain-text.ts'
 
 /** Which pipe a line came from. */
 export type OutputStream = 'stdout' | 'stderr'

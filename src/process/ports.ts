@@ -5,7 +5,7 @@ import { basename } from 'node:path'
 import { geteuid } from 'node:process'
 import type { Listener, PortOwner } from '../../machines/messages.ts'
 import { type Clock, delay } from '../clock.ts'
-import { isLoopback } from '../loopback.ts'
+import { isLoopback } from '../net/loopback.ts'
 import { hasProcfs, readExecutable, readProcess } from './tree.ts'
 
 /** A host as a URL writes it, and a TCP port. */

@@ -1,7 +1,7 @@
 import { readdirSync, renameSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, delay } from '../clock.ts'
-import type { ReapingEventBody } from '../events.ts'
+import type { ReapingEventBody } from '../events/events.ts'
 import { type RecordedOwner, readHost, readRecord, toRecordDirectory } from './owner-record.ts'
 import { freezeTree, type SendSignal, toAttempt } from './signals.ts'
 import type { StateDirectory } from './state-directory.ts'

@@ -1,10 +1,10 @@
 import type { Failure, ProcessEvent } from '../../machines/messages.ts'
 import { findTellingLine, type TellingLine } from '../../machines/telling-line.ts'
 import { afterTurn, type Clock, settledWithin } from '../clock.ts'
+import { toShortText } from '../text/plain-text.ts'
 import { type Markers, toChildEnvironment } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
 import type { OwnerRecord } from './owner-record.ts'
-import { toShortText } from './plain-text.ts'
 import {
   type Address,
   findPortOwner,

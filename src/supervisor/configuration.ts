@@ -1,9 +1,9 @@
 import type { Config } from '../config/config.ts'
 import { ConfigError, ServiceError } from '../errors.ts'
-import type { ConfigChange } from '../events.ts'
-import { toConfigChange } from './config-change.ts'
-import type { EventHub } from './event-hub.ts'
-import type { ConfigStanding } from './snapshot.ts'
+import type { EventHub } from '../events/event-hub.ts'
+import type { ConfigChange } from '../events/events.ts'
+import { toConfigChange } from '../service/config-change.ts'
+import type { ConfigStanding } from '../service/snapshot.ts'
 
 /** The configuration in force, and the one way to replace it. */
 export interface Configuration {

@@ -1,5 +1,5 @@
 import type { ProviderContext } from '../../machines/provider-context.ts'
-import type { ServiceEventBody } from '../events.ts'
+import type { ServiceEventBody } from '../events/events.ts'
 
 /** What must hold of every service after every step, whatever happened, in words. */
 export const invariants = {

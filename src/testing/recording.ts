@@ -1,5 +1,5 @@
-import type { SupervisorEvent } from '../events.ts'
-import type { RecordingHeader } from '../supervisor/recorder.ts'
+import type { SupervisorEvent } from '../events/events.ts'
+import type { RecordingHeader } from '../observe/recorder.ts'
 
 /** A recording as it was written. */
 export interface Recording {

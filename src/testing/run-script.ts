@@ -2,7 +2,7 @@ import type { ProviderEvent } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider.ts'
 import type { ProviderContext } from '../../machines/provider-context.ts'
 import type { Reason } from '../../machines/reasons.ts'
-import type { ServiceEventBody } from '../events.ts'
+import type { ServiceEventBody } from '../events/events.ts'
 import type { Script, ScriptEvent, ScriptStep } from './script.ts'
 import { createStage, type Stage, type StageOptions } from './stage.ts'
 

@@ -3,7 +3,7 @@ import type { Amounts, Asking, Decision, Share } from '../../machines/scheduler.
 import { toNeeds } from '../../machines/scheduler.ts'
 import type { SupervisorContext } from '../../machines/supervisor-context.ts'
 import { AGEING_MS } from '../../machines/waiting-line.ts'
-import type { ServiceEventBody } from '../events.ts'
+import type { ServiceEventBody } from '../events/events.ts'
 
 /** What must hold of services that share one machine after every step, whatever happened, in words. */
 export const schedulerInvariants = {

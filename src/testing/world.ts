@@ -11,7 +11,7 @@ import type {
 } from '../../machines/messages.ts'
 import type { ServiceInput } from '../../machines/ports.ts'
 import { type Clock, delay } from '../clock.ts'
-import type { ServiceEventBody } from '../events.ts'
+import type { ServiceEventBody } from '../events/events.ts'
 
 /** How the outside behaves: the host, its process, and whoever else listens. Times in milliseconds. */
 export interface WorldOptions {

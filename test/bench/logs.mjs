@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { createOutput } from '../../dist/src/process/output.js'
-import { createScrubber } from '../../dist/src/scrubber.js'
+import { createScrubber } from '../../dist/src/text/scrubber.js'
 import { median, runAlone } from './figures.mjs'
 
 const FLOOD = fileURLToPath(new URL('children/flood.mjs', import.meta.url))

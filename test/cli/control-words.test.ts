@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { toLine, toStoppedLine } from '../../src/cli/control.ts'
-import type { ServiceSnapshot } from '../../src/supervisor/snapshot.ts'
+import type { ServiceSnapshot } from '../../src/service/snapshot.ts'
 
 const holder = { pid: 7, name: 'serve' }
 const say = (facts: Partial<ServiceSnapshot>) =>

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { toEventSentence, toldTypes } from '../../src/cli/event-sentences.ts'
-import type { SupervisorEvent } from '../../src/events.ts'
+import type { SupervisorEvent } from '../../src/events/events.ts'
 
 const head = { seq: 1, atMs: 1, time: '2026-01-01T00:00:01.500Z' }
 const service = { ...head, service: 'demo', key: 'k' }

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { readEventData, readLines } from '../../src/cli/event-stream.ts'
 import { toSafeJson, toSafeText, toTable } from '../../src/cli/print.ts'
 import { toCurl } from '../../src/cli/serve.ts'
-import { toDurationText } from '../../src/duration.ts'
+import { toDurationText } from '../../src/text/duration.ts'
 
 test.each([
   [0, '0.0 s'],

@@ -4,7 +4,7 @@ import { toLogLine } from '../../src/cli/log-lines.ts'
 import type { Terminal } from '../../src/cli/print.ts'
 import { toWhyLines, type WhyFacts } from '../../src/cli/why.ts'
 import { explain } from '../../src/explanation/explanation.ts'
-import type { ServiceSnapshot } from '../../src/supervisor/snapshot.ts'
+import type { ServiceSnapshot } from '../../src/service/snapshot.ts'
 import { toSituation } from '../explanation/situation.ts'
 import { createPlace } from './command-line.ts'
 

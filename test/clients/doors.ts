@@ -1,6 +1,6 @@
 import OpenAI from 'openai'
 import { createGateway } from '../../src/gateway/server.ts'
-import type { ServiceSnapshot } from '../../src/supervisor/snapshot.ts'
+import type { ServiceSnapshot } from '../../src/service/snapshot.ts'
 import type { ModelServerOptions } from '../../src/testing/model-server/options.ts'
 import { createLibrary, type Library, type LibraryOptions } from '../integration/library.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
+import type { EventBody, KeptEvent } from '../../src/events/event-hub.ts'
 import { createEventSampler } from '../../src/gateway/event-sample.ts'
-import type { EventBody, KeptEvent } from '../../src/supervisor/event-hub.ts'
 
 const service = { service: 's', key: 'k' }
 let seq = 0

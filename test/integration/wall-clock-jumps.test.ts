@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { SupervisorEvent } from '../../src/events.ts'
-import type { SupervisorSnapshot } from '../../src/supervisor/snapshot.ts'
+import type { SupervisorEvent } from '../../src/events/events.ts'
+import type { SupervisorSnapshot } from '../../src/service/snapshot.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { createPlace, type Running } from '../cli/command-line.ts'
 import { readAll } from '../gateway/house.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import type { Amounts, Resident, Share } from '../../machines/scheduler.ts'
 import type { supervisorMachine } from '../../machines/supervisor.ts'
-import type { ServiceEventBody } from '../../src/events.ts'
+import type { ServiceEventBody } from '../../src/events/events.ts'
 import {
   createSchedulerLedger,
   type SchedulerInvariant,

@@ -8,15 +8,15 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../src/clock.ts'
-import { createHostClaims, type HostClaimsOptions } from '../../src/process/claim.ts'
-import { createFileLocks } from '../../src/process/file-lock.ts'
-import { createKernelLocks, MAX_GUESTS, toClaimName } from '../../src/process/host-lock.ts'
+import { createHostClaims, type HostClaimsOptions } from '../../src/peers/claim.ts'
 import {
   MAX_LINE_BYTES,
   type PeerConnection,
   type PeerMessage,
   shakeHands,
-} from '../../src/process/peer-wire.ts'
+} from '../../src/peers/peer-wire.ts'
+import { createFileLocks } from '../../src/process/file-lock.ts'
+import { createKernelLocks, MAX_GUESTS, toClaimName } from '../../src/process/host-lock.ts'
 import { openStateDirectory } from '../../src/process/state-directory.ts'
 import { toFixturePath } from './world.ts'
 

@@ -5,7 +5,7 @@ import { finished } from 'node:stream/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createOutput, type OutputOptions } from '../../src/process/output.ts'
-import { createScrubber } from '../../src/scrubber.ts'
+import { createScrubber } from '../../src/text/scrubber.ts'
 
 /** What is kept of chunks that arrive on stdout, and every line that was told. */
 async function print(chunks: readonly (Buffer | string)[], options: OutputOptions = {}) {

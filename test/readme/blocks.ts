@@ -1,10 +1,10 @@
 import { providerMachine } from '../../machines/provider.ts'
 import { createProgram } from '../../src/cli/program.ts'
+import { errorRows } from '../../src/compat/openai-error.ts'
 import { toJsonSchema } from '../../src/config/schema.ts'
-import { eventMeanings } from '../../src/events.ts'
+import { eventMeanings } from '../../src/events/events.ts'
 import { routes } from '../../src/gateway/routes.ts'
 import { toMermaid } from '../../src/inspector/diagram.ts'
-import { errorRows } from '../../src/openai-error.ts'
 
 /** The parts of the README that the code says itself, by name. */
 export function toBlocks(): Readonly<Record<string, string>> {

@@ -1,4 +1,4 @@
-import type { SupervisorEvent } from '../../events.ts'
+import type { SupervisorEvent } from '../../events/events.ts'
 import { applyEvent, emptyModel, type PageModel } from './model.ts'
 
 /** One event and everything as it was just after it. */

@@ -2,10 +2,10 @@ import type { Failure, Receipt, ServicePolicy, StopReason, Verdict } from '../..
 import type { Reason } from '../../../machines/reasons.ts'
 import type { Decision } from '../../../machines/scheduler.ts'
 import { lineUp } from '../../../machines/waiting-line.ts'
-import type { SupervisorEvent } from '../../events.ts'
-import { toReasonText } from '../../reason-text.ts'
-import type { RequestSnapshot } from '../../supervisor/requests.ts'
-import type { ServiceSnapshot, SupervisorSnapshot } from '../../supervisor/snapshot.ts'
+import type { SupervisorEvent } from '../../events/events.ts'
+import { toReasonText } from '../../explanation/reason-text.ts'
+import type { RequestSnapshot } from '../../request/open-requests.ts'
+import type { ServiceSnapshot, SupervisorSnapshot } from '../../service/snapshot.ts'
 
 /** Somebody who waits for a service or holds it. Times are on the clock of the events. */
 export interface HolderView {

@@ -1,6 +1,6 @@
 import { useRef, useState } from 'preact/hooks'
-import { toDurationText } from '../../duration.ts'
-import type { SupervisorEvent } from '../../events.ts'
+import type { SupervisorEvent } from '../../events/events.ts'
+import { toDurationText } from '../../text/duration.ts'
 import type { App, Connection } from './app.ts'
 import type { PageModel, ServiceView } from './model.ts'
 import { SequenceView } from './sequence-view.tsx'

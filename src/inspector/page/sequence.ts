@@ -1,4 +1,4 @@
-import type { SupervisorEvent } from '../../events.ts'
+import type { SupervisorEvent } from '../../events/events.ts'
 import type { ActorMessage, InspectionMessage } from '../message.ts'
 
 /** One message from one actor to another. */

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from '../../http.ts'
+import { createServer } from '../../net/http.ts'
 import { createHandler } from './handler.ts'
 import { openJournal } from './journal.ts'
 import type { RecordedRequest } from './ledger.ts'

@@ -1,7 +1,7 @@
 // @module-tag proof
 
 import { expect, test } from 'vitest'
-import type { SupervisorEvent } from '../../../src/events.ts'
+import type { SupervisorEvent } from '../../../src/events/events.ts'
 import {
   emptyHistory,
   MAX_MOMENTS,

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { createRecorder } from '../../../src/supervisor/recorder.ts'
+import { createRecorder } from '../../../src/observe/recorder.ts'
 import { drawn, hasNoBrowser, openStage } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('a recording', () => {

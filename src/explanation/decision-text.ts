@@ -1,0 +1,87 @@
+import type { Decision, Need, SpareCause, Spared, Taken } from '../../machines/scheduler.ts'
+import { toDurationText } from '../text/duration.ts'
+
+/**
+ * What was decided about room, as one clause without a full stop: what is needed, who leaves for it, who is spared and
+ * why. It speaks of the service that wants to start by its name, because it is told of those that leave, too.
+ */
+export function toDecisionText({ choice, because, rejected }: Decision): string {
+  const { service, taken } = choice
+  const needs = `${service} needs ${because.needed.map(toNeedText).join(' and ')}`
+  const others = (mark: string) =>
+    rejected.length === 0 ? '' : mark + rejected.map((one) => toSparedText(one, because.needed)).join(', ')
+  switch (because.cause) {
+    case 'fits':
+      return because.needed.length === 0
+        ? `${service} needs no room that others need`
+        : `${needs}, which was free`
+    case 'room-made':
+      return `${needs}: ${toTakenText(taken)} had to stop for it${others('; ')}`
+    case 'idle-cheapest':
+      return `${needs}: ${toTakenText(taken)} ${toHas(taken)} to stop for it${others('; ')}`
+    case 'starved':
+      return `${needs}, and has waited long enough: ${toTakenText(taken)} ${toHas(taken)} to stop as soon as ${taken.length === 1 ? 'its' : 'their'} requests are done${others('; ')}`
+    case 'start-places':
+      return `${service} waits: as many services are starting as may at the same time`
+    case 'receipts':
+      return `${needs}, and waits until what is stopping is gone${others(': ')}`
+    case 'promised':
+      return `${needs}, which ${because.ahead.join(' and ')} ${because.ahead.length === 1 ? 'gets' : 'get'} first`
+    case 'no-room':
+      return `${needs}, and no other service can make room for it${others(': ')}`
+    case 'preload':
+      return `${needs}, and is preloaded only into room that is free${others(': ')}`
+    case 'nobody-waits':
+      return `no request waits for ${service} any more, and another service would have to stop for it`
+  }
+}
+
+/** `9000 MiB of vramMiB (200 of 24000 free)`, `the place of the group gpu`. */
+function toNeedText({ limit, amount, capacity, free, isUnmeasured }: Need): string {
+  if (limit.startsWith('group:')) return `the place of the group ${limit.slice('group:'.length)}`
+  const guess = isUnmeasured ? 'all of it, because its use is not measured yet; ' : ''
+  return `${toAmountText(limit, amount)} (${guess}${free} of ${capacity} free)`
+}
+
+function toAmountText(limit: string, amount: number): string {
+  return `${amount}${limit.endsWith('MiB') ? ' MiB' : ''} of ${limit}`
+}
+
+function toHas({ length }: readonly Taken[]): string {
+  return length === 1 ? 'has' : 'have'
+}
+
+function toTakenText(taken: readonly Taken[]): string {
+  return taken.map(({ service }) => service).join(' and ')
+}
+
+const spareTexts: Readonly<Record<SpareCause, string>> = {
+  pinned: 'is pinned',
+  stray: 'did not end when it was stopped',
+  starting: 'is starting',
+  settling: 'is kept while services take turns, until its minResidencyMs is over',
+  leased: 'is in use',
+  leaving: 'is stopping',
+  needless: 'may stay',
+}
+
+/** Who stays, with what it holds of what is needed: `llama holds 9000 MiB of vramMiB and is in use`. */
+function toSparedText(
+  { service, because, holds, minResidencyMs, residencyLeftMs, left = [] }: Spared,
+  needed: readonly Need[],
+): string {
+  const amounts = needed.flatMap(({ limit }) => {
+    const amount = limit.startsWith('group:') ? 0 : (holds[limit] ?? 0)
+    return amount > 0 ? [toAmountText(limit, amount)] : []
+  })
+  const held = amounts.length === 0 ? '' : `holds ${amounts.join(' and ')} and `
+  const time = residencyLeftMs === undefined ? '' : `, ${toDurationText(residencyLeftMs)} left`
+  const whole = minResidencyMs === undefined ? '' : ` (${toDurationText(minResidencyMs)}${time})`
+  const rest = left.length === 0 ? '' : ` (end ${toProcessText(left)} by hand)`
+  return `${service} ${held}${spareTexts[because]}${whole}${rest}`
+}
+
+/** `process 7`, `processes 7 and 8`. */
+export function toProcessText(pids: readonly number[]): string {
+  return `${pids.length === 1 ? 'process' : 'processes'} ${pids.join(' and ')}`
+}

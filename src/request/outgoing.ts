@@ -1,0 +1,115 @@
+import { rewriteHeaders } from '../compat/headers.ts'
+import { peekMultipart, rewriteMultipart } from '../compat/multipart.ts'
+import { streamUsage } from '../compat/request-fields.ts'
+import { hasAnswerRules } from '../compat/response.ts'
+import { type BodyPeek, peekBody, type Route, rewriteBody } from '../compat/rewrite.ts'
+import type { ModelTarget } from '../config/model-ref.ts'
+import { BadRequestError } from '../errors.ts'
+import { toKeyHeaders, toLowerCaseNames } from '../service/services.ts'
+import { toPlainText } from '../text/plain-text.ts'
+import { type Headers, toUpstreamHeaders } from '../transport/headers.ts'
+import { HOP_HEADER, toHopMark } from '../transport/hops.ts'
+import type { UpstreamRequest } from '../transport/upstream.ts'
+
+/** The part of a model request that travels on. */
+export interface Outgoing {
+  readonly method: string
+  readonly path: string
+  readonly headers: Headers
+  readonly body: Buffer
+  readonly priority?: number
+}
+
+/** What must be known of a request before anything is started for it. @throws {@link BadRequestError} */
+export function peekRequest({ headers, body }: Outgoing): BodyPeek {
+  const form = toFormType(headers)
+  const peek = form === undefined ? peekBody(body) : { model: peekMultipart(body, form), stream: false }
+  checkModelName(peek.model)
+  return peek
+}
+
+/** Longest name of a model that a client may send, in characters: it is shown in events, logs and headers. */
+const MAX_MODEL_NAME = 512
+
+function checkModelName(name: string | undefined): void {
+  if (name === undefined) return
+  if (name.length <= MAX_MODEL_NAME && toPlainText(name) === name) return
+  throw new BadRequestError(
+    `The name of a model has at most ${MAX_MODEL_NAME} characters and no control characters.`,
+    { param: 'model' },
+  )
+}
+
+/** A request on its way, and what was changed of it that the client must hear or not see. */
+export interface OutgoingRequest extends UpstreamRequest {
+  /** Whether the usage of the stream was asked for here and not by the client. */
+  readonly hidesUsage: boolean
+  /** Members of the client's body that are not sent on. */
+  readonly dropped: readonly string[]
+}
+
+const NOTHING: readonly string[] = []
+
+/**
+ * The request as the target's server should get it: its model name, its rewrites, its key, its path. `isSearched`: its
+ * answer is searched for secrets.
+ */
+export function toUpstreamRequest(
+  request: Outgoing,
+  target: ModelTarget,
+  {
+    id,
+    isStream,
+    isSearched,
+  }: { readonly id: string; readonly isStream: boolean; readonly isSearched: boolean },
+): OutgoingRequest {
+  const { provider, model, modelId, params } = target
+  const compat = model?.compat ?? {}
+  const form = toFormType(request.headers)
+  const maxTokens = provider.maxTokens
+  const { pieces, applied, dropped } =
+    form === undefined
+      ? rewriteBody(request.body, {
+          route: toRoute(request.path),
+          model: modelId,
+          compat,
+          params,
+          ...(maxTokens === undefined ? {} : { maxTokens }),
+        })
+      : { pieces: rewriteMultipart(request.body, form, modelId), applied: NOTHING, dropped: NOTHING }
+  return {
+    method: request.method,
+    path: request.path.replace(/^\/v1/, ''),
+    headers: {
+      ...rewriteHeaders(toUpstreamHeaders(request.headers), compat),
+      // A compressed answer can neither be searched nor rewritten; no comment may precede it, and its end proves nothing.
+      ...(isStream || isSearched || hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),
+      // Behind a remote provider may be another leasehold, whose queue knows priorities, too.
+      ...(request.priority === undefined || provider.localService !== undefined
+        ? {}
+        : { 'x-leasehold-priority': String(request.priority) }),
+      [HOP_HEADER]: toHopMark(request.headers, id),
+      ...toKeyHeaders(provider),
+      ...toLowerCaseNames(model?.headers),
+    },
+    body: pieces,
+    bodyBytes: pieces.reduce((bytes, piece) => bytes + piece.length, 0),
+    isStream,
+    dropped,
+    hidesUsage: compat.supportsUsageInStreaming !== false && applied.includes(streamUsage.name),
+  }
+}
+
+function toFormType({ 'content-type': contentType }: Headers): string | undefined {
+  const type = typeof contentType === 'string' ? contentType : ''
+  return type.toLowerCase().startsWith('multipart/form-data') ? type : undefined
+}
+
+/** The rewrites that a path calls for. */
+function toRoute(path: string): Route {
+  const name = path.replace(/[?#].*$/, '').replace(/^\/v1\//, '')
+  if (name === 'chat/completions') return 'chat'
+  return name === 'completions' || name === 'embeddings' || name === 'responses' || name === 'messages'
+    ? name
+    : 'other'
+}

@@ -1,0 +1,308 @@
+import { EMPTY, type Subscription } from 'rxjs'
+import { fromCallback, fromPromise } from 'xstate'
+import type {
+  ClaimOutcome,
+  HealthCommand,
+  PeerCommand,
+  ProbeOutcome,
+  ProcessCommand,
+  ProviderEvent,
+  Verdict,
+} from '../../machines/messages.ts'
+import type { ServiceInput } from '../../machines/ports.ts'
+import type { Clock } from '../clock.ts'
+import type { ServiceEventBody } from '../events/events.ts'
+import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
+import { PROBE_TIMEOUT_MS, probe } from '../health/probe.ts'
+import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
+import { createBorrowing } from '../peers/borrowing.ts'
+import type { ClaimKeeper } from '../peers/claim-keeper.ts'
+import { findOtherUser, findPortOwner, listPortsOf, listUnreachedOf, toAddress } from '../process/ports.ts'
+import type { RunHandle } from '../process/run.ts'
+import type { ProcessTable } from '../process/table.ts'
+import type { Service } from './services.ts'
+
+/** What the effects of all services work with. */
+export interface Surroundings {
+  readonly clock: Clock
+  readonly table: ProcessTable
+  readonly claims: ClaimKeeper
+  /** The service as it is configured now. */
+  readonly serviceOf: (key: string) => Service
+  /** Time between two heartbeats of a service that is up, in milliseconds. */
+  readonly heartbeatMs: () => number
+  /** Closes our connections to a generation, and waits until its server can have noticed. */
+  readonly disconnect: (generation: string) => Promise<void>
+  readonly publish: (key: string, event: ServiceEventBody) => void
+  /** Makes what others said fit to be shown to anybody. */
+  readonly scrub: <T>(value: T) => T
+}
+
+interface CheckOptions {
+  readonly signal?: AbortSignal
+  readonly models?: readonly string[]
+  readonly timeoutMs?: number
+}
+
+/** Least time of the look before a start, in milliseconds: a busy host takes a while to refuse a connection. */
+const MIN_LOOK_MS = 250
+/** How often the process behind a refused connection is looked into, in milliseconds. */
+const EXPLAIN_EVERY_MS = 1_000
+/** Ports of one process tree that are asked whether the server answers there instead. */
+const MAX_PORTS = 8
+
+/** Every effect of the provider machine, for its `provide`. They never throw: what fails becomes an event. */
+export function createEffects({
+  clock,
+  table,
+  claims,
+  serviceOf,
+  heartbeatMs,
+  disconnect,
+  publish,
+  scrub,
+}: Surroundings) {
+  /** What watches each service now: by key, because an actor that died of a bug leaves its watch behind. */
+  const watches = new Map<string, Subscription>()
+  /** The last run of each service. */
+  const runs = new Map<string, RunHandle>()
+  /**
+   * Where the server of each service was found ready first, until the next start or look for one: it is asked and used
+   * there, whatever else comes to the name of its address. Not of those that others run, perhaps behind a name that moves.
+   */
+  const addresses = new Map<string, string>()
+  const toOtherUserText = (uid: number, port: number) =>
+    `another user of this host (uid ${uid}) listens on port ${port}`
+  /** The verdict on a server of another user of this host. It is not asked: the question carries the key. */
+  const findOtherUsers = (key: string): Verdict | undefined => {
+    const { healthUrl, localService, providers } = serviceOf(key)
+    if (localService === undefined) return undefined
+    const ours = () => runs.get(key)?.members() ?? []
+    for (const url of new Set(
+      [healthUrl, ...providers.map(({ baseUrl }) => baseUrl)].map((one) => new URL(one).origin),
+    )) {
+      const address = toAddress(url)
+      const uid = findOtherUser(address, ours)
+      if (uid === undefined) continue
+      const { strangers = [] } = findPortOwner(address, ours()) ?? {}
+      const detail = toOtherUserText(uid, address.port)
+      return { kind: 'foreign', detail, owner: { port: address.port, ours: [], strangers, uid } }
+    }
+    return undefined
+  }
+  const check = async (key: string, more: CheckOptions = {}): Promise<Verdict> => {
+    const otherUsers = findOtherUsers(key)
+    if (otherUsers !== undefined) return scrub(otherUsers)
+    const { healthUrl, healthHeaders, localService } = serviceOf(key)
+    const onReadyAt = (address: string) => {
+      if (localService !== undefined && !addresses.has(key)) addresses.set(key, address)
+    }
+    const address = addresses.get(key)
+    const options = { url: healthUrl, headers: healthHeaders, clock, address, onReadyAt, ...more }
+    return scrub(await probe(options, more.signal))
+  }
+  /**
+   * What answers before anything of ours runs may be for other models. A server that never ends its answer is waited for
+   * until the deadline and no longer, so the look counts as part of the wait.
+   */
+  const checkOther = async (key: string, signal: AbortSignal): Promise<Verdict> => {
+    const { providers, policy } = serviceOf(key)
+    const models = providers.flatMap((provider) => provider.models.map(({ id }) => id))
+    const timeoutMs = Math.min(PROBE_TIMEOUT_MS, Math.max(MIN_LOOK_MS, policy.readyTimeoutMs))
+    const begunMs = clock.now()
+    const verdict = await check(key, { signal, models, timeoutMs })
+    return verdict.kind === 'loading' ? { ...verdict, tookMs: Math.round(clock.now() - begunMs) } : verdict
+  }
+  /** A verdict with what only this host can tell about it: who answered. */
+  const explain = (key: string, verdict: Verdict, ours: readonly number[] = []): Verdict => {
+    const { localService, healthUrl } = serviceOf(key)
+    if (localService === undefined || !['foreign', 'ready'].includes(verdict.kind)) return verdict
+    if (verdict.owner?.uid !== undefined) return verdict
+    const owner = findPortOwner(toAddress(healthUrl), ours)
+    return owner === undefined ? verdict : { ...verdict, owner }
+  }
+  /** The health URL without what may be secret in it. */
+  const toShownUrl = (key: string) => {
+    const { origin, pathname } = new URL(serviceOf(key).healthUrl)
+    return scrub(`${origin}${pathname}`)
+  }
+  /** Where else the process of a run listens, and whether it is ready there as it should be at its own address. */
+  const findElsewhere = async (key: string, run: RunHandle) => {
+    const { healthUrl, healthHeaders } = serviceOf(key)
+    const own = toAddress(healthUrl)
+    const members = run.members()
+    const ports = listPortsOf(members).filter((port) => port !== own.port)
+    const places = [...ports.map(String), ...listUnreachedOf(own, members)]
+    const looks = places.slice(0, MAX_PORTS).map(async (place) => {
+      const url = new URL(healthUrl)
+      if (place.includes(':')) url.host = place
+      else url.port = place
+      const options = { url: url.href, headers: healthHeaders, clock, timeoutMs: EXPLAIN_EVERY_MS }
+      const verdict = await probe(options).catch(() => undefined)
+      return verdict?.kind === 'ready' ? [place] : []
+    })
+    return { places, ready: (await Promise.all(looks)).flat() }
+  }
+
+  const actors = {
+    probe: fromPromise<ProbeOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
+      if (serviceOf(key).localService === undefined) return checkOther(key, signal)
+      // Not before what we ran there is settled: a server of our own that is still being stopped is nobody to adopt.
+      const claimed = await claims.take(key, signal)
+      if (claimed.outcome !== 'claimed') return claimed
+      addresses.delete(key)
+      const verdict = await checkOther(key, signal)
+      // Nobody else may start what we are about to start.
+      if (verdict.kind !== 'refused' || signal.aborted) claims.release(key)
+      return verdict.kind === 'foreign' ? explain(key, verdict) : verdict
+    }),
+
+    claim: fromPromise<ClaimOutcome, ServiceInput>(({ input: { key }, signal }) => claims.take(key, signal)),
+
+    peer: fromCallback<PeerCommand, ServiceInput, ProviderEvent>(({ input: { key }, sendBack, receive }) => {
+      const borrowing = createBorrowing({ key, clock, meet: () => claims.meet(key), report: sendBack })
+      receive((command) => {
+        if (command.type === 'claim.release') claims.release(key)
+        else borrowing.obey(command)
+      })
+      return () => {
+        borrowing.close()
+        claims.release(key)
+      }
+    }),
+
+    process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>(
+      ({ input: { key }, sendBack, receive }) => {
+        const spawn = (generation: string) => {
+          const { localService } = serviceOf(key)
+          if (localService === undefined) return
+          const { command, args, cwd, env, inheritEnv } = localService
+          claims.noteBegin(key)
+          addresses.delete(key)
+          const run = table.run(
+            {
+              key,
+              generation,
+              command,
+              args,
+              env,
+              inheritEnv,
+              ...(cwd === undefined ? {} : { cwd }),
+              beforeSignal: () => disconnect(generation),
+              address: toAddress(serviceOf(key).healthUrl),
+            },
+            (event) => {
+              if (event.type === 'process.exited') void disconnect(generation)
+              if (event.type === 'process.settled' || event.type === 'process.failed') claims.noteEnd(key)
+              publish(key, event)
+              sendBack(event)
+            },
+          )
+          runs.set(key, run)
+        }
+        receive(({ type, generation }) => {
+          const run = runs.get(key)
+          if (type === 'process.spawn') spawn(generation)
+          else if (run?.generation !== generation) return
+          else if (type === 'process.terminate') run.terminate()
+          else if (type === 'process.spare') run.spare()
+          else if (type === 'process.kill') run.kill()
+          else run.sweep()
+        })
+      },
+    ),
+
+    health: fromCallback<HealthCommand, ServiceInput, ProviderEvent>(
+      ({ input: { key }, sendBack, receive }) => {
+        let last: Verdict | undefined
+        /** Our child is gone, though its exit is not told yet: what answered is somebody else. */
+        const isGone = (generation: string) => {
+          const run = runs.get(key)
+          return run?.generation === generation && !run.isAlive()
+        }
+        /** When a refused connection was last looked into, in milliseconds of the clock. */
+        let explainedAtMs = clock.now()
+        /** The port, or the host and port, at which the process was ready when that was last looked into. */
+        let elsewhere: string | undefined
+        /** What a refused connection means while the process lives: perhaps it listens elsewhere. */
+        const explainRefused = async (verdict: Verdict, run: RunHandle): Promise<Verdict> => {
+          if (clock.now() - explainedAtMs < EXPLAIN_EVERY_MS) return last?.kind === 'refused' ? last : verdict
+          explainedAtMs = clock.now()
+          const { places, ready } = await findElsewhere(key, run)
+          const before = elsewhere
+          elsewhere = ready[0]
+          if (places.length === 0) return verdict
+          const names = places.map((place) => (place.includes(':') ? place : `port ${place}`))
+          const detail = `${verdict.detail}; its process listens on ${names.join(', ')} instead`
+          // A helper of a server that is still loading may answer for a moment: only the second look decides.
+          if (before === undefined || !ready.includes(before)) return { ...verdict, detail }
+          const isHost = before.includes(':')
+          const { host } = new URL(serviceOf(key).healthUrl)
+          const asked = isHost ? host : toAddress(serviceOf(key).healthUrl).port
+          const mismatch = `listens on ${before} instead of ${asked}: set its ${isHost ? 'host' : 'port'} in args, or baseUrl and healthUrl to ${before}`
+          return { ...verdict, kind: 'failed', detail, mismatch }
+        }
+        const explainWarm = async (generation: string, verdict: Verdict): Promise<Verdict> => {
+          const run = runs.get(key)
+          if (run?.generation !== generation) return verdict
+          if (verdict.kind === 'refused') return explainRefused(verdict, run)
+          const explained = explain(key, verdict, run.members())
+          const { owner } = explained
+          const hasStrangers = owner !== undefined && (owner.strangers.length > 0 || owner.uid !== undefined)
+          return hasStrangers ? explained : toOwnVerdict(explained, toShownUrl(key))
+        }
+        /** Of a process of ours that is up any 2xx is good, as it was when it became ready. */
+        const judge = (generation: string, verdict: Verdict): Verdict =>
+          runs.get(key)?.generation === generation && verdict.owner?.uid === undefined
+            ? toOwnVerdict(verdict, toShownUrl(key))
+            : verdict
+        const tell = (generation: string) => (verdict: Verdict) => {
+          if (verdict.kind === 'ready' && isGone(generation)) return
+          if (last === undefined || !isSameVerdict(verdict, last))
+            publish(key, { type: 'health.verdict', verdict })
+          last = verdict
+          sendBack({ type: 'health.verdict', generation, verdict })
+        }
+        const rest = () => watches.get(key)?.unsubscribe()
+        rest()
+        receive((command) => {
+          const { generation } = command.type === 'health.rest' ? { generation: '' } : command
+          const look = async () => judge(generation, await check(key))
+          if (command.type === 'health.check') return void look().then(tell(generation), () => {})
+          rest()
+          elsewhere = undefined
+          if (command.type === 'health.rest') return
+          const verdicts$ =
+            command.type === 'health.warm'
+              ? createWarmHealth$({
+                  probe: async () => explainWarm(generation, await check(key)),
+                  clock,
+                  output$: table.outputOf(key)?.lines$ ?? EMPTY,
+                })
+              : createHeartbeat$({ probe: look, clock, everyMs: heartbeatMs() })
+          watches.set(key, verdicts$.subscribe(tell(generation)))
+        })
+        return rest
+      },
+    ),
+  }
+
+  return {
+    actors,
+    /** Where a service's server was found, if it was. */
+    addressOf: (key: string): string | undefined => addresses.get(key),
+    /** Why what listens at the address of a service may not be used; `undefined`: it may. */
+    refuseOf: (key: string, baseUrl: string): string | undefined => {
+      const { host, port } = toAddress(baseUrl)
+      const uid = findOtherUser({ host, port }, () => runs.get(key)?.members() ?? [])
+      return uid === undefined ? undefined : toOtherUserText(uid, port)
+    },
+    /** Drops what is kept of a service that is gone. */
+    forget: (key: string) => {
+      table.forget(key)
+      runs.delete(key)
+      addresses.delete(key)
+      watches.delete(key)
+    },
+  }
+}

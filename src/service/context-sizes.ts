@@ -1,0 +1,146 @@
+import type { Clock } from '../clock.ts'
+import type { ProviderConfig } from '../config/config.ts'
+import { isSameName } from '../config/model-ref.ts'
+import { isJsonObject, type JsonObject } from '../config/sections.ts'
+import { isServing } from '../events/events.ts'
+import { get } from '../transport/get.ts'
+import { type Service, toKeyHeaders } from './services.ts'
+
+/** Time that one question may take, in milliseconds. */
+const ASK_TIMEOUT_MS = 5_000
+/** Largest answer that is read, in bytes. A longer one is no JSON any more and says nothing. */
+const MAX_ANSWER_BYTES = 1_048_576
+
+/** The context size of each model, as the running servers state it. */
+export interface ContextSizes {
+  /** Follows a service: its server is asked once per generation, and forgotten with it. */
+  hear(key: string, change: { readonly from: string; readonly to: string }, generation: string | null): void
+  /** In tokens. `undefined`: the server does not run, has not answered yet, or does not say. */
+  of(key: string, providerId: string, modelId: string): number | undefined
+  /** Ends the questions that are under way. */
+  close(): void
+}
+
+export interface ContextSizesOptions {
+  readonly clock: Clock
+  readonly serviceOf: (key: string) => Service
+  /** Where a service's server was found, if it was. */
+  readonly addressOf: (key: string) => string | undefined
+}
+
+/** What one generation said, by provider and model. */
+interface Known {
+  readonly generation: string
+  readonly asking: AbortController
+  readonly sizes: Map<string, number>
+}
+
+export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizesOptions): ContextSizes {
+  const known = new Map<string, Known>()
+
+  const forget = (key: string) => {
+    known.get(key)?.asking.abort()
+    known.delete(key)
+  }
+  const ask = async (key: string, { sizes, asking: { signal } }: Known) => {
+    for (const provider of serviceOf(key).providers) {
+      const look = async (url: string): Promise<unknown> => {
+        try {
+          const { status, body } = await get({
+            url,
+            headers: toKeyHeaders(provider),
+            timeoutMs: ASK_TIMEOUT_MS,
+            maxBodyBytes: MAX_ANSWER_BYTES,
+            clock,
+            address: addressOf(key),
+            signal,
+          })
+          return status === 200 ? JSON.parse(body) : undefined
+        } catch {
+          // Many servers have no such page, and what is not said is not listed.
+          return undefined
+        }
+      }
+      const list = await look(`${provider.baseUrl}/models`)
+      const props = isOldLlamaServer(list)
+        ? await look(`${new URL(provider.baseUrl).origin}/props`)
+        : undefined
+      if (signal.aborted) return
+      for (const { id } of provider.models) {
+        const size = toContextSize(list, props, id)
+        if (size !== undefined) sizes.set(toName(provider.id, id), size)
+      }
+    }
+  }
+
+  return {
+    hear: (key, { from, to }, generation) => {
+      if (isServing(to)) {
+        if (isServing(from) || generation === null || known.get(key)?.generation === generation) return
+        forget(key)
+        const begun: Known = { generation, asking: new AbortController(), sizes: new Map() }
+        known.set(key, begun)
+        void ask(key, begun)
+      } else if (!to.startsWith('leased.')) forget(key)
+    },
+    of: (key, providerId, modelId) => known.get(key)?.sizes.get(toName(providerId, modelId)),
+    close: () => {
+      for (const key of [...known.keys()]) forget(key)
+    },
+  }
+}
+
+function toName(providerId: ProviderConfig['id'], modelId: string): string {
+  return `${providerId}/${modelId}`
+}
+
+/**
+ * The context size that a server states for a model, in tokens: in its list of models (`meta.n_ctx` of llama-server,
+ * `max_model_len` of vLLM and SGLang, `context_length`, `context_window`), else in llama-server's `/props`. A list with
+ * one entry is about every model: servers with one model answer to any name.
+ */
+export function toContextSize(list: unknown, props: unknown, modelId: string): number | undefined {
+  const entries = listEntries(list)
+  const named = entries.find(({ id }) => id === modelId) ?? entries.find((entry) => isNamed(entry, modelId))
+  const entry = named ?? (entries.length === 1 ? entries[0] : undefined)
+  const said = entry === undefined ? undefined : toStatedSize(entry)
+  if (said !== undefined || entries.length > 1) return said
+  return toTokens(toObject(toObject(props)?.default_generation_settings)?.n_ctx)
+}
+
+/** Whether this is the list of a llama-server from before `meta.n_ctx`, which tells its size in `/props` only. */
+function isOldLlamaServer(list: unknown): boolean {
+  const entries = listEntries(list)
+  return (
+    entries.some((entry) => entry.owned_by === 'llamacpp') &&
+    entries.every((entry) => toStatedSize(entry) === undefined)
+  )
+}
+
+function toStatedSize(entry: JsonObject): number | undefined {
+  return (
+    toTokens(toObject(entry.meta)?.n_ctx) ??
+    toTokens(entry.max_model_len) ??
+    toTokens(entry.context_length) ??
+    toTokens(entry.context_window)
+  )
+}
+
+/** Whether an entry goes by this name too: without regard to case, by an alias, or with the tag that Ollama adds. */
+function isNamed({ id, aliases }: JsonObject, modelId: string): boolean {
+  const names = [id, ...(Array.isArray(aliases) ? aliases : [])].filter((name) => typeof name === 'string')
+  return names.some((name) => isSameName(name, modelId) || isSameName(name, `${modelId}:latest`))
+}
+
+function listEntries(list: unknown): readonly JsonObject[] {
+  const data: unknown = toObject(list)?.data
+  return Array.isArray(data) ? data.map(toObject).filter((entry) => entry !== undefined) : []
+}
+
+function toObject(value: unknown): JsonObject | undefined {
+  return isJsonObject(value) ? value : undefined
+}
+
+function toTokens(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && Number(value) > 0 ? Number(value) : undefined
+}

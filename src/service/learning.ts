@@ -1,0 +1,104 @@
+import type { Clock } from '../clock.ts'
+import type { ServiceEventBody } from '../events/events.ts'
+import { createMemoryWatch, type MemorySample } from '../process/memory-watch.ts'
+import type { ProcessTable } from '../process/table.ts'
+import type { History } from './past-runs.ts'
+import type { Seen } from './seen-needs.ts'
+import type { MemoryUse } from './snapshot.ts'
+
+const MIB = 1_048_576
+
+/** What is learned of the services while they run: what they occupy, and so what they need. */
+export interface Learning {
+  /** Follows the runs of a service. */
+  hear(key: string, event: ServiceEventBody): void
+  memoryOf(key: string): MemoryUse | null
+  /** What a service was seen to need, in this run and in earlier ones, and how long it takes to start. */
+  seenOf(key: string): Seen
+  close(): void
+}
+
+export interface LearningOptions {
+  readonly clock: Clock
+  readonly table: ProcessTable
+  readonly history: History
+  readonly nvidiaSmi: () => string
+  /** A service was seen to need more than before. */
+  readonly onGrown: (key: string) => void
+  /** Told after every look at what runs. */
+  readonly onLook: () => void
+}
+
+export function createLearning({
+  clock,
+  table,
+  history,
+  nvidiaSmi,
+  onGrown,
+  onLook,
+}: LearningOptions): Learning {
+  const uses = new Map<string, MemoryUse & { readonly generation: string }>()
+
+  const note = ({ key, generation, ramBytes, gpuBytes }: MemorySample) => {
+    const before = uses.get(key)
+    const isSameRun = before?.generation === generation
+    uses.set(key, {
+      generation,
+      bytes: ramBytes,
+      peakBytes: Math.max(ramBytes, isSameRun ? before.peakBytes : 0),
+      gpuBytes,
+      gpuPeakBytes: toLarger(gpuBytes, isSameRun ? before.gpuPeakBytes : null),
+    })
+    const isMore =
+      !isSameRun ||
+      ramBytes > before.peakBytes ||
+      toLarger(gpuBytes, before.gpuPeakBytes) !== before.gpuPeakBytes
+    if (isMore) onGrown(key)
+  }
+  const watch = createMemoryWatch({ clock, table, nvidiaSmi, onSample: note, onLook })
+
+  return {
+    hear: (key, event) => {
+      if (event.type === 'process.spawned') watch.begin()
+      const use = uses.get(key)
+      if (event.type !== 'process.settled' || use?.generation !== event.generation) return
+      uses.delete(key)
+      history.addRun(key, toNeeds(use))
+    },
+    memoryOf: (key) => {
+      const use = uses.get(key)
+      if (use === undefined) return null
+      const { generation: _, ...memory } = use
+      return memory
+    },
+    seenOf: (key) => {
+      const startMs = history.startsOf(key)?.medianMs ?? null
+      // What it occupied before it was ready for the first time is only a part of what it needs.
+      if (startMs === null) return { needs: {}, startMs }
+      const use = uses.get(key)
+      const before = history.needsOf(key)
+      const now = use === undefined ? {} : toNeeds(use)
+      const budgets = new Set([...Object.keys(before), ...Object.keys(now)])
+      return {
+        needs: Object.fromEntries(
+          [...budgets].map((budget) => [budget, Math.max(before[budget] ?? 0, now[budget] ?? 0)]),
+        ),
+        startMs,
+      }
+    },
+    close: watch.close,
+  }
+}
+
+/** The larger of two amounts; what nobody could tell is none. */
+function toLarger(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.max(one, other)
+}
+
+/** What a run occupied at the most, by the budgets that can be learned. */
+function toNeeds({ peakBytes, gpuPeakBytes }: MemoryUse): Record<string, number> {
+  return {
+    ramMiB: Math.ceil(peakBytes / MIB),
+    ...(gpuPeakBytes === null ? {} : { vramMiB: Math.ceil(gpuPeakBytes / MIB) }),
+  }
+}

@@ -1,0 +1,119 @@
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Typical, toTypical } from './past-durations.ts'
+
+/** How many starts and runs of a service are remembered, and how many services. */
+const MAX_KEPT = 9
+const MAX_SERVICES = 200
+const MAX_FILE_BYTES = 256 * 1024
+
+interface Entry {
+  /** How long its last starts took, in milliseconds. */
+  readonly startsMs: readonly number[]
+  /** The most that each of its last runs occupied, by budget. */
+  readonly peaks: readonly Readonly<Record<string, number>>[]
+}
+
+/** What the earlier runs of each service took, by service key. It outlives the supervisor. */
+export interface History {
+  startsOf(key: string): Typical | null
+  /** The most that any run in memory occupied, by budget, in MiB. */
+  needsOf(key: string): Readonly<Record<string, number>>
+  addStart(key: string, durationMs: number): void
+  /** A run is over; it occupied this at the most. */
+  addRun(key: string, peak: Readonly<Record<string, number>>): void
+}
+
+/** Where a history is kept. */
+export interface HistoryPlace {
+  /** The state directory, whether it is there or not. */
+  readonly path: () => string
+  /** Makes sure of it before something is written; throws when it cannot be used. */
+  readonly ensure: () => void
+}
+
+/**
+ * Opens the history of a state directory. A file that is missing or spoilt is an empty one, and where nothing can be
+ * written it is forgotten with this process: neither may keep a model from answering.
+ */
+export function openHistory({ path, ensure }: HistoryPlace): History {
+  const toFile = () => join(path(), 'history.json')
+  const read = (): Record<string, Entry> => {
+    try {
+      const bytes = readFileSync(toFile())
+      return bytes.length > MAX_FILE_BYTES ? {} : toEntries(JSON.parse(bytes.toString('utf8')))
+    } catch {
+      return {}
+    }
+  }
+  let entries: Map<string, Entry> | undefined
+  const known = () => {
+    entries ??= new Map(Object.entries(read()))
+    return entries
+  }
+  const entryOf = (key: string): Entry => known().get(key) ?? { startsMs: [], peaks: [] }
+
+  /** Another supervisor may have written since: what it knows of other services is kept. */
+  const change = (key: string, toChange: (entry: Entry) => Entry) => {
+    const changed = toChange(entryOf(key))
+    const all = new Map(Object.entries(read()))
+    // Put at the end, so that the service that has not run for the longest time is forgotten first.
+    all.delete(key)
+    all.set(key, changed)
+    for (const oldest of [...all.keys()].slice(0, Math.max(0, all.size - MAX_SERVICES))) all.delete(oldest)
+    known().set(key, changed)
+    try {
+      ensure()
+      const draft = `${toFile()}.${process.pid}`
+      writeFileSync(draft, JSON.stringify(Object.fromEntries(all)), { mode: 0o600 })
+      renameSync(draft, toFile())
+    } catch {
+      // Nothing can be kept here; what is known in this process still is.
+    }
+  }
+
+  return {
+    startsOf: (key) => toTypical(entryOf(key).startsMs),
+    needsOf: (key) => {
+      const needs: Record<string, number> = {}
+      for (const peak of entryOf(key).peaks)
+        for (const [budget, amount] of Object.entries(peak))
+          needs[budget] = Math.max(needs[budget] ?? 0, amount)
+      return needs
+    },
+    addStart: (key, durationMs) =>
+      change(key, (entry) => ({
+        ...entry,
+        startsMs: [...entry.startsMs, Math.round(durationMs)].slice(-MAX_KEPT),
+      })),
+    addRun: (key, peak) =>
+      change(key, (entry) => ({ ...entry, peaks: [...entry.peaks, { ...peak }].slice(-MAX_KEPT) })),
+  }
+}
+
+/** What of a file is an entry; the rest is nobody's. */
+function toEntries(file: unknown): Record<string, Entry> {
+  return isRecord(file)
+    ? Object.fromEntries(Object.entries(file).filter((pair): pair is [string, Entry] => isEntry(pair[1])))
+    : {}
+}
+
+function isEntry(value: unknown): value is Entry {
+  return (
+    isRecord(value) &&
+    isListOf(value.startsMs, isAmount) &&
+    isListOf(value.peaks, (peak) => isRecord(peak) && Object.values(peak).every(isAmount))
+  )
+}
+
+function isListOf(value: unknown, is: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.length <= MAX_KEPT && value.every(is)
+}
+
+function isAmount(value: unknown): boolean {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,392 @@
+import type { ActorRefFrom, SnapshotFrom } from 'xstate'
+import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/messages.ts'
+import type { providerMachine } from '../../machines/provider.ts'
+import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider-context.ts'
+import type { Reason } from '../../machines/reasons.ts'
+import type { ReplicaStanding } from '../../machines/replicas.ts'
+import type { Decision } from '../../machines/scheduler.ts'
+import type { Clock } from '../clock.ts'
+import type { Config, ProviderConfig } from '../config/config.ts'
+import { resolveModel } from '../config/model-ref.ts'
+import { BadRequestError, ModelNotFoundError, ProviderUnavailableError, ServiceError } from '../errors.ts'
+import { toDecisionText } from '../explanation/decision-text.ts'
+import { explain } from '../explanation/explanation.ts'
+import type { Neighbour } from '../explanation/situation.ts'
+import type { Place } from '../lease/desk.ts'
+import { type QueueFacts, toWaitMs } from '../lease/queue.ts'
+import type { Guest } from '../peers/guests.ts'
+import type { Output } from '../process/output.ts'
+import { createDurations, type Typical } from './past-durations.ts'
+import type { History } from './past-runs.ts'
+import { type Service, toServiceKey, toServices } from './services.ts'
+import {
+  groupTimers,
+  type MemoryUse,
+  type Observed,
+  type ServiceFacts,
+  type ServiceSnapshot,
+  toQueueFacts,
+  toServiceFacts,
+} from './snapshot.ts'
+
+type ProviderActor = ActorRefFrom<typeof providerMachine>
+
+/** A change of state as it is told to others. */
+export interface StateChange {
+  readonly from: string
+  readonly to: string
+  readonly reason: string | null
+  readonly why: Reason | null
+}
+
+/** Every service that is configured, and the actor that lives its life. */
+export interface Registry {
+  /** The services of the configuration in force. */
+  readonly services: ReadonlyMap<string, Service>
+  /** Keys of every service that has an actor, removed ones that still stop included. */
+  activeKeys(): readonly string[]
+  /** Puts another configuration's services in place. One that is being removed stays described. */
+  replace(config: Config): void
+  serviceOf(key: string): Service
+  /** Its provider ids; the key itself when it is not described any more. */
+  nameOf(key: string): string
+  /** Drops what is kept of a service that is gone; `false` when it is configured, and so stays. */
+  forget(key: string): boolean
+  /**
+   * The key of a provider id, a service name, a key, or any reference to a model, in this order.
+   * @throws {@link BadRequestError} 404 with what there is; {@link ModelNotFoundError} for a model of several providers;
+   * {@link ProviderUnavailableError}
+   */
+  keyOf(id: string): string
+  /** Puts an event into an actor's mailbox; `false` when there is none that listens. */
+  send(key: string, event: ProviderEvent): boolean
+  /** Follows a new actor: its messages and its changes of state. */
+  follow(
+    key: string,
+    listener: {
+      message(message: ProviderEmitted): void
+      changed(change: StateChange, context: ProviderContext): void
+    },
+  ): void
+  /** The state of one service; absent: it has no actor. */
+  stateOf(key: string): string | undefined
+  /** One service, without a look at the queues and timers of the others. */
+  snapshotOf(key: string): ServiceSnapshot | undefined
+  /** Every service that has an actor. */
+  snapshots(): ServiceSnapshot[]
+  /** What its actor was born with. */
+  birthOf(key: string): Pick<ProviderContext, 'instance' | 'policy'>
+  /** What a choice between this provider and its replicas looks at. */
+  standingOf(provider: ProviderConfig): ReplicaStanding
+  /** Where somebody stands in the queue, and how long that may take. */
+  placeOf(key: string, id: string): Place | undefined
+  /** Settles as soon as its state or its run satisfies `is`, or the actor is gone. */
+  untilState(key: string, is: (state: string, generation: string | null) => boolean): Promise<void>
+  /** When trying again makes sense, in milliseconds. `undefined`: at once, or never. */
+  retryAfter(key: string, failure: Failure): number | undefined
+  /** A failure as an error: with the last output where it is about a process, and when to try again. */
+  toError(key: string, failure: Failure): ServiceError
+}
+
+export interface RegistryOptions {
+  readonly config: Config
+  readonly clock: Clock
+  readonly actorOf: (key: string) => ProviderActor | undefined
+  readonly keysOf: () => readonly string[]
+  readonly outputOf: (key: string) => Output | undefined
+  readonly guestsOf: (key: string) => readonly Guest[]
+  readonly leaseTimesOf: (key: string) => Typical | null
+  /** The last decision about room that a service had a part in. */
+  readonly decisionOf: (key: string) => Decision | null
+  readonly history: History
+  /** What its run occupies. */
+  readonly memoryOf: (key: string) => MemoryUse | null
+}
+
+export function createRegistry({
+  config,
+  clock,
+  actorOf,
+  keysOf,
+  outputOf,
+  guestsOf,
+  leaseTimesOf,
+  decisionOf,
+  history,
+  memoryOf,
+}: RegistryOptions): Registry {
+  let services = toServices(config)
+  let current = config
+  const known = new Map<string, Service>(services)
+  /** Which state each service is known to be in, and since when. */
+  const entered = new Map<string, { readonly state: string; readonly atMs: number }>()
+
+  const serviceOf = (key: string): Service => {
+    const service = known.get(key)
+    if (service === undefined) throw new RangeError(`There is no service ${key}.`)
+    return service
+  }
+  const toNamesText = () => {
+    const names = [...services.values()].map(({ name }) => name)
+    return names.length === 0 ? 'No service is configured.' : `There are: ${names.join(', ')}.`
+  }
+  /** The provider of a model. @throws {@link BadRequestError} 404 with the services, or the models that fit */
+  const findProviderOf = (ref: string): ProviderConfig => {
+    try {
+      return resolveModel(current, ref).provider
+    } catch (error) {
+      if (!(error instanceof ModelNotFoundError)) throw error
+      if (error.code === 'LEASEHOLD_MODEL_AMBIGUOUS') throw error
+      throw new BadRequestError(`There is no service "${ref}", and no model of that name. ${toNamesText()}`, {
+        status: 404,
+      })
+    }
+  }
+  /** What a transition says is heard before the transition is. */
+  const inStateMsOf = (key: string) => {
+    const since = entered.get(key)
+    const state = toStateName(actorOf(key)?.getSnapshot().value ?? '')
+    return since?.state === state ? clock.now() - since.atMs : 0
+  }
+  /** How long the stops of each service took, and since when it stops now. */
+  const stopTimes = createDurations()
+  const stoppingSinceMs = new Map<string, number>()
+  const noteStop = (key: string, to: string) => {
+    const isStopping = to.startsWith('idle-stopping')
+    const sinceMs = stoppingSinceMs.get(key)
+    if (isStopping && sinceMs === undefined) stoppingSinceMs.set(key, clock.now())
+    if (isStopping || sinceMs === undefined) return
+    stoppingSinceMs.delete(key)
+    // Its stop was called off when it is in use again.
+    if (!to.startsWith('leased')) stopTimes.add(key, clock.now() - sinceMs)
+  }
+  const stopLeftMsOf = (key: string) => {
+    const typical = stopTimes.of(key)
+    const sinceMs = stoppingSinceMs.get(key)
+    return typical && Math.max(0, typical.medianMs - (sinceMs === undefined ? 0 : clock.now() - sinceMs))
+  }
+  const observe = (key: string): Observed => ({
+    inStateMs: inStateMsOf(key),
+    leaseTimes: leaseTimesOf(key),
+    startTimes: history.startsOf(key),
+    memory: memoryOf(key),
+    nowMs: clock.now(),
+    guests: guestsOf(key),
+    decision: decisionOf(key),
+    stopLeftMsOf,
+  })
+  const explainOne = (one: ServiceFacts, all: () => readonly Neighbour[]): ServiceSnapshot => {
+    const lastLine = outputOf(one.key)?.tail(1)[0]?.text
+    const surroundings = {
+      get all() {
+        return all()
+      },
+      lastLine,
+    }
+    return { ...one, explanation: explain(one, surroundings) }
+  }
+  const snapshots = () => {
+    let timers: ReturnType<typeof groupTimers> | undefined
+    const all = keysOf().flatMap((key) => {
+      const actor = actorOf(key)
+      if (actor === undefined) return []
+      timers ??= groupTimers(actor)
+      return [toServiceFacts(actor, serviceOf(key), observe(key), timers.get(actor) ?? [])]
+    })
+    return all.map((one) => explainOne(one, () => all))
+  }
+  const stateOf = (key: string) => {
+    const actor = actorOf(key)
+    return actor === undefined ? undefined : toStateName(actor.getSnapshot().value)
+  }
+  const neighbours = (): readonly Neighbour[] =>
+    keysOf().map((key) => ({
+      key,
+      service: serviceOf(key).name,
+      state: stateOf(key) ?? '',
+      decision: decisionOf(key),
+    }))
+  const waitMsOf = (key: string, position: number, changes: Partial<QueueFacts> = {}) => {
+    const actor = actorOf(key)
+    return actor === undefined
+      ? null
+      : toWaitMs(position, { ...toQueueFacts(actor, observe(key)), ...changes })
+  }
+
+  const retryAfter = (key: string, failure: Failure) => {
+    // The time of a start is the least that whoever is held up waits.
+    if (failure.code === 'LEASEHOLD_QUEUE_FULL') return waitMsOf(key, 1, { roomMs: 0 }) ?? QUEUE_RETRY_MS
+    const actor = actorOf(key)
+    return actor && toRetryAfterMs(failure, actor.getSnapshot(), inStateMsOf(key))
+  }
+
+  return {
+    get services() {
+      return services
+    },
+    activeKeys: keysOf,
+    replace: (next) => {
+      services = toServices(next)
+      current = next
+      for (const [key, service] of services) known.set(key, service)
+    },
+    serviceOf,
+    nameOf: (key) => known.get(key)?.name ?? key,
+    forget: (key) => {
+      if (services.has(key)) return false
+      entered.delete(key)
+      stopTimes.forget(key)
+      stoppingSinceMs.delete(key)
+      return known.delete(key)
+    },
+    keyOf: (id) => {
+      const wanted = id.toLowerCase()
+      const provider = current.providers.find((one) => one.id.toLowerCase() === wanted)
+      // One that was removed is known until it is gone.
+      const named = () => known.get(id) ?? [...known.values()].find(({ name }) => name === id)
+      const namedKey = provider === undefined ? named()?.key : undefined
+      if (namedKey !== undefined) return namedKey
+      const meant = provider ?? findProviderOf(id)
+      const key = toServiceKey(meant)
+      if (known.has(key)) return key
+      throw meant.unavailable === undefined
+        ? new BadRequestError(`There is no service "${id}". ${toNamesText()}`, { status: 404 })
+        : new ProviderUnavailableError(meant.id, meant.unavailable)
+    },
+    send: (key, event) => {
+      const actor = actorOf(key)
+      if (actor?.getSnapshot().status !== 'active') return false
+      actor.send(event)
+      return true
+    },
+    follow: (key, { message, changed }) => {
+      const actor = actorOf(key)
+      if (actor === undefined) return
+      let state = toStateName(actor.getSnapshot().value)
+      let spawnedAtMs = clock.now()
+      entered.set(key, { state, atMs: clock.now() })
+      actor.on('*', message)
+      actor.subscribe({
+        next: ({ value, context }) => {
+          const to = toStateName(value)
+          if (to === state) return
+          const change = { from: state, to, reason: toReason(to, context), why: context.why }
+          if (to === 'starting.spawning') spawnedAtMs = clock.now()
+          if (state === 'starting.warming' && /^(ready|leased)/.test(to) && context.ownership === 'owned')
+            history.addStart(key, clock.now() - spawnedAtMs)
+          state = to
+          noteStop(key, to)
+          entered.set(key, { state, atMs: clock.now() })
+          changed(change, context)
+        },
+        // The supervisor machine hears of it and replaces the actor; here it only must not go unhandled.
+        error: () => {},
+      })
+    },
+    stateOf,
+    snapshotOf: (key) => {
+      const actor = actorOf(key)
+      return actor && explainOne(toServiceFacts(actor, serviceOf(key), observe(key)), neighbours)
+    },
+    snapshots,
+    birthOf: (key) => {
+      const { instance = '', policy = serviceOf(key).policy } = actorOf(key)?.getSnapshot().context ?? {}
+      return { instance, policy }
+    },
+    standingOf: (provider) => {
+      const snapshot =
+        provider.unavailable === undefined ? actorOf(toServiceKey(provider))?.getSnapshot() : undefined
+      if (snapshot === undefined) return { state: null, leases: 0, queue: 0, maxConcurrent: 1 }
+      const { value, context } = snapshot
+      const { leases, waiters, policy } = context
+      return {
+        state: toStateName(value),
+        leases,
+        queue: waiters.length,
+        maxConcurrent: policy.maxConcurrent,
+      }
+    },
+    placeOf: (key, id) => {
+      const index =
+        actorOf(key)
+          ?.getSnapshot()
+          .context.waiters.findIndex((waiter) => waiter.id === id) ?? -1
+      return index < 0 ? undefined : { position: index + 1, estimatedMs: waitMsOf(key, index + 1) }
+    },
+    untilState: (key, is) =>
+      new Promise((resolve) => {
+        const actor = actorOf(key)
+        const isNow = ({ value, context }: SnapshotFrom<typeof providerMachine>) =>
+          is(toStateName(value), context.generation)
+        if (actor === undefined || isNow(actor.getSnapshot())) return resolve()
+        const watch = actor.subscribe({
+          next: (snapshot) => {
+            if (!isNow(snapshot)) return
+            watch.unsubscribe()
+            resolve()
+          },
+          complete: resolve,
+          error: () => resolve(),
+        })
+      }),
+    retryAfter,
+    toError: (key, failure) => {
+      const tail =
+        failure.tail ??
+        (ABOUT_PROCESS.has(failure.code)
+          ? outputOf(key)
+              ?.tail(20)
+              .map(({ text }) => text)
+          : undefined)
+      const retryAfterMs = retryAfter(key, failure)
+      return new ServiceError(
+        known.get(key)?.name ?? key,
+        tail === undefined ? withRoom(key, failure, decisionOf(key)) : { ...failure, tail },
+        retryAfterMs === undefined ? {} : { retryAfterMs },
+      )
+    },
+  }
+}
+
+/** A wait that was too long, with what it was waiting for where that was room. */
+function withRoom(key: string, failure: Failure, decision: Decision | null): Failure {
+  const isAboutRoom =
+    failure.code === 'LEASEHOLD_QUEUE_TIMEOUT' &&
+    decision?.choice.key === key &&
+    decision.choice.type !== 'start'
+  return isAboutRoom ? { ...failure, message: `${failure.message}; ${toDecisionText(decision)}` } : failure
+}
+
+/** Failures of a process that is still alive when they happen, so that they do not carry its last words yet. */
+const ABOUT_PROCESS: ReadonlySet<string> = new Set([
+  'LEASEHOLD_READY_TIMEOUT',
+  'LEASEHOLD_BACKEND_FAILED',
+  'LEASEHOLD_HEALTH_MISMATCH',
+  'LEASEHOLD_UNHEALTHY',
+])
+
+/** When a full queue may have a place again, in milliseconds, where nothing is known yet to tell it from. */
+const QUEUE_RETRY_MS = 1_000
+
+/** When trying again makes sense: what is left of the wait before the next start, or the wait that will follow a stop. */
+function toRetryAfterMs(
+  { retry }: Failure,
+  { value, context }: SnapshotFrom<typeof providerMachine>,
+  inStateMs: number,
+): number | undefined {
+  if (retry === 'never') return undefined
+  const { failures, policy, stop } = context
+  const state = toStateName(value)
+  if (state === 'down.backoff') return Math.max(0, toBackoffMs(context) - inStateMs)
+  if (state === 'down.tripped') return Math.max(0, policy.breakerCooldownMs - inStateMs)
+  if (stop !== 'start-failed' && stop !== 'unhealthy') return undefined
+  return failures >= policy.breakerFailures ? policy.breakerCooldownMs : toBackoffMs(context)
+}
+
+/** Why a state was entered, in one word: the failure's code, or the reason of the stop. */
+export function toReason(
+  to: string,
+  { failure, stop }: Pick<ProviderContext, 'failure' | 'stop'>,
+): string | null {
+  return to === 'down.backoff' || to === 'down.tripped' ? (failure?.code ?? null) : stop
+}
