@@ -1,0 +1,113 @@
+// Bundles the entry points and the programs of the package, each in the place of what tsc wrote: to load a hundred small
+// files and four whole libraries costs more time than a short command takes. The types, and every other module for the
+// tests, stay as tsc wrote them; package.json says what is published.
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { rolldown } from 'rolldown'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const { exports: entryPoints, bin } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
+
+/** A program that is started by its path, beside those that package.json names. */
+const PROGRAMS = ['./dist/src/testing/demo-server.js']
+/** Not bundled: a host shares its statecharts with the first and its logger with the second. */
+const EXTERNAL = /^(?:node:|xstate$|pino$)/
+/** What is used of undici. Its index loads fetch, web sockets and caches, too. */
+const UNDICI = {
+  buildConnector: 'core/connect.js',
+  Client: 'dispatcher/client.js',
+  Pool: 'dispatcher/pool.js',
+}
+
+async function bundle() {
+  await rm(`${root}dist/chunks`, { recursive: true, force: true })
+  const build = await rolldown({
+    input: listEntries(),
+    platform: 'node',
+    external: EXTERNAL,
+    tsconfig: false,
+    // On Node rxjs resolves to CommonJS, which cannot be shaken.
+    resolve: { alias: { rxjs: `${root}node_modules/rxjs/dist/esm/index.js` } },
+    treeshake: { moduleSideEffects: [{ test: /node_modules\/(?:zod|rxjs)\//, sideEffects: false }] },
+    plugins: [keepPlaces, pickUndici],
+    // `keepPlaces` moves columns at most.
+    checks: { sourcemapBroken: false },
+  })
+  return build.write({
+    dir: `${root}dist`,
+    format: 'esm',
+    entryFileNames: '[name].js',
+    chunkFileNames: 'chunks/[name].js',
+    comments: { legal: true, annotation: false, jsdoc: false },
+    sourcemap: true,
+  })
+}
+
+/** The source of each file that is loaded by its path, by its name below `dist`. */
+function listEntries() {
+  const files = [
+    ...Object.values(entryPoints).map((entry) => entry.default),
+    ...Object.values(bin).map((file) => `./${file}`),
+    ...PROGRAMS,
+  ].filter((file) => file?.endsWith('.js'))
+  const names = files.map((file) => file.slice('./dist/'.length, -'.js'.length))
+  return Object.fromEntries(names.map((name) => [name, `${root}${name}.ts`]))
+}
+
+/** A module that finds files beside itself finds them beside the place that it has in `dist`, not beside its chunk. */
+const keepPlaces = {
+  name: 'keep-places',
+  transform: {
+    filter: { id: /\.ts$/, code: 'import.meta.url' },
+    handler: (code, id) =>
+      code.replaceAll(
+        'import.meta.url',
+        `__placeOf(${JSON.stringify(relative(root, id).replace(/\.ts$/, '.js'))})`,
+      ),
+  },
+  renderChunk: (code, { fileName }) =>
+    code.includes('__placeOf(')
+      ? code.replace(/__placeOf\("([^"]+)"\)/g, (_, place) => {
+          if (place === fileName) return 'import.meta.url'
+          const path = '../'.repeat(fileName.split('/').length - 1) + place
+          return `new URL(${JSON.stringify(path)}, import.meta.url).href`
+        })
+      : null,
+}
+
+const pickUndici = {
+  name: 'pick-undici',
+  resolveId: (id) => (id === 'undici' ? '\0undici' : null),
+  load: (id) => {
+    if (id !== '\0undici') return null
+    const from = (file) => JSON.stringify(`${root}node_modules/undici/lib/${file}`)
+    return [
+      ...Object.entries(UNDICI).map(([name, file]) => `export { default as ${name} } from ${from(file)}`),
+      // As the index does it: `request` and its like come to every dispatcher from there.
+      `import Dispatcher from ${from('dispatcher/dispatcher.js')}`,
+      `import api from ${from('api/index.js')}`,
+      'Object.assign(Dispatcher.prototype, api)',
+    ].join('\n')
+  },
+}
+
+/** The licence of each package of which something is in the bundle. */
+async function collectLicenses(chunks) {
+  const modules = chunks.flatMap(({ modules = {} }) => Object.keys(modules))
+  const packages = new Set(
+    modules.flatMap((id) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(id)?.[0] ?? []),
+  )
+  const texts = await Promise.all(
+    [...packages].sort().map(async (folder) => {
+      const { name, version, license } = JSON.parse(await readFile(`${folder}/package.json`, 'utf8'))
+      const file = (await readdir(folder)).find((file) => /^licen[cs]e/i.test(file))
+      const text = file === undefined ? '' : await readFile(`${folder}/${file}`, 'utf8')
+      return `${name} ${version} (${license})\n\n${text.trim()}\n`
+    }),
+  )
+  return texts.join(`\n${'-'.repeat(80)}\n\n`)
+}
+
+const { output } = await bundle()
+await writeFile(`${root}dist/THIRD-PARTY-LICENSES.txt`, await collectLicenses(output))
