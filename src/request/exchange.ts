@@ -24,7 +24,7 @@ import { checkHops } from '../transport/hops.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
 import type { AnswerSecrets } from './answer-mask.ts'
-import { createIncoming } from './incoming.ts'
+import { createIncoming, type Incoming } from './incoming.ts'
 import type { RequestBook } from './open-requests.ts'
 import { peekRequest, toUpstreamRequest } from './outgoing.ts'
 
@@ -135,6 +135,7 @@ export function createExchange({
     let isStream = false
     let generation = ''
     let call: UpstreamCall | undefined
+    let answer: Incoming | undefined
     /** Attempts that are over: what they still report, of their abort for one, changes nothing. */
     let attemptsOver = 0
     let failure: LeaseholdError | undefined
@@ -184,6 +185,8 @@ export function createExchange({
       // It may quote what a server said.
       error.message = scrub(error.message)
       failure = error
+      // A stream that stalls or loses its service still holds an event back, which the client gets before the error.
+      answer?.cut()
       letGo(error)
       const ref = targets[indexOf()]?.ref
       // After the lease is given back, so that nothing keeps the service from acting on it.
@@ -280,7 +283,7 @@ export function createExchange({
       })
       // The callbacks below live as long as the stream, so they must not hold `outgoing`, which holds the body.
       const { dropped } = outgoing
-      const incoming = createIncoming(
+      const incoming: Incoming = createIncoming(
         {
           target: current,
           hidesUsage: outgoing.hidesUsage,
@@ -348,6 +351,7 @@ export function createExchange({
         if (isNews(`${advice} ${current.ref}`))
           publish(id, { type: 'request.advised', ref: current.ref, advice, text, block })
       }
+      answer = incoming
       call = upstreamOf(current, generation).send(outgoing, incoming)
     }
 

@@ -56,14 +56,19 @@ interface Refusal {
   bytes: number
 }
 
-/**
- * Reads an upstream's answer for what it means, and passes its bytes on untouched wherever nothing must change. `usage`:
- * what it said of itself, once it is over; `elapsedMs`: how long it took, from its first byte to its last.
- */
+/** An answer as it comes in. */
+export interface Incoming extends UpstreamHandler {
+  /** What it said of itself, once it is over; `elapsedMs`: how long it took, from its first byte to its last. */
+  usage(elapsedMs: number): Usage | null
+  /** Passes on the complete events that wait for more: no more will come. */
+  cut(): void
+}
+
+/** Reads an upstream's answer for what it means, and passes its bytes on untouched wherever nothing must change. */
 export function createIncoming(
   { target, acceptsPage, hidesUsage, path, hasNext, canWait, scrub, secrets }: IncomingOptions,
   handler: IncomingHandler,
-): UpstreamHandler & { usage(elapsedMs: number): Usage | null } {
+): Incoming {
   const { provider, model } = target
   const compat = model?.compat ?? {}
   let ending: StreamEnding | undefined
@@ -142,6 +147,11 @@ export function createIncoming(
     handler.onEnd()
   }
 
+  const cut = () => {
+    const rest = usageFilter?.cut()
+    if (rest !== undefined && rest.length > 0) pass(rest)
+  }
+
   const rewrite = ({ push }: AnswerRewriter, chunk: Buffer) => {
     try {
       return push(chunk)
@@ -153,6 +163,7 @@ export function createIncoming(
   }
 
   return {
+    cut,
     usage: (elapsedMs) => (isEventStream ? withPace(tail.read(), elapsedMs) : tail.read()),
     onHead: (status, headers) => {
       if (status > 599) {
@@ -204,7 +215,7 @@ export function createIncoming(
       const code = 'code' in cause ? ` (${cause.code})` : ''
       const message = `the connection to the server broke: ${cause.message}${code}`
       const error = new UpstreamError(provider.id, message, { cause })
-      if (usageFilter !== undefined) pass(usageFilter.cut())
+      cut()
       if (wasSent) handler.onBroken(error)
       else handler.onUnheard(error)
     },

@@ -7,6 +7,7 @@ import { openHouse, openHouseWithServer, openSocket, readAll } from './house.ts'
 const chat = { model: 'local/demo', messages: [{ role: 'user', content: 'count to 9' }] }
 const streamed = { ...chat, stream: true }
 const withUsage = { ...streamed, stream_options: { include_usage: true } }
+const rewritten = { toolCallArgumentsEncoding: 'html-entities' }
 const sse = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n'
 const models = 'HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{"data":[]}'
 
@@ -173,6 +174,46 @@ describe('a server that falls silent in the middle of a stream', () => {
   )
 })
 
+/** Hands on every piece as it comes. @returns whether the stream was cut */
+async function hearAll(response: Response, hear: (text: string) => void): Promise<boolean> {
+  try {
+    for await (const text of response.body?.pipeThrough(new TextDecoderStream()) ?? []) hear(text)
+    return false
+  } catch {
+    return true
+  }
+}
+
+describe('an event that waits for the usage of the stream', () => {
+  const finish = 'data: {"choices":[{"delta":{},"finish_reason":"stop"}],"timings":{"predicted_n":2}}\n\n'
+  const begun = `data: {"choices":[{"delta":{"content":"a"}}]}\n\n${finish}`
+
+  test.each([
+    ['falls silent', {}],
+    ['falls silent, though its answers are rewritten', rewritten],
+  ])('reaches the client before the error when the server %s (fault 45)', async (_, compat) => {
+    await using server = await createRawServer((socket, head) => {
+      if (head.startsWith('GET')) return void socket.end(models)
+      socket.write(`${sse}connection: close\r\n\r\n${begun}data: {"choi`)
+    })
+    const clock = createVirtualClock()
+    const provider = { stallTimeoutMs: 30_000, models: [{ id: 'demo', compat }] }
+    await using house = await openHouse({ serverUrl: server.url, clock, provider })
+    const response = await house.post('/v1/chat/completions', streamed)
+    let heard = ''
+    const isBroken = hearAll(response, (text) => {
+      heard += text
+    })
+    await expect.poll(() => heard).toMatch(/"content":"a"/)
+    expect(heard).not.toContain('finish_reason')
+    await clock.advanceTo(clock.now() + 31_000)
+    expect(await isBroken).toBe(true)
+    const events = heard.replaceAll(/^: .*\n/gm, '')
+    expect(events.slice(0, begun.length)).toBe(begun)
+    expect(events.slice(begun.length)).toMatch(/^event: error\ndata: .*LEASEHOLD_STREAM_STALLED.*\n\n$/)
+  })
+})
+
 describe('comments while a server thinks in the middle of its answer', () => {
   test.each(['\n\n', '\r\n\r\n', '\r\r'])('stand between events only (%j)', async (border) => {
     const event = `data: {"choices":[{"delta":{"content":"a"}}]}${border}`
@@ -201,6 +242,51 @@ describe('comments while a server thinks in the middle of its answer', () => {
     expect(heard.slice((event + event).length)).toBe(
       `: leasehold waits for more of the answer\ndata: [DONE]${border}`,
     )
+  })
+
+  const event = 'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+  const comment = ': leasehold waits for more of the answer\n'
+
+  test.each([
+    ['after the head alone', '/v1/chat/completions', streamed, {}, '', ''],
+    ['while an event is rewritten', '/v1/chat/completions', withUsage, rewritten, event, 'data: {"cho'],
+    ['while the usage is waited for', '/v1/chat/completions', streamed, {}, event, 'data: {"cho'],
+    ['of /v1/messages', '/v1/messages', streamed, {}, 'event: ping\ndata: {"type":"ping"}\n\n', ''],
+    [
+      'of /v1/responses',
+      '/v1/responses',
+      { model: 'local/demo', stream: true },
+      {},
+      'data: {"type":"x"}\n\n',
+      '',
+    ],
+    ["after a server's own comment", '/v1/chat/completions', streamed, {}, `${event}: ping\n\n`, ''],
+  ])('go on %s, each with one line end, and part no event', async (_, path, body, compat, whole, half) => {
+    const sockets: Socket[] = []
+    await using server = await createRawServer((socket, head) => {
+      if (head.startsWith('GET')) return void socket.end(models)
+      sockets.push(socket)
+      socket.write(`${sse}connection: close\r\n\r\n${whole}${half}`)
+    })
+    const clock = createVirtualClock()
+    const provider = { models: [{ id: 'demo', compat }] }
+    await using house = await openHouse({ serverUrl: server.url, clock, provider })
+    const response = await house.post(path, body)
+    let heard = ''
+    const isBroken = hearAll(response, (text) => {
+      heard += text
+    })
+    await expect.poll(() => heard).toContain(whole.slice(0, -10))
+    const before = heard
+    for (let spoken = 1; spoken <= 3; spoken++) {
+      await clock.advanceTo(clock.now() + (spoken === 1 ? 10_000 : 5_000))
+      await expect.poll(() => heard.slice(before.length)).toMatch(comment.repeat(spoken))
+    }
+    expect(heard).not.toMatch(/: leasehold [^\n]*\n\n/)
+    const rest = half === '' ? 'data: [DONE]\n\n' : 'ices":[{"delta":{"content":"b"}}]}\n\ndata: [DONE]\n\n'
+    sockets[0]?.end(rest)
+    await isBroken
+    expect(heard.replaceAll(comment, '')).toContain(`${before}${half}${rest}`)
   })
 
   test('are not written into a stream whose length is stated', async () => {
