@@ -4,26 +4,28 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 /** The files that take longest, the longest first: one of them that began last would keep the rest of the host idle. */
 const DEAR = [
   'chaos/chaos',
-  'cli/serve',
-  'machines/random',
-  'process/watchdog',
+  'integration/peers',
+  'testing/real-script',
   'inspector/page/live',
   'bench/bench',
-  'testing/real-script',
-  'cli/infer',
-  'inspector/page/situations',
-  'inspector/page/recording',
-  'process/table',
-  'llama/answers',
-  'llama/stops',
   'integration/shared-workload',
-  'integration/shared-room',
+  'inspector/page/situations',
+  'integration/shared-processes',
   'integration/library-failures',
+  'cli/serve',
+  'process/table',
+  'integration/stands-still',
+  'gateway/upstream-corpus',
+  'cli/demo',
+  'cli/infer',
   'cli/reload',
-  'cli/program',
-  'clients/cold-start',
+  'integration/shared-room',
+  'process/watchdog',
+  'cli/config',
   'backends/backends',
-  'examples/examples',
+  'cli/references',
+  'integration/library-ports',
+  'integration/library-stops',
 ]
 
 class DearFirst extends BaseSequencer {
@@ -75,6 +77,11 @@ const MOCKS = [
 /** What a test may carry; `// @module-tag NAME` on top of a file gives it to every test of the file. */
 const tags = [
   { name: 'proof', description: 'takes seconds: runs in `npm run proofs` and in CI, not in `npm test`' },
+  {
+    name: 'waits',
+    description: 'mostly waits and shares nothing: runs together with the others of its file',
+    concurrent: true,
+  },
 ]
 
 const common = {

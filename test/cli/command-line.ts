@@ -4,11 +4,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect } from 'vitest'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { keepFiles, keepOutput, toCanaryEnvironment } from '../canary.ts'
 
 const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+
+/** How long a test waits for a line of a command, in milliseconds. */
+const PRINTS_WITHIN_MS = 30_000
 
 /** How a command ended, and all it printed. */
 export interface Ending {
@@ -110,12 +112,30 @@ export function launch(
   child.stderr?.setEncoding('utf8').on('data', (text) => {
     stderr += text
   })
-  const until = async (pattern: RegExp) => {
-    await expect.poll(() => stdout + stderr, { interval: 10, timeout: 20_000 }).toMatch(pattern)
-    const match = pattern.exec(stdout + stderr)
-    if (match === null) throw new Error('what matched is still there')
-    return match
-  }
+  const until = (pattern: RegExp) =>
+    new Promise<RegExpExecArray>((resolve, reject) => {
+      const look = () => {
+        const match = pattern.exec(stdout + stderr)
+        if (match === null) return
+        settle()
+        resolve(match)
+      }
+      const giveUp = () => {
+        settle()
+        reject(new Error(`${args.join(' ')} did not print ${pattern}, but:\n${stdout}${stderr}`))
+      }
+      const timer = setTimeout(giveUp, PRINTS_WITHIN_MS)
+      const settle = () => {
+        clearTimeout(timer)
+        child.stdout?.off('data', look)
+        child.stderr?.off('data', look)
+        child.off('close', giveUp)
+      }
+      child.stdout?.on('data', look)
+      child.stderr?.on('data', look)
+      child.once('close', giveUp)
+      look()
+    })
   const ended = once(child, 'close').then(([code, signal]) => {
     keepOutput('printed', `${args.join(' ')}\n${stdout}\n${stderr}\n`)
     return { code, signal, stdout, stderr }

@@ -7,7 +7,19 @@ async function serve(place: Place): Promise<Running> {
   return gateway
 }
 
-test('start, stop, logs and why take an alias, a model id, PROVIDER/MODEL and a provider id', async () => {
+test('a command takes an alias, a model id, PROVIDER/MODEL or a provider id', async () => {
+  await using place = await createPlace()
+  place.configure()
+  await serve(place)
+  expect((await place.run('start', 'calc')).stdout).toMatch(/^demo is ready/)
+  expect((await place.run('why', 'sums')).stdout).toMatch(/^demo: Ready/)
+  expect((await place.run('logs', 'demo/sums')).stdout).toContain('model loaded')
+  expect((await place.run('stop', 'DEMO')).stdout).toBe('demo is down\n')
+})
+
+test('start, stop, logs and why take an alias, a model id, PROVIDER/MODEL and a provider id', {
+  tags: ['proof'],
+}, async () => {
   await using place = await createPlace()
   place.configure()
   await serve(place)

@@ -1,3 +1,5 @@
+// @module-tag waits
+
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { streamText } from 'ai'
 import { describe, expect, test } from 'vitest'
@@ -98,7 +100,9 @@ test('a server that compresses is understood after comments, too', async () => {
   expect(await clients['the openai client']?.(house.ways.gateway)).toBe(answer)
 })
 
-test('the openai client is told of a server that, once ready, refuses after comments were sent', async () => {
+test('the openai client is told of a server that, once ready, refuses after comments were sent', async ({
+  expect,
+}) => {
   await using house = await openDoors({ ...slow, flags: [...slow.flags, '--reject-tools'] })
   const stream = await toOpenAi(house.ways.gateway).chat.completions.create({
     ...question,

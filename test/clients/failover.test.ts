@@ -1,3 +1,5 @@
+// @module-tag waits
+
 import { describe, expect, test } from 'vitest'
 import { createModelServer, type ModelServer } from '../../src/testing/model-server/server.ts'
 import { openHouse, readAll, toLocalService } from '../gateway/house.ts'
@@ -136,7 +138,7 @@ describe('when the default model answers', () => {
     })
   })
 
-  test('and breaks off after the first byte, nobody else is asked (fault 51)', async () => {
+  test('and breaks off after the first byte, no other provider is asked (fault 51)', async ({ expect }) => {
     await using house = await openHouseWithServers()
     house.first.set({ crashMidStreamAfter: 2 })
     const response = await house.post('/v1/chat/completions', { messages, stream: true })

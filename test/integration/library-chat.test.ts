@@ -1,3 +1,5 @@
+// @module-tag waits
+
 import type OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
 import { ask, createLibrary, longQuestion } from './library.ts'

@@ -1,7 +1,9 @@
+// @module-tag waits
+
 import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ServiceError } from '../../src/index.ts'
 import { toFixturePath } from '../process/world.ts'
 import {
@@ -64,7 +66,7 @@ describe('a start that fails', () => {
   test('of a program that hangs is ended at the deadline, with the last verdict and the last output (fault 15)', async () => {
     await using library = await createLibrary({
       flags: ['--load-ms', '600000'],
-      service: { readyTimeoutMs: 6_000 },
+      service: { readyTimeoutMs: 3_000 },
     })
     expect(await catchServiceError(library)).toMatchObject({
       code: 'LEASEHOLD_READY_TIMEOUT',
@@ -107,7 +109,9 @@ describe('a start that fails', () => {
 })
 
 describe.runIf(process.platform === 'linux')('a server that has bad luck', () => {
-  test('because the memory of the one before it is not free yet is tried again for the same waiters (fault 14)', async () => {
+  test('because the memory of the one before it is not free yet is tried again for the same waiters (fault 14)', async ({
+    onTestFinished,
+  }) => {
     const directory = await mkdtemp(join(tmpdir(), 'leasehold-'))
     onTestFinished(() => rm(directory, { recursive: true }))
     const starts = join(directory, 'starts')
@@ -130,7 +134,7 @@ describe.runIf(process.platform === 'linux')('a server that has bad luck', () =>
     expect(library.all('lease.refused')).toEqual([])
   })
 
-  test('and hangs while nobody uses it is ended and replaced (fault 33)', async () => {
+  test('and hangs while nobody uses it is ended and replaced (fault 33)', { tags: ['proof'] }, async () => {
     await using library = await createLibrary({ leasehold: { heartbeatMs: 100 } })
     const first = await library.supervisor.acquire('demo/demo')
     first.release()
@@ -143,7 +147,9 @@ describe.runIf(process.platform === 'linux')('a server that has bad luck', () =>
   })
 })
 
-test('a request of which its server dies on a kept connection is executed once', async () => {
+test('a request of which its server dies on a kept connection is executed once', async ({
+  onTestFinished,
+}) => {
   const directory = await mkdtemp(join(tmpdir(), 'leasehold-'))
   onTestFinished(() => rm(directory, { recursive: true }))
   const executed = join(directory, 'executed')

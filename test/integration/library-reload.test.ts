@@ -1,3 +1,5 @@
+// @module-tag waits
+
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'

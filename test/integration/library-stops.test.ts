@@ -1,3 +1,5 @@
+// @module-tag waits
+
 import { describe, expect, test } from 'vitest'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { ask, createLibrary, isRunning, type Library, longQuestion, toText, writeAndLoad } from './library.ts'

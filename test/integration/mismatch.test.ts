@@ -1,3 +1,5 @@
+// @module-tag waits
+
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Failure } from '../../machines/messages.ts'
@@ -62,7 +64,7 @@ test('a server of ours that answers 404 while it loads is waited for', async () 
   expect(library.all('process.spawned')).toHaveLength(1)
 })
 
-test('a server of ours is ready with any 2xx, and stays so', async () => {
+test('a server of ours is ready with any 2xx, and stays so', async ({ expect }) => {
   await using library = await open(['<html>hello</html>'], {
     readyTimeoutMs: 20_000,
     leasehold: { ...leasehold, heartbeatMs: 20 },
@@ -139,7 +141,9 @@ test('a healthUrl of https for a plain server ends the wait long before the dead
   expect(performance.now() - begunMs).toBeLessThan(30_000)
 })
 
-test('requests that meet a moment without a listener wait for it, and do not get the server stopped (fault 39)', async () => {
+test('requests that meet a moment without a listener wait for it, and do not get the server stopped (fault 39)', async ({
+  expect,
+}) => {
   await using library = await open(['{"data":[]}'], { readyTimeoutMs: 20_000 })
   const ask = () =>
     library.supervisor

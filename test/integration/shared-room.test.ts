@@ -1,10 +1,12 @@
+// @module-tag waits
+
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import OpenAI from 'openai'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { createSupervisor } from '../../src/index.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
@@ -120,7 +122,7 @@ test('a start that was asked for says who holds the room instead of waiting for 
 
 test.skipIf(!hasProcfs || !existsSync('/usr/bin/python3'))(
   'the room of a service is kept while something listens at its address after its stop, and free when that is gone',
-  async () => {
+  async ({ expect, onTestFinished }) => {
     const port = await findFreePort()
     const args = [daemon, String(port), 'stays', process.execPath, program, '--port', String(port)]
     const needs = { needs: { vramMiB: 6 } }
@@ -175,7 +177,9 @@ test('a start that was asked for takes the room of one that has just come up, wh
   ])
 }, 60_000)
 
-test('a request that waits for room that is in use is not told a time that nobody knows', async () => {
+test('a request that waits for room that is in use is not told a time that nobody knows', async ({
+  expect,
+}) => {
   await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } })
   await house.supervisor.start('b')
   const lease = await house.supervisor.acquire('a/demo')
@@ -188,7 +192,7 @@ test('a request that waits for room that is in use is not told a time that nobod
 }, 60_000)
 
 test('a request that waited too long for room is told who held it', async () => {
-  await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } }, { maxQueueMs: 8_000 })
+  await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } }, { maxQueueMs: 2_000 })
   await house.supervisor.acquire('a/demo')
   await expect(house.supervisor.acquire('b/demo')).rejects.toMatchObject({
     code: 'LEASEHOLD_QUEUE_TIMEOUT',
@@ -226,7 +230,7 @@ test('what is to be preloaded takes the room of nobody that was preloaded before
 test('who waits for one that nobody has measured gets its room as soon as somebody has', async () => {
   await using house = await createShared(
     ['a', 'b'],
-    { budgets: { ramMiB: 4_000 } },
+    { budgets: { ramMiB: 4_000 }, heartbeatMs: 100 },
     {},
     { special: { b: { needs: { ramMiB: 100 } } } },
   )
@@ -242,10 +246,13 @@ test('who waits for one that nobody has measured gets its room as soon as somebo
   ])
 }, 60_000)
 
-test('a service that declares no need is given the room that its earlier runs took', async () => {
+test('a service that declares no need is given the room that its earlier runs took', {
+  tags: ['proof'],
+  timeout: 120_000,
+}, async ({ expect }) => {
   const stateDir = await mkdtemp(join(tmpdir(), 'leasehold-learned-'))
   try {
-    const budgets = { budgets: { ramMiB: 4_000 } }
+    const budgets = { budgets: { ramMiB: 4_000 }, heartbeatMs: 100 }
     // Another port would be another service.
     const port = await findFreePort()
     const needOf = async () => {
@@ -270,4 +277,4 @@ test('a service that declares no need is given the room that its earlier runs to
   } finally {
     await rm(stateDir, { recursive: true })
   }
-}, 120_000)
+})

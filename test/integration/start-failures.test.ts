@@ -1,3 +1,5 @@
+// @module-tag waits
+
 import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
 import type { Failure } from '../../machines/messages.ts'
