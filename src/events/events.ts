@@ -192,7 +192,7 @@ export const eventMeanings = {
   'request.attempted': 'A candidate model could not serve the request; the next one is tried.',
   'request.responded': 'The status and headers of the answer arrived from upstream.',
   'request.advised':
-    'The server refused with a known message, or a field of the request was dropped: `text` names the setting to change.',
+    'The server refused with a known message, a field of the request was dropped, or a fallback was left out because its `api` differs: `text` names the setting to change.',
   'request.ended': 'The request is done, failed or cancelled.',
   'events.missed': 'Events `from` to `to` are no longer kept and were not sent to this reader.',
   'config.replaced': 'A new configuration is in force: the providers and settings that changed.',

@@ -24,6 +24,7 @@ import { checkHops } from '../transport/hops.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
 import type { AnswerSecrets } from './answer-mask.ts'
+import { adviseOtherApi, partByApi } from './fallback-api.ts'
 import { createIncoming, type Incoming } from './incoming.ts'
 import type { RequestBook } from './open-requests.ts'
 import { peekRequest, toUpstreamRequest } from './outgoing.ts'
@@ -217,11 +218,16 @@ export function createExchange({
       isStream = stream
       const isFirst = targets.length === 0
       targets = []
-      targets = resolveCandidates(config(), model, { failover: request.failover ?? false }).flatMap((one) =>
-        rank(listReplicas(config(), one)),
-      )
-      if (isFirst)
-        publish(id, { type: 'request.started', route: toRoute(request.path), ref: targets[0]?.ref ?? '' })
+      const candidates = resolveCandidates(config(), model, { failover: request.failover ?? false })
+      const { spoken, others } = partByApi(request.path, candidates)
+      targets = spoken.flatMap((one) => rank(listReplicas(config(), one)))
+      const route = toRoute(request.path)
+      if (isFirst) publish(id, { type: 'request.started', route, ref: targets[0]?.ref ?? '' })
+      for (const other of others) {
+        const { id: advice, text, block = null } = adviseOtherApi(other, route)
+        if (isNews(`${advice} ${other.ref} ${route}`))
+          publish(id, { type: 'request.advised', ref: other.ref, advice, text, block })
+      }
       actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
       perform()
     }

@@ -153,6 +153,101 @@ describe('when the default model answers', () => {
   })
 })
 
+describe('a fallback whose api differs', () => {
+  /** Three servers: the first always answers 503, then one of another api, then one of the same as the first. */
+  async function openHouseWithApis(first: string, second: string, third: string) {
+    const servers = [createModelServer(), createModelServer(), createModelServer()] as const
+    const urls = await Promise.all(servers.map(async (server) => (await server.listen()).url))
+    const toProvider = (api: string, index: number) => ({
+      baseUrl: `${urls[index]}/v1`,
+      api,
+      apiKey: `key-of-server-${index}`,
+      models: [{ id: 'demo' }],
+    })
+    const providers = {
+      local: toProvider(first, 0),
+      second: toProvider(second, 1),
+      third: toProvider(third, 2),
+    }
+    const model = { primary: 'local/demo', fallbacks: ['second/demo', 'third/demo'] }
+    const house = await openHouse({
+      serverUrl: urls[0] ?? '',
+      rest: { models: { providers }, agents: { defaults: { model } } },
+    })
+    servers[0].set({ statusOnce: { status: 503 } })
+    const posted = () =>
+      servers.map(({ requests }) =>
+        requests.filter(({ method }) => method === 'POST').map(({ path }) => path),
+      )
+    return {
+      ...house,
+      servers,
+      posted,
+      [Symbol.asyncDispose]: async () => {
+        await Promise.all(servers.map((server) => server.close()))
+        await house[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  test.each([
+    ['/v1/messages', 'anthropic-messages', 'openai-completions'],
+    ['/v1/messages?beta=true', 'anthropic-messages', 'openai-responses'],
+    ['/v1/responses', 'openai-responses', 'anthropic-messages'],
+    ['/v1/chat/completions', 'openai-completions', 'anthropic-messages'],
+  ])('from that of %s is left out, and the next one answers', async (path, api, other) => {
+    await using house = await openHouseWithApis(api, other, api)
+    const body = { messages, input: 'count to 9', max_tokens: 50 }
+    const response = await house.post(path, body)
+    expect([response.status, response.headers.get('x-leasehold-model')]).toEqual([200, 'third/demo'])
+    await response.text()
+    expect(house.posted()).toEqual([[path], [], [path]])
+    const sent = house.servers[2].requests.find(({ method }) => method === 'POST')
+    const key = api === 'anthropic-messages' ? 'x-api-key' : 'authorization'
+    expect(sent?.headers[key]).toMatch(/key-of-server-2$/)
+    const advised = house.events.filter(({ type }) => type === 'request.advised')
+    expect(advised).toMatchObject([{ ref: 'second/demo', advice: 'fallback-api', block: null }])
+    const route = path.replace(/\?.*/, '')
+    expect(advised[0]).toHaveProperty(
+      'text',
+      `Left out as a fallback for ${route}: the api of its provider is "${other}". Set "${api}" there if its server offers that path.`,
+    )
+  })
+
+  test('is asked what belongs to no api', async () => {
+    await using house = await openHouseWithApis(
+      'openai-completions',
+      'anthropic-messages',
+      'openai-responses',
+    )
+    const response = await house.post('/v1/embeddings', { input: 'x' })
+    expect(response.headers.get('x-leasehold-model')).toBe('second/demo')
+    await response.text()
+  })
+
+  test('from that of the route is asked where the first model has the same api', async () => {
+    await using house = await openHouseWithApis(
+      'openai-completions',
+      'openai-completions',
+      'openai-responses',
+    )
+    const response = await house.post('/v1/messages', { messages, max_tokens: 50 })
+    expect(response.headers.get('x-leasehold-model')).toBe('second/demo')
+    await response.text()
+  })
+
+  test('leaves the failure of the first model to be told when there is no other', async () => {
+    await using house = await openHouseWithApis(
+      'anthropic-messages',
+      'openai-completions',
+      'openai-responses',
+    )
+    const response = await house.post('/v1/messages', { messages, max_tokens: 50 })
+    expect(response.status).toBe(503)
+    expect(house.posted()).toEqual([['/v1/messages'], [], []])
+  })
+})
+
 test('when every candidate fails, the client hears of the last, and each attempt is told (fault 53)', async () => {
   await using house = await openHouseWithServers()
   house.first.set({ statusOnce: { status: 503 } })
