@@ -75,6 +75,7 @@ export interface LocalServiceConfig extends Frozen<LocalServiceValues> {
    * share one process.
    */
   readonly key: string
+  readonly command: string
   readonly healthUrl: string
   /** Longest time a request waits for a lease, in milliseconds. */
   readonly maxQueueMs: number

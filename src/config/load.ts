@@ -3,6 +3,7 @@ import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { findAddressProblems } from './addresses.ts'
 import type { Config, LeaseholdConfig, ProviderConfig } from './config.ts'
 import { type Document, openDocument, readDocument } from './document.ts'
+import { expandServices } from './expansion.ts'
 import { findLiteralKey, findModeProblems } from './file-mode.ts'
 import { type Finding, toError, toProblems, toWarning } from './finding.ts'
 import { findIncludes, resolveIncludes } from './includes.ts'
@@ -11,7 +12,7 @@ import { addInlineEnv, adoptOpenClaw, isOpenClawFile } from './openclaw.ts'
 import { findPosition } from './positions.ts'
 import { findDurationProblems, findLeaseholdProblems, findProviderProblems } from './problems.ts'
 import { findProgramFault } from './program.ts'
-import { toProvider, toProviderPath, toReplicas } from './provider.ts'
+import { findComplete, toProvider, toProviderPath, toReplicas } from './provider.ts'
 import { resolveReferences } from './references.ts'
 import type { ConfigInput, LeaseholdValues, ProviderInput } from './schema.ts'
 import { readSecretFiles, resolveSecretRef, type SecretFiles, type SecretRef } from './secret-refs.ts'
@@ -124,26 +125,32 @@ function readConfig(
   const isOpenClaw = isOpenClawFile(value, file)
   const env = isOpenClaw ? addInlineEnv(given, value.env) : given
   const { own, ignored, findings: nearMisses } = pickSections(value)
-  const locate = (findings: readonly Finding[]) => toProblems(findings, root)
 
   const misplaced = [...nearMisses, ...removeMagicKeys(own), ...findDuplicateKeys(own, root)]
   const resolveSecret = (ref: SecretRef) => resolveSecretRef(ref, value.secrets, secretFiles)
   const adopted = isOpenClaw ? adoptOpenClaw(own, { env, resolveSecret }) : []
   addBuiltin(own, builtin)
   const declared = listDeclared(own)
-  const { values, findings: invalid } = validateSections(own, { isLenient: isOpenClaw })
-  const completed = Object.entries(values.models.providers).flatMap(([id, provider]) => [
-    toProvider(id, provider, env),
-    ...toReplicas(id, provider, env),
-  ])
+  const expansion = expandServices(own, { isOpenClaw })
+  const locate = (findings: readonly Finding[]) =>
+    toProblems(
+      findings.map((finding) => ({ ...finding, path: expansion.toWritten(finding.path) })),
+      root,
+    )
+  const { values, findings: invalid } = validateSections(expansion.own, { isLenient: isOpenClaw })
+  const completed = Object.entries(values.models.providers).flatMap(([id, given]) => {
+    const provider = findComplete(given)
+    return provider === undefined ? [] : [toProvider(id, provider, env), ...toReplicas(id, provider, env)]
+  })
   const complete = completed.map(({ provider }) => provider)
   const { leasehold, findings: unlocked } = fillApiKeys(values.leasehold, env)
   const { findings: ofProviders, providers } = settleFaults(complete, isOpenClaw, [
     ...adopted,
+    ...expansion.findings,
     ...invalid,
     ...completed.flatMap((provider) => provider.findings),
     ...findProviderProblems(complete),
-    ...findDurationProblems(own),
+    ...findDurationProblems(expansion.own),
     ...findAddressProblems(complete, {
       allowLinkLocal: leasehold.allowLinkLocal,
       host: gateway.host ?? leasehold.host,
@@ -155,7 +162,7 @@ function readConfig(
     [
       ...providers,
       // A provider that is too broken to use is still there: references to it are not what is wrong.
-      ...declared.filter(({ id }) => !Object.hasOwn(values.models.providers, id)),
+      ...declared.filter(({ id }) => !providers.some((provider) => provider.id === id)),
     ],
     { isLenient: isOpenClaw },
   )

@@ -3,6 +3,7 @@ import { toUrlFault } from './fields.ts'
 import { type Finding, toWarning } from './finding.ts'
 import { isSameName } from './model-ref.ts'
 import { findNearest, isNearMiss } from './nearest.ts'
+import { hasPlaceholder } from './port-assignment.ts'
 import { isSecretRef, type ResolvedSecret, type SecretRef } from './secret-refs.ts'
 import { type Environment, substituteVariables } from './secrets.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
@@ -329,7 +330,10 @@ function hasReferencesOfOpenClaw(defaults: unknown, models: unknown): boolean {
   const isBare = (id: string) =>
     KNOWN_PROVIDERS.has(id.toLowerCase()) && !Object.keys(providers).some((other) => isSameName(other, id))
   const isOverlay = ([id, provider]: [string, unknown]) =>
-    KNOWN_PROVIDERS.has(id.toLowerCase()) && isJsonObject(provider) && !Object.hasOwn(provider, 'baseUrl')
+    KNOWN_PROVIDERS.has(id.toLowerCase()) &&
+    isJsonObject(provider) &&
+    !Object.hasOwn(provider, 'baseUrl') &&
+    !hasPlaceholder(provider.localService)
   if (Object.entries(providers).some(isOverlay)) return true
   if (!isJsonObject(defaults)) return false
   const { model, models: entries } = defaults

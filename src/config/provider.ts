@@ -7,13 +7,39 @@ import { type Environment, substituteVariables } from './secrets.ts'
 
 const QUEUE_BEYOND_READY_MS = 300_000
 
+/** A service with a program. */
+type CompleteService = LocalServiceValues & { readonly command: string }
+
+/** A provider with a URL, and with a program where it has a service. */
+export interface CompleteProvider extends ProviderValues {
+  readonly baseUrl: string
+  readonly localService?: CompleteService | undefined
+}
+
+/** A provider of the file with what the schema cannot require; `undefined` where that is missing. */
+export function findComplete({
+  baseUrl,
+  localService,
+  ...rest
+}: ProviderValues): CompleteProvider | undefined {
+  if (baseUrl === undefined) return undefined
+  const { command } = localService ?? {}
+  return {
+    ...rest,
+    baseUrl,
+    ...(localService === undefined || command === undefined
+      ? {}
+      : { localService: { ...localService, command } }),
+  }
+}
+
 /**
  * Completes one provider: `${VAR}` is substituted, URLs are normalised, dependent defaults are filled in. A missing
  * variable, or a value that no header can carry, is a warning and makes this provider unavailable.
  */
 export function toProvider(
   id: string,
-  { replicas: _, ...values }: ProviderValues,
+  { replicas: _, ...values }: CompleteProvider,
   env: Environment,
   at: readonly PropertyKey[] = ['models', 'providers', id],
 ): { provider: ProviderConfig; findings: readonly Finding[] } {
@@ -63,10 +89,11 @@ export function toProvider(
 /** The replicas of a provider as providers of their own, whose options are the provider's unless they state others. */
 export function toReplicas(
   id: string,
-  values: ProviderValues,
+  values: CompleteProvider,
   env: Environment,
 ): { provider: ProviderConfig; findings: readonly Finding[] }[] {
-  return values.replicas.map((replica, index) => {
+  return values.replicas.flatMap((replica, index) => {
+    if (replica.baseUrl === undefined) return []
     const replicaOf = { provider: id, index }
     const at = toProviderPath({ id, replicaOf })
     const { provider, findings } = toProvider(`${id}#${index + 2}`, toReplicaValues(values, replica), env, at)
@@ -92,17 +119,18 @@ export function toProviderPath({ id, replicaOf }: Pick<ProviderConfig, 'id' | 'r
 }
 
 function toReplicaValues(
-  values: ProviderValues,
+  values: CompleteProvider,
   replica: ProviderValues['replicas'][number],
-): ProviderValues {
+): CompleteProvider {
   const { localService, ...rest } = values
-  const { baseUrl, apiKey = values.apiKey, headers = values.headers } = replica
+  const { baseUrl = values.baseUrl, apiKey = values.apiKey, headers = values.headers } = replica
   const common = { ...rest, baseUrl, headers, ...(apiKey === undefined ? {} : { apiKey }) }
   if (replica.localService === undefined || localService === undefined) return common
   const healthUrl = replica.localService.healthUrl ?? moveTo(baseUrl, localService.healthUrl)
+  const { command = localService.command, ...differences } = replica.localService
   return {
     ...common,
-    localService: { ...localService, ...replica.localService, ...(healthUrl && { healthUrl }) },
+    localService: { ...localService, ...differences, command, ...(healthUrl && { healthUrl }) },
   }
 }
 
@@ -114,7 +142,7 @@ function moveTo(baseUrl: string, url: string | undefined): string | undefined {
 }
 
 function toLocalService(
-  values: LocalServiceValues,
+  values: CompleteService,
   baseUrl: string,
   at: readonly PropertyKey[],
   substitute: (text: string, path: readonly PropertyKey[]) => { result: string; isSubstituted: boolean },

@@ -27,11 +27,13 @@ const needsSchema = () => z.record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
 
 const localServiceSchema = z
   .strictObject({
-    command: plainText().describe('Absolute path of the program. No shell, no search in PATH.'),
+    command: plainText().optional().describe('Absolute path of the program. No shell, no search in PATH.'),
     args: z
       .array(plainText())
       .default([])
-      .describe(`Arguments, passed unchanged after \`\${VAR}\` is substituted.`),
+      .describe(
+        `Arguments, passed unchanged after \`\${VAR}\` is substituted. \`\${PORT}\`, here and in \`env\`, \`healthUrl\` and \`baseUrl\`: the port of \`baseUrl\`, or if that has none, one from \`leasehold.firstPort\` on.`,
+      ),
     cwd: plainText()
       .optional()
       .describe('Absolute path of the working directory. Default: that of the supervisor.'),
@@ -138,7 +140,9 @@ const modelSchema = z.strictObject({
 })
 
 const replicaSchema = z.strictObject({
-  baseUrl: httpUrl({ hasQuery: false }).describe('http(s) URL of this server.'),
+  baseUrl: httpUrl({ hasQuery: false })
+    .optional()
+    .describe(`http(s) URL of this server. Default, where \`\${PORT}\` is used: as for the provider.`),
   apiKey: z.string().optional().describe("This server's key. Default: that of the provider."),
   headers: headersSchema.optional().describe('Headers of this server. Default: those of the provider.'),
   localService: z
@@ -166,9 +170,11 @@ const replicaSchema = z.strictObject({
 })
 
 const providerSchema = z.strictObject({
-  baseUrl: httpUrl({ hasQuery: false }).describe(
-    'http(s) URL of the server, for instance `http://127.0.0.1:8080/v1`. For `anthropic-messages` with or without the `/v1`.',
-  ),
+  baseUrl: httpUrl({ hasQuery: false })
+    .optional()
+    .describe(
+      `http(s) URL of the server, for instance \`http://127.0.0.1:8080/v1\`. For \`anthropic-messages\` with or without the \`/v1\`. Default, where \`localService\` uses \`\${PORT}\`: \`http://127.0.0.1:\${PORT}/v1\`.`,
+    ),
   apiKey: z
     .string()
     .optional()
@@ -266,6 +272,11 @@ const leaseholdSchema = z
     port: wholeNumber('', 0, 65_535)
       .default(4141)
       .describe('Port the gateway listens on. `0`: any free port.'),
+    firstPort: wholeNumber('', 1, 65_535)
+      .default(15_800)
+      .describe(
+        `The first \`\${PORT}\`. Ports are assigned in the order of the providers and their replicas; those that the file writes itself are skipped. A new provider at the end changes no other port; one that is added or removed before others changes theirs, and a reload starts those again.`,
+      ),
     apiKeys: z
       .array(z.string().min(1, 'must not be empty'))
       .default([])

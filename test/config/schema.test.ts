@@ -67,6 +67,7 @@ describe('options and their defaults', () => {
     expect(parseConfig('{}').leasehold).toEqual({
       host: '127.0.0.1',
       port: 4141,
+      firstPort: 15_800,
       apiKeys: [],
       controlKeys: [],
       allowedHosts: [],

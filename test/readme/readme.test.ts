@@ -21,6 +21,7 @@ test.each(Object.entries(toBlocks()))('the README says what the code says about 
   expect(pattern(name).exec(readme)?.[2]).toBe(block)
 })
 
-test('the README stays under 300 lines', () => {
-  expect(readme.split('\n').length).toBeLessThan(300)
+test('what is written by hand in the README stays under 200 lines', () => {
+  const byHand = Object.keys(toBlocks()).reduce((text, name) => text.replace(pattern(name), ''), readme)
+  expect(byHand.split('\n').length).toBeLessThan(200)
 })
