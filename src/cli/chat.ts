@@ -3,6 +3,7 @@ import { type Dialect, dialects, type Image } from './dialects.ts'
 import { readEventData } from './event-stream.ts'
 import { AnswerError, UsageError } from './failures.ts'
 import { toAnswerError } from './gateway-client.ts'
+import type { Answer } from './gateway-exchange.ts'
 
 /** Largest image that is sent, in bytes. */
 const MAX_IMAGE_BYTES = 20 * 1024 * 1024
@@ -29,7 +30,7 @@ export interface ChatAnswer {
  * @throws {@link AnswerError} when the server refused, broke off, or said nothing
  */
 export async function readChatAnswer(
-  response: Response,
+  response: Answer,
   onText: (text: string) => void,
   dialect: Dialect = dialects['openai-completions'],
 ): Promise<ChatAnswer> {

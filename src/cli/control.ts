@@ -61,7 +61,7 @@ async function control(
   } finally {
     signals[Symbol.dispose]()
     progress.close()
-    await gateway.close()
+    gateway.close()
   }
   return exitCodes.ok
 }

@@ -3,8 +3,8 @@ import type { Config } from '../config/config.ts'
 import { AbortedError } from '../errors.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
-import { createSupervisor } from '../supervisor/supervisor.ts'
-import { connectToGateway, findGateway, type GatewayClient, type GatewayRequest } from './gateway-client.ts'
+import { connectToGateway, findGateway, type GatewayClient } from './gateway-client.ts'
+import type { Answer, GatewayRequest } from './gateway-exchange.ts'
 import type { Terminal } from './print.ts'
 import { toPeerText } from './words.ts'
 
@@ -15,7 +15,7 @@ export interface Door {
   /** Aborted when a signal is about to end this process. */
   readonly signal: AbortSignal
   /** Sends a request below `/v1`; any status is an answer. */
-  send(request: GatewayRequest): Promise<Response>
+  send(request: GatewayRequest): Promise<Answer>
   /** Settles when nothing of it is left: our own supervisor has stopped what it started. */
   close(): Promise<void>
 }
@@ -50,13 +50,14 @@ async function createGatewayDoor(client: GatewayClient): Promise<Door> {
     // A signal ends this process at once; the gateway sees that its client left.
     signal: new AbortController().signal,
     send: (request) => client.send(request),
-    close: () => client.close(),
+    close: async () => client.close(),
   }
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-function createLocalDoor(config: Config, terminal: Terminal): Door {
+async function createLocalDoor(config: Config, terminal: Terminal): Promise<Door> {
+  const { createSupervisor } = await import('../supervisor/supervisor.ts')
   const leaving = new AbortController()
   const leave = () => leaving.abort(new AbortedError())
   // Before the supervisor hears of it: without a request under way it has nothing to drain.

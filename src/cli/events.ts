@@ -44,7 +44,7 @@ export async function showEvents(options: EventsOptions, terminal: Terminal): Pr
     }
     return exitCodes.ok
   } finally {
-    await gateway.close()
+    gateway.close()
   }
 }
 

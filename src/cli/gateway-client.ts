@@ -1,33 +1,22 @@
 import { Observable } from 'rxjs'
-import { systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { Environment } from '../config/secrets.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 import { findOtherUser, toAddress } from '../process/ports.ts'
-import { get } from '../transport/get.ts'
-import { createUpstream } from '../transport/upstream.ts'
 import { readEventData } from './event-stream.ts'
 import { AnswerError, NoGatewayError, UsageError } from './failures.ts'
+import { type Answer, exchange, type GatewayRequest, readText } from './gateway-exchange.ts'
 import { toSafeText } from './print.ts'
 
 /** How long a gateway on this host has to say that it is one, in milliseconds. */
 const HEALTH_TIMEOUT_MS = 2_000
 const MAX_HEALTH_BODY_BYTES = 4_096
 
-/** A request to a gateway. `body` is sent as JSON. */
-export interface GatewayRequest {
-  readonly path: string
-  /** Beside the content type and the key. */
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string
-  readonly signal?: AbortSignal
-}
-
 /** A running gateway, as the command line talks to it. */
 export interface GatewayClient {
   readonly url: string
   /** Sends a request; any status is an answer. No hidden timeout: a cold start may take as long as it wants. */
-  send(request: GatewayRequest): Promise<Response>
+  send(request: GatewayRequest): Promise<Answer>
   /** Sends a request and reads its JSON. @throws {@link AnswerError} with the gateway's own words for any status but 200 */
   ask(request: GatewayRequest): Promise<unknown>
   /**
@@ -35,8 +24,8 @@ export interface GatewayClient {
    * @throws {@link AnswerError} when the gateway does not tell
    */
   openEvents(): Promise<Observable<SupervisorEvent>>
-  /** Closes the connections. */
-  close(): Promise<void>
+  /** Cuts what is under way. */
+  close(): void
 }
 
 /** Where the gateway of a configuration can be reached, as a URL. Absent: on a port that only it knows. */
@@ -81,15 +70,11 @@ export async function findGateway(config: Config, env: Environment): Promise<Gat
 }
 
 async function checkGateway(origin: string): Promise<void> {
-  let body: string
+  let body = ''
   try {
-    ;({ body } = await get({
-      url: `${origin}/health`,
-      headers: {},
-      timeoutMs: HEALTH_TIMEOUT_MS,
-      maxBodyBytes: MAX_HEALTH_BODY_BYTES,
-      clock: systemClock,
-    }))
+    const signal = AbortSignal.timeout(HEALTH_TIMEOUT_MS)
+    const answer = await exchange(origin, { path: '/health', signal })
+    if (answer.body !== null) body = await readText(answer.body, MAX_HEALTH_BODY_BYTES)
   } catch (cause) {
     throw new NoGatewayError(origin, { cause })
   }
@@ -97,57 +82,16 @@ async function checkGateway(origin: string): Promise<void> {
 }
 
 function createGatewayClient(url: string, apiKey: string | undefined): GatewayClient {
-  const upstream = createUpstream(url, systemClock)
   const headers = {
-    host: new URL(url).host,
     'content-type': 'application/json',
     ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
   }
-
-  const send = ({ path, headers: further, body, signal }: GatewayRequest): Promise<Response> =>
-    new Promise((resolve, reject) => {
-      signal?.throwIfAborted()
-      const bytes = Buffer.from(body ?? '')
-      let reader: ReadableStreamDefaultController<Uint8Array> | undefined
-      const leave = (reason: unknown) => call.abort(reason instanceof Error ? reason : new Error('given up'))
-      const onAbort = () => leave(signal?.reason)
-      const settle = () => signal?.removeEventListener('abort', onAbort)
-      const call = upstream.send(
-        {
-          method: body === undefined ? 'GET' : 'POST',
-          path,
-          headers: { ...further, ...headers },
-          body: body === undefined ? [] : [bytes],
-          bodyBytes: bytes.length,
-          isStream: true,
-        },
-        {
-          onHead: (status, received) => {
-            const stream = new ReadableStream<Uint8Array>({
-              start: (controller) => {
-                reader = controller
-              },
-              pull: () => call.resume(),
-              cancel: leave,
-            })
-            resolve(new Response(stream, { status, headers: toHeaders(received) }))
-          },
-          onData: (chunk) => {
-            reader?.enqueue(chunk)
-            return (reader?.desiredSize ?? 1) > 0
-          },
-          onEnd: () => {
-            settle()
-            reader?.close()
-          },
-          onError: (error) => {
-            settle()
-            reader?.error(error)
-            reject(error)
-          },
-        },
-      )
-      signal?.addEventListener('abort', onAbort, { once: true })
+  const leaving = new AbortController()
+  const send = ({ headers: further, signal, ...request }: GatewayRequest): Promise<Answer> =>
+    exchange(url, {
+      ...request,
+      headers: { ...further, ...headers },
+      signal: signal === undefined ? leaving.signal : AbortSignal.any([signal, leaving.signal]),
     })
 
   return {
@@ -176,7 +120,7 @@ function createGatewayClient(url: string, apiKey: string | undefined): GatewayCl
         return () => leaving.abort()
       })
     },
-    close: () => upstream.close(),
+    close: () => leaving.abort(new Error('given up')),
   }
 }
 
@@ -226,11 +170,4 @@ function parseObject(text: string): Record<string, unknown> | undefined {
   } catch {
     return undefined
   }
-}
-
-function toHeaders(received: Readonly<Record<string, string | string[] | undefined>>): Headers {
-  const headers = new Headers()
-  for (const [name, value] of Object.entries(received))
-    for (const one of [value ?? []].flat()) headers.append(name, one)
-  return headers
 }

@@ -34,6 +34,6 @@ export async function showLogs(id: string, options: LogsOptions, terminal: Termi
     else readAnswer(path, () => logs.lines.forEach(print))
     return exitCodes.ok
   } finally {
-    await gateway.close()
+    gateway.close()
   }
 }

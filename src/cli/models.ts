@@ -22,7 +22,7 @@ export async function listModels(options: ModelsOptions, terminal: Terminal): Pr
           data: toModelList(config, { stateOf: () => undefined, contextOf: () => undefined }),
         }
       : ((await gateway.ask({ path: '/v1/models' })) as ModelList)
-  await gateway?.close()
+  gateway?.close()
   if (options.json) {
     terminal.json(listed)
     return exitCodes.ok

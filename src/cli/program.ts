@@ -1,6 +1,5 @@
 import { isIP } from 'node:net'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { runDemoServer } from '../testing/demo-server.ts'
 import { parseFlags } from '../testing/model-server/option-fields.ts'
 import { toDemoServerHelp } from './demo-server.ts'
 import { exitCodeHelp, toErrorFacts, toExitCode } from './failures.ts'
@@ -289,9 +288,10 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       '\nExample:\n  leasehold demo-server --port 4142 --load-ms 2500 --token-delay-ms 15',
     )
     .addHelpText('after', toDemoServerHelp)
-    .action((flags: readonly string[]) => {
+    .action(async (flags: readonly string[]) => {
       // By itself that program exits with 1 for wrong flags; here they are wrong usage, as with any command.
       parseFlags(flags)
+      const { runDemoServer } = await import('../testing/demo-server.ts')
       runDemoServer(flags)
     })
   return program

@@ -41,7 +41,7 @@ export async function showStatus(options: StatusOptions, terminal: Terminal): Pr
     } while (watch)
   } finally {
     screen?.close()
-    await gateway.close()
+    gateway.close()
   }
   return exitCodes.ok
 }

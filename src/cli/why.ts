@@ -43,7 +43,7 @@ export async function explainService(id: string, options: WhyOptions, terminal: 
     else for (const line of readAnswer(path, () => toWhyLines(facts, terminal))) terminal.line(line)
     return exitCodes.ok
   } finally {
-    await gateway.close()
+    gateway.close()
   }
 }
 
