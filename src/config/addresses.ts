@@ -68,21 +68,25 @@ export interface GatewayPlace {
   readonly port: number
 }
 
-/** Whether a request to this URL can only arrive at the gateway. Other names of this host are found by the hop mark. */
+/**
+ * Whether this URL is the gateway's own: its port, at an address or name of this host where it listens. The name of
+ * this host counts wherever the gateway listens, since it may lead to any address here. Other names of this host are
+ * found by the hop mark.
+ */
 export function isGatewayAddress(url: string, { host, port }: GatewayPlace): boolean {
   const { protocol, hostname, port: given } = new URL(url)
   const actual = given === '' ? (protocol === 'https:' ? 443 : 80) : Number(given)
   if (port === 0 || actual !== port) return false
   const name = toPlainHost(hostname)
   const own = toPlainHost(host.includes(':') ? `[${host}]` : host.toLowerCase())
-  if (name === own) return true
+  if (name === own || isOwnName(name)) return true
   const isEverywhere = own === ANY_IPV4 || own === '::'
   const isLocalName = name === 'localhost' || name.endsWith('.localhost')
   // As a destination, the address of every interface is this host.
   if (isLocalName || name === ANY_IPV4 || name === '::')
     return isEverywhere || own === 'localhost' || own === '::1' || own === '127.0.0.1'
   if (own === 'localhost') return name === '127.0.0.1' || name === '::1'
-  return isEverywhere && (name === '::1' || name.startsWith('127.') || listOwnNames().includes(name))
+  return isEverywhere && (name === '::1' || name.startsWith('127.') || listOwnAddresses().includes(name))
 }
 
 /** What a loop is told as. */
@@ -100,11 +104,15 @@ function toPlainHost(hostname: string): string {
   return (address.startsWith('::ffff:') && toEmbeddedIPv4(address)) || address
 }
 
-function listOwnNames(): string[] {
-  const addresses = Object.values(networkInterfaces()).flatMap((found = []) =>
-    found.map((one) => one.address),
-  )
-  return [...addresses, hostnameOf().toLowerCase()]
+/** The name of this host, in full, without its domain, and as multicast DNS has it. */
+function isOwnName(name: string): boolean {
+  const full = hostnameOf().toLowerCase()
+  const short = full.replace(/\..*/, '')
+  return short !== '' && (name === full || name === short || name === `${short}.local`)
+}
+
+function listOwnAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((found = []) => found.map(({ address }) => address))
 }
 
 /** `hostname` as `URL` writes it: every spelling of an IPv4 address is already dotted decimal. */

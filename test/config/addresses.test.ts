@@ -1,3 +1,4 @@
+import { hostname, networkInterfaces } from 'node:os'
 import { describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
 import { ConfigError } from '../../src/errors.ts'
@@ -113,6 +114,33 @@ describe("the gateway's own address", () => {
     expect(own('http://127.9.9.9/v1', leasehold)).toEqual(refused)
     expect(own('http://[::1]/v1', leasehold)).toEqual(refused)
     expect(own('http://192.0.2.7/v1', leasehold)).toEqual([])
+  })
+
+  const [short = ''] = hostname().toLowerCase().split('.')
+  test.each([hostname(), `${short}.local`, `${short.toUpperCase()}.`])(
+    'by the name of this host, %s, is refused wherever the gateway listens',
+    (name) => {
+      for (const host of ['127.0.0.1', 'localhost', '0.0.0.0', '192.0.2.7']) {
+        const leasehold = { host, apiKeys: ['0123456789abcdef'] }
+        expect(own(`http://${name}:4141/v1`, leasehold)).toEqual(refused)
+        expect(own(`http://${name}:4142/v1`, leasehold)).toEqual([])
+      }
+    },
+  )
+
+  const outward = Object.values(networkInterfaces())
+    .flatMap((found = []) => found)
+    .filter(({ internal, address }) => !internal && !address.startsWith('fe80'))
+    .map(({ address, family }) => (family === 'IPv6' ? `[${address}]` : address))
+  test.skipIf(outward.length === 0)('by an address of this host is refused where the gateway listens', () => {
+    for (const address of outward) {
+      const plain = address.replace(/[[\]]/g, '')
+      for (const host of ['0.0.0.0', '::', plain])
+        expect(own(`http://${address}:4141/v1`, { host, apiKeys: ['0123456789abcdef'] })).toEqual(refused)
+      expect(own(`http://${address}:4142/v1`, { host: '0.0.0.0', apiKeys: ['0123456789abcdef'] })).toEqual([])
+      // Another server may listen there while the gateway listens at loopback only.
+      expect(own(`http://${address}:4141/v1`)).toEqual([])
+    }
   })
 
   test('is unknown with port 0', () => {

@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { hostname } from 'node:os'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
 import { createGateway } from '../../src/gateway/server.ts'
@@ -110,16 +111,19 @@ test('a request that has passed four gateways goes no further', async () => {
   expect(await ask('x'.repeat(600))).toBe(508)
 })
 
-test('a gateway that takes a port which a provider names does not listen', async () => {
-  const port = await takeFreePort()
-  const providers = { self: { baseUrl: `http://localhost:${port}/v1` } }
-  const config = parseConfig(JSON.stringify({ models: { providers } }))
-  const supervisor = createSupervisor({ config })
-  const gateway = createGateway({ supervisor, port })
-  await expect(gateway.listen()).rejects.toMatchObject({
-    code: 'LEASEHOLD_LISTEN_FAILED',
-    message: expect.stringContaining('provider "self"'),
-  })
-  await gateway.close()
-  await supervisor.close({ force: true })
-})
+test.each(['localhost', '127.0.0.1', hostname()])(
+  'a gateway that takes a port which a provider names at %s does not listen',
+  async (name) => {
+    const port = await takeFreePort()
+    const providers = { self: { baseUrl: `http://${name}:${port}/v1` } }
+    const config = parseConfig(JSON.stringify({ models: { providers } }))
+    const supervisor = createSupervisor({ config })
+    const gateway = createGateway({ supervisor, port })
+    await expect(gateway.listen()).rejects.toMatchObject({
+      code: 'LEASEHOLD_LISTEN_FAILED',
+      message: expect.stringContaining('provider "self"'),
+    })
+    await gateway.close()
+    await supervisor.close({ force: true })
+  },
+)
