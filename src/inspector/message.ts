@@ -1,4 +1,5 @@
 import type { AnyActorRef, AnyEventObject, AnyStateMachine, InspectionEvent, SnapshotFrom } from 'xstate'
+import { findParent } from '../statechart/system.ts'
 import { buildDefinition } from './definition.ts'
 
 /** What every message of `@statelyai/inspect` carries; its viewers take whatever has a `type` and a `_version`. */
@@ -54,9 +55,10 @@ const OUTPUT_FIELDS: ReadonlySet<string> = new Set(['tail'])
 /** Without a snapshot, which an actor does not have yet when it is announced from within its constructor. */
 export function toActorMessage(actor: AnyActorRef, rootId: string): ActorMessage {
   const definition = toDefinition(actor)
+  const parent = findParent(actor)
   return {
     ...toBase('@xstate.actor', actor, rootId),
-    ...(actor._parent === undefined ? {} : { parentId: actor._parent.sessionId }),
+    ...(parent === undefined ? {} : { parentId: parent.sessionId }),
     name: actor.id,
     ...(definition === undefined ? {} : { definition }),
     snapshot: { status: 'active' },

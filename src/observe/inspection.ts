@@ -1,4 +1,5 @@
 import type { AnyActorRef, InspectionEvent, Observer, Subscription } from 'xstate'
+import { findParent } from '../statechart/system.ts'
 
 /**
  * Whoever wants to see the machines at work: a function, an observer, or anything with an `inspect` that is one of
@@ -76,7 +77,8 @@ function toAnnouncement(actor: AnyActorRef): InspectionEvent[] {
 }
 
 function rootOf(actor: AnyActorRef): AnyActorRef {
-  return actor._parent === undefined ? actor : rootOf(actor._parent)
+  const parent = findParent(actor)
+  return parent === undefined ? actor : rootOf(parent)
 }
 
 /** An actor and everything below it, each parent before its children. */

@@ -11,6 +11,7 @@ import { type QueuedRequest, type QueueFacts, toQueue } from '../lease/queue.ts'
 import { toRoomMs } from '../lease/room-wait.ts'
 import type { Guest } from '../peers/guests.ts'
 import type { WatchdogStanding } from '../process/watchdog.ts'
+import { listScheduledEvents } from '../statechart/system.ts'
 import type { Typical } from './past-durations.ts'
 import type { Service } from './services.ts'
 
@@ -200,11 +201,11 @@ export function toTimers(actor: AnyActorRef): readonly ArmedTimer[] {
 
 /** The same for every actor of a system, in one pass over what is armed in it. */
 export function groupTimers(
-  { system }: AnyActorRef,
+  actor: AnyActorRef,
   isWanted: (source: AnyActorRef) => boolean = () => true,
 ): ReadonlyMap<AnyActorRef, readonly ArmedTimer[]> {
   const timers = new Map<AnyActorRef, ArmedTimer[]>()
-  for (const { source, delay, id, startedAt } of Object.values(system.getSnapshot()._scheduledEvents)) {
+  for (const { source, delay, id, startedAt } of listScheduledEvents(actor)) {
     if (delay >= NEVER_MS || !isWanted(source)) continue
     const [, after] = /^xstate\.after\.(\w+)\./.exec(id) ?? []
     const timer = { name: after ?? id, delayMs: delay, armedAtMs: startedAt, isOfState: after !== undefined }

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { AnyActorRef, AnyEventObject } from 'xstate'
 import type { Clock } from '../clock.ts'
+import { listScheduledEvents } from '../statechart/system.ts'
 
 /** A clock on which a delay ends when the recording says that it did, and not before it is due. */
 export interface ReplayClock extends Clock {
@@ -34,7 +35,7 @@ export function createReplayClock(): ReplayClock {
 
   /** What a delay will say when it ends: the scheduler has entered it just before it asks for the timer. */
   const newestEvent = (): AnyEventObject | undefined => {
-    const scheduled = Object.values(actor?.system.getSnapshot()._scheduledEvents ?? {})
+    const scheduled = actor === undefined ? [] : listScheduledEvents(actor)
     const newest = scheduled.find((one) => !known.has(one))
     for (const one of scheduled) known.add(one)
     return newest?.event

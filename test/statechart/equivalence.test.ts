@@ -53,8 +53,8 @@ describe('the same messages, snapshots and actions as in the interpreter of xsta
     )
   })
 
-  for (const { numRuns, tags } of listRandomRuns(50, 1_000))
-    test(`${numRuns} random schedules of a provider`, { tags }, async () => {
+  for (const { numRuns, tags } of listRandomRuns(50, 500))
+    test(`${numRuns} random schedules of a provider`, { tags, timeout: 120_000 }, async () => {
       await fc.assert(
         fc.asyncProperty(schedules, (schedule) =>
           compare([providerMachine, compiledProvider], (machine, inspect) =>
@@ -65,7 +65,7 @@ describe('the same messages, snapshots and actions as in the interpreter of xsta
       )
     })
 
-  for (const { numRuns, tags } of listRandomRuns(10, 200))
+  for (const { numRuns, tags } of listRandomRuns(10, 100))
     test(`${numRuns} random workloads of a supervisor and its providers`, {
       tags,
       timeout: 120_000,
