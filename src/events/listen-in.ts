@@ -3,21 +3,21 @@ import type { providerMachine } from '../../machines/provider.ts'
 import type { ServiceEventBody } from './events.ts'
 
 /**
- * Has a provider machine say what it is told, in the order in which it hears it. What is public when it happens (leases,
- * the life of a process) is not said twice. The machine must be one's own: it is changed.
+ * The same machine, which publishes each event that it receives, in order. Events that are public when they happen
+ * (leases, the life of a process) are not published again.
  */
 export function listenIn<Machine extends typeof providerMachine>(
   machine: Machine,
   publish: (key: string, event: ServiceEventBody) => void,
 ): Machine {
-  const { transition } = machine
-  machine.transition = (snapshot, event, scope) => {
+  const transition: Machine['transition'] = (snapshot, event, scope) => {
     const { type } = event
     if (!type.startsWith('lease.') && !type.startsWith('process.'))
       publish(snapshot.context.key, event.type === 'service.stop' ? event : toTold(event))
-    return transition.call(machine, snapshot, event, scope)
+    return machine.transition(snapshot, event, scope)
   }
-  return machine
+  // A wrapper: everything but `transition` is the machine's own.
+  return Object.create(machine, { transition: { value: transition } })
 }
 
 /** An effect that failed says so with an error, which is no JSON. */

@@ -2,7 +2,7 @@ import type { Failure, ProviderEmitted, ProviderEvent, StartCause } from '../../
 import type { Clock } from '../clock.ts'
 import type { ServiceError } from '../errors.ts'
 import type { ServiceEventBody } from '../events/events.ts'
-import { createDurations, type Typical } from '../service/past-durations.ts'
+import type { Durations } from '../service/past-durations.ts'
 import type { QueuedRequest } from './queue.ts'
 
 /** A place in a queue; `estimatedMs` as in {@link QueuedRequest}. */
@@ -28,10 +28,6 @@ export interface LeaseBook {
   deliver(key: string, message: ProviderEmitted): void
   /** Everyone of a service is told that it failed: its actor died without answering. */
   abandon(key: string, failure: Failure): void
-  /** How long a lease of a service is held; one that was revoked does not count. */
-  leaseTimesOf(key: string): Typical | null
-  /** Drops what is kept of a service that is gone. */
-  forget(key: string): void
   /** Ids that wait for a key or hold a lease of it, with the generation of those that hold one. */
   entriesOf(key: string): readonly { readonly id: string; readonly generation: string | null }[]
 }
@@ -57,6 +53,8 @@ export interface LeaseLimits {
 
 export interface LeaseBookOptions {
   readonly clock: Clock
+  /** Gets how long each lease was held; a revoked lease does not count. */
+  readonly leaseTimes: Durations
   /** The place of somebody who waits. */
   readonly placeOf: (key: string, id: string) => Place | undefined
   readonly limits: () => LeaseLimits
@@ -76,6 +74,7 @@ export interface LeaseBookOptions {
 /** Opens an empty book. */
 export function createLeaseBook({
   clock,
+  leaseTimes,
   placeOf,
   limits,
   send,
@@ -87,7 +86,6 @@ export function createLeaseBook({
   const entries = new Map<string, Entry>()
   /** The request that is being asked for now: its grant is answered at once. */
   let asking: Entry | undefined
-  const held = createDurations()
 
   const drop = (id: string, { timers }: Entry) => {
     entries.delete(id)
@@ -196,7 +194,7 @@ export function createLeaseBook({
       drop(id, entry)
       const { key, generation } = entry
       if (generation !== null) {
-        held.add(key, clock.now() - entry.grantedAtMs)
+        leaseTimes.add(key, clock.now() - entry.grantedAtMs)
         return giveBack(key, id, generation)
       }
       publish(key, { type: 'lease.cancelled', id })
@@ -211,8 +209,6 @@ export function createLeaseBook({
       for (const generation of new Set(left.map(([, entry]) => entry.generation)))
         if (generation !== null) announce(key, { type: 'leases.revoked', generation, failure })
     },
-    leaseTimesOf: held.of,
-    forget: held.forget,
     entriesOf: (key) =>
       [...entries]
         .filter(([, entry]) => entry.key === key)

@@ -10,15 +10,14 @@ export interface Guest extends Peer {
   readonly waiting: number
 }
 
-/** The supervisors that borrow from this one. Each question of theirs is an ordinary one of our lease book. */
+/** The supervisors that borrow from this one. Each lease that they ask for is an ordinary lease of ours. */
 export interface Guests {
   /** A guest has come to the claim of `key`; absent: of a service that is none any more. */
-  receive(key: string | undefined, guest: PeerConnection): void
+  receive(key: string | undefined, guest: PeerConnection, leases: LeaseBook): void
   of(key: string): readonly Guest[]
 }
 
 export interface GuestsOptions {
-  readonly leases: LeaseBook
   readonly publish: (key: string, event: GuestEventBody) => void
   /** What this supervisor is, for a guest that is refused. */
   readonly self: Peer
@@ -27,11 +26,11 @@ export interface GuestsOptions {
 /** Questions that one guest may have open at a time; a supervisor of ours bounds its queue far below. */
 const MAX_OPEN = 10_000
 
-export function createGuests({ leases, publish, self }: GuestsOptions): Guests {
+export function createGuests({ publish, self }: GuestsOptions): Guests {
   const present = new Map<PeerConnection, { readonly key: string; readonly open: Map<string, Question> }>()
   let arrivals = 0
 
-  const receive = (key: string | undefined, guest: PeerConnection) => {
+  const receive = (key: string | undefined, guest: PeerConnection, leases: LeaseBook) => {
     if (key === undefined) return guest.close()
     arrivals += 1
     const { peer } = guest

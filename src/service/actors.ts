@@ -51,6 +51,8 @@ const EXPLAIN_EVERY_MS = 1_000
 /** Ports of one process tree that are asked whether the server answers there instead. */
 const MAX_PORTS = 8
 
+export type Effects = ReturnType<typeof createEffects>
+
 /** Every effect of the provider machine, for its `provide`. They never throw: what fails becomes an event. */
 export function createEffects({
   clock,

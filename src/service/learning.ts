@@ -1,3 +1,4 @@
+import { type Observable, Subject } from 'rxjs'
 import type { Clock } from '../clock.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import { createMemoryWatch, type MemorySample } from '../process/memory-watch.ts'
@@ -10,6 +11,10 @@ const MIB = 1_048_576
 
 /** What is learned of the services while they run: what they occupy, and so what they need. */
 export interface Learning {
+  /** The key of a service that was seen to need more than before. */
+  readonly grown$: Observable<string>
+  /** Emits after every look at what runs. */
+  readonly looked$: Observable<void>
   /** Follows the runs of a service. */
   hear(key: string, event: ServiceEventBody): void
   memoryOf(key: string): MemoryUse | null
@@ -23,20 +28,11 @@ export interface LearningOptions {
   readonly table: ProcessTable
   readonly history: History
   readonly nvidiaSmi: () => string
-  /** A service was seen to need more than before. */
-  readonly onGrown: (key: string) => void
-  /** Told after every look at what runs. */
-  readonly onLook: () => void
 }
 
-export function createLearning({
-  clock,
-  table,
-  history,
-  nvidiaSmi,
-  onGrown,
-  onLook,
-}: LearningOptions): Learning {
+export function createLearning({ clock, table, history, nvidiaSmi }: LearningOptions): Learning {
+  const grown$ = new Subject<string>()
+  const looked$ = new Subject<void>()
   const uses = new Map<string, MemoryUse & { readonly generation: string }>()
 
   const note = ({ key, generation, ramBytes, gpuBytes }: MemorySample) => {
@@ -53,11 +49,13 @@ export function createLearning({
       !isSameRun ||
       ramBytes > before.peakBytes ||
       toLarger(gpuBytes, before.gpuPeakBytes) !== before.gpuPeakBytes
-    if (isMore) onGrown(key)
+    if (isMore) grown$.next(key)
   }
-  const watch = createMemoryWatch({ clock, table, nvidiaSmi, onSample: note, onLook })
+  const watch = createMemoryWatch({ clock, table, nvidiaSmi, onSample: note, onLook: () => looked$.next() })
 
   return {
+    grown$,
+    looked$,
     hear: (key, event) => {
       if (event.type === 'process.spawned') watch.begin()
       const use = uses.get(key)

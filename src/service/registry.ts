@@ -6,9 +6,8 @@ import type { Reason } from '../../machines/reasons.ts'
 import type { ReplicaStanding } from '../../machines/replicas.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { Clock } from '../clock.ts'
-import type { Config, ProviderConfig } from '../config/config.ts'
-import { resolveModel } from '../config/model-ref.ts'
-import { BadRequestError, ModelNotFoundError, ProviderUnavailableError, ServiceError } from '../errors.ts'
+import type { ProviderConfig } from '../config/config.ts'
+import { ServiceError } from '../errors.ts'
 import { toDecisionText } from '../explanation/decision-text.ts'
 import { explain } from '../explanation/explanation.ts'
 import type { Neighbour } from '../explanation/situation.ts'
@@ -16,9 +15,10 @@ import type { Place } from '../lease/desk.ts'
 import { type QueueFacts, toWaitMs } from '../lease/queue.ts'
 import type { Guest } from '../peers/guests.ts'
 import type { Output } from '../process/output.ts'
+import type { Catalogue } from './catalogue.ts'
 import { createDurations, type Typical } from './past-durations.ts'
 import type { History } from './past-runs.ts'
-import { type Service, toServiceKey, toServices } from './services.ts'
+import { toServiceKey } from './services.ts'
 import {
   groupTimers,
   type MemoryUse,
@@ -39,25 +39,12 @@ export interface StateChange {
   readonly why: Reason | null
 }
 
-/** Every service that is configured, and the actor that lives its life. */
+/** The actors that live the services' lives: their mailboxes, and what is told of them. */
 export interface Registry {
-  /** The services of the configuration in force. */
-  readonly services: ReadonlyMap<string, Service>
   /** Keys of every service that has an actor, removed ones that still stop included. */
   activeKeys(): readonly string[]
-  /** Puts another configuration's services in place. One that is being removed stays described. */
-  replace(config: Config): void
-  serviceOf(key: string): Service
-  /** Its provider ids; the key itself when it is not described any more. */
-  nameOf(key: string): string
-  /** Drops what is kept of a service that is gone; `false` when it is configured, and so stays. */
-  forget(key: string): boolean
-  /**
-   * The key of a provider id, a service name, a key, or any reference to a model, in this order.
-   * @throws {@link BadRequestError} 404 with what there is; {@link ModelNotFoundError} for a model of several providers;
-   * {@link ProviderUnavailableError}
-   */
-  keyOf(id: string): string
+  /** Drops what is kept of a service that is gone. */
+  forget(key: string): void
   /** Puts an event into an actor's mailbox; `false` when there is none that listens. */
   send(key: string, event: ProviderEvent): boolean
   /** Follows a new actor: its messages and its changes of state. */
@@ -89,7 +76,7 @@ export interface Registry {
 }
 
 export interface RegistryOptions {
-  readonly config: Config
+  readonly catalogue: Pick<Catalogue, 'serviceOf' | 'nameOf'>
   readonly clock: Clock
   readonly actorOf: (key: string) => ProviderActor | undefined
   readonly keysOf: () => readonly string[]
@@ -104,7 +91,7 @@ export interface RegistryOptions {
 }
 
 export function createRegistry({
-  config,
+  catalogue: { serviceOf, nameOf },
   clock,
   actorOf,
   keysOf,
@@ -115,33 +102,9 @@ export function createRegistry({
   history,
   memoryOf,
 }: RegistryOptions): Registry {
-  let services = toServices(config)
-  let current = config
-  const known = new Map<string, Service>(services)
   /** Which state each service is known to be in, and since when. */
   const entered = new Map<string, { readonly state: string; readonly atMs: number }>()
 
-  const serviceOf = (key: string): Service => {
-    const service = known.get(key)
-    if (service === undefined) throw new RangeError(`There is no service ${key}.`)
-    return service
-  }
-  const toNamesText = () => {
-    const names = [...services.values()].map(({ name }) => name)
-    return names.length === 0 ? 'No service is configured.' : `There are: ${names.join(', ')}.`
-  }
-  /** The provider of a model. @throws {@link BadRequestError} 404 with the services, or the models that fit */
-  const findProviderOf = (ref: string): ProviderConfig => {
-    try {
-      return resolveModel(current, ref).provider
-    } catch (error) {
-      if (!(error instanceof ModelNotFoundError)) throw error
-      if (error.code === 'LEASEHOLD_MODEL_AMBIGUOUS') throw error
-      throw new BadRequestError(`There is no service "${ref}", and no model of that name. ${toNamesText()}`, {
-        status: 404,
-      })
-    }
-  }
   /** What a transition says is heard before the transition is. */
   const inStateMsOf = (key: string) => {
     const since = entered.get(key)
@@ -221,37 +184,11 @@ export function createRegistry({
   }
 
   return {
-    get services() {
-      return services
-    },
     activeKeys: keysOf,
-    replace: (next) => {
-      services = toServices(next)
-      current = next
-      for (const [key, service] of services) known.set(key, service)
-    },
-    serviceOf,
-    nameOf: (key) => known.get(key)?.name ?? key,
     forget: (key) => {
-      if (services.has(key)) return false
       entered.delete(key)
       stopTimes.forget(key)
       stoppingSinceMs.delete(key)
-      return known.delete(key)
-    },
-    keyOf: (id) => {
-      const wanted = id.toLowerCase()
-      const provider = current.providers.find((one) => one.id.toLowerCase() === wanted)
-      // One that was removed is known until it is gone.
-      const named = () => known.get(id) ?? [...known.values()].find(({ name }) => name === id)
-      const namedKey = provider === undefined ? named()?.key : undefined
-      if (namedKey !== undefined) return namedKey
-      const meant = provider ?? findProviderOf(id)
-      const key = toServiceKey(meant)
-      if (known.has(key)) return key
-      throw meant.unavailable === undefined
-        ? new BadRequestError(`There is no service "${id}". ${toNamesText()}`, { status: 404 })
-        : new ProviderUnavailableError(meant.id, meant.unavailable)
     },
     send: (key, event) => {
       const actor = actorOf(key)
@@ -340,7 +277,7 @@ export function createRegistry({
           : undefined)
       const retryAfterMs = retryAfter(key, failure)
       return new ServiceError(
-        known.get(key)?.name ?? key,
+        nameOf(key),
         tail === undefined ? withRoom(key, failure, decisionOf(key)) : { ...failure, tail },
         retryAfterMs === undefined ? {} : { retryAfterMs },
       )

@@ -5,31 +5,30 @@ import type { ConfigChange } from '../events/events.ts'
 import { toConfigChange } from '../service/config-change.ts'
 import type { ConfigStanding } from '../service/snapshot.ts'
 
-/** The configuration in force, and the one way to replace it. */
+/** The one way to replace the configuration in force. */
 export interface Configuration {
-  readonly current: Config
-  /** What is in force and what was refused, for people. */
+  /** The file in force, and why the last replacement was refused, if it was. */
   standing(): ConfigStanding
   /** What {@link Supervisor} promises of `replaceConfig`. */
   replace(given: Config | Promise<Config>): Promise<ConfigChange>
 }
 
 export interface ConfigurationOptions {
-  readonly config: Config
+  /** The configuration in force. */
+  readonly current: () => Config
   readonly publish: EventHub['publish']
   readonly isClosing: () => boolean
-  /** Called when another configuration is current, before it is told. */
+  /** Puts another configuration into force, before that is published. */
   readonly apply: (config: Config) => void
 }
 
-/** Keeps the configuration. One that cannot be loaded changes nothing but what is said of it. */
+/** A configuration that cannot be loaded changes nothing but `refusal` of {@link ConfigStanding}. */
 export function createConfiguration({
-  config,
+  current,
   publish,
   isClosing,
   apply,
 }: ConfigurationOptions): Configuration {
-  let current = config
   let refusal: ConfigStanding['refusal'] = null
   /** Calls so far, and the last of them that took effect: of two that load at once the earlier may be ready later. */
   let calls = 0
@@ -40,17 +39,14 @@ export function createConfiguration({
     const problems = isOurs ? error.problems : []
     const message = error instanceof Error ? error.message : String(error)
     refusal = { message, problems, time: new Date().toISOString() }
-    publish({ type: 'config.refused', file: isOurs ? error.file : current.file, message, problems })
+    publish({ type: 'config.refused', file: isOurs ? error.file : current().file, message, problems })
   }
 
   return {
-    get current() {
-      return current
-    },
     standing: () => ({
-      file: current.file,
+      file: current().file,
       refusal,
-      unavailable: current.providers.flatMap(({ id, unavailable: reason }) =>
+      unavailable: current().providers.flatMap(({ id, unavailable: reason }) =>
         reason === undefined ? [] : [{ provider: id, reason }],
       ),
     }),
@@ -67,11 +63,10 @@ export function createConfiguration({
       })
       if (isClosing())
         throw new ServiceError('leasehold', { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'it is closed' })
-      if (isOvertaken()) return toConfigChange(current, current)
-      const change = toConfigChange(current, next)
+      if (isOvertaken()) return toConfigChange(next, next)
+      const change = toConfigChange(current(), next)
       lastCall = call
       refusal = null
-      current = next
       apply(next)
       publish({ type: 'config.replaced', file: next.file, ...change })
       return change

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { Failure, ProviderEvent } from '../../machines/messages.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { createLeaseBook, type LeaseListener } from '../../src/lease/desk.ts'
+import { createDurations } from '../../src/service/past-durations.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 
 const failure: Failure = { code: 'LEASEHOLD_STOPPED', message: 'it was stopped' }
@@ -19,8 +20,10 @@ function createBook({
   const sent: ProviderEvent[] = []
   const published: string[] = []
   const told: string[] = []
+  const leaseTimes = createDurations()
   const book = createLeaseBook({
     clock,
+    leaseTimes,
     limits: () => ({ leaseWarnMs, maxLeaseMs }),
     send: (_, event) => {
       if (isListening) sent.push(event)
@@ -43,7 +46,7 @@ function createBook({
     book.request(key, id, listenerOf(id), priority)
   const grant = (id: string, generation = 'g') =>
     book.deliver('k', { type: 'lease.granted', id, generation, owned: true })
-  return { book, clock, sent, published, told, request, grant }
+  return { book, clock, leaseTimes, sent, published, told, request, grant }
 }
 
 describe('a lease', () => {
@@ -135,22 +138,20 @@ describe('a lease', () => {
   })
 
   test('is held for as long as the median of the last nine, and one that was revoked does not count', async () => {
-    const { book, clock, request, grant } = createBook()
-    expect(book.leaseTimesOf('k')).toBeNull()
+    const { book, clock, leaseTimes, request, grant } = createBook()
+    expect(leaseTimes.of('k')).toBeNull()
     for (const [index, heldMs] of [9_000, 9_000, 5, 5, 5, 5, 5, 40, 40, 40, 40].entries()) {
       request(`l${index}`)
       grant(`l${index}`)
       await clock.advanceTo(clock.now() + heldMs)
       book.end(`l${index}`)
     }
-    expect(book.leaseTimesOf('k')).toEqual({ medianMs: 5, count: 9 })
+    expect(leaseTimes.of('k')).toEqual({ medianMs: 5, count: 9 })
     request('cut')
     grant('cut')
     await clock.advanceTo(clock.now() + 100_000)
     book.deliver('k', { type: 'leases.revoked', generation: 'g', failure })
-    expect(book.leaseTimesOf('k')).toEqual({ medianMs: 5, count: 9 })
-    book.forget('k')
-    expect(book.leaseTimesOf('k')).toBeNull()
+    expect(leaseTimes.of('k')).toEqual({ medianMs: 5, count: 9 })
   })
 
   test('that is held for too long is told once, and goes on (fault 82)', async () => {

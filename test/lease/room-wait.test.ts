@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { Config } from '../../src/config/config.ts'
 import { toDecisionText } from '../../src/explanation/decision-text.ts'
 import { findDecision } from '../../src/lease/room-wait.ts'
+import { createCatalogue } from '../../src/service/catalogue.ts'
 import { createDurations } from '../../src/service/past-durations.ts'
 import { createRegistry } from '../../src/service/registry.ts'
 import { stampDelays } from '../../src/statechart/delays.ts'
@@ -23,7 +24,7 @@ async function buildKnown() {
   const starts = createDurations()
   const decisionOf = (key: string) => findDecision(actor, house.context(), key, clock)
   const registry = createRegistry({
-    config: { providers: [], leasehold: {} } as unknown as Config,
+    catalogue: createCatalogue({ providers: [], leasehold: {} } as unknown as Config),
     clock,
     actorOf: house.provider as never,
     keysOf: () => ['a', 'b'],

@@ -58,8 +58,6 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
       deliver: () => {},
       abandon: () => {},
       entriesOf: () => [],
-      leaseTimesOf: () => null,
-      forget: () => {},
     },
     rank: (replicas) => replicas,
     noteRefused: (key, generation) => refused.push(`${key} ${generation}`),

@@ -1,0 +1,111 @@
+import type { Actor } from 'xstate'
+import type { ProviderEmitted } from '../../machines/messages.ts'
+import type { supervisorMachine } from '../../machines/supervisor.ts'
+import type { ServiceEventBody } from '../events/events.ts'
+import type { LeaseBook } from '../lease/desk.ts'
+import { holdLease } from '../lease/lease.ts'
+import type { ProcessTable } from '../process/table.ts'
+import type { Upstreams } from '../request/upstreams.ts'
+import type { Effects } from '../service/actors.ts'
+import type { Catalogue } from '../service/catalogue.ts'
+import type { ContextSizes } from '../service/context-sizes.ts'
+import type { Learning } from '../service/learning.ts'
+import type { Durations } from '../service/past-durations.ts'
+import type { Registry } from '../service/registry.ts'
+import { toShare } from '../service/seen-needs.ts'
+
+/** Lowest priority: preloading never displaces a service in use. */
+const BACKGROUND_PRIORITY = -100
+
+export interface FollowRootOptions {
+  readonly root: Actor<typeof supervisorMachine>
+  readonly catalogue: Catalogue
+  readonly registry: Registry
+  readonly leases: LeaseBook
+  readonly leaseTimes: Durations
+  readonly learning: Learning
+  readonly contextSizes: ContextSizes
+  readonly effects: Effects
+  readonly upstreams: Upstreams
+  readonly table: ProcessTable
+  readonly publish: (key: string, event: ServiceEventBody) => void
+}
+
+/** Carries out what the root chart emits, and tells it what was measured. */
+export function followRoot({
+  root,
+  catalogue,
+  registry,
+  leases,
+  leaseTimes,
+  learning,
+  contextSizes,
+  effects,
+  upstreams,
+  table,
+  publish,
+}: FollowRootOptions): void {
+  const withRetryAfter = (key: string, message: Extract<ProviderEmitted, { type: 'lease.refused' }>) => {
+    const retryAfterMs = registry.retryAfter(key, message.failure)
+    return retryAfterMs === undefined ? message : { ...message, retryAfterMs }
+  }
+  /** The room of a run whose service was removed is free as soon as none of its processes is left. */
+  const forgetStrays = () => {
+    const left = new Set(table.entries().map(({ generation }) => generation))
+    for (const { phase, generation } of root.getSnapshot().context.residents)
+      if (phase === 'stray' && !left.has(generation))
+        root.send({ type: 'run.ended', generation, survivors: 0 })
+  }
+  /** The root decides by what a service was last seen to need and to cost. */
+  const remeasure = (key: string) => {
+    const service = catalogue.services.get(key)
+    if (service?.policy.drawsOnLimits)
+      root.send({
+        type: 'share.measured',
+        key,
+        share: toShare(service, catalogue.config.leasehold, learning.seenOf(key)),
+      })
+  }
+  learning.looked$.subscribe(forgetStrays)
+  learning.grown$.subscribe(remeasure)
+
+  root.on('service.added', ({ key }) => {
+    publish(key, { type: 'service.added', ...registry.birthOf(key) })
+    registry.follow(key, {
+      message: (message) => {
+        publish(key, message.type === 'lease.refused' ? withRetryAfter(key, message) : message)
+        leases.deliver(key, message)
+      },
+      changed: (change, context) => {
+        publish(key, { type: 'service.state', ...change })
+        contextSizes.hear(key, change, context.generation)
+        if (change.from === 'starting.warming') remeasure(key)
+        if (change.to === 'down.cold' || change.to === 'retired')
+          void upstreams.disconnectAll(`${context.instance}.`)
+      },
+    })
+  })
+  root.on('service.retired', ({ key }) => {
+    publish(key, { type: 'service.retired' })
+    leases.abandon(key, { code: 'LEASEHOLD_REMOVED', message: 'it was removed' })
+    if (!catalogue.forget(key)) return
+    registry.forget(key)
+    effects.forget(key)
+    leaseTimes.forget(key)
+  })
+  root.on('service.failed', ({ key, message }) => {
+    publish(key, { type: 'service.failed', message })
+    leases.abandon(key, { code: 'LEASEHOLD_INTERNAL', message: `its supervision failed: ${message}` })
+    void table.reap(key).then(forgetStrays)
+  })
+  root.on('scheduler.decided', ({ key, type, choice, because, rejected }) =>
+    publish(key, { type, choice, because, rejected }),
+  )
+  root.on('service.wanted', ({ key, cause }) => {
+    // The events tell why it could not be had.
+    holdLease(leases, key, { priority: BACKGROUND_PRIORITY, cause }).then(
+      ({ release }) => release(),
+      () => {},
+    )
+  })
+}

@@ -1,0 +1,134 @@
+import type { Actor } from 'xstate'
+import type { supervisorMachine } from '../../machines/supervisor.ts'
+import type { Clock } from '../clock.ts'
+import { toConfig } from '../config/load.ts'
+import { ServiceError } from '../errors.ts'
+import type { EventHub } from '../events/event-hub.ts'
+import type { LeaseBook } from '../lease/desk.ts'
+import { acquireLease } from '../lease/lease.ts'
+import { warmUp } from '../lease/warm-up.ts'
+import type { Inspections } from '../observe/inspection.ts'
+import type { ProcessTable } from '../process/table.ts'
+import type { ExchangeOptions } from '../request/exchange.ts'
+import { createFetch } from '../request/fetch.ts'
+import type { RequestBook } from '../request/open-requests.ts'
+import type { Catalogue } from '../service/catalogue.ts'
+import type { ContextSizes } from '../service/context-sizes.ts'
+import { findModelListing, toModelList } from '../service/model-list.ts'
+import type { Registry } from '../service/registry.ts'
+import type { ServiceSnapshot } from '../service/snapshot.ts'
+import type { Scrubber } from '../text/scrubber.ts'
+import type { Configuration } from './configuration.ts'
+import type { Supervisor } from './interface.ts'
+
+/** The parts that a supervisor's public methods ask. */
+export interface FaceOptions extends Pick<Supervisor, 'dispatch' | 'close'>, Pick<ExchangeOptions, 'rank'> {
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly clock: Clock
+  readonly instance: string
+  readonly scrubber: Scrubber
+  readonly hub: EventHub
+  readonly catalogue: Catalogue
+  readonly configuration: Configuration
+  readonly table: ProcessTable
+  readonly root: Actor<typeof supervisorMachine>
+  readonly registry: Registry
+  readonly leases: LeaseBook
+  readonly contextSizes: ContextSizes
+  readonly openRequests: RequestBook
+  readonly inspections: Inspections
+}
+
+/** The methods of {@link Supervisor}. */
+export function createFace({
+  environment,
+  clock,
+  instance,
+  scrubber,
+  hub,
+  catalogue,
+  configuration,
+  table,
+  root,
+  registry,
+  leases,
+  contextSizes,
+  rank,
+  openRequests,
+  inspections,
+  dispatch,
+  close,
+}: FaceOptions): Supervisor {
+  const describe = (key: string): ServiceSnapshot => {
+    const snapshot = registry.snapshotOf(key)
+    if (snapshot !== undefined) return snapshot
+    throw new ServiceError(catalogue.nameOf(key), {
+      code: 'LEASEHOLD_SHUTTING_DOWN',
+      message: 'it is not supervised any more',
+    })
+  }
+  const standing = { stateOf: registry.stateOf, contextOf: contextSizes.of }
+  const models = () => toModelList(catalogue.config, standing)
+  const model = (ref: string) => findModelListing(catalogue.config, ref, standing)
+
+  return {
+    fetch: createFetch({ dispatch, listModels: models, findModel: model }),
+    events$: hub.events$,
+    seq$: hub.seq$,
+    pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),
+    get config() {
+      return catalogue.config
+    },
+    acquire: (ref, options) => acquireLease(() => catalogue.config, leases, rank, ref, options),
+    dispatch,
+    models,
+    model,
+    snapshot: () =>
+      scrubber.value({
+        instance,
+        seq: hub.lastSeq,
+        atMs: hub.nowMs,
+        state: String(root.getSnapshot().value),
+        config: configuration.standing(),
+        watchdog: table.watchdog(),
+        services: registry.snapshots(),
+      }),
+    service: (id) => scrubber.value(describe(catalogue.keyOf(id))),
+    requests: (limit) => openRequests.list(clock.now(), limit),
+    cancel: openRequests.cancel,
+    inspect: inspections.attach,
+    output: (id) => table.outputOf(catalogue.keyOf(id)),
+    start: async (id, options) => {
+      const key = catalogue.keyOf(id)
+      registry.send(key, { type: 'breaker.reset' })
+      const up = await warmUp(key, {
+        ...options,
+        root,
+        leases,
+        toError: registry.toError,
+        look: () => describe(key),
+      })
+      // A borrowed service is let go with this lease, and its owner keeps it up.
+      return up.ownership === 'borrowed' ? up : describe(key)
+    },
+    stop: async (id, { force = false } = {}) => {
+      const key = catalogue.keyOf(id)
+      const { holder, generation: stopped } = describe(key)
+      registry.send(key, { type: 'service.stop', reason: 'asked', force })
+      // A service that a reload removed is forgotten as soon as it is retired.
+      let last: ServiceSnapshot | undefined
+      // A request that came meanwhile begins the next run in the same step, so it need never be seen down.
+      await registry.untilState(key, (state, generation) => {
+        if (state === 'retired') last = describe(key)
+        return (
+          state.startsWith('down.') || state === 'retired' || (stopped !== null && generation !== stopped)
+        )
+      })
+      return { ...(last ?? describe(key)), holder }
+    },
+    replaceConfig: (next) =>
+      configuration.replace(Promise.resolve(next).then((given) => toConfig(given, environment))),
+    close,
+    [Symbol.asyncDispose]: () => close(),
+  }
+}
