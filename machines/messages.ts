@@ -217,7 +217,7 @@ export type ProviderEvent =
   | { readonly type: 'start.declined' }
   | { readonly type: 'start.abandoned' }
   | { readonly type: 'stability.reached' }
-  /** `isOfRequest`: no health check, but a request found it so. */
+  /** `isOfRequest`: seen between two heartbeats, by a request or by the poll that waits for a listener. */
   | {
       readonly type: 'health.verdict'
       readonly generation: string
@@ -293,9 +293,15 @@ export type ProcessCommand = {
   readonly generation: string
 }
 
-/** What a provider machine tells its health effect. `check` asks for one verdict now. */
+/**
+ * What a provider machine tells its health effect. `check` asks for one verdict now. `await` polls quickly besides the
+ * heartbeat until the server is ready again.
+ */
 export type HealthCommand =
-  | { readonly type: 'health.warm' | 'health.watch' | 'health.check'; readonly generation: string }
+  | {
+      readonly type: 'health.warm' | 'health.watch' | 'health.check' | 'health.await'
+      readonly generation: string
+    }
   | { readonly type: 'health.rest' }
 
 /** What a provider machine says. Every `lease.requested` is answered by exactly one grant or refusal. */

@@ -120,7 +120,8 @@ export const admission = {
   })),
   refuseStopped: refuseAll(({ stop }) => toStopFailure(stop)),
   release: base.enqueueActions(({ context, event, enqueue }) => {
-    const isDone = context.leases === 1 && context.waiters.length === 0 && context.stop === null
+    const isUnused = context.waiters.length === 0 || context.isUnreachable
+    const isDone = context.leases === 1 && isUnused && context.stop === null
     enqueue.assign({ leases: context.leases - 1, ...(isDone ? { why: RELEASED } : {}) })
     if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, idOf(event)))
   }),

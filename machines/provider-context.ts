@@ -35,6 +35,8 @@ export interface ProviderContext extends ProviderInput {
   readonly lookedMs: number
   /** Heartbeats in a row that were not `ready`. */
   readonly misses: number
+  /** Whether a request was refused the connection since the last good check: a lease would be of no use. */
+  readonly isUnreachable: boolean
   readonly stop: StopReason | null
   /** The last receipt. */
   readonly receipt: Receipt | null

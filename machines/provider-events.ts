@@ -15,6 +15,11 @@ export function verdictOf(event: ProviderEvent): Verdict | undefined {
   return 'output' in event && 'kind' in (event.output as object) ? (event.output as Verdict) : undefined
 }
 
+/** Whether it reports that a request was refused the connection. */
+export function isConnectionRefused(event: ProviderEvent): boolean {
+  return event.type === 'health.verdict' && event.isOfRequest === true && event.verdict.kind === 'refused'
+}
+
 /** How a claim ended, of the claim itself or of the probe that made it. */
 export function outcomeOf(event: ProviderEvent): ClaimOutcome | undefined {
   return 'output' in event && 'outcome' in (event.output as object)

@@ -36,7 +36,9 @@ export const base = setup({
     hasRoom: ({ context }: Scope) =>
       context.ownership !== 'borrowed' &&
       context.leases < context.policy.maxConcurrent &&
-      context.waiters.length === 0,
+      context.waiters.length === 0 &&
+      !context.isUnreachable,
+    isUnreachable: ({ context }: Scope) => context.isUnreachable,
     /** No request waits for it, whatever `preload` wants. */
     isDeclinable: ({ context }: Scope) => context.waiters.every(({ cause }) => cause === 'preload'),
     isUnleased: ({ context }: Scope) => context.leases === 0,
@@ -50,7 +52,7 @@ export const base = setup({
     isRefused: ({ event }: Scope) => verdictOf(event)?.kind === 'refused',
     isHopeless: ({ event }: Scope) => ['failed', 'foreign'].includes(verdictOf(event)?.kind ?? ''),
     isSuspect: ({ context }: Scope) => context.misses > 0,
-    /** All requests of one moment see the same: they count as one failed check, until one is made. */
+    /** Everything that was seen between two heartbeats counts as one failed check. */
     isOfRequest: ({ event }: Scope) => event.type === 'health.verdict' && event.isOfRequest === true,
     isHung: ({ context }: Scope) => context.misses + 1 >= UNHEALTHY_MISSES,
     isHeld: ({ event }: Scope) => outcomeOf(event)?.outcome === 'held',

@@ -1,7 +1,6 @@
 import { and, not } from 'xstate'
 import { provider } from './provider-setup.ts'
 import {
-  admit,
   admitSuccessor,
   failWith,
   leaveAsSuccessor,
@@ -22,7 +21,7 @@ export const leased = provider.createStateConfig({
       { guard: and(['isOfRequest', 'isSuspect']), actions: 'noteVerdict' },
       { actions: ['noteVerdict', 'noteMiss'] },
     ],
-    'host.resumed': { actions: 'noteHealthy' },
+    'host.resumed': { actions: 'forgetMisses' },
     'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit', 'revokeLeases')],
     'peer.lost': [
       { guard: not('isCurrentGeneration') },
@@ -38,7 +37,17 @@ export const leased = provider.createStateConfig({
   states: {
     open: {
       on: {
-        'lease.requested': [{ guard: 'hasRoom', actions: ['countLease', 'grant'] }, ...admit],
+        'lease.requested': [
+          { guard: 'hasRoom', actions: ['countLease', 'grant'] },
+          { guard: 'isKnownWaiter' },
+          { guard: 'isQueueFull', actions: 'refuseQueueFull' },
+          { guard: 'isUnreachable', actions: ['enqueue', 'awaitHealth'] },
+          { actions: 'enqueue' },
+        ],
+        'health.verdict': {
+          guard: and(['isCurrentGeneration', 'isReady', 'isQueueUsed', not('isBorrowed')]),
+          actions: ['noteVerdict', 'noteHealthy', 'grantWaiters'],
+        },
         'peer.granted': [
           { guard: not('isCurrentGeneration') },
           { guard: 'isKnownWaiter', actions: 'grantWaiter' },
@@ -51,6 +60,12 @@ export const leased = provider.createStateConfig({
         'lease.released': [
           { guard: not('isCurrentGeneration') },
           ...returnLease,
+          {
+            guard: and(['isUnreachable', 'isQueueUsed', 'isLastLease']),
+            target: '#provider.ready',
+            actions: ['release', 'awaitHealth'],
+          },
+          { guard: and(['isUnreachable', 'isQueueUsed']), actions: ['release', 'awaitHealth'] },
           { guard: 'isQueueUsed', actions: ['release', 'grantWaiters'] },
           {
             guard: and(['isLastLease', 'isSuspect']),

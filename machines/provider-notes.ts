@@ -1,6 +1,6 @@
 import type { Failure, StopReason, Verdict } from './messages.ts'
 import { countRequests, MAX_LOST_PEERS, PEER_TIMEOUT_MS, type ProviderContext } from './provider-context.ts'
-import { causeOf, idOf, outcomeOf, verdictOf } from './provider-events.ts'
+import { causeOf, idOf, isConnectionRefused, outcomeOf, verdictOf } from './provider-events.ts'
 import {
   chargeOf,
   toExitFailure,
@@ -25,9 +25,13 @@ const because = (toWhy: (scope: Scope) => Reason) => base.assign({ why: toWhy })
 
 /** What the chart remembers, and why it is where it is. */
 export const notes = {
-  noteVerdict: base.assign({ verdict: ({ context, event }) => verdictOf(event) ?? context.verdict }),
+  noteVerdict: base.assign({
+    verdict: ({ context, event }) => verdictOf(event) ?? context.verdict,
+    isUnreachable: ({ context, event }) => context.isUnreachable || isConnectionRefused(event),
+  }),
   noteMiss: base.assign({ misses: ({ context }) => context.misses + 1 }),
-  noteHealthy: base.assign({ misses: 0 }),
+  noteHealthy: base.assign({ misses: 0, isUnreachable: false }),
+  forgetMisses: base.assign({ misses: 0 }),
   noteReceipt: base.assign({
     receipt: ({ context, event }) => (event.type === 'process.settled' ? event.receipt : context.receipt),
   }),

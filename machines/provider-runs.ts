@@ -41,6 +41,7 @@ export const runs = {
       pid: null,
       generation: null,
       misses: 0,
+      isUnreachable: false,
       stop: null,
       leases: 0,
       verdict: null,
@@ -65,6 +66,10 @@ export const runs = {
     type: 'health.check',
     generation: context.generation ?? '',
   })),
+  awaitHealth: base.sendTo('health', ({ context }) => ({
+    type: 'health.await',
+    generation: context.generation ?? '',
+  })),
   restHealth: base.sendTo('health', { type: 'health.rest' }),
   /** A grant for somebody who does not wait any more. */
   returnGrant: base.sendTo('peer', ({ context, event }) => toReturn(context, idOf(event))),
@@ -85,6 +90,7 @@ function toNextRun({ instance, run }: ProviderContext) {
     generation: `${instance}.${run + 1}`,
     pid: null,
     misses: 0,
+    isUnreachable: false,
     verdict: null,
     lookedMs: 0,
     stop: null,

@@ -7,6 +7,13 @@ export const admit = [
   { actions: 'enqueue' },
 ] as const
 
+/** The same while nothing listens: the request waits for the next good check, or for the successor. */
+export const admitUnreachable = [
+  { guard: 'isKnownWaiter' },
+  { guard: 'isQueueFull', actions: 'refuseQueueFull' },
+  { actions: ['enqueue', 'awaitHealth'] },
+] as const
+
 /** The same while the supervisor is asked for a start: it hears how many wait, and how urgently. */
 export const admitAsking = [
   { guard: 'isKnownWaiter' },

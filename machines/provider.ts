@@ -4,7 +4,14 @@ import { leased } from './provider-leased.ts'
 import { provider } from './provider-setup.ts'
 import { starting } from './provider-starting.ts'
 import { stopping } from './provider-stopping.ts'
-import { admitSuccessor, failWith, leaveAsSuccessor, refuseForStop, settle } from './provider-transitions.ts'
+import {
+  admitSuccessor,
+  admitUnreachable,
+  failWith,
+  leaveAsSuccessor,
+  refuseForStop,
+  settle,
+} from './provider-transitions.ts'
 
 /** The life of one service: one actor per service key. */
 export const providerMachine = provider.createMachine({
@@ -27,6 +34,7 @@ export const providerMachine = provider.createMachine({
     lookedMs: 0,
     verdict: null,
     misses: 0,
+    isUnreachable: false,
     stop: null,
     receipt: null,
     why: null,
@@ -103,18 +111,44 @@ export const providerMachine = provider.createMachine({
 
     ready: {
       entry: ['forgetRetries', 'reportRest'],
-      always: { guard: 'isQueueUsed', target: 'leased', actions: 'grantWaiters' },
+      always: {
+        guard: and(['isQueueUsed', not('isUnreachable')]),
+        target: 'leased',
+        actions: 'grantWaiters',
+      },
       after: {
         idleStop: [
+          { guard: 'isQueueUsed' },
           { guard: and(['canIdleStop', 'isOwned']), target: 'idle-stopping', actions: 'noteIdle' },
           { guard: 'canIdleStop', target: 'down.cold', actions: 'explainLetGo' },
         ],
       },
       on: {
-        'lease.requested': { target: 'leased', actions: ['countLease', 'grant'] },
+        'lease.requested': [
+          { guard: not('isUnreachable'), target: 'leased', actions: ['countLease', 'grant'] },
+          ...admitUnreachable,
+        ],
+        // The idle clock counts from the last request that waited.
+        'lease.cancelled': { guard: 'isKnownWaiter', target: 'ready', reenter: true, actions: 'unqueue' },
+        'waiter.expired': {
+          guard: 'isKnownWaiter',
+          target: 'ready',
+          reenter: true,
+          actions: ['refuseExpired', 'unqueue'],
+        },
         'health.verdict': [
           { guard: not('isCurrentGeneration') },
+          {
+            guard: and(['isReady', 'isQueueUsed']),
+            target: 'leased',
+            actions: ['noteVerdict', 'noteHealthy', 'explainReady', 'grantWaiters'],
+          },
           { guard: 'isReady', actions: ['noteVerdict', 'noteHealthy'] },
+          {
+            guard: and(['isRefused', not('isOwned'), 'isQueueUsed']),
+            target: 'probing',
+            actions: ['explainGone', 'forgetRun'],
+          },
           {
             guard: and(['isRefused', not('isOwned')]),
             target: 'down.cold',
@@ -122,6 +156,11 @@ export const providerMachine = provider.createMachine({
           },
           { guard: and(['isOfRequest', 'isSuspect']), actions: 'noteVerdict' },
           // Another user has taken the port of the server that was used.
+          {
+            guard: and(['isOtherUser', not('isOwned'), 'isQueueUsed']),
+            target: 'probing',
+            actions: ['explainGone', 'forgetRun'],
+          },
           {
             guard: and(['isOtherUser', not('isOwned')]),
             target: 'down.cold',
@@ -132,6 +171,11 @@ export const providerMachine = provider.createMachine({
             target: 'idle-stopping',
             actions: ['noteVerdict', 'noteUnhealthy', 'charge', 'noteHung'],
           },
+          {
+            guard: and(['isHung', 'isQueueUsed']),
+            target: 'probing',
+            actions: ['explainGone', 'forgetRun'],
+          },
           { guard: 'isHung', target: 'down.cold', actions: ['noteVerdict', 'explainGone'] },
           { actions: ['noteVerdict', 'noteMiss'] },
         ],
@@ -140,12 +184,13 @@ export const providerMachine = provider.createMachine({
           { guard: 'hasNewIdleStop', target: 'ready', reenter: true, actions: 'replacePolicy' },
           { actions: ['replacePolicy', 'reportRest'] },
         ],
-        'host.resumed': { target: 'ready', reenter: true, actions: 'noteHealthy' },
+        'host.resumed': { target: 'ready', reenter: true, actions: 'forgetMisses' },
         'process.exited': [{ guard: not('isCurrentGeneration') }, ...failWith('noteExit')],
         'service.stop': [
-          { guard: 'isOwned', target: 'idle-stopping', actions: 'noteStop' },
+          { guard: and(['isOwned', 'isEviction']), target: 'idle-stopping', actions: 'noteStop' },
+          { guard: 'isOwned', target: 'idle-stopping', actions: refuseForStop },
           { guard: 'isRetirement', target: 'retired', actions: 'noteStop' },
-          { target: 'down.cold', actions: 'noteStop' },
+          { target: 'down.cold', actions: refuseForStop },
         ],
       },
     },

@@ -26,7 +26,7 @@ export interface RequestContext {
 /** How many replaced configurations one request follows. Beyond that whoever replaces them is the fault. */
 export const MAX_RESTARTS = 10
 
-/** How often a request that no server has seen is sent again, with growing pauses of three seconds together. */
+/** How often a request that no server has seen is sent again: at once, then after growing pauses. */
 export const MAX_REFUSALS = 4
 
 type Scope = { context: RequestContext; event: RequestEvent }

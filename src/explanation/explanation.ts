@@ -23,6 +23,7 @@ export function explain(situation: Situation, surroundings: Surroundings): Expla
   if (state.startsWith('idle-stopping')) return { next, ...explainStop(situation) }
   if (state.startsWith('down')) return { next, ...explainDown(situation) }
   const sentence = toWhySentence(situation)
+  if (state === 'ready' && situation.queue.length > 0) return { next, ...explainUnreachable(situation) }
   if (state === 'ready') return { tone: 'good', title: 'Ready, not in use', sentence, next, advice: [] }
   if (state === 'probing')
     return { tone: 'busy', title: 'Looking for a running server', sentence, next, advice: [] }
@@ -47,6 +48,17 @@ function isUp(state: string): boolean {
 /** The same as a sentence of its own. */
 function toWhySentence(situation: Situation): string {
   return toCapital(toWhyText(situation))
+}
+
+/** Its process runs, and a request was refused the connection. */
+function explainUnreachable({ queue, verdict }: Situation): Omit<Explanation, 'next'> {
+  const seen = verdict === null ? '' : ` (${verdict.detail})`
+  return {
+    tone: 'warn',
+    title: 'Not listening',
+    sentence: `Its process runs, but nothing listens at its address${seen}. ${toCount(queue.length, 'request')} ${queue.length === 1 ? 'waits' : 'wait'} for its next good health check.`,
+    advice: [],
+  }
 }
 
 function explainUse(situation: Situation, { all }: Surroundings): Omit<Explanation, 'next'> {

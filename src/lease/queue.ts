@@ -61,7 +61,9 @@ export function toWaitMs(position: number, facts: QueueFacts): number | null {
 /** How long until the service is up. */
 function toUpMs(facts: QueueFacts): number | null {
   const { state, inStateMs, backoffMs, startMs, leaseMs, stopMs, roomMs } = facts
-  if (state === 'ready' || state === 'leased.open') return 0
+  // Whoever waits for a service that is ready waits until it listens again.
+  if (state === 'ready') return null
+  if (state === 'leased.open') return 0
   if (startMs === null || roomMs === null) return null
   if (state === 'starting.warming') return Math.max(0, startMs - inStateMs)
   if (state === 'down.backoff') return backoffMs + startMs

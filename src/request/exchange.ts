@@ -96,6 +96,8 @@ const CRASH_NOTICE_MS = 200
 const NO_BODY = Buffer.alloc(0)
 /** No byte has come yet. */
 const NEVER = Number.NEGATIVE_INFINITY
+/** How long a server has to listen again before the next candidate is asked, in milliseconds. */
+const LISTEN_AGAIN_MS = 3_000
 /** Pause before a server that says it is loading is asked again, in milliseconds. */
 const LOADING_RETRY_MS = 250
 /** How long a server that nobody of ours started may say that it is loading, in milliseconds. */
@@ -238,11 +240,16 @@ export function createExchange({
         return fail(new ProviderUnavailableError(provider.id, provider.unavailable), true)
       const askedAtMs = clock.now()
       wait = undefined
+      const { refusals } = actor.getSnapshot().context
+      const last = failure
+      if (refusals > 0 && last !== undefined && indexOf() + 1 < targets.length)
+        after(LISTEN_AGAIN_MS, () => fail(last, true))
       const listener: LeaseListener = {
         queued: (place) => {
           wait = { ...place, waitedMs: 0 }
         },
         granted: (grant) => {
+          stopTimers()
           generation = grant.generation
           if (wait !== undefined) wait = { ...wait, waitedMs: Math.round(clock.now() - askedAtMs) }
           actor.send({ type: 'lease.granted' })
@@ -344,7 +351,10 @@ export function createExchange({
             actor.send({ type: 'connection.refused' })
             stopTimers()
             const { refusals } = actor.getSnapshot().context
-            after(CRASH_NOTICE_MS * 2 ** Math.min(refusals, MAX_REFUSALS - 1), () => fail(error, true))
+            // The service knows now, so the next lease of it comes with its next good check. Where that is asked for at
+            // another address than this one, it may come too early.
+            if (refusals === 0) fail(error, true)
+            else after(CRASH_NOTICE_MS * 2 ** Math.min(refusals, MAX_REFUSALS - 1), () => fail(error, true))
           },
           onRefused: (error) => fail(error, true),
           onStillLoading: () => after(LOADING_RETRY_MS, () => attempt(() => transmit(loadingUntilMs))),

@@ -1,4 +1,4 @@
-import { EMPTY, type Subscription } from 'rxjs'
+import { EMPTY, type Subscription, takeWhile } from 'rxjs'
 import { fromCallback, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
@@ -258,19 +258,31 @@ export function createEffects({
           runs.get(key)?.generation === generation && verdict.owner?.uid === undefined
             ? toOwnVerdict(verdict, toShownUrl(key))
             : verdict
-        const tell = (generation: string) => (verdict: Verdict) => {
-          if (verdict.kind === 'ready' && isGone(generation)) return
-          if (last === undefined || !isSameVerdict(verdict, last))
-            publish(key, { type: 'health.verdict', verdict })
-          last = verdict
-          sendBack({ type: 'health.verdict', generation, verdict })
-        }
+        const tell =
+          (generation: string, isOfRequest = false) =>
+          (verdict: Verdict) => {
+            if (verdict.kind === 'ready' && isGone(generation)) return
+            if (last === undefined || !isSameVerdict(verdict, last))
+              publish(key, { type: 'health.verdict', verdict })
+            last = verdict
+            sendBack({ type: 'health.verdict', generation, verdict, ...(isOfRequest && { isOfRequest }) })
+          }
+        /** The poll that waits for a listener. It ends with the heartbeat beside which it runs. */
+        let awaited: Subscription | undefined
         const rest = () => watches.get(key)?.unsubscribe()
         rest()
         receive((command) => {
           const { generation } = command.type === 'health.rest' ? { generation: '' } : command
           const look = async () => judge(generation, await check(key))
           if (command.type === 'health.check') return void look().then(tell(generation), () => {})
+          const output$ = table.outputOf(key)?.lines$ ?? EMPTY
+          if (command.type === 'health.await') {
+            if (awaited !== undefined && !awaited.closed) return
+            awaited = createWarmHealth$({ probe: look, clock, output$ })
+              .pipe(takeWhile(({ kind }) => kind !== 'ready', true))
+              .subscribe(tell(generation, true))
+            return watches.get(key)?.add(awaited)
+          }
           rest()
           elsewhere = undefined
           if (command.type === 'health.rest') return
@@ -279,7 +291,7 @@ export function createEffects({
               ? createWarmHealth$({
                   probe: async () => explainWarm(generation, await check(key)),
                   clock,
-                  output$: table.outputOf(key)?.lines$ ?? EMPTY,
+                  output$,
                 })
               : createHeartbeat$({ probe: look, clock, everyMs: heartbeatMs() })
           watches.set(key, verdicts$.subscribe(tell(generation)))

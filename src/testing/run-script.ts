@@ -85,7 +85,11 @@ function toProviderEvent(event: ScriptEvent, stage: Stage): ProviderEvent {
     case 'lease.released':
       return { ...event, generation: event.generation ?? stage.standing().context.generation ?? '' }
     case 'health.verdict':
-      return { ...event, verdict: { kind: event.verdict, detail: 'sent by the script' } }
+      return {
+        ...event,
+        isOfRequest: event.isOfRequest ?? false,
+        verdict: { kind: event.verdict, detail: 'sent by the script' },
+      }
     case 'process.exited':
       return { ...event, exitCode: event.exitCode ?? null, signal: event.signal ?? null, tail: [] }
     case 'policy.replaced':

@@ -76,7 +76,12 @@ const event = z.discriminatedUnion('type', [
     policy: service.describe('What changes; the rest stays as it is.'),
   }),
   z.strictObject({ type: z.literal('host.resumed') }),
-  z.strictObject({ type: z.literal('health.verdict'), generation: z.string(), verdict }),
+  z.strictObject({
+    type: z.literal('health.verdict'),
+    generation: z.string(),
+    verdict,
+    isOfRequest: z.boolean().optional(),
+  }),
   z.strictObject({ type: z.literal('peer.granted'), generation: z.string(), id: z.string() }),
   z.strictObject({ type: z.literal('process.spawned'), generation: z.string(), pid: z.int() }),
   z.strictObject({

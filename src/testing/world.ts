@@ -413,18 +413,33 @@ function toHealth(
 ): WorldEffects['health'] {
   // One timer per host: an actor that died of a bug leaves its watch behind, and its successor's ends it.
   let timer: unknown
+  /** Of the poll that waits for a listener. */
+  let awaited: unknown
   return ({ sendBack, receive }) => {
-    const rest = () => clock.clearTimeout(timer)
+    const rest = () => {
+      clock.clearTimeout(timer)
+      clock.clearTimeout(awaited)
+    }
+    const awaitListener = (generation: string) => {
+      clock.clearTimeout(awaited)
+      awaited = clock.setTimeout(() => {
+        const verdict = verdictNow()
+        if (verdict.kind !== 'ready') awaitListener(generation)
+        sendBack({ type: 'health.verdict', generation, verdict, isOfRequest: true })
+      }, options().warmPollMs)
+    }
     const look = (generation: string) =>
       sendBack({ type: 'health.verdict', generation, verdict: verdictNow() })
     const repeat = (generation: string, everyMs: () => number) => {
-      rest()
+      clock.clearTimeout(timer)
       timer = clock.setTimeout(() => {
         repeat(generation, everyMs)
         look(generation)
       }, everyMs())
     }
     receive((command) => {
+      if (command.type === 'health.await') return awaitListener(command.generation)
+      if (command.type !== 'health.check') clock.clearTimeout(awaited)
       if (command.type === 'health.rest') rest()
       else if (command.type === 'health.check')
         clock.setTimeout(() => look(command.generation), options().probeMs)

@@ -180,6 +180,7 @@ function toKey({ value, context }: ProviderSnapshot): string {
     Math.min(misses, UNHEALTHY_MISSES),
     stop,
     why?.kind,
+    context.isUnreachable,
     lostPeers,
     failure?.retry === 'cooldown',
   ])
@@ -240,7 +241,9 @@ function isSound({ value, context }: ProviderSnapshot): boolean {
     leases > 0 === name.startsWith('leased') &&
     waiters.length <= policy.maxQueue &&
     new Set(waiters.map(({ id }) => id)).size === waiters.length &&
-    (waiters.length === 0 || !['down.cold', 'down.tripped', 'ready', 'retired'].includes(name)) &&
+    (waiters.length === 0 || !['down.cold', 'down.tripped', 'retired'].includes(name)) &&
+    // A service that is ready makes a request wait only until it listens again.
+    (waiters.length === 0 || name !== 'ready' || context.isUnreachable) &&
     (ownership !== 'borrowed' || /^(starting.warming|leased.open|leased.draining|retired)$/.test(name)) &&
     (!isDown || (generation === null && ownership === 'none')) &&
     (!name.startsWith('idle-stopping') || ownership === 'owned') &&
@@ -404,7 +407,7 @@ const ignored: Record<string, string> = {
   'starting.claiming': 'lease.released',
   'starting.spawning': 'lease.released',
   'starting.warming': 'lease.released',
-  ready: 'lease.cancelled lease.released',
+  ready: 'lease.released',
   'leased.open': '',
   'leased.draining': '',
   'idle-stopping.terminating': 'lease.released',
@@ -417,7 +420,7 @@ const reasons: Record<string, string> = {
   'down.cold': 'abandoned cooled-down declined failed gone idle left none released reset stop unwanted',
   'down.backoff': 'failed',
   'down.tripped': 'failed',
-  probing: 'failed held requested reset retried wanted-again',
+  probing: 'failed gone held requested reset retried wanted-again',
   'starting.claiming': 'absent wanted-again',
   'starting.spawning': 'spawning',
   'starting.warming': 'held loading loading-elsewhere',
