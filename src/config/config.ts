@@ -39,8 +39,8 @@ export interface ModelAlias {
   readonly ref: string
 }
 
-/** The `leasehold` section: the gateway and the limits shared by all services. */
-export type LeaseholdConfig = Frozen<LeaseholdValues>
+/** The `leasehold` section: the gateway and the limits shared by all services. `defaults` are in each `localService`. */
+export type LeaseholdConfig = Frozen<Omit<LeaseholdValues, 'defaults'>>
 
 /** A named upstream and its models. `headers` hold their final values, after `${VAR}`. */
 export interface ProviderConfig

@@ -19,18 +19,21 @@ export function expandServices(own: JsonObject, { isOpenClaw }: { readonly isOpe
   const { models, leasehold } = own
   if (!isJsonObject(models) || !isJsonObject(models.providers))
     return { own, findings: [], toWritten: (path) => path }
-  const written = models.providers
   const options = toObject(leasehold)
+  // Copies, because validation removes what is wrong from what it is given.
+  const written = structuredClone(models.providers)
+  const defaults = structuredClone(toObject(options.defaults))
+  const merged = mapValues(models.providers, (provider) => addDefaults(provider, defaults))
   const { providers, findings } = isOpenClaw
-    ? { providers: written, findings: [] }
-    : assignPorts(written, {
+    ? { providers: merged, findings: [] }
+    : assignPorts(merged, {
         firstPort: toPort(options.firstPort) ?? FIRST_PORT,
         gatewayPort: toPort(options.port) ?? GATEWAY_PORT,
       })
   return {
     own: { ...own, models: { ...models, providers } },
     findings: [...findings, ...findMissing(providers)],
-    toWritten: (path) => toWritten(written, path),
+    toWritten: (path) => toWritten(written, defaults, path),
   }
 }
 
@@ -65,15 +68,55 @@ function findMissing(providers: JsonObject): Finding[] {
 
 const MISSING_URL = `is required (string), unless localService uses \${PORT}`
 
-/** A replica that takes over arguments or variables has its own copy of them, with its port. */
-function toWritten(providers: JsonObject, path: readonly PropertyKey[]): readonly PropertyKey[] {
-  const [models, kind, id, list, index, service, key, ...rest] = path
-  if (models !== 'models' || list !== 'replicas' || service !== 'localService' || key === undefined)
-    return path
+/** The options of `leasehold.defaults` under those of a provider. */
+function addDefaults(provider: unknown, defaults: JsonObject): unknown {
+  if (!isJsonObject(provider) || !isJsonObject(provider.localService)) return provider
+  const { localService } = provider
+  const { command, args, healthUrl, ...others } = defaults
+  const isOtherProgram = localService.command !== undefined && localService.command !== command
+  const env =
+    isJsonObject(localService.env) && isJsonObject(defaults.env)
+      ? { env: { ...defaults.env, ...localService.env } }
+      : {}
+  return {
+    ...provider,
+    localService: {
+      ...(command !== undefined && isOtherProgram ? others : defaults),
+      ...localService,
+      ...env,
+    },
+  }
+}
+
+/**
+ * A replica that takes over arguments or variables has its own copy of them, with its port, and a service its own copy
+ * of the defaults.
+ */
+function toWritten(
+  providers: JsonObject,
+  defaults: JsonObject,
+  path: readonly PropertyKey[],
+): readonly PropertyKey[] {
+  const [models, kind, id = '', ...inner] = path
+  if (models !== 'models' || kind !== 'providers') return path
   const provider = toObject(providers[String(id)])
-  const replica = toObject(Array.isArray(provider.replicas) ? provider.replicas[Number(index)] : undefined)
-  const isTakenOver = !hasOwn(replica.localService, key) && hasOwn(provider.localService, key)
-  return isTakenOver ? [models, String(kind), String(id), service, key, ...rest] : path
+  const [list, index, ...ofReplica] = inner
+  if (list === 'replicas') {
+    const replica = toObject(Array.isArray(provider.replicas) ? provider.replicas[Number(index)] : undefined)
+    const [service, key, ...rest] = ofReplica
+    if (service !== 'localService' || key === undefined || hasOwn(replica.localService, key)) return path
+    const above = toWritten(providers, defaults, [models, kind, id, service, key, ...rest])
+    return above[0] === 'leasehold' || hasOwn(provider.localService, key) ? above : path
+  }
+  const [service, key, name] = inner
+  if (service !== 'localService' || key === undefined) return path
+  const own = toObject(provider.localService)
+  const isOwn = key === 'env' && name !== undefined ? hasOwn(own.env, name) : hasOwn(own, key)
+  return !isOwn && hasOwn(defaults, key) ? ['leasehold', 'defaults', ...inner.slice(1)] : path
+}
+
+function mapValues(record: JsonObject, convert: (value: unknown) => unknown): JsonObject {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, convert(value)]))
 }
 
 function hasOwn(value: unknown, key: PropertyKey): boolean {

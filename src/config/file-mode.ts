@@ -34,6 +34,8 @@ export function findLiteralKey({ models, leasehold, env }: JsonObject): Property
       const index = Array.isArray(keys) ? keys.findIndex(isLiteral) : -1
       if (index >= 0) return ['leasehold', name, index]
     }
+    const [, ...inner] = findKeyOfProvider({ localService: leasehold.defaults }) ?? []
+    if (inner.length > 0) return ['leasehold', 'defaults', ...inner]
   }
   const providers = isJsonObject(models) && isJsonObject(models.providers) ? models.providers : {}
   for (const [id, provider] of Object.entries(providers)) {

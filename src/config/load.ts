@@ -271,7 +271,7 @@ function listDeclared({ models }: JsonObject): { id: string; models: { id: strin
 
 /** Substitutes the gateway's keys. A missing one is an error: with a key less the gateway might ask for none. */
 function fillApiKeys(
-  values: LeaseholdValues,
+  { defaults: _, ...values }: LeaseholdValues,
   env: Environment,
 ): { leasehold: LeaseholdConfig; findings: readonly Finding[] } {
   const findings: Finding[] = []

@@ -106,6 +106,18 @@ const localServiceSchema = z
   })
   .describe('How to run the server behind the provider.')
 
+/** The same options, each optional and without its default: what is absent is left to the provider. */
+const serviceDefaultsSchema = z
+  .strictObject(
+    Object.fromEntries(
+      Object.entries(localServiceSchema.shape).map(([name, option]) => [name, toOptional(option)]),
+    ),
+  )
+  .optional()
+  .describe(
+    'Options that every `localService` takes over unless it states them itself; `env` is merged by name. A service that names another program takes over neither `args` nor `healthUrl`.',
+  )
+
 const modelSchema = z.strictObject({
   id: z
     .string()
@@ -277,6 +289,7 @@ const leaseholdSchema = z
       .describe(
         `The first \`\${PORT}\`. Ports are assigned in the order of the providers and their replicas; those that the file writes itself are skipped. A new provider at the end changes no other port; one that is added or removed before others changes theirs, and a reload starts those again.`,
       ),
+    defaults: serviceDefaultsSchema,
     apiKeys: z
       .array(z.string().min(1, 'must not be empty'))
       .default([])
@@ -434,6 +447,12 @@ export type LeaseholdValues = z.output<typeof leaseholdSchema>
 /** The JSON Schema (draft 2020-12) of a configuration file, with every description and default. */
 export function toJsonSchema(): z.core.JSONSchema.JSONSchema {
   return z.toJSONSchema(configSchema, { io: 'input', target: 'draft-2020-12' })
+}
+
+function toOptional(option: z.core.$ZodType): z.ZodType {
+  const inner = option instanceof z.ZodDefault || option instanceof z.ZodPrefault ? option.unwrap() : option
+  const { description = '' } = z.globalRegistry.get(option) ?? {}
+  return z.optional(inner).describe(description)
 }
 
 function aliasName() {

@@ -123,6 +123,7 @@ describe('files that cannot be used', () => {
   test.each([
     [`{ leasehold: { apiKeys: ['my-gateway-key'] } }`, 'leasehold.apiKeys[0]'],
     [toText(`p: { baseUrl: 'http://h', apiKey: 'sk-1234567890' }`), 'models.providers.p.apiKey'],
+    [`{ leasehold: { defaults: { env: { HF_TOKEN: 'hf_abc' } } } }`, 'leasehold.defaults.env.HF_TOKEN'],
     [
       toText(`p: { baseUrl: 'http://h', headers: { 'X-Api-Key': 'abc' } }`),
       'models.providers.p.headers["X-Api-Key"]',
