@@ -63,7 +63,7 @@ export function createConfiguration({
       })
       if (isClosing())
         throw new ServiceError('leasehold', { code: 'LEASEHOLD_SHUTTING_DOWN', message: 'it is closed' })
-      if (isOvertaken()) return toConfigChange(next, next)
+      if (isOvertaken()) return toConfigChange(current(), current())
       const change = toConfigChange(current(), next)
       lastCall = call
       refusal = null
