@@ -7,6 +7,7 @@ import { toPlaceHeaders } from '../request/answer-headers.ts'
 import type { ModelCall, ModelResponseHandler } from '../request/exchange.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { toMediaType, UNBUFFERED } from '../transport/headers.ts'
+import { writeChunk } from './chunk.ts'
 import { sendError } from './respond.ts'
 import type { Standing, WaitBoard } from './wait-board.ts'
 
@@ -25,9 +26,7 @@ export interface ModelRouteOptions {
 /** Time between two comments of a stream that waits, in milliseconds: well below a client's idle limit. */
 const COMMENT_EVERY_MS = 5_000
 
-/** The longest border between two events: `\r\n\r\n`. */
-const BORDER_BYTES = 4
-const EMPTY = Buffer.alloc(0)
+const SILENCE_COMMENT = Buffer.from(': leasehold waits for more of the answer\n')
 
 /** An error is short: of a late answer that is longer, the rest is not kept. */
 const MAX_LATE_CHUNKS = 16
@@ -40,37 +39,30 @@ export function answerModelRequest(
   { supervisor, clock, waits, coldStartCommentsMs, writeStallMs, onAnswer }: ModelRouteOptions,
 ): void {
   let call: ModelCall | undefined
-  let isGathering = false
   /** Comments are out, and then no stream came: what came instead goes into the error that ends it. */
   let isStatusLate = false
   const lateAnswer: Buffer[] = []
   let isEventStream = false
   let timer: unknown
   let stall: unknown
-  /** The last bytes of the stream, by which a comment finds out whether it would stand between two events. */
-  let lastSent: Buffer = EMPTY
+  /** The last four bytes of the stream, by which a comment finds out whether it would stand between two events. */
+  let lastSent = NOTHING_SENT
   let hasSent = false
+  let hasBody = false
   const quiet = () => clock.clearTimeout(timer)
-  /** What arrives in one read leaves in one write; a head alone leaves too, long before the first token. */
-  const gather = () => {
-    if (isGathering) return
-    isGathering = true
-    response.cork()
-    process.nextTick(() => {
-      isGathering = false
-      if (!response.writableEnded) response.flushHeaders()
-      response.uncork()
-    })
+  /** A head that comes without a first chunk is sent at once: the first token may be far away. */
+  const sendHead = () => {
+    if (!hasBody && !response.writableEnded) response.flushHeaders()
   }
 
   /** Ends a stream that must not look whole: an error event, then in most APIs a connection that is cut. */
   const breakOff = (error: unknown) => {
     if (!isEventStream) return void response.destroy()
-    const isFirst = lastSent.length === 0
+    const isFirst = lastSent === NOTHING_SENT
     const api = toErrorApi(request.url ?? '')
     const { text, isClean } = toErrorEnding(api, error, { requestId: call?.id ?? '', isFirst })
     // What the server sent of its last event must not become part of ours.
-    response.write(isEventBorder(lastSent) ? text : `\n\n${text}`, () => {
+    writeChunk(response, Buffer.from(isEventBorder(lastSent) ? text : `\n\n${text}`), () => {
       if (isClean) response.end()
       else response.destroy()
     })
@@ -82,9 +74,9 @@ export function answerModelRequest(
       onAnswer()
       if (response.headersSent) isStatusLate = status !== 200 || !isEvents(headers)
       else {
-        gather()
         isEventStream = isEvents(headers)
         response.writeHead(status, withOwnVary(response, headers))
+        process.nextTick(sendHead)
       }
       if (isEventStream && !isStatusLate && coldStartCommentsMs > 0 && canGrow(headers)) commentInSilence()
     },
@@ -93,12 +85,12 @@ export function answerModelRequest(
         if (lateAnswer.length < MAX_LATE_CHUNKS) lateAnswer.push(chunk)
         return true
       }
-      gather()
+      hasBody = true
       if (isEventStream && chunk.length > 0) {
         hasSent = true
-        lastSent = chunk.length < BORDER_BYTES ? Buffer.concat([lastSent.subarray(-3), chunk]) : chunk
+        lastSent = toLastBytes(lastSent, chunk)
       }
-      const isHungry = response.write(chunk)
+      const isHungry = writeChunk(response, chunk)
       if (!isHungry) watchStall()
       return isHungry
     },
@@ -159,7 +151,7 @@ export function answerModelRequest(
         })
       }
       // One line end, not two: openai-go up to 3.30 takes the empty line after a comment for an event without data.
-      response.write(`: leasehold ${describeWait({ service, place })}\n`)
+      writeChunk(response, Buffer.from(`: leasehold ${describeWait({ service, place })}\n`))
       comment(COMMENT_EVERY_MS)
     }, afterMs)
   }
@@ -168,7 +160,7 @@ export function answerModelRequest(
   function commentInSilence(): void {
     timer = clock.setTimeout(() => {
       if (!hasSent && !response.writableNeedDrain && isEventBorder(lastSent))
-        response.write(': leasehold waits for more of the answer\n')
+        writeChunk(response, SILENCE_COMMENT)
       hasSent = false
       commentInSilence()
     }, COMMENT_EVERY_MS)
@@ -192,9 +184,20 @@ function canGrow(headers: Readonly<Record<string, string | string[]>>): boolean 
   return headers['content-length'] === undefined && encoding === 'identity'
 }
 
+const NOTHING_SENT = 0
+
+/** The last four bytes of a stream as one number. */
+function toLastBytes(before: number, chunk: Buffer): number {
+  let last = before
+  for (let at = Math.max(0, chunk.length - 4); at < chunk.length; at += 1)
+    last = (last << 8) | (chunk[at] ?? 0)
+  return last
+}
+
 /** Whether an event stream stands between two events: at its beginning, or after an empty line. */
-function isEventBorder(end: Buffer): boolean {
-  return end.length === 0 || /(?:\n\n|\r\r|\r\n\r\n)$/.test(end.subarray(-BORDER_BYTES).toString('latin1'))
+function isEventBorder(last: number): boolean {
+  const lastTwo = last & 0xffff
+  return last === NOTHING_SENT || lastTwo === 0x0a0a || lastTwo === 0x0d0d || last === 0x0d0a0d0a
 }
 
 /** The server's own error, where it is one; otherwise that there was no stream. */

@@ -60,7 +60,9 @@ function createEnding(
   return {
     add: (chunk) => {
       const text = carried + chunk.toString('latin1')
-      for (const [mark] of text.matchAll(marks)) isComplete = isEnd(mark)
+      marks.lastIndex = 0
+      for (let found = marks.exec(text); found !== null; found = marks.exec(text))
+        isComplete = isEnd(found[0])
       carried = text.slice(-CARRIED)
     },
     isComplete: () => isComplete,
