@@ -120,10 +120,15 @@ describe('a request that has to wait', () => {
     })
     const holder = await house.supervisor.acquire('other/demo')
     const stream = await house.post('/v1/chat/completions', { ...chat, stream: true })
-    holder.release()
-    expect(await stream.text()).toMatch(
-      /^: leasehold local is starting\.claiming for \d+ s: Waits for room that other has; number 1 of 1 .*\[DONE\]\n\n$/s,
+    let text = ''
+    for await (const chunk of stream.body ?? []) {
+      text += Buffer.from(chunk)
+      if (text.includes('starting.claiming')) holder.release()
+    }
+    expect(text).toMatch(
+      /^: leasehold local is starting\.claiming for \d+ s: Waits for room that other has; number 1 of 1 .*\n/m,
     )
+    expect(text).toMatch(/\[DONE\]\n\n$/)
   })
 
   test('and leaves costs nobody anything: who stood behind it moves up and is served', async () => {
