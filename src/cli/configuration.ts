@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
-import { type ConfigOptions, loadConfig } from '../config/load.ts'
+import { type FileOptions, loadConfig } from '../config/load.ts'
 import type { Environment } from '../config/secrets.ts'
 import { createDemoConfig, DEMO_NAME } from './demo-config.ts'
 
@@ -13,10 +13,13 @@ import { createDemoConfig, DEMO_NAME } from './demo-config.ts'
 export async function loadConfiguration(
   file: string | undefined,
   env: Environment,
-  gateway: NonNullable<ConfigOptions['gateway']> = {},
+  gateway: NonNullable<FileOptions['gateway']> = {},
+  onFile: NonNullable<FileOptions['onFile']> = () => {},
 ): Promise<Config> {
   const found = findConfigurationFile(file, env)
-  return found === undefined || found === DEMO_NAME ? createDemoConfig() : loadConfig(found, { env, gateway })
+  return found === undefined || found === DEMO_NAME
+    ? createDemoConfig()
+    : loadConfig(found, { env, gateway, onFile })
 }
 
 /**

@@ -59,7 +59,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     )
       .option('--host <host>', 'address to listen on; beyond loopback only with apiKeys', toAddress)
       .option('--port <port>', 'port to listen on; 0 takes a free one', toPort)
-      .option('--watch', 'reload the configuration when its file changes')
+      .option('--watch', 'reload the configuration when one of its files changes')
       .option('--record <file>', 'record every event, for leasehold replay and for the page')
       .addOption(
         new Option('--log-level <level>', 'write a log to stderr').choices([
@@ -307,6 +307,7 @@ Other variables: LEASEHOLD_API_KEY, NO_COLOR, LEASEHOLD_DEBUG=1 (errors with the
 
 const RELOAD_HELP = `
 Reload, with --watch or on SIGHUP:
+  --watch looks at the file, at the files that it includes and at its files of secrets.
   An invalid file is refused with line and column, and the current configuration stays in force. A service that did not
   change keeps running. A service that was removed, or whose program changed, finishes its requests and stops; requests
   that wait for a changed service wait for the new one. Keys, aliases, compat flags and limits apply from the next

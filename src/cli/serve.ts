@@ -4,7 +4,7 @@ import { EMPTY } from 'rxjs'
 import { systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { listSecretValues } from '../config/secret-values.ts'
-import { watchFile$ } from '../config/watch.ts'
+import { createFileWatch } from '../config/watch.ts'
 import { toCount } from '../explanation/words.ts'
 import { createGateway, type GatewayAddress } from '../gateway/server.ts'
 import { createRecorder, type Recorder } from '../observe/recorder.ts'
@@ -29,7 +29,7 @@ export interface ServeOptions {
   readonly host?: string
   readonly port?: number
   readonly json?: boolean
-  /** Whether the configuration is read again whenever its file changes. @default false */
+  /** Whether the configuration is read again whenever a file that it is made of changes. @default false */
   readonly watch?: boolean
   /** Where every event is recorded. Absent: nowhere. */
   readonly record?: string
@@ -54,9 +54,19 @@ export async function serve(options: ServeOptions, version: string, given: Termi
     throw new UsageError(
       `There is no file to watch: the configuration is ${DEMO_NAME}. Name one with --config.`,
     )
-  const changes$ = options.watch ? watchFile$(file, systemClock) : EMPTY
+  const watch = options.watch ? createFileWatch(file, systemClock) : undefined
+  const load = async () => {
+    const read = new Set([file])
+    const config = await loadConfiguration(file, terminal.env, options, (one) => {
+      read.add(one)
+      watch?.add(one)
+    })
+    // Not after a failure: the file that mends it may be one of the old ones.
+    watch?.keepOnly(read)
+    return config
+  }
   tellDemo(options.config, terminal)
-  const config = await loadConfiguration(file, terminal.env, options)
+  const config = await load()
   for (const problem of config.problems) terminal.note(toProblemLine(config.file, problem))
   // Orphans of the servers become children of process 1, and nobody here collects them.
   if (process.pid === 1)
@@ -66,7 +76,7 @@ export async function serve(options: ServeOptions, version: string, given: Termi
   const logger = createLogger(options, listSecretValues(config, terminal.env), terminal)
   const reload = createMerged(async () => {
     try {
-      await supervisor.replaceConfig(loadConfiguration(file, terminal.env, options))
+      await supervisor.replaceConfig(load())
       for (const problem of supervisor.config.problems) terminal.note(toProblemLine(file, problem))
     } catch {
       // Events have told it: the configuration was refused, or the supervisor is closed.
@@ -100,9 +110,9 @@ export async function serve(options: ServeOptions, version: string, given: Termi
     await supervisor.close({ force: true })
     throw error
   }
-  const watch = changes$.subscribe(reload)
+  const watching = (watch?.changes$ ?? EMPTY).subscribe(reload)
   await follow(supervisor.events$, progress, options, terminal)
-  watch.unsubscribe()
+  watching.unsubscribe()
   await recorder?.written
   await gateway.close()
   return exitCodes.ok

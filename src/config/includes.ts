@@ -15,14 +15,21 @@ const MAX_FILES = 64
 const MAX_LENGTH = 4 * 1024 * 1024
 const MAX_PATH_LENGTH = 4096
 
+/** Told of each file just before it is looked for: it may be missing. */
+export type FileListener = (file: string) => void
+
 /**
  * Resolves every `$include` in the sections that are read, as OpenClaw does. The value is a path, or a list of paths
  * whose files are merged in order, relative to the file that includes and inside the folder of the configuration file.
  * Objects are merged key by key, arrays are joined, and keys beside `$include` win.
  * @throws {@link ConfigError} when a file cannot be read or parsed, lies outside the folder, or includes itself.
  */
-export async function resolveIncludes(document: Document, file: string): Promise<Document> {
-  const reader = { file, folder: dirname(resolve(file)), files: 0, length: 0 }
+export async function resolveIncludes(
+  document: Document,
+  file: string,
+  onFile: FileListener = () => {},
+): Promise<Document> {
+  const reader = { file, folder: dirname(resolve(file)), files: 0, length: 0, onFile }
   const from = { file: resolve(file), chain: [await realpath(file)], at: [] }
   const place = { ...from, reader }
   const { value, root = document.root } = await resolveObject(document, place, isRead)
@@ -60,6 +67,7 @@ interface Place {
     readonly folder: string
     files: number
     length: number
+    readonly onFile: FileListener
   }
 }
 
@@ -125,6 +133,7 @@ async function loadFile(
   if (chain.length > MAX_DEPTH) throw fail(`files include each other more than ${MAX_DEPTH} levels deep`)
   reader.files += 1
   if (reader.files > MAX_FILES) throw fail(`more than ${MAX_FILES} files are included`)
+  reader.onFile(target)
   const real = await realpath(target).catch(() => undefined)
   if (real === undefined) throw fail('there is no such file')
   if (!isInside(await realpath(reader.folder), real))

@@ -6,7 +6,7 @@ import { type Document, openDocument, readDocument } from './document.ts'
 import { expandServices } from './expansion.ts'
 import { findLiteralKey, findModeProblems } from './file-mode.ts'
 import { type Finding, toError, toProblems, toWarning } from './finding.ts'
-import { findIncludes, resolveIncludes } from './includes.ts'
+import { type FileListener, findIncludes, resolveIncludes } from './includes.ts'
 import { isNoReplica, isSameName } from './model-ref.ts'
 import { addInlineEnv, adoptOpenClaw, isOpenClawFile } from './openclaw.ts'
 import { findPosition } from './positions.ts'
@@ -39,6 +39,12 @@ export interface ConfigOptions {
   readonly gateway?: { readonly host?: string | undefined; readonly port?: number | undefined }
 }
 
+/** What a configuration file is read with. */
+export interface FileOptions extends ConfigOptions {
+  /** Told of every further file that the configuration is made of, included files and files of secrets, before it is read. */
+  readonly onFile?: FileListener
+}
+
 /**
  * Reads a JSON5 configuration file, an `openclaw.json` for instance, and looks whether the programs it names can run
  * on this host: one that cannot is a warning and makes its provider unavailable.
@@ -48,10 +54,10 @@ export interface ConfigOptions {
  */
 export async function loadConfig(
   file: string,
-  { env = process.env, builtin, gateway }: ConfigOptions = {},
+  { env = process.env, builtin, gateway, onFile }: FileOptions = {},
 ): Promise<Config> {
-  const document = await resolveIncludes(openDocument(await readDocument(file), file), file)
-  const secretFiles = await readSecretFiles(document.value, env)
+  const document = await resolveIncludes(openDocument(await readDocument(file), file), file, onFile)
+  const secretFiles = await readSecretFiles(document.value, env, onFile)
   // Reading fills in what is written as a reference, so this comes first.
   const literal = findLiteralKey(document.value)
   const { config, locate } = readConfig(document, file, {

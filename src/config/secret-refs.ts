@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
+import type { FileListener } from './includes.ts'
 import type { Environment } from './secrets.ts'
 import { isJsonObject, type JsonObject, MAX_DEPTH_OF_VALUES } from './sections.ts'
 
@@ -67,12 +68,13 @@ export function resolveSecretRef(
 export async function readSecretFiles(
   { models, secrets }: JsonObject,
   env: Environment,
+  onFile: FileListener = () => {},
 ): Promise<SecretFiles> {
   const files = new Map<string, ResolvedSecret>()
   for (const { source, provider } of listRefs(models)) {
     const entry = findProvider(secrets, provider)
     if (source !== 'file' || files.has(provider) || entry?.source !== 'file') continue
-    files.set(provider, await readSecretFile(String(entry.path), env))
+    files.set(provider, await readSecretFile(String(entry.path), env, onFile))
   }
   return files
 }
@@ -90,8 +92,9 @@ function findProvider(secrets: unknown, name: string): JsonObject | undefined {
 }
 
 /** A secret is only read from a regular file of this user that no other user can read. */
-async function readSecretFile(path: string, env: Environment): Promise<ResolvedSecret> {
+async function readSecretFile(path: string, env: Environment, onFile: FileListener): Promise<ResolvedSecret> {
   const file = /^~(\/|$)/.test(path) ? join(env.HOME || homedir(), path.slice(1)) : resolve(path)
+  onFile(file)
   try {
     const entry = await lstat(file)
     if (!entry.isFile()) return { fault: `the secrets in ${file} are not in a regular file` }

@@ -1,38 +1,67 @@
 import { type BigIntStats, statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { exhaustMap, filter, map, type Observable, scan, timer } from 'rxjs'
+import { exhaustMap, filter, from, map, type Observable, timer } from 'rxjs'
 import { type Clock, toScheduler } from '../clock.ts'
 
 /** Time between two looks at a file, in milliseconds. A change counts when the next look finds no other. */
 const LOOK_EVERY_MS = 250
 
-/**
- * Says when a file has changed and has then been left alone for one look, so that twenty saves in a second are one
- * change and a file is hardly read half-written. Looks are taken with `stat`, which sees what notifications of the
- * system do not tell alike everywhere: editors that write beside and rename, links that point somewhere else now,
- * folders of another host. A file that is gone has changed, too. What counts is what is different from the moment of
- * the call: call it before the file is read, so that no edit in between is missed.
- */
-export function watchFile$(file: string, clock: Clock): Observable<void> {
-  const first = lookNow(file)
-  return timer(LOOK_EVERY_MS, LOOK_EVERY_MS, toScheduler(clock)).pipe(
-    exhaustMap(() => look(file)),
-    scan(follow, { seen: first, told: first, isNews: false }),
-    filter(({ isNews }) => isNews),
-    map(() => undefined),
-  )
+/** Files that are watched together: a configuration and the files that it is made of. */
+export interface FileWatch {
+  /**
+   * Says when a file has changed and all have then been left alone for one look, so that twenty saves in a second, or
+   * of several files, are one change and a file is hardly read half-written.
+   */
+  readonly changes$: Observable<void>
+  /**
+   * Watches one more file, which need not exist. What counts is what is different from the moment of this call: call
+   * it before the file is read, so that no edit in between is missed.
+   */
+  add(file: string): void
+  /** Forgets every other file. */
+  keepOnly(files: ReadonlySet<string>): void
 }
 
-interface Watch {
+/**
+ * Watches files. Looks are taken with `stat`, which sees what notifications of the system do not tell alike everywhere:
+ * editors that write beside and rename, links that point somewhere else now, folders of another host. A file that is
+ * gone has changed, too.
+ */
+export function createFileWatch(file: string, clock: Clock): FileWatch {
+  const watched = new Map<string, Watched>()
+  const add = (one: string) => {
+    if (watched.has(one)) return
+    const first = lookNow(one)
+    watched.set(one, { seen: first, told: first })
+  }
+  add(file)
+  const lookAtAll = () =>
+    Promise.all([...watched].map(async ([one, before]) => ({ one, before, now: await look(one) })))
+  return {
+    changes$: timer(LOOK_EVERY_MS, LOOK_EVERY_MS, toScheduler(clock)).pipe(
+      exhaustMap(() => from(lookAtAll())),
+      map((looks) => {
+        const isQuiet = looks.every(({ before, now }) => now === before.seen)
+        const isNews = isQuiet && looks.some(({ before, now }) => now !== before.told)
+        // One that was added or dropped during the look keeps what was noted of it then.
+        for (const { one, before, now } of looks)
+          if (watched.get(one) === before) watched.set(one, { seen: now, told: isQuiet ? now : before.told })
+        return isNews
+      }),
+      filter((isNews) => isNews),
+      map(() => undefined),
+    ),
+    add,
+    keepOnly: (files) => {
+      for (const one of watched.keys()) if (!files.has(one)) watched.delete(one)
+    },
+  }
+}
+
+interface Watched {
   /** What was there at the last look, and when news were last told. */
   readonly seen: string
   readonly told: string
-  readonly isNews: boolean
-}
-
-function follow({ seen, told }: Watch, now: string): Watch {
-  const isNews = now === seen && now !== told
-  return { seen: now, told: isNews ? now : told, isNews }
 }
 
 function look(file: string): Promise<string> {

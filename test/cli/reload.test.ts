@@ -103,6 +103,22 @@ describe('serve --watch', { timeout: 120_000 }, () => {
     expect(stdout.match(/process \d+ runs/g)).toHaveLength(1)
   })
 
+  test('takes an edit of an included file, and mends a configuration whose included file was missing', async () => {
+    await using place = await createPlace()
+    place.configure()
+    edit(place, ({ leasehold }) => Object.assign(leasehold, { $include: './keys.json5' }))
+    place.write('keys.json5', '{ apiKeys: ["old"] }')
+    await using gateway = await serve(place, '--watch')
+    expect(await listModels(place, 'old')).toBe(200)
+    place.write('keys.json5', '{ apiKeys: ["new"] }')
+    await gateway.until(/another configuration is in force: changed leasehold\.apiKeys/)
+    expect([await listModels(place, 'old'), await listModels(place, 'new')]).toEqual([401, 200])
+    rmSync(join(place.folder, 'keys.json5'))
+    await gateway.until(/the configuration is refused, the old one stays: .*there is no such file/)
+    place.write('keys.json5', '{ apiKeys: ["third"] }')
+    await expect.poll(() => listModels(place, 'third'), { timeout: 20_000 }).toBe(200)
+  })
+
   test('has nothing to watch in the built-in demo', async () => {
     await using place = await createPlace()
     const { code, stderr } = await place.run('serve', '--watch', '--config', 'builtin:demo')

@@ -307,7 +307,9 @@ describe('files', () => {
           linked: { source: 'file', path: '${join(folder, 'link.json')}' },
         } }, models: { providers: { ${providers.join(', ')} } } }`,
     )
-    const config = await loadConfig(file, { env: { HOME: folder } })
+    const told = new Set<string>()
+    const config = await loadConfig(file, { env: { HOME: folder }, onFile: (one) => told.add(one) })
+    expect(told).toEqual(new Set([json, single, open, join(folder, 'link.json')]))
     const outcome = config.providers.map(({ id, apiKey, unavailable }) => [id, unavailable ?? apiKey])
     expect(Object.fromEntries(outcome)).toEqual({
       pointed: 'pointed-secret',

@@ -3,14 +3,15 @@ import { stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { watchFile$ } from '../../src/config/watch.ts'
+import { createFileWatch } from '../../src/config/watch.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 
 /** A file that is watched on a virtual clock. */
 async function watch(file: string) {
   const clock = createVirtualClock()
   let changes = 0
-  const watching = watchFile$(file, clock).subscribe(() => {
+  const { changes$, add, keepOnly } = createFileWatch(file, clock)
+  const watching = changes$.subscribe(() => {
     changes += 1
   })
   /** Lets time pass for one look, and waits until it has been taken: what is asked after it is answered after it. */
@@ -24,7 +25,14 @@ async function watch(file: string) {
     return changes
   }
   await looks(4)
-  return { look, looks, changes: () => changes, [Symbol.dispose]: () => watching.unsubscribe() }
+  return {
+    look,
+    looks,
+    add,
+    keepOnly,
+    changes: () => changes,
+    [Symbol.dispose]: () => watching.unsubscribe(),
+  }
 }
 
 function createFolder() {
@@ -105,6 +113,30 @@ describe('a watched file', () => {
       await watched.look()
     }
     expect(watched.changes()).toBe(0)
+    expect(await watched.looks(20)).toBe(1)
+  })
+
+  test('that is added later, even before it exists, is watched from then on; one that is dropped is not', async () => {
+    using place = createFolder()
+    using watched = await watch(place.file)
+    const included = join(place.folder, 'included.json5')
+    watched.add(included)
+    expect(await watched.looks(20)).toBe(0)
+    writeFileSync(included, '{}')
+    expect(await watched.looks(20)).toBe(1)
+    watched.keepOnly(new Set([place.file]))
+    writeFileSync(included, '{ }')
+    expect(await watched.looks(20)).toBe(1)
+  })
+
+  test('that is saved together with another one is one change with it', async () => {
+    using place = createFolder()
+    using watched = await watch(place.file)
+    const included = join(place.folder, 'included.json5')
+    watched.add(included)
+    writeFileSync(included, '{}')
+    await watched.look()
+    writeFileSync(place.file, '{ }')
     expect(await watched.looks(20)).toBe(1)
   })
 })
