@@ -1,13 +1,10 @@
-/** The three statecharts and the scheduler, for inspectors, graph tools and other hosts. Effects are named in `ports.ts`. */
+/** The statecharts and the scheduler, for inspectors, graph tools and other hosts. Effects are named in `ports.ts`. */
 export type * from './messages.ts'
-export { providerMachine } from './provider.ts'
-export {
-  type ProviderContext,
-  type ProviderInput,
-  providerDelays,
-  toBackoffMs,
-  toStateName,
-} from './provider-context.ts'
+export { providerMachine } from './provider/chart.ts'
+export { type ProviderContext, type ProviderInput, toBackoffMs, toStateName } from './provider/context.ts'
+export { providerDelays } from './provider/delays.ts'
+export { supervisedProviderMachine } from './provider/supervised.ts'
+export { hasTag, listTags, type ProviderState, type ProviderTag, providerStates } from './provider/tags.ts'
 export type { Reason } from './reasons.ts'
 export { type Attempt, type RequestContext, requestMachine } from './request.ts'
 export {
@@ -25,6 +22,5 @@ export {
   schedule,
   type Taken,
 } from './scheduler.ts'
-export { supervisedProviderMachine } from './supervised-provider.ts'
 export { supervisorMachine } from './supervisor.ts'
 export type { SupervisorContext, SupervisorInput } from './supervisor-context.ts'

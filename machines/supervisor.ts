@@ -1,8 +1,8 @@
 import { cancel, setup, stopChild } from 'xstate'
 import type { SharingEvent, SupervisorEmitted, SupervisorEvent } from './messages.ts'
-import { NEVER_MS } from './provider-context.ts'
+import { NEVER_MS } from './provider/delays.ts'
+import { supervisedProviderMachine } from './provider/supervised.ts'
 import { findStayers, schedule, toNeeds } from './scheduler.ts'
-import { supervisedProviderMachine } from './supervised-provider.ts'
 import {
   applyDecision,
   changeResident,

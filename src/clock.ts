@@ -1,5 +1,5 @@
 import { type SchedulerAction, type SchedulerLike, Subscription } from 'rxjs'
-import { NEVER_MS } from '../machines/provider-context.ts'
+import { NEVER_MS } from '../machines/provider/delays.ts'
 
 /** The one clock of a supervisor: machines, streams and effects all wait on it, and tests replace it. */
 export interface Clock {

@@ -1,5 +1,5 @@
 import type { AnyEventObject } from 'xstate'
-import type { providerMachine } from '../../machines/provider.ts'
+import type { providerMachine } from '../../machines/provider/chart.ts'
 import type { ServiceEventBody } from './events.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { ProviderContext } from '../../machines/provider-context.ts'
+import type { ProviderContext } from '../../machines/provider/context.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 
 /** What must hold of every service after every step, whatever happened, in words. */

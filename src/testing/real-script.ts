@@ -1,6 +1,6 @@
 import type { AnyActorRef, SnapshotFrom } from 'xstate'
 import type { ServicePolicy } from '../../machines/messages.ts'
-import type { providerMachine } from '../../machines/provider.ts'
+import type { providerMachine } from '../../machines/provider/chart.ts'
 import { delay, systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { parseConfig } from '../config/load.ts'

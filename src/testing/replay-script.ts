@@ -1,4 +1,4 @@
-import { providerMachine } from '../../machines/provider.ts'
+import { providerMachine } from '../../machines/provider/chart.ts'
 import { createLife, type ReplayedLife, type ReplayStep, type Said } from './replay.ts'
 import type { Script, ScriptStep } from './script.ts'
 import { defaultPolicy } from './stage.ts'

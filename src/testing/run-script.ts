@@ -1,6 +1,6 @@
 import type { ProviderEvent } from '../../machines/messages.ts'
-import type { providerMachine } from '../../machines/provider.ts'
-import type { ProviderContext } from '../../machines/provider-context.ts'
+import type { providerMachine } from '../../machines/provider/chart.ts'
+import type { ProviderContext } from '../../machines/provider/context.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import type { Script, ScriptEvent, ScriptStep } from './script.ts'

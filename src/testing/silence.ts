@@ -1,5 +1,5 @@
 import { fromCallback } from 'xstate'
-import type { providerMachine } from '../../machines/provider.ts'
+import type { providerMachine } from '../../machines/provider/chart.ts'
 
 /** A machine whose effects do nothing: what they would have found out is told to it. */
 export function toSilent(machine: typeof providerMachine): typeof providerMachine {

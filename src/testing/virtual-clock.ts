@@ -1,4 +1,4 @@
-import { NEVER_MS } from '../../machines/provider-context.ts'
+import { NEVER_MS } from '../../machines/provider/delays.ts'
 import type { Clock } from '../clock.ts'
 
 interface Timer {

@@ -55,13 +55,13 @@ test('the json has what the picture leaves out: guards, actions, effects, transi
     event: 'probe done',
     guard: 'isRefused and isManaged',
     target: 'starting',
-    actions: ['noteVerdict', 'explainStart'],
+    actions: ['recordVerdict', 'explainStart'],
   })
   expect(find('ready')?.transitions).toContainEqual({
     event: 'after idleStop',
     guard: 'canIdleStop and isOwned',
     target: 'idle-stopping',
-    actions: ['noteIdle'],
+    actions: ['recordIdleStop'],
   })
   expect(find('leased.open')?.transitions).toContainEqual({
     event: 'lease.released',
@@ -70,7 +70,7 @@ test('the json has what the picture leaves out: guards, actions, effects, transi
   })
   expect(find('ready')?.transitions).toContainEqual({
     event: 'always',
-    guard: 'isQueueUsed',
+    guard: 'hasWaiters and not isUnreachable',
     target: 'leased',
     actions: ['grantWaiters'],
   })

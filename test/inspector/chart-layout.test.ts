@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createMachine } from 'xstate'
-import { providerMachine } from '../../machines/provider.ts'
+import { providerMachine } from '../../machines/provider/chart.ts'
 import { requestMachine } from '../../machines/request.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { type ChartBox, layOutChart } from '../../src/inspector/chart-layout.ts'

@@ -8,7 +8,7 @@ import {
 import { expect, onTestFinished, test } from 'vitest'
 import { type AnyActorRef, createMachine } from 'xstate'
 import { toDirectedGraph } from 'xstate/graph'
-import { providerMachine } from '../../machines/provider.ts'
+import { providerMachine } from '../../machines/provider/chart.ts'
 import { systemClock } from '../../src/clock.ts'
 import { createInspectionHub } from '../../src/inspector/hub.ts'
 import type { InspectionMessage } from '../../src/inspector/message.ts'

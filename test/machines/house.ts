@@ -6,9 +6,9 @@ import type {
   StartCause,
   SupervisorEmitted,
 } from '../../machines/messages.ts'
-import { toStateName } from '../../machines/provider-context.ts'
+import { toStateName } from '../../machines/provider/context.ts'
+import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
 import type { Decision, Share } from '../../machines/scheduler.ts'
-import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import type { ServiceEventBody } from '../../src/events/events.ts'
 import { defaultPolicy } from '../../src/testing/stage.ts'
@@ -79,7 +79,7 @@ export function build({
     input: { instance: 'g' },
     ...(inspect && { inspect }),
   })
-  hosts.set(actor.system, { world, forgive: (key) => broken.delete(key) })
+  hosts.set(actor.system, { world, resetFailures: (key) => broken.delete(key) })
   const child = (key: string): ActorRefFrom<typeof supervisedProviderMachine> => {
     const found = actor.getSnapshot().children[key]
     if (found === undefined) throw new Error(`no provider ${key}`)
@@ -211,7 +211,7 @@ export type House = ReturnType<typeof build>
 interface Host {
   readonly world: (key: string) => World
   /** Whether the actor of this service is to die now. */
-  readonly forgive: (key: string) => boolean
+  readonly resetFailures: (key: string) => boolean
 }
 
 const hosts = new WeakMap<AnyActorRef['system'], Host>()
@@ -225,8 +225,8 @@ const toHousedProvider = (machine: typeof supervisedProviderMachine) =>
   machine.provide({
     actors: toActors((key, system) => hostOf(system).world(key).effects),
     actions: {
-      forgive: ({ context, self }) => {
-        if (hostOf(self.system).forgive(context.key)) throw new Error('a bug')
+      resetFailures: ({ context, self }) => {
+        if (hostOf(self.system).resetFailures(context.key)) throw new Error('a bug')
       },
     },
   })

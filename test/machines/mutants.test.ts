@@ -3,8 +3,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { and, assign, createMachine } from 'xstate'
 import type { ProviderEvent } from '../../machines/messages.ts'
-import { providerMachine } from '../../machines/provider.ts'
-import type { ProviderContext } from '../../machines/provider-context.ts'
+import { providerMachine } from '../../machines/provider/chart.ts'
+import type { ProviderContext } from '../../machines/provider/context.ts'
 import { type Invariant, InvariantError } from '../../src/testing/invariants.ts'
 import { runScript } from '../../src/testing/run-script.ts'
 import { parseScript } from '../../src/testing/script.ts'
@@ -41,7 +41,7 @@ function believeAfterDeadline(): typeof providerMachine {
 /** Each mutant, and the invariant that it breaks. */
 const mutants: Record<string, readonly [typeof providerMachine, Invariant]> = {
   'a stop that does not look at leases': [
-    providerMachine.provide({ guards: { isUnleased: () => true } }),
+    providerMachine.provide({ guards: { hasNoLeases: () => true } }),
     'leasesAreCounted',
   ],
   'an exit that forgets those who wait': [

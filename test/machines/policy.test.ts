@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createActor } from 'xstate'
-import { providerMachine } from '../../machines/provider.ts'
+import { providerMachine } from '../../machines/provider/chart.ts'
 import { defaultPolicy } from '../../src/testing/stage.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { createWorld } from '../../src/testing/world.ts'

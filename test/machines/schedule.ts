@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import type { ServicePolicy, StopReason } from '../../machines/messages.ts'
-import type { providerMachine } from '../../machines/provider.ts'
+import type { providerMachine } from '../../machines/provider/chart.ts'
 import { createStage, type Stage, type StageOptions } from '../../src/testing/stage.ts'
 import { defaultWorld, type WorldOptions } from '../../src/testing/world.ts'
 

@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { assign, enqueueActions, raise } from 'xstate'
 import type { SupervisorEvent } from '../../machines/messages.ts'
+import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
 import type { Asking } from '../../machines/scheduler.ts'
-import { supervisedProviderMachine } from '../../machines/supervised-provider.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { noteAsking, type SupervisorContext } from '../../machines/supervisor-context.ts'
 import type { SchedulerInvariant } from '../../src/testing/scheduler-invariants.ts'
@@ -77,7 +77,7 @@ const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvar
   ],
   'a service that makes room under its leases': [
     supervisorMachine.provide({
-      actors: { provider: supervisedProviderMachine.provide({ guards: { isUnleased: () => true } }) },
+      actors: { provider: supervisedProviderMachine.provide({ guards: { hasNoLeases: () => true } }) },
     }),
     'leasedStays',
   ],

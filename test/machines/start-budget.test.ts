@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { providerMachine } from '../../machines/provider.ts'
+import { providerMachine } from '../../machines/provider/chart.ts'
 import { createStage } from '../../src/testing/stage.ts'
 import { defaultWorld, type WorldOptions } from '../../src/testing/world.ts'
 
@@ -69,7 +69,7 @@ test('no schedule of requests and failures makes more than breakerFailures start
 }, 120_000)
 
 test('a chart that charges no failure is caught by it', async () => {
-  const machine = providerMachine.provide({ actions: { charge: () => {} } })
+  const machine = providerMachine.provide({ actions: { countFailure: () => {} } })
   const { failed } = await fc.check(budget(machine), { numRuns: 2_000, endOnFailure: true })
   expect(failed).toBe(true)
 }, 120_000)

@@ -7,7 +7,7 @@ import {
   createActor,
   initialTransition,
 } from 'xstate'
-import { toStateName } from '../../machines/provider-context.ts'
+import { toStateName } from '../../machines/provider/context.ts'
 
 /** One transition as it is written in a chart. */
 export type Definition = ReturnType<AnyStateMachine['getTransitionData']>[number]

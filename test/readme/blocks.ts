@@ -1,4 +1,4 @@
-import { providerMachine } from '../../machines/provider.ts'
+import { providerMachine } from '../../machines/provider/chart.ts'
 import { createProgram } from '../../src/cli/program.ts'
 import { errorRows } from '../../src/compat/openai-error.ts'
 import { toJsonSchema } from '../../src/config/schema.ts'

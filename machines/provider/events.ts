@@ -1,32 +1,34 @@
-import type { ClaimOutcome, Failure, ProviderEvent, StartCause, Verdict } from './messages.ts'
+import type { ClaimOutcome, Failure, ProviderEvent, StartCause, Verdict } from '../messages.ts'
 
+/** The lease or waiter that an event is about. */
 export function idOf(event: ProviderEvent): string {
   return 'id' in event ? event.id : ''
 }
 
-/** What a lease is asked for by, where that is not a request. */
+/** What asks for a lease when no request does. */
 export function causeOf(event: ProviderEvent): { readonly cause?: StartCause } {
   return event.type === 'lease.requested' && event.cause !== undefined ? { cause: event.cause } : {}
 }
 
-/** The verdict an event carries: a health report, or the result of the one probe of `probing`. */
+/** The verdict that an event carries: of a health check, or of the probe in `probing`. */
 export function verdictOf(event: ProviderEvent): Verdict | undefined {
   if (event.type === 'health.verdict') return event.verdict
   return 'output' in event && 'kind' in (event.output as object) ? (event.output as Verdict) : undefined
 }
 
-/** Whether it reports that a request was refused the connection. */
+/** Whether this event reports that a request was refused the connection. */
 export function isConnectionRefused(event: ProviderEvent): boolean {
   return event.type === 'health.verdict' && event.isOfRequest === true && event.verdict.kind === 'refused'
 }
 
-/** How a claim ended, of the claim itself or of the probe that made it. */
+/** How a claim ended: the one of `starting.claiming`, or the one that the probe made. */
 export function outcomeOf(event: ProviderEvent): ClaimOutcome | undefined {
   return 'output' in event && 'outcome' in (event.output as object)
     ? (event.output as ClaimOutcome)
     : undefined
 }
 
+/** The failure of a spawn. */
 export function failureOf(event: ProviderEvent): Failure | undefined {
   return event.type === 'process.failed' ? event.failure : undefined
 }

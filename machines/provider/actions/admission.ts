@@ -1,35 +1,35 @@
-import type { Failure, ProviderEmitted, Waiter } from './messages.ts'
-import { toReturn, toWant } from './peer-commands.ts'
-import type { ProviderContext } from './provider-context.ts'
-import { causeOf, idOf } from './provider-events.ts'
-import { toStopFailure, toTrippedFailure, UNEXPLAINED } from './provider-failures.ts'
-import { base } from './provider-guards.ts'
-import type { Reason } from './reasons.ts'
-import { lineUp } from './waiting-line.ts'
+import type { Failure, ProviderEmitted, Waiter } from '../../messages.ts'
+import type { Reason } from '../../reasons.ts'
+import { lineUp } from '../../waiting-line.ts'
+import type { ProviderContext } from '../context.ts'
+import { causeOf, idOf } from '../events.ts'
+import { toStopFailure, toTrippedFailure, UNEXPLAINED } from '../failures.ts'
+import { base } from '../guards.ts'
+import { returnLease, wantLease } from './peer-commands.ts'
 
-/** Every waiter is told why it gets no lease. */
-const refuseAll = (toWhy: (context: ProviderContext) => Failure) =>
+/** Refuses every waiter with this failure. */
+const refuseAll = (buildFailure: (context: ProviderContext) => Failure) =>
   base.enqueueActions(({ context, enqueue }) => {
     for (const { id } of context.waiters) {
       enqueue.cancel(timerOf(id))
-      enqueue.emit({ type: 'lease.refused', id, failure: toWhy(context) })
-      if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, id))
+      enqueue.emit({ type: 'lease.refused', id, failure: buildFailure(context) })
+      if (context.ownership === 'borrowed') enqueue.sendTo('peer', returnLease(context, id))
     }
     enqueue.assign({ waiters: [], retries: 0, follows: false })
   })
 
-/** Every holder is told why its lease has ended. */
-const revokeAll = (toWhy: (context: ProviderContext) => Failure) =>
+/** Ends every lease with this failure. */
+const revokeAll = (buildFailure: (context: ProviderContext) => Failure) =>
   base.enqueueActions(({ context, enqueue }) => {
     const { leases, generation } = context
     enqueue.assign({ leases: 0 })
     if (leases > 0 && generation !== null)
-      enqueue.emit({ type: 'leases.revoked', generation, failure: toWhy(context) })
+      enqueue.emit({ type: 'leases.revoked', generation, failure: buildFailure(context) })
   })
 
-/** Every `lease.requested` is answered by exactly one grant or refusal, and every lease ends once. */
+/** Queue, grants, refusals: every `lease.requested` is answered by exactly one of these, and every lease ends once. */
 export const admission = {
-  enqueue: base.enqueueActions(({ context, event, enqueue }) => {
+  enqueueWaiter: base.enqueueActions(({ context, event, enqueue }) => {
     if (event.type !== 'lease.requested') return
     const { id, priority = 0, sinceMs = 0, cause } = event
     const waiter: Waiter = { id, priority, sinceMs, ...(cause === undefined ? {} : { cause }) }
@@ -39,14 +39,14 @@ export const admission = {
       { delay: context.policy.maxQueueMs, id: timerOf(waiter.id) },
     )
     enqueue.cancel('abandon')
-    if (context.ownership === 'borrowed') enqueue.sendTo('peer', toWant(context, waiter))
+    if (context.ownership === 'borrowed') enqueue.sendTo('peer', wantLease(context, waiter))
   }),
-  unqueue: base.enqueueActions(({ context, event, enqueue }) => {
+  removeWaiter: base.enqueueActions(({ context, event, enqueue }) => {
     enqueue.assign({ waiters: context.waiters.filter(({ id }) => id !== idOf(event)) })
     enqueue.cancel(timerOf(idOf(event)))
-    if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, idOf(event)))
+    if (context.ownership === 'borrowed') enqueue.sendTo('peer', returnLease(context, idOf(event)))
   }),
-  /** The owner chose one of those who wait here. */
+  /** The owner of a borrowed server has granted a lease to this waiter. */
   grantWaiter: base.enqueueActions(({ context, event, enqueue }) => {
     enqueue.assign({
       leases: context.leases + 1,
@@ -55,9 +55,9 @@ export const admission = {
       why: { kind: 'leased', id: idOf(event) },
     })
     enqueue.cancel(timerOf(idOf(event)))
-    enqueue.emit(toGrant(context, idOf(event)))
+    enqueue.emit(buildGrant(context, idOf(event)))
   }),
-  refuseByOwner: base.emit(({ event }) => ({
+  refuseAsOwnerDid: base.emit(({ event }) => ({
     type: 'lease.refused',
     id: idOf(event),
     failure: event.type === 'peer.refused' ? event.failure : UNEXPLAINED,
@@ -66,7 +66,7 @@ export const admission = {
     leases: context.leases + 1,
     why: { kind: 'leased', id: idOf(event), ...causeOf(event) },
   })),
-  grant: base.emit(({ context, event }) => toGrant(context, idOf(event))),
+  grantLease: base.emit(({ context, event }) => buildGrant(context, idOf(event))),
   grantWaiters: base.enqueueActions(({ context, enqueue }) => {
     // A replaced policy may allow fewer leases than are held.
     const granted = context.waiters.slice(0, Math.max(0, context.policy.maxConcurrent - context.leases))
@@ -78,7 +78,7 @@ export const admission = {
     })
     for (const { id } of granted) {
       enqueue.cancel(timerOf(id))
-      enqueue.emit(toGrant(context, id))
+      enqueue.emit(buildGrant(context, id))
     }
   }),
   refuse: base.emit(({ context, event }) => ({
@@ -108,7 +108,7 @@ export const admission = {
     id: idOf(event),
     failure: toTrippedFailure(context),
   })),
-  refuseWhileStopping: base.emit(({ context, event }) => ({
+  refuseStopping: base.emit(({ context, event }) => ({
     type: 'lease.refused',
     id: idOf(event),
     failure: toStopFailure(context.stop),
@@ -119,11 +119,11 @@ export const admission = {
     message: 'it is preloaded only into room that is free',
   })),
   refuseStopped: refuseAll(({ stop }) => toStopFailure(stop)),
-  release: base.enqueueActions(({ context, event, enqueue }) => {
+  releaseLease: base.enqueueActions(({ context, event, enqueue }) => {
     const isUnused = context.waiters.length === 0 || context.isUnreachable
     const isDone = context.leases === 1 && isUnused && context.stop === null
     enqueue.assign({ leases: context.leases - 1, ...(isDone ? { why: RELEASED } : {}) })
-    if (context.ownership === 'borrowed') enqueue.sendTo('peer', toReturn(context, idOf(event)))
+    if (context.ownership === 'borrowed') enqueue.sendTo('peer', returnLease(context, idOf(event)))
   }),
   revokeLeases: revokeAll(({ failure }) => failure ?? UNEXPLAINED),
   revokeStopped: revokeAll(({ stop }) => toStopFailure(stop)),
@@ -136,7 +136,7 @@ export const admission = {
 
 const RELEASED: Reason = { kind: 'released' }
 
-function toGrant({ generation, ownership }: ProviderContext, id: string): ProviderEmitted {
+function buildGrant({ generation, ownership }: ProviderContext, id: string): ProviderEmitted {
   return { type: 'lease.granted', id, generation: generation ?? '', owned: ownership === 'owned' }
 }
 

@@ -7,13 +7,14 @@ import type {
   Receipt,
   StopReason,
   Verdict,
-} from './messages.ts'
-import { type ProviderContext, SWEEP_TIMEOUT_MS } from './provider-context.ts'
-import { findTellingLine, isLastingCause } from './telling-line.ts'
+} from '../messages.ts'
+import { findTellingLine, isLastingCause } from '../telling-line.ts'
+import type { ProviderContext } from './context.ts'
+import { SWEEP_TIMEOUT_MS } from './delays.ts'
 
 export const UNEXPLAINED: Failure = { code: 'LEASEHOLD_INTERNAL', message: 'no cause was recorded' }
 
-/** Refusals that say nothing about the server. */
+/** An owner's refusals that say nothing about the server. */
 export const NO_START_FAILURES: ReadonlySet<FailureCode> = new Set([
   'LEASEHOLD_QUEUE_FULL',
   'LEASEHOLD_QUEUE_TIMEOUT',
@@ -22,9 +23,9 @@ export const NO_START_FAILURES: ReadonlySet<FailureCode> = new Set([
   'LEASEHOLD_SHUTTING_DOWN',
 ])
 
-/** A stranger on our port is nobody's failure to start, so it does not count towards the breaker. */
-export function chargeOf(failure: Failure | null): 0 | 1 {
-  return failure?.code === 'LEASEHOLD_FOREIGN_SERVER' || failure?.code === 'LEASEHOLD_PORT_TAKEN' ? 0 : 1
+/** A port conflict is not a failed start and does not count towards the breaker. */
+export function countsAsFailure(failure: Failure | null): boolean {
+  return failure?.code !== 'LEASEHOLD_FOREIGN_SERVER' && failure?.code !== 'LEASEHOLD_PORT_TAKEN'
 }
 
 export function toStopFailure(reason: StopReason | null): Failure {
@@ -38,22 +39,22 @@ export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure 
   if (event.type !== 'process.exited') return UNEXPLAINED
   const { generation, exitCode, signal, tail, telling = findTellingLine(tail) } = event
   const isEarly = code === 'LEASEHOLD_EXITED_BEFORE_READY'
-  // What a server printed long before it crashed is not why.
+  // After readiness only the last lines can say why: older ones are about something else.
   const said = isEarly ? telling : findTellingLine(tail)
   if (event.daemon !== undefined)
     return {
       code,
-      message: `its process left the foreground: it ended with code 0, and ${toStrangerNames(event.daemon)} listens on its port ${event.daemon.port}; end that process, and have command run the server in the foreground`,
+      message: `its process left the foreground: it ended with code 0, and ${nameStrangers(event.daemon)} listens on its port ${event.daemon.port}; end that process, and have command run the server in the foreground`,
       generation,
       exitCode,
       signal,
       tail,
     }
-  // Of our own SIGKILLs nobody is told in this way: they end a stop.
+  // A SIGKILL of ours ends a stop and never comes here.
   const guess = signal === 'SIGKILL' ? ', which was not ours: the system may have been out of memory' : ''
   const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}${guess}`
   const when = isEarly ? ' before it was ready' : ''
-  // A launcher that puts its server into the background ends so: what it left was killed with its tree.
+  // A launcher that puts its server into the background ends like this; its server was killed with its tree.
   const isLauncher = isEarly && exitCode === 0 && said === undefined
   const why = isLauncher
     ? ': have command run the server in the foreground'
@@ -72,11 +73,11 @@ export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure 
   }
 }
 
-/** The process ended because another one has its port, or because it may not open it. */
+/** The process ended because another process has its port. */
 export function toPortFailure(event: ProviderEvent): Failure {
   if (event.type !== 'process.exited') return UNEXPLAINED
   const { portOwner } = event
-  const by = portOwner === undefined ? '' : toNames(portOwner.strangers)
+  const by = portOwner === undefined ? '' : nameListeners(portOwner.strangers)
   return {
     ...toExitFailure('LEASEHOLD_PORT_TAKEN', event),
     message:
@@ -91,28 +92,28 @@ export function toSurvivorsFailure(event: ProviderEvent): Failure {
     code: 'LEASEHOLD_STOP_TIMEOUT',
     message:
       event.type === 'process.settled'
-        ? toLeftText(event.receipt)
+        ? describeSurvivors(event.receipt)
         : `no receipt within ${SWEEP_TIMEOUT_MS} ms of the sweep`,
   }
 }
 
-function toLeftText({ survivors, portOwner }: Receipt): string {
+function describeSurvivors({ survivors, portOwner }: Receipt): string {
   if (survivors.length > 0) return `its processes ${survivors.join(', ')} survived SIGKILL`
   const port = portOwner === undefined ? '' : ` ${portOwner.port}`
-  return `its processes have ended, but ${portOwner === undefined ? UNSEEN : toStrangerNames(portOwner)} still listens on its port${port}: end that process, and if command puts the server into the background, have it run in the foreground`
+  return `its processes have ended, but ${portOwner === undefined ? UNSEEN : nameStrangers(portOwner)} still listens on its port${port}: end that process, and if command puts the server into the background, have it run in the foreground`
 }
 
 const UNSEEN = 'a process that cannot be seen'
 
-function toStrangerNames({ strangers }: PortOwner): string {
-  return strangers.length === 0 ? UNSEEN : toNames(strangers)
+function nameStrangers({ strangers }: PortOwner): string {
+  return strangers.length === 0 ? UNSEEN : nameListeners(strangers)
 }
 
 export function toVerdictFailure(verdict: Verdict | undefined, pid: number | null = null): Failure {
   if (verdict === undefined) return UNEXPLAINED
   if (verdict.mismatch !== undefined) return toMismatchFailure(verdict.mismatch, pid, verdict)
   if (verdict.kind === 'foreign')
-    return { code: 'LEASEHOLD_FOREIGN_SERVER', message: toOwnerText(verdict.owner), verdict }
+    return { code: 'LEASEHOLD_FOREIGN_SERVER', message: describeListeners(verdict.owner), verdict }
   if (verdict.kind === 'failed')
     return {
       code: 'LEASEHOLD_BACKEND_FAILED',
@@ -122,7 +123,7 @@ export function toVerdictFailure(verdict: Verdict | undefined, pid: number | nul
   return { code: 'LEASEHOLD_NOT_REACHABLE', message: 'nothing answers at its address', verdict }
 }
 
-/** Our own process runs, but not as its configuration says: `the server we started (pid 7) answers 404 at …`. */
+/** Our own process does not do what its configuration expects: `the server we started (pid 7) answers 404 at …`. */
 export function toMismatchFailure(mismatch: string, pid: number | null, verdict: Verdict): Failure {
   const name = pid === null ? 'the server we started' : `the server we started (pid ${pid})`
   return {
@@ -130,26 +131,26 @@ export function toMismatchFailure(mismatch: string, pid: number | null, verdict:
     message: `${name} ${mismatch}`,
     ...(pid === null ? {} : { pid }),
     verdict,
-    // Another port or scheme does not change by itself.
+    // A wrong port or scheme does not change by itself.
     ...(verdict.kind === 'failed' ? { retry: 'cooldown' } : {}),
   }
 }
 
-/** Who has the port, in words: `process 12 (/usr/bin/nc) listens on its port 8080`. */
-export function toOwnerText(owner: PortOwner | undefined): string {
+/** Which process has the port, in words: `process 12 (/usr/bin/nc) listens on its port 8080`. */
+export function describeListeners(owner: PortOwner | undefined): string {
   if (owner?.uid !== undefined) {
-    const who = owner.strangers.length === 0 ? '' : `: ${toNames(owner.strangers)}`
+    const who = owner.strangers.length === 0 ? '' : `: ${nameListeners(owner.strangers)}`
     return `its port ${owner.port} belongs to another user of this host (uid ${owner.uid})${who}`
   }
   if (owner === undefined || owner.strangers.length === 0) return 'another server answers at its address'
-  const strangers = toNames(owner.strangers)
+  const strangers = nameListeners(owner.strangers)
   const listens = owner.strangers.length === 1 ? 'listens' : 'listen'
   if (owner.ours.length === 0)
     return `its port ${owner.port} belongs to another program: ${strangers} ${listens} on it`
-  return `its port ${owner.port} is shared with another program: ${strangers} ${listens} on it beside ${toNames(owner.ours)}`
+  return `its port ${owner.port} is shared with another program: ${strangers} ${listens} on it beside ${nameListeners(owner.ours)}`
 }
 
-function toNames(listeners: readonly Listener[]): string {
+function nameListeners(listeners: readonly Listener[]): string {
   return listeners
     .map(({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`)
     .join(' and ')

@@ -1,0 +1,158 @@
+import type { Failure, StopReason } from '../../messages.ts'
+import { MAX_LOST_PEERS } from '../context.ts'
+import { PEER_TIMEOUT_MS } from '../delays.ts'
+import { isConnectionRefused, outcomeOf, verdictOf } from '../events.ts'
+import {
+  countsAsFailure,
+  describeListeners,
+  toExitFailure,
+  toMismatchFailure,
+  toPortFailure,
+  toSurvivorsFailure,
+  toVerdictFailure,
+  UNEXPLAINED,
+} from '../failures.ts'
+import { base, isFailureReason, isRetiring, type Scope } from '../guards.ts'
+import { buildAbandonedReason, buildIdleReason } from './explain.ts'
+
+/** Records a failure. It is also the reason for the state that follows. */
+const recordFailure = (buildFailure: (scope: Scope) => Failure) =>
+  base.assign((scope) => {
+    const failure = buildFailure(scope)
+    return { failure, why: { kind: 'failed', failure, failures: scope.context.failures } }
+  })
+
+/** What the chart remembers of an event. */
+export const records = {
+  // Health.
+  recordVerdict: base.assign({
+    verdict: ({ context, event }) => verdictOf(event) ?? context.verdict,
+    isUnreachable: ({ context, event }) => context.isUnreachable || isConnectionRefused(event),
+  }),
+  recordHealthy: base.assign({ misses: 0, isUnreachable: false }),
+  countMiss: base.assign({ misses: ({ context }) => context.misses + 1 }),
+  resetMisses: base.assign({ misses: 0 }),
+
+  // The run.
+  recordPid: base.assign(({ event }) => {
+    const pid = event.type === 'process.spawned' ? event.pid : null
+    return { pid, ...(pid === null ? {} : { why: { kind: 'loading', pid } as const }) }
+  }),
+  recordReceipt: base.assign({
+    receipt: ({ context, event }) => (event.type === 'process.settled' ? event.receipt : context.receipt),
+  }),
+  recordPredecessor: base.assign({ follows: true }),
+  recordRoomMade: base.assign({
+    follows: ({ context, event }) =>
+      context.follows || (event.type === 'start.permitted' && event.follows === true),
+  }),
+
+  // Why it is stopped.
+  recordStop: base.assign(({ context, event }) => {
+    if (event.type !== 'service.stop') return {}
+    const { reason, force = false } = event
+    const stop = chooseReason(context.stop, reason)
+    return { stop, why: stop === reason ? { kind: 'stop', reason, force } : context.why }
+  }),
+  recordIdleStop: base.assign(({ context }) => ({ stop: 'idle', why: buildIdleReason(context) })),
+  recordAbandonedStop: base.assign(({ context }) => ({
+    stop: 'abandoned',
+    why: buildAbandonedReason(context),
+  })),
+  recordUnhealthyStop: base.assign({ stop: 'unhealthy' }),
+  recordFailedStartStop: base.assign({ stop: 'start-failed' }),
+  clearStop: base.assign({ stop: null }),
+
+  // Failed starts, and runs that ended or hang.
+  recordSpawnFailure: recordFailure(({ event }) =>
+    event.type === 'process.failed' ? event.failure : UNEXPLAINED,
+  ),
+  recordEarlyExit: recordFailure(({ event }) => toExitFailure('LEASEHOLD_EXITED_BEFORE_READY', event)),
+  recordPortTaken: recordFailure(({ event }) => toPortFailure(event)),
+  recordExit: recordFailure(({ event }) => toExitFailure('LEASEHOLD_SERVICE_EXITED', event)),
+  recordReadyTimeout: recordFailure(({ context: { generation, pid, policy, verdict } }) => ({
+    ...(verdict?.mismatch === undefined
+      ? { code: 'LEASEHOLD_READY_TIMEOUT', message: `not ready within ${policy.readyTimeoutMs} ms` }
+      : toMismatchFailure(verdict.mismatch, pid, verdict)),
+    ...(generation === null ? {} : { generation }),
+    ...(pid === null ? {} : { pid }),
+    ...(verdict === null ? {} : { verdict }),
+  })),
+  recordVerdictFailure: recordFailure(({ context, event }) =>
+    toVerdictFailure(verdictOf(event), context.pid),
+  ),
+  recordForeignListener: recordFailure(({ event }) => ({
+    code: 'LEASEHOLD_FOREIGN_SERVER',
+    message: describeListeners(verdictOf(event)?.owner),
+    ...(verdictOf(event) === undefined ? {} : { verdict: verdictOf(event) }),
+  })),
+  recordUnhealthy: recordFailure(({ context, event }) => ({
+    code: 'LEASEHOLD_UNHEALTHY',
+    message: `${context.misses + 1} health checks in a row failed`,
+    ...(verdictOf(event) === undefined ? {} : { verdict: verdictOf(event) }),
+  })),
+  recordEffectFailure: recordFailure(({ event }) => ({
+    code: 'LEASEHOLD_INTERNAL',
+    message: `an effect failed: ${'error' in event ? String(event.error) : event.type}`,
+  })),
+
+  // Claims and other supervisors.
+  recordClaimFailure: recordFailure(({ event }) => {
+    const outcome = outcomeOf(event)
+    return outcome?.outcome === 'impossible' ? outcome.failure : UNEXPLAINED
+  }),
+  recordHolder: base.assign(({ event }) =>
+    event.type === 'peer.met'
+      ? { lostPeers: 0, holder: event.holder, why: { kind: 'held', holder: event.holder } }
+      : {},
+  ),
+  countLostPeer: base.assign({ lostPeers: ({ context }) => context.lostPeers + 1 }),
+  resetLostPeers: base.assign({ lostPeers: 0 }),
+  recordPeerFailure: recordFailure(({ event }) => ('failure' in event ? event.failure : UNEXPLAINED)),
+  recordPeerTimeout: recordFailure(() => ({
+    code: 'LEASEHOLD_CLAIM_FAILED',
+    message: `the supervisor that holds the claim on its address did not answer within ${PEER_TIMEOUT_MS} ms`,
+  })),
+  recordPeerAbsence: recordFailure(() => ({
+    code: 'LEASEHOLD_CLAIM_FAILED',
+    message: `the claim on its address is held, but ${MAX_LOST_PEERS} times in a row nobody answered for it`,
+  })),
+  /** Waiters are refused with this. It is no reason for the state, because held leases stay. */
+  recordSilence: base.assign({
+    failure: ({ event }) => ('failure' in event ? event.failure : UNEXPLAINED),
+  }),
+
+  // Survivors of a stop.
+  recordSurvivors: recordFailure(({ event }) => toSurvivorsFailure(event)),
+  /** The receipt of an earlier run: it is reported, and is no reason for the current state. */
+  recordLateSurvivors: base.assign({ failure: ({ event }) => toSurvivorsFailure(event) }),
+  reportIncompleteStop: base.emit(({ context }) => ({
+    type: 'alarm',
+    failure: context.failure ?? UNEXPLAINED,
+  })),
+
+  // Retries and the breaker.
+  countRetry: base.assign({ retries: ({ context }) => context.retries + 1 }),
+  resetRetries: base.assign({ retries: 0, follows: false }),
+  countFailure: base.assign(({ context: { failure, failures: before, why } }) => {
+    const failures = before + (countsAsFailure(failure) ? 1 : 0)
+    return { failures, why: why?.kind === 'failed' ? { ...why, failures } : why }
+  }),
+  resetFailures: base.assign({ failures: 0 }),
+  allowOneTrial: base.assign({ failures: ({ context }) => context.policy.breakerFailures - 1 }),
+
+  /**
+   * A policy is sent only to a service that is configured. When a removal is under way it becomes an ordinary stop,
+   * after which the service may start again.
+   */
+  replacePolicy: base.assign({
+    policy: ({ context, event }) => (event.type === 'policy.replaced' ? event.policy : context.policy),
+    stop: ({ context }) => (context.stop === 'removed' ? 'asked' : context.stop),
+  }),
+}
+
+/** The one of two reasons to stop that decides what follows: retirement, then failure, then the newer. */
+function chooseReason(before: StopReason | null, after: StopReason): StopReason {
+  const isGraver = isRetiring(before) || (isFailureReason(before) && !isRetiring(after))
+  return before !== null && isGraver ? before : after
+}

@@ -1,0 +1,33 @@
+import { type ProviderContext, toBackoffMs } from './context.ts'
+
+/** The longest a timer can hold, used as `never`: a `setTimeout` of 2^31 fires at once. */
+export const NEVER_MS = 2 ** 31 - 1
+/** Time that a killed leader has to disappear, in milliseconds. */
+const KILL_GRACE_MS = 1_000
+/** Time that a sweep has to end, in milliseconds. */
+export const SWEEP_TIMEOUT_MS = 5_000
+/** Time until the peer effect says `met`, `silent` or `failed`, in milliseconds. It says `silent` before this ends. */
+export const PEER_TIMEOUT_MS = 7_000
+/** The pause before a claim is asked for again, in milliseconds. */
+const PEER_RETRY_MS = 100
+
+type Scope = { readonly context: ProviderContext }
+
+/** The delay of every timed state, in milliseconds: a countdown and a `Retry-After` are computed from it. */
+export const providerDelays = {
+  abandonStart: ({ context }: Scope) => context.policy.abandonStartMs ?? 0,
+  backoff: ({ context }: Scope) => toBackoffMs(context),
+  breakerCooldown: ({ context }: Scope) =>
+    context.failure?.retry === 'never' ? NEVER_MS : context.policy.breakerCooldownMs,
+  /** A service that makes room for others has all the time that its leases need. */
+  drainTimeout: ({ context }: Scope) =>
+    context.stop === 'yielded' ? NEVER_MS : context.policy.drainTimeoutMs,
+  idleStop: ({ context }: Scope) => context.policy.idleStopMs || NEVER_MS,
+  killGrace: KILL_GRACE_MS,
+  peerRetry: PEER_RETRY_MS,
+  peerTimeout: PEER_TIMEOUT_MS,
+  readyTimeout: ({ context }: Scope) => Math.max(0, context.policy.readyTimeoutMs - context.lookedMs),
+  stability: ({ context }: Scope) => context.policy.stabilityMs,
+  stopGrace: ({ context }: Scope) => context.policy.stopGraceMs,
+  sweepTimeout: SWEEP_TIMEOUT_MS,
+}
