@@ -30,7 +30,7 @@ async function bundle() {
     // On Node rxjs resolves to CommonJS, which cannot be shaken.
     resolve: { alias: { rxjs: `${root}node_modules/rxjs/dist/esm/index.js` } },
     treeshake: { moduleSideEffects: [{ test: /node_modules\/(?:zod|rxjs)\//, sideEffects: false }] },
-    plugins: [keepPlaces, pickUndici],
+    plugins: [keepPlaces, pickUndici, writeAscii],
     // `keepPlaces` moves columns at most.
     checks: { sourcemapBroken: false },
   })
@@ -74,6 +74,14 @@ const keepPlaces = {
           return `new URL(${JSON.stringify(path)}, import.meta.url).href`
         })
       : null,
+}
+
+/** A single character beyond Latin-1 doubles what a source occupies in memory. */
+const writeAscii = {
+  name: 'write-ascii',
+  renderChunk: (code) =>
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the range begins there
+    code.replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
 }
 
 const pickUndici = {

@@ -4,6 +4,9 @@ import { findNearest, isNearMiss } from './nearest.ts'
 import { type ConfigValues, configSchema, toJsonSchema } from './schema.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
+/** A file is read once: to generate code for its schema takes longer than that code saves. */
+const ONCE = { jitless: true }
+
 type Issue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number]
 
 /** The values of our sections as far as they are valid, and what is wrong with the rest. */
@@ -31,7 +34,7 @@ export function validateSections(
 }
 
 function validate(own: JsonObject, isLenient: boolean): Validation {
-  let result = configSchema.safeParse(own)
+  let result = configSchema.safeParse(own, ONCE)
   if (result.success) return { values: result.data, findings: [] }
   const jsonSchema = toJsonSchema()
   const findings = result.error.issues
@@ -40,7 +43,7 @@ function validate(own: JsonObject, isLenient: boolean): Validation {
   while (!result.success) {
     const removals = result.error.issues.flatMap(toSingleIssues).flatMap((issue) => findOffenders(issue, own))
     for (const { parent, key } of removals) Reflect.deleteProperty(parent, key)
-    result = configSchema.safeParse(own)
+    result = configSchema.safeParse(own, ONCE)
   }
   return { values: result.data, findings }
 }

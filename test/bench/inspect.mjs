@@ -1,10 +1,9 @@
 // The price of inspection: CPU per lease handshake with nobody looking, with a viewer that came and went, and with one
 // that looks. One handshake is two events of the provider's machine; what is added is told per event.
 // Run: node --expose-gc test/bench/inspect.mjs [--quick] [--json FILE]
-import { createSupervisor } from 'leasehold'
+import { createSupervisor, parseConfig } from 'leasehold'
 import { createModelServer } from 'leasehold/testing'
 import { systemClock } from '../../dist/src/clock.js'
-import { parseConfig } from '../../dist/src/config/load.js'
 import { createInspectionHub } from '../../dist/src/inspector/hub.js'
 import { median, runAlone } from './figures.mjs'
 

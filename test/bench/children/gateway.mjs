@@ -1,7 +1,6 @@
 // Ours: the whole gateway, as `leasehold serve` puts it together, without its logger.
-import { createSupervisor } from 'leasehold'
+import { createSupervisor, parseConfig } from 'leasehold'
 import { createGateway } from 'leasehold/gateway'
-import { parseConfig } from '../../../dist/src/config/load.js'
 import { options, serveParent } from './parent.mjs'
 
 const config = parseConfig(JSON.stringify({ models: { providers: options.providers } }), { file: 'bench' })
