@@ -8,7 +8,7 @@ import {
   toolResultName,
 } from './messages.ts'
 import { neverSend } from './never-send.ts'
-import { extraBody, params } from './params.ts'
+import { dropParams, extraBody, params } from './params.ts'
 import { cacheControl } from './prompt-cache.ts'
 import { reasoning, reasoningElsewhere } from './reasoning.ts'
 import {
@@ -40,6 +40,7 @@ const model: Rule = {
  */
 export const rules: readonly Rule[] = [
   model,
+  dropParams,
   developerRole,
   laterSystemMessages,
   toolResultName,
@@ -62,6 +63,7 @@ export const rules: readonly Rule[] = [
   reasoningElsewhere,
   cacheControl,
   neverSend,
+  dropParams,
   params,
   extraBody,
 ]

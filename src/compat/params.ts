@@ -1,6 +1,17 @@
-import { getMember, setValue } from '../json/edit.ts'
+import { getMember, removeMembers, setValue } from '../json/edit.ts'
 import type { JsonNode } from '../json/node.ts'
 import type { RewriteOptions, Rule } from './rule.ts'
+
+/**
+ * The members that the configuration drops. Applied before every other rule, so that none translates them, and again
+ * before `params`, for what the rules have put in.
+ */
+export const dropParams: Rule = {
+  name: 'dropParams',
+  isForEveryRoute: true,
+  apply: (body, { dropParams: names }) =>
+    names !== undefined && names.length > 0 && removeMembers(body, ({ key }) => names.includes(key)),
+}
 
 /** The configuration's defaults, for what the body does not say by now. */
 export const params: Rule = {

@@ -17,6 +17,8 @@ export interface RewriteOptions {
    * names, is the token limit: it is sent under the name the route has for it. The members of `extra_body` come last and win over the client.
    */
   readonly params?: Readonly<Record<string, unknown>>
+  /** Members that are removed before `params` are set, whether the client or a rule put them in. */
+  readonly dropParams?: readonly string[]
   /** Token limit when neither the client nor `params` has one. Absent: none is sent. */
   readonly maxTokens?: number
 }

@@ -64,8 +64,10 @@ export interface ProviderConfig
 }
 
 /** One configured model. `maxTokens`: its own, else the provider's; never above `contextWindow`. */
-export interface ModelConfig extends Frozen<ModelValues> {
+export interface ModelConfig extends Frozen<Omit<ModelValues, 'alias' | 'context'>> {
   readonly name: string
+  /** The name that the server knows it by. */
+  readonly upstreamId: string
 }
 
 /** How to run the server behind a provider. `args` and `env` hold their final values, after `${VAR}`. */

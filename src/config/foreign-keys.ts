@@ -2,8 +2,8 @@ import { isJsonObject } from './sections.ts'
 
 /** What keys of other tools, or keys in the wrong place, are called here. */
 const WORDS: Readonly<Record<string, string>> = {
-  alias: 'aliases of a model are set in agents.defaults.models["PROVIDER/MODEL"].alias',
-  aliases: 'aliases of a model are set in agents.defaults.models["PROVIDER/MODEL"].alias',
+  alias: 'aliases of a model are set in models[].alias, as a name or a list of names',
+  aliases: 'aliases of a model are set in models[].alias, as a name or a list of names',
   args: 'arguments are set in localService.args',
   checkEndpoint: 'the health check is set in localService.healthUrl, as a whole URL',
   cmd: 'set the program in localService.command and its arguments in localService.args',
@@ -23,7 +23,7 @@ const WORDS: Readonly<Record<string, string>> = {
   readyTimeoutMs: 'set localService.readyTimeoutMs',
   ttl: 'the time until an idle service stops is set in localService.idleStopMs, in milliseconds or as "10m"',
   url: 'the URL of the server is set in baseUrl',
-  useModelName: 'the name that the server wants is the id of the model: models[].id',
+  useModelName: 'the name that the server wants is set in models[].upstreamId, or is the id of the model',
 }
 
 /** What to say of a key that the schema does not know: where it belongs, if it is known elsewhere. */

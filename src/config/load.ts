@@ -13,8 +13,8 @@ import { findPosition } from './positions.ts'
 import { findDurationProblems, findLeaseholdProblems, findProviderProblems } from './problems.ts'
 import { findProgramFault } from './program.ts'
 import { findComplete, toProvider, toProviderPath, toReplicas } from './provider.ts'
-import { resolveReferences } from './references.ts'
-import type { ConfigInput, LeaseholdValues, ProviderInput } from './schema.ts'
+import { type NamedModel, resolveReferences } from './references.ts'
+import type { ConfigInput, ConfigValues, LeaseholdValues, ProviderInput } from './schema.ts'
 import { readSecretFiles, resolveSecretRef, type SecretFiles, type SecretRef } from './secret-refs.ts'
 import { type Environment, substituteVariables } from './secrets.ts'
 import {
@@ -170,6 +170,7 @@ function readConfig(
       // A provider that is too broken to use is still there: references to it are not what is wrong.
       ...declared.filter(({ id }) => !providers.some((provider) => provider.id === id)),
     ],
+    listNamedModels(values),
     { isLenient: isOpenClaw },
   )
   const { defaultModel = findOnlyModel(providers, isOpenClaw) } = references
@@ -259,6 +260,16 @@ function addBuiltin(own: JsonObject, builtin: NonNullable<ConfigOptions['builtin
     if (!ids.some((other) => isSameName(other, id))) providers[id] = structuredClone(provider)
   }
   own.models = { ...models, providers }
+}
+
+function listNamedModels({ models: { providers } }: ConfigValues): NamedModel[] {
+  return Object.entries(providers).flatMap(([id, { models }]) =>
+    models.flatMap(({ id: modelId, alias }, index) =>
+      alias === undefined
+        ? []
+        : [{ ref: `${id}/${modelId}`, alias, path: ['models', 'providers', id, 'models', index, 'alias'] }],
+    ),
+  )
 }
 
 /** Ids of the providers and models that the file names, valid or not. */

@@ -8,8 +8,10 @@ const MAX_SHOWN_REF = 200
 /** A configured model that a request can be sent to. Its provider may still be `unavailable`. */
 export interface ModelTarget {
   readonly provider: ProviderConfig
-  /** The name to send upstream: the configured spelling, or the client's where the provider takes any model. */
+  /** The configured spelling, or the client's where the provider takes any model. */
   readonly modelId: string
+  /** The name to send upstream. */
+  readonly upstreamId: string
   /** Absent: the provider lists no models. */
   readonly model?: ModelConfig
   /** `provider/modelId`. */
@@ -161,7 +163,8 @@ function toFoundTarget(
     ...model?.params,
     ...modelParams[`${provider.replicaOf?.provider ?? provider.id}/${modelId}`],
   }
-  return { provider, modelId, ...(model === undefined ? {} : { model }), ref, params, source }
+  const upstreamId = model?.upstreamId ?? modelId
+  return { provider, modelId, upstreamId, ...(model === undefined ? {} : { model }), ref, params, source }
 }
 
 /** Every listed model of that id: the exact spelling if any has it, else any spelling. */

@@ -159,12 +159,18 @@ function toLocalService(
   return { ...complete, key: toServiceHash(complete) }
 }
 
-function toModel(model: ModelValues, providerMaxTokens: number | undefined): ModelConfig {
+function toModel(
+  { alias: _, context, ...model }: ModelValues,
+  providerMaxTokens: number | undefined,
+): ModelConfig {
   const maxTokens = model.maxTokens ?? providerMaxTokens
+  const contextWindow = model.contextWindow ?? context
   return {
     ...model,
+    ...(contextWindow === undefined ? {} : { contextWindow }),
     name: model.name ?? model.id,
-    ...(maxTokens === undefined ? {} : { maxTokens: Math.min(maxTokens, model.contextWindow ?? maxTokens) }),
+    upstreamId: model.upstreamId ?? model.id,
+    ...(maxTokens === undefined ? {} : { maxTokens: Math.min(maxTokens, contextWindow ?? maxTokens) }),
   }
 }
 

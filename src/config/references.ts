@@ -9,6 +9,13 @@ type Listings = Catalogue<{
   readonly models: readonly { readonly id: string }[]
 }>['providers']
 
+/** A model whose own entry gives it other names; `path` is where they are written. */
+export interface NamedModel {
+  readonly ref: string
+  readonly alias: string | readonly string[]
+  readonly path: readonly PropertyKey[]
+}
+
 /** The references of `agents.defaults`, resolved to full ones, and what is wrong with them. */
 export interface References {
   readonly aliases: readonly ModelAlias[]
@@ -18,13 +25,14 @@ export interface References {
 }
 
 /**
- * Resolves every reference of `agents.defaults`. An unknown provider or a malformed reference is an error. A model
+ * Resolves every reference of `agents.defaults`, and adds the names that models give themselves. An unknown provider or a malformed reference is an error. A model
  * that a known provider does not list is a warning: the rest still works, and a request for it gets its own answer.
  * `isLenient` leaves out what cannot be resolved, with a warning.
  */
 export function resolveReferences(
   { model, models }: ConfigValues['agents']['defaults'],
   providers: Listings,
+  named: readonly NamedModel[],
   { isLenient = false }: { readonly isLenient?: boolean } = {},
 ): References {
   const findings: Finding[] = []
@@ -47,15 +55,9 @@ export function resolveReferences(
     return isLeftOut ? undefined : ref
   }
 
-  for (const [written, { alias, params }] of Object.entries(models)) {
-    const path = ['agents', 'defaults', 'models', written]
-    const ref = resolve(written, [], path)
-    if (ref === undefined) continue
-    if (Object.hasOwn(modelParams, ref))
-      findings.push(toWarning(path, `is another spelling of ${ref}; the last one counts`))
-    modelParams[ref] = params
-    for (const [index, name] of [alias ?? []].flat().entries()) {
-      const at = [...path, 'alias', ...(Array.isArray(alias) ? [index] : [])]
+  const addAliases = (ref: string, alias: string | readonly string[], path: readonly PropertyKey[]) => {
+    for (const [index, name] of [alias].flat().entries()) {
+      const at = Array.isArray(alias) ? [...path, index] : path
       const twin = aliases.find((other) => isSameName(other.alias, name))
       if (twin === undefined) aliases.push({ alias: name, ref })
       else if (twin.ref === ref) findings.push(toWarning(at, `the alias "${name}" is listed twice`))
@@ -64,6 +66,17 @@ export function resolveReferences(
           (isLenient ? toWarning : toError)(at, `the alias "${name}" is already taken by ${twin.ref}`),
         )
     }
+  }
+
+  for (const { ref, alias, path } of named) addAliases(ref, alias, path)
+  for (const [written, { alias, params }] of Object.entries(models)) {
+    const path = ['agents', 'defaults', 'models', written]
+    const ref = resolve(written, [], path)
+    if (ref === undefined) continue
+    if (Object.hasOwn(modelParams, ref))
+      findings.push(toWarning(path, `is another spelling of ${ref}; the last one counts`))
+    modelParams[ref] = params
+    addAliases(ref, alias ?? [], [...path, 'alias'])
   }
 
   if (model === undefined) return { aliases, modelParams, findings }

@@ -20,6 +20,9 @@ const MAX_REPLICAS = 32
 const MAX_TOKENS = 1_000_000_000
 const MAX_AMOUNT = 1_000_000_000
 
+/** Without them there is no request, or another kind of answer than the client expects. */
+const NEEDED_FIELDS: ReadonlySet<unknown> = new Set(['model', 'messages', 'prompt', 'input', 'stream'])
+
 const headersSchema = z.record(headerName(), z.string())
 
 /** Amounts by budget. */
@@ -118,38 +121,74 @@ const serviceDefaultsSchema = z
     'Options that every `localService` takes over unless it states them itself; `env` is merged by name. A service that names another program takes over neither `args` nor `healthUrl`.',
   )
 
-const modelSchema = z.strictObject({
-  id: z
-    .string()
-    .min(1, 'must not be empty')
-    .describe('The name of the model, spelled as the server wants it.'),
-  name: z.string().optional().describe('Name for people. Default: the id.'),
-  reasoning: z.boolean().default(false).describe('Whether the model can think before it answers.'),
-  input: z
-    .array(z.enum(['text', 'image', 'audio', 'video']))
-    .default(['text'])
-    .describe('Kinds of input that the model accepts.'),
-  cost: z
-    .strictObject({
-      input: price('input tokens'),
-      output: price('output tokens'),
-      cacheRead: price('tokens read from the prompt cache'),
-      cacheWrite: price('tokens written to the prompt cache'),
-    })
-    .prefault({})
-    .describe('Prices per million tokens.'),
-  contextWindow: wholeNumber('tokens', 1, MAX_TOKENS)
-    .optional()
-    .describe('Size of the context, in tokens. Default: what the running server states.'),
-  maxTokens: wholeNumber('tokens', 1, MAX_TOKENS)
-    .optional()
-    .describe(
-      "Longest answer, in tokens. Default: the provider's maxTokens; never above the context window.",
-    ),
-  compat: compatSchema.default({}),
-  headers: headersSchema.default({}).describe(`Headers added for this model. \`\${VAR}\` is substituted.`),
-  params: jsonObject().default({}).describe('Defaults for the body of requests to this model.'),
-})
+const modelSchema = z
+  .strictObject({
+    id: z
+      .string()
+      .min(1, 'must not be empty')
+      .describe('The name of the model. The server gets it as it is spelled, unless there is `upstreamId`.'),
+    upstreamId: z
+      .string()
+      .min(1, 'must not be empty')
+      .optional()
+      .describe(
+        'The name that the server knows the model by. Several entries may share one: names for one loaded model, each with its own `params`. Default: the id.',
+      ),
+    alias: z
+      .union([aliasName(), z.array(aliasName())], { error: 'must be a name, or a list of names' })
+      .optional()
+      .describe('Another name for the model, or a list of names, compared without regard to case.'),
+    unlisted: z
+      .boolean()
+      .default(false)
+      .describe('`true`: it is not in the list of models, and answers when a request names it.'),
+    name: z.string().optional().describe('Name for people. Default: the id.'),
+    reasoning: z.boolean().default(false).describe('Whether the model can think before it answers.'),
+    input: z
+      .array(z.enum(['text', 'image', 'audio', 'video']))
+      .default(['text'])
+      .describe('Kinds of input that the model accepts.'),
+    cost: z
+      .strictObject({
+        input: price('input tokens'),
+        output: price('output tokens'),
+        cacheRead: price('tokens read from the prompt cache'),
+        cacheWrite: price('tokens written to the prompt cache'),
+      })
+      .prefault({})
+      .describe('Prices per million tokens.'),
+    contextWindow: wholeNumber('tokens', 1, MAX_TOKENS)
+      .optional()
+      .describe('Size of the context, in tokens. Default: what the running server states.'),
+    context: wholeNumber('tokens', 1, MAX_TOKENS).optional().describe('Short for `contextWindow`.'),
+    maxTokens: wholeNumber('tokens', 1, MAX_TOKENS)
+      .optional()
+      .describe(
+        "Longest answer, in tokens. Default: the provider's maxTokens; never above the context window.",
+      ),
+    compat: compatSchema.default({}),
+    headers: headersSchema.default({}).describe(`Headers added for this model. \`\${VAR}\` is substituted.`),
+    params: jsonObject()
+      .default({})
+      .describe('Fields for the body of requests that do not have them; those in `extra_body` always win.'),
+    dropParams: z
+      .array(
+        z
+          .string()
+          .min(1, 'must not be empty')
+          .refine((name) => !NEEDED_FIELDS.has(name), {
+            error: ({ input }) => `a request cannot be without "${input}"`,
+          }),
+      )
+      .default([])
+      .describe(
+        'Fields that are removed from the body of requests before `params` are set: a field in both always has the value of `params`.',
+      ),
+  })
+  .refine(({ context, contextWindow }) => context === undefined || contextWindow === undefined, {
+    path: ['context'],
+    error: 'is short for contextWindow; set one of them',
+  })
 
 const replicaSchema = z.strictObject({
   baseUrl: httpUrl({ hasQuery: false })
@@ -290,6 +329,12 @@ const leaseholdSchema = z
         `The first \`\${PORT}\`. Ports are assigned in the order of the providers and their replicas; those that the file writes itself are skipped. A new provider at the end changes no other port; one that is added or removed before others changes theirs, and a reload starts those again.`,
       ),
     defaults: serviceDefaultsSchema,
+    listAliases: z
+      .boolean()
+      .default(false)
+      .describe(
+        '`true`: `GET /v1/models` lists each alias, too, for clients that offer only what is listed.',
+      ),
     apiKeys: z
       .array(z.string().min(1, 'must not be empty'))
       .default([])

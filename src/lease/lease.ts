@@ -48,12 +48,12 @@ export async function acquireLease(
   restartsLeft: number = MAX_RESTARTS,
 ): Promise<Lease> {
   let failure: unknown
-  for (const { provider, modelId } of rank(listReplicas(config(), resolveModel(config(), ref)))) {
+  for (const { provider, upstreamId } of rank(listReplicas(config(), resolveModel(config(), ref)))) {
     try {
       if (provider.unavailable !== undefined)
         throw new ProviderUnavailableError(provider.id, provider.unavailable)
       const held = await holdLease(leases, toServiceKey(provider), options)
-      return { ...held, baseUrl: provider.baseUrl, model: modelId, headers: toKeyHeaders(provider) }
+      return { ...held, baseUrl: provider.baseUrl, model: upstreamId, headers: toKeyHeaders(provider) }
     } catch (error) {
       if (error instanceof AbortedError) throw error
       failure = error

@@ -363,6 +363,7 @@ export function createExchange({
         },
       )
       for (const member of dropped) {
+        if (current.model?.dropParams.includes(member)) continue
         const { id: advice, text, block = null } = adviseDropped(member, current.ref)
         if (isNews(`${advice} ${current.ref}`))
           publish(id, { type: 'request.advised', ref: current.ref, advice, text, block })

@@ -63,7 +63,7 @@ export function toUpstreamRequest(
     isSearched,
   }: { readonly id: string; readonly isStream: boolean; readonly isSearched: boolean },
 ): OutgoingRequest {
-  const { provider, model, modelId, params } = target
+  const { provider, model, upstreamId, params } = target
   const compat = model?.compat ?? {}
   const form = toFormType(request.headers)
   const maxTokens = provider.maxTokens
@@ -71,12 +71,13 @@ export function toUpstreamRequest(
     form === undefined
       ? rewriteBody(request.body, {
           route: toRoute(request.path),
-          model: modelId,
+          model: upstreamId,
           compat,
           params,
+          dropParams: model?.dropParams ?? NOTHING,
           ...(maxTokens === undefined ? {} : { maxTokens }),
         })
-      : { pieces: rewriteMultipart(request.body, form, modelId), applied: NOTHING, dropped: NOTHING }
+      : { pieces: rewriteMultipart(request.body, form, upstreamId), applied: NOTHING, dropped: NOTHING }
   return {
     method: request.method,
     path: request.path.replace(/^\/v1/, ''),

@@ -109,7 +109,7 @@ export function createEffects({
    */
   const checkOther = async (key: string, signal: AbortSignal): Promise<Verdict> => {
     const { providers, policy } = serviceOf(key)
-    const models = providers.flatMap((provider) => provider.models.map(({ id }) => id))
+    const models = providers.flatMap((provider) => provider.models.map(({ upstreamId }) => upstreamId))
     const timeoutMs = Math.min(PROBE_TIMEOUT_MS, Math.max(MIN_LOOK_MS, policy.readyTimeoutMs))
     const begunMs = clock.now()
     const verdict = await check(key, { signal, models, timeoutMs })

@@ -66,8 +66,8 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
         ? await look(`${new URL(provider.baseUrl).origin}/props`)
         : undefined
       if (signal.aborted) return
-      for (const { id } of provider.models) {
-        const size = toContextSize(list, props, id)
+      for (const { id, upstreamId } of provider.models) {
+        const size = toContextSize(list, props, upstreamId)
         if (size !== undefined) sizes.set(toName(provider.id, id), size)
       }
     }

@@ -12,6 +12,8 @@ export interface ModelListing {
   /** What its server speaks: `openai-completions`, `openai-responses` or `anthropic-messages`. */
   readonly api: string
   readonly aliases: readonly string[]
+  /** The model that this entry is another name of. Absent: it is no alias. */
+  readonly alias_of?: string
   /**
    * Size of the context in tokens: the configured one, and never more than the running server states. Under each of the
    * names that clients look for. Absent: neither says.
@@ -36,14 +38,24 @@ export interface ModelStanding {
   readonly contextOf: (key: string, providerId: string, modelId: string) => number | undefined
 }
 
-/** Every configured model; nothing is started or asked for it. */
+/**
+ * Every configured model but those that are not to be listed; nothing is started or asked for it. With
+ * `leasehold.listAliases` each alias follows its model as an entry of its own.
+ */
 export function toModelList(config: Config, standing: ModelStanding): ModelListing[] {
   const aliases = new Map<string, string[]>()
   for (const { alias, ref } of config.aliases) aliases.set(ref, [...(aliases.get(ref) ?? []), alias])
   return config.providers.filter(isNoReplica).flatMap((provider) =>
-    provider.models.map((model) => {
+    provider.models.flatMap((model) => {
+      if (model.unlisted) return []
       const ref = `${provider.id}/${model.id}`
-      return toListing(config, { provider, model, modelId: model.id, ref }, aliases.get(ref) ?? [], standing)
+      const names = aliases.get(ref) ?? []
+      const listing = toListing(config, { provider, model, modelId: model.id, ref }, names, standing)
+      const others = config.leasehold.listAliases ? names : []
+      return [
+        listing,
+        ...others.map((id) => ({ ...listing, id, aliases: [], alias_of: ref, default: false })),
+      ]
     }),
   )
 }

@@ -34,6 +34,34 @@ describe('params', () => {
   })
 })
 
+describe('dropParams', () => {
+  test('are not sent, and what params say of them is', () => {
+    const { text, applied } = rewrite(
+      { temperature: 1, top_p: 0.5, seed: 1, model: 'm' },
+      { dropParams: ['temperature', 'top_p'], params: { temperature: 0.2 } },
+    )
+    expect(JSON.parse(text)).toEqual({ seed: 1, model: 'm', temperature: 0.2 })
+    expect(applied).toEqual(['dropParams', 'params'])
+  })
+
+  test('go before a rule can translate them, and after a rule has put them in', () => {
+    const compat = { thinkingFormat: 'qwen', maxTokensField: 'max_tokens' } as const
+    const options = { dropParams: ['reasoning_effort', 'max_completion_tokens', 'stream_options'] }
+    const fields = { reasoning_effort: 'high', max_completion_tokens: 5, stream: true }
+    expect(rewriteFields(fields, compat, options)).toEqual({ stream: true })
+  })
+
+  test('apply on every route, and are counted among what is not sent', () => {
+    const options = { route: 'embeddings', dropParams: ['user'] } as const
+    expect(rewrite({ model: 'm', user: 'ann', input: 'x' }, options).dropped).toEqual(['user'])
+  })
+
+  test('that the body does not have leave its bytes alone', () => {
+    const text = '{"model":"m", "seed":12345678901234567890 }'
+    expect(rewrite(text, { dropParams: ['temperature'] })).toMatchObject({ text, applied: [] })
+  })
+})
+
 describe('the token limit', () => {
   test.each([
     ['chat', {}, { max_tokens: 7 }],

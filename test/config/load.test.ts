@@ -351,8 +351,8 @@ describe('problems in one report', () => {
     ['cmd', `p: { baseUrl: 'http://h', cmd: 'x -m y' }`, 'localService.command'],
     ['proxy', `p: { baseUrl: 'http://h', proxy: 'http://h' }`, 'baseUrl'],
     ['checkEndpoint', `p: { baseUrl: 'http://h', checkEndpoint: '/health' }`, 'healthUrl'],
-    ['alias', `p: { baseUrl: 'http://h', models: [{ id: 'm', alias: 'x' }] }`, 'agents.defaults.models'],
-    ['aliases', `p: { baseUrl: 'http://h', aliases: ['x'] }`, 'agents.defaults.models'],
+    ['aliases', `p: { baseUrl: 'http://h', models: [{ id: 'm', aliases: ['x'] }] }`, 'models\\[\\].alias'],
+    ['aliases', `p: { baseUrl: 'http://h', aliases: ['x'] }`, 'models\\[\\].alias'],
     ['args', `p: { baseUrl: 'http://h', args: [] }`, 'localService.args'],
     ['command', `p: { baseUrl: 'http://h', models: [{ id: 'm', command: '/x' }] }`, 'localService.command'],
   ])('the word for %s in %s is %s', (key, provider, word) => {

@@ -43,6 +43,7 @@ describe('options and their defaults', () => {
     const text = toText(`local: { baseUrl: 'http://h', models: [{ id: 'm' }] }`)
     expect(parseConfig(text).providers[0]?.models[0]).toEqual({
       id: 'm',
+      upstreamId: 'm',
       name: 'm',
       reasoning: false,
       input: ['text'],
@@ -50,6 +51,8 @@ describe('options and their defaults', () => {
       compat: {},
       headers: {},
       params: {},
+      unlisted: false,
+      dropParams: [],
     })
   })
 
@@ -68,6 +71,7 @@ describe('options and their defaults', () => {
       host: '127.0.0.1',
       port: 4141,
       firstPort: 15_800,
+      listAliases: false,
       apiKeys: [],
       controlKeys: [],
       allowedHosts: [],

@@ -11,6 +11,8 @@ export function toBlocks(): Readonly<Record<string, string>> {
   return {
     statechart: `\`\`\`mermaid\n${toMermaid(providerMachine, { depth: 1 }).trim()}\n\`\`\``,
     'service-options': toOptionTable('models', 'providers', '*', 'localService'),
+    'provider-options': toOptionTable('models', 'providers', '*'),
+    'model-options': toOptionTable('models', 'providers', '*', 'models', '[]'),
     'leasehold-options': toOptionTable('leasehold'),
     events: toTable(['About', 'Events'], listEvents()),
     errors: toTable(['Status', 'Type', 'Codes'], listErrors()),
@@ -46,6 +48,7 @@ function listErrors(): string[][] {
 interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>
   readonly additionalProperties?: Schema
+  readonly items?: Schema
   readonly required?: readonly string[]
   readonly default?: unknown
   readonly description?: string
@@ -53,7 +56,8 @@ interface Schema {
 
 function toOptionTable(...path: readonly string[]): string {
   const section = path.reduce<Schema | undefined>(
-    (schema, key) => (key === '*' ? schema?.additionalProperties : schema?.properties?.[key]),
+    (schema, key) =>
+      key === '*' ? schema?.additionalProperties : key === '[]' ? schema?.items : schema?.properties?.[key],
     toJsonSchema() as Schema,
   )
   const rows = Object.entries(section?.properties ?? {}).map(([name, option]) => [
