@@ -31,7 +31,7 @@ export function listSecretValues(config: Config, env: Environment): string[] {
   ]
   const names = listNames(config)
   return [...new Set(values.flatMap(toWords))].filter(
-    (value) => !names.some((name) => name.includes(value.toLowerCase())),
+    (value) => !UNSET.test(value) && !names.some((name) => name.includes(value.toLowerCase())),
   )
 }
 
@@ -65,6 +65,8 @@ export function listAnswerSecrets(config: Config, provider: ProviderConfig, env:
   )
 }
 
+/** A variable that is not set stays as it is written: its name must be told. */
+const UNSET = /^\$\{\w+\}$/
 /** What may be a word of a language, or a number. */
 const COMMON_VALUE = /^(?:[a-z]{1,15}|\d{1,15})$/i
 

@@ -45,6 +45,7 @@ test('keys of the gateway are secret', () => {
 })
 
 test.each([
+  ['a variable that is not set', { apiKey: `\${NOT_SET_ANYWHERE}`, headers: { 'x-key': `\${NOR_THIS}` } }],
   ['a name that is also the key', { apiKey: 'LM-Studio', models: [{ id: 'lm-studio/model' }] }],
   [
     'a header that everybody sends',
