@@ -3,6 +3,7 @@ import type { Reason } from '../../machines/reasons.ts'
 import { toProblemText, toSentence } from '../errors.ts'
 import { type ConfigChange, type ConfigRefusal, isServing, type SupervisorEvent } from '../events/events.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
+import { toWatchdogText } from '../explanation/words.ts'
 import { toDurationText } from '../text/duration.ts'
 import { type Style, type Terminal, toSafeText } from './print.ts'
 import { toClock, toCodeText, toStateText } from './words.ts'
@@ -87,11 +88,6 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
       }
     },
   }
-}
-
-/** What it means that no watchdog runs. */
-export function toWatchdogText(problem: string): string {
-  return `no watchdog runs (${problem}): if leasehold is killed, its servers may stay; it is tried again`
 }
 
 /** Reasons that the state itself says already. */

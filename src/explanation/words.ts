@@ -9,3 +9,8 @@ export function toCount(number: number, what: string): string {
 export function toCapital(clause: string): string {
   return toSentence(clause.charAt(0).toUpperCase() + clause.slice(1))
 }
+
+/** What it means that no watchdog runs. */
+export function toWatchdogText(problem: string): string {
+  return `no watchdog runs (${problem}): if leasehold is killed, its servers may stay; it is tried again`
+}

@@ -28,6 +28,8 @@ export interface AppState {
   readonly output: readonly PrintedLine[]
   readonly rows: readonly SequenceRow[]
   readonly notice: string | null
+  /** What the last snapshot tells of the whole gateway; a recording does not hold it. */
+  readonly standing: Pick<SupervisorSnapshot, 'config' | 'watchdog'> | null
   readonly isHelpOpen: boolean
 }
 
@@ -53,6 +55,7 @@ export function createApp(onChange: () => void) {
     output: [],
     rows: [],
     notice: null,
+    standing: null,
     isHelpOpen: false,
   }
   /** What happens goes on being noted while a recording is shown. */
@@ -127,6 +130,7 @@ export function createApp(onChange: () => void) {
     )) as [SupervisorSnapshot, { requests: readonly RequestSnapshot[] }]
     if (instance !== null && instance !== snapshot.instance) forget()
     instance = snapshot.instance
+    set({ standing: snapshot })
     // It was taken about halfway between the question and the answer.
     offsetMs = snapshot.atMs - (askedAtMs + performance.now()) / 2
     const { atMs } = snapshot

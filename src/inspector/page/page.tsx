@@ -1,7 +1,8 @@
 import { useRef, useState } from 'preact/hooks'
 import type { SupervisorEvent } from '../../events/events.ts'
+import { toCapital, toCount, toWatchdogText } from '../../explanation/words.ts'
 import { toDurationText } from '../../text/duration.ts'
-import type { App, Connection } from './app.ts'
+import type { App, AppState, Connection } from './app.ts'
 import type { PageModel, ServiceView } from './model.ts'
 import { SequenceView } from './sequence-view.tsx'
 import { Service } from './service.tsx'
@@ -15,7 +16,7 @@ export interface PageProps {
 
 /** The whole page at the moment that is shown. */
 export function Page({ app, theme, onTheme }: PageProps) {
-  const { connection, recording, history, selected, notice, isHelpOpen } = app.state
+  const { connection, recording, history, selected, notice, standing, isHelpOpen } = app.state
   const { model, atMs } = app.shown()
   const services = Object.values(model.services)
   const service = services.find(({ key }) => key === selected) ?? services[0]
@@ -23,10 +24,16 @@ export function Page({ app, theme, onTheme }: PageProps) {
     <>
       <Header app={app} theme={theme} onTheme={onTheme} />
       {recording === null && <Connectivity connection={connection} app={app} />}
+      {recording === null && connection !== 'locked' && standing !== null && <Standing standing={standing} />}
       {connection === 'locked' && recording === null ? (
         <Lock app={app} />
       ) : service === undefined ? (
-        <Empty connection={connection} isRecording={recording !== null} isClosed={model.isClosed} />
+        <Empty
+          connection={connection}
+          isRecording={recording !== null}
+          isClosed={model.isClosed}
+          hasProviders={(standing?.config.unavailable.length ?? 0) > 0}
+        />
       ) : (
         <main>
           <nav aria-label="Services">
@@ -114,6 +121,33 @@ function Connectivity({ connection, app }: { readonly connection: Connection; re
   )
 }
 
+/** What concerns no single service: providers without one, and a watchdog that does not run. */
+function Standing({ standing }: { readonly standing: NonNullable<AppState['standing']> }) {
+  const { problem } = standing.watchdog
+  const { unavailable } = standing.config
+  return (
+    <>
+      {problem !== null && (
+        <p class="banner" role="alert">
+          {toCapital(toWatchdogText(problem))}
+        </p>
+      )}
+      {unavailable.length > 0 && (
+        <section class="banner" aria-label="Unavailable providers">
+          {`${toCount(unavailable.length, 'provider')} cannot be used on this host:`}
+          <ul>
+            {unavailable.map(({ provider, reason }) => (
+              <li key={provider}>
+                <b>{provider}</b>: {reason}
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
+    </>
+  )
+}
+
 function Lock({ app }: { readonly app: App }) {
   const [key, type] = useState('')
   return (
@@ -152,9 +186,11 @@ interface EmptyProps {
   readonly connection: Connection
   readonly isRecording: boolean
   readonly isClosed: boolean
+  /** Whether providers are configured, of which none can be used. */
+  readonly hasProviders: boolean
 }
 
-function Empty({ connection, isRecording, isClosed }: EmptyProps) {
+function Empty({ connection, isRecording, isClosed, hasProviders }: EmptyProps) {
   if (connection === 'connecting' && !isRecording)
     return (
       <main class="alone">
@@ -167,6 +203,15 @@ function Empty({ connection, isRecording, isClosed }: EmptyProps) {
         <div class="panel">
           <h2>leasehold has ended</h2>
           <p>Everything that it ran is stopped. This page goes on by itself when it is back.</p>
+        </div>
+      </main>
+    )
+  if (hasProviders && !isRecording)
+    return (
+      <main class="alone">
+        <div class="panel">
+          <h2>No provider can be used</h2>
+          <p>Cure what is named above, and start leasehold again.</p>
         </div>
       </main>
     )

@@ -154,4 +154,60 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
         .toBe(200)
     }
   })
+
+  test('of a provider that cannot be used on this host', { timeout: 240_000 }, async () => {
+    const unset = `\${PAGE_TEST_UNSET}`
+    const gone = { baseUrl: 'http://127.0.0.1:9/v1', apiKey: unset, models: [{ id: 'm' }] }
+    const missing = `${unset} is not set`
+    {
+      await using stage = await openStage({ providers: { gone }, steered: { chat: {} } })
+      const { page, url } = stage
+      await page.goto(url)
+      await page.locator('.service').waitFor()
+      const listed = page.getByLabel('Unavailable providers')
+      expect(await listed.textContent()).toBe(`1 provider cannot be used on this host:gone: ${missing}`)
+      expect(await page.getByRole('button', { name: /^chat/ }).count()).toBe(1)
+      expect(stage.complaints).toEqual([])
+    }
+    await using stage = await openStage({ providers: { gone, lost: gone } })
+    const { page, url } = stage
+    await page.goto(url)
+    await page.getByRole('heading', { name: 'No provider can be used' }).waitFor()
+    expect(await page.getByLabel('Unavailable providers').getByRole('listitem').allTextContents()).toEqual([
+      `gone: ${missing}`,
+      `lost: ${missing}`,
+    ])
+  })
+
+  test.runIf(process.platform === 'linux')(
+    'of a watchdog that cannot be kept running (fault 104)',
+    { timeout: 240_000 },
+    async () => {
+      await using stage = await openStage({ steered: { chat: {} } })
+      const { page, url, supervisor, steered } = stage
+      const starting = supervisor.start('chat')
+      await steered.chat?.steer('ready')
+      await starting
+      await page.goto(url)
+      await page.locator('[data-state="ready"].now').waitFor()
+      expect(await page.getByRole('alert').count()).toBe(0)
+      let killed = 0
+      await expect
+        .poll(
+          () => {
+            const { pid, problem } = supervisor.snapshot().watchdog
+            if (pid !== null && pid !== killed) process.kill(pid, 'SIGKILL')
+            killed = pid ?? killed
+            return problem
+          },
+          { timeout: 60_000, interval: 5 },
+        )
+        .not.toBeNull()
+      await page.getByRole('alert').waitFor()
+      expect(await page.getByRole('alert').textContent()).toBe(
+        'No watchdog runs (it ended with SIGKILL): if leasehold is killed, its servers may stay; it is tried again.',
+      )
+      expect(stage.complaints).toEqual([])
+    },
+  )
 })
