@@ -1,4 +1,5 @@
 import type { ServicePolicy } from './messages.ts'
+import { hasTag } from './provider/tags.ts'
 
 /** What a choice among servers of the same model looks at. All JSON. */
 export interface ReplicaStanding {
@@ -23,11 +24,11 @@ export function rankReplicas(replicas: readonly ReplicaStanding[]): number[] {
 }
 
 function toRank({ state, leases, queue, maxConcurrent }: ReplicaStanding): number {
-  if (state === null || state === 'retired') return 6
-  if (state === 'down.tripped') return 5
-  if (state === 'down.backoff') return 4
+  if (state === null || hasTag(state, 'retired')) return 6
+  if (hasTag(state, 'tripped')) return 5
+  if (hasTag(state, 'backoff')) return 4
   if (leases + queue >= maxConcurrent) return 3
-  if (state === 'ready' || state === 'leased.open') return 0
-  if (state === 'probing' || state.startsWith('starting')) return 1
+  if (hasTag(state, 'serving')) return 0
+  if (hasTag(state, 'probing') || hasTag(state, 'starting')) return 1
   return 2
 }

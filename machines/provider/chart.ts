@@ -173,7 +173,7 @@ export const providerMachine = provider.createMachine({
     probing: {
       description:
         'One health check decides: use a server that is there, wait for one that loads, start ours, or refuse.',
-      tags: 'starting',
+      tags: 'probing',
       // The check waits until the service that ran at its address before has ended.
       entry: 'foreseeStart',
       invoke: {
@@ -507,7 +507,7 @@ export const providerMachine = provider.createMachine({
     ready: {
       description:
         'Healthy, no lease held; the idle clock runs when `idleStopMs` is above zero. After a refused connection requests queue until the next good check.',
-      tags: ['up', 'serving'],
+      tags: ['up', 'serving', 'idle'],
       entry: ['resetRetries', 'reportRest'],
       always: {
         guard: and(['hasWaiters', not('isUnreachable')]),
@@ -804,6 +804,7 @@ export const providerMachine = provider.createMachine({
       states: {
         terminating: {
           description: 'The process group ends by itself or at the end of `stopGraceMs`.',
+          tags: 'terminating',
           entry: 'terminate',
           after: { stopGrace: 'killing' },
           initial: 'closing',

@@ -1,10 +1,12 @@
 /**
- * What can be said of a state without its name. `starting`: a start was decided and is not over. `claiming`: it waits for
- * its turn or for the claim. `loading`: a process is spawned or loads (`spawning`, `warming`). `up`: healthy. `serving`:
- * it grants leases. `busy`: leases are held. `draining`: no new leases. `stopping`: a stop is under way (`killing`: by
- * SIGKILL). `down`: no process of ours runs (`cold`, `backoff`, `tripped`). `settled`: `down` or `retired`.
+ * What code outside of the chart may ask of a state. `down`: no process of ours runs (`cold`, `backoff`, `tripped`).
+ * `probing`: one health check decides. `starting`: a start is under way (`claiming`: waits for its turn or the claim;
+ * `loading`: `spawning` or `warming`). `up`: healthy (`idle`: no lease is held; `busy`: leases are held; `serving`: grants
+ * leases; `draining`: grants none). `stopping`: a stop is under way (`terminating`: SIGTERM, `killing`: SIGKILL).
+ * `settled`: `down` or `retired`.
  */
 export type ProviderTag =
+  | 'probing'
   | 'starting'
   | 'claiming'
   | 'loading'
@@ -12,9 +14,11 @@ export type ProviderTag =
   | 'warming'
   | 'up'
   | 'serving'
+  | 'idle'
   | 'busy'
   | 'draining'
   | 'stopping'
+  | 'terminating'
   | 'killing'
   | 'down'
   | 'cold'
@@ -31,14 +35,14 @@ const TAGS = {
   'down.cold': ['down', 'settled', 'cold'],
   'down.backoff': ['down', 'settled', 'backoff'],
   'down.tripped': ['down', 'settled', 'tripped'],
-  probing: ['starting'],
+  probing: ['probing'],
   'starting.claiming': ['starting', 'claiming'],
   'starting.spawning': ['starting', 'loading', 'spawning'],
   'starting.warming': ['starting', 'loading', 'warming'],
-  ready: ['up', 'serving'],
+  ready: ['up', 'serving', 'idle'],
   'leased.open': ['up', 'busy', 'serving'],
   'leased.draining': ['up', 'busy', 'draining'],
-  'idle-stopping.terminating': ['stopping'],
+  'idle-stopping.terminating': ['stopping', 'terminating'],
   'idle-stopping.killing': ['stopping', 'killing'],
   'idle-stopping.sweeping': ['stopping'],
   retired: ['settled', 'retired'],

@@ -1,3 +1,4 @@
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { onEndingSignal } from './ending-signal.ts'
@@ -78,8 +79,8 @@ export function toLine(snapshot: ServiceSnapshot): string {
 /** The same after a stop: a request that came meanwhile may have started it again. */
 export function toStoppedLine(snapshot: ServiceSnapshot): string {
   const { service, state } = snapshot
-  if (state === 'retired') return `${toSafeText(service)} has ended: ${toSafeText(snapshot.whyText)}`
-  if (state.startsWith('down.')) return toLine(snapshot)
+  if (hasTag(state, 'retired')) return `${toSafeText(service)} has ended: ${toSafeText(snapshot.whyText)}`
+  if (hasTag(state, 'down')) return toLine(snapshot)
   return `${toSafeText(service)} was stopped, and is ${toStateText(state)} for a request that came meanwhile`
 }
 

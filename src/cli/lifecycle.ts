@@ -1,4 +1,5 @@
 import type { Failure } from '../../machines/messages.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import { toProblemText, toSentence } from '../errors.ts'
 import { type ConfigChange, type ConfigRefusal, isServing, type SupervisorEvent } from '../events/events.ts'
@@ -156,7 +157,7 @@ export function toEndText({
 }
 
 function toStyle(state: string): Style | undefined {
-  if (state === 'ready' || state.startsWith('leased.')) return 'green'
-  if (state === 'down.tripped') return 'red'
-  return state === 'down.backoff' ? 'yellow' : undefined
+  if (hasTag(state, 'up')) return 'green'
+  if (hasTag(state, 'tripped')) return 'red'
+  return hasTag(state, 'backoff') ? 'yellow' : undefined
 }

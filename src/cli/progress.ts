@@ -1,4 +1,5 @@
 import { interval, type Observable } from 'rxjs'
+import { hasTag } from '../../machines/provider/tags.ts'
 import { systemClock, toScheduler } from '../clock.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 import { toStateDirectoryPath } from '../process/state-directory.ts'
@@ -42,7 +43,7 @@ export function createProgress(events$: Observable<SupervisorEvent>, terminal: T
   const watch = events$.subscribe((event) => {
     if (event.type !== 'service.state') return
     const { key, service, to } = event
-    if (!to.startsWith('starting.')) starts.delete(key)
+    if (!hasTag(to, 'starting')) starts.delete(key)
     else if (!starts.has(key)) {
       // Opened anew each time: another supervisor may have written since.
       const history = openHistory({ path: () => toStateDirectoryPath(terminal.env), ensure: () => {} })

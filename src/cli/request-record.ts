@@ -1,4 +1,5 @@
 import { filter, firstValueFrom, type Observable, race, timer } from 'rxjs'
+import { hasTag } from '../../machines/provider/tags.ts'
 import { systemClock, toScheduler } from '../clock.ts'
 import { splitRef } from '../config/model-ref.ts'
 import type { SupervisorEvent } from '../events/events.ts'
@@ -82,7 +83,7 @@ function toColdStartMs(events: readonly SupervisorEvent[], id: string | undefine
     (event) => event.type === 'lease.requested' && event.id === id && event.key === key,
   )
   const isStarted = events.some(
-    (event) => event.type === 'service.state' && event.key === key && event.to.startsWith('starting.'),
+    (event) => event.type === 'service.state' && event.key === key && hasTag(event.to, 'starting'),
   )
   return asked === undefined || !isStarted ? 0 : Math.round(atMs - asked.atMs)
 }

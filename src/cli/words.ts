@@ -1,27 +1,29 @@
 import type { Peer } from '../../machines/messages.ts'
+import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { toSafeText } from './print.ts'
 
-/** States of a service, the longest name that fits first, in words for people. */
-const stateWords: readonly (readonly [string, string])[] = [
-  ['down.cold', 'down'],
-  ['down.backoff', 'waits before the next start'],
-  ['down.tripped', 'failing: requests are refused'],
-  ['probing', 'looking for a running server'],
-  ['starting.warming', 'loading'],
-  ['starting', 'starting'],
-  ['ready', 'ready, not in use'],
-  ['leased.draining', 'draining'],
-  ['leased', 'in use'],
-  ['idle-stopping.killing', 'stopping (killed)'],
-  ['idle-stopping', 'stopping'],
-  ['retired', 'ended'],
-  ['unavailable', 'unavailable'],
-]
+/** States of a service, in words for people. */
+const stateWords: Readonly<Record<ProviderState, string>> = {
+  'down.cold': 'down',
+  'down.backoff': 'waits before the next start',
+  'down.tripped': 'failing: requests are refused',
+  probing: 'looking for a running server',
+  'starting.claiming': 'starting',
+  'starting.spawning': 'starting',
+  'starting.warming': 'loading',
+  ready: 'ready, not in use',
+  'leased.open': 'in use',
+  'leased.draining': 'draining',
+  'idle-stopping.terminating': 'stopping',
+  'idle-stopping.killing': 'stopping (killed)',
+  'idle-stopping.sweeping': 'stopping',
+  retired: 'ended',
+}
 
-/** The state of a service in words. A state unknown here is told as it is. */
+/** The state of a service in words. A state that is unknown here, such as `unavailable`, is shown by its name. */
 export function toStateText(state: string): string {
-  return stateWords.find(([name]) => state === name || state.startsWith(`${name}.`))?.[1] ?? state
+  return Object.hasOwn(stateWords, state) ? stateWords[state as ProviderState] : state
 }
 
 /** The time of day: `14:03:59`. */

@@ -6,6 +6,7 @@ import type {
   ServicePolicy,
   Verdict,
 } from '../../machines/messages.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { WatchdogEmitted } from '../../machines/watchdog.ts'
@@ -155,7 +156,7 @@ export type SupervisorEvent = { readonly seq: number; readonly atMs: number; rea
 
 /** Whether a service in this state serves whoever asks: at rest, or in use. It goes to and fro with every request. */
 export function isServing(state: string): boolean {
-  return state === 'ready' || state === 'leased.open'
+  return hasTag(state, 'serving')
 }
 
 /** Every event type with its one-line meaning: the table of the README. */

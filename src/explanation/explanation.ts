@@ -1,4 +1,5 @@
 import type { Failure } from '../../machines/messages.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import { toSentence } from '../errors.ts'
 import { type Advice, toCures } from './advice.ts'
 import { toDecisionText } from './decision-text.ts'
@@ -17,15 +18,15 @@ import { toCapital, toCount } from './words.ts'
 /** Explains a service as it stands. */
 export function explain(situation: Situation, surroundings: Surroundings): Explanation {
   const { state } = situation
-  if (state.startsWith('starting')) return explainStart(situation, surroundings)
+  if (hasTag(state, 'starting')) return explainStart(situation, surroundings)
   const next = toNextSentence(situation)
-  if (state.startsWith('leased')) return { next, ...explainUse(situation, surroundings) }
-  if (state.startsWith('idle-stopping')) return { next, ...explainStop(situation) }
-  if (state.startsWith('down')) return { next, ...explainDown(situation) }
+  if (hasTag(state, 'busy')) return { next, ...explainUse(situation, surroundings) }
+  if (hasTag(state, 'stopping')) return { next, ...explainStop(situation) }
+  if (hasTag(state, 'down')) return { next, ...explainDown(situation) }
   const sentence = toWhySentence(situation)
-  if (state === 'ready' && situation.queue.length > 0) return { next, ...explainUnreachable(situation) }
-  if (state === 'ready') return { tone: 'good', title: 'Ready, not in use', sentence, next, advice: [] }
-  if (state === 'probing')
+  if (hasTag(state, 'idle') && situation.queue.length > 0) return { next, ...explainUnreachable(situation) }
+  if (hasTag(state, 'idle')) return { tone: 'good', title: 'Ready, not in use', sentence, next, advice: [] }
+  if (hasTag(state, 'probing'))
     return { tone: 'busy', title: 'Looking for a running server', sentence, next, advice: [] }
   return { tone: 'rest', title: 'Ended', sentence, next, advice: [] }
 }
@@ -42,7 +43,7 @@ export function toWhyText(situation: Situation): string {
 }
 
 function isUp(state: string): boolean {
-  return /^(starting|ready|leased)/.test(state)
+  return hasTag(state, 'starting') || hasTag(state, 'up')
 }
 
 /** The same as a sentence of its own. */
@@ -64,7 +65,7 @@ function explainUnreachable({ queue, verdict }: Situation): Omit<Explanation, 'n
 function explainUse(situation: Situation, { all }: Surroundings): Omit<Explanation, 'next'> {
   const { state, service, leases, queue, policy } = situation
   const sentence = toWhySentence(situation)
-  if (state === 'leased.draining')
+  if (hasTag(state, 'draining'))
     return {
       tone: 'warn',
       title: `Draining: ${toCount(leases, 'request')} may finish`,
@@ -127,14 +128,14 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
   const { state, service, failures, failure, why } = situation
   const sentence = toWhySentence(situation)
   const start = (text: string): Advice => ({ text, command: { verb: 'start', service } })
-  if (state === 'down.backoff')
+  if (hasTag(state, 'backoff'))
     return {
       tone: 'warn',
       title: failures > 1 ? `Failed ${failures} times in a row` : 'Failed, waits before the next start',
       sentence,
       advice: toCures(service, failure),
     }
-  if (state === 'down.tripped')
+  if (hasTag(state, 'tripped'))
     return {
       tone: 'bad',
       title:

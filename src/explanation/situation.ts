@@ -1,4 +1,5 @@
 import type { Failure, ServicePolicy, StopReason, Verdict } from '../../machines/messages.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { Advice } from './advice.ts'
@@ -64,6 +65,6 @@ export function toAwaited({
   decision,
 }: Pick<Situation, 'key' | 'state' | 'decision'>): Decision | null {
   const isWaiting =
-    state === 'starting.claiming' && decision?.choice.key === key && decision.choice.type !== 'start'
+    hasTag(state, 'claiming') && decision?.choice.key === key && decision.choice.type !== 'start'
   return isWaiting ? decision : null
 }

@@ -1,3 +1,4 @@
+import { hasTag } from '../../machines/provider/tags.ts'
 import { toDurationText } from '../text/duration.ts'
 import { toNextSentence } from './next.ts'
 import { toReasonText } from './reason-text.ts'
@@ -20,7 +21,7 @@ export function explainStart(situation: Situation, surroundings: Surroundings): 
       : ` ${toCount(queue.length, 'request')} ${queue.length === 1 ? 'waits' : 'wait'} for it.`
   const awaited = toAwaited(situation)
   if (awaited !== null && awaited.because.cause !== 'start-places') return explainRoom(awaited, waiting)
-  if (state === 'starting.claiming') return explainTurn(situation, surroundings, waiting)
+  if (hasTag(state, 'claiming')) return explainTurn(situation, surroundings, waiting)
   return explainLoading(situation, surroundings, waiting)
 }
 
@@ -28,12 +29,10 @@ export function explainStart(situation: Situation, surroundings: Surroundings): 
 function explainTurn(situation: Situation, { all }: Surroundings, waiting: string): Explanation {
   const { key, service, why } = situation
   const others = all.filter(
-    (other) =>
-      other.key !== key &&
-      (/^starting\.(?:spawning|warming)/.test(other.state) || other.state.startsWith('idle-stopping')),
+    (other) => other.key !== key && (hasTag(other.state, 'loading') || hasTag(other.state, 'stopping')),
   )
   const ahead = others.map(
-    (other) => `${other.service} (${other.state.startsWith('starting') ? 'starting' : 'stopping'})`,
+    (other) => `${other.service} (${hasTag(other.state, 'starting') ? 'starting' : 'stopping'})`,
   )
   const before = ahead.length === 0 ? '' : ` Ahead of it: ${ahead.join(', ')}.`
   return {
@@ -43,7 +42,7 @@ function explainTurn(situation: Situation, { all }: Surroundings, waiting: strin
     next: toNextSentence(situation),
     advice: [
       ...others
-        .filter(({ state }) => state.startsWith('starting'))
+        .filter(({ state }) => hasTag(state, 'starting'))
         .map((other) => ({
           text: `It starts as soon as ${other.service} is ready. If ${service} matters more, stop ${other.service}.`,
           command: { verb: 'stop' as const, service: other.service },

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
 import { toErrorApi, toErrorEnding } from '../compat/error-shapes.ts'
 import { toOpenAiError } from '../compat/openai-error.ts'
@@ -225,7 +226,7 @@ function describeWait({ service, place }: Standing): string {
   const inState = `${service.service} is ${state} for ${toSeconds(inStateMs)}`
   const seen = verdict === null ? '' : `, ${verdict.detail}`
   // Before it is spawned there is nothing of it that a health check could have found.
-  const detail = state === 'starting.claiming' ? `: ${explanation.title}` : seen
+  const detail = hasTag(state, 'claiming') ? `: ${explanation.title}` : seen
   return `${inState}${detail}${describePlace(place, service.queue.length)}`.replace(/[\r\n]+/g, ' ')
 }
 

@@ -1,4 +1,5 @@
 import type { Waiter } from '../../machines/messages.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 
 /** One request in a service's queue, as far as anybody can know. */
 export interface QueuedRequest {
@@ -50,7 +51,7 @@ export function toQueue(waiters: readonly Waiter[], facts: QueueFacts, nowMs: nu
  */
 export function toWaitMs(position: number, facts: QueueFacts): number | null {
   const { leases, maxConcurrent, leaseMs } = facts
-  if (facts.state === 'leased.open' && leases >= maxConcurrent)
+  if (hasTag(facts.state, 'serving') && leases >= maxConcurrent)
     return leaseMs === null ? null : Math.round((leaseMs * position) / maxConcurrent)
   const upMs = toUpMs(facts)
   const turns = Math.ceil(position / maxConcurrent) - 1
@@ -62,14 +63,14 @@ export function toWaitMs(position: number, facts: QueueFacts): number | null {
 function toUpMs(facts: QueueFacts): number | null {
   const { state, inStateMs, backoffMs, startMs, leaseMs, stopMs, roomMs } = facts
   // Whoever waits for a service that is ready waits until it listens again.
-  if (state === 'ready') return null
-  if (state === 'leased.open') return 0
+  if (hasTag(state, 'idle')) return null
+  if (hasTag(state, 'serving')) return 0
   if (startMs === null || roomMs === null) return null
-  if (state === 'starting.warming') return Math.max(0, startMs - inStateMs)
-  if (state === 'down.backoff') return backoffMs + startMs
+  if (hasTag(state, 'warming')) return Math.max(0, startMs - inStateMs)
+  if (hasTag(state, 'backoff')) return backoffMs + startMs
   // A successor starts when the leases of today have ended.
-  if (state === 'leased.draining')
+  if (hasTag(state, 'draining'))
     return leaseMs === null || stopMs === null ? null : leaseMs + stopMs + startMs
-  if (state.startsWith('idle-stopping')) return stopMs === null ? null : stopMs + startMs
+  if (hasTag(state, 'stopping')) return stopMs === null ? null : stopMs + startMs
   return roomMs + startMs
 }

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 
@@ -91,15 +92,15 @@ export function createMetrics(supervisor: Supervisor): Metrics {
     atMs,
     why,
   }: Extract<SupervisorEvent, { type: 'service.state' }>) => {
-    if (to.startsWith('idle-stopping.') && why?.kind === 'idle') meters.stops.inc({ service, reason: 'idle' })
+    if (hasTag(to, 'stopping') && why?.kind === 'idle') meters.stops.inc({ service, reason: 'idle' })
     const since = starts.get(key)
-    if (to.startsWith('starting.')) {
+    if (hasTag(to, 'starting')) {
       if (since === undefined) starts.set(key, atMs)
       return
     }
     if (since === undefined) return
     starts.delete(key)
-    const isUp = to === 'ready' || to.startsWith('leased.')
+    const isUp = hasTag(to, 'up')
     const result = isUp ? 'ready' : why?.kind === 'failed' ? 'failed' : 'called-off'
     meters.starts.inc({ service, result })
     if (isUp) meters.ready.observe({ service }, (atMs - since) / 1000)

@@ -1,3 +1,4 @@
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
 import type { ProviderConfig } from '../config/config.ts'
 import { isSameName } from '../config/model-ref.ts'
@@ -81,7 +82,7 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
         const begun: Known = { generation, asking: new AbortController(), sizes: new Map() }
         known.set(key, begun)
         void ask(key, begun)
-      } else if (!to.startsWith('leased.')) forget(key)
+      } else if (!hasTag(to, 'busy')) forget(key)
     },
     of: (key, providerId, modelId) => known.get(key)?.sizes.get(toName(providerId, modelId)),
     close: () => {

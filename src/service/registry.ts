@@ -2,6 +2,7 @@ import type { ActorRefFrom, SnapshotFrom } from 'xstate'
 import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider/chart.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider/context.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { ReplicaStanding } from '../../machines/replicas.ts'
 import type { Decision } from '../../machines/scheduler.ts'
@@ -115,13 +116,13 @@ export function createRegistry({
   const stopTimes = createDurations()
   const stoppingSinceMs = new Map<string, number>()
   const noteStop = (key: string, to: string) => {
-    const isStopping = to.startsWith('idle-stopping')
+    const isStopping = hasTag(to, 'stopping')
     const sinceMs = stoppingSinceMs.get(key)
     if (isStopping && sinceMs === undefined) stoppingSinceMs.set(key, clock.now())
     if (isStopping || sinceMs === undefined) return
     stoppingSinceMs.delete(key)
     // Its stop was called off when it is in use again.
-    if (!to.startsWith('leased')) stopTimes.add(key, clock.now() - sinceMs)
+    if (!hasTag(to, 'busy')) stopTimes.add(key, clock.now() - sinceMs)
   }
   const stopLeftMsOf = (key: string) => {
     const typical = stopTimes.of(key)
@@ -208,8 +209,8 @@ export function createRegistry({
           const to = toStateName(value)
           if (to === state) return
           const change = { from: state, to, reason: toReason(to, context), why: context.why }
-          if (to === 'starting.spawning') spawnedAtMs = clock.now()
-          if (state === 'starting.warming' && /^(ready|leased)/.test(to) && context.ownership === 'owned')
+          if (hasTag(to, 'spawning')) spawnedAtMs = clock.now()
+          if (hasTag(state, 'warming') && hasTag(to, 'up') && context.ownership === 'owned')
             history.addStart(key, clock.now() - spawnedAtMs)
           state = to
           noteStop(key, to)
@@ -314,8 +315,8 @@ function toRetryAfterMs(
   if (retry === 'never') return undefined
   const { failures, policy, stop } = context
   const state = toStateName(value)
-  if (state === 'down.backoff') return Math.max(0, toBackoffMs(context) - inStateMs)
-  if (state === 'down.tripped') return Math.max(0, policy.breakerCooldownMs - inStateMs)
+  if (hasTag(state, 'backoff')) return Math.max(0, toBackoffMs(context) - inStateMs)
+  if (hasTag(state, 'tripped')) return Math.max(0, policy.breakerCooldownMs - inStateMs)
   if (stop !== 'start-failed' && stop !== 'unhealthy') return undefined
   return failures >= policy.breakerFailures ? policy.breakerCooldownMs : toBackoffMs(context)
 }
@@ -325,5 +326,5 @@ export function toReason(
   to: string,
   { failure, stop }: Pick<ProviderContext, 'failure' | 'stop'>,
 ): string | null {
-  return to === 'down.backoff' || to === 'down.tripped' ? (failure?.code ?? null) : stop
+  return hasTag(to, 'backoff') || hasTag(to, 'tripped') ? (failure?.code ?? null) : stop
 }

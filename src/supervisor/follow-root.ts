@@ -1,5 +1,6 @@
 import type { Actor } from 'xstate'
 import type { ProviderEmitted } from '../../machines/messages.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { supervisorMachine } from '../../machines/supervisor.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import type { LeaseBook } from '../lease/desk.ts'
@@ -79,8 +80,8 @@ export function followRoot({
       changed: (change, context) => {
         publish(key, { type: 'service.state', ...change })
         contextSizes.hear(key, change, context.generation)
-        if (change.from === 'starting.warming') remeasure(key)
-        if (change.to === 'down.cold' || change.to === 'retired')
+        if (hasTag(change.from, 'warming')) remeasure(key)
+        if (hasTag(change.to, 'cold') || hasTag(change.to, 'retired'))
           void upstreams.disconnectAll(`${context.instance}.`)
       },
     })

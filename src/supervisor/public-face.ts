@@ -1,4 +1,5 @@
 import type { Actor } from 'xstate'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { supervisorMachine } from '../../machines/supervisor.ts'
 import type { Clock } from '../clock.ts'
 import { toConfig } from '../config/load.ts'
@@ -119,10 +120,8 @@ export function createFace({
       let last: ServiceSnapshot | undefined
       // A request that came meanwhile begins the next run in the same step, so it need never be seen down.
       await registry.untilState(key, (state, generation) => {
-        if (state === 'retired') last = describe(key)
-        return (
-          state.startsWith('down.') || state === 'retired' || (stopped !== null && generation !== stopped)
-        )
+        if (hasTag(state, 'retired')) last = describe(key)
+        return hasTag(state, 'settled') || (stopped !== null && generation !== stopped)
       })
       return { ...(last ?? describe(key)), holder }
     },

@@ -1,4 +1,5 @@
 import type { ProviderContext } from '../../machines/provider/context.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 
 /** What must hold of every service after every step, whatever happened, in words. */
@@ -107,17 +108,14 @@ export function createLedger(): Ledger {
       }
     },
     check: ({ state, context, timers }) => {
-      const isUp = state === 'ready' || state.startsWith('leased')
+      const isUp = hasTag(state, 'up')
       const run = context.generation === null ? undefined : runs.get(context.generation)
       const ids = context.waiters.map(({ id }) => id)
       const broken: [Invariant, boolean][] = [
         ['readyMeansAlive', isUp && context.ownership === 'owned' && run !== 'spawned'],
         ['oneProcess', [...runs.values()].filter(isLive).length > 1],
-        ['coldIsQuiet', state === 'down.cold' && (timers.length > 0 || ids.length > 0)],
-        [
-          'leasesAreCounted',
-          context.leases !== held.size || state.startsWith('leased') !== context.leases > 0,
-        ],
+        ['coldIsQuiet', hasTag(state, 'cold') && (timers.length > 0 || ids.length > 0)],
+        ['leasesAreCounted', context.leases !== held.size || hasTag(state, 'busy') !== context.leases > 0],
         [
           'queueIsBounded',
           (context.ownership !== 'borrowed' && context.leases > context.policy.maxConcurrent) ||
@@ -127,7 +125,7 @@ export function createLedger(): Ledger {
         [
           'borrowedIsUsed',
           context.ownership === 'borrowed' &&
-            !(state === 'starting.warming' || state.startsWith('leased') || state === 'retired'),
+            !(hasTag(state, 'warming') || hasTag(state, 'busy') || hasTag(state, 'retired')),
         ],
         ['requestsAnsweredOnce', ids.length !== waiting.size || ids.some((id) => !waiting.has(id))],
       ]

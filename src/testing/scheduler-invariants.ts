@@ -1,4 +1,5 @@
 import type { StopReason } from '../../machines/messages.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { Amounts, Asking, Decision, Share } from '../../machines/scheduler.ts'
 import { toNeeds } from '../../machines/scheduler.ts'
 import type { SupervisorContext } from '../../machines/supervisor-context.ts'
@@ -128,7 +129,7 @@ export function createSchedulerLedger({
   /** Whether a wait would end if idle services left, and none is about to. */
   const isKeptOutByIdle = ({ key, waiting, decision }: Asking, context: SupervisorContext) => {
     const alive = [...new Set([...living.values(), ...starting, ...spawning])]
-    const isUp = (other: string) => /^(ready|leased)/.test(states.get(other) ?? '')
+    const isUp = (other: string) => hasTag(states.get(other) ?? '', 'up')
     const isStarting = (other: string) => starting.has(other) || spawning.has(other)
     if (exited.size > 0 || alive.some((other) => !isUp(other) && !isStarting(other))) return false
     const staying = alive.filter(
@@ -198,16 +199,17 @@ export function createSchedulerLedger({
           return []
         case 'service.state':
           states.set(key, fact.to)
-          if (fact.to === 'starting.spawning') spawning.add(key)
-          if (fact.from.startsWith('starting.') && !fact.to.startsWith('starting.')) {
+          if (hasTag(fact.to, 'spawning')) spawning.add(key)
+          if (hasTag(fact.from, 'starting') && !hasTag(fact.to, 'starting')) {
             if (!spawning.has(key)) permitted.delete(key)
             starting.delete(key)
             askingSinceMs.delete(key)
             endAsking(key)
           }
           // Its stop was called off.
-          if (fact.to === 'leased.open' && /^(idle-stopping|leased)/.test(fact.from)) gaveWayTo.delete(key)
-          if (fact.to === 'leased.draining' || fact.to === 'idle-stopping.terminating') return recordStop(key)
+          if (isOpen(fact.to) && (hasTag(fact.from, 'stopping') || hasTag(fact.from, 'busy')))
+            gaveWayTo.delete(key)
+          if (hasTag(fact.to, 'draining') || hasTag(fact.to, 'terminating')) return recordStop(key)
           return []
         default:
           return []
@@ -270,4 +272,9 @@ export function createSchedulerLedger({
       ])
     },
   }
+}
+
+/** Whether leases are held and more are granted. */
+function isOpen(state: string): boolean {
+  return hasTag(state, 'busy') && hasTag(state, 'serving')
 }

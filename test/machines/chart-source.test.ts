@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { parseAst } from 'rolldown/parseAst'
 import { describe, expect, test } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
@@ -55,6 +55,18 @@ test('a state is shown by its first two levels, and a state that is not known ha
   })
   expect(providerStates).toContain(toStateName(value))
   expect(listTags('constructor')).toEqual([])
+})
+
+test('no code outside of the charts compares the name of a state', () => {
+  const folder = new URL('../../src/', import.meta.url)
+  const compared =
+    /(?:[!=]==|startsWith\(|\.test\() ?'?(?:(?:down|starting|leased|idle-stopping)\.[a-z]+|idle-stopping)|\b(?:state|from|to) [!=]== '(?:ready|probing|retired)'/g
+  const found = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.tsx?$/.test(file))
+    .flatMap((file) =>
+      (readFileSync(new URL(file, folder), 'utf8').match(compared) ?? []).map((text) => `${file}: ${text}`),
+    )
+  expect(found).toEqual([])
 })
 
 /** A node of a syntax tree. */

@@ -1,3 +1,4 @@
+import { hasTag } from '../../../machines/provider/tags.ts'
 import type { App } from './app.ts'
 
 /** What the keys do, where no field wants them for itself. */
@@ -60,6 +61,6 @@ function startOrStop(app: App): void {
   const { selected, history } = app.state
   const service = selected === null ? undefined : app.shown().model.services[selected]
   if (service === undefined || history.cursor !== null) return
-  if (service.state.startsWith('down.')) void app.start(service.key)
-  else if (!service.state.startsWith('idle-stopping')) void app.stop(service.key)
+  if (hasTag(service.state, 'down')) void app.start(service.key)
+  else if (!hasTag(service.state, 'stopping')) void app.stop(service.key)
 }

@@ -1,4 +1,5 @@
 import type { Failure, Receipt, ServicePolicy, StopReason, Verdict } from '../../../machines/messages.ts'
+import { hasTag } from '../../../machines/provider/tags.ts'
 import type { Reason } from '../../../machines/reasons.ts'
 import type { Decision } from '../../../machines/scheduler.ts'
 import { lineUp } from '../../../machines/waiting-line.ts'
@@ -88,7 +89,7 @@ export const emptyModel: PageModel = { seq: 0, atMs: 0, isClosed: false, service
 
 /** Changes that are kept of one service. */
 const MAX_CHANGES = 12
-const isStarting = (state: string) => state.startsWith('starting') || state === 'probing'
+const isStarting = (state: string) => hasTag(state, 'starting') || hasTag(state, 'probing')
 
 /** The moment after one more event. */
 export function applyEvent(model: PageModel, event: SupervisorEvent): PageModel {
@@ -187,7 +188,7 @@ function toStopAsked(
   { atMs, reason }: Extract<ServiceEvent, { type: 'service.stop' }>,
 ): ServiceView {
   const next = { ...service, stopReason: reason }
-  const hasDeadline = service.state === 'leased.draining' && service.stopReason === 'yielded'
+  const hasDeadline = hasTag(service.state, 'draining') && service.stopReason === 'yielded'
   return hasDeadline ? { ...next, timers: toTimers(next, atMs) } : next
 }
 
@@ -200,7 +201,7 @@ function toTold(
   const policy = event.type === 'policy.replaced' ? (event.policy as ServicePolicy) : service.policy
   const next = { ...service, policy }
   const isArmedAnew =
-    service.state === 'ready' &&
+    hasTag(service.state, 'idle') &&
     (event.type === 'host.resumed' || policy?.idleStopMs !== service.policy?.idleStopMs)
   return isArmedAnew ? { ...next, timers: toTimers(next, atMs) } : next
 }
@@ -211,7 +212,7 @@ function toChanged(
   { seq, atMs, from, to, why }: Extract<ServiceEvent, { type: 'service.state' }>,
 ): ServiceView {
   const change = { seq, atMs, from, to, whyText: toReasonText(why) }
-  const isDown = to.startsWith('down.')
+  const isDown = hasTag(to, 'down')
   const failed = why?.kind === 'failed' ? why : null
   const hasBegun = isStarting(to) && !isStarting(from)
   const next: ServiceView = {
@@ -221,7 +222,7 @@ function toChanged(
     startedAtMs: hasBegun ? atMs : service.startedAtMs,
     why,
     changes: [change, ...service.changes].slice(0, MAX_CHANGES),
-    failure: to === 'ready' || to.startsWith('leased') ? null : (failed?.failure ?? service.failure),
+    failure: hasTag(to, 'up') ? null : (failed?.failure ?? service.failure),
     failures: failed?.failures ?? service.failures,
     stopReason: why?.kind === 'stop' ? why.reason : isDown ? null : service.stopReason,
     ownership: toOwnership(why) ?? (isDown ? 'none' : service.ownership),
@@ -245,17 +246,15 @@ function toTimers(
   if (policy === null) return []
   const timer = (name: string, totalMs: number) =>
     totalMs > 0 ? [{ name, totalMs, endsAtMs: armedAtMs + totalMs }] : []
-  if (state === 'ready') return timer('idleStop', policy.idleStopMs)
-  if (state === 'down.tripped') return timer('breakerCooldown', policy.breakerCooldownMs)
-  if (state === 'down.backoff')
+  if (hasTag(state, 'idle')) return timer('idleStop', policy.idleStopMs)
+  if (hasTag(state, 'tripped')) return timer('breakerCooldown', policy.breakerCooldownMs)
+  if (hasTag(state, 'backoff'))
     return timer('backoff', Math.min(policy.backoffMs * 2 ** Math.max(0, failures - 1), policy.backoffMaxMs))
-  if (state === 'starting.warming' || state === 'starting.spawning')
-    return timer('readyTimeout', policy.readyTimeoutMs)
+  if (hasTag(state, 'loading')) return timer('readyTimeout', policy.readyTimeoutMs)
   // One that yields has all the time that its leases need.
-  if (state === 'leased.draining' && stopReason === 'yielded') return []
-  if (state === 'leased.draining') return timer('drainTimeout', policy.drainTimeoutMs)
-  if (state === 'idle-stopping.terminating' && ownership === 'owned')
-    return timer('stopGrace', policy.stopGraceMs)
+  if (hasTag(state, 'draining') && stopReason === 'yielded') return []
+  if (hasTag(state, 'draining')) return timer('drainTimeout', policy.drainTimeoutMs)
+  if (hasTag(state, 'terminating') && ownership === 'owned') return timer('stopGrace', policy.stopGraceMs)
   return []
 }
 

@@ -1,4 +1,5 @@
 import { charts } from 'leasehold:charts'
+import { hasTag } from '../../../machines/provider/tags.ts'
 import type { SupervisorEvent } from '../../events/events.ts'
 import type { Advice } from '../../explanation/advice.ts'
 import { toMainTimer } from '../../explanation/next.ts'
@@ -64,7 +65,7 @@ interface SummaryProps extends Omit<ServiceProps, 'model'> {
 
 function Summary({ app, service, explanation, atMs, isStill }: SummaryProps) {
   const { tone, title, sentence, next, advice } = explanation
-  const isDown = service.state.startsWith('down.')
+  const isDown = hasTag(service.state, 'down')
   const progress = toProgress(service, atMs)
   return (
     <section class={`summary ${tone}`} aria-label="What is going on">
@@ -92,7 +93,7 @@ function Summary({ app, service, explanation, atMs, isStill }: SummaryProps) {
             <button
               key="stop"
               type="button"
-              disabled={isStill || service.state.startsWith('idle-stopping')}
+              disabled={isStill || hasTag(service.state, 'stopping')}
               onClick={() => app.stop(service.key)}
             >
               {service.ownership === 'adopted' ? 'Let go' : 'Stop'}
@@ -162,7 +163,7 @@ function toProgress(
   atMs: number,
 ): { readonly share: number; readonly label: string } | null {
   const { state, startTimes, startedAtMs } = service
-  if (state.startsWith('starting') && startTimes !== null && startedAtMs !== null) {
+  if (hasTag(state, 'starting') && startTimes !== null && startedAtMs !== null) {
     const share = Math.min(1, Math.max(0, atMs - startedAtMs) / Math.max(1, startTimes.medianMs))
     return { share, label: 'Start, against the median of past starts' }
   }
