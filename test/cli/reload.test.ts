@@ -44,6 +44,8 @@ const listModels = async (place: Place, key: string) => {
   return response.status
 }
 
+const OTHER = { baseUrl: 'http://127.0.0.1:9/v1', models: [{ id: 'elsewhere' }] }
+
 describe('serve --watch', { timeout: 120_000 }, () => {
   test('takes a key that changes at once: the old one is refused, a stream begun with it ends whole (fault 96, peer A-5)', async () => {
     await using place = await createPlace()
@@ -117,6 +119,24 @@ describe('serve --watch', { timeout: 120_000 }, () => {
     await gateway.until(/the configuration is refused, the old one stays: .*there is no such file/)
     place.write('keys.json5', '{ apiKeys: ["third"] }')
     await expect.poll(() => listModels(place, 'third'), { timeout: 20_000 }).toBe(200)
+  })
+
+  test('a removed service that drains is stopped with force, and the command says how it ended', async () => {
+    await using place = await createPlace()
+    place.configure(['--token-delay-ms', '50'])
+    await using gateway = await serve(place, '--watch')
+    const answer = await fetch(`http://127.0.0.1:${place.gatewayPort}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ messages: [{ role: 'user', content: 'count to 4000' }], stream: true }),
+    })
+    const leasehold = { port: place.gatewayPort }
+    place.write('leasehold.json5', JSON.stringify({ leasehold, models: { providers: { other: OTHER } } }))
+    await gateway.until(/another configuration is in force: .*removed/)
+    const stopped = await place.run('stop', 'demo', '--force')
+    expect(stopped).toMatchObject({ code: 0, stdout: expect.stringMatching(/^demo has ended: .+\n$/) })
+    await expect(answer.text()).rejects.toThrow('terminated')
+    expect(place.strays()).toEqual([])
   })
 
   test('has nothing to watch in the built-in demo', async () => {

@@ -83,6 +83,23 @@ describe('whoever waits for a service that is changed', () => {
   })
 })
 
+test.each([
+  { force: true, leaving: 'with force while it is in use' },
+  { force: false, leaving: 'until its lease ends' },
+])('a stop of a removed service that drains answers with its end: $leaving', async ({ force }) => {
+  await using house = await createHouse(['a', 'b'])
+  const { library, text, replace } = house
+  const lease = await library.supervisor.acquire(refOf('a'))
+  await replace(text('b'))
+  await library.untilState('leased.draining')
+  const stopping = library.supervisor.stop('a', { force })
+  if (!force) lease.release()
+  expect(await stopping).toMatchObject({ service: 'a', state: 'retired', leases: 0 })
+  if (force) expect(lease.signal.aborted).toBe(true)
+  expect(library.all('process.settled')).toMatchObject([{ receipt: { survivors: [] } }])
+  await expect(library.supervisor.stop('a')).rejects.toMatchObject({ status: 404 })
+})
+
 test('a changed service gets the room that it had, before another that asks later', async () => {
   await using house = await createHouse(['a', 'c'])
   const { library, text, replace } = house
