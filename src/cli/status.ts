@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { toNextText } from '../explanation/next.ts'
+import { describeNextBriefly } from '../explanation/next.ts'
 import { toWatchdogText } from '../explanation/words.ts'
 import type { Guest } from '../peers/guests.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../service/snapshot.ts'
@@ -112,7 +112,7 @@ function toRow(service: ServiceSnapshot): string[] {
     service.pid === null ? '' : String(service.pid),
     [service.leases, ...service.guests.filter(({ leases }) => leases > 0).map(toLentText)].join(', '),
     String(service.queue.length),
-    toNextText(service),
+    describeNextBriefly(service),
   ]
 }
 

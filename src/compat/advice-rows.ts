@@ -1,37 +1,40 @@
 import type { CompatFlags } from './flags.ts'
 
-/** What was asked of a server. */
+/** The request that an error answers. */
 export interface Asked {
   /** The model, as `provider/model`. */
   readonly ref: string
   /** The path of the client: `/v1/responses`. Absent: it is not known. */
   readonly path?: string
-  /** Where the server is configured to be. */
+  /** The configured base URL of the server. */
   readonly baseUrl?: string
 }
 
-/** One error text that a backend is known to answer with, and what cures it. */
+/** A known error text of a backend, with its remedy. */
 export interface AdviceRow {
-  /** Stable name of the advice. Rows share it where several texts have one cure. */
+  /** Stable name of the advice. Texts with the same remedy share it. */
   readonly id: string
-  /** The statuses under which the text means this. */
+  /** The statuses for which the pattern applies. */
   readonly statuses: readonly number[]
   /**
-   * Matched against the backend's words and, below them, one line `key: value` for each plain member of the error.
-   * The text is a stranger's and may be long: no nested repetition, no `m` flag before a repetition without bound.
+   * Matched against the backend's message, followed by one line `key: value` per plain member of the error. The text
+   * is untrusted and may be long: no nested repetition, no `m` flag with an unbounded repetition.
    */
   readonly pattern: RegExp
   /** What to do, as one sentence; `$<name>` stands for a named group of the pattern. */
   readonly text: string | ((asked: Asked) => string)
-  /** The flags of the model that cure it. */
+  /** Flags of the model that solve it. */
   readonly compat?: CompatFlags | ((found: Readonly<Record<string, string>>) => CompatFlags)
-  /** The arguments of the server that cure it. */
+  /** Arguments of the server that solve it. */
   readonly args?: readonly string[]
 }
 
-/** Every known text, by cure. The first row that fits decides, so a text with numbers precedes the same without. */
+/**
+ * All known texts, grouped by remedy. The first matching row decides, so a text with numbers precedes the same text
+ * without.
+ */
 export const adviceRows: readonly AdviceRow[] = [
-  // The form of messages. serde is what Rust servers (inferrs, TGI) read JSON with; other texts are named by server.
+  // The form of messages. Rust servers (inferrs, TGI) read JSON with serde; the other texts are labelled by server.
   {
     id: 'requires-string-content',
     statuses: [400, 422],
@@ -63,7 +66,7 @@ export const adviceRows: readonly AdviceRow[] = [
   },
   {
     id: 'text-parts-only',
-    statuses: [404], // mlx_lm, whose every fault is a 404
+    statuses: [404], // mlx_lm answers 404 for every error
     pattern: /Only 'text' content type is supported/,
     text: 'send only text to this model: its server takes no images and no other parts, and the 404 is no missing route.',
   },
@@ -184,12 +187,12 @@ export const adviceRows: readonly AdviceRow[] = [
     text: 'set compat.supportedReasoningEfforts for this model to what the server takes ($<labels>), so that any other effort becomes the nearest.',
     compat: ({ labels = '' }) => ({ supportedReasoningEfforts: labels.match(/\w+(?=["'])/g) ?? [] }),
   },
-  toFieldRow('max_completion_tokens', 'maxTokensField', 'max_tokens'),
-  toFieldRow('max_tokens', 'maxTokensField', 'max_completion_tokens'),
-  toFieldRow('stream_options', 'supportsUsageInStreaming', false),
-  toFieldRow('reasoning_effort', 'supportsReasoningEffort', false),
-  toFieldRow('strict', 'supportsStrictMode', false),
-  toFieldRow('temperature', 'supportsTemperature', false),
+  buildFieldRow('max_completion_tokens', 'maxTokensField', 'max_tokens'),
+  buildFieldRow('max_tokens', 'maxTokensField', 'max_completion_tokens'),
+  buildFieldRow('stream_options', 'supportsUsageInStreaming', false),
+  buildFieldRow('reasoning_effort', 'supportsReasoningEffort', false),
+  buildFieldRow('strict', 'supportsStrictMode', false),
+  buildFieldRow('temperature', 'supportsTemperature', false),
   {
     id: 'tgi-validation',
     statuses: [422], // TGI
@@ -267,20 +270,20 @@ export const adviceRows: readonly AdviceRow[] = [
     statuses: [404, 405], // llama.cpp, FastAPI, Go's and Python's own, Express, nginx; inferrs says nothing
     pattern:
       /^\s{0,20}$|^(?:404 page |404 |File )?not found\s*(?:\n|$)|^(?:405 )?method not allowed\s*(?:\n|$)|Cannot POST \/|<title>40[45] /i,
-    text: toRouteText,
+    text: describeRoute,
   },
 ]
 
-/** The base URL is in doubt only where it has no path; otherwise the server is asked for what it does not have. */
-function toRouteText({ path = '', baseUrl = '' }: Asked): string {
+/** Suspects the base URL only if it has no path; otherwise the server does not have the route. */
+function describeRoute({ path = '', baseUrl = '' }: Asked): string {
   if (/^https?:\/\/[^/]+\/?$/.test(baseUrl))
     return `add "/v1" to baseUrl: it is ${baseUrl}, and the server has no such route there.`
   const name = path === '' ? 'the route that was asked for' : path.replace(/\?.*$/, '')
   return `use another route of the model: this server does not offer ${name}.`
 }
 
-/** A field that the server does not know, in the words of serde, of OpenAI and those who copy it, and of pydantic. */
-function toFieldRow(field: string, flag: keyof CompatFlags, value: string | boolean): AdviceRow {
+/** An unknown field, as serde, OpenAI-compatible servers and pydantic report it. */
+function buildFieldRow(field: string, flag: keyof CompatFlags, value: string | boolean): AdviceRow {
   return {
     id: `no-${field.replaceAll('_', '-')}`,
     statuses: [400, 422],

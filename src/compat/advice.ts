@@ -15,45 +15,45 @@ import {
   toValue,
 } from '../json/edit.ts'
 import { type JsonNode, type JsonSpan, readJson } from '../json/node.ts'
-import { toWholePieces } from '../json/pieces.ts'
+import { writeWholePieces } from '../json/pieces.ts'
 import { type AdviceRow, type Asked, adviceRows } from './advice-rows.ts'
 import { toErrorApi } from './error-shapes.ts'
 
-/** A known complaint of a backend, and what cures it. */
+/** A recognised backend error and its remedy. */
 export interface Advice {
   /** Stable name: `requires-string-content`. */
   readonly id: string
   /** What to do, as one sentence. */
   readonly text: string
-  /** JSON5 to paste into the model's entry, or into its provider's for arguments. Absent: no setting cures it. */
+  /** JSON5 to paste into the model's entry, or into its provider's for arguments. Absent if no setting helps. */
   readonly block?: string
 }
 
-/** An error body with the backend's own words and ours below them. */
+/** An error body with the backend's message, followed by the advice. */
 export interface Advised {
   readonly advice: Advice
-  /** JSON in OpenAI's shape, whatever the backend sent: see {@link advise}. */
+  /** JSON in OpenAI's shape, also if the backend's shape differs: see {@link advise}. */
   readonly body: Buffer
 }
 
 /**
- * Recognises the known error texts of local backends. `status`: that of the answer, since the same words mean
- * other things under another one; `asked`: the model and the route.
+ * Recognises known error texts of local backends. `status`: the answer's, because a text can mean something else
+ * under another status; `asked`: the model and the route.
  *
- * In the new body `error.message` begins with the backend's words, and `error.leasehold` holds the advice's name and
+ * In the new body `error.message` begins with the backend's message, and `error.leasehold` holds the advice's name and
  * block. Where the backend has an `error.message`, every other byte stays; an `error` that is a text, FastAPI's
  * `detail` and plain text become the message of an error object beside the members that were there.
- * @returns `undefined` for a text that nobody knows: its bytes should pass as they are.
+ * @returns `undefined` for an unknown text, whose bytes should be passed on unchanged.
  */
 export function advise(status: number, body: Buffer, asked: Asked): Advised | undefined {
   const root = readObject(body)
   const error = getMember(root, 'error')
   const words = findWords(root) ?? toNode(body.toString('utf8'))
-  const complaint = [textOf(words) ?? '', ...toLines(error), ...toLines(root)].join('\n')
+  const complaint = [textOf(words) ?? '', ...listLines(error), ...listLines(root)].join('\n')
   for (const row of adviceRows) {
     const found = row.statuses.includes(status) ? row.pattern.exec(complaint) : null
     if (found === null) continue
-    const advice = toAdvice(row, found, asked)
+    const advice = buildAdvice(row, found, asked)
     return { advice, body: explain(root, words, advice, status, asked) }
   }
   return undefined
@@ -70,7 +70,7 @@ function readObject(body: Buffer): JsonSpan | undefined {
   return body[start] === byteOf.openBrace ? readJson(body, start, 2) : undefined
 }
 
-/** What the backend says for people, wherever it says it. `undefined`: nowhere that is known. */
+/** The backend's human-readable message; `undefined` if no known field holds one. */
 function findWords(root: JsonSpan | undefined): JsonNode | undefined {
   const error = getMember(root, 'error')
   const detail = getMember(root, 'detail')
@@ -79,22 +79,25 @@ function findWords(root: JsonSpan | undefined): JsonNode | undefined {
   if (words !== undefined || !isArray(detail)) return words
   return toNode(
     itemsOf(detail)
-      .map(({ value }) => toFault(value))
+      .map(({ value }) => formatFault(value))
       .join('\n'),
   )
 }
 
-/** `body.messages.0.content: Field required`: a fault that FastAPI lists, without the client's input that it repeats. */
-function toFault(fault: JsonNode): string {
+/**
+ * `body.messages.0.content: Field required`: one of FastAPI's validation errors, without the client's input that it
+ * repeats.
+ */
+function formatFault(fault: JsonNode): string {
   const place = itemsOf(getMember(fault, 'loc')).map(({ value }) => toValue(value))
   return `${place.join('.')}: ${getText(fault, 'msg') ?? ''}`
 }
 
-/** Members past this many are not looked at: a real error has a handful. */
+/** Members beyond this number are ignored: a real error has a handful. */
 const MAX_MEMBERS = 20
 
-/** The plain members of an error beside its words, one `key: value` each. */
-function toLines(object: JsonNode | undefined): string[] {
+/** The plain members of an error besides its message, as `key: value`. */
+function listLines(object: JsonNode | undefined): string[] {
   return membersOf(object)
     .slice(0, MAX_MEMBERS)
     .filter(({ key, value }) => !wordKeys.has(key) && !isObject(value) && !isArray(value))
@@ -105,27 +108,28 @@ const wordKeys = new Set(['error', 'message', 'detail'])
 
 type Groups = Readonly<Record<string, string>>
 
-function toAdvice(row: AdviceRow, found: RegExpExecArray, asked: Asked): Advice {
+function buildAdvice(row: AdviceRow, found: RegExpExecArray, asked: Asked): Advice {
   const { groups = {} } = found
   if (typeof row.text !== 'string') return { id: row.id, text: row.text(asked) }
   const text = row.text.replace(/\$<(\w+)>/g, (_, name: string) => groups[name] ?? '')
-  const block = toBlock(row, groups, asked.ref)
+  const block = buildBlock(row, groups, asked.ref)
   return { id: row.id, text, ...(block === undefined ? {} : { block }) }
 }
 
-function toBlock({ compat, args }: AdviceRow, groups: Groups, ref: string): string | undefined {
-  if (compat !== undefined) return toModelBlock(ref, typeof compat === 'function' ? compat(groups) : compat)
+function buildBlock({ compat, args }: AdviceRow, groups: Groups, ref: string): string | undefined {
+  if (compat !== undefined)
+    return formatModelBlock(ref, typeof compat === 'function' ? compat(groups) : compat)
   if (args === undefined) return undefined
   return `localService: { args: [/* yours, then */ ${args.map((arg) => JSON.stringify(arg)).join(', ')}] }`
 }
 
 /** A provider's id has no slash, so that the rest is the model's id. */
-export function toModelBlock(ref: string, compat: object): string {
-  return `{ id: ${JSON.stringify(ref.slice(ref.indexOf('/') + 1))}, compat: ${toJson5(compat)} }`
+export function formatModelBlock(ref: string, compat: object): string {
+  return `{ id: ${JSON.stringify(ref.slice(ref.indexOf('/') + 1))}, compat: ${formatJson5(compat)} }`
 }
 
-/** One line of JSON5, written as people write it. */
-function toJson5(object: object): string {
+/** One line of JSON5 in the usual hand-written style. */
+function formatJson5(object: object): string {
   const members = Object.entries(object).map(([key, value]) => `${key}: ${JSON.stringify(value)}`)
   return `{ ${members.join(', ')} }`
 }
@@ -141,18 +145,18 @@ function explain(
   const present = getMember(document, 'error')
   const error = isObject(present)
     ? present
-    : toNode({ message: '', type: toType(status), param: null, code: null })
+    : toNode({ message: '', type: findErrorType(status), param: null, code: null })
   const ours = block === undefined ? text : `${text}\n${block}`
   const separator = isEmptyText(words) ? '' : '\n\n'
   setMember(error, 'message', joinTexts([words, `${separator}leasehold: ${ours}`]))
   setMember(error, 'leasehold', toNode({ advice: id, block }))
   setMember(document, 'error', error)
   if (root === undefined && toErrorApi(path) === 'messages') setMember(document, 'type', toNode('error'))
-  return Buffer.concat(toWholePieces(document).pieces)
+  return Buffer.concat(writeWholePieces(document).pieces)
 }
 
-/** The type of an error whose server did not give it one. */
-function toType(status: number): string {
+/** The error type for a server that sends none. */
+function findErrorType(status: number): string {
   if (status === 429) return 'rate_limit_error'
   return status >= 500 ? 'server_error' : 'invalid_request_error'
 }

@@ -7,9 +7,12 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 /** Rewrites an answer on its way to the client. */
 export interface AnswerRewriter {
-  /** What may go on of the bytes so far; empty while an event is not complete. @throws RangeError for an event beyond all measure */
+  /**
+   * Returns the bytes that can be sent now; empty while an event is incomplete. @throws RangeError for an event that
+   * is too long
+   */
   push(chunk: Buffer): Buffer
-  /** The rest. */
+  /** Returns the remaining bytes. */
   end(): Buffer
 }
 
@@ -18,7 +21,7 @@ export function createAnswerRewriter(compat: CompatFlags, isEventStream: boolean
   return isEventStream ? createEventRewriter(compat) : createJsonRewriter(compat)
 }
 
-/** Every event goes on when its empty line has come, with LF as line end, whatever the server's line ends are. */
+/** Passes each event on once its empty line has arrived. Line ends become LF. */
 function createEventRewriter(compat: CompatFlags): AnswerRewriter {
   let out = ''
   const parser = createEventParser({
@@ -28,7 +31,7 @@ function createEventRewriter(compat: CompatFlags): AnswerRewriter {
       const changed = data.startsWith('{') ? rewriteJson(data, compat) : data
       out += `data: ${changed.includes('\n') ? changed.replaceAll('\n', '\ndata: ') : changed}\n\n`
     },
-    // With one line end: some clients take an empty line after a comment for an event.
+    // One line end only: some clients treat an empty line after a comment as an event.
     onComment: (comment) => {
       out += `: ${comment}\n`
     },
@@ -81,7 +84,7 @@ function createJsonRewriter(compat: CompatFlags): AnswerRewriter {
   }
 }
 
-/** The same text where nothing changes, so that its bytes can go on as they came. */
+/** Returns the same text if nothing changes, so that the original bytes can be sent. */
 function rewriteJson(json: string, compat: CompatFlags): string {
   try {
     const changed = rewriteAnswer(JSON.parse(json), compat)

@@ -3,7 +3,7 @@ import type { JsonChild, JsonNode } from '../json/node.ts'
 import { isTextPart, messagesOf } from './message-list.ts'
 import type { Rule } from './rule.ts'
 
-/** Content that is an array of text parts becomes one string. Any other content stays: an image has no text. */
+/** Joins a content array of text parts into one string. Other content stays: an image has no text. */
 export const stringContent: Rule = {
   name: 'requiresStringContent',
   apply: (body, { compat }) =>

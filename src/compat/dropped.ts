@@ -1,9 +1,9 @@
 import type { JsonChild } from '../json/node.ts'
-import { type Advice, toModelBlock } from './advice.ts'
+import { type Advice, formatModelBlock } from './advice.ts'
 import type { CompatFlags } from './flags.ts'
 import { isTranslated } from './reasoning.ts'
 
-/** Members of a client's body that no rule sends on in any form, by name. */
+/** Names of body members that no rule forwards in any form. */
 export function listDropped(
   before: readonly JsonChild[],
   after: readonly JsonChild[],
@@ -14,16 +14,16 @@ export function listDropped(
   return [...new Set(gone.filter((key) => !isTranslated(key, compat)))]
 }
 
-/** Two names of one limit: of both, one is sent. */
+/** Two names of the same limit; only one is sent. */
 const RENAMED: ReadonlySet<string> = new Set(['max_tokens', 'max_completion_tokens'])
 
-/** What an operator is told of a member that is not sent, once per model. `ref`: the model, as `provider/model`. */
+/** The warning about a dropped member, given once per model. `ref`: the model, as `provider/model`. */
 export function adviseDropped(member: string, ref: string): Advice {
   const id = `drops-${member.replaceAll('_', '-')}`
   const flags = flagsOf.get(member)
   if (flags === undefined) return { id, text: `"${member}" is not sent on to the server of this model.` }
   const text = `"${member}" is not sent on to the server of this model; set compat as below if it takes it.`
-  return { id, text, block: toModelBlock(ref, flags) }
+  return { id, text, block: formatModelBlock(ref, flags) }
 }
 
 const flagsOf: ReadonlyMap<string, CompatFlags> = new Map([

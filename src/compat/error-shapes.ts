@@ -3,7 +3,7 @@ import type { OpenAiError } from './openai-error.ts'
 /** An error as the API of a path has it. Every shape keeps our `code`. */
 type Facts = OpenAiError['body']['error']
 
-/** The API that a client speaks on a path, as far as its errors differ. */
+/** The API of a path, as far as error shapes differ. */
 export type ErrorApi = 'openai' | 'messages' | 'responses'
 
 /** Finds the API of a path, with or without a query. */
@@ -14,32 +14,32 @@ export function toErrorApi(path: string): ErrorApi {
 
 /** The body of an answer that is an error. */
 export function toErrorBody(api: ErrorApi, { status, body }: OpenAiError): object {
-  return api === 'messages' ? toAnthropicError(body.error, toAnthropicType(status)) : body
+  return api === 'messages' ? buildAnthropicError(body.error, findAnthropicType(status)) : body
 }
 
-/** What a stream that has begun ends in. */
+/** The end of a stream that failed after its first byte. */
 export interface ErrorEnding {
   /** Complete events. */
   readonly text: string
-  /** Whether the connection ends as that of a whole stream does: the events say that it failed. */
+  /** Whether the connection closes cleanly, because the events report the failure. */
   readonly isClean: boolean
 }
 
 /**
- * The end of a stream that failed. `error`: the body of an error, our own or the server's; `isFirst`: no event has been
- * sent. Codex reads nothing but `response.failed`, and only before a clean end.
+ * Builds the end of a failed stream. `error`: the error body, ours or the server's; `isFirst`: no event was sent yet.
+ * Codex reads only `response.failed`, and only before a clean end.
  */
-export function toErrorEnding(
+export function buildErrorEnding(
   api: ErrorApi,
   error: unknown,
   { requestId, isFirst }: { readonly requestId: string; readonly isFirst: boolean },
 ): ErrorEnding {
-  if (api === 'openai') return { text: toEvent('error', error), isClean: false }
+  if (api === 'openai') return { text: formatEvent('error', error), isClean: false }
   const facts = readFacts(error)
   if (api === 'messages') {
     const isShaped = isObject(error) && error.type === 'error' && isObject(error.error)
     return {
-      text: toEvent('error', isShaped ? error : toAnthropicError(facts, 'api_error')),
+      text: formatEvent('error', isShaped ? error : buildAnthropicError(facts, 'api_error')),
       isClean: false,
     }
   }
@@ -54,16 +54,16 @@ export function toErrorEnding(
     sequence_number: 1,
     response: { ...response, status: 'failed', error: facts },
   }
-  // A client that keeps the response as it grows refuses any other first event.
-  const begin = isFirst ? toEvent(created.type, created) : ''
-  return { text: begin + toEvent(failed.type, failed), isClean: true }
+  // Clients that accumulate the response reject any other first event.
+  const begin = isFirst ? formatEvent(created.type, created) : ''
+  return { text: begin + formatEvent(failed.type, failed), isClean: true }
 }
 
-function toAnthropicError(facts: Facts, type: string): object {
+function buildAnthropicError(facts: Facts, type: string): object {
   return { type: 'error', error: { ...facts, type } }
 }
 
-function toAnthropicType(status: number): string {
+function findAnthropicType(status: number): string {
   return anthropicTypes.get(status) ?? 'api_error'
 }
 
@@ -78,7 +78,7 @@ const anthropicTypes: ReadonlyMap<number, string> = new Map([
   [504, 'timeout_error'],
 ])
 
-/** An error body in any shape as one of ours. */
+/** Converts an error body of any shape to ours. */
 function readFacts(body: unknown): Facts {
   const error =
     isObject(body) && isObject(body.error) ? body.error : { message: isObject(body) ? body.error : body }
@@ -91,7 +91,7 @@ function readFacts(body: unknown): Facts {
   }
 }
 
-function toEvent(event: string, data: unknown): string {
+function formatEvent(event: string, data: unknown): string {
   return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
 }
 

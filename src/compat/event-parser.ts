@@ -6,9 +6,9 @@ const MAX_EVENT_LENGTH = 16 * 1024 * 1024
 
 /** Reads server-sent events from bytes: LF, CRLF or CR, split anywhere. */
 export interface EventParser {
-  /** @throws RangeError for an event beyond all measure */
+  /** @throws RangeError for an event that is too long */
   push(bytes: Uint8Array): void
-  /** Takes a last event without its empty line for complete: the caller knows. */
+  /** Treats a last event without its empty line as complete; only the caller can know that it is. */
   end(): void
 }
 
@@ -29,8 +29,8 @@ export function createEventParser(callbacks: Omit<ParserCallbacks, 'onError'>): 
     let text = given
     if (isFirst && text.startsWith('\ufeff')) text = text.slice(1)
     isFirst = false
-    // The parser waits after a CR for the LF that may follow. The line has ended: it gets that LF at once, and the
-    // one that comes late is left out.
+    // After a CR the parser waits for a possible LF. To deliver the line at once it gets an LF here; a late LF of the
+    // server is skipped.
     if (endedInCr && text.startsWith('\n')) text = text.slice(1)
     endedInCr = given.endsWith('\r')
     if (text !== '') parser.feed(endedInCr ? `${text}\n` : text)

@@ -1,6 +1,6 @@
 /**
- * What a backend accepts and wants: `models[].compat` of the configuration. All of it is optional; a flag that is
- * absent means what its comment calls the default. Flags that say nothing of a route speak of chat completions.
+ * What a backend supports and requires: `models[].compat` of the configuration. Every flag is optional; its comment
+ * states the default. A flag applies to chat completions unless its comment names other routes.
  */
 export interface CompatFlags {
   /** A content array made only of text parts becomes one string, joined with a line feed. @default false */
@@ -14,19 +14,19 @@ export interface CompatFlags {
   /** False turns the role `developer` into `system`. @default false */
   readonly supportsDeveloperRole?: boolean
   /**
-   * What becomes of `system` messages that are not first: `merge` joins them with the first one, `user` gives them the
+   * Handling of `system` messages that are not first: `merge` joins them with the first one, `user` gives them the
    * role `user` where they stand. Chat completions, responses and messages. Absent: they stay.
    */
   readonly laterSystemMessages?: 'merge' | 'user'
   /** Lets `reasoning_effort` through. @default true when `thinkingFormat` is set, false otherwise */
   readonly supportsReasoningEffort?: boolean
-  /** The efforts the backend knows; any other falls to the nearest of them, the lower of two. */
+  /** The efforts the backend knows; any other becomes the nearest one, the lower of two. */
   readonly supportedReasoningEfforts?: readonly string[]
   /** Translates an effort of the client's to one of the backend's. */
   readonly reasoningEffortMap?: Readonly<Record<string, string>>
   /** The name of the token limit; the other name is renamed to it. */
   readonly maxTokensField?: 'max_completion_tokens' | 'max_tokens'
-  /** How the backend is told to think. Absent: it is told nothing, except by `supportsReasoningEffort`. */
+  /** How the backend is asked to think. Absent: not at all, except through `supportsReasoningEffort`. */
   readonly thinkingFormat?: ThinkingFormat
   /** Asks for usage on streams, and hides it from a client that did not ask; false removes `stream_options`. @default true */
   readonly supportsUsageInStreaming?: boolean

@@ -4,9 +4,9 @@ import type { CompatFlags } from './flags.ts'
 export type HeaderRecord = Readonly<Record<string, string | string[]>>
 
 /**
- * The headers of a request as a local backend should see them: nothing that attributes the client (`originator`,
- * `version`, `user-agent`, `x-stainless-*`), and the client's session id under the names that the flags ask for.
- * Headers that concern one connection are the transport's business.
+ * The request headers for a local backend: without headers that identify the client (`originator`, `version`,
+ * `user-agent`, `x-stainless-*`), with the client's session id under the names that the flags ask for. The transport
+ * handles the headers of a connection.
  */
 export function rewriteHeaders(
   headers: HeaderRecord,

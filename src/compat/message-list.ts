@@ -18,7 +18,7 @@ export function messagesOf(body: JsonNode): JsonChild[] {
 }
 
 /** A content part with text, sharing the node's memory. */
-export function toTextPart(text: JsonNode): JsonNode {
+export function buildTextPart(text: JsonNode): JsonNode {
   const part = toNode({ type: 'text' })
   setMember(part, 'text', text)
   return part
@@ -33,7 +33,7 @@ export function addText(
 ): void {
   const content = getMember(message, 'content')
   if (isArray(content)) {
-    const part = { key: '', value: toTextPart(text) }
+    const part = { key: '', value: buildTextPart(text) }
     if (place === 'before') itemsOf(content).unshift(part)
     else itemsOf(content).push(part)
   } else if (content === undefined || isNothing(content) || isEmptyText(content)) {

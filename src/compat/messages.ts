@@ -47,7 +47,7 @@ export const toolResultName: Rule = {
   },
 }
 
-/** Some chat templates know no user message right after a tool result. */
+/** Some chat templates reject a user message directly after a tool result. */
 export const assistantAfterToolResult: Rule = {
   name: 'requiresAssistantAfterToolResult',
   apply: (body, { compat }) => {
@@ -68,7 +68,7 @@ export const assistantAfterToolResult: Rule = {
 
 const acknowledgement = { role: 'assistant', content: 'I have read the tool results.' }
 
-/** What the assistant thought earlier becomes the beginning of what it said. */
+/** Moves earlier reasoning of the assistant to the start of its content. */
 export const thinkingAsText: Rule = {
   name: 'requiresThinkingAsText',
   apply: (body, { compat }) =>
@@ -83,7 +83,7 @@ export const thinkingAsText: Rule = {
     }),
 }
 
-/** The names that servers and clients give to earlier reasoning. */
+/** The names that servers and clients use for earlier reasoning. */
 const thinkingFields = ['reasoning_content', 'reasoning', 'reasoning_text']
 
 /** Some reasoning models refuse a history in which an assistant turn does not mention its reasoning. */

@@ -66,7 +66,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_SHUTTING_DOWN: unavailable,
   LEASEHOLD_SPAWN_FAILED: { ...unavailable, retry: false },
   LEASEHOLD_STATE_UNUSABLE: { ...unavailable, retry: false },
-  // A second try would start again what was just stopped.
+  // A retry would restart the service that was just stopped.
   LEASEHOLD_STOPPED: { ...unavailable, retry: false },
   LEASEHOLD_STOP_TIMEOUT: { ...unavailable, retry: false },
   LEASEHOLD_STREAM_STALLED: { status: 504, type: 'timeout_error', retry: false },
@@ -79,7 +79,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
 /** Turns a thrown value into an OpenAI-shaped error. Errors of other classes become an internal error without details. */
 export function toOpenAiError(error: unknown): OpenAiError {
   if (!(error instanceof LeaseholdError))
-    return toAnswer(
+    return buildAnswer(
       errorRows.LEASEHOLD_INTERNAL,
       'LEASEHOLD_INTERNAL',
       'Internal error in leasehold; the log has the cause.',
@@ -91,10 +91,10 @@ export function toOpenAiError(error: unknown): OpenAiError {
     error instanceof BadRequestError ? error.param : error instanceof ModelNotFoundError ? 'model' : null
   const retryAfterMs =
     error instanceof ServiceError || error instanceof OverloadedError ? error.retryAfterMs : undefined
-  return toAnswer({ ...row, status }, error.code, error.message, param, retryAfterMs)
+  return buildAnswer({ ...row, status }, error.code, error.message, param, retryAfterMs)
 }
 
-function toAnswer(
+function buildAnswer(
   { status, type, retry }: Row,
   code: ErrorCode,
   message: string,

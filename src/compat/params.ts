@@ -13,7 +13,7 @@ export const dropParams: Rule = {
     names !== undefined && names.length > 0 && removeMembers(body, ({ key }) => names.includes(key)),
 }
 
-/** The configuration's defaults, for what the body does not say by now. */
+/** Adds the configured defaults that the body still lacks. */
 export const params: Rule = {
   name: 'params',
   isForEveryRoute: true,
@@ -26,7 +26,7 @@ export const params: Rule = {
   },
 }
 
-/** The configuration's last word: these members are sent whatever the client said. */
+/** Sets the configured `extra_body` members, overriding the client's. */
 export const extraBody: Rule = {
   name: 'extra_body',
   isForEveryRoute: true,

@@ -11,11 +11,11 @@ import {
   toNode,
 } from '../json/edit.ts'
 import type { JsonNode } from '../json/node.ts'
-import { isTextPart, messagesOf, toTextPart } from './message-list.ts'
+import { buildTextPart, isTextPart, messagesOf } from './message-list.ts'
 import type { Rule } from './rule.ts'
 
 /**
- * Says a client's prompt-cache hint in Anthropic's form: a mark on the system message and one on the last user
+ * Translates a client's prompt-cache hint to Anthropic's form: a mark on the system message and one on the last user
  * message. Content becomes an array for it, so a backend that wants string content gets no marks.
  */
 export const cacheControl: Rule = {
@@ -44,7 +44,7 @@ function markMessage(message: JsonNode, mark: object): boolean {
   if (content === undefined || isEmptyText(content)) return false
   if (isText(content)) {
     const list = toNode([])
-    const part = toTextPart(content)
+    const part = buildTextPart(content)
     setValue(part, 'cache_control', mark)
     itemsOf(list).push({ key: '', value: part })
     setMember(message, 'content', list)

@@ -13,15 +13,16 @@ import type { CompatFlags, ThinkingFormat } from './flags.ts'
 import type { Rule } from './rule.ts'
 
 /**
- * Says in the backend's way what the client said in its own about thinking, and removes every other way.
- * A client that said nothing gets nothing said for it; without a flag that asks for it nothing is passed on.
+ * Translates the client's thinking options to the backend's format and removes all others. Adds nothing if the client
+ * sent none; forwards nothing without a flag for it.
  */
 export const reasoning: Rule = {
   name: 'reasoning',
   apply: (body, { compat, reasoning: canReason }) => {
-    const format = canReason === false ? undefined : toFormat(compat)
+    const format = canReason === false ? undefined : findFormat(compat)
     const wish = readWish(body, format)
-    const members: Members = format === undefined || wish === undefined ? {} : toMembers(format, wish, compat)
+    const members: Members =
+      format === undefined || wish === undefined ? {} : buildMembers(format, wish, compat)
     const hadOthers = removeMembers(body, ({ key }) => payloadFields.has(key) && members[key] === undefined)
     const setOwn = Object.entries(members).filter(([key, value]) => setValue(body, key, value)).length > 0
     const setTemplate =
@@ -30,36 +31,41 @@ export const reasoning: Rule = {
   },
 }
 
-/** Outside chat the payload is OpenAI's own; it passes when a flag asks for it. */
+/** Outside chat the option has OpenAI's form; it is forwarded if a flag asks for it. */
 export const reasoningElsewhere: Rule = {
   name: 'reasoning',
   isForEveryRoute: true,
   apply: (body, { route, compat, reasoning: canReason }) =>
     route !== 'chat' &&
-    (canReason === false || toFormat(compat) === undefined || compat.supportsReasoningEffort === false) &&
+    (canReason === false || findFormat(compat) === undefined || compat.supportsReasoningEffort === false) &&
     removeMembers(body, ({ key }) => key === 'reasoning_effort' || key === 'reasoning'),
 }
 
-/** Whether a member speaks of thinking and the flags say how to pass that on, under whatever name. */
+/** Whether a member is a thinking option and the flags say how to forward it. */
 export function isTranslated(key: string, compat: CompatFlags): boolean {
-  return payloadFields.has(key) && toFormat(compat) !== undefined && compat.supportsReasoningEffort !== false
+  return (
+    payloadFields.has(key) && findFormat(compat) !== undefined && compat.supportsReasoningEffort !== false
+  )
 }
 
 type Members = Readonly<Record<string, unknown>>
 
-/** What a client wants: to think or not, and how much where it said so. */
+/** The client's wish: thinking on or off, and the effort if given. */
 interface Wish {
   readonly enabled: boolean
   readonly effort: string | undefined
 }
 
-/** The members by which any client speaks of thinking. */
+/** All members that clients use for thinking options. */
 const payloadFields = new Set(['reasoning_effort', 'reasoning', 'thinking', 'enable_thinking'])
 
-/** What a chat template is given, which may be more than thinking: it stays, and is read only for the format that writes it. */
+/**
+ * Arguments of a chat template may hold more than thinking options: they stay, and are read only for the format that
+ * writes them.
+ */
 const templateField = 'chat_template_kwargs'
 
-function toFormat(compat: CompatFlags): ThinkingFormat | undefined {
+function findFormat(compat: CompatFlags): ThinkingFormat | undefined {
   return compat.thinkingFormat ?? (compat.supportsReasoningEffort === true ? 'openai' : undefined)
 }
 
@@ -81,17 +87,17 @@ function readWish(body: JsonNode, format: ThinkingFormat | undefined): Wish | un
   return typeof enabled === 'boolean' ? { enabled, effort: undefined } : undefined
 }
 
-function toMembers(format: ThinkingFormat, { enabled, effort }: Wish, compat: CompatFlags): Members {
+function buildMembers(format: ThinkingFormat, { enabled, effort }: Wish, compat: CompatFlags): Members {
   const hasEffort = compat.supportsReasoningEffort !== false
   switch (format) {
     case 'openai':
-      return hasEffort ? withEffort(toEffort(effort ?? (enabled ? 'medium' : 'none'), compat)) : {}
+      return hasEffort ? withEffort(findEffort(effort ?? (enabled ? 'medium' : 'none'), compat)) : {}
     case 'deepseek': {
-      const spoken = enabled && effort !== undefined && hasEffort ? toEffort(effort, compat) : undefined
-      return { thinking: { type: toType(enabled) }, ...withEffort(spoken) }
+      const spoken = enabled && effort !== undefined && hasEffort ? findEffort(effort, compat) : undefined
+      return { thinking: { type: formatEnabled(enabled) }, ...withEffort(spoken) }
     }
     case 'zai':
-      return { thinking: { type: toType(enabled), clear_thinking: false } }
+      return { thinking: { type: formatEnabled(enabled), clear_thinking: false } }
     case 'together':
       return { reasoning: { enabled } }
     case 'qwen':
@@ -99,7 +105,7 @@ function toMembers(format: ThinkingFormat, { enabled, effort }: Wish, compat: Co
     case 'qwen-chat-template':
       return {}
     case 'openrouter': {
-      const spoken = toEffort(effort ?? (enabled ? 'medium' : 'none'), compat)
+      const spoken = findEffort(effort ?? (enabled ? 'medium' : 'none'), compat)
       return spoken === undefined ? {} : { reasoning: { effort: spoken } }
     }
   }
@@ -109,15 +115,15 @@ function withEffort(effort: string | undefined): Members {
   return effort === undefined ? {} : { reasoning_effort: effort }
 }
 
-function toType(enabled: boolean): 'enabled' | 'disabled' {
+function formatEnabled(enabled: boolean): 'enabled' | 'disabled' {
   return enabled ? 'enabled' : 'disabled'
 }
 
-/** From nothing to everything; labels that are not here have no neighbours. */
+/** Efforts in rising order; other labels have no neighbours. */
 const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']
 
-/** The backend's word for an effort: translated, then the nearest one it supports, the lower of two. */
-function toEffort(
+/** The backend's label for an effort: translated, then the nearest supported one, the lower of two. */
+function findEffort(
   effort: string,
   { reasoningEffortMap = {}, supportedReasoningEfforts }: CompatFlags,
 ): string | undefined {
@@ -127,13 +133,15 @@ function toEffort(
 
   const rank = efforts.indexOf(mapped)
   if (rank === -1) return supportedReasoningEfforts[0]
-  const byNearness = supportedReasoningEfforts.toSorted((a, b) => toDistance(a, rank) - toDistance(b, rank))
+  const byNearness = supportedReasoningEfforts.toSorted(
+    (a, b) => measureDistance(a, rank) - measureDistance(b, rank),
+  )
   const thinking = mapped === 'none' ? undefined : byNearness.find((label) => label !== 'none')
   return thinking ?? byNearness[0]
 }
 
-/** A lower neighbour is half a step nearer than a higher one; an unknown label is far from everything. */
-function toDistance(label: string, rank: number): number {
+/** A lower neighbour counts half a step nearer than a higher one; an unknown label is infinitely far. */
+function measureDistance(label: string, rank: number): number {
   const other = efforts.indexOf(label)
   if (other === -1) return efforts.length
   return other < rank ? rank - other - 0.5 : other - rank

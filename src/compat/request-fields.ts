@@ -2,7 +2,7 @@ import { getMember, getText, isObject, removeMember, setValue, toValue } from '.
 import type { JsonNode } from '../json/node.ts'
 import type { Rule } from './rule.ts'
 
-/** Servers without JSON schemas are asked for JSON all the same. */
+/** Servers without JSON schema support are asked for plain JSON. */
 export const jsonObjectFormat: Rule = {
   name: 'supportsJsonSchemaResponseFormat',
   apply: (body, { compat }) =>
@@ -17,7 +17,7 @@ export const noTemperature: Rule = {
   apply: (body, { compat }) => compat.supportsTemperature === false && removeMember(body, 'temperature'),
 }
 
-/** Asks for the usage of a stream, unless the client said what it wants. */
+/** Requests usage in streams, unless the client set the option. */
 export const streamUsage: Rule = {
   name: 'supportsUsageInStreaming',
   apply: (body, { compat }) => {
@@ -40,14 +40,14 @@ export const toolStream: Rule = {
     setValue(body, 'tool_stream', true),
 }
 
-/** Which of its own upstreams OpenRouter should use. */
+/** The upstreams that OpenRouter may use. */
 export const openRouterRouting: Rule = {
   name: 'openRouterRouting',
   apply: (body, { compat: { openRouterRouting: routing } }) =>
     routing !== undefined && getMember(body, 'provider') === undefined && setValue(body, 'provider', routing),
 }
 
-/** Which of its own upstreams the Vercel gateway should use. */
+/** The upstreams that the Vercel gateway may use. */
 export const vercelRouting: Rule = {
   name: 'vercelGatewayRouting',
   apply: (body, { compat: { vercelGatewayRouting: gateway } }) =>

@@ -10,7 +10,7 @@ export function hasAnswerRules({
 
 /**
  * Rewrites one chat answer, or one event of a stream, for the client. `answer` is its parsed JSON and stays as it is.
- * An entity that a server splits over two events is not seen.
+ * An entity that a server splits over two events is not decoded.
  * @returns the new answer; `undefined` when nothing changes, so that the bytes can be passed on as they came.
  */
 export function rewriteAnswer(answer: unknown, compat: CompatFlags): unknown {
@@ -39,12 +39,12 @@ function showReasoning(message: unknown, visibleTypes: readonly string[]): unkno
   if (!details.some(isVisible) || typeof content !== 'string') return undefined
   return {
     ...message,
-    content: details.filter(isVisible).map(toDetailText).join('') + content,
+    content: details.filter(isVisible).map(readDetail).join('') + content,
     reasoning_details: details.filter((detail) => !isVisible(detail)),
   }
 }
 
-function toDetailText(detail: unknown): string {
+function readDetail(detail: unknown): string {
   const text = isObject(detail) ? (detail.text ?? detail.summary) : undefined
   return typeof text === 'string' ? text : ''
 }
@@ -64,7 +64,7 @@ function decodeCall(call: unknown): unknown {
 function decodeEntities(text: string): string | undefined {
   const isInsideStrings = text.includes('"')
   const decoded = text.replace(entity, (whole, name: string) => {
-    const character = toCharacter(name)
+    const character = decodeEntity(name)
     if (character === undefined) return whole
     return isInsideStrings ? JSON.stringify(character).slice(1, -1) : character
   })
@@ -81,7 +81,7 @@ const namedCharacters: ReadonlyMap<string, string> = new Map([
   ['apos', "'"],
 ])
 
-function toCharacter(name: string): string | undefined {
+function decodeEntity(name: string): string | undefined {
   const lower = name.toLowerCase()
   if (!lower.startsWith('#')) return namedCharacters.get(lower)
   const code = lower.startsWith('#x')

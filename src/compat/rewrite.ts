@@ -3,14 +3,14 @@ import { byteOf, skipSpace } from '../json/bytes.ts'
 import { checkJson } from '../json/check.ts'
 import { getMember, isNothing, textOf, toValue } from '../json/edit.ts'
 import { childrenOf, type JsonSpan, readJson } from '../json/node.ts'
-import { toWholePieces } from '../json/pieces.ts'
+import { writeWholePieces } from '../json/pieces.ts'
 import { listDropped } from './dropped.ts'
 import { rules } from './order.ts'
 import type { RewriteOptions } from './rule.ts'
 
 export type { RewriteOptions, Route } from './rule.ts'
 
-/** What the gateway must know of a body before it starts anything for it. */
+/** The facts of a body that the gateway needs before it starts a service. */
 export interface BodyPeek {
   /** Absent when the body names no model: OpenAI's Python client sends `null` for `None`. Of duplicates the last. */
   readonly model: string | undefined
@@ -59,7 +59,7 @@ export function rewriteBody(body: Buffer, options: RewriteOptions): RewrittenBod
     .map((rule) => rule.name)
   const after = childrenOf(root)
   const dropped = before === after ? NOTHING : listDropped(before, after, options.compat)
-  return { ...toWholePieces(root), applied, dropped }
+  return { ...writeWholePieces(root), applied, dropped }
 }
 
 const NOTHING: readonly string[] = []

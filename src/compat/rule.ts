@@ -1,16 +1,16 @@
 import type { JsonSpan } from '../json/node.ts'
 import type { CompatFlags } from './flags.ts'
 
-/** What a request is for. Only `chat` knows messages and tools; every route knows a model, hints and defaults. */
+/** Kind of a request. Only `chat` has messages and tools; every route has a model, hints and defaults. */
 export type Route = 'chat' | 'completions' | 'embeddings' | 'responses' | 'messages' | 'other'
 
-/** What a body is rewritten for. */
+/** The target of a rewrite. */
 export interface RewriteOptions {
   readonly route: Route
   /** The model id in the upstream's spelling. */
   readonly model: string
   readonly compat: CompatFlags
-  /** Whether the model can reason. False: it is told nothing about it. Absent: the flags decide. */
+  /** Whether the model can reason. False: no thinking options are sent. Absent: the flags decide. */
   readonly reasoning?: boolean
   /**
    * Defaults for the body, each sent when the client did not send that field. `maxTokens`, or one of its upstream

@@ -12,7 +12,7 @@ import {
   toNode,
 } from '../json/edit.ts'
 import type { JsonChild, JsonNode } from '../json/node.ts'
-import { addText, isTextPart, toTextPart } from './message-list.ts'
+import { addText, buildTextPart, isTextPart } from './message-list.ts'
 import type { Route, Rule } from './rule.ts'
 
 /** Many chat templates refuse a system message that is not the first one; agents send them in the middle. */
@@ -84,6 +84,6 @@ const empty = { role: 'system', content: '' }
 function mergeIntoMember(body: JsonNode, key: string, texts: readonly JsonNode[]): void {
   const present = getMember(body, key)
   if (isArray(present) && itemsOf(present).every(({ value }) => isTextPart(value)))
-    for (const text of texts) itemsOf(present).push({ key: '', value: toTextPart(text) })
+    for (const text of texts) itemsOf(present).push({ key: '', value: buildTextPart(text) })
   else setMember(body, key, joinTexts([...textsOf(present), ...texts], SEPARATOR))
 }

@@ -40,10 +40,10 @@ function callsToText(message: JsonNode, nameOfCall: Map<string, JsonNode>): bool
     const idText = getText(call, 'id')
     if (idText !== undefined && name !== undefined) nameOfCall.set(idText, name)
     const input = getMember(called, 'arguments') ?? getMember(called, 'input') ?? called ?? call
-    return joinTexts([toTitle('Tool call', name, id), ': ', input])
+    return joinTexts([formatTitle('Tool call', name, id), ': ', input])
   })
   if (isObject(older)) {
-    const title = toTitle('Tool call', getMember(older, 'name'), undefined)
+    const title = formatTitle('Tool call', getMember(older, 'name'), undefined)
     texts.push(joinTexts([title, ': ', getMember(older, 'arguments') ?? older]))
   }
 
@@ -60,11 +60,11 @@ function resultToText(message: JsonNode, nameOfCall: ReadonlyMap<string, JsonNod
   setValue(message, 'role', 'user')
   removeMember(message, 'tool_call_id')
   removeMember(message, 'name')
-  addText(message, joinTexts([toTitle('Tool result', name, id), ':']), 'before', '\n')
+  addText(message, joinTexts([formatTitle('Tool result', name, id), ':']), 'before', '\n')
 }
 
 /** `Tool call get_weather (call_1)`, with what is known of it. */
-function toTitle(kind: string, name: JsonNode | undefined, id: JsonNode | undefined): JsonText {
+function formatTitle(kind: string, name: JsonNode | undefined, id: JsonNode | undefined): JsonText {
   const nameTexts = name === undefined || isNothing(name) ? [] : [' ', name]
   const idTexts = id === undefined || isNothing(id) ? [] : [' (', id, ')']
   return joinTexts([kind, ...nameTexts, ...idTexts])

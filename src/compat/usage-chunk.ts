@@ -10,11 +10,11 @@ const EMPTY = Buffer.alloc(0)
 
 /** Takes the usage chunk out of a chat stream. Every other byte stays. */
 export interface UsageFilter {
-  /** What may go on of the bytes so far; empty while an event is not complete. */
+  /** Returns the bytes that can be sent now; empty while an event is incomplete. */
   push(chunk: Buffer): Buffer
-  /** The rest. */
+  /** Returns the remaining bytes. */
   end(): Buffer
-  /** The rest of a stream that broke: what is complete of it. */
+  /** Returns the complete events that remain of a stream that broke. */
   cut(): Buffer
 }
 
@@ -81,14 +81,14 @@ function isFinish(events: Buffer): boolean {
 /** Index after the last empty line; `0`: there is none. */
 function findLastBorder(bytes: Buffer): number {
   if (endsEvent(bytes)) return bytes.length
-  return Math.max(toEnd(bytes, '\n\n'), toEnd(bytes, '\n\r\n'), toEnd(bytes, '\r\r'))
+  return Math.max(findEnd(bytes, '\n\n'), findEnd(bytes, '\n\r\n'), findEnd(bytes, '\r\r'))
 }
 
 function endsEvent(bytes: Buffer): boolean {
   return bytes[bytes.length - 1] === 0x0a && bytes[bytes.length - 2] === 0x0a
 }
 
-function toEnd(bytes: Buffer, border: string): number {
+function findEnd(bytes: Buffer, border: string): number {
   const index = bytes.lastIndexOf(border)
   return index === -1 ? 0 : index + border.length
 }
@@ -133,7 +133,7 @@ function readUsageChunk(event: string): { readonly timings?: unknown } | undefin
     if ('error' in chunk && chunk.error) return undefined
     const { usage } = chunk
     if (typeof usage !== 'object' || usage === null) return undefined
-    // Some servers write `null` for the empty list, or leave it out: a client fails at all three.
+    // Some servers write `null` for the empty list, or omit it: a client fails on all three.
     const choices = ('choices' in chunk ? chunk.choices : undefined) ?? []
     if (!Array.isArray(choices) || choices.length > 0) return undefined
     return { timings: 'timings' in chunk ? chunk.timings : undefined }

@@ -1,7 +1,7 @@
 import type { Failure } from '../../machines/messages.ts'
 import { causeAdvice } from '../text/cause-advice.ts'
 
-/** `cut`: stop it without waiting for its requests. `logs`: look at what it prints. */
+/** `cut`: stop it without waiting for its requests. `logs`: show its output. */
 export type AdvisedVerb = 'start' | 'stop' | 'cut' | 'logs'
 
 /** An action for the user: as a sentence, and as a command where there is one. */
@@ -10,7 +10,7 @@ export interface Advice {
   readonly command: { readonly verb: AdvisedVerb; readonly service: string } | null
 }
 
-/** What usually helps against a failure. */
+/** The usual remedy for a failure. */
 const cures: Partial<Record<Failure['code'], string>> = {
   LEASEHOLD_SPAWN_FAILED:
     'Check that command is an absolute path to a program that may be run, and that cwd exists.',
@@ -44,8 +44,8 @@ const PRINTED: ReadonlySet<string> = new Set([
   'LEASEHOLD_SERVICE_EXITED',
 ])
 
-/** What helps against a failure of a service; empty when no advice is known. */
-export function toCures(service: string, failure: Failure | null): Advice[] {
+/** Remedies for a failure of a service; empty if none is known. */
+export function listCures(service: string, failure: Failure | null): Advice[] {
   const cause = failure?.telling?.cause
   const known = cause === undefined ? undefined : causeAdvice[cause]
   const text = known ?? (failure === null ? undefined : cures[failure.code])

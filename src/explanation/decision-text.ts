@@ -2,25 +2,26 @@ import type { Decision, Need, SpareCause, Spared, Taken } from '../../machines/s
 import { toDurationText } from '../text/duration.ts'
 
 /**
- * What was decided about room, as one clause without a full stop: what is needed, who leaves for it, who is spared and
- * why. It speaks of the service that wants to start by its name, because it is told of those that leave, too.
+ * Describes a decision of the scheduler as one clause without a full stop: what is needed, which services stop for
+ * it, which stay and why. It names the service that wants to start, because the services that stop show the same
+ * text.
  */
 export function toDecisionText({ choice, because, rejected }: Decision): string {
   const { service, taken } = choice
-  const needs = `${service} needs ${because.needed.map(toNeedText).join(' and ')}`
+  const needs = `${service} needs ${because.needed.map(describeNeed).join(' and ')}`
   const others = (mark: string) =>
-    rejected.length === 0 ? '' : mark + rejected.map((one) => toSparedText(one, because.needed)).join(', ')
+    rejected.length === 0 ? '' : mark + rejected.map((one) => describeSpared(one, because.needed)).join(', ')
   switch (because.cause) {
     case 'fits':
       return because.needed.length === 0
         ? `${service} needs no room that others need`
         : `${needs}, which was free`
     case 'room-made':
-      return `${needs}: ${toTakenText(taken)} had to stop for it${others('; ')}`
+      return `${needs}: ${describeTaken(taken)} had to stop for it${others('; ')}`
     case 'idle-cheapest':
-      return `${needs}: ${toTakenText(taken)} ${toHas(taken)} to stop for it${others('; ')}`
+      return `${needs}: ${describeTaken(taken)} ${hasOrHave(taken)} to stop for it${others('; ')}`
     case 'starved':
-      return `${needs}, and has waited long enough: ${toTakenText(taken)} ${toHas(taken)} to stop as soon as ${taken.length === 1 ? 'its' : 'their'} requests are done${others('; ')}`
+      return `${needs}, and has waited long enough: ${describeTaken(taken)} ${hasOrHave(taken)} to stop as soon as ${taken.length === 1 ? 'its' : 'their'} requests are done${others('; ')}`
     case 'start-places':
       return `${service} waits: as many services are starting as may at the same time`
     case 'receipts':
@@ -37,21 +38,21 @@ export function toDecisionText({ choice, because, rejected }: Decision): string 
 }
 
 /** `9000 MiB of vramMiB (200 of 24000 free)`, `the place of the group gpu`. */
-function toNeedText({ limit, amount, capacity, free, isUnmeasured }: Need): string {
+function describeNeed({ limit, amount, capacity, free, isUnmeasured }: Need): string {
   if (limit.startsWith('group:')) return `the place of the group ${limit.slice('group:'.length)}`
   const guess = isUnmeasured ? 'all of it, because its use is not measured yet; ' : ''
-  return `${toAmountText(limit, amount)} (${guess}${free} of ${capacity} free)`
+  return `${formatAmount(limit, amount)} (${guess}${free} of ${capacity} free)`
 }
 
-function toAmountText(limit: string, amount: number): string {
+function formatAmount(limit: string, amount: number): string {
   return `${amount}${limit.endsWith('MiB') ? ' MiB' : ''} of ${limit}`
 }
 
-function toHas({ length }: readonly Taken[]): string {
+function hasOrHave({ length }: readonly Taken[]): string {
   return length === 1 ? 'has' : 'have'
 }
 
-function toTakenText(taken: readonly Taken[]): string {
+function describeTaken(taken: readonly Taken[]): string {
   return taken.map(({ service }) => service).join(' and ')
 }
 
@@ -65,23 +66,23 @@ const spareTexts: Readonly<Record<SpareCause, string>> = {
   needless: 'may stay',
 }
 
-/** Who stays, with what it holds of what is needed: `llama holds 9000 MiB of vramMiB and is in use`. */
-function toSparedText(
+/** A service that stays, with what it holds of the needed room: `llama holds 9000 MiB of vramMiB and is in use`. */
+function describeSpared(
   { service, because, holds, minResidencyMs, residencyLeftMs, left = [] }: Spared,
   needed: readonly Need[],
 ): string {
   const amounts = needed.flatMap(({ limit }) => {
     const amount = limit.startsWith('group:') ? 0 : (holds[limit] ?? 0)
-    return amount > 0 ? [toAmountText(limit, amount)] : []
+    return amount > 0 ? [formatAmount(limit, amount)] : []
   })
   const held = amounts.length === 0 ? '' : `holds ${amounts.join(' and ')} and `
   const time = residencyLeftMs === undefined ? '' : `, ${toDurationText(residencyLeftMs)} left`
   const whole = minResidencyMs === undefined ? '' : ` (${toDurationText(minResidencyMs)}${time})`
-  const rest = left.length === 0 ? '' : ` (end ${toProcessText(left)} by hand)`
+  const rest = left.length === 0 ? '' : ` (end ${formatProcesses(left)} by hand)`
   return `${service} ${held}${spareTexts[because]}${whole}${rest}`
 }
 
 /** `process 7`, `processes 7 and 8`. */
-export function toProcessText(pids: readonly number[]): string {
+export function formatProcesses(pids: readonly number[]): string {
   return `${pids.length === 1 ? 'process' : 'processes'} ${pids.join(' and ')}`
 }

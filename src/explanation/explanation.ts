@@ -1,9 +1,9 @@
 import type { Failure } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import { toSentence } from '../errors.ts'
-import { type Advice, toCures } from './advice.ts'
+import { type Advice, listCures } from './advice.ts'
 import { toDecisionText } from './decision-text.ts'
-import { toNextSentence } from './next.ts'
+import { describeNext } from './next.ts'
 import { toReasonText } from './reason-text.ts'
 import {
   type Explanation,
@@ -13,17 +13,17 @@ import {
   toAwaited,
 } from './situation.ts'
 import { explainStart } from './start.ts'
-import { toCapital, toCount } from './words.ts'
+import { formatSentence, toCount } from './words.ts'
 
 /** Explains a service as it stands. */
 export function explain(situation: Situation, surroundings: Surroundings): Explanation {
   const { state } = situation
   if (hasTag(state, 'starting')) return explainStart(situation, surroundings)
-  const next = toNextSentence(situation)
+  const next = describeNext(situation)
   if (hasTag(state, 'busy')) return { next, ...explainUse(situation, surroundings) }
   if (hasTag(state, 'stopping')) return { next, ...explainStop(situation) }
   if (hasTag(state, 'down')) return { next, ...explainDown(situation) }
-  const sentence = toWhySentence(situation)
+  const sentence = describeWhy(situation)
   if (hasTag(state, 'idle') && situation.queue.length > 0) return { next, ...explainUnreachable(situation) }
   if (hasTag(state, 'idle')) return { tone: 'good', title: 'Ready, not in use', sentence, next, advice: [] }
   if (hasTag(state, 'probing'))
@@ -31,7 +31,10 @@ export function explain(situation: Situation, surroundings: Surroundings): Expla
   return { tone: 'rest', title: 'Ended', sentence, next, advice: [] }
 }
 
-/** Why it is as it is, as one clause, with what was decided about room where it waited, had to leave, or took it. */
+/**
+ * The reason for the state, as one clause, with the scheduler's decision if the service waited for room, was
+ * evicted, or evicted others.
+ */
 export function toWhyText(situation: Situation): string {
   const { key, state, why, stopReason, decision } = situation
   const hadToLeave = [stopReason, why?.kind === 'stop' ? why.reason : null].some(
@@ -47,8 +50,8 @@ function isUp(state: string): boolean {
 }
 
 /** The same as a sentence of its own. */
-function toWhySentence(situation: Situation): string {
-  return toCapital(toWhyText(situation))
+function describeWhy(situation: Situation): string {
+  return formatSentence(toWhyText(situation))
 }
 
 /** Its process runs, and a request was refused the connection. */
@@ -64,7 +67,7 @@ function explainUnreachable({ queue, verdict }: Situation): Omit<Explanation, 'n
 
 function explainUse(situation: Situation, { all }: Surroundings): Omit<Explanation, 'next'> {
   const { state, service, leases, queue, policy } = situation
-  const sentence = toWhySentence(situation)
+  const sentence = describeWhy(situation)
   if (hasTag(state, 'draining'))
     return {
       tone: 'warn',
@@ -105,7 +108,7 @@ function isKeptOut(one: Neighbour, holder: Neighbour): boolean {
 function explainStop(situation: Situation): Omit<Explanation, 'next'> {
   const { state, queue } = situation
   const isKilled = state.endsWith('killing')
-  const sentence = toWhySentence(situation)
+  const sentence = describeWhy(situation)
   return {
     tone: 'busy',
     title: isKilled ? 'Stopping: killed' : 'Stopping',
@@ -126,14 +129,14 @@ function explainStop(situation: Situation): Omit<Explanation, 'next'> {
 
 function explainDown(situation: Situation): Omit<Explanation, 'next'> {
   const { state, service, failures, failure, why } = situation
-  const sentence = toWhySentence(situation)
+  const sentence = describeWhy(situation)
   const start = (text: string): Advice => ({ text, command: { verb: 'start', service } })
   if (hasTag(state, 'backoff'))
     return {
       tone: 'warn',
       title: failures > 1 ? `Failed ${failures} times in a row` : 'Failed, waits before the next start',
       sentence,
-      advice: toCures(service, failure),
+      advice: listCures(service, failure),
     }
   if (hasTag(state, 'tripped'))
     return {
@@ -143,19 +146,19 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
           ? 'Keeps failing: requests are refused at once'
           : 'Failed, and would fail again: requests are refused at once',
       sentence,
-      advice: [...toCures(service, failure), start('When the cause is fixed, start it.')],
+      advice: [...listCures(service, failure), start('When the cause is fixed, start it.')],
     }
   if (failure !== null)
     return {
       tone: 'warn',
       title: failures > 1 ? `Down, after ${failures} failures in a row` : 'Down, after a failure',
-      // A failure that is the reason is told already.
+      // The reason already contains this failure.
       sentence:
         why?.kind === 'failed'
           ? sentence
-          : `${toCapital(failure.message)}${toLastOutput(failure)} ${sentence}`,
+          : `${formatSentence(failure.message)}${describeLastOutput(failure)} ${sentence}`,
       advice: [
-        ...toCures(service, failure),
+        ...listCures(service, failure),
         failure.code === 'LEASEHOLD_NOT_REACHABLE'
           ? start('The next request looks for it again, and so can you.')
           : start('The next request starts it again, and so can you.'),
@@ -169,8 +172,8 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
   }
 }
 
-function toLastOutput({ tail, telling }: Failure): string {
-  // The message quotes the line that matters.
+function describeLastOutput({ tail, telling }: Failure): string {
+  // The message already quotes the relevant line.
   const last = telling === undefined ? tail?.at(-1) : undefined
   return last === undefined ? '' : ` It last printed: ${toSentence(last)}`
 }

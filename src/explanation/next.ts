@@ -1,7 +1,7 @@
 import { toDurationText } from '../text/duration.ts'
 import type { Situation } from './situation.ts'
 
-/** What the end of a delay brings: in two words for a table, and as a sentence. */
+/** What happens at the end of a delay: briefly for a table, and as a sentence. */
 interface Words {
   /** `stops in`. */
   readonly brief: string
@@ -43,7 +43,7 @@ const letGo: Words = {
 }
 
 /** The running delay that ends first, among those shown to users. */
-export function toMainTimer<Timer extends { readonly name: string; readonly remainingMs: number }>(
+export function findMainTimer<Timer extends { readonly name: string; readonly remainingMs: number }>(
   timers: readonly Timer[],
 ): Timer | undefined {
   return timers
@@ -52,19 +52,19 @@ export function toMainTimer<Timer extends { readonly name: string; readonly rema
 }
 
 /** What happens next, and when, as a sentence; `null`: nothing is planned. */
-export function toNextSentence(situation: Pick<Situation, 'timers' | 'ownership' | 'queue'>): string | null {
-  const timer = toMainTimer(situation.timers)
+export function describeNext(situation: Pick<Situation, 'timers' | 'ownership' | 'queue'>): string | null {
+  const timer = findMainTimer(situation.timers)
   if (timer === undefined) return null
-  return toWords(timer.name, situation.ownership).full(toDurationText(timer.remainingMs), situation)
+  return findWords(timer.name, situation.ownership).full(toDurationText(timer.remainingMs), situation)
 }
 
 /** The same for a table: `stops in 12 s`. Empty: nothing is planned. */
-export function toNextText({ timers, ownership }: Pick<Situation, 'timers' | 'ownership'>): string {
-  const timer = toMainTimer(timers)
+export function describeNextBriefly({ timers, ownership }: Pick<Situation, 'timers' | 'ownership'>): string {
+  const timer = findMainTimer(timers)
   if (timer === undefined) return ''
-  return `${toWords(timer.name, ownership).brief} ${toDurationText(timer.remainingMs)}`
+  return `${findWords(timer.name, ownership).brief} ${toDurationText(timer.remainingMs)}`
 }
 
-function toWords(name: string, ownership: Situation['ownership']): Words {
+function findWords(name: string, ownership: Situation['ownership']): Words {
   return (name === 'idleStop' && ownership === 'adopted' ? undefined : words[name]) ?? letGo
 }

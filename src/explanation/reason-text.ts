@@ -16,19 +16,19 @@ export function toReasonText(reason: Reason | null): string {
     case 'retried':
       return reason.waiting === 0
         ? 'the wait after a failure is over, and its start is still wanted'
-        : `the wait after a failure is over, and ${toCount(reason.waiting)}`
+        : `the wait after a failure is over, and ${describeWaiting(reason.waiting)}`
     case 'wanted-again':
       return reason.waiting === 0
         ? 'its start was asked for while it was stopping'
-        : `${toCount(reason.waiting)} that came while it was stopping`
+        : `${describeWaiting(reason.waiting)} that came while it was stopping`
     case 'absent':
-      return `nothing answered at its address (${reason.verdict.detail}), so it is started${toFor(reason.waiting)}`
+      return `nothing answered at its address (${reason.verdict.detail}), so it is started${describeRequests(reason.waiting)}`
     case 'spawning':
-      return `its process is being started${toFor(reason.waiting)}`
+      return `its process is being started${describeRequests(reason.waiting)}`
     case 'loading':
       return `its process ${reason.pid} runs and is not ready yet`
     case 'loading-elsewhere':
-      return `a server that leasehold did not start is loading${toSeen(reason.verdict)}`
+      return `a server that leasehold did not start is loading${describeVerdict(reason.verdict)}`
     case 'held':
       return reason.holder === null
         ? 'another leasehold of this user runs it'
@@ -54,9 +54,9 @@ export function toReasonText(reason: Reason | null): string {
     case 'stop':
       return `${stopTexts[reason.reason]}${reason.force ? ', without waiting for its requests' : ''}`
     case 'failed':
-      return toFailureClause(reason.failure, reason.failures)
+      return describeFailure(reason.failure, reason.failures)
     case 'gone':
-      return `the server, which leasehold did not start, does not answer any more${toSeen(reason.verdict)}`
+      return `the server, which leasehold did not start, does not answer any more${describeVerdict(reason.verdict)}`
     case 'cooled-down':
       return `it failed ${reason.failures} times in a row; the wait after that is over, and the next request may start it once`
     case 'unwanted':
@@ -86,8 +86,8 @@ const stopTexts: Readonly<Record<StopReason, string>> = {
   shutdown: 'leasehold is shutting down',
 }
 
-function toFailureClause({ message, verdict, tail, telling }: Failure, failures: number): string {
-  // The message quotes the line that matters.
+function describeFailure({ message, verdict, tail, telling }: Failure, failures: number): string {
+  // The message already quotes the relevant line.
   const last = telling === undefined ? tail?.at(-1) : undefined
   return [
     message,
@@ -99,15 +99,15 @@ function toFailureClause({ message, verdict, tail, telling }: Failure, failures:
     .join(' ')
 }
 
-function toSeen(verdict: Verdict | null): string {
+function describeVerdict(verdict: Verdict | null): string {
   return verdict === null ? '' : ` (${verdict.detail})`
 }
 
-function toCount(waiting: number): string {
+function describeWaiting(waiting: number): string {
   return waiting === 1 ? '1 request waits' : `${waiting} requests wait`
 }
 
-function toFor(waiting: number): string {
+function describeRequests(waiting: number): string {
   if (waiting === 0) return ''
   return ` for ${waiting === 1 ? '1 request' : `${waiting} requests`}`
 }

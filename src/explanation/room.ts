@@ -1,19 +1,19 @@
 import { type Decision, isKeptOutBy, type SpareCause, type Spared } from '../../machines/scheduler.ts'
 import { toSentence } from '../errors.ts'
 import type { Advice } from './advice.ts'
-import { toDecisionText, toProcessText } from './decision-text.ts'
+import { formatProcesses, toDecisionText } from './decision-text.ts'
 import type { Explanation } from './situation.ts'
 
 /** Explains a start that waits for room: its needs, the services that hold the room, why they keep it, and when it starts. */
 export function explainRoom(decision: Decision, waiting: string): Explanation {
   const { because } = decision
-  const holders = toList(findHolders(decision).map(({ service }) => service))
+  const holders = formatList(findHolders(decision).map(({ service }) => service))
   return {
     tone: because.cause === 'no-room' ? 'warn' : 'busy',
-    title: toTitle(decision, holders),
+    title: describeTitle(decision, holders),
     sentence: `${toSentence(toDecisionText(decision))}${waiting}`,
-    next: toNext(decision),
-    advice: toAdvice(decision),
+    next: describeNext(decision),
+    advice: listAdvice(decision),
   }
 }
 
@@ -25,7 +25,7 @@ function findHolders(decision: Decision): Spared[] {
   )
 }
 
-function toTitle(decision: Decision, holders: string): string {
+function describeTitle(decision: Decision, holders: string): string {
   const { choice, because } = decision
   switch (because.cause) {
     case 'no-room':
@@ -33,23 +33,23 @@ function toTitle(decision: Decision, holders: string): string {
         ? 'Waits for room'
         : `Waits for room that ${holders} ${holds(findHolders(decision))}`
     case 'promised':
-      return `Waits for room that ${toList(because.ahead)} ${because.ahead.length === 1 ? 'gets' : 'get'} first`
+      return `Waits for room that ${formatList(because.ahead)} ${because.ahead.length === 1 ? 'gets' : 'get'} first`
     case 'receipts':
       return holders === '' ? 'Waits for room' : `Waits until ${holders} ${holds(findHolders(decision))} left`
     default:
-      return `Waits until ${toList(choice.taken.map(({ service }) => service))} ${holds(choice.taken)} left`
+      return `Waits until ${formatList(choice.taken.map(({ service }) => service))} ${holds(choice.taken)} left`
   }
 }
 
-function toNext({ choice, because, rejected }: Decision): string | null {
-  const taken = toList(choice.taken.map(({ service }) => service))
+function describeNext({ choice, because, rejected }: Decision): string | null {
+  const taken = formatList(choice.taken.map(({ service }) => service))
   const isOne = choice.taken.length === 1
   if (because.cause === 'idle-cheapest') return `It starts as soon as ${taken} ${isOne ? 'is' : 'are'} gone.`
   if (because.cause === 'starved')
     return `${taken} ${isOne ? 'takes' : 'take'} no new requests; it starts when the running requests have ended.`
   const users = rejected.filter((one) => one.because === 'leased').map(({ service }) => service)
   if (because.cause !== 'no-room' || users.length === 0) return null
-  const used = toList(users)
+  const used = formatList(users)
   const [is, takes] = users.length === 1 ? ['is', 'takes'] : ['are', 'take']
   return `It starts when ${used} ${is} done. Once it has waited for its maxStarveMs, ${used} ${takes} no new requests.`
 }
@@ -58,7 +58,7 @@ function holds(services: readonly unknown[]): string {
   return services.length === 1 ? 'has' : 'have'
 }
 
-function toList(names: readonly string[]): string {
+function formatList(names: readonly string[]): string {
   return names.length < 3 ? names.join(' and ') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
 }
 
@@ -82,12 +82,12 @@ const pleas: Partial<
     text:
       left.length === 0
         ? `Processes of ${holder} are still alive after its stop and still use room: end them.`
-        : `What is left of ${holder} after its stop still counts: end ${toProcessText(left)} by hand.`,
+        : `What is left of ${holder} after its stop still counts: end ${formatProcesses(left)} by hand.`,
     command: null,
   }),
 }
 
-function toAdvice(decision: Decision): Advice[] {
+function listAdvice(decision: Decision): Advice[] {
   const { choice, because } = decision
   if (because.cause !== 'no-room') return []
   const limits = because.needed.map(({ limit }) => limit)

@@ -4,10 +4,10 @@ import type { Reason } from '../../machines/reasons.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { Advice } from './advice.ts'
 
-/** As much of a service, at one moment, as an explanation of it is made of. Snapshots are situations, too. */
+/** The facts about a service that an explanation uses. A snapshot is a situation. */
 export interface Situation {
   readonly key: string
-  /** Its name for people. */
+  /** Display name. */
   readonly service: string
   readonly state: string
   readonly inStateMs: number
@@ -15,7 +15,7 @@ export interface Situation {
   readonly pid: number | null
   readonly leases: number
   readonly queue: readonly unknown[]
-  /** The delays that run, with what is left of them. */
+  /** The running delays with their remaining time. */
   readonly timers: readonly { readonly name: string; readonly remainingMs: number }[]
   readonly startTimes: { readonly medianMs: number } | null
   readonly failures: number
@@ -23,20 +23,20 @@ export interface Situation {
   readonly verdict: Verdict | null
   readonly stopReason: StopReason | null
   readonly why: Reason | null
-  /** The last decision about room that it had a part in. */
+  /** The last decision of the scheduler that involved it. */
   readonly decision: Decision | null
-  /** The numbers that it lives by; `null`: they were not told. */
+  /** Its policy; `null` if unknown. */
   readonly policy: Pick<ServicePolicy, 'maxQueue'> | null
 }
 
-/** As much of another service as an explanation needs. */
+/** The facts about another service that an explanation uses. */
 export type Neighbour = Pick<Situation, 'key' | 'service' | 'state' | 'decision'>
 
-/** What is around a service. */
+/** The other services, and the output of this one. */
 export interface Surroundings {
   /** Every service, itself included. */
   readonly all: readonly Neighbour[]
-  /** What it printed last. */
+  /** Its last line of output. */
   readonly lastLine?: string | undefined
 }
 
@@ -45,20 +45,20 @@ export type Tone = 'rest' | 'busy' | 'good' | 'warn' | 'bad'
 
 /**
  * The state of a service for users: what happens, why, what happens next, and what to do. The page,
- * the command line and the API all say this and nothing else. It may quote a server: text of others.
+ * the command line and the API all show it. It may quote output of a server, which is untrusted.
  */
 export interface Explanation {
   readonly tone: Tone
   /** `Loading for 12 s`, `In use by 2 requests`. */
   readonly title: string
   readonly sentence: string
-  /** What the end of the running delay brings: `It stops in 12 s, unless a request comes.` */
+  /** What happens at the end of the running delay: `It stops in 12 s, unless a request comes.` */
   readonly next: string | null
   /** Actions for the user; empty when none is needed. */
   readonly advice: readonly Advice[]
 }
 
-/** What it waits for, where that is room or a place to start in; `null`: it does not. */
+/** The decision it waits on, for room or for a start slot; `null` if it does not wait. */
 export function toAwaited({
   key,
   state,

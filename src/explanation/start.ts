@@ -1,15 +1,15 @@
 import { hasTag } from '../../machines/provider/tags.ts'
 import { toDurationText } from '../text/duration.ts'
-import { toNextSentence } from './next.ts'
+import { describeNext } from './next.ts'
 import { toReasonText } from './reason-text.ts'
 import { explainRoom } from './room.ts'
 import { type Explanation, type Situation, type Surroundings, toAwaited } from './situation.ts'
-import { toCapital, toCount } from './words.ts'
+import { formatSentence, toCount } from './words.ts'
 
-/** A start that takes this much longer than usual, or this part of its deadline, deserves a word. */
+/** A start is slow beyond this multiple of its usual time, or this share of its deadline. */
 const SLOW_FACTOR = 2
 const SLOW_SHARE = 0.4
-/** What is slow only in comparison is not worth a word, in milliseconds. */
+/** A shorter start is never slow, in milliseconds. */
 const SLOW_MS = 2_000
 
 /** Explains a start: one that waits for its turn or for room, and one that loads. */
@@ -25,7 +25,7 @@ export function explainStart(situation: Situation, surroundings: Surroundings): 
   return explainLoading(situation, surroundings, waiting)
 }
 
-/** As many start as may at the same time, or the claim on it is not answered yet. */
+/** `maxConcurrentStarts` is reached, or its claim is not answered yet. */
 function explainTurn(situation: Situation, { all }: Surroundings, waiting: string): Explanation {
   const { key, service, why } = situation
   const others = all.filter(
@@ -38,8 +38,8 @@ function explainTurn(situation: Situation, { all }: Surroundings, waiting: strin
   return {
     tone: 'busy',
     title: 'Waits for its turn to start',
-    sentence: `${toCapital(toReasonText(why))}${before}${waiting}`,
-    next: toNextSentence(situation),
+    sentence: `${formatSentence(toReasonText(why))}${before}${waiting}`,
+    next: describeNext(situation),
     advice: [
       ...others
         .filter(({ state }) => hasTag(state, 'starting'))
@@ -62,7 +62,7 @@ function explainTurn(situation: Situation, { all }: Surroundings, waiting: strin
 /** It is being spawned, or runs and is not ready. */
 function explainLoading(situation: Situation, { lastLine }: Surroundings, waiting: string): Explanation {
   const { service, inStateMs, verdict, startTimes, pid, why, timers, ownership } = situation
-  const next = toNextSentence(situation)
+  const next = describeNext(situation)
   const usual = startTimes === null ? '' : ` It usually takes ${toDurationText(startTimes.medianMs)}.`
   const deadline = timers.find(({ name }) => name === 'readyTimeout')
   const allowedMs = deadline === undefined ? Number.POSITIVE_INFINITY : deadline.remainingMs + inStateMs
@@ -75,7 +75,7 @@ function explainLoading(situation: Situation, { lastLine }: Surroundings, waitin
     return {
       tone: 'busy',
       title,
-      sentence: `${toCapital(toReasonText(why))}${usual}${waiting}`,
+      sentence: `${formatSentence(toReasonText(why))}${usual}${waiting}`,
       next,
       advice: [],
     }

@@ -6,7 +6,7 @@ export function toCount(number: number, what: string): string {
 }
 
 /** A clause as a sentence of its own. */
-export function toCapital(clause: string): string {
+export function formatSentence(clause: string): string {
   return toSentence(clause.charAt(0).toUpperCase() + clause.slice(1))
 }
 

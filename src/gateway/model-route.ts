@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
-import { toErrorApi, toErrorEnding } from '../compat/error-shapes.ts'
+import { buildErrorEnding, toErrorApi } from '../compat/error-shapes.ts'
 import { toOpenAiError } from '../compat/openai-error.ts'
 import type { QueuedRequest } from '../lease/queue.ts'
 import { toPlaceHeaders } from '../request/answer-headers.ts'
@@ -61,7 +61,7 @@ export function answerModelRequest(
     if (!isEventStream) return void response.destroy()
     const isFirst = lastSent === NOTHING_SENT
     const api = toErrorApi(request.url ?? '')
-    const { text, isClean } = toErrorEnding(api, error, { requestId: call?.id ?? '', isFirst })
+    const { text, isClean } = buildErrorEnding(api, error, { requestId: call?.id ?? '', isFirst })
     // What the server sent of its last event must not become part of ours.
     writeChunk(response, Buffer.from(isEventBorder(lastSent) ? text : `\n\n${text}`), () => {
       if (isClean) response.end()

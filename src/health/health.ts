@@ -21,14 +21,14 @@ export const WARM_POLL_MS = { first: 25, longest: 500 } as const
 const OUTPUT_THROTTLE_MS = 10
 
 export interface HealthOptions {
-  /** Rejects when it could not be made: then there is no verdict. */
+  /** Rejects if the probe could not run: then there is no verdict. */
   readonly probe: () => Promise<Verdict>
   readonly clock: Clock
 }
 
 /**
- * Verdicts of a warming service: polled ever more slowly, and at once when the child prints something, so that
- * readiness is seen within milliseconds of its happening. At most one probe runs at a time; a line that is printed
+ * Verdicts of a warming service: polled at growing intervals, and at once when the child prints a line, so that
+ * readiness is detected within milliseconds. At most one probe runs at a time; a line that is printed
  * during a probe causes another one right after it.
  */
 export function createWarmHealth$({

@@ -1,7 +1,7 @@
 import type { Verdict } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
 import { get } from '../transport/get.ts'
-import { toErrorVerdict, toVerdict } from './verdict.ts'
+import { judgeAnswer, judgeError } from './verdict.ts'
 
 /** One probe's limit unless another is given, in milliseconds. SGLang's health check may generate a token first. */
 export const PROBE_TIMEOUT_MS = 5_000
@@ -17,22 +17,22 @@ export interface ProbeOptions {
   readonly clock: Clock
   /** Models of which a list of models should name one; when it does not, the verdict says so. @default [] */
   readonly models?: readonly string[]
-  /** Where to connect, whatever the URL's name leads to. @default what it leads to */
+  /** Address to connect to, instead of resolving the host of the URL. @default resolved */
   readonly address?: string | undefined
-  /** Hears who answered, when that was a server that is ready. */
+  /** Called with the address of a server that answered as ready. */
   readonly onReadyAt?: (address: string) => void
 }
 
-/** What this host, and not the server, lacked for a connection. */
+/** Errors caused by this host, not by the server. */
 const LACKS: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
 
-/** The health check could not be made, which says nothing about the server. `code`: what the system said. */
+/** The health check could not run; the server may be well. `code`: the system's error code. */
 export class ProbeError extends Error {
   readonly code: string
 
   constructor(code: string, cause: unknown) {
-    const why = LACKS.has(code) ? 'this host lacks something' : 'the request itself is wrong'
-    super(`its health could not be asked for, because ${why} (${code})`, { cause })
+    const why = LACKS.has(code) ? 'failed on this host' : 'cannot be sent'
+    super(`health check ${why}: ${code}`, { cause })
     this.code = code
   }
 }
@@ -48,17 +48,17 @@ export async function probe(
   try {
     const maxBodyBytes = MAX_HEALTH_BODY_BYTES
     const answer = await get({ url, headers, timeoutMs, maxBodyBytes, clock, address, signal })
-    const verdict = toVerdict(answer, new URL(url).pathname.endsWith('/models'), models)
+    const verdict = judgeAnswer(answer, new URL(url).pathname.endsWith('/models'), models)
     if (verdict.kind === 'ready' && answer.address !== undefined) onReadyAt?.(answer.address)
     return verdict
   } catch (error) {
     const code = codeOf(error)
     if (LACKS.has(code) || isOurFault(error)) throw new ProbeError(code, error)
-    return toErrorVerdict(code, timeoutMs)
+    return judgeError(code, timeoutMs)
   }
 }
 
-/** A bug or a header that cannot be sent: an error of JavaScript itself, or undici's word for a wrong argument. */
+/** A bug or a header that cannot be sent: a JavaScript error, or undici's error for an invalid argument. */
 function isOurFault(error: unknown): boolean {
   if (!(error instanceof Error)) return true
   const code = 'code' in error ? error.code : undefined
@@ -69,7 +69,7 @@ function isOurFault(error: unknown): boolean {
   )
 }
 
-/** The code where there is one: undici leaves that of most answers it cannot read empty. */
+/** The error's code; undici leaves it empty for most unreadable answers. */
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return 'code' in error && typeof error.code === 'string' ? error.code : error.message

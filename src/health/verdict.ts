@@ -10,13 +10,13 @@ export interface HealthAnswer {
 
 /**
  * The verdict on an answer. `isModelList`: the URL asked is a `/models` list, so a body that is not JSON is foreign.
- * `expected`: models of which a list should name one; another list is told, and no more, for many servers answer to any
+ * `expected`: models of which a list should name one; another list is only reported, since many servers accept any
  * name.
  *
  * llama.cpp answers 503 on every route while it loads; inferrs answers 500 `{"status":"error"}` for ever after a
  * failed load, and 503 `{"status":"loading"}` before; a redirect is never followed, so it is never readiness.
  */
-export function toVerdict(
+export function judgeAnswer(
   { status, headers, body }: HealthAnswer,
   isModelList: boolean,
   expected: readonly string[] = [],
@@ -26,28 +26,28 @@ export function toVerdict(
     return {
       kind: 'foreign',
       status,
-      detail: toLine(`${status} redirects to ${headers.location ?? 'nowhere'}`),
+      detail: formatLine(`${status} redirects to ${headers.location ?? 'nowhere'}`),
     }
   if (status === 401 || status === 403)
     return { kind: 'foreign', status, detail: `${status}: the health URL wants another key` }
   if (status >= 400 && status < 500 && status !== 408 && status !== 425 && status !== 429)
     return { kind: 'foreign', status, detail: `${status}: the health URL is not served here` }
-  if (json?.status === 'error') return { kind: 'failed', status, detail: toDetail(status, json, body) }
+  if (json?.status === 'error') return { kind: 'failed', status, detail: describeAnswer(status, json, body) }
   if (status >= 400 || json?.status === 'loading')
-    return { kind: 'loading', status, detail: toDetail(status, json, body) }
+    return { kind: 'loading', status, detail: describeAnswer(status, json, body) }
   if (isModelList && !Array.isArray(json?.data) && !Array.isArray(json?.models))
     return { kind: 'foreign', status, detail: `${status}, but not a list of models` }
-  const detail = toDetail(status, json, isModelList ? '' : body)
+  const detail = describeAnswer(status, json, isModelList ? '' : body)
   const others = isModelList ? listOthers(json, expected) : []
   if (others.length === 0) return { kind: 'ready', status, detail }
   return {
     kind: 'ready',
     status,
-    detail: toLine(`${status}, but it serves other models: ${others.join(', ')}`),
+    detail: formatLine(`${status}, but it serves other models: ${others.join(', ')}`),
   }
 }
 
-/** What a server lists when it lists none of the models that are expected of it; Ollama adds a tag to their names. */
+/** The listed models, if none of the expected ones is among them; Ollama adds a tag to their names. */
 function listOthers(
   json: Record<string, unknown> | undefined,
   expected: readonly string[],
@@ -61,11 +61,10 @@ function listOthers(
 }
 
 /**
- * The verdict when no answer came. A listener that does not answer in time may still be loading; one that answers
- * with anything else than HTTP is not the server. What the system says (`ECONNREFUSED`, `EHOSTUNREACH`) is about
- * the connection that could not be made.
+ * The verdict when no answer came. A listener that does not answer in time may still be loading; one that does not
+ * speak HTTP is another program. A system error (`ECONNREFUSED`, `EHOSTUNREACH`) means that no connection was made.
  */
-export function toErrorVerdict(code: string, timeoutMs: number): Verdict {
+export function judgeError(code: string, timeoutMs: number): Verdict {
   if (code === 'ECONNREFUSED') return { kind: 'refused', detail: 'connection refused' }
   if (code === 'ETIMEOUT') return { kind: 'loading', detail: `no answer within ${timeoutMs} ms` }
   if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET')
@@ -74,24 +73,24 @@ export function toErrorVerdict(code: string, timeoutMs: number): Verdict {
     return { kind: 'foreign', detail: `its URL says https, but the server does not speak TLS (${code})` }
   if (CERTIFICATE.test(code)) return { kind: 'foreign', detail: `its certificate is not accepted (${code})` }
   if (/^E[A-Z]/.test(code) || code === 'UND_ERR_CONNECT_TIMEOUT') return { kind: 'refused', detail: code }
-  return { kind: 'foreign', detail: `the answer is not HTTP (${toLine(code)})` }
+  return { kind: 'foreign', detail: `the answer is not HTTP (${formatLine(code)})` }
 }
 
-/** What OpenSSL says of an answer that is no TLS. */
+/** OpenSSL's error codes for an answer that is not TLS. */
 const PLAIN_TO_TLS = /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL|HTTP_REQUEST)$/
-/** What OpenSSL and Node say of a certificate that does not prove the server. */
+/** Error codes of OpenSSL and Node for a certificate that is not trusted. */
 const CERTIFICATE = /CERT|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE/
 
 /**
  * The verdict on an answer of the process that we started ourselves. Any 2xx is readiness. A verdict that would be
- * `foreign` of another server is a `mismatch`: the configuration asks the wrong thing. An answer may still change until
+ * `foreign` for another server is a `mismatch` here: the health URL is wrong. An answer may still change until
  * the deadline; the wrong scheme cannot.
  */
 export function toOwnVerdict(verdict: Verdict, url: string): Verdict {
   if (verdict.kind !== 'foreign') return verdict
   const { status, detail } = verdict
   if (status !== undefined && status >= 200 && status < 300)
-    return { ...verdict, kind: 'ready', detail: toLine(detail) }
+    return { ...verdict, kind: 'ready', detail: formatLine(detail) }
   if (status === undefined) {
     const isScheme = url.startsWith('https:')
     const cure = isScheme
@@ -111,7 +110,7 @@ export function toOwnVerdict(verdict: Verdict, url: string): Verdict {
   return { ...verdict, kind: 'loading', mismatch: `answers ${answered} at ${url}: ${cure}` }
 }
 
-/** Whether two verdicts say the same to people; one that does is not worth telling again. */
+/** Whether two verdicts read the same; a repeated one is not reported. */
 export function isSameVerdict(a: Verdict, b: Verdict): boolean {
   return a.kind === b.kind && a.detail === b.detail
 }
@@ -125,8 +124,8 @@ function parseObject(body: string): Record<string, unknown> | undefined {
   }
 }
 
-/** `503 Loading model`: the status, and what the body says for people. */
-function toDetail(status: number, json: Record<string, unknown> | undefined, body: string): string {
+/** `503 Loading model`: the status, and the message in the body. */
+function describeAnswer(status: number, json: Record<string, unknown> | undefined, body: string): string {
   const error = json?.error
   const message =
     typeof error === 'string'
@@ -135,11 +134,11 @@ function toDetail(status: number, json: Record<string, unknown> | undefined, bod
         ? error.message
         : json?.status
   const words = typeof message === 'string' ? message : body
-  return toLine(`${status} ${words}`)
+  return formatLine(`${status} ${words}`)
 }
 
-/** One short line without control or direction characters: a stranger may have written it, and it will be shown. */
-function toLine(text: string): string {
+/** One short line without control or direction characters: the text is untrusted, and it is displayed. */
+function formatLine(text: string): string {
   return text
     .slice(0, 1000)
     .replace(/[\s\p{C}]+/gu, ' ')

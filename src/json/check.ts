@@ -2,13 +2,16 @@ import { isUtf8 } from 'node:buffer'
 import { BadRequestError } from '../errors.ts'
 import { byteOf, skipSpace } from './bytes.ts'
 
-/** How deep a request body may nest. Deeper ones are refused with 400: no client needs it, and recursive parsers of servers die of it. */
+/**
+ * How deep a request body may nest. Deeper bodies are refused with 400: no client needs them, and recursive parsers
+ * of servers overflow.
+ */
 export const maxBodyDepth = 200
 
 /**
  * Checks that a body is one JSON value in UTF-8: it accepts what `JSON.parse` accepts, up to {@link maxBodyDepth}.
  * Lone surrogate escapes (`\ud800`) are JSON and pass. One linear pass, nothing is allocated per value.
- * @throws {@link BadRequestError} with the byte offset of the first thing that is wrong; never with its text.
+ * @throws {@link BadRequestError} with the byte offset of the first error, never with its text.
  */
 export function checkJson(body: Buffer): void {
   if (!isUtf8(body)) throw new BadRequestError('The request body is not valid UTF-8.')
@@ -37,7 +40,7 @@ export function checkJson(body: Buffer): void {
       position = opener === quote ? text(position) : skipScalar(body, position)
     }
 
-    // A value has ended here, or an empty container is about to: close what closes, then find the next value.
+    // At the end of a value or of an empty container: close containers, then find the next value.
     for (;;) {
       position = skipSpace(body, position)
       if (depth === 0) {
@@ -104,7 +107,7 @@ function findByte(body: Buffer, byte: number, start: number): number {
   return found === -1 ? body.length : found
 }
 
-/** Finds a byte below 0x20. Nothing native does, and a body has few of them, so four are looked at together. */
+/** Finds a byte below 0x20. No native search does; such bytes are rare, so four bytes are tested at once. */
 function findControl(body: Buffer, words: Uint32Array, firstWord: number, start: number): number {
   const firstIndex = Math.max(0, (start - firstWord + 3) >> 2)
   const aligned = Math.min(firstWord + firstIndex * 4, body.length)

@@ -8,7 +8,7 @@ import {
   type JsonText,
   readJson,
 } from './node.ts'
-import { toPieces } from './pieces.ts'
+import { writePieces } from './pieces.ts'
 
 /** The members of an object in order, duplicates included; the list may be changed. Empty for anything else. */
 export function membersOf(node: JsonNode | undefined): JsonChild[] {
@@ -96,7 +96,7 @@ export function textOf(node: JsonNode | undefined): string | undefined {
 
 /** The value of a node as `JSON.parse` reads it; `undefined` when it is absent. For small nodes. */
 export function toValue(node: JsonNode | undefined): unknown {
-  return node === undefined ? undefined : JSON.parse(toRawText(node))
+  return node === undefined ? undefined : JSON.parse(readRawText(node))
 }
 
 /** Whether a value is an object. */
@@ -114,7 +114,7 @@ export function isText(node: JsonNode | undefined): boolean {
   return firstByteOf(node) === byteOf.quote
 }
 
-/** Whether a value is missing in the eyes of a client: absent or `null`. */
+/** Whether a value counts as missing: absent or `null`. */
 export function isNothing(node: JsonNode | undefined): boolean {
   return node === undefined || firstByteOf(node) === letterN
 }
@@ -132,15 +132,15 @@ function firstByteOf(node: JsonNode | undefined): number | undefined {
   return 'text' in node ? byteOf.quote : node.source[node.start]
 }
 
-/** What stands between the quotes of a string node; any other value as the text of its JSON. */
+/** The text between the quotes of a string node; for any other value its JSON text. */
 function escapedTextOf(node: JsonNode): readonly Buffer[] {
   if ('text' in node) return node.text
   if (isText(node)) return [node.source.subarray(node.start + 1, node.end - 1)]
-  return [escapeText(toRawText(node))]
+  return [escapeText(readRawText(node))]
 }
 
-function toRawText(node: JsonNode): string {
-  return Buffer.concat(toPieces(node).pieces).toString()
+function readRawText(node: JsonNode): string {
+  return Buffer.concat(writePieces(node).pieces).toString()
 }
 
 function escapeText(text: string): Buffer {

@@ -12,7 +12,7 @@ export interface JsonSpan {
   readonly source: Buffer
   readonly start: number
   readonly end: number
-  /** Members or items, once opened. Rules change this list; absent: nobody looked inside yet. */
+  /** Members or items, once opened. Rules change this list; absent until the container is opened. */
   children?: JsonChild[]
 }
 
@@ -40,7 +40,7 @@ export interface JsonOrigin {
   readonly valueEnd: number
 }
 
-/** How many values one reading may open. A body past it is refused: a conversation has thousands of values, not more. */
+/** Maximum number of values that are opened in a body. A body beyond it is refused: a conversation has thousands. */
 const maxOpenValues = 500_000
 
 /**
@@ -52,7 +52,7 @@ export function readJson(source: Buffer, start: number, levels: number): JsonSpa
   return createReader(source).readValue(start, levels)
 }
 
-/** The children of a container, opened now if nobody did before. The list may be changed. */
+/** The children of a container, which is opened if necessary. The list may be changed. */
 export function childrenOf(container: JsonSpan): JsonChild[] {
   container.children ??= createReader(container.source).readChildren(container.start, 1).children
   return container.children
@@ -120,7 +120,7 @@ function isOpener(byte: number | undefined): boolean {
   return byte === openBracket || byte === openBrace
 }
 
-/** An array of numbers, an embedding's tokens say, is not worth a node per number. */
+/** An array of numbers (tokens of an embedding) gets no node per number. */
 function isArrayOfObjects(source: Buffer, start: number): boolean {
   return source[start] === openBracket && source[skipSpace(source, start + 1)] === openBrace
 }

@@ -8,14 +8,14 @@ export interface Pieces {
 }
 
 /** Writes a tree as bytes. Neighbouring spans of one source become one piece, so an unchanged tree is one piece. */
-export function toPieces(root: JsonNode): Pieces {
+export function writePieces(root: JsonNode): Pieces {
   const writer = createPieceWriter()
   writeNode(writer, root)
   return writer.finish()
 }
 
-/** {@link toPieces} with the white space that the source has around the root. */
-export function toWholePieces(root: JsonSpan): Pieces {
+/** {@link writePieces} with the white space that the source has around the root. */
+export function writeWholePieces(root: JsonSpan): Pieces {
   const writer = createPieceWriter()
   writer.slice(root.source, 0, root.start)
   writeNode(writer, root)

@@ -1,8 +1,8 @@
 const http = process.getBuiltinModule('node:http')
 
 /**
- * What is used of `node:http`. An import of that module would load all that it exports lazily too: from Node 22 on
- * that is a whole HTTP client, which took 90 ms of 140 of a process's start where it was measured.
+ * The used parts of `node:http`. An import of that module would also load its lazy exports: since Node 22 a whole
+ * HTTP client, 90 of 140 ms of a process's start.
  */
 export const { createServer, request } = http
 

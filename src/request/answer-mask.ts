@@ -1,7 +1,7 @@
 import type { Config, ProviderConfig } from '../config/config.ts'
 import { listAnswerSecrets } from '../config/secret-values.ts'
 import type { Environment } from '../config/secrets.ts'
-import { toTextSpellings } from '../text/scrubber.ts'
+import { listTextSpellings } from '../text/scrubber.ts'
 
 const STAR = 0x2a
 const EMPTY = Buffer.alloc(0)
@@ -46,7 +46,7 @@ export function rememberAnswerSecrets(
 export function toAnswerSecrets(secrets: readonly string[]): AnswerSecrets | undefined {
   if (secrets.length === 0) return undefined
   // The longest first: a secret may contain another one.
-  const texts = [...new Set(secrets.flatMap(toTextSpellings))].sort((a, b) => b.length - a.length)
+  const texts = [...new Set(secrets.flatMap(listTextSpellings))].sort((a, b) => b.length - a.length)
   const needles = texts.map((text) => Buffer.from(text))
   const inner = new Set(needles.flatMap((needle) => [...needle.subarray(0, -1)]))
   const isInner = Uint8Array.from({ length: 256 }, (_, byte) => (inner.has(byte) ? 1 : 0))

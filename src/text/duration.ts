@@ -1,4 +1,4 @@
-/** A duration in milliseconds as people say it: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`. */
+/** A duration in milliseconds for display: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`. */
 export function toDurationText(ms: number): string {
   if (ms < 9_950) return `${(ms / 1_000).toFixed(1)} s`
   const seconds = Math.round(ms / 1_000)

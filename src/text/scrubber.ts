@@ -2,18 +2,18 @@ import { toPlainLines } from './plain-text.ts'
 
 /** What stands in the place of a secret. */
 export const MASK = '***'
-/** Shorter values are no secrets worth the name, and stand in many a harmless word. */
+/** Shorter values are not treated as secrets: they occur in ordinary words. */
 export const LEAST_LENGTH = 8
-/** Values that are remembered: those of earlier configurations may still be in the output of what runs. */
+/** Maximum number of remembered values. Services that run may still print values of earlier configurations. */
 const MAX_SECRETS = 1_000
 
-/** Takes secrets out of what is shown, by their value: a name tells little about where a value turns up. */
+/** Masks secrets in displayed text by their value, because a value can appear anywhere. */
 export interface Scrubber {
-  /** Values to be taken out from now on, besides those before. What is shorter than eight characters is left alone. */
+  /** Adds values to mask. Values shorter than eight characters are ignored. */
   learn(values: Iterable<string>): void
-  /** A text without secrets, as they are or in the spelling of a URL, of JSON, in base64 or hex. */
+  /** Masks secrets in a text: verbatim, or as a URL, JSON, base64 or hex spells them. */
   text(text: string): string
-  /** JSON without secrets, and without control characters but line ends and tabs: see `toPlainLines`. */
+  /** Masks secrets in JSON and removes control characters except line ends and tabs: see `toPlainLines`. */
   value<T>(value: T): T
 }
 
@@ -26,8 +26,8 @@ export function createScrubber(values: Iterable<string> = []): Scrubber {
     for (const value of more) if (value.length >= LEAST_LENGTH && known.size < MAX_SECRETS) known.add(value)
     if (known.size === before) return
     // The longest first: a secret may begin like another one.
-    const spellings = [...new Set([...known].flatMap(toSpellings))].sort((a, b) => b.length - a.length)
-    pattern = new RegExp(spellings.map(toLiteral).join('|'), 'g')
+    const spellings = [...new Set([...known].flatMap(listSpellings))].sort((a, b) => b.length - a.length)
+    pattern = new RegExp(spellings.map(escapeRegExp).join('|'), 'g')
   }
   const text = (given: string) =>
     pattern === undefined || given.length < LEAST_LENGTH ? given : given.replace(pattern, MASK)
@@ -36,9 +36,9 @@ export function createScrubber(values: Iterable<string> = []): Scrubber {
   return { learn, text, value: (value) => mapStrings(value, clean) }
 }
 
-/** A copy with every text changed, or the value itself where nothing did. */
+/** A copy with every text changed, or the value itself if nothing changed. */
 function mapStrings<T>(value: T, change: (text: string) => string): T {
-  // The type says what comes out: texts become texts, and all else keeps its shape.
+  // The cast is safe: texts become texts, and everything else keeps its shape.
   return map(value, change) as T
 }
 
@@ -57,7 +57,7 @@ function map(value: unknown, change: (text: string) => string): unknown {
 }
 
 /** A secret as it is and in the spellings of JSON and of a URL: for most keys these are one. */
-export function toTextSpellings(secret: string): string[] {
+export function listTextSpellings(secret: string): string[] {
   const url = encodeURIComponent(secret)
   return [
     secret,
@@ -68,23 +68,23 @@ export function toTextSpellings(secret: string): string[] {
   ]
 }
 
-function toSpellings(secret: string): string[] {
+function listSpellings(secret: string): string[] {
   const bytes = Buffer.from(secret)
-  const base64 = [0, 1, 2].map((offset) => toBase64Core(bytes, offset))
+  const base64 = [0, 1, 2].map((offset) => encodeBase64Core(bytes, offset))
   return [
-    ...toTextSpellings(secret),
+    ...listTextSpellings(secret),
     bytes.toString('hex'),
     ...base64,
     ...base64.map((text) => text.replaceAll('+', '-').replaceAll('/', '_')),
   ]
 }
 
-/** What every base64 text holds that has these bytes at this distance from a group of three. */
-function toBase64Core(bytes: Buffer, offset: number): string {
+/** The part shared by all base64 texts that hold these bytes at this offset from a group of three. */
+function encodeBase64Core(bytes: Buffer, offset: number): string {
   const text = Buffer.concat([Buffer.alloc(offset), bytes]).toString('base64')
   return text.slice(Math.ceil((offset * 8) / 6), Math.floor(((offset + bytes.length) * 8) / 6))
 }
 
-function toLiteral(text: string): string {
+function escapeRegExp(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&')
 }

@@ -1,7 +1,7 @@
-/** A mark may be split between chunks: this much of the text before is looked at again, in characters. */
+/** A marker may be split between chunks: this many characters of the previous text are searched again. */
 const CARRIED = 64
 
-/** Says whether a stream ended as its protocol ends. Fed every chunk, keeps only the last characters. */
+/** Detects whether a stream ended as its protocol requires. Fed every chunk, keeps only the last characters. */
 export interface StreamEnding {
   add(chunk: Buffer): void
   isComplete(): boolean

@@ -10,7 +10,7 @@ export interface GetOptions {
   /** What comes after is cut off. */
   readonly maxBodyBytes: number
   readonly clock: Clock
-  /** Where to connect, whatever the URL's name leads to. @default what it leads to */
+  /** Address to connect to, instead of resolving the host of the URL. @default resolved */
   readonly address?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -19,7 +19,7 @@ export interface GetAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: string
-  /** Who answered. */
+  /** Address of the server that answered. */
   readonly address: string | undefined
 }
 
@@ -40,7 +40,7 @@ export async function get({
   const abort = new AbortController()
   const onAbort = () => abort.abort(signal?.reason)
   signal?.addEventListener('abort', onAbort, { once: true })
-  // A stalled event loop makes the timer due before the answer that is already here is read: let it be read first.
+  // After a stall of the event loop the timer is due before a received answer was read: read that first.
   const timer = clock.setTimeout(
     () => afterTurn(() => abort.abort(Object.assign(new Error('timeout'), { code: 'ETIMEOUT' }))),
     timeoutMs,

@@ -1,4 +1,4 @@
-/** Headers as both sides of the wire hold them here: lower-case names. */
+/** Headers with lower-case names. */
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
 
 /** Headers that belong to one connection and never travel on. @see RFC 9110 section 7.6.1 */
@@ -14,7 +14,7 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ])
 
-/** What the client's side decides anew: its own key, its own framing, its own origin. */
+/** Request headers that leasehold sets itself or drops: key, framing, origin. */
 const CLIENT_ONLY = new Set([
   'authorization',
   'x-api-key',
@@ -27,9 +27,9 @@ const CLIENT_ONLY = new Set([
 ])
 
 /**
- * Headers that speak for an origin, or to the proxy in front of it. The client's origin is the gateway: with its own
- * `access-control-allow-origin` a model server would lock out the pages that `allowedOrigins` lets in, and with
- * `x-accel-redirect` it would read files of a proxy.
+ * Headers that concern an origin, or the proxy in front of it. The client's origin is the gateway: a model server's
+ * `access-control-allow-origin` would lock out the pages of `allowedOrigins`, and its `x-accel-redirect` would make a
+ * proxy serve local files.
  */
 const ORIGIN_SPEAKING = new Set([
   'accept-ch',
@@ -64,12 +64,12 @@ const ORIGIN_SPEAKING = new Set([
   'x-sendfile',
 ])
 
-/** Headers of a client's request that travel on to the provider. */
+/** The headers of a client's request that are forwarded to the provider. */
 export function toUpstreamHeaders(headers: Headers): Record<string, string | string[]> {
   return pick(headers, isForUpstream)
 }
 
-/** Headers of a provider's answer that travel on to the client. */
+/** The headers of a provider's answer that are forwarded to the client. */
 export function toClientHeaders(headers: Headers): Record<string, string | string[]> {
   return pick(headers, isForClient)
 }
@@ -83,7 +83,7 @@ const isForUpstream = rememberByName(
 )
 const isForClient = rememberByName((name) => !HOP_BY_HOP.has(name) && !ORIGIN_SPEAKING.has(name))
 
-/** The media type without its parameters, in lower case; empty where none is named. */
+/** The media type without its parameters, in lower case; empty if there is none. */
 export function toMediaType({ 'content-type': type }: Headers): string {
   return String(type ?? '')
     .replace(/;.*$/s, '')
@@ -91,7 +91,7 @@ export function toMediaType({ 'content-type': type }: Headers): string {
     .toLowerCase()
 }
 
-/** Tells a proxy such as nginx to pass on what it gets, as it comes. */
+/** Tells a proxy such as nginx not to buffer the answer. */
 export const UNBUFFERED = { 'x-accel-buffering': 'no' } as const
 
 function pick(headers: Headers, isWanted: (name: string) => boolean): Record<string, string | string[]> {
@@ -105,7 +105,7 @@ function pick(headers: Headers, isWanted: (name: string) => boolean): Record<str
   return picked
 }
 
-/** The headers that the `connection` header names; `undefined` for what almost every request says. */
+/** The headers that the `connection` header names; `undefined` for the usual values. */
 function listNamedByConnection(connection: Headers[string]): readonly string[] | undefined {
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
   return String(connection)
@@ -114,7 +114,7 @@ function listNamedByConnection(connection: Headers[string]): readonly string[] |
     .map((name) => name.trim())
 }
 
-/** Clients choose their header names, so only so many are remembered. */
+/** Clients choose their header names, so the cache is bounded. */
 const MAX_REMEMBERED = 1_024
 
 function rememberByName(isWanted: (name: string) => boolean): (name: string) => boolean {

@@ -1,16 +1,16 @@
 import { LoopError } from '../errors.ts'
 import type { Headers } from './headers.ts'
 
-/** The gateways that a request has passed, the first one first: `9f2c41d07a3b#17, 41d0…#3`. */
+/** The gateways that a request has passed, in order: `9f2c41d07a3b#17, 41d0…#3`. */
 export const HOP_HEADER = 'x-leasehold-hop'
 
-/** Gateways in a row. A chain that is meant has two: one near the client, one near the server. */
+/** Maximum number of gateways in a row. An intended chain has two: one near the client, one near the server. */
 const MAX_HOPS = 4
 /** Longest list that is read, in characters. */
 const MAX_HOP_TEXT = 512
 
 /**
- * Refuses a request that has been here before, or that has passed too many gateways. `id`: the request's own, as
+ * Refuses a request that has passed this gateway before, or too many gateways. `id`: the request's own, as
  * `INSTANCE-NUMBER`.
  * @throws {@link LoopError} `LEASEHOLD_LOOP`
  */
@@ -22,19 +22,19 @@ export function checkHops(headers: Headers, id: string): void {
     .slice(0, MAX_HOP_TEXT)
     .split(',')
     .map((hop) => hop.trim().replace(/#.*$/s, ''))
-  const instance = toInstance(id)
+  const instance = parseInstance(id)
   if (passed.includes(instance)) throw new LoopError([...passed, instance], true)
   if (passed.length >= MAX_HOPS || text.length > MAX_HOP_TEXT)
     throw new LoopError([...passed, instance], false)
 }
 
-/** The mark with which a request goes on. */
+/** The hop header of the forwarded request. */
 export function toHopMark(headers: Headers, id: string): string {
   const given = headers[HOP_HEADER]
-  const own = `${toInstance(id)}#${id.slice(id.lastIndexOf('-') + 1)}`
+  const own = `${parseInstance(id)}#${id.slice(id.lastIndexOf('-') + 1)}`
   return given === undefined ? own : `${given}, ${own}`
 }
 
-function toInstance(id: string): string {
+function parseInstance(id: string): string {
   return id.slice(0, id.lastIndexOf('-'))
 }

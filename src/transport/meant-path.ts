@@ -18,7 +18,7 @@ const ROUTES = [
 ]
 const KNOWN: ReadonlySet<string> = new Set(ROUTES.map((route) => `/v1/${route}`))
 /**
- * Routes whose misspellings are refused. Those of audio and images are not among them: small servers offer
+ * Routes whose misspellings are refused. Audio and image routes are not included: small servers offer
  * `/v1/images/edit` and `/v1/audio/transcription`.
  */
 const SPELLED = {
@@ -35,7 +35,7 @@ const SPELLED = {
 } as const
 /** A route of this length may have two typing errors, a shorter one has one. */
 const LONG_ROUTE = 8
-/** What may stand before a route in a path that was put together wrongly. */
+/** Prefixes of a wrongly joined path. */
 const ROUTE_WORDS: ReadonlySet<string> = new Set(['v1', ...ROUTES.flatMap((route) => route.split('/'))])
 
 /** Ollama's own API, which shares its prefix with the control surface. */
@@ -43,8 +43,8 @@ const OLLAMA = /^\/api\/(?:chat|generate|tags|show|ps|embed|embeddings|version|p
 const MAX_SHOWN = 200
 
 /**
- * What is wrong with a path that a client put together from a wrong base URL, with the path that was meant, as one
- * message; `undefined`: nothing. Without it such a request would start a server only to be answered with its 404.
+ * Describes the mistake in a path that a client built from a wrong base URL, with the intended path; `undefined` if
+ * the path is fine. Without this check such a request would start a server just to get its 404.
  */
 export function explainPath(method: string, target: string): string | undefined {
   const query = target.indexOf('?')
@@ -82,7 +82,7 @@ function findMeant(method: string, path: string): string | undefined {
   return spelled && `/v1/${spelled}`
 }
 
-/** The route that a misspelled one is so like that no server can be expected to offer both. */
+/** The route that a path misspells, so close that no server offers both. */
 function findSpelling(method: string, names: readonly string[]): string | undefined {
   if (method !== 'POST' && method !== 'GET') return undefined
   const written = names.slice(names.findIndex((name) => name !== 'v1')).join('/')

@@ -1,8 +1,8 @@
 import { isIPv6, type LookupFunction } from 'node:net'
 
 /**
- * A lookup that finds one address, whatever the name is: the one at which a server was found. A name such as
- * `localhost` has an address of each family, and another program may come to the one that the server does not use.
+ * A DNS lookup that always returns one address: where the server was found. A name such as `localhost` has an address
+ * of each family, and another program may listen on the one that the server does not use.
  */
 export function pinLookup(address: string): LookupFunction {
   const family = isIPv6(address) ? 6 : 4

@@ -14,13 +14,13 @@ export interface UpstreamRequest {
   readonly isStream: boolean
 }
 
-/** What happens to it. `onEnd` or `onError` comes last, exactly once. */
+/** The callbacks of a request. Exactly one of `onEnd` and `onError` is called, and last. */
 export interface UpstreamHandler {
   onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void
-  /** Answers `false` to be left alone until `resume`. */
+  /** Returns `false` to pause until `resume`. */
   onData(chunk: Buffer): boolean
   onEnd(): void
-  /** `wasSent`: a server may have seen the request; `false`: nobody listened. */
+  /** `wasSent`: a server may have seen the request; `false`: the connection was refused. */
   onError(error: Error, wasSent: boolean): void
 }
 
@@ -33,7 +33,7 @@ export interface UpstreamCall {
 /** The connections to one generation of a service. They end with it: no socket outlives its server. */
 export interface Upstream {
   send(request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall
-  /** Destroys every connection, and waits until the server can have noticed what was cut. */
+  /** Destroys every connection, and waits until the server has had time to notice. */
   close(): Promise<void>
 }
 
@@ -57,11 +57,11 @@ const POOL_OPTIONS: Pool.Options = {
 }
 
 export interface UpstreamOptions {
-  /** Where to connect, whatever the URL's name leads to. @default what it leads to */
+  /** Address to connect to, instead of resolving the host of the URL. @default resolved */
   readonly address?: string | undefined
   /**
-   * Says why what listens there now may not be used; `undefined`: it may. Asked once after a connection was lost, before
-   * the next one carries a request: the server may have died, and another program may have taken its port.
+   * Checks the current listener: the reason not to use it, or `undefined`. Called once after a connection was lost,
+   * before the next one carries a request: the server may have died, and another program may have taken its port.
    */
   readonly refuse?: () => string | undefined
 }
@@ -78,13 +78,13 @@ export function createUpstream(
     timeout: CONNECT_TIMEOUT_MS,
     ...(address === undefined ? {} : { lookup: pinLookup(address) }),
   })
-  /** Whether a connection was lost since the listener was last looked at. */
+  /** Whether a connection was lost since the last check of the listener. */
   let hasLost = refuse !== undefined
   const connect: typeof connector = (where, connected) =>
     connector(where, (...result) => {
       const [, socket] = result
       if (socket === null || !hasLost) return connected(...result)
-      // After the connection is made: who listens now is who has accepted it.
+      // After the connection is made: the current listener is the one that accepted it.
       const reason = refuse?.()
       hasLost = reason !== undefined
       if (reason === undefined) return connected(...result)
@@ -93,7 +93,7 @@ export function createUpstream(
     })
   const options = { ...POOL_OPTIONS, connect }
   const pool = new Pool(origin, options)
-  /** For a second try: each of its connections serves one request, so none of them was ever idle. */
+  /** For retries: each of its connections serves one request, so none was ever idle. */
   const fresh = new Pool(origin, options)
   let noticedAtMs = 0
   let connected = 0
@@ -115,7 +115,7 @@ export function createUpstream(
 
   const send = (given: UpstreamRequest, handler: UpstreamHandler): UpstreamCall => {
     const opened: OpenCall = { isStream: given.isStream }
-    /** Kept until the answer begins, for a second try. */
+    /** Kept until the answer begins, for a retry. */
     let request: UpstreamRequest | undefined = given
     let controller: Dispatcher.DispatchController | undefined
     let abortReason: Error | undefined
@@ -125,7 +125,7 @@ export function createUpstream(
       let hasAnswer = false
       open.add(opened)
       const dispatcher = isSecondTry ? fresh : pool
-      dispatcher.dispatch(toDispatchOptions(basePath, request, isSecondTry), {
+      dispatcher.dispatch(buildDispatchOptions(basePath, request, isSecondTry), {
         onRequestStart: (started) => {
           controller = started
           if (abortReason !== undefined) started.abort(abortReason)
@@ -146,7 +146,7 @@ export function createUpstream(
         },
         onResponseError: (_, error) => {
           open.delete(opened)
-          // The server closed an idle connection in the moment we chose it: it never saw the request.
+          // The server closed an idle connection just as it was chosen: it never saw the request.
           if (isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(true)
           else handler.onError(abortReason ?? error, isSecondTry || !isConnectionRefused(error))
         },
@@ -180,7 +180,7 @@ interface OpenCall {
   readonly isStream: boolean
 }
 
-/** Nobody listens at the address. */
+/** The connection was refused. */
 export function isConnectionRefused(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED'
 }
@@ -189,7 +189,7 @@ function isClosedSocket(error: Error): boolean {
   return 'code' in error && ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(String(error.code))
 }
 
-function toDispatchOptions(
+function buildDispatchOptions(
   basePath: string,
   { method, path, headers, body, bodyBytes }: UpstreamRequest,
   reset: boolean,
@@ -211,7 +211,7 @@ function toDispatchOptions(
   }
 }
 
-/** The pieces, each let go of as it is handed over: undici keeps its body until the answer has ended. */
+/** Yields the pieces and releases each one: undici keeps its body until the answer has ended. */
 function* handOver(pieces: (Buffer | undefined)[]): Iterable<Buffer> {
   for (const [index, piece] of pieces.entries()) {
     pieces[index] = undefined

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { toErrorApi, toErrorBody, toErrorEnding } from '../../src/compat/error-shapes.ts'
+import { buildErrorEnding, toErrorApi, toErrorBody } from '../../src/compat/error-shapes.ts'
 import { toOpenAiError } from '../../src/compat/openai-error.ts'
 
 const unknown = toOpenAiError(new Error('?'))
@@ -35,7 +35,7 @@ describe('an answer that is an error', () => {
 
 describe('a stream that fails', () => {
   test('of chat completions ends in an error event and a cut connection', () => {
-    expect(toErrorEnding('openai', unknown.body, at)).toEqual({
+    expect(buildErrorEnding('openai', unknown.body, at)).toEqual({
       text: `event: error\ndata: ${JSON.stringify(unknown.body)}\n\n`,
       isClean: false,
     })
@@ -44,17 +44,17 @@ describe('a stream that fails', () => {
   test('of messages ends in the error event of Anthropic', () => {
     const read = ({ text }: { readonly text: string }) =>
       JSON.parse(text.replace(/^event: error\ndata: /, ''))
-    const ours = toErrorEnding('messages', unknown.body, at)
+    const ours = buildErrorEnding('messages', unknown.body, at)
     expect(read(ours)).toEqual({ type: 'error', error: { ...unknown.body.error, type: 'api_error' } })
     const theirs = { type: 'error', error: { type: 'overloaded_error', message: 'x' } }
-    expect(read(toErrorEnding('messages', theirs, at))).toEqual(theirs)
-    expect(read(toErrorEnding('messages', { error: 'plain' }, at))).toMatchObject({
+    expect(read(buildErrorEnding('messages', theirs, at))).toEqual(theirs)
+    expect(read(buildErrorEnding('messages', { error: 'plain' }, at))).toMatchObject({
       error: { type: 'api_error', message: 'plain' },
     })
   })
 
   test('of responses ends cleanly after response.failed, which is not the first event', () => {
-    const { text, isClean } = toErrorEnding('responses', unknown.body, at)
+    const { text, isClean } = buildErrorEnding('responses', unknown.body, at)
     const events = [...text.matchAll(/event: (.*)\ndata: (.*)\n\n/g)]
     expect(events.map(([, type]) => type)).toEqual(['response.created', 'response.failed'])
     expect(JSON.parse(events[1]?.[2] ?? '')).toMatchObject({
@@ -62,7 +62,7 @@ describe('a stream that fails', () => {
       response: { id: 'resp_r1', status: 'failed', error: { code: 'LEASEHOLD_INTERNAL' } },
     })
     expect(isClean).toBe(true)
-    const later = toErrorEnding('responses', unknown.body, { ...at, isFirst: false })
+    const later = buildErrorEnding('responses', unknown.body, { ...at, isFirst: false })
     expect(later.text).toMatch(/^event: response.failed\n/)
   })
 })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { toNextSentence, toNextText } from '../../src/explanation/next.ts'
+import { describeNext, describeNextBriefly } from '../../src/explanation/next.ts'
 
 const timers = [
   { name: 'idleStop', remainingMs: 1_800 },
@@ -7,15 +7,15 @@ const timers = [
 ]
 
 test('an idle server of ours stops, and an adopted one is let go', () => {
-  expect(toNextText({ timers, ownership: 'owned' })).toBe('stops in 1.8 s')
-  expect(toNextText({ timers, ownership: 'adopted' })).toBe('released in 1.8 s')
-  expect(toNextSentence({ timers, ownership: 'adopted', queue: [] })).toBe(
+  expect(describeNextBriefly({ timers, ownership: 'owned' })).toBe('stops in 1.8 s')
+  expect(describeNextBriefly({ timers, ownership: 'adopted' })).toBe('released in 1.8 s')
+  expect(describeNext({ timers, ownership: 'adopted', queue: [] })).toBe(
     'leasehold stops using it in 1.8 s; it keeps running.',
   )
 })
 
 test('without a timer that means something to people nothing is planned', () => {
   const nothing = { timers: timers.slice(1), ownership: 'owned', queue: [] } as const
-  expect(toNextText(nothing)).toBe('')
-  expect(toNextSentence(nothing)).toBeNull()
+  expect(describeNextBriefly(nothing)).toBe('')
+  expect(describeNext(nothing)).toBeNull()
 })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { VerdictKind } from '../../machines/messages.ts'
-import { type HealthAnswer, toErrorVerdict, toOwnVerdict, toVerdict } from '../../src/health/verdict.ts'
+import { type HealthAnswer, judgeAnswer, judgeError, toOwnVerdict } from '../../src/health/verdict.ts'
 
 const answer = (status: number, body: unknown = '', headers: HealthAnswer['headers'] = {}): HealthAnswer => ({
   status,
@@ -179,12 +179,12 @@ describe('the verdict on an answer', () => {
   test.each(cases)(
     '$server is $kind: $detail (fault 20)',
     ({ answer, isModelList = false, kind, detail }) => {
-      expect(toVerdict(answer, isModelList)).toEqual({ kind, detail, status: answer.status })
+      expect(judgeAnswer(answer, isModelList)).toEqual({ kind, detail, status: answer.status })
     },
   )
 
   test('it shows a long, hostile body as one short line without control or direction characters', () => {
-    const { detail } = toVerdict(
+    const { detail } = judgeAnswer(
       answer(200, `a\u001b[2J\u202e\u0000\u2028\r\nb ${'c'.repeat(65_536)}`),
       false,
     )
@@ -193,7 +193,7 @@ describe('the verdict on an answer', () => {
   })
 
   test('it shows a hostile redirect in the same way', () => {
-    const { detail } = toVerdict(answer(302, '', { location: `\u009b2J${'x'.repeat(10_000)}` }), false)
+    const { detail } = judgeAnswer(answer(302, '', { location: `\u009b2J${'x'.repeat(10_000)}` }), false)
     expect(detail).toMatch(/^302 redirects to {1,2}2Jx+$/)
     expect(detail.length).toBeLessThan(130)
   })
@@ -227,7 +227,7 @@ describe('the verdict without an answer', () => {
     ],
     ['UND_ERR_HEADERS_OVERFLOW', 'foreign', 'the answer is not HTTP (UND_ERR_HEADERS_OVERFLOW)'],
   ])('%s is %s: %s', (code, kind, detail) => {
-    expect(toErrorVerdict(code, 700)).toEqual({ kind, detail })
+    expect(judgeError(code, 700)).toEqual({ kind, detail })
   })
 })
 
@@ -235,21 +235,21 @@ describe('the verdict on a server of ours', () => {
   const url = 'http://127.0.0.1:1/v1/models'
 
   test.each([200, 201, 204])('a %s is readiness, whatever its body', (status) => {
-    expect(toOwnVerdict(toVerdict(answer(status, '<html>'), true), url)).toMatchObject({
+    expect(toOwnVerdict(judgeAnswer(answer(status, '<html>'), true), url)).toMatchObject({
       kind: 'ready',
       status,
     })
   })
 
   test.each([301, 401, 403, 404, 405, 410])('a %s may still change, and names the URL', (status) => {
-    const verdict = toOwnVerdict(toVerdict(answer(status), true), url)
+    const verdict = toOwnVerdict(judgeAnswer(answer(status), true), url)
     expect(verdict).toMatchObject({ kind: 'loading', status })
     expect(verdict.mismatch).toContain(`answers ${status}`)
     expect(verdict.mismatch).toContain(` at ${url}: set `)
   })
 
   test('the wrong scheme cannot change', () => {
-    const verdict = toErrorVerdict('ERR_SSL_WRONG_VERSION_NUMBER', 700)
+    const verdict = judgeError('ERR_SSL_WRONG_VERSION_NUMBER', 700)
     expect(toOwnVerdict(verdict, url.replace('http:', 'https:'))).toMatchObject({ kind: 'failed' })
   })
 

@@ -3,17 +3,17 @@ import { describe, expect, test } from 'vitest'
 import { skipSpace } from '../../src/json/bytes.ts'
 import { isArray, isObject, removeMember, setMember, setValue, toNode, toValue } from '../../src/json/edit.ts'
 import { childrenOf, type JsonNode, readJson } from '../../src/json/node.ts'
-import { toPieces, toWholePieces } from '../../src/json/pieces.ts'
+import { writePieces, writeWholePieces } from '../../src/json/pieces.ts'
 import { jsonText } from '../compat/arbitraries.ts'
 
-describe('toPieces', () => {
+describe('writePieces', () => {
   test('writes a tree that was opened everywhere and changed nowhere as one piece of the source', () => {
     fc.assert(
       fc.property(jsonText, fc.nat(4), (text, levels) => {
         const source = Buffer.from(` ${text}\n`)
         const root = readJson(source, skipSpace(source, 0), levels)
         openAll(root)
-        const { pieces, byteLength } = toWholePieces(root)
+        const { pieces, byteLength } = writeWholePieces(root)
         expect(pieces.map(String)).toEqual([source.toString()])
         expect(pieces[0]?.buffer).toBe(source.buffer)
         expect(byteLength).toBe(source.length)
@@ -103,5 +103,5 @@ function openAll(node: JsonNode): void {
 }
 
 function toText(node: JsonNode): string {
-  return Buffer.concat(toPieces(node).pieces).toString()
+  return Buffer.concat(writePieces(node).pieces).toString()
 }

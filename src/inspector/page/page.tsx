@@ -1,6 +1,6 @@
 import { useRef, useState } from 'preact/hooks'
 import type { SupervisorEvent } from '../../events/events.ts'
-import { toCapital, toCount, toWatchdogText } from '../../explanation/words.ts'
+import { formatSentence, toCount, toWatchdogText } from '../../explanation/words.ts'
 import { toDurationText } from '../../text/duration.ts'
 import type { App, AppState, Connection } from './app.ts'
 import type { PageModel, ServiceView } from './model.ts'
@@ -129,7 +129,7 @@ function Standing({ standing }: { readonly standing: NonNullable<AppState['stand
     <>
       {problem !== null && (
         <p class="banner" role="alert">
-          {toCapital(toWatchdogText(problem))}
+          {formatSentence(toWatchdogText(problem))}
         </p>
       )}
       {unavailable.length > 0 && (

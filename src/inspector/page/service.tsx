@@ -2,7 +2,7 @@ import { charts } from 'leasehold:charts'
 import { hasTag } from '../../../machines/provider/tags.ts'
 import type { SupervisorEvent } from '../../events/events.ts'
 import type { Advice } from '../../explanation/advice.ts'
-import { toMainTimer } from '../../explanation/next.ts'
+import { findMainTimer } from '../../explanation/next.ts'
 import type { Explanation } from '../../explanation/situation.ts'
 import { toDurationText } from '../../text/duration.ts'
 import type { App, PrintedLine } from './app.ts'
@@ -167,7 +167,7 @@ function toProgress(
     const share = Math.min(1, Math.max(0, atMs - startedAtMs) / Math.max(1, startTimes.medianMs))
     return { share, label: 'Start, against the median of past starts' }
   }
-  const timer = toMainTimer(service.timers.map((one) => ({ ...one, remainingMs: one.endsAtMs - atMs })))
+  const timer = findMainTimer(service.timers.map((one) => ({ ...one, remainingMs: one.endsAtMs - atMs })))
   if (timer === undefined || timer.totalMs <= 0) return null
   const share = Math.min(1, Math.max(0, 1 - timer.remainingMs / timer.totalMs))
   return { share, label: timer.name }

@@ -1,0 +1,44 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Words that hide the subject of a sentence: a process, a client, a user, a program. */
+const RIDDLES =
+  /\b(?:nobody|somebody|anybody|everybody|whoever)\b|\bthose (?:that|which|who)\b|\bwhat of (?:it|a|the)\b/i
+
+/** A cause of `machines/`, which is API. */
+const CODES = /'nobody-waits'/g
+
+const FOLDERS = [
+  'src/compat',
+  'src/explanation',
+  'src/health',
+  'src/json',
+  'src/net',
+  'src/text',
+  'src/transport',
+]
+
+test.each(FOLDERS)('%s is written in plain words', (folder) => {
+  const found = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.(?:ts|tsx|mjs)$/.test(file))
+    .flatMap((file) => {
+      const lines = readFileSync(join(root, folder, file), 'utf8')
+        .replaceAll(CODES, "''")
+        .split('\n')
+      return lines.flatMap((line, index) =>
+        RIDDLES.test(line) ? [`${folder}/${file}:${index + 1}:${line}`] : [],
+      )
+    })
+  expect(found).toEqual([])
+})
+
+test.each(['Nobody asked for it.', 'those that wait', 'What of a file is an entry'])(
+  '"%s" is found',
+  (text) => {
+    expect(RIDDLES.test(text)).toBe(true)
+  },
+)
