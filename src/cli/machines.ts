@@ -1,6 +1,6 @@
 import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
-import { buildDefinition } from '../inspector/definition.ts'
 import { toMermaid } from '../inspector/diagram.ts'
+import { buildDefinition } from '../statechart/definition.ts'
 import { exitCodes } from './failures.ts'
 import type { Terminal } from './print.ts'
 

@@ -1,4 +1,5 @@
 import type { AnyStateMachine, StateNode } from 'xstate'
+import { describeGuard, nameOf } from '../statechart/definition.ts'
 
 /** One transition of a statechart, in names. */
 export interface DiagramTransition {
@@ -132,16 +133,16 @@ function toState(node: StateNode): DiagramState {
     path: toPath(node),
     kind: node.type,
     ...(initial === undefined ? {} : { initial: toPath(initial) }),
-    entry: node.entry.map(toName),
-    exit: node.exit.map(toName),
+    entry: node.entry.map(nameOf),
+    exit: node.exit.map(nameOf),
     invokes: node.invoke.map(({ id }) => id),
     transitions: [...(node.always ?? []), ...[...node.transitions.values()].flat()].map((transition) => {
       const target = transition.target?.[0]
       return {
         event: toEventText(transition.eventType),
-        ...(transition.guard === undefined ? {} : { guard: toGuardText(transition.guard) }),
+        ...(transition.guard === undefined ? {} : { guard: describeGuard(transition.guard) }),
         ...(target === undefined ? {} : { target: toPath(target) }),
-        actions: transition.actions.map(toName),
+        actions: transition.actions.map(nameOf),
       }
     }),
   }
@@ -155,26 +156,6 @@ function toEventText(type: string): string {
   if (kind === 'after') return `after ${rest.split('.')[0]}`
   const who = rest === '*' ? 'actor' : rest
   return kind === 'error.actor' ? `${who} failed` : `${who} done`
-}
-
-/** `and([…])` and its like are functions that carry what they combine. */
-export function toGuardText(guard: unknown): string {
-  if (typeof guard === 'function' && 'guards' in guard && Array.isArray(guard.guards)) {
-    const parts = guard.guards.map(toGuardText)
-    if (guard.name.startsWith('not')) return `not ${parts.join()}`
-    return parts.join(guard.name.startsWith('or') ? ' or ' : ' and ')
-  }
-  return toName(guard)
-}
-
-/** The name of an action or a guard; one that is written in place has none. */
-export function toName(named: unknown): string {
-  if (typeof named === 'string') return named
-  if ((typeof named === 'object' || typeof named === 'function') && named !== null) {
-    if ('type' in named && typeof named.type === 'string') return named.type
-    if ('name' in named && typeof named.name === 'string' && named.name !== '') return named.name
-  }
-  return 'inline'
 }
 
 function toPath(node: StateNode): string {

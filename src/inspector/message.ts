@@ -1,6 +1,7 @@
 import type { AnyActorRef, AnyEventObject, AnyStateMachine, InspectionEvent, SnapshotFrom } from 'xstate'
+import { originalOf } from '../observe/inspection.ts'
+import { buildDefinition } from '../statechart/definition.ts'
 import { findParent } from '../statechart/system.ts'
-import { buildDefinition } from './definition.ts'
 
 /** What every message of `@statelyai/inspect` carries; its viewers take whatever has a `type` and a `_version`. */
 interface MessageBase {
@@ -25,7 +26,10 @@ export interface InspectedSnapshot {
 export interface ActorMessage extends MessageBase {
   readonly type: '@xstate.actor'
   readonly parentId?: string
+  /** Of a service's machine the name of the service. */
   readonly name: string
+  /** Of a service's machine the key of the service, which names no other actor. */
+  readonly key?: string
   /** JSON of the machine's definition, from which a viewer draws it. */
   readonly definition?: string
   readonly snapshot: InspectedSnapshot
@@ -60,6 +64,7 @@ export function toActorMessage(actor: AnyActorRef, rootId: string): ActorMessage
     ...toBase('@xstate.actor', actor, rootId),
     ...(parent === undefined ? {} : { parentId: parent.sessionId }),
     name: actor.id,
+    ...(originalOf(actor).id === actor.id ? {} : { key: originalOf(actor).id }),
     ...(definition === undefined ? {} : { definition }),
     snapshot: { status: 'active' },
   }
@@ -136,7 +141,7 @@ const definitions = new WeakMap<object, string>()
 /** The machine's own configuration, its functions as their names; `undefined` for what is no machine. */
 function toDefinition(actor: AnyActorRef): string | undefined {
   // Every actor has its logic; the type of a reference does not say so.
-  const { logic } = actor as { readonly logic?: Partial<AnyStateMachine> }
+  const { logic } = originalOf(actor) as { readonly logic?: Partial<AnyStateMachine> }
   const config: unknown = logic?.config
   if (typeof config !== 'object' || config === null) return undefined
   const known = definitions.get(config)

@@ -183,6 +183,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const inspections = createInspections({
     root: () => root,
     requests: () => [...openRequests.open.values()].map(({ actor }) => actor),
+    nameOf: catalogue.nameOf,
   })
   if (options.inspect !== undefined) inspections.attach(options.inspect)
   let requests = 0

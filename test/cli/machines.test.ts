@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { and, createMachine, not, or } from 'xstate'
 import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
-import { buildDefinition } from '../../src/inspector/definition.ts'
 import { toDiagram, toMermaid } from '../../src/inspector/diagram.ts'
+import { buildDefinition } from '../../src/statechart/definition.ts'
 import { createPlace } from './command-line.ts'
 
 const charts = [
@@ -98,7 +98,7 @@ test('a compound guard keeps its parts in the definition', () => {
   const { states } = buildDefinition(machine) as { states: { a: { on: { go: { guard: object } } } } }
   const inner = { type: 'isTwo or isThree', params: { guards: ['isTwo', 'isThree'] } }
   expect(states.a.on.go.guard).toEqual({
-    type: 'isOne and not isTwo or isThree',
-    params: { guards: ['isOne', { type: 'not isTwo or isThree', params: { guards: [inner] } }] },
+    type: 'isOne and not (isTwo or isThree)',
+    params: { guards: ['isOne', { type: 'not (isTwo or isThree)', params: { guards: [inner] } }] },
   })
 })

@@ -10,6 +10,7 @@ import { type AnyActorRef, createMachine } from 'xstate'
 import { toDirectedGraph } from 'xstate/graph'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { systemClock } from '../../src/clock.ts'
+import { type Diagram, toDiagram } from '../../src/inspector/diagram.ts'
 import { createInspectionHub } from '../../src/inspector/hub.ts'
 import type { InspectionMessage } from '../../src/inspector/message.ts'
 import type { Inspector } from '../../src/observe/inspection.ts'
@@ -69,11 +70,12 @@ test('the official receiver takes every registration and snapshot of a session i
 
   expect(received).toEqual(JSON.parse(JSON.stringify(late)))
   const registered = late.flatMap((message) => (message.type === '@xstate.actor' ? [message] : []))
-  const { key } = house.service()
+  const { key, service } = house.service()
   expect(registered.map(({ name }) => name)).toEqual(
-    expect.arrayContaining(['supervisor', key, 'process', 'health']),
+    expect.arrayContaining(['supervisor', service, 'process', 'health']),
   )
-  const provider = registered.find(({ name }) => name === key)
+  const provider = registered.find(({ name }) => name === service)
+  expect(provider?.key).toBe(key)
   const latest = late.findLast(
     (message) => message.type === '@xstate.snapshot' && message.sessionId === provider?.sessionId,
   )
@@ -90,7 +92,7 @@ test('a definition on the wire has the nodes and edges of the machine', async ()
   const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock: systemClock })
   hub.watch((message) => messages.push(message))()
   const provider = messages.find(
-    (message) => message.type === '@xstate.actor' && message.name === house.service().key,
+    (message) => message.type === '@xstate.actor' && message.name === house.service().service,
   )
   if (provider?.type !== '@xstate.actor') throw new Error('a registration was expected')
   const drawn = toDirectedGraph(createMachine(JSON.parse(provider.definition ?? '')))
@@ -228,12 +230,12 @@ test('output of processes and long texts stay out of the messages', async () => 
   const seen: InspectionMessage[] = []
   const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock: systemClock })
   const letGo = hub.watch((message) => seen.push(message))
-  const { key } = house.service()
-  const provider = seen.find((message) => message.type === '@xstate.actor' && message.name === key)
+  const { service } = house.service()
+  const provider = seen.find((message) => message.type === '@xstate.actor' && message.name === service)
   house.supervisor.inspect({
     next: (event) => {
       const actor = event.actorRef as AnyActorRef
-      if (event.type !== '@xstate.actor' || actor.id !== key) return
+      if (event.type !== '@xstate.actor' || actor.id !== service) return
       actor.send({
         type: 'process.exited',
         generation: 'old',
@@ -283,18 +285,23 @@ test('any inspector that an embedder brings is taken: a function, an observer, w
 
 test('what createWebSocketInspector makes sees a supervisor from its birth, over a real websocket', async () => {
   await using relay = await openRelay()
-  const received: { readonly type: string; readonly name?: string; readonly sessionId: string }[] = []
+  const received: {
+    readonly type: string
+    readonly name?: string
+    readonly definition?: string
+    readonly sessionId: string
+  }[] = []
   createWebSocketReceiver({ server: relay.url }).subscribe((event) => received.push(event as never))
   await expect.poll(relay.connections).toBe(1)
   const inspector = createWebSocketInspector({ url: relay.url })
   onTestFinished(() => inspector.stop())
   await using library = await createLibrary({ supervisor: { inspect: inspector } })
-  const { key } = library.supervisor.snapshot().services[0] ?? {}
+  const { service } = library.supervisor.snapshot().services[0] ?? {}
   await library.openai.chat.completions.create({
     model: 'demo/demo',
     messages: [{ role: 'user', content: '1+1' }],
   })
-  const provider = () => received.find(({ type, name }) => type === '@xstate.actor' && name === key)
+  const provider = () => received.find(({ type, name }) => type === '@xstate.actor' && name === service)
   await expect.poll(provider).toBeDefined()
   const isLeased = (text: string) => {
     const { type, sessionId, snapshot } = JSON.parse(text)
@@ -303,11 +310,21 @@ test('what createWebSocketInspector makes sees a supervisor from its birth, over
     )
   }
   await expect.poll(() => relay.texts.some(isLeased)).toBe(true)
+  // With its default settings nothing deeper than ten levels arrives: every state and every edge does.
+  const drawn = toDiagram(createMachine(JSON.parse(provider()?.definition ?? '')))
+  // It sorts the states and events by name.
+  const edgesOf = ({ states }: Diagram) =>
+    states
+      .flatMap(({ path, transitions }) =>
+        transitions.map(({ event, target = '' }) => `${path} ${event} ${target}`),
+      )
+      .toSorted()
+  expect(edgesOf(drawn)).toEqual(edgesOf(toDiagram(providerMachine)))
   // What its own receiver is told is what was sent, in the same order.
   await expect.poll(() => relay.texts.length - received.length).toBe(0)
   expect(received).toEqual(relay.texts.slice(0, received.length).map((text) => JSON.parse(text)))
   expect(received.filter(({ type }) => type === '@xstate.actor').map(({ name }) => name)).toEqual(
-    expect.arrayContaining(['supervisor', key, 'process', 'health']),
+    expect.arrayContaining(['supervisor', service, 'process', 'health']),
   )
 })
 

@@ -19,7 +19,9 @@ export type ActorNames = ReadonlyMap<string, string>
 
 /** What an actor is called in rows: requests share one line of life; a provider actor is named by its key. */
 export function toActorName(message: ActorMessage): string {
-  return message.parentId === undefined && message.name !== 'supervisor' ? 'request' : message.name
+  return message.parentId === undefined && message.name !== 'supervisor'
+    ? 'request'
+    : (message.key ?? message.name)
 }
 
 /** What one actor said to another, as the inspector tells it; `null`: it is no message between two. */
