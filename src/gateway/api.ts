@@ -89,7 +89,6 @@ function sendLogs(
   if (follow === undefined) return sendJson(response, 200, { lines })
   response.writeHead(200, {
     'content-type': 'application/x-ndjson; charset=utf-8',
-    'cache-control': 'no-cache',
     ...UNBUFFERED,
     // What the clock of the lines says now.
     'x-leasehold-clock-ms': String(clock.now()),
@@ -112,7 +111,6 @@ function sendInspection(
 ): void {
   response.writeHead(200, {
     'content-type': 'text/event-stream',
-    'cache-control': 'no-cache',
     ...UNBUFFERED,
   })
   if (response.req.method === 'HEAD') return void response.end()

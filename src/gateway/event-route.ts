@@ -38,7 +38,6 @@ export function sendEvents(
 
   response.writeHead(200, {
     'content-type': 'text/event-stream',
-    'cache-control': 'no-cache',
     ...UNBUFFERED,
   })
   if (request.method === 'HEAD') return void response.end()

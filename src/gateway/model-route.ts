@@ -145,7 +145,6 @@ export function answerModelRequest(
         isEventStream = true
         response.writeHead(200, {
           'content-type': 'text/event-stream',
-          'cache-control': 'no-cache',
           ...UNBUFFERED,
           'x-leasehold-request-id': call.id,
           ...(place === undefined ? {} : toPlaceHeaders(place)),

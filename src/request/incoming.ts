@@ -7,7 +7,7 @@ import type { ModelTarget } from '../config/model-ref.ts'
 import { UpstreamError, UpstreamStatusError } from '../errors.ts'
 import { createUsageTail, type Usage, withPace } from '../events/usage.ts'
 import { createLinesEnding, createStreamEnding, type StreamEnding } from '../transport/completeness.ts'
-import { type Headers, toClientHeaders, toMediaType, UNBUFFERED } from '../transport/headers.ts'
+import { forbidBuffering, type Headers, toClientHeaders, toMediaType } from '../transport/headers.ts'
 import type { UpstreamHandler } from '../transport/upstream.ts'
 import type { AnswerSecrets, BodyMask } from './answer-mask.ts'
 
@@ -98,7 +98,7 @@ export function createIncoming(
       headers['transfer-encoding'] === undefined
     const sent = toClientHeaders(headers)
     // What has no length is made while it is sent: events, lines, speech.
-    if (headers['content-length'] === undefined && status !== 204) Object.assign(sent, UNBUFFERED)
+    if (headers['content-length'] === undefined && status !== 204) forbidBuffering(sent)
     if (status === 200 && !isEncoded && hasAnswerRules(compat)) {
       rewriter = createAnswerRewriter(compat, isEventStream)
       delete sent['content-length']

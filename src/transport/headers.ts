@@ -91,8 +91,15 @@ export function toMediaType({ 'content-type': type }: Headers): string {
     .toLowerCase()
 }
 
-/** Tells a proxy such as nginx not to buffer the answer. */
-export const UNBUFFERED = { 'x-accel-buffering': 'no' } as const
+/** Tells a proxy such as nginx not to buffer the answer, and any proxy not to compress it: compressing gathers bytes. */
+export const UNBUFFERED = { 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' } as const
+
+/** Adds {@link UNBUFFERED} to the headers of an answer; its own `cache-control` stays. */
+export function forbidBuffering(headers: Record<string, string | string[]>): void {
+  const { 'cache-control': own } = headers
+  Object.assign(headers, UNBUFFERED)
+  if (own !== undefined) headers['cache-control'] = `${own}, no-transform`
+}
 
 function pick(headers: Headers, isWanted: (name: string) => boolean): Record<string, string | string[]> {
   const named = listNamedByConnection(headers.connection)

@@ -36,7 +36,8 @@ afterAll(async () => {
 
 const toHead = (...headers: readonly string[]) =>
   `HTTP/1.1 200 OK\r\n${headers.map((one) => `${one}\r\n`).join('')}\r\n`
-const buffering = (response: Response) => response.headers.get('x-accel-buffering')
+const buffering = ({ headers }: Response) =>
+  `${headers.get('x-accel-buffering')}; ${headers.get('cache-control')}`
 const EVENTS = 'data: {"choices":[]}\n\ndata: [DONE]\n\n'
 
 describe('a proxy is told not to hold back', () => {
@@ -44,18 +45,26 @@ describe('a proxy is told not to hold back', () => {
     ['an event stream', 'text/event-stream', EVENTS],
     ['lines of JSON', 'application/x-ndjson', '{"done":true}\n'],
     ['speech', 'audio/mpeg', 'xyz'],
-  ])('%s', async (_, type, body) => {
+  ])('%s, nor to compress it', async (_, type, body) => {
     head = toHead(`content-type: ${type}`, 'x-accel-buffering: yes')
     onRequest = () => socket?.end(body)
     const response = await house.post('/v1/chat/completions', { model: 'demo' })
-    expect([buffering(response), await response.text()]).toEqual(['no', body])
+    expect([buffering(response), await response.text()]).toEqual(['no; no-cache, no-transform', body])
+  })
+
+  test("beside the server's own cache-control", async () => {
+    head = toHead('content-type: text/event-stream', 'cache-control: no-store, private')
+    onRequest = () => socket?.end(EVENTS)
+    const response = await house.post('/v1/chat/completions', { model: 'demo' })
+    expect(buffering(response)).toBe('no; no-store, private, no-transform')
+    await response.text()
   })
 
   test('a stream that began with comments of ours', async () => {
     head = ''
     onRequest = () => {}
     const response = await house.post('/v1/chat/completions', { model: 'demo', stream: true })
-    expect(buffering(response)).toBe('no')
+    expect(buffering(response)).toBe('no; no-cache, no-transform')
     socket?.end(`${toHead('content-type: text/event-stream')}${EVENTS}`)
     expect(await response.text()).toContain('[DONE]')
   })
@@ -63,7 +72,7 @@ describe('a proxy is told not to hold back', () => {
   test.each(['/api/events', '/api/logs/local?follow=1', '/api/inspect'])('GET %s', async (path) => {
     const leaving = new AbortController()
     const response = await fetch(house.url + path, { signal: leaving.signal })
-    expect(buffering(response)).toBe('no')
+    expect(buffering(response)).toBe('no; no-cache, no-transform')
     leaving.abort()
   })
 
@@ -71,7 +80,7 @@ describe('a proxy is told not to hold back', () => {
     head = toHead('content-type: application/json', 'content-length: 2')
     onRequest = () => socket?.end('{}')
     const response = await house.post('/v1/chat/completions', { model: 'demo' })
-    expect([buffering(response), await response.text()]).toEqual([null, '{}'])
+    expect([buffering(response), await response.text()]).toEqual(['null; null', '{}'])
   })
 })
 
