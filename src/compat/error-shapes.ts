@@ -4,17 +4,24 @@ import type { OpenAiError } from './openai-error.ts'
 type Facts = OpenAiError['body']['error']
 
 /** The API of a path, as far as error shapes differ. */
-export type ErrorApi = 'openai' | 'messages' | 'responses'
+export type ErrorApi = 'openai' | 'messages' | 'responses' | 'ollama'
 
 /** Finds the API of a path, with or without a query. */
 export function toErrorApi(path: string): ErrorApi {
   if (/^\/v1\/messages(?:[/?]|$)/.test(path)) return 'messages'
-  return /^\/v1\/responses(?:[/?]|$)/.test(path) ? 'responses' : 'openai'
+  if (/^\/v1\/responses(?:[/?]|$)/.test(path)) return 'responses'
+  return OLLAMA.test(path) ? 'ollama' : 'openai'
 }
+
+/** Routes of Ollama's API, which shares its prefix with the control surface. */
+const OLLAMA =
+  /^\/api\/(?:chat|generate|embed|embeddings|show|tags|ps|version|pull|push|create|copy|delete)(?:\?|$)/
 
 /** The body of an answer that is an error. */
 export function toErrorBody(api: ErrorApi, { status, body }: OpenAiError): object {
-  return api === 'messages' ? buildAnthropicError(body.error, findAnthropicType(status)) : body
+  if (api === 'messages') return buildAnthropicError(body.error, findAnthropicType(status))
+  // Ollama's clients show what stands in `error`.
+  return api === 'ollama' ? { error: body.error.message, code: body.error.code } : body
 }
 
 /** The end of a stream that failed after its first byte. */
@@ -34,7 +41,7 @@ export function buildErrorEnding(
   error: unknown,
   { requestId, isFirst }: { readonly requestId: string; readonly isFirst: boolean },
 ): ErrorEnding {
-  if (api === 'openai') return { text: formatEvent('error', error), isClean: false }
+  if (api === 'openai' || api === 'ollama') return { text: formatEvent('error', error), isClean: false }
   const facts = readFacts(error)
   if (api === 'messages') {
     const isShaped = isObject(error) && error.type === 'error' && isObject(error.error)

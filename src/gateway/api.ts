@@ -9,6 +9,7 @@ import { decodePath } from '../transport/path.ts'
 import { readJsonBody } from './body.ts'
 import { sendEvents } from './event-route.ts'
 import { sendJson } from './respond.ts'
+import { stopAll } from './running.ts'
 
 /** Requests that one answer lists: the oldest. */
 const MAX_REQUESTS = 200
@@ -52,6 +53,10 @@ export async function answerApi(
     case 'POST services/:id/stop': {
       const { force } = await readJsonBody(response)
       return sendJson(response, 200, await supervisor.stop(id ?? '', { force: force === true }))
+    }
+    case 'POST stop': {
+      const { force } = await readJsonBody(response)
+      return sendJson(response, 200, await stopAll(supervisor, force === true))
     }
     case 'GET logs/:id':
       return sendLogs(

@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { BadRequestError, KeyError } from '../errors.ts'
 import { explainPath } from '../transport/meant-path.ts'
+import { isClientPath } from './doors.ts'
 
 /** Who is served. */
 export interface GuardPolicy {
@@ -58,17 +59,17 @@ export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy)
  * @throws {@link KeyError} 401
  */
 export function guardKey(
-  { url = '', headers }: IncomingMessage,
+  { method = 'GET', url = '', headers }: IncomingMessage,
   { apiKeys, controlKeys, isKeyRequired }: GuardPolicy,
 ): void {
   const { pathname } = new URL(url, 'http://gateway')
   if (OPEN_PATHS.has(pathname)) return
-  const isControl = pathname !== '/v1' && !pathname.startsWith('/v1/')
+  const isControl = !isClientPath(method === 'HEAD' ? 'GET' : method, pathname)
   const keys =
     isControl && controlKeys.length > 0 ? controlKeys : apiKeys.length > 0 ? [...apiKeys, ...controlKeys] : []
   if (keys.length === 0 && !isKeyRequired) return
   if (isKnownKey(toKey(headers), keys)) return
-  throw new KeyError(Boolean(headers.authorization || headers['x-api-key']))
+  throw new KeyError(Boolean(headers.authorization || headers['x-api-key'] || headers['api-key']))
 }
 
 /** The page of the gateway itself may talk to it, and those of listed origins; nobody else's may. */
@@ -127,6 +128,8 @@ function guardBodyType({ method, url, headers }: IncomingMessage): void {
   const [type = ''] = (headers['content-type'] ?? '').toLowerCase().split(';')
   if (type.trim() === 'application/json') return
   if (type.trim() === 'multipart/form-data' && url?.startsWith('/v1/')) return
+  // Its own page asks it in whatever form it likes; a page of another origin has been refused.
+  if (url?.startsWith('/upstream/')) return
   throw new BadRequestError('Send the body as application/json; below /v1 also as multipart/form-data.', {
     status: 415,
   })
@@ -134,7 +137,8 @@ function guardBodyType({ method, url, headers }: IncomingMessage): void {
 
 function toKey(headers: IncomingMessage['headers']): string {
   const [, bearer] = /^Bearer (.+)$/i.exec(headers.authorization ?? '') ?? []
-  const header = headers['x-api-key']
+  // `api-key` is Azure's.
+  const header = headers['x-api-key'] ?? headers['api-key']
   return bearer ?? (typeof header === 'string' ? header : '')
 }
 

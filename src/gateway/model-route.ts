@@ -20,6 +20,8 @@ export interface ModelRouteOptions {
   readonly coldStartCommentsMs: number
   /** A client that takes nothing for this long, in milliseconds, is cut off: it must not hold a lease for ever. */
   readonly writeStallMs: number
+  /** Path and query at the root of the server, for a route of llama.cpp's own. @default those of the client, below `/v1` */
+  readonly rootPath?: string
   /** Called when the answer begins: the request waits no more. */
   readonly onAnswer: () => void
 }
@@ -37,7 +39,7 @@ export function answerModelRequest(
   request: IncomingMessage,
   response: ServerResponse,
   body: Buffer,
-  { supervisor, clock, waits, coldStartCommentsMs, writeStallMs, onAnswer }: ModelRouteOptions,
+  { supervisor, clock, waits, coldStartCommentsMs, writeStallMs, rootPath, onAnswer }: ModelRouteOptions,
 ): void {
   let call: ModelCall | undefined
   /** Comments are out, and then no stream came: what came instead goes into the error that ends it. */
@@ -125,7 +127,8 @@ export function answerModelRequest(
   call = supervisor.dispatch(
     {
       method: request.method ?? 'GET',
-      path: request.url ?? '/',
+      path: rootPath ?? request.url ?? '/',
+      ...(rootPath === undefined ? {} : { isAtRoot: true }),
       headers: request.headers,
       body,
       ...toPreferences(request),

@@ -1,6 +1,8 @@
 import type { ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { toErrorApi, toErrorBody } from '../compat/error-shapes.ts'
 import { toOpenAiError } from '../compat/openai-error.ts'
+import { STATUS_CODES } from '../net/http.ts'
 
 /** Answers with one JSON document. */
 export function sendJson(
@@ -31,4 +33,14 @@ export function sendError(response: ServerResponse, error: unknown): void {
 /** One server-sent event. */
 export function toSseEvent(event: string, data: unknown): string {
   return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+}
+
+/** Answers a request for a WebSocket with an error: there is no response object for it. */
+export function refuseUpgrade(socket: Duplex, error: unknown): void {
+  if (socket.destroyed) return
+  const { status, body } = toOpenAiError(error)
+  const text = JSON.stringify(body)
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+  )
 }

@@ -22,6 +22,24 @@ export const routes: readonly Route[] = [
   },
   { method: 'GET', path: '/v1/models/{id}', meaning: 'One of them, by any reference.' },
   {
+    method: 'POST',
+    path: '/infill',
+    meaning:
+      "And `completion`, `tokenize`, `detokenize`, `apply-template`, `rerank`, `reranking`: llama.cpp's own routes, at the root and below `/v1`, by `model` in the body. `GET /props` and `GET /slots` by `?model=`.",
+  },
+  {
+    method: 'GET',
+    path: '/upstream/{id}/{path}',
+    meaning:
+      "Any path and method of the server behind a service, WebSockets too: its own web page works through it. A GET starts nothing unless it has `?start=1`. Its pages run on the gateway's origin: with a server that you do not trust, set `controlKeys`.",
+  },
+  {
+    method: 'POST',
+    path: '/api/chat',
+    meaning:
+      "And `generate`, `embed`, `embeddings`, `show`, `GET tags`, `ps`, `version`: Ollama's API, with its streams, tools, images, `format`, `think` and `options`. Opened by client keys.",
+  },
+  {
     method: 'GET',
     path: '/',
     meaning:
@@ -57,6 +75,11 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/api/services/{id}/stop',
     meaning: 'Drains and stops it; `{"force":true}` does not drain. Answers when nothing of it is left.',
+  },
+  {
+    method: 'POST',
+    path: '/api/stop',
+    meaning: "Stops every service, with the same body. `POST /unload` and `GET /running` are llama-swap's.",
   },
   { method: 'GET', path: '/api/logs/{id}', meaning: 'What it printed last; `?follow=1` goes on as NDJSON.' },
   {

@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { networkInterfaces } from 'node:os'
+import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { Subject } from 'rxjs'
 import { type Clock, delay, systemClock } from '../clock.ts'
 import { describeLoop, type GatewayPlace, isGatewayAddress } from '../config/addresses.ts'
 import { BadRequestError, GatewayError, KeyError, LeaseholdError, OverloadedError } from '../errors.ts'
 import { createInspectionHub } from '../inspector/hub.ts'
-import { createServer } from '../net/http.ts'
+import { createServer, toMessageClass } from '../net/http.ts'
 import { isLoopback } from '../net/loopback.ts'
 import { createMetrics, type Metrics } from '../observe/metrics.ts'
 import { toHolderText } from '../process/ports.ts'
@@ -20,12 +21,16 @@ import { readBody } from './body.ts'
 import { createBodyBudget } from './body-budget.ts'
 import { toClientKey } from './client-key.ts'
 import { answerPreflight, nameOrigin } from './cors.ts'
+import { findDoor, isTunnel } from './doors.ts'
 import { type GuardPolicy, guard, guardKey } from './guard.ts'
 import { toAuthority, toHosts } from './hosts.ts'
 import { BACKLOG, type HttpLimits, toServerOptions, watchConnections } from './limits.ts'
 import { answerModelRequest } from './model-route.ts'
+import { answerOllama } from './ollama/routes.ts'
 import { sendPage } from './page.ts'
-import { sendError, sendJson } from './respond.ts'
+import { refuseUpgrade, sendError, sendJson } from './respond.ts'
+import { listRunning, stopAll } from './running.ts'
+import { answerFromServer, findServed, toServerRequest, tunnelToServer } from './upstream-door.ts'
 import { createWaitBoard } from './wait-board.ts'
 
 export interface GatewayOptions {
@@ -106,7 +111,10 @@ export function createGateway({
       sendError(response, error)
     })
   }
-  const server = createServer(toServerOptions(limits), serve)
+  const server = createServer(
+    { ...toServerOptions(limits), IncomingMessage: toMessageClass(isTunnel) },
+    serve,
+  )
   // Without this listener Node asks for a body before anybody has looked at its head.
   server.on('checkContinue', serve)
   server.on('checkExpectation', (_: IncomingMessage, response: ServerResponse) =>
@@ -115,6 +123,25 @@ export function createGateway({
       new BadRequestError('The only expectation that is met is 100-continue.', { status: 417 }),
     ),
   )
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    upgrade(request, socket, head).catch((error: unknown) => refuseUpgrade(socket, error))
+  })
+  const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const rules = policy()
+    guard(request, rules)
+    const url = new URL(request.url ?? '/', 'http://gateway')
+    const door = findDoor('GET', url.pathname)
+    if (door?.kind !== 'upstream')
+      throw new BadRequestError(`GET ${url.pathname} is not served here.`, { status: 404 })
+    guardKey(request, rules)
+    const asked = toServerRequest(url, door)
+    const model = findServed(supervisor, asked, url.searchParams.get('start') === '1')
+    tunnels.add(socket)
+    socket.once('close', () => tunnels.delete(socket))
+    await tunnelToServer(supervisor, request, socket, head, model, asked)
+  }
+  /** Connections that carry no HTTP any more: the server does not close them. */
+  const tunnels = new Set<Duplex>()
   const connections = watchConnections(server, () => supervisor.config.leasehold)
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -131,19 +158,45 @@ export function createGateway({
     const { url: path = '/' } = request
     // A GET without its body, for container health checks.
     const method = request.method === 'HEAD' ? 'GET' : (request.method ?? 'GET')
-    const wrongPath = explainPath(method, path)
+    const queryAt = path.indexOf('?')
+    const door = findDoor(method, queryAt === -1 ? path : path.slice(0, queryAt))
+    const wrongPath = door === undefined ? explainPath(method, path) : undefined
     if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
     guardKey(request, rules)
-    if (method === 'POST' && path.startsWith('/v1/')) {
+    if (method === 'POST' && (door === undefined ? path.startsWith('/v1/') : door.kind === 'llama.cpp')) {
       const { maxBodyBytes, coldStartCommentsMs, writeStallMs } = supervisor.config.leasehold
       const reservation = budget.open()
       response.once('close', reservation.release)
       const body = await readBody(response, maxBodyBytes, reservation)
       const onAnswer = reservation.release
       const options = { supervisor, clock, waits, coldStartCommentsMs, writeStallMs, onAnswer }
-      return answerModelRequest(request, response, body, options)
+      const rootPath = door?.kind === 'llama.cpp' ? door.path : undefined
+      return answerModelRequest(
+        request,
+        response,
+        body,
+        rootPath === undefined ? options : { ...options, rootPath },
+      )
     }
     const url = new URL(path, 'http://gateway')
+    if (door?.kind === 'ollama') {
+      const reservation = budget.open()
+      response.once('close', reservation.release)
+      const { maxBodyBytes } = supervisor.config.leasehold
+      return answerOllama(door.route, response, { supervisor, clock, maxBodyBytes, reservation })
+    }
+    if (door !== undefined) {
+      const asked =
+        door.kind === 'upstream'
+          ? toServerRequest(url, door)
+          : { ref: url.searchParams.get('model') ?? '', path: door.path + url.search, prefix: '' }
+      const model = findServed(supervisor, asked, method !== 'GET' || url.searchParams.get('start') === '1')
+      return answerFromServer(supervisor, request, response, model, asked)
+    }
+    if (url.pathname === '/running' && method === 'GET')
+      return sendJson(response, 200, { running: listRunning(supervisor) })
+    if (url.pathname === '/unload' && (method === 'POST' || method === 'GET'))
+      return sendJson(response, 200, await stopAll(supervisor, false))
     if (url.pathname.startsWith('/api/'))
       return answerApi(supervisor, request, response, url, { closing$, inspection, clock })
     if (method !== 'GET')
@@ -172,6 +225,7 @@ export function createGateway({
       metrics?.close()
       server.close(() => resolve())
       connections.close()
+      for (const tunnel of tunnels) tunnel.destroy()
     })
     return closing
   }

@@ -34,6 +34,8 @@ export interface ModelRequest {
   readonly method: string
   /** Path and query of the client: `/v1/chat/completions`. */
   readonly path: string
+  /** Whether the path begins at the root of the server, as llama.cpp's own routes do. @default false */
+  readonly isAtRoot?: boolean
   readonly headers: Headers
   readonly body: Buffer
   /** Higher goes first in a queue. @default 0 */

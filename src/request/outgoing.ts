@@ -15,6 +15,8 @@ import type { UpstreamRequest } from '../transport/upstream.ts'
 export interface Outgoing {
   readonly method: string
   readonly path: string
+  /** Whether the path begins at the root of the server, as llama.cpp's own routes do. @default false */
+  readonly isAtRoot?: boolean
   readonly headers: Headers
   readonly body: Buffer
   readonly priority?: number
@@ -80,7 +82,9 @@ export function toUpstreamRequest(
       : { pieces: rewriteMultipart(request.body, form, upstreamId), applied: NOTHING, dropped: NOTHING }
   return {
     method: request.method,
-    path: request.path.replace(/^\/v1/, ''),
+    ...(request.isAtRoot === true
+      ? { path: request.path, isAtRoot: true }
+      : { path: request.path.replace(/^\/v1/, '') }),
     headers: {
       ...rewriteHeaders(toUpstreamHeaders(request.headers), compat),
       // A compressed answer can neither be searched nor rewritten; no comment may precede it, and its end proves nothing.

@@ -18,6 +18,7 @@ const HOP_BY_HOP = new Set([
 const CLIENT_ONLY = new Set([
   'authorization',
   'x-api-key',
+  'api-key',
   'content-length',
   'cookie',
   'expect',

@@ -38,8 +38,10 @@ const LONG_ROUTE = 8
 /** Prefixes of a wrongly joined path. */
 const ROUTE_WORDS: ReadonlySet<string> = new Set(['v1', ...ROUTES.flatMap((route) => route.split('/'))])
 
-/** Ollama's own API, which shares its prefix with the control surface. */
-const OLLAMA = /^\/api\/(?:chat|generate|tags|show|ps|embed|embeddings|version|pull)\/?$/
+/** Ollama's API, which the gateway serves. */
+const OLLAMA = /^\/api\/(?:chat|generate|tags|show|ps|embed|embeddings|version)\/?$/
+/** What of Ollama's API is served nowhere. */
+const OLLAMA_LIBRARY = /^\/api\/(?:pull|push|create|copy|delete|blobs(?:\/.*)?)\/?$/
 const MAX_SHOWN = 200
 
 /**
@@ -54,7 +56,10 @@ export function explainPath(method: string, target: string): string | undefined 
     return isRead ? `GET ${path} is not served here: POST ${path} is.` : undefined
   }
   const shown = `${method} ${path.slice(0, MAX_SHOWN)} is not served here`
-  if (OLLAMA.test(path)) return `${shown}: leasehold speaks OpenAI's API, below /v1, and not Ollama's own.`
+  if (OLLAMA.test(path))
+    return `${shown}: the route is Ollama's, whose API the gateway speaks; see the table of its routes.`
+  if (OLLAMA_LIBRARY.test(path))
+    return `${shown}: leasehold neither fetches nor changes models. Add one to the configuration file.`
   if ((method === 'POST' || method === 'GET') && (path === '/v1' || path === '/v1/'))
     return `${shown}: it is the base URL of a client, and no route of it. A chat is POST /v1/chat/completions.`
   const meant = findMeant(method, path)

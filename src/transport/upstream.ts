@@ -7,6 +7,8 @@ export interface UpstreamRequest {
   readonly method: string
   /** Path and query below the base URL: `/chat/completions`. */
   readonly path: string
+  /** Whether the path begins at the root of the server, beside the `/v1` of the base URL. @default false */
+  readonly isAtRoot?: boolean
   readonly headers: Readonly<Record<string, string | string[]>>
   readonly body: readonly Buffer[]
   readonly bodyBytes: number
@@ -191,7 +193,7 @@ function isClosedSocket(error: Error): boolean {
 
 function buildDispatchOptions(
   basePath: string,
-  { method, path, headers, body, bodyBytes }: UpstreamRequest,
+  { method, path, isAtRoot, headers, body, bodyBytes }: UpstreamRequest,
   reset: boolean,
 ): Dispatcher.DispatchOptions {
   const single =
@@ -202,7 +204,7 @@ function buildDispatchOptions(
         : Buffer.concat(body, bodyBytes)
   return {
     method: method as Dispatcher.HttpMethod,
-    path: basePath + path,
+    path: (isAtRoot === true ? basePath.replace(/\/v\d\w*$/, '') : basePath) + path,
     reset,
     // ds4 and mlx_lm answer 411 to a chunked body, so the length is always stated.
     headers: bodyBytes === 0 ? headers : { ...headers, 'content-length': String(bodyBytes) },

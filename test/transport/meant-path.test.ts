@@ -38,7 +38,6 @@ describe('a path from a wrong base URL', () => {
     ['POST', '/v1/chta/completion', '/v1/chat/completions'],
     ['POST', '/v1/Chat/Completions', '/v1/chat/completions'],
     ['POST', '/chat/completion', '/v1/chat/completions'],
-    ['POST', '/v1/completion', '/v1/completions'],
     ['POST', '/v1/completitions', '/v1/completions'],
     ['POST', '/v1/message', '/v1/messages'],
     ['POST', '/v1/mesages', '/v1/messages'],
@@ -60,7 +59,7 @@ describe('a path from a wrong base URL', () => {
     ['POST', '/api/chat'],
     ['GET', '/api/tags'],
   ])('%s %s is told that it is of Ollama', (method, path) => {
-    expect(explainPath(method, path)).toContain("speaks OpenAI's API")
+    expect(explainPath(method, path)).toContain("the route is Ollama's")
   })
 
   test.each([

@@ -1,0 +1,239 @@
+import type { ServerResponse } from 'node:http'
+import type { Clock } from '../../clock.ts'
+import { createEventParser } from '../../compat/event-parser.ts'
+import { BadRequestError } from '../../errors.ts'
+import type { ModelListing } from '../../service/model-list.ts'
+import type { ServiceSnapshot } from '../../service/snapshot.ts'
+import type { Supervisor } from '../../supervisor/interface.ts'
+import { UNBUFFERED } from '../../transport/headers.ts'
+import { readBody } from '../body.ts'
+import type { Reservation } from '../body-budget.ts'
+import { sendJson } from '../respond.ts'
+import { type AnswerTimes, createAnswerWriter, toEmbeddings } from './answer.ts'
+import {
+  isLoadRequest,
+  isObject,
+  type OpenAiRequest,
+  toChatRequest,
+  toEmbeddingRequest,
+  toGenerateRequest,
+} from './request.ts'
+
+type Body = Readonly<Record<string, unknown>>
+
+export interface OllamaOptions {
+  readonly supervisor: Supervisor
+  readonly clock: Clock
+  readonly maxBodyBytes: number
+  readonly reservation: Reservation
+}
+
+/** The release of Ollama whose API is spoken: clients compare it. */
+const OLLAMA_VERSION = '0.12.0'
+/** A time that is long enough to mean for ever: how Ollama shows a model that is not unloaded. */
+const FOR_EVER_MS = 100 * 365 * 86_400_000
+
+/** Answers one route of Ollama's API. @throws {@link BadRequestError}; what the supervisor throws */
+export async function answerOllama(
+  route: string,
+  response: ServerResponse,
+  { supervisor, clock, maxBodyBytes, reservation }: OllamaOptions,
+): Promise<void> {
+  if (route === 'version') return sendJson(response, 200, { version: OLLAMA_VERSION })
+  if (route === 'tags')
+    return sendJson(response, 200, { models: supervisor.models().map((model) => toTag(model)) })
+  if (route === 'ps') return sendJson(response, 200, { models: listRunning(supervisor) })
+  const body = parseBody(await readBody(response, maxBodyBytes, reservation))
+  const model = supervisor.model(findRef(supervisor, body.model ?? body.name))
+  if (route === 'show') return sendJson(response, 200, toDetails(model))
+  const given = { ...body, model: model.id }
+  const startedAtMs = clock.now()
+  if (route === 'embed' || route === 'embeddings')
+    return ask(toEmbeddingRequest(given), (answer, times) =>
+      toEmbeddings(body.model, answer, route === 'embeddings', times),
+    )
+  const isChat = route === 'chat'
+  if (isLoadRequest(route, body)) return load()
+  const writer = createAnswerWriter(body.model, isChat)
+  const asked = isChat ? toChatRequest(given) : toGenerateRequest(given)
+  return asked.body.stream === true ? stream() : ask(asked, writer.whole)
+
+  async function send({ path, body: sent }: OpenAiRequest): Promise<Response> {
+    const leaving = new AbortController()
+    response.once('close', () => leaving.abort())
+    const answer = await supervisor.fetch(`http://leasehold${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(sent),
+      signal: leaving.signal,
+    })
+    reservation.release()
+    return answer
+  }
+  async function ask(
+    asked: OpenAiRequest,
+    toAnswer: (answer: Body, times: AnswerTimes) => Body,
+  ): Promise<void> {
+    const answer = await send(asked)
+    const text = await answer.text()
+    if (!answer.ok) return sendRefusal(response, answer, text)
+    const value: unknown = JSON.parse(text)
+    const nowMs = clock.now()
+    sendJson(response, 200, toAnswer(isObject(value) ? value : {}, { startedAtMs, nowMs }))
+  }
+  async function stream(): Promise<void> {
+    const answer = await send(asked)
+    if (!answer.ok) return sendRefusal(response, answer, await answer.text())
+    response.writeHead(200, { 'content-type': 'application/x-ndjson', ...UNBUFFERED })
+    const times: { startedAtMs: number; firstByteAtMs?: number } = { startedAtMs }
+    let failure: unknown
+    const write = (document: unknown) => response.write(`${JSON.stringify(document)}\n`)
+    const parser = createEventParser({
+      onEvent: ({ event, data }) => {
+        if (data === '[DONE]') return
+        const chunk: unknown = JSON.parse(data)
+        if (!isObject(chunk)) return
+        if (event === 'error' || chunk.error !== undefined) failure ??= chunk.error ?? chunk
+        for (const document of writer.push(chunk)) write(document)
+      },
+    })
+    try {
+      for await (const bytes of answer.body ?? []) {
+        times.firstByteAtMs ??= clock.now()
+        parser.push(bytes)
+        if (response.writableNeedDrain) await drained(response)
+      }
+      parser.end()
+    } catch (error) {
+      failure ??= error
+    }
+    if (response.destroyed) return
+    // A stream of Ollama's that fails ends in a document with nothing but the error.
+    write(failure === undefined ? writer.finish({ ...times, nowMs: clock.now() }) : toErrorDocument(failure))
+    response.end()
+  }
+  /** Brings the service up, or ends it, without a question to the model. */
+  async function load(): Promise<void> {
+    const isUnload = body.keep_alive === 0 || body.keep_alive === '0'
+    if (isUnload) await supervisor.stop(model.id)
+    else {
+      const leaving = new AbortController()
+      response.once('close', () => leaving.abort())
+      await supervisor.start(model.id, { signal: leaving.signal })
+    }
+    sendJson(response, 200, {
+      model: body.model,
+      created_at: new Date().toISOString(),
+      ...(isChat ? { message: { role: 'assistant', content: '' } } : { response: '' }),
+      done: true,
+      done_reason: isUnload ? 'unload' : 'load',
+    })
+  }
+}
+
+/** Waits until the client takes more, or has left. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = () => {
+      response.off('drain', finish).off('close', finish)
+      resolve()
+    }
+    response.once('drain', finish).once('close', finish)
+    if (response.destroyed) finish()
+  })
+}
+
+/** An error of the model server or of ours, in Ollama's shape. */
+function sendRefusal(response: ServerResponse, { status, headers }: Response, text: string): void {
+  const retryAfter = headers.get('retry-after')
+  let value: unknown = text
+  try {
+    value = JSON.parse(text)
+  } catch {
+    // Not JSON: the text is the message.
+  }
+  const error = isObject(value) && value.error !== undefined ? value.error : value
+  sendJson(response, status, toErrorDocument(error), retryAfter === null ? {} : { 'retry-after': retryAfter })
+}
+
+function toErrorDocument(error: unknown): Body {
+  if (isObject(error) && typeof error.message === 'string')
+    return { error: error.message, ...(typeof error.code === 'string' ? { code: error.code } : {}) }
+  return { error: error instanceof Error ? error.message : String(error) }
+}
+
+function parseBody(bytes: Buffer): Body {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    if (isObject(value)) return value
+  } catch (cause) {
+    throw new BadRequestError('The request body is not JSON.', { cause })
+  }
+  throw new BadRequestError('The request body must be a JSON object.')
+}
+
+/** Ollama's clients may add the tag `latest` to a name that has none. */
+function findRef(supervisor: Supervisor, name: unknown): string {
+  if (name !== undefined && typeof name !== 'string')
+    throw new BadRequestError('"model" must be a string.', { param: 'model' })
+  const ref = name ?? ''
+  const [, plain] = /^(.+):latest$/.exec(ref) ?? []
+  if (plain === undefined) return ref
+  const isListed = supervisor.models().some(({ id, aliases }) => id === ref || aliases.includes(ref))
+  return isListed ? ref : plain
+}
+
+const DETAILS = {
+  parent_model: '',
+  format: 'gguf',
+  family: '',
+  families: [],
+  parameter_size: '',
+  quantization_level: '',
+}
+
+/** A model as `GET /api/tags` lists it, under its first alias where it has one. */
+function toTag({ id, aliases }: ModelListing): Body {
+  const name = aliases[0] ?? id
+  return { name, model: name, modified_at: new Date(0).toISOString(), size: 0, digest: '', details: DETAILS }
+}
+
+/** A model as `POST /api/show` describes it. Sizes that are not known are left out. */
+function toDetails({ id, context_length: context }: ModelListing): Body {
+  return {
+    modelfile: `# ${id}`,
+    parameters: '',
+    template: '',
+    details: DETAILS,
+    model_info: {
+      'general.architecture': 'llama',
+      ...(context === undefined ? {} : { 'llama.context_length': context }),
+    },
+    capabilities: ['completion', 'tools'],
+  }
+}
+
+/** Models whose service is up, with the time at which it is stopped when no request comes. */
+function listRunning(supervisor: Supervisor): Body[] {
+  const { services } = supervisor.snapshot()
+  const running = services.filter(({ state }) => /^(?:ready|leased)/.test(state))
+  const byProvider = new Map(running.flatMap((one) => one.providers.map((id) => [id, one] as const)))
+  return supervisor.models().flatMap((model) => {
+    const service = byProvider.get(model.owned_by)
+    if (service === undefined) return []
+    const { memory } = service
+    return [
+      {
+        ...toTag(model),
+        size: memory?.bytes ?? 0,
+        size_vram: memory?.gpuBytes ?? 0,
+        expires_at: new Date(Date.now() + toExpiry(service)).toISOString(),
+        ...(model.context_length === undefined ? {} : { context_length: model.context_length }),
+      },
+    ]
+  })
+}
+
+function toExpiry({ timers }: ServiceSnapshot): number {
+  return timers.find(({ name }) => name === 'idleStop')?.remainingMs ?? FOR_EVER_MS
+}

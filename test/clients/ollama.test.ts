@@ -1,0 +1,104 @@
+import { Ollama } from 'ollama'
+import { describe, expect, test } from 'vitest'
+import { openDoors } from './doors.ts'
+
+const weather = {
+  type: 'function',
+  function: {
+    name: 'weather',
+    description: 'The weather of a place.',
+    parameters: { type: 'object', properties: { place: { type: 'string' } }, required: ['place'] },
+  },
+}
+
+async function collect<Part>(parts: AsyncIterable<Part>): Promise<Part[]> {
+  const collected: Part[] = []
+  for await (const part of parts) collected.push(part)
+  return collected
+}
+
+describe("Ollama's client", () => {
+  test('chats with a cold start in between, whole and streamed, and sees what runs', async () => {
+    await using doors = await openDoors()
+    const ollama = new Ollama({ host: doors.url })
+    const { models } = await ollama.list()
+    const [{ name } = { name: '' }] = models
+    expect(doors.service().state).toBe('down.cold')
+    const messages = [{ role: 'user', content: 'What is 17 * 3?' }]
+    const answer = await ollama.chat({ model: name, messages })
+    expect(answer).toMatchObject({ model: name, done: true, done_reason: 'stop' })
+    expect(answer.message.content).toContain('51')
+    expect(answer.eval_count).toBeGreaterThan(0)
+    expect(answer.load_duration).toBeGreaterThan(0)
+    const parts = await collect(
+      await ollama.chat({ model: `${name}:latest`, messages, stream: true, options: { temperature: 0 } }),
+    )
+    expect(parts.map(({ message }) => message.content).join('')).toContain('51')
+    expect(parts.map(({ done }) => done)).toEqual([...parts.slice(1).map(() => false), true])
+    expect(await ollama.ps()).toMatchObject({ models: [{ name }] })
+  })
+
+  test('generates, embeds, shows, loads and unloads', async () => {
+    await using doors = await openDoors()
+    const ollama = new Ollama({ host: doors.url })
+    const [{ name: model } = { name: '' }] = (await ollama.list()).models
+    expect(await ollama.generate({ model, prompt: '' })).toMatchObject({ done_reason: 'load' })
+    expect(doors.service().state).toMatch(/^ready/)
+    expect(
+      (await ollama.generate({ model, prompt: 'What is 2 + 2?', system: 'Be short.' })).response,
+    ).toContain('4')
+    const parts = await collect(await ollama.generate({ model, prompt: 'What is 2 + 2?', stream: true }))
+    expect(parts.map(({ response }) => response).join('')).toContain('4')
+    const { embeddings } = await ollama.embed({ model, input: ['one', 'two'] })
+    expect(embeddings.map((vector) => vector.length > 0)).toEqual([true, true])
+    expect((await ollama.embeddings({ model, prompt: 'one' })).embedding).toEqual(embeddings[0])
+    expect((await ollama.show({ model })).capabilities).toContain('completion')
+    expect(await ollama.generate({ model, prompt: '', keep_alive: 0 })).toMatchObject({
+      done_reason: 'unload',
+    })
+    expect(doors.service().state).toBe('down.cold')
+  })
+
+  test('calls tools, with arguments as an object, and answers them', async () => {
+    await using doors = await openDoors()
+    const ollama = new Ollama({ host: doors.url })
+    const [{ name: model } = { name: '' }] = (await ollama.list()).models
+    const question = { role: 'user', content: 'What is the weather in Lisbon? Call the tool.' }
+    for (const stream of [false, true] as const) {
+      const calls = stream
+        ? (
+            await collect(await ollama.chat({ model, messages: [question], tools: [weather], stream: true }))
+          ).flatMap(({ message }) => message.tool_calls ?? [])
+        : ((await ollama.chat({ model, messages: [question], tools: [weather] })).message.tool_calls ?? [])
+      expect(calls).toEqual([{ function: { name: 'weather', arguments: expect.any(Object) } }])
+      const answer = await ollama.chat({
+        model,
+        messages: [
+          question,
+          { role: 'assistant', content: '', tool_calls: calls },
+          { role: 'tool', tool_name: 'weather', content: 'rain' },
+        ],
+        tools: [weather],
+      })
+      expect(answer.done).toBe(true)
+    }
+  })
+
+  test('is told of a model that is not there, and of a failure, in its own shape', async () => {
+    await using doors = await openDoors()
+    const ollama = new Ollama({ host: doors.url })
+    await expect(
+      ollama.chat({ model: 'absent', messages: [{ role: 'user', content: 'x' }] }),
+    ).rejects.toThrow(/absent/)
+    const answer = await fetch(`${doors.url}/api/chat`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"model":"absent","messages":[{}]}',
+    })
+    expect([answer.status, await answer.json()]).toEqual([
+      404,
+      { error: expect.stringContaining('absent'), code: 'LEASEHOLD_MODEL_UNKNOWN' },
+    ])
+    await expect(ollama.pull({ model: 'absent' })).rejects.toThrow(/neither fetches nor changes models/)
+  })
+})
