@@ -16,12 +16,12 @@ export interface Listener {
   readonly exe?: string
 }
 
-/** Who listens where a service should, as far as this host can tell. */
+/** The processes that listen on the port of a service, as far as this host can tell. */
 export interface PortOwner {
   readonly port: number
   /** Processes of the service's own tree. */
   readonly ours: readonly Listener[]
-  /** All others. */
+  /** Processes that are not of its tree. */
   readonly strangers: readonly Listener[]
   /** The user id of another user of this host, neither ours nor root, who listens there. */
   readonly uid?: number
@@ -33,7 +33,7 @@ export interface Verdict {
   /** What was seen, as a sentence fragment for people: `connection refused`, `503 Loading model`. */
   readonly detail: string
   readonly status?: number
-  /** Who answered, where it was looked up: once per readiness, and when it was not the server. */
+  /** The listeners, when they were looked up: once per readiness, and when another program answered. */
   readonly owner?: PortOwner
   /**
    * What our own process does that its configuration does not expect, with what to change: `answers 404 at …`. `loading`
@@ -111,13 +111,13 @@ export interface Receipt {
    * a daemon for one. Then the stop is not complete either.
    */
   readonly isPortHeld?: boolean
-  /** From the first signal, or from the exit that nobody asked for, to this receipt, in milliseconds. */
+  /** From the first signal, or from an exit without a stop, to this receipt, in milliseconds. */
   readonly durationMs: number
 }
 
 /**
- * Why a stop was begun. `shutdown` and `removed` retire the service for good. `evicted` takes room that nobody uses;
- * `yielded` makes room for a service that has starved: no new leases, and the old ones end by themselves.
+ * Why a stop was begun. `shutdown` and `removed` retire the service for good. `evicted` frees the room of an idle
+ * service; `yielded` frees the room of a service in use for one that has starved: it drains without a deadline.
  */
 export type StopReason =
   | 'idle'
@@ -130,18 +130,18 @@ export type StopReason =
   | 'removed'
   | 'shutdown'
 
-/** Numbers a provider machine lives by. Durations in milliseconds, all at most 2^31-1. */
+/** The settings of a provider machine. Durations in milliseconds, all at most 2^31-1. */
 export interface ServicePolicy {
   /** Whether a `localService` is configured: without one nothing is ever started. */
   readonly managed: boolean
-  /** Whether it draws on limits that others draw on, too: then the supervisor hears whether it is in use. */
+  /** Whether it draws on limits that it shares with others: then it reports to the supervisor whether it is in use. */
   readonly drawsOnLimits: boolean
   readonly readyTimeoutMs: number
   /** `0`: never stopped for being idle. */
   readonly idleStopMs: number
   readonly stopGraceMs: number
   readonly drainTimeoutMs: number
-  /** `null`: a start is never abandoned for want of waiters. */
+  /** `null`: a start without waiters is never abandoned. */
   readonly abandonStartMs: number | null
   readonly maxConcurrent: number
   readonly maxQueue: number
@@ -190,7 +190,7 @@ export type ClaimOutcome =
 /** What the one look of `probing` finds: what answers at the address, or how the claim on it ended. */
 export type ProbeOutcome = Verdict | Exclude<ClaimOutcome, { readonly outcome: 'claimed' }>
 
-/** What a provider machine is told. */
+/** Events of a provider machine. */
 export type ProviderEvent =
   | {
       readonly type: 'lease.requested'
@@ -205,15 +205,15 @@ export type ProviderEvent =
   | { readonly type: 'lease.released'; readonly id: string; readonly generation: string }
   | { readonly type: 'waiter.expired'; readonly id: string }
   | { readonly type: 'service.stop'; readonly reason: StopReason; readonly force?: boolean }
-  /** Whoever had starved for its room does not wait any more: one that yields goes on. */
+  /** The starved service no longer needs the room: the service that drains for it stays. */
   | { readonly type: 'service.stay' }
   | { readonly type: 'breaker.reset' }
   | { readonly type: 'policy.replaced'; readonly policy: ServicePolicy }
-  /** The host was suspended, or we stood still: what was due in the meantime proves nothing. */
+  /** The host was suspended, or this process stood still: timers that fired in the meantime prove nothing. */
   | { readonly type: 'host.resumed' }
   /** `follows`: another process was ended to make room for this start. */
   | { readonly type: 'start.permitted'; readonly follows?: boolean }
-  /** Others would have to leave for it, and nobody waits for it. */
+  /** The start needs the room of other services, and no request waits for it. */
   | { readonly type: 'start.declined' }
   | { readonly type: 'start.abandoned' }
   | { readonly type: 'stability.reached' }
@@ -229,9 +229,9 @@ export type ProviderEvent =
 
 /**
  * What the supervisor that runs a server says to the one that borrows it. `granted` and `refused` answer one waiter.
- * `lost`: it let go of the server or is gone, and whoever held a lease through it holds none. `failed`: whoever holds
- * the claim is no supervisor that we can speak with. `silent`: it is there and does not answer, said again as long as
- * that is so; the leases that it gave stay, because the server may be well.
+ * `lost`: it let go of the server or is gone, and the leases that it lent have ended. `failed`: the holder of the claim
+ * is no supervisor that we can talk to. `silent`: it is there and does not answer, repeated as long as that is so; the
+ * leases that it lent stay, because the server may be well.
  */
 export type PeerEvent =
   | { readonly type: 'peer.met'; readonly generation: string; readonly holder: Peer }
@@ -249,7 +249,7 @@ export type PeerEvent =
     }
 
 /**
- * What a provider machine tells its peer effect. `want` asks the owner for a lease in a waiter's name, `return` takes
+ * Commands to the peer effect. `want` asks the owner for a lease in a waiter's name, `return` takes
  * the question or the lease back, `leave` ends the conversation. `release`: what was claimed is not needed any more.
  */
 export type PeerCommand =
@@ -263,7 +263,7 @@ export type PeerCommand =
   | { readonly type: 'peer.leave'; readonly generation: string }
   | { readonly type: 'claim.release' }
 
-/** What the process effect reports. `exited` is followed by exactly one `settled`; `failed` stands alone. */
+/** Reports of the process effect. `exited` is followed by exactly one `settled`; `failed` stands alone. */
 export type ProcessEvent =
   | { readonly type: 'process.spawned'; readonly generation: string; readonly pid: number }
   | { readonly type: 'process.failed'; readonly generation: string; readonly failure: Failure }
@@ -287,14 +287,14 @@ export type ProcessEvent =
     }
   | { readonly type: 'process.settled'; readonly generation: string; readonly receipt: Receipt }
 
-/** What a provider machine tells its process effect. `spare` calls off a `terminate` that has not signalled yet. */
+/** Commands to the process effect. `spare` calls off a `terminate` that has not signalled yet. */
 export type ProcessCommand = {
   readonly type: 'process.spawn' | 'process.terminate' | 'process.spare' | 'process.kill' | 'process.sweep'
   readonly generation: string
 }
 
 /**
- * What a provider machine tells its health effect. `check` asks for one verdict now. `await` polls quickly besides the
+ * Commands to the health effect. `check` asks for one verdict now. `await` polls quickly besides the
  * heartbeat until the server is ready again.
  */
 export type HealthCommand =
@@ -304,7 +304,7 @@ export type HealthCommand =
     }
   | { readonly type: 'health.rest' }
 
-/** What a provider machine says. Every `lease.requested` is answered by exactly one grant or refusal. */
+/** Events that a provider machine emits. Every `lease.requested` is answered by exactly one grant or refusal. */
 export type ProviderEmitted =
   | {
       readonly type: 'lease.granted'
@@ -316,12 +316,12 @@ export type ProviderEmitted =
   | { readonly type: 'leases.revoked'; readonly generation: string; readonly failure: Failure }
   | { readonly type: 'alarm'; readonly failure: Failure }
 
-/** What a request machine is told. */
+/** Events of a request machine. */
 export type RequestEvent =
   | { readonly type: 'request.resolved'; readonly candidates: readonly string[] }
   | { readonly type: 'request.failed'; readonly code: string; readonly retryable: boolean }
   | { readonly type: 'lease.granted' }
-  /** Nobody listened, so no server has seen it; the failure that says why follows. */
+  /** The connection was refused, so no server has seen the request; the failure that says why follows. */
   | { readonly type: 'connection.refused' }
   | { readonly type: 'response.started'; readonly status: number }
   | { readonly type: 'response.ended' }
@@ -333,7 +333,7 @@ export interface Sharing {
   readonly limits: Amounts
   /** By service key. */
   readonly shares: Readonly<Record<string, Share>>
-  /** Keys of the services to bring up before anybody asks, in this order. */
+  /** Keys of the services to start before any request asks for them, in this order. */
   readonly preload: readonly string[]
   /** The service to bring back when others have taken its room and are done. */
   readonly defaultKey: string | null
@@ -341,7 +341,7 @@ export interface Sharing {
   readonly returnToDefaultMs: number
 }
 
-/** What a provider machine tells its supervisor of its start and of the room that it takes. */
+/** Reports of a provider machine to its supervisor: its start, and the room that it takes. */
 export type SharingEvent =
   | {
       readonly type: 'start.requested'
@@ -350,10 +350,10 @@ export type SharingEvent =
       readonly generation: string
       readonly waiting: number
       readonly priority: number
-      /** Only `preload` waits for it: it takes room that is free, and is declined where there is none. */
+      /** Only `preload` waits for it: it takes free room only, and is declined when there is none. */
       readonly isPreload: boolean
     }
-  /** It will start when its predecessor has ended: it takes its place in the queue now, and asks when it can start. */
+  /** It will start when its predecessor has ended: it takes its place in the queue now and requests the start later. */
   | {
       readonly type: 'start.foreseen'
       readonly key: string
@@ -369,12 +369,12 @@ export type SharingEvent =
       readonly priority: number
       readonly isPreload: boolean
     }
-  /** `isRunning`: a process was begun, so that its end is still to be told. */
+  /** `isRunning`: a process was begun, so its end is still to come. */
   | { readonly type: 'start.finished'; readonly key: string; readonly isRunning: boolean }
   | { readonly type: 'service.rested'; readonly key: string; readonly generation: string }
   | { readonly type: 'service.used'; readonly key: string; readonly generation: string }
   | { readonly type: 'service.leaving'; readonly key: string; readonly generation: string }
-  /** The receipt of a run, or the news that there never was a process. */
+  /** The receipt of a run, or the report that no process was spawned. */
   | {
       readonly type: 'run.ended'
       readonly generation: string
@@ -383,7 +383,7 @@ export type SharingEvent =
       readonly left?: readonly number[]
     }
 
-/** What the supervisor machine is told. */
+/** Events of the supervisor machine. */
 export type SupervisorEvent =
   | {
       readonly type: 'services.replaced'
@@ -393,7 +393,7 @@ export type SupervisorEvent =
       readonly sharing: Sharing
     }
   | SharingEvent
-  /** What a service was seen to need, and to cost. */
+  /** The measured need and cost of a service. */
   | { readonly type: 'share.measured'; readonly key: string; readonly share: Share }
   | { readonly type: 'residency.over'; readonly generation: string }
   | { readonly type: 'asking.overdue'; readonly generation: string }
@@ -401,7 +401,7 @@ export type SupervisorEvent =
   | { readonly type: 'default.due' }
   | { readonly type: 'shutdown'; readonly force?: boolean }
 
-/** What the supervisor machine says: who came, who is gone, who starts and who makes room. */
+/** Events that the supervisor machine emits: services that come and go, starts, and decisions about room. */
 export type SupervisorEmitted =
   | { readonly type: 'service.added'; readonly key: string }
   | { readonly type: 'service.retired'; readonly key: string }

@@ -8,7 +8,7 @@ import type {
   ProviderEvent,
 } from './messages.ts'
 
-/** What every effect of a service is told at birth. */
+/** The input of every effect of a service. */
 export interface ServiceInput {
   /** The service's key: providers with the same key share one service. */
   readonly key: string
@@ -27,8 +27,8 @@ const notProvided = (port: string): never => {
 export const probe = fromPromise<ProbeOutcome, ServiceInput>(() => notProvided('probe'))
 
 /**
- * Claims the service on this host; settles when the claim is ours, or is known to be another's. An own claim is held
- * until the machine says `claim.release`, and then until the receipt of what runs.
+ * Claims the service on this host; settles when the claim is ours or is known to be held by another supervisor. Our
+ * claim is held until the machine says `claim.release`, and then until the receipt of the current run.
  */
 export const claim = fromPromise<ClaimOutcome, ServiceInput>(() => notProvided('claim'))
 
@@ -38,5 +38,5 @@ export const process = fromCallback<ProcessCommand, ServiceInput, ProviderEvent>
 /** Watches readiness when told to, and reports `health.verdict` events. */
 export const health = fromCallback<HealthCommand, ServiceInput, ProviderEvent>(() => notProvided('health'))
 
-/** Speaks with the supervisor that holds the claim, and reports what it answers as `peer.*` events. */
+/** Talks to the supervisor that holds the claim, and reports its answers as `peer.*` events. */
 export const peer = fromCallback<PeerCommand, ServiceInput, ProviderEvent>(() => notProvided('peer'))

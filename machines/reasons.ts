@@ -1,15 +1,15 @@
 import type { Failure, Peer, StartCause, StopReason, Verdict } from './messages.ts'
 
 /**
- * Why a service is in the state it is in, with the facts of the decision: noted by the chart where it decides, told by
+ * Why a service is in the state it is in, with the facts of the decision: set by the chart where it decides, part of
  * `service.state` events and snapshots, and put into words by `toReasonText` alone.
  */
 export type Reason =
   /** It was down, and a lease was asked for: by a request, or by what `cause` names. */
   | { readonly kind: 'requested'; readonly id: string; readonly cause?: StartCause }
-  /** The wait after a failure is over, and its start is still wanted. `waiting` counts requests. */
+  /** The wait after a failure is over and requests wait: the next start begins. `waiting` counts requests. */
   | { readonly kind: 'retried'; readonly waiting: number; readonly failures: number }
-  /** Requests came while it stopped, or while it was let go: it begins anew for them. */
+  /** Requests came while it was stopping: the next run begins for them. */
   | { readonly kind: 'wanted-again'; readonly waiting: number }
   /** Nothing answers at its address, so a process of ours is started. */
   | { readonly kind: 'absent'; readonly verdict: Verdict; readonly waiting: number }
@@ -21,19 +21,19 @@ export type Reason =
   | { readonly kind: 'loading-elsewhere'; readonly verdict: Verdict | null }
   /** Another supervisor of this user runs it, or is about to: its leases are borrowed. `null`: not met yet. */
   | { readonly kind: 'held'; readonly holder: Peer | null }
-  /** Nobody here waits any more for a server that another supervisor runs. */
+  /** No request waits here any more for a server that another supervisor runs. */
   | { readonly kind: 'left' }
   /** A server was there already: it is used, and never signalled. */
   | { readonly kind: 'adopted'; readonly verdict: Verdict | null }
-  /** The process that we started says that it is ready; whoever waited is served. */
+  /** The process that we started is ready; waiting requests are served. */
   | { readonly kind: 'became-ready'; readonly verdict: Verdict | null }
   /** It was ready, and a request was granted its lease at once. */
   | { readonly kind: 'leased'; readonly id: string; readonly cause?: StartCause }
   /** Its last lease ended. */
   | { readonly kind: 'released' }
-  /** Nobody held a lease for `idleStopMs`. */
+  /** No lease was held for `idleStopMs`. */
   | { readonly kind: 'idle'; readonly idleStopMs: number }
-  /** Nobody waited any more for a start for `abandonStartMs`. */
+  /** For `abandonStartMs` no request waited for the start. */
   | { readonly kind: 'abandoned'; readonly abandonStartMs: number }
   /** A request came before the stop had sent a signal. */
   | {
@@ -42,19 +42,19 @@ export type Reason =
       readonly stop: StopReason
       readonly cause?: StartCause
     }
-  /** It was making room for a service that does not wait for it any more. */
+  /** It was draining for another service, which no longer needs the room. */
   | { readonly kind: 'stayed' }
-  /** A stop was asked for: by a person, the configuration, a neighbour that needs room, or the end of it all. */
+  /** A stop was requested: by a person, the configuration, the scheduler for another service, or the shutdown. */
   | { readonly kind: 'stop'; readonly reason: StopReason; readonly force: boolean }
   /** A start failed, or what ran ended or hung. */
   | { readonly kind: 'failed'; readonly failure: Failure; readonly failures: number }
-  /** The server that somebody else runs is gone, or hangs: it is not used any more. */
+  /** A server that we did not start is gone or hangs: it is not used any more. */
   | { readonly kind: 'gone'; readonly verdict: Verdict }
   /** The breaker's cooldown is over: one trial start is allowed. */
   | { readonly kind: 'cooled-down'; readonly failures: number }
-  /** The wait after a failure is over, and nobody waits. */
+  /** The wait after a failure is over and no request waits. */
   | { readonly kind: 'unwanted'; readonly failures: number }
-  /** Others would have had to leave for its start, and nobody waited for it any more. */
+  /** Its start needed the room of other services, and no request waited for it any more. */
   | { readonly kind: 'declined' }
-  /** Somebody closed the breaker, or ended the wait, by hand. */
+  /** The breaker was closed, or the wait was ended, by hand. */
   | { readonly kind: 'reset' }

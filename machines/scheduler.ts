@@ -5,26 +5,26 @@ export type Amounts = Readonly<Record<string, number>>
 export interface Share {
   /** Its name for people. */
   readonly service: string
-  /** Where it listens: one service there begins when the one before it has ended. Absent: it shares no address. */
+  /** Its address, when services share it: the next one starts when the one before has ended. Absent: not shared. */
   readonly address?: string
   /** What it needs, from its spawn to its receipt. A limit that is not there is not needed. */
   readonly needs: Amounts
-  /** Budgets of which it takes all there is, because nobody knows yet what it needs of them. */
+  /** Budgets of which it takes everything, because its need is not measured yet. */
   readonly unmeasured: readonly string[]
-  /** Never evicted, for nobody. */
+  /** Never evicted. */
   readonly isPinned: boolean
   /** What bringing it back costs, in any unit that all share; with time without use it counts for less. */
   readonly evictCost: number
-  /** Time from its first use in which one that gave way to a start does not get its room back, in milliseconds. */
+  /** Time from its first use in which the service that gave up the room does not get it back, in milliseconds. */
   readonly minResidencyMs: number
-  /** Time that it waits behind the traffic of others before they must make room, in milliseconds. */
+  /** Waiting time after which services in use must make room, in milliseconds. */
   readonly maxStarveMs: number
 }
 
 /**
  * `starting`: permitted, not up yet. `yielding`: takes no new leases and stops when its last one ends. `leaving`: its
- * stop or its end is under way, the receipt is to come. `stray`: it outlived its stop, or the actor that answered for
- * it, and counts until it is known to be gone.
+ * stop or its end is under way, the receipt is to come. `stray`: it outlived its stop or its actor, and counts until it
+ * is known to be gone.
  */
 export type ResidentPhase = 'starting' | 'idle' | 'leased' | 'yielding' | 'leaving' | 'stray'
 
@@ -85,13 +85,13 @@ export interface Need {
   readonly limit: string
   readonly amount: number
   readonly capacity: number
-  /** What of it nobody holds; below zero when a smaller capacity came into force. */
+  /** What is not held; below zero after a reload with a smaller capacity. */
   readonly free: number
-  /** It is all there is, because nobody knows yet what the service needs. */
+  /** The whole capacity is needed, because the service's need is not measured yet. */
   readonly isUnmeasured: boolean
 }
 
-/** A service that is made to leave for another. `yield`: it is in use, so it stops when its last lease ends. */
+/** A service that makes room for another. `yield`: it is in use, so it stops when its last lease ends. */
 export interface Taken {
   readonly key: string
   readonly service: string
@@ -100,10 +100,10 @@ export interface Taken {
   readonly frees: Amounts
 }
 
-/** Why a service is left where it is. `needless`: the others that are taken make room enough. */
+/** Why a service stays. `needless`: the others make room enough. */
 export type SpareCause = 'pinned' | 'stray' | 'starting' | 'settling' | 'leased' | 'leaving' | 'needless'
 
-/** A service that holds something of what is needed, and is left where it is. */
+/** A service that holds part of a needed limit, and stays. */
 export interface Spared {
   readonly key: string
   readonly service: string
@@ -118,10 +118,11 @@ export interface Spared {
 }
 
 /**
- * `fits`: there is room. `room-made`: there is, because of those taken. `idle-cheapest`: those taken are idle, and the
- * cheapest to bring back. `starved`: it has waited for its `maxStarveMs`. `start-places`: as many services start as may.
- * `receipts`: room comes with the receipts of those that leave. `promised`: the room belongs to those `ahead`.
- * `no-room`: nobody who holds it can be taken. `nobody-waits`: others would have to leave for a start that nobody waits for.
+ * `fits`: there is room. `room-made`: there is room because the taken services have left. `idle-cheapest`: the taken
+ * services are idle and the cheapest to bring back. `starved`: it has waited for its `maxStarveMs`. `start-places`:
+ * `maxConcurrentStarts` services are starting. `receipts`: room comes with the receipts of services that are leaving.
+ * `promised`: the room is kept for the services `ahead`. `no-room`: no holder of the room can be taken. `nobody-waits`:
+ * the start would take the room of others, and no request waits for it. `preload`: the same, only `preload` waits.
  */
 export type DecisionCause =
   | 'fits'
@@ -141,29 +142,29 @@ export interface Decision {
     readonly type: 'start' | 'evict' | 'wait' | 'decline'
     readonly key: string
     readonly service: string
-    /** Who leaves for it. */
+    /** The services that leave for it. */
     readonly taken: readonly Taken[]
   }
   readonly because: {
     readonly cause: DecisionCause
     readonly needed: readonly Need[]
-    /** Names of those whose turn is before. */
+    /** Names of the services whose turn is before. */
     readonly ahead: readonly string[]
   }
   readonly rejected: readonly Spared[]
 }
 
-/** Room that is kept for one that is ahead in the queue. */
+/** Room that is kept for a service that is ahead in the queue. */
 interface Promise {
   readonly service: string
   readonly needs: Amounts
 }
 
 /**
- * The next thing to do, or to say, about those that want to start; `null` when nothing has changed for any of them.
+ * The next decision about a service that wants to start; `null` when nothing has changed for any of them.
  *
- * Those that are starved come first, then higher priorities, then the order of coming. One whose turn is later may go
- * ahead where it takes nothing of what those before it are about to get.
+ * Starved services come first, then higher priorities, then the order of arrival. A later one may go ahead when it takes
+ * nothing of the room that is kept for the services before it.
  */
 export function schedule(state: SchedulerState): Decision | null {
   const promises: Promise[] = []
@@ -202,7 +203,7 @@ function isPromisedAhead(state: SchedulerState, { key, waiting, isPreload }: Ask
   return waiting > 0 && !isPreload && (phase === undefined || phase === 'leaving' || phase === 'yielding')
 }
 
-/** Those that yield to nobody any more: whoever had starved for their room has left, or has found other room. */
+/** Services that drain for no starved service any more: it has left the queue, or has found other room. */
 export function findStayers(state: SchedulerState): readonly Resident[] {
   const starved = state.asking.filter(isStarved).map(({ key }) => Object.keys(toNeeds(state, key)))
   return state.residents.filter(
@@ -211,7 +212,7 @@ export function findStayers(state: SchedulerState): readonly Resident[] {
   )
 }
 
-/** Whether those that stay for these reasons leave too little of what is needed, whoever else would leave. */
+/** Whether the services that stay for these reasons alone leave too little room, even if all others left. */
 export function isKeptOutBy({ because, rejected }: Decision, causes: readonly SpareCause[]): boolean {
   const holders = rejected.filter((one) => causes.includes(one.because))
   return because.needed.some(
@@ -219,7 +220,7 @@ export function isKeptOutBy({ because, rejected }: Decision, causes: readonly Sp
   )
 }
 
-/** What a service needs of the limits in force. What needs more than there is gets all of it, and so is alone. */
+/** What a service needs of the limits in force. A need above the capacity takes the whole capacity. */
 export function toNeeds({ limits, shares }: Pick<SchedulerState, 'limits' | 'shares'>, key: string): Amounts {
   const { needs = {}, unmeasured = [] } = shares[key] ?? {}
   const guesses = unmeasured.map((limit) => [limit, Number.POSITIVE_INFINITY] as const)
@@ -231,7 +232,7 @@ export function toNeeds({ limits, shares }: Pick<SchedulerState, 'limits' | 'sha
   )
 }
 
-/** Whether it has waited so long that those in use must make room. One of low priority must have aged for it, too. */
+/** Whether it has waited so long that services in use must make room. Below priority 0 it must have aged as well. */
 function isStarved({ isOverdue, waiting, priority, age }: Asking): boolean {
   return isOverdue && waiting > 0 && priority + age >= 0
 }
@@ -287,7 +288,7 @@ function decide(
 
   const victims = chooseVictims(state, needs, staying, promises, isStarved(asking))
   if (victims.length === 0) {
-    // Whoever starts meanwhile must not take what becomes free bit by bit, unless this one could not go anyway.
+    // Others must not take the room bit by bit as it becomes free, unless this start is impossible anyway.
     const immovable = staying.filter((one) => isPinned(state, one) || one.phase === 'stray')
     return {
       decision: conclude('wait', isFree(staying, []) ? 'promised' : 'no-room', [], spared),
@@ -302,18 +303,18 @@ function decide(
   }
 }
 
-/** The end of an eviction, with what was free before it: afterwards nobody would see why somebody had to leave. */
+/** The start after an eviction, with the figures of before: they say why services had to leave. */
 function toRoomMade({ choice, because, rejected }: Decision): Decision {
   return { choice: { ...choice, type: 'start' }, because: { ...because, cause: 'room-made' }, rejected }
 }
 
-/** Starved ones in the order of their coming, then by priority and age, then again in the order of their coming. */
+/** Starved services in the order of arrival, then by priority and age, then in the order of arrival. */
 function toTurns(asking: readonly Asking[]): Asking[] {
   const rank = (one: Asking) => (isStarved(one) ? Number.POSITIVE_INFINITY : one.priority + one.age)
   return asking.toSorted((a, b) => (rank(a) === rank(b) ? 0 : rank(b) - rank(a)))
 }
 
-/** The limits that have too little left when these hold theirs and the promises are kept. */
+/** The limits that lack room while these holders stay and the promises are kept. */
 function findLacking(
   { limits }: SchedulerState,
   needs: Amounts,
@@ -328,7 +329,8 @@ function findLacking(
 }
 
 /**
- * The services that have to leave: idle ones first, then in the order of their worth. Empty when even all of them would not make room enough.
+ * The services that have to leave: idle ones first, then the least worth. Empty when even all of them would not make
+ * room enough.
  */
 function chooseVictims(
   state: SchedulerState,
@@ -365,7 +367,7 @@ function chooseVictims(
     if (lacking.some((limit) => (candidate.holds[limit] ?? 0) > 0)) chosen.push(candidate)
   }
   if (lackingWithout(chosen).length > 0) return []
-  // A cheap one may have become needless when a larger one had to go as well.
+  // A cheap service may be needless now that a larger one leaves as well.
   for (const victim of chosen.toReversed()) {
     const rest = chosen.filter((one) => one !== victim)
     if (lackingWithout(rest).length === 0) chosen = rest
@@ -373,13 +375,13 @@ function chooseVictims(
   return chosen
 }
 
-/** Start times of one service differ by this part of them: costs that are closer to each other are equal. */
+/** Start times of one service vary by this part: closer costs count as equal. */
 const COST_NOISE = 0.25
 
 /**
- * GreedyDual: a service is worth what it costs to bring back, counted from the level at its last use. The one that is
- * worth least leaves, and its worth is the new level, so that each eviction lowers the services that were not used since
- * against the ones that were. Of services that are worth the same the least recently used one leaves.
+ * GreedyDual: the worth of a service is its cost to bring back plus the level at its last use. The service of the least
+ * worth leaves, and its worth becomes the new level: each eviction devalues the services that were not used since. Among
+ * equals the least recently used one leaves.
  */
 function toLeavingOrder(state: SchedulerState, residents: readonly Resident[]): Resident[] {
   const left = residents.toSorted((a, b) => worthOf(state, a) - worthOf(state, b))
@@ -398,7 +400,7 @@ function toLeavingOrder(state: SchedulerState, residents: readonly Resident[]): 
   return order
 }
 
-/** What a service is worth keeping for: compared with others only. */
+/** The worth of keeping a service, to compare with others. */
 export function worthOf(state: Pick<SchedulerState, 'shares'>, resident: Resident): number {
   return resident.level + costOf(state, resident)
 }
@@ -414,9 +416,9 @@ function toSpareCause(state: SchedulerState, resident: Resident): SpareCause {
 }
 
 /**
- * Whether what it holds is taken in turns: one that gave way wants it back. Only then a minimum residency saves starts.
- * Without such a one it would only keep a client from trying one model after another. It keeps the others out, too, so
- * that none of them overtakes the one that returns.
+ * Whether two services take turns with what it holds: one that gave up the room wants it back. Only then a minimum
+ * residency saves starts; otherwise it would only slow a client that tries one model after another. It keeps all others
+ * out as well, so that none overtakes the one that returns.
  */
 function isContended(state: SchedulerState, { holds }: Resident): boolean {
   return state.asking.some(
@@ -467,7 +469,7 @@ function toNeeded({ limits, residents, shares }: SchedulerState, key: string, ne
   })
 }
 
-/** The same but for what is free, which changes with everything that happens elsewhere. */
+/** Whether two decisions are equal but for the free amounts, which change all the time. */
 function isSame(a: Decision, b: Decision): boolean {
   const toText = ({ choice, because, rejected }: Decision) =>
     JSON.stringify([choice, because.cause, because.ahead, rejected])

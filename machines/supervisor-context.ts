@@ -2,12 +2,12 @@ import type { ServicePolicy, SharingEvent } from './messages.ts'
 import type { Asking, Decision, Resident, ResidentPhase, SchedulerState } from './scheduler.ts'
 import { findPredecessor, toNeeds, worthOf } from './scheduler.ts'
 
-/** What the root is born with. `instance` is a random id: generations of two supervisors never meet. */
+/** What the root is created with. `instance` is a random id: generations of two supervisors never meet. */
 export interface SupervisorInput {
   readonly instance: string
 }
 
-/** What the root remembers: which services there are, who may start, and who takes which room. */
+/** The memory of the root: the services, their queue for starts, and the room that each run holds. */
 export interface SupervisorContext extends SupervisorInput, SchedulerState {
   /** The services that are configured; one that was removed may still be stopping. */
   readonly services: Readonly<Record<string, ServicePolicy>>
@@ -163,7 +163,7 @@ export function notePhase(
   }
 }
 
-/** An actor is gone. What is left of its runs is a stray until somebody says that it is gone, too. */
+/** A provider actor has ended. Its runs count as strays until their end is reported. */
 export function forgetProvider(
   { asking, residents, alive, decisions: before, gaveWayTo: successors }: SupervisorContext,
   key: string,
@@ -177,7 +177,7 @@ export function forgetProvider(
   }
 }
 
-/** Puts a decision into effect: room is taken on a start, and those that make room are on their way. */
+/** Applies a decision: a start takes its room, and the services that make room begin to leave. */
 export function applyDecision(context: SupervisorContext, decision: Decision): SupervisorContext {
   const { key, type, taken } = decision.choice
   const asked = context.asking.find((one) => one.key === key)
@@ -233,7 +233,7 @@ function toLevel(context: SupervisorContext, { choice: { taken } }: Decision): n
   return Math.max(context.level, ...worths)
 }
 
-/** Those that yield go on: each is in use until its last lease ends. */
+/** Services that yield stay: each is in use until its last lease ends. */
 export function letStay(context: SupervisorContext, stayers: readonly Resident[]): SupervisorContext {
   return {
     ...context,
@@ -255,7 +255,7 @@ export function keepShares({ residents, shares }: SupervisorContext): SchedulerS
   )
 }
 
-/** Whether nothing is in use and nobody waits, while the default service is down because of another. */
+/** Whether no service is in use, no start waits, and the default service is down because of another one. */
 export function isDefaultMissed(context: SupervisorContext): boolean {
   const { residents, asking, isDisplaced, returnToDefaultMs } = context
   return (

@@ -48,7 +48,7 @@ const generationOf = (event: SupervisorEvent): string => ('generation' in event 
 /** `xstate.done.actor.KEY` and `xstate.error.actor.KEY`. */
 const actorOf = (event: { readonly type: string }): string => event.type.replace(/^xstate\.\w+\.actor\./, '')
 
-/** Enters what a provider reported. */
+/** Records what a provider reported. */
 const note = <Type extends SharingEvent['type']>(
   type: Type,
   toChange: (
@@ -72,18 +72,18 @@ const supervisor = base.extend({
         if (policy === undefined) enqueue.sendTo(key, { type: 'service.stop', reason: 'removed' })
         else enqueue.sendTo(key, { type: 'policy.replaced', policy })
       }
-      // One that has no actor yet is wanted as soon as it has.
+      // A service without an actor is wanted as soon as it has one.
       for (const key of sharing.preload)
         if (!context.preload.includes(key) && context.alive.includes(key))
           enqueue.emit({ type: 'service.wanted', key, cause: 'preload' })
     }),
-    /** What runs holds what it is said to need now. */
+    /** Every run holds what its service needs by the newest figures. */
     recount: base.assign(({ context }) => ({
       residents: context.residents.map((one) =>
         context.shares[one.key] === undefined ? one : { ...one, holds: toNeeds(context, one.key) },
       ),
     })),
-    /** An actor for every service that has none: new ones, those that died, and those removed and wanted again. */
+    /** Creates an actor for every service that has none: new, crashed, or removed and configured again. */
     bearProviders: base.enqueueActions(({ context, enqueue }) => {
       const unborn = Object.entries(context.services).filter(([key]) => !context.alive.includes(key))
       unborn.forEach(([key, policy], index) => {
@@ -134,7 +134,7 @@ const supervisor = base.extend({
     noteSettled: base.assign(({ context, event }) => ({
       residents: changeResident(context.residents, generationOf(event), () => ({ residency: 'over' })),
     })),
-    /** Its time begins when it asks, and ends with its place in the queue. */
+    /** Runs from the request for a start until the service leaves the queue. */
     awaitStarvation: base.enqueueActions(({ event, enqueue }) => {
       const generation = generationOf(event)
       enqueue.raise(
@@ -142,7 +142,7 @@ const supervisor = base.extend({
         { delay: 'starvation', id: `starvation.${generation}` },
       )
     }),
-    /** Runs while somebody waits: begins with the first in the queue. */
+    /** Runs while a start waits; begins with the first in the queue. */
     awaitAgeing: base.enqueueActions(({ context, enqueue }) => {
       if (context.asking.length !== 1) return
       enqueue.cancel('ageing')
@@ -155,7 +155,7 @@ const supervisor = base.extend({
       const asked = context.asking.find(({ key }) => key === keyOf(event))
       if (asked !== undefined) enqueue.cancel(`starvation.${asked.generation}`)
     }),
-    /** Its first use: from here on it is not taken away at once by one that it took its room from. */
+    /** Runs from the first use: until it ends, the service that gave up its room does not get it back. */
     awaitResidency: base.enqueueActions(({ context, event, enqueue }) => {
       const generation = generationOf(event)
       const resident = context.residents.find((one) => one.generation === generation)
@@ -166,7 +166,7 @@ const supervisor = base.extend({
       )
     }),
     forgetResidency: cancel(({ event }: Scope) => `residency.${generationOf(event)}`),
-    /** The clock of the way back starts again with everything that happens. */
+    /** The delay of the default service restarts with every event. */
     awaitDefault: base.enqueueActions(({ context, enqueue }) => {
       if (context.returnToDefaultMs === 0) return
       enqueue.cancel('returnToDefault')
@@ -174,7 +174,7 @@ const supervisor = base.extend({
         enqueue.raise({ type: 'default.due' }, { delay: 'returnToDefault', id: 'returnToDefault' })
     }),
 
-    /** Puts into effect whatever can be decided now: permits, stops of those that make room, and their end. */
+    /** Decides and applies everything that can be decided now: permits, stops that make room, and their end. */
     decide: base.enqueueActions(({ context, enqueue }) => {
       let next = context
       for (;;) {
@@ -209,7 +209,7 @@ const supervisor = base.extend({
       for (const key of context.alive)
         enqueue.sendTo(key, { type: 'service.stop', reason: 'shutdown', force })
     }),
-    /** The actor is gone, and its place in the queue with it. What it left running counts until it is known to be gone. */
+    /** The actor and its place in the queue are gone. A process that it left running counts until its end is known. */
     forgetProvider: base.enqueueActions(({ context, event, enqueue }) => {
       const key = actorOf(event)
       enqueue(stopChild(key))
@@ -249,7 +249,7 @@ export const supervisorMachine = supervisor.createMachine({
         'services.replaced': { actions: ['replaceServices', 'recount', 'bearProviders', 'decide'] },
         'default.due': { guard: 'isDefaultMissed', actions: 'wantDefault' },
         'xstate.done.actor.*': { actions: ['forgetProvider', 'reportRetirement', 'bearProviders', 'decide'] },
-        // It died of a bug: its process is reaped by key, and a fresh actor takes its place.
+        // A bug ended the actor: its process is reaped by key, and a new actor takes its place.
         'xstate.error.actor.*': { actions: ['forgetProvider', 'reportFailure', 'bearProviders', 'decide'] },
         shutdown: { target: 'draining', actions: 'stopAll' },
       },

@@ -1,8 +1,8 @@
 import { assign, enqueueActions, fromCallback, sendTo, setup } from 'xstate'
 
-/** What a watchdog process reports, and what its supervisor asks of it. All JSON. */
+/** Events of the watchdog machine. All JSON. */
 export type WatchdogEvent =
-  /** Its program runs: it reads what it is told. */
+  /** Its program runs and reads its input. */
   | { readonly type: 'watchdog.reported' }
   | { readonly type: 'watchdog.ended'; readonly reason: string }
   /** It could not be spawned. */
@@ -11,7 +11,7 @@ export type WatchdogEvent =
   | { readonly type: 'watchdog.needed' }
   | { readonly type: 'watchdog.close' }
 
-/** What the effect is told. `dismiss`: end without a signal to any process; `kill`: SIGKILL to the watchdog itself. */
+/** Commands to the effect. `dismiss`: end without a signal to any process; `kill`: SIGKILL to the watchdog itself. */
 export type WatchdogCommand = { readonly type: 'dismiss' | 'kill' }
 
 export type WatchdogEmitted =
@@ -23,21 +23,21 @@ export interface WatchdogContext {
   readonly failures: number
   /** Pauses in a row: the next one is twice as long. */
   readonly pauses: number
-  /** Why there is none; `null` while one runs or is about to. */
+  /** Why no watchdog runs; `null` while one runs or is about to. */
   readonly problem: string | null
 }
 
-/** So many in a row are replaced at once; the next one waits. */
+/** Failures in a row after which the next start waits. */
 const MAX_FAILURES = 5
-/** A Node starts in some 50 ms; on an overloaded host in seconds. */
+/** Node starts in about 50 ms; on an overloaded host in seconds. */
 const REPORT_MS = 10_000
-/** One that lives so long after its report is stable. */
+/** Time after its report from which a watchdog counts as stable. */
 const STABLE_MS = 1_000
 const FIRST_PAUSE_MS = 1_000
 const MAX_PAUSE_MS = 60_000
-/** It ends within milliseconds of a dismissal, unless it is stopped or hangs. */
+/** A dismissed watchdog ends within milliseconds, unless it is stopped or hangs. */
 const DISMISS_MS = 2_000
-/** What survives SIGKILL for so long waits in the kernel; a close does not wait for it. */
+/** A process that survives SIGKILL for this long is stuck in the kernel; a close does not wait for it. */
 const KILL_MS = 1_000
 
 const lost = {
@@ -57,7 +57,7 @@ export const watchdogMachine = setup({
     emitted: {} as WatchdogEmitted,
   },
   actors: {
-    /** Spawns a watchdog at once and reports of it. The process outlives the end of this effect. */
+    /** Spawns a watchdog and reports its life. The process outlives this effect. */
     process: fromCallback<WatchdogCommand, undefined, WatchdogEvent>(() => {
       throw new Error('The effect "process" is not provided.')
     }),

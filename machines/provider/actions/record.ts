@@ -115,7 +115,7 @@ export const records = {
   })),
   recordPeerAbsence: recordFailure(() => ({
     code: 'LEASEHOLD_CLAIM_FAILED',
-    message: `the claim on its address is held, but ${MAX_LOST_PEERS} times in a row nobody answered for it`,
+    message: `the claim on its address is held, but ${MAX_LOST_PEERS} times in a row no supervisor answered for it`,
   })),
   /** Waiters are refused with this. It is no reason for the state, because held leases stay. */
   recordSilence: base.assign({
