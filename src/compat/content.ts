@@ -20,7 +20,9 @@ function flatten(content: JsonChild): boolean {
   if (!isArray(content.value)) return false
   const parts = itemsOf(content.value)
   if (!parts.every(({ value }) => isTextPart(value))) return false
-  content.value = joinTexts(parts.map(({ value }) => getMember(value, 'text')).filter(isPresent), '\n')
+  const texts = parts.map(({ value }) => getMember(value, 'text')).filter(isPresent)
+  const [only] = texts
+  content.value = only !== undefined && texts.length === 1 ? only : joinTexts(texts, '\n')
   return true
 }
 

@@ -1,9 +1,14 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { BadRequestError } from '../errors.ts'
+import { createJsonCheck, type JsonCheck } from '../json/check.ts'
 import type { Reservation } from './body-budget.ts'
 
+/** This much of a body is read in one turn of the event loop, in bytes: other requests get their turn in between. */
+const MAX_BYTES_PER_TURN = 262_144
+
 /**
- * Reads the body of the request that is being answered, whole. A client that waits to be asked for it is asked when
+ * Reads the body of the request that is being answered, whole. JSON that comes in several chunks is checked as they
+ * come: `checkJson` knows the result. A client that waits to be asked for it is asked when
  * what it announces is acceptable.
  * @throws {@link BadRequestError} 413 when it is larger than `maxBytes`, announced or not; 400 when it breaks off.
  * {@link OverloadedError} when `reservation` does not allow as much.
@@ -22,33 +27,86 @@ export function readBody(
     // Node lets no body be longer than announced, so what is announced is reserved once; only chunks come as they will.
     reservation?.grow(announced)
     if (request.headers.expect !== undefined) response.writeContinue()
-    const chunks: Buffer[] = []
-    let size = 0
+    const parts = collectParts(announced, isJson(request))
+    let turnBytes = 0
     request.on('data', (chunk: Buffer) => {
-      size += chunk.length
       try {
-        if (size > maxBytes) throw tooLarge()
+        if (parts.size() + chunk.length > maxBytes) throw tooLarge()
         if (announced === 0) reservation?.grow(chunk.length)
-        chunks.push(chunk)
+        parts.add(chunk)
       } catch (error) {
-        chunks.length = 0
         request.removeAllListeners('data')
         request.resume()
-        reject(error)
+        return reject(error)
       }
+      turnBytes += chunk.length
+      if (turnBytes < MAX_BYTES_PER_TURN) return
+      turnBytes = 0
+      request.pause()
+      setImmediate(() => request.resume())
     })
     const onError = (cause: Error) => reject(new BadRequestError('The request body broke off.', { cause }))
     request.once('end', () => {
       // Listeners live as long as the request, until the answer has ended, and these would keep the body.
       request.removeAllListeners('data')
       request.on('error', ignore).off('error', onError)
-      resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size))
+      const body = parts.join()
+      // A large one is put together in this turn, and rewritten and sent in the next.
+      if (body.length < MAX_BYTES_PER_TURN) resolve(body)
+      else setImmediate(resolve, body)
     })
     request.once('error', onError)
   })
 }
 
 const ignore = () => {}
+
+function isJson({ headers }: IncomingMessage): boolean {
+  return /^application\/json\b/i.test(headers['content-type'] ?? '')
+}
+
+/** The chunks of a body. One whose length is known is put together as they come, and JSON is checked as they come. */
+interface Parts {
+  size(): number
+  add(chunk: Buffer): void
+  join(): Buffer
+}
+
+function collectParts(announced: number, isChecked: boolean): Parts {
+  const chunks: Buffer[] = []
+  let size = 0
+  let whole: Buffer | undefined
+  let check: JsonCheck | undefined
+  const addLater = (chunk: Buffer, [first]: readonly Buffer[]) => {
+    if (first !== undefined && isChecked && check === undefined) {
+      check = createJsonCheck()
+      check.push(first)
+    }
+    check?.push(chunk)
+    if (announced === 0) return void chunks.push(chunk)
+    if (whole === undefined) {
+      whole = Buffer.allocUnsafeSlow(announced)
+      first?.copy(whole)
+      chunks.length = 0
+    }
+    chunk.copy(whole, size)
+  }
+  return {
+    size: () => size,
+    add: (chunk) => {
+      // A body that comes in one chunk is neither copied nor checked here.
+      if (size === 0) chunks.push(chunk)
+      else addLater(chunk, chunks)
+      size += chunk.length
+    },
+    join: () => {
+      const [first] = chunks
+      const body = whole ?? (first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks, size))
+      check?.finish(body)
+      return body
+    },
+  }
+}
 
 /** Parses a small JSON body of the control surface; an empty one is an empty object. */
 export async function readJsonBody(response: ServerResponse): Promise<Readonly<Record<string, unknown>>> {

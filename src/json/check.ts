@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { BadRequestError } from '../errors.ts'
-import { byteOf, skipSpace } from './bytes.ts'
+import { byteOf } from './bytes.ts'
 
 /**
  * How deep a request body may nest. Deeper bodies are refused with 400: no client needs them, and recursive parsers
@@ -8,185 +8,311 @@ import { byteOf, skipSpace } from './bytes.ts'
  */
 export const maxBodyDepth = 200
 
+/** A value from this size on is noted while it is checked, so that no reader has to walk through it again, in bytes. */
+const MIN_NOTED_BYTES = 1_024
+/** Values below this depth are not noted. A part of a message is the sixth. */
+const MAX_NOTED_DEPTH = 8
+
+/** Where each large value of a source ends, by its start. */
+export type Ends = ReadonlyMap<number, number>
+
+interface Outcome {
+  readonly fault: BadRequestError | undefined
+  readonly ends: Ends
+}
+
+/** What is known of large bodies, for as long as they are kept. */
+const known = new WeakMap<Buffer, Outcome>()
+const NOTHING: Ends = new Map()
+
 /**
  * Checks that a body is one JSON value in UTF-8: it accepts what `JSON.parse` accepts, up to {@link maxBodyDepth}.
- * Lone surrogate escapes (`\ud800`) are JSON and pass. One linear pass, nothing is allocated per value.
+ * Lone surrogate escapes (`\ud800`) are JSON and pass. A body that a {@link JsonCheck} has seen is not read again.
  * @throws {@link BadRequestError} with the byte offset of the first error, never with its text.
  */
 export function checkJson(body: Buffer): void {
-  if (!isUtf8(body)) throw new BadRequestError('The request body is not valid UTF-8.')
-  if (body.length === 0) throw new BadRequestError('The request body is empty; a JSON object was expected.')
-
-  const text = createTextSkipper(body)
-  const openers = new Uint8Array(maxBodyDepth + 1)
-  let depth = 0
-  let position = skipSpace(body, 0)
-  for (;;) {
-    const opener = body[position]
-    if (opener === openBrace || opener === openBracket) {
-      depth += 1
-      if (depth > maxBodyDepth) {
-        throw new BadRequestError(
-          `The request body nests deeper than ${maxBodyDepth} levels at byte ${position}.`,
-        )
-      }
-      openers[depth] = opener
-      position = skipSpace(body, position + 1)
-      if (body[position] !== opener + closerDistance) {
-        if (opener === openBrace) position = skipKey(body, position, text)
-        continue
-      }
-    } else {
-      position = opener === quote ? text(position) : skipScalar(body, position)
-    }
-
-    // At the end of a value or of an empty container: close containers, then find the next value.
-    for (;;) {
-      position = skipSpace(body, position)
-      if (depth === 0) {
-        if (position === body.length) return
-        fail(body, position, 'the end of the body')
-      }
-      const container = openers[depth] ?? 0
-      const byte = body[position]
-      if (byte === container + closerDistance) {
-        depth -= 1
-        position += 1
-        continue
-      }
-      if (byte !== comma) fail(body, position, container === openBrace ? '"," or "}"' : '"," or "]"')
-      position = skipSpace(body, position + 1)
-      if (container === openBrace) position = skipKey(body, position, text)
-      break
-    }
+  let outcome = known.get(body)
+  if (outcome === undefined) {
+    whole.push(body)
+    outcome = whole.finish(body)
   }
+  if (outcome.fault !== undefined) throw outcome.fault
 }
 
-const { quote, comma, colon, backslash, openBracket, openBrace } = byteOf
+/** Where the large values of a checked source end; without an entry for those that must be walked through. */
+export function endsOf(source: Buffer): Ends {
+  return source.length < MIN_NOTED_BYTES ? NOTHING : (known.get(source)?.ends ?? NOTHING)
+}
+
+/** Checks a body while it arrives, so that a large one is checked in the turns in which its chunks come. */
+export interface JsonCheck {
+  push(chunk: Buffer): void
+  /** Notes for {@link checkJson} what was found. `body`: all chunks as one buffer, which must not change any more. */
+  finish(body: Buffer): Outcome
+}
+
+/** What is read next. The order matters: up to `LITERAL` white space has a meaning. */
+const [TEXT, ESCAPE, HEX, NUMBER, LITERAL, VALUE, VALUE_OR_END, KEY, KEY_OR_END, COLON, AFTER, OVER] = [
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+] as const
+/** What has been read of a number. Behind the last four it may end. */
+const [MINUS, POINT, EXPONENT, SIGN, ZERO, DIGITS, FRACTION, POWER] = [0, 1, 2, 3, 4, 5, 6, 7] as const
+const { quote, comma, colon, backslash, openBracket, closeBracket, openBrace, closeBrace } = byteOf
 /** In ASCII `]` follows `[`, and `}` follows `{`, at this distance. */
-const closerDistance = 2
+const CLOSER_DISTANCE = 2
+const LITERALS: Readonly<Record<number, string>> = { 116: 'true', 102: 'false', 110: 'null' }
 
-/** Skips a key and its colon; returns where its value starts. */
-function skipKey(body: Buffer, start: number, text: (start: number) => number): number {
-  if (body[start] !== quote) fail(body, start, 'a key in double quotes')
-  const end = skipSpace(body, text(start))
-  if (body[end] !== colon) fail(body, end, '":"')
-  return skipSpace(body, end + 1)
-}
+/** Creates a check of one body after the other: `finish` begins the next. */
+export function createJsonCheck(): JsonCheck {
+  const openers = new Uint8Array(maxBodyDepth + 1)
+  /** Where each open container begins. */
+  const starts = new Float64Array(maxBodyDepth + 1)
+  let ends: Map<number, number> | undefined
+  let fault: BadRequestError | undefined
+  let state: number = VALUE
+  let depth = 0
+  let isKey = false
+  let number: number = MINUS
+  let literal = ''
+  /** How much of a literal, or of four hexadecimal digits, has been read. */
+  let read = 0
+  /** Where the value that is being read began, and where this chunk did. */
+  let start = 0
+  let offset = 0
 
-/**
- * Makes a function from the offset of a string's opening quote to the offset after its closing quote. It jumps from
- * one special byte to the next; each is searched again only once it is passed, so that every search reads the body once.
- */
-function createTextSkipper(body: Buffer): (start: number) => number {
-  const firstWord = -body.byteOffset & 3
-  const wordCount = Math.max(0, body.length - firstWord) >> 2
-  const words = new Uint32Array(body.buffer, body.byteOffset + firstWord, wordCount)
-  let quoteAt = -1
-  let backslashAt = -1
-  let controlAt = -1
+  const ended = (end: number) => {
+    state = depth === 0 ? OVER : AFTER
+    if (end - start < MIN_NOTED_BYTES || depth > MAX_NOTED_DEPTH) return
+    ends ??= new Map()
+    ends.set(start, end)
+  }
+  const open = (at: number, byte: number) => {
+    depth += 1
+    if (depth > maxBodyDepth)
+      throw new BadRequestError(`The request body nests deeper than ${maxBodyDepth} levels at byte ${at}.`)
+    openers[depth] = byte
+    starts[depth] = at
+    state = byte === openBrace ? KEY_OR_END : VALUE_OR_END
+  }
+  const close = (at: number) => {
+    start = starts[depth] ?? 0
+    depth -= 1
+    ended(at + 1)
+  }
+  const expectation = () => {
+    if (state === AFTER) return openers[depth] === openBrace ? '"," or "}"' : '"," or "]"'
+    return EXPECTATIONS[state] ?? ''
+  }
+  const fail = (at: number, expected = expectation()): never => {
+    throw new BadRequestError(`The request body is not valid JSON: at byte ${at}, ${expected} was expected.`)
+  }
 
-  return (start) => {
-    let position = start + 1
-    for (;;) {
-      if (quoteAt < position) quoteAt = findByte(body, quote, position)
-      if (backslashAt < position) backslashAt = findByte(body, backslash, position)
-      if (controlAt < position) controlAt = findControl(body, words, firstWord, position)
-      if (controlAt < quoteAt && controlAt < backslashAt) {
-        fail(body, controlAt, 'no raw control character in a string')
+  /** Reads what may follow white space. */
+  const token = (at: number, byte: number) => {
+    switch (state) {
+      case VALUE:
+      case VALUE_OR_END:
+        if (state === VALUE_OR_END && byte === closeBracket) return close(at)
+        start = at
+        if (byte === quote) {
+          state = TEXT
+          isKey = false
+        } else if (byte === openBrace || byte === openBracket) open(at, byte)
+        else if (byte === 0x2d || isDigit(byte)) {
+          state = NUMBER
+          number = byte === 0x2d ? MINUS : byte === 0x30 ? ZERO : DIGITS
+        } else {
+          literal = LITERALS[byte] ?? fail(at)
+          state = LITERAL
+          read = 1
+        }
+        return
+      case KEY:
+      case KEY_OR_END:
+        if (state === KEY_OR_END && byte === closeBrace) return close(at)
+        if (byte !== quote) fail(at)
+        state = TEXT
+        isKey = true
+        return
+      case COLON:
+        if (byte !== colon) fail(at)
+        state = VALUE
+        return
+      case AFTER:
+        if (byte === comma) state = openers[depth] === openBrace ? KEY : VALUE
+        else if (byte === (openers[depth] ?? 0) + CLOSER_DISTANCE) close(at)
+        else fail(at)
+        return
+      default:
+        fail(at)
+    }
+  }
+
+  const scan = (chunk: Buffer) => {
+    const { length } = chunk
+    // Where the next of these bytes is in this chunk: each is searched again only once it is passed.
+    let quoteAt = -1
+    let backslashAt = -1
+    let controlAt = -1
+    for (let i = 0; i < length; ) {
+      const byte = chunk[i] ?? 0
+      switch (state) {
+        case TEXT:
+          if (quoteAt < i) quoteAt = findByte(chunk, quote, i)
+          if (backslashAt < i) backslashAt = findByte(chunk, backslash, i)
+          if (controlAt < i) controlAt = findControl(chunk, i)
+          if (controlAt < quoteAt && controlAt < backslashAt)
+            fail(offset + controlAt, 'no raw control character in a string')
+          if (backslashAt < quoteAt) state = ESCAPE
+          else if (quoteAt < length && isKey) state = COLON
+          else if (quoteAt < length) ended(offset + quoteAt + 1)
+          i = Math.min(backslashAt, quoteAt, length - 1) + 1
+          break
+        case ESCAPE:
+          if (byte !== LETTER_U && ESCAPES[byte] !== 1) fail(offset + i)
+          state = byte === LETTER_U ? HEX : TEXT
+          read = 0
+          i += 1
+          break
+        case HEX:
+          if (!isHexDigit(byte)) fail(offset + i)
+          read += 1
+          if (read === 4) state = TEXT
+          i += 1
+          break
+        case LITERAL:
+          if (byte !== literal.charCodeAt(read)) fail(start)
+          read += 1
+          i += 1
+          if (read === literal.length) ended(offset + i)
+          break
+        case NUMBER: {
+          const next = afterByte(number, byte)
+          if (next >= 0) {
+            number = next
+            i += 1
+            if (next === DIGITS) while (isDigit(chunk[i] ?? 0)) i += 1
+          } else if (number >= ZERO) ended(offset + i)
+          else fail(offset + i)
+          break
+        }
+        default:
+          if (!isSpace(byte)) token(offset + i, byte)
+          i += 1
       }
-      if (quoteAt < backslashAt) return quoteAt + 1
-      if (backslashAt === body.length) fail(body, backslashAt, 'a closing quote')
-      position = skipEscape(body, backslashAt)
     }
+    offset += length
+  }
+
+  const findFault = (body: Buffer): BadRequestError | undefined => {
+    if (!isUtf8(body)) return new BadRequestError('The request body is not valid UTF-8.')
+    if (body.length === 0)
+      return new BadRequestError('The request body is empty; a JSON object was expected.')
+    const isOver = state === OVER || (state === NUMBER && depth === 0 && number >= ZERO)
+    if (fault !== undefined || isOver) return fault
+    // A number may end anywhere: what must follow is what ends the container.
+    if (state === NUMBER && number >= ZERO) state = AFTER
+    return new BadRequestError(
+      `The request body is not valid JSON: it ends too early, ${expectation()} was expected.`,
+    )
+  }
+
+  return {
+    push: (chunk) => {
+      if (fault !== undefined) return
+      try {
+        scan(chunk)
+      } catch (error) {
+        if (!(error instanceof BadRequestError)) throw error
+        fault = error
+      }
+    },
+    finish: (body) => {
+      const outcome = { fault: findFault(body), ends: ends ?? NOTHING }
+      if (body.length >= MIN_NOTED_BYTES) known.set(body, outcome)
+      ends = fault = undefined
+      state = VALUE
+      depth = offset = 0
+      return outcome
+    },
   }
 }
 
-function findByte(body: Buffer, byte: number, start: number): number {
-  const found = body.indexOf(byte, start)
-  return found === -1 ? body.length : found
+const EXPECTATIONS: Readonly<Record<number, string>> = {
+  [TEXT]: 'a closing quote',
+  [ESCAPE]: 'a JSON escape after "\\"',
+  [HEX]: 'four hexadecimal digits after "\\u"',
+  [NUMBER]: 'a digit',
+  [LITERAL]: 'a value',
+  [VALUE]: 'a value',
+  [VALUE_OR_END]: 'a value',
+  [KEY]: 'a key in double quotes',
+  [KEY_OR_END]: 'a key in double quotes',
+  [COLON]: '":"',
+  [OVER]: 'the end of the body',
 }
 
-/** Finds a byte below 0x20. No native search does; such bytes are rare, so four bytes are tested at once. */
-function findControl(body: Buffer, words: Uint32Array, firstWord: number, start: number): number {
-  const firstIndex = Math.max(0, (start - firstWord + 3) >> 2)
-  const aligned = Math.min(firstWord + firstIndex * 4, body.length)
-  for (let position = start; position < aligned; position++) if (isControl(body[position])) return position
+const LETTER_U = 0x75
+const ESCAPES = new Uint8Array(256)
+for (const letter of Buffer.from('"\\/bfnrt')) ESCAPES[letter] = 1
 
-  let index = firstIndex
-  while (index < words.length && !hasControl(words[index] ?? 0)) index += 1
-  let position = firstWord + index * 4
-  while (position < body.length && !isControl(body[position])) position += 1
-  return Math.min(position, body.length)
-}
-
-function isControl(byte: number | undefined): boolean {
-  return byte !== undefined && byte < 0x20
-}
-
-/** Whether a byte of the word has none of its three top bits. */
-function hasControl(word: number): boolean {
-  return ((word | (word << 1) | (word << 2)) & highBits) !== highBits
-}
-
-const highBits = 0x80808080 | 0
-
-function skipEscape(body: Buffer, start: number): number {
-  const letter = body[start + 1]
-  if (letter === 0x75) {
-    for (let position = start + 2; position < start + 6; position++) {
-      if (!isHexDigit(body[position])) fail(body, position, 'four hexadecimal digits after "\\u"')
-    }
-    return start + 6
+/** What has been read of a number after one byte more; negative: the byte is no part of it. */
+function afterByte(number: number, byte: number): number {
+  if (isDigit(byte)) {
+    if (number === MINUS) return byte === 0x30 ? ZERO : DIGITS
+    if (number === POINT || number === FRACTION) return FRACTION
+    if (number === EXPONENT || number === SIGN || number === POWER) return POWER
+    return number === DIGITS ? DIGITS : -1
   }
-  if (letter === undefined || escapeLetters[letter] !== 1) fail(body, start + 1, 'a JSON escape after "\\"')
-  return start + 2
+  if (byte === 0x2e) return number === ZERO || number === DIGITS ? POINT : -1
+  if ((byte | 0x20) === 0x65)
+    return number === ZERO || number === DIGITS || number === FRACTION ? EXPONENT : -1
+  return number === EXPONENT && (byte === 0x2b || byte === 0x2d) ? SIGN : -1
 }
 
-const escapeLetters = new Uint8Array(256)
-for (const letter of Buffer.from('"\\/bfnrt')) escapeLetters[letter] = 1
+function isDigit(byte: number): boolean {
+  return byte >= 0x30 && byte <= 0x39
+}
 
-function isHexDigit(byte: number | undefined): boolean {
-  if (byte === undefined) return false
+function isHexDigit(byte: number): boolean {
   const lower = byte | 0x20
   return isDigit(byte) || (lower >= 0x61 && lower <= 0x66)
 }
 
-function isDigit(byte: number | undefined): boolean {
-  return byte !== undefined && byte >= 0x30 && byte <= 0x39
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 }
 
-/** Skips a number, `true`, `false` or `null`. */
-function skipScalar(body: Buffer, start: number): number {
-  const first = body[start]
-  if (first === 0x2d) return skipNumber(body, start + 1)
-  if (isDigit(first)) return skipNumber(body, start)
-  const literal = literals.find((candidate) => candidate[0] === first)
-  const end = start + (literal?.length ?? 0)
-  if (literal === undefined || !body.subarray(start, end).equals(literal)) fail(body, start, 'a value')
-  return end
+function findByte(chunk: Buffer, byte: number, start: number): number {
+  const found = chunk.indexOf(byte, start)
+  return found === -1 ? chunk.length : found
 }
 
-const literals = ['true', 'false', 'null'].map((literal) => Buffer.from(literal))
-
-function skipNumber(body: Buffer, start: number): number {
-  let position = body[start] === 0x30 ? start + 1 : skipDigits(body, start)
-  if (body[position] === 0x2e) position = skipDigits(body, position + 1)
-  if (((body[position] ?? 0) | 0x20) === 0x65) {
-    const sign = body[position + 1]
-    position = skipDigits(body, sign === 0x2b || sign === 0x2d ? position + 2 : position + 1)
+/** Finds a byte below 0x20. No native search does; such bytes are rare, so four bytes are tested at once. */
+function findControl(chunk: Buffer, start: number): number {
+  const { length } = chunk
+  let at = start
+  while (at < length && ((chunk.byteOffset + at) & 3) !== 0) {
+    if ((chunk[at] ?? 0) < 0x20) return at
+    at += 1
   }
-  return position
+  const wordCount = (length - at) >> 2
+  if (wordCount > 0) {
+    const words = new Int32Array(chunk.buffer, chunk.byteOffset + at, wordCount)
+    let index = 0
+    while (index < wordCount && !hasControl(words[index] ?? 0)) index += 1
+    at += index * 4
+  }
+  while (at < length && (chunk[at] ?? 0) >= 0x20) at += 1
+  return at
 }
 
-function skipDigits(body: Buffer, start: number): number {
-  let position = start
-  while (isDigit(body[position])) position += 1
-  if (position === start) fail(body, start, 'a digit')
-  return position
+/** Whether a byte of the word has none of its three top bits. */
+function hasControl(word: number): boolean {
+  return ((word | (word << 1) | (word << 2)) & HIGH_BITS) !== HIGH_BITS
 }
 
-function fail(body: Buffer, position: number, expected: string): never {
-  const place = position >= body.length ? 'it ends too early' : `at byte ${position}`
-  throw new BadRequestError(`The request body is not valid JSON: ${place}, ${expected} was expected.`)
-}
+const HIGH_BITS = 0x80808080 | 0
+
+/** For bodies that are there as a whole. */
+const whole = createJsonCheck()

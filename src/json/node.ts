@@ -1,5 +1,6 @@
 import { BadRequestError } from '../errors.ts'
 import { byteOf, skipSpace } from './bytes.ts'
+import { endsOf } from './check.ts'
 
 /**
  * A JSON value as a span of the bytes it came in. Rules read and change the tree; what they do not touch
@@ -65,12 +66,13 @@ interface JsonReader {
 
 function createReader(source: Buffer): JsonReader {
   let openCount = 0
+  const ends = endsOf(source)
 
   function readValue(start: number, levels: number): JsonSpan {
     const isOpened = levels > 0 && (source[start] === openBrace || isArrayOfObjects(source, start))
     return isOpened
       ? { source, start, ...readChildren(start, levels) }
-      : { source, start, end: endOfValue(source, start) }
+      : { source, start, end: ends.get(start) ?? endOfValue(source, start) }
   }
 
   function readChildren(start: number, levels: number): { children: JsonChild[]; end: number } {

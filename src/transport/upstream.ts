@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { type Clock, delay } from '../clock.ts'
 import { pinLookup } from './pin.ts'
@@ -213,10 +214,40 @@ function buildDispatchOptions(
   }
 }
 
-/** Yields the pieces and releases each one: undici keeps its body until the answer has ended. */
-function* handOver(pieces: (Buffer | undefined)[]): Iterable<Buffer> {
-  for (const [index, piece] of pieces.entries()) {
-    pieces[index] = undefined
-    if (piece !== undefined) yield piece
+/** This much of a body is handed to the socket in one turn of the event loop, in bytes. */
+const MAX_BYTES_PER_TURN = 262_144
+
+/** Yields the body in parts, one in a turn, and releases each one: undici keeps its body until the answer has ended. */
+async function* handOver(pieces: (Buffer | undefined)[]): AsyncIterable<Buffer> {
+  for (const part of toParts(pieces)) {
+    yield part
+    await nextTurn()
   }
+}
+
+/** Joins small pieces and cuts large ones. */
+function* toParts(pieces: (Buffer | undefined)[]): Iterable<Buffer> {
+  let gathered: Buffer[] = []
+  let bytes = 0
+  for (let [index, rest = NOTHING] of pieces.entries()) {
+    pieces[index] = undefined
+    while (bytes + rest.length >= MAX_BYTES_PER_TURN) {
+      const taken = MAX_BYTES_PER_TURN - bytes
+      gathered.push(rest.subarray(0, taken))
+      rest = rest.subarray(taken)
+      yield join(gathered)
+      gathered = []
+      bytes = 0
+    }
+    if (rest.length > 0) gathered.push(rest)
+    bytes += rest.length
+  }
+  if (bytes > 0) yield join(gathered)
+}
+
+const NOTHING = Buffer.alloc(0)
+
+function join(pieces: readonly Buffer[]): Buffer {
+  const [only] = pieces
+  return only !== undefined && pieces.length === 1 ? only : Buffer.concat(pieces)
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { BadRequestError } from '../../src/errors.ts'
-import { checkJson, maxBodyDepth } from '../../src/json/check.ts'
+import { checkJson, createJsonCheck, endsOf, maxBodyDepth } from '../../src/json/check.ts'
+import { childrenOf, type JsonNode, readJson } from '../../src/json/node.ts'
 import { jsonText } from '../compat/arbitraries.ts'
 
 describe('checkJson', () => {
@@ -100,6 +101,69 @@ describe('checkJson', () => {
     expect(() => checkJson(nest(100_000))).toThrow(/deeper than 200/)
   })
 })
+
+describe('createJsonCheck', () => {
+  /** The fault of a body that comes in these chunks. */
+  const checkInChunks = (body: Buffer, cuts: readonly number[]) => {
+    const check = createJsonCheck()
+    let from = 0
+    for (const cut of [
+      ...cuts.map((place) => place % (body.length + 1)).sort((a, b) => a - b),
+      body.length,
+    ]) {
+      check.push(body.subarray(from, cut))
+      from = cut
+    }
+    return check.finish(body).fault?.message
+  }
+
+  test('finds in chunks what it finds in the whole, wherever it is cut', () => {
+    const junk = fc.constantFrom('"', '\\', ',', ':', '}', ']', '-', '.', 'e', '\n', '\u0001', 'é', '')
+    fc.assert(
+      fc.property(
+        jsonText,
+        fc.nat(),
+        junk,
+        fc.array(fc.nat(), { maxLength: 8 }),
+        (text, place, noise, cuts) => {
+          const at = place % (text.length + 1)
+          const body = Buffer.from(text.slice(0, at) + noise + text.slice(at))
+          expect(checkInChunks(body, cuts)).toBe(checkInChunks(body, []))
+        },
+      ),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('finds a control character wherever it is and wherever the text is cut', () => {
+    for (let at = 1; at < 40; at += 1) {
+      const body = Buffer.from(`"${'a'.repeat(40)}"`)
+      body[at] = 0x1f
+      for (const cut of [1, at, at + 1, 39]) expect(checkInChunks(body, [cut])).toContain(`at byte ${at},`)
+    }
+  })
+
+  test('notes where large values end, as a reader finds it', () => {
+    const large = 'word \\" '.repeat(200)
+    const text = JSON.stringify({
+      model: 'm',
+      messages: [{ role: 'user', content: [{ text: large }] }, large],
+    })
+    const walked = Buffer.from(text)
+    const body = Buffer.from(text)
+    expect(checkInChunks(body, [7, 300, 301, 900, 2_000])).toBeUndefined()
+    expect(endsOf(body).size).toBeGreaterThan(5)
+    expect(spansOf(readJson(body, 0, 9))).toEqual(spansOf(readJson(walked, 0, 9)))
+  })
+})
+
+/** Where each value of a tree is. */
+function spansOf(node: JsonNode): readonly (readonly [number, number])[] {
+  if (!('source' in node)) return []
+  const isOpen = node.source[node.start] === 0x7b || node.source[node.start] === 0x5b
+  const inside = isOpen ? childrenOf(node).flatMap(({ value }) => spansOf(value)) : []
+  return [[node.start, node.end], ...inside]
+}
 
 function toBuffer(text: string, shift: number): Buffer {
   return Buffer.concat([Buffer.alloc(shift), Buffer.from(text)]).subarray(shift)

@@ -8,13 +8,20 @@ const supervisor = createSupervisor({ config })
 const gateway = createGateway({ supervisor, port: 0 })
 const { port } = await gateway.listen()
 
-/** The longest turn of the event loop since it was asked for, in ms: how long everybody else had to wait. */
+/**
+ * The longest turn of the event loop since it was asked for, in ms: how long every other request had to wait. In time
+ * of the processor, because on a busy host the clock counts other programs too.
+ */
 let longestMs = 0
 let isWatching = false
 let turnedAtMs = 0
+function toCpuMs() {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e3
+}
 function turn() {
   if (!isWatching) return
-  const nowMs = performance.now()
+  const nowMs = toCpuMs()
   longestMs = Math.max(longestMs, nowMs - turnedAtMs)
   turnedAtMs = nowMs
   setImmediate(turn)
@@ -29,7 +36,7 @@ const answers = {
   'watch the loop': () => {
     isWatching = true
     longestMs = 0
-    turnedAtMs = performance.now()
+    turnedAtMs = toCpuMs()
     setImmediate(turn)
     return {}
   },
