@@ -1,8 +1,9 @@
 /** The statecharts and the scheduler, for inspectors, graph tools and other hosts. Effects are named in `ports.ts`. */
 export type * from './messages.ts'
+export type { ServiceInput } from './ports.ts'
 export { providerMachine } from './provider/chart.ts'
 export { type ProviderContext, type ProviderInput, toBackoffMs, toStateName } from './provider/context.ts'
-export { providerDelays } from './provider/delays.ts'
+export { type DelayScope, providerDelays } from './provider/delays.ts'
 export { supervisedProviderMachine } from './provider/supervised.ts'
 export { hasTag, listTags, type ProviderState, type ProviderTag, providerStates } from './provider/tags.ts'
 export type { Reason } from './reasons.ts'
@@ -24,3 +25,4 @@ export {
 } from './scheduler.ts'
 export { supervisorMachine } from './supervisor.ts'
 export type { SupervisorContext, SupervisorInput } from './supervisor-context.ts'
+export type { TellingCause, TellingLine } from './telling-line.ts'

@@ -1,4 +1,6 @@
+export type { ProviderState } from '../machines/provider/tags.ts'
 export type { Reason } from '../machines/reasons.ts'
+export type { WatchdogEmitted } from '../machines/watchdog.ts'
 export type { Clock } from './clock.ts'
 export type {
   Config,
@@ -6,9 +8,19 @@ export type {
   LocalServiceConfig,
   ModelAlias,
   ModelConfig,
+  ModelParams,
   ProviderConfig,
 } from './config/config.ts'
-export { type ConfigInput, type ConfigOptions, loadConfig, parseConfig } from './config/load.ts'
+export type { FileListener } from './config/includes.ts'
+export {
+  type ConfigInput,
+  type ConfigOptions,
+  type FileOptions,
+  loadConfig,
+  parseConfig,
+} from './config/load.ts'
+export type { ProviderInput } from './config/schema.ts'
+export type { Environment } from './config/secrets.ts'
 export {
   AbortedError,
   BadRequestError,
@@ -32,9 +44,17 @@ export {
   type ConfigChange,
   type ConfigRefusal,
   eventMeanings,
+  type GuestEventBody,
+  type ReapingEventBody,
+  type RequestEventBody,
+  type ServiceEventBody,
   type SupervisorEvent,
+  type SupervisorEventBody,
 } from './events/events.ts'
+export type { Usage } from './events/usage.ts'
+export type { Advice, AdvisedVerb } from './explanation/advice.ts'
 export { toReasonText } from './explanation/reason-text.ts'
+export type { Explanation, Tone } from './explanation/situation.ts'
 export type { AcquireOptions, Lease } from './lease/lease.ts'
 export type { QueuedRequest } from './lease/queue.ts'
 export type { Inspector } from './observe/inspection.ts'
@@ -46,14 +66,18 @@ export {
   type RecordingHeader,
 } from './observe/recorder.ts'
 export type { Guest } from './peers/guests.ts'
-export type { ModelCall, ModelRequest, ModelResponseHandler } from './request/exchange.ts'
+export type { OutputLine, OutputStream, ServiceOutput } from './process/output.ts'
+export type { WatchdogStanding } from './process/watchdog.ts'
 export type { RequestSnapshot } from './request/open-requests.ts'
 export type { ModelListing } from './service/model-list.ts'
+export type { Typical } from './service/past-durations.ts'
 export type {
   ConfigStanding,
+  MemoryUse,
   RunningTimer,
   ServiceSnapshot,
   SupervisorSnapshot,
 } from './service/snapshot.ts'
+export type { SignalOptions } from './supervisor/host-signals.ts'
 export type { StopOptions, Supervisor, SupervisorOptions } from './supervisor/interface.ts'
 export { createSupervisor } from './supervisor/supervisor.ts'

@@ -1,5 +1,6 @@
 import type { Failure, Peer, Receipt, ServicePolicy, StopReason, Verdict, Waiter } from '../messages.ts'
 import type { Reason } from '../reasons.ts'
+import type { ProviderState } from './tags.ts'
 
 /** What a provider machine is created with. `instance` makes the generations of two actors of one key differ. */
 export interface ProviderInput {
@@ -63,9 +64,9 @@ export function toBackoffMs({ policy, failures }: Pick<ProviderContext, 'policy'
 }
 
 /** A state value as a dotted name of at most two levels, as it is shown: `{ leased: 'open' }` is `leased.open`. */
-export function toStateName(value: unknown): string {
-  if (typeof value === 'string') return value
+export function toStateName(value: unknown): ProviderState {
+  if (typeof value === 'string') return value as ProviderState
   const [state, inner] = Object.entries(value as Record<string, unknown>)[0] ?? []
   const innerName = typeof inner === 'string' ? inner : Object.keys(inner ?? {})[0]
-  return `${state}.${innerName}`
+  return `${state}.${innerName}` as ProviderState
 }

@@ -11,23 +11,24 @@ export const PEER_TIMEOUT_MS = 7_000
 /** The pause before a claim is asked for again, in milliseconds. */
 const PEER_RETRY_MS = 100
 
-type Scope = { readonly context: ProviderContext }
+/** What a delay is computed from. */
+export type DelayScope = { readonly context: ProviderContext }
 
 /** The delay of every timed state, in milliseconds: a countdown and a `Retry-After` are computed from it. */
 export const providerDelays = {
-  abandonStart: ({ context }: Scope) => context.policy.abandonStartMs ?? 0,
-  backoff: ({ context }: Scope) => toBackoffMs(context),
-  breakerCooldown: ({ context }: Scope) =>
+  abandonStart: ({ context }: DelayScope) => context.policy.abandonStartMs ?? 0,
+  backoff: ({ context }: DelayScope) => toBackoffMs(context),
+  breakerCooldown: ({ context }: DelayScope) =>
     context.failure?.retry === 'never' ? NEVER_MS : context.policy.breakerCooldownMs,
   /** A service that makes room for others has all the time that its leases need. */
-  drainTimeout: ({ context }: Scope) =>
+  drainTimeout: ({ context }: DelayScope) =>
     context.stop === 'yielded' ? NEVER_MS : context.policy.drainTimeoutMs,
-  idleStop: ({ context }: Scope) => context.policy.idleStopMs || NEVER_MS,
+  idleStop: ({ context }: DelayScope) => context.policy.idleStopMs || NEVER_MS,
   killGrace: KILL_GRACE_MS,
   peerRetry: PEER_RETRY_MS,
   peerTimeout: PEER_TIMEOUT_MS,
-  readyTimeout: ({ context }: Scope) => Math.max(0, context.policy.readyTimeoutMs - context.lookedMs),
-  stability: ({ context }: Scope) => context.policy.stabilityMs,
-  stopGrace: ({ context }: Scope) => context.policy.stopGraceMs,
+  readyTimeout: ({ context }: DelayScope) => Math.max(0, context.policy.readyTimeoutMs - context.lookedMs),
+  stability: ({ context }: DelayScope) => context.policy.stabilityMs,
+  stopGrace: ({ context }: DelayScope) => context.policy.stopGraceMs,
   sweepTimeout: SWEEP_TIMEOUT_MS,
 }

@@ -32,17 +32,17 @@ export type { ConfigInput } from './schema.ts'
 /** What a configuration is completed with. */
 export interface ConfigOptions {
   /** Where `${VAR}` is looked up. */
-  readonly env?: Environment
+  readonly env?: Environment | undefined
   /** Providers that stay beside those of the file unless `models.mode` is `replace`; the file wins by id. */
-  readonly builtin?: Readonly<Record<string, ProviderInput>>
+  readonly builtin?: Readonly<Record<string, ProviderInput>> | undefined
   /** Where the gateway will listen, if not where the file says: no provider may be there. */
-  readonly gateway?: { readonly host?: string | undefined; readonly port?: number | undefined }
+  readonly gateway?: { readonly host?: string | undefined; readonly port?: number | undefined } | undefined
 }
 
 /** What a configuration file is read with. */
 export interface FileOptions extends ConfigOptions {
   /** Told of every further file that the configuration is made of, included files and files of secrets, before it is read. */
-  readonly onFile?: FileListener
+  readonly onFile?: FileListener | undefined
 }
 
 /**

@@ -6,7 +6,7 @@ import type {
   ServicePolicy,
   Verdict,
 } from '../../machines/messages.ts'
-import { hasTag } from '../../machines/provider/tags.ts'
+import { hasTag, type ProviderState } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { WatchdogEmitted } from '../../machines/watchdog.ts'
@@ -58,8 +58,8 @@ export type ServiceEventBody =
     }
   | {
       readonly type: 'service.state'
-      readonly from: string
-      readonly to: string
+      readonly from: ProviderState
+      readonly to: ProviderState
       /** In one word: the reason of the stop, or the code of the failure. */
       readonly reason: string | null
       /** In full, with its facts; `toReasonText` makes a sentence of it. */

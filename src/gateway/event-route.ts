@@ -5,6 +5,7 @@ import { BadRequestError } from '../errors.ts'
 import type { ChooseEvents, KeptEvent } from '../events/event-hub.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
+import { internalsOf } from '../supervisor/internals.ts'
 import { UNBUFFERED } from '../transport/headers.ts'
 import { createEventSampler } from './event-sample.ts'
 import { toSseEvent } from './respond.ts'
@@ -28,6 +29,7 @@ export function sendEvents(
   { closing$, clock }: { readonly closing$: Observable<void>; readonly clock: Clock },
 ): void {
   const { instance, seq: lastSeq } = supervisor.snapshot()
+  const { seq$, pastEvents } = internalsOf(supervisor)
   const isWanted = toFilter(url.searchParams.get('types'))
   const last = toCount('last', url) ?? 0
   const requestsPerSecond = toCount('requestsPerSecond', url)
@@ -48,7 +50,7 @@ export function sendEvents(
     response.write(toText({ ...at, type: 'events.missed', from, to }))
   }
   if (resumed !== undefined) {
-    const [first] = supervisor.pastEvents(0, 1)
+    const [first] = pastEvents(0, 1)
     const oldest = first?.seq ?? lastSeq + 1
     if (resumed.instance !== instance) tellMissed(resumed.seq + 1, null)
     else cursor = Math.min(resumed.seq, lastSeq)
@@ -62,7 +64,7 @@ export function sendEvents(
   const pump = () => {
     while (!response.writableNeedDrain && !response.destroyed) {
       let batch: readonly KeptEvent[] = []
-      const told = supervisor.pastEvents(cursor, BATCH, (kept) => {
+      const told = pastEvents(cursor, BATCH, (kept) => {
         batch = kept
         return sample(kept).filter(isWanted)
       })
@@ -86,7 +88,7 @@ export function sendEvents(
     // Whoever takes nothing now must not hold up the end of us all.
     if (response.writableNeedDrain) response.destroy()
   }
-  const watch = supervisor.seq$
+  const watch = seq$
     .pipe(
       takeUntil(closing$),
       auditTime(sample === tellAll ? GATHER_MS.all : GATHER_MS.sample, toScheduler(clock)),

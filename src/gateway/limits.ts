@@ -6,23 +6,27 @@ import { toClientKey } from './client-key.ts'
 /** How slow a client may be. Node's own limits let one hold a connection for minutes. */
 export interface HttpLimits {
   /** From the connection, or the end of the request before, to the end of a request's head, in milliseconds. @default 10_000 */
-  readonly headersTimeout?: number
+  readonly headersTimeout?: number | undefined
   /** The same to the end of its body: a client that is slower is told 408. `0`: no limit. @default 60_000 */
-  readonly requestTimeout?: number
+  readonly requestTimeout?: number | undefined
   /** How long a connection may rest between two requests, in milliseconds. @default 5_000 */
-  readonly keepAliveTimeout?: number
+  readonly keepAliveTimeout?: number | undefined
   /** How often the first two are looked at, in milliseconds. @default 1_000 */
-  readonly connectionsCheckingInterval?: number
+  readonly connectionsCheckingInterval?: number | undefined
 }
 
 /** The options of the server that listens. */
-export function toServerOptions(limits: HttpLimits = {}): ServerOptions {
+export function toServerOptions({
+  headersTimeout = 10_000,
+  requestTimeout = 60_000,
+  keepAliveTimeout = 5_000,
+  connectionsCheckingInterval = 1_000,
+}: HttpLimits = {}): ServerOptions {
   return {
-    headersTimeout: 10_000,
-    requestTimeout: 60_000,
-    keepAliveTimeout: 5_000,
-    connectionsCheckingInterval: 1_000,
-    ...limits,
+    headersTimeout,
+    requestTimeout,
+    keepAliveTimeout,
+    connectionsCheckingInterval,
     maxHeaderSize: 16_384,
     insecureHTTPParser: false,
   }

@@ -6,14 +6,14 @@ import { toOpenAiError } from '../compat/openai-error.ts'
 import type { QueuedRequest } from '../lease/queue.ts'
 import { toPlaceHeaders } from '../request/answer-headers.ts'
 import type { ModelCall, ModelResponseHandler } from '../request/exchange.ts'
-import type { Supervisor } from '../supervisor/interface.ts'
+import type { SupervisorInternals } from '../supervisor/internals.ts'
 import { toMediaType, UNBUFFERED } from '../transport/headers.ts'
 import { writeChunk } from './chunk.ts'
 import { sendError } from './respond.ts'
 import type { Standing, WaitBoard } from './wait-board.ts'
 
 export interface ModelRouteOptions {
-  readonly supervisor: Supervisor
+  readonly dispatch: SupervisorInternals['dispatch']
   readonly clock: Clock
   readonly waits: WaitBoard
   /** How long a streaming request waits in silence before comments tell what is going on; `0`: for ever. */
@@ -39,7 +39,7 @@ export function answerModelRequest(
   request: IncomingMessage,
   response: ServerResponse,
   body: Buffer,
-  { supervisor, clock, waits, coldStartCommentsMs, writeStallMs, rootPath, onAnswer }: ModelRouteOptions,
+  { dispatch, clock, waits, coldStartCommentsMs, writeStallMs, rootPath, onAnswer }: ModelRouteOptions,
 ): void {
   let call: ModelCall | undefined
   /** Comments are out, and then no stream came: what came instead goes into the error that ends it. */
@@ -124,7 +124,7 @@ export function answerModelRequest(
     clock.clearTimeout(stall)
     if (!response.writableFinished) call?.abort()
   })
-  call = supervisor.dispatch(
+  call = dispatch(
     {
       method: request.method ?? 'GET',
       path: rootPath ?? request.url ?? '/',

@@ -9,10 +9,11 @@ import { BadRequestError, GatewayError, KeyError, LeaseholdError, OverloadedErro
 import { createInspectionHub } from '../inspector/hub.ts'
 import { createServer, toMessageClass } from '../net/http.ts'
 import { isLoopback } from '../net/loopback.ts'
-import { createMetrics, type Metrics } from '../observe/metrics.ts'
+import type { Metrics } from '../observe/metrics.ts'
 import { toHolderText } from '../process/ports.ts'
 import { createTurnBudget } from '../request/turns.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
+import { internalsOf } from '../supervisor/internals.ts'
 import { explainPath } from '../transport/meant-path.ts'
 import { decodePath } from '../transport/path.ts'
 import { answerApi } from './api.ts'
@@ -36,17 +37,17 @@ import { createWaitBoard } from './wait-board.ts'
 export interface GatewayOptions {
   readonly supervisor: Supervisor
   /** @default the configuration's `leasehold.host` */
-  readonly host?: string
+  readonly host?: string | undefined
   /** `0` takes a free one. @default the configuration's `leasehold.port` */
-  readonly port?: number
+  readonly port?: number | undefined
   /** @default see {@link HttpLimits} */
-  readonly limits?: HttpLimits
+  readonly limits?: HttpLimits | undefined
   /** What `GET /health` says. @default '0.0.0' */
-  readonly version?: string
+  readonly version?: string | undefined
   /** @default silent */
-  readonly logger?: Logger
+  readonly logger?: Logger | undefined
   /** @default the system's */
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
 }
 
 /** Where a gateway listens. */
@@ -81,6 +82,7 @@ export function createGateway({
 }: GatewayOptions): Gateway {
   /** The names that are ours wherever we listen; the configuration may list more. */
   let ownHosts: readonly string[] = []
+  const { dispatch } = internalsOf(supervisor)
   const policy = toPolicy(supervisor, () => ownHosts, !isLoopback(host))
   const attempts = createAttempts(clock)
   const budgetOfTurn = createTurnBudget(MAX_REQUESTS_PER_TURN)
@@ -169,7 +171,7 @@ export function createGateway({
       response.once('close', reservation.release)
       const body = await readBody(response, maxBodyBytes, reservation)
       const onAnswer = reservation.release
-      const options = { supervisor, clock, waits, coldStartCommentsMs, writeStallMs, onAnswer }
+      const options = { dispatch, clock, waits, coldStartCommentsMs, writeStallMs, onAnswer }
       const rootPath = door?.kind === 'llama.cpp' ? door.path : undefined
       return answerModelRequest(
         request,
@@ -205,9 +207,10 @@ export function createGateway({
     if (url.pathname === '/health')
       return sendJson(response, 200, { status: 'ok', name: 'leasehold', version, pid: process.pid })
     if (url.pathname === '/metrics') {
-      metrics ??= createMetrics(supervisor)
-      response.setHeader('content-type', metrics.registry.contentType)
-      return void response.end(await metrics.scrape())
+      metrics ??= import('../observe/metrics.ts').then(({ createMetrics }) => createMetrics(supervisor))
+      const { registry, scrape } = await metrics
+      response.setHeader('content-type', registry.contentType)
+      return void response.end(await scrape())
     }
     if (url.pathname === '/v1/models')
       return sendJson(response, 200, { object: 'list', data: supervisor.models() })
@@ -217,12 +220,13 @@ export function createGateway({
   }
 
   /** Made when somebody looks for the first time: until then nobody pays for them. */
-  let metrics: Metrics | undefined
+  /** Most gateways are never scraped, and the library is a large one. */
+  let metrics: Promise<Metrics> | undefined
   let closing: Promise<void> | undefined
   const close = () => {
     closing ??= new Promise((resolve) => {
       closing$.next()
-      metrics?.close()
+      void metrics?.then(({ close }) => close())
       server.close(() => resolve())
       connections.close()
       for (const tunnel of tunnels) tunnel.destroy()

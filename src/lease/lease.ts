@@ -28,9 +28,9 @@ export interface Lease {
 
 export interface AcquireOptions {
   /** Gives up waiting. Others who wait are left alone, and a start that this call caused goes on. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Higher goes first in the queue. @default 0 */
-  readonly priority?: number
+  readonly priority?: number | undefined
 }
 
 /**

@@ -25,11 +25,11 @@ export interface RecorderOptions {
   /** Made for its owner alone (0600). One that exists is replaced. */
   readonly file: string
   /** Largest file, in bytes; what happens after it is full is not recorded. @default 256 MiB */
-  readonly maxBytes?: number
+  readonly maxBytes?: number | undefined
   /** What the header says. @default '0.0.0' */
-  readonly version?: string
+  readonly version?: string | undefined
   /** Told once when the recording ends early: it is full, or the file cannot be written. @default nothing */
-  readonly onEnd?: (why: Error) => void
+  readonly onEnd?: ((why: Error) => void) | undefined
 }
 
 /** A recording under way. */

@@ -29,14 +29,18 @@ export interface OutputOptions {
   readonly clean?: (text: string) => string
 }
 
-/** Everything one child prints: read always, kept in part. */
-export interface Output {
+/** What one child prints, for a reader. */
+export interface ServiceOutput {
   /** Every line from now on; completes when the output is closed. Nothing is replayed. */
   readonly lines$: Observable<OutputLine>
   /** The last lines, oldest first. @default count: everything kept */
   tail(count?: number): readonly OutputLine[]
   /** Lines that are no longer in the tail. */
   readonly droppedLines: number
+}
+
+/** Everything one child prints: read always, kept in part. */
+export interface Output extends ServiceOutput {
   /** Reads `pipe` to its end, whether or not anybody listens: a child whose pipe is full stands still. */
   attach(stream: OutputStream, pipe: Readable): void
   /** Ends every line that is still open and completes `lines$`. The tail stays readable. */

@@ -1,4 +1,4 @@
-import type { ActorRefFrom } from 'xstate'
+import type { ActorRefFrom, StateValueFrom } from 'xstate'
 import type { requestMachine } from '../../machines/request.ts'
 import { AbortedError } from '../errors.ts'
 
@@ -10,7 +10,7 @@ export interface RequestSnapshot {
   /** Key of the service it waits for or talks to. */
   readonly service: string | null
   /** `leasing`: it waits for its lease. `sending`: for the first byte. `streaming`: the answer is under way. */
-  readonly state: string
+  readonly state: StateValueFrom<typeof requestMachine>
   /** Since it came in, in milliseconds. */
   readonly ageMs: number
 }
@@ -49,7 +49,7 @@ export function createRequestBook(): RequestBook {
           id,
           ref: context.candidates[context.index] ?? null,
           service: serviceKey ?? null,
-          state: String(value),
+          state: value,
           ageMs: Math.round(nowMs - startedAtMs),
         }
       }),

@@ -1,3 +1,4 @@
+import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { Config } from '../config/config.ts'
 import { isNoReplica, type ModelTarget, resolveModel } from '../config/model-ref.ts'
 import { toServiceKey } from './services.ts'
@@ -26,14 +27,14 @@ export interface ModelListing {
   readonly max_tokens?: number
   readonly default: boolean
   /** State of its service: `down.cold`; `unavailable` with the reason beside it. */
-  readonly state: string
+  readonly state: ProviderState | 'unavailable'
   readonly unavailable?: string
 }
 
 /** What the running services say about themselves. */
 export interface ModelStanding {
   /** State of a service; absent: there is no such service now. */
-  readonly stateOf: (key: string) => string | undefined
+  readonly stateOf: (key: string) => ProviderState | undefined
   /** The context size that the running server states for a model, in tokens. */
   readonly contextOf: (key: string, providerId: string, modelId: string) => number | undefined
 }

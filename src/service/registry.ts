@@ -2,7 +2,7 @@ import type { ActorRefFrom, SnapshotFrom } from 'xstate'
 import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider/chart.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider/context.ts'
-import { hasTag } from '../../machines/provider/tags.ts'
+import { hasTag, type ProviderState } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { ReplicaStanding } from '../../machines/replicas.ts'
 import type { Decision } from '../../machines/scheduler.ts'
@@ -34,8 +34,8 @@ type ProviderActor = ActorRefFrom<typeof providerMachine>
 
 /** A change of state as it is told to others. */
 export interface StateChange {
-  readonly from: string
-  readonly to: string
+  readonly from: ProviderState
+  readonly to: ProviderState
   readonly reason: string | null
   readonly why: Reason | null
 }
@@ -57,7 +57,7 @@ export interface Registry {
     },
   ): void
   /** The state of one service; absent: it has no actor. */
-  stateOf(key: string): string | undefined
+  stateOf(key: string): ProviderState | undefined
   /** One service, without a look at the queues and timers of the others. */
   snapshotOf(key: string): ServiceSnapshot | undefined
   /** Every service that has an actor. */

@@ -3,6 +3,7 @@ import type { Failure, Peer, Receipt, ServicePolicy, Verdict } from '../../machi
 import type { providerMachine } from '../../machines/provider/chart.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider/context.ts'
 import { NEVER_MS } from '../../machines/provider/delays.ts'
+import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { ConfigRefusal } from '../events/events.ts'
@@ -29,7 +30,7 @@ export interface ServiceSnapshot {
   /** Ids of its providers: `inferrs`, or `chat+embeddings`. */
   readonly service: string
   readonly providers: readonly string[]
-  readonly state: string
+  readonly state: ProviderState
   /** Time in this state, in milliseconds. */
   readonly inStateMs: number
   /**
@@ -99,7 +100,7 @@ export interface SupervisorSnapshot {
   readonly seq: number
   /** When this was taken, on the clock of the events: monotonic, in milliseconds since the supervisor began. */
   readonly atMs: number
-  readonly state: string
+  readonly state: 'running' | 'draining' | 'stopped'
   readonly config: ConfigStanding
   /** The process that ends our servers when we are killed. It begins with the first server that we start. */
   readonly watchdog: WatchdogStanding

@@ -1,13 +1,13 @@
 /** What a program does besides when a signal asks it to end. */
 export interface SignalOptions {
   /** Runs while the supervisor closes: a gateway lets its answers out. */
-  readonly alongside?: () => Promise<void>
+  readonly alongside?: (() => Promise<void>) | undefined
   /** Exit code after an orderly close. @default 128 + the signal's number */
-  readonly exitCode?: number
+  readonly exitCode?: number | undefined
   /** Told of each signal before it is acted upon: `1` drains, `2` cuts requests off, `3` ends the process at once. */
-  readonly onSignal?: (count: number) => void
+  readonly onSignal?: ((count: number) => void) | undefined
   /** What SIGHUP does instead of ending the program: reads its configuration again, as daemons do. @default it ends it */
-  readonly onHangup?: () => void
+  readonly onHangup?: (() => void) | undefined
 }
 
 export interface SignalHandling extends SignalOptions {

@@ -4,12 +4,10 @@ import type { Subscription } from 'xstate'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import type { ConfigInput } from '../config/load.ts'
-import type { ChooseEvents } from '../events/event-hub.ts'
 import type { ConfigChange, SupervisorEvent } from '../events/events.ts'
 import type { AcquireOptions, Lease } from '../lease/lease.ts'
 import type { Inspector } from '../observe/inspection.ts'
-import type { Output } from '../process/output.ts'
-import type { ModelCall, ModelRequest, ModelResponseHandler } from '../request/exchange.ts'
+import type { ServiceOutput } from '../process/output.ts'
 import type { RequestSnapshot } from '../request/open-requests.ts'
 import type { ModelListing } from '../service/model-list.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../service/snapshot.ts'
@@ -19,36 +17,36 @@ export interface SupervisorOptions {
   /** What `loadConfig` gives, or an object with what a configuration file holds: it is checked in the same way. */
   readonly config: Config | ConfigInput
   /** A pino logger; the supervisor's events are written to children of it. @default silent */
-  readonly logger?: Logger
+  readonly logger?: Logger | undefined
   /**
    * An xstate inspector: sees every machine of the supervisor, from the first. A function, an observer, or what
    * `createBrowserInspector` and `createWebSocketInspector` of `@statelyai/inspect` return.
    * @default none
    */
-  readonly inspect?: Inspector
+  readonly inspect?: Inspector | undefined
   /**
    * Whether SIGINT, SIGTERM and SIGHUP close the supervisor and end the process; a second one does not drain, a third
    * ends it at once.
    * @default false
    */
-  readonly handleSignals?: boolean | SignalOptions
+  readonly handleSignals?: boolean | SignalOptions | undefined
   /** The host's environment; children get an allow-listed part of it. @default process.env */
-  readonly environment?: Readonly<Record<string, string | undefined>>
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined
   /**
    * A directory of this user's supervisors: those that share it share their servers. Made where it is absent; nothing
    * is spawned without it.
    * @default `$LEASEHOLD_STATE_DIR`, `$XDG_STATE_HOME/leasehold` or `~/.local/state/leasehold`
    */
-  readonly stateDir?: string
+  readonly stateDir?: string | undefined
   /** What this supervisor calls itself to others of this user: shown where they borrow from each other. @default 'library' */
-  readonly name?: string
+  readonly name?: string | undefined
   /** @default the system's */
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
 }
 
 export interface StopOptions {
   /** Cuts open leases instead of draining them. @default false */
-  readonly force?: boolean
+  readonly force?: boolean | undefined
 }
 
 /** The supervision core. Closing it stops every service that it owns; both ways to close are idempotent. */
@@ -57,14 +55,11 @@ export interface Supervisor {
   readonly fetch: typeof globalThis.fetch
   /** Every fact as it happens. Completes when the supervisor is closed. */
   readonly events$: Observable<SupervisorEvent>
-  /** The number of each event as it happens: for a reader that reads the events of a while in one go. */
-  readonly seq$: Observable<number>
   /**
    * The last 4096 events that are numbered above `afterSeq`, oldest first: for a reader that comes late, or again.
-   * `choose` picks among them, and costs less than to leave out afterwards what it leaves out.
    * @default 0, all that are kept
    */
-  pastEvents(afterSeq?: number, limit?: number, choose?: ChooseEvents): readonly SupervisorEvent[]
+  pastEvents(afterSeq?: number, limit?: number): readonly SupervisorEvent[]
   /** The configuration in force. */
   readonly config: Config
   /**
@@ -73,8 +68,6 @@ export interface Supervisor {
    * {@link ProviderUnavailableError}; {@link AbortedError} when the signal comes first.
    */
   acquire(ref?: string, options?: AcquireOptions): Promise<Lease>
-  /** Sends a model request on its way, without streams or promises in between: what the gateway and `fetch` use. */
-  dispatch(request: ModelRequest, handler: ModelResponseHandler): ModelCall
   /** Every configured model and the state of its service. Starts nothing. */
   models(): readonly ModelListing[]
   /** One model by any reference. @throws {@link ModelNotFoundError} */
@@ -96,7 +89,7 @@ export interface Supervisor {
    */
   inspect(inspector: Inspector): Subscription
   /** What the last process of a service printed, and prints. `id` as for `service`. Absent: it never ran. */
-  output(id: string): Output | undefined
+  output(id: string): ServiceOutput | undefined
   /**
    * Brings a service up without a request; `id` as for `service`; an open breaker is closed for it. The start goes on when the signal aborts.
    * @throws {@link ServiceError} when it does not become ready; `LEASEHOLD_NO_ROOM` at once, with who holds it, when

@@ -21,9 +21,13 @@ import type { ServiceSnapshot } from '../service/snapshot.ts'
 import type { Scrubber } from '../text/scrubber.ts'
 import type { Configuration } from './configuration.ts'
 import type { Supervisor } from './interface.ts'
+import { attachInternals, type SupervisorInternals } from './internals.ts'
 
 /** The parts that a supervisor's public methods ask. */
-export interface FaceOptions extends Pick<Supervisor, 'dispatch' | 'close'>, Pick<ExchangeOptions, 'rank'> {
+export interface FaceOptions
+  extends Pick<Supervisor, 'close'>,
+    Pick<SupervisorInternals, 'dispatch'>,
+    Pick<ExchangeOptions, 'rank'> {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
   readonly instance: string
@@ -72,16 +76,14 @@ export function createFace({
   const models = () => toModelList(catalogue.config, standing)
   const model = (ref: string) => findModelListing(catalogue.config, ref, standing)
 
-  return {
+  const face: Supervisor = {
     fetch: createFetch({ dispatch, listModels: models, findModel: model }),
     events$: hub.events$,
-    seq$: hub.seq$,
-    pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),
+    pastEvents: (afterSeq = 0, limit) => hub.past(afterSeq, limit),
     get config() {
       return catalogue.config
     },
     acquire: (ref, options) => acquireLease(() => catalogue.config, leases, rank, ref, options),
-    dispatch,
     models,
     model,
     snapshot: () =>
@@ -89,7 +91,7 @@ export function createFace({
         instance,
         seq: hub.lastSeq,
         atMs: hub.nowMs,
-        state: String(root.getSnapshot().value),
+        state: root.getSnapshot().value,
         config: configuration.standing(),
         watchdog: table.watchdog(),
         services: registry.snapshots(),
@@ -130,4 +132,9 @@ export function createFace({
     close,
     [Symbol.asyncDispose]: () => close(),
   }
+  return attachInternals(face, {
+    dispatch,
+    seq$: hub.seq$,
+    pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),
+  })
 }

@@ -10,13 +10,37 @@ export {
   type Standing,
 } from './invariants.ts'
 export type { RecordedRequest } from './model-server/ledger.ts'
-export type { ModelServerOptions, ModelServerSettings } from './model-server/options.ts'
-export { createModelServer, type ModelServer } from './model-server/server.ts'
+export type {
+  FieldRefusal,
+  ModelServerOptions,
+  ModelServerSettings,
+  OnceAnswer,
+} from './model-server/options.ts'
+export {
+  createModelServer,
+  type ModelServer,
+  type ModelServerAddress,
+  type ModelServerEffects,
+} from './model-server/server.ts'
 export { parseRecording, type Recording } from './recording.ts'
-export { type Difference, type Replay, type ReplayedLife, type ReplayStep, replay } from './replay.ts'
+export {
+  type Difference,
+  type Replay,
+  type ReplayedLife,
+  type ReplayStep,
+  replay,
+  type Said,
+} from './replay.ts'
 export { toScript } from './replay-script.ts'
 export { runScript, type Story, type StoryFact, type StoryStep } from './run-script.ts'
-export { parseScript, type Script } from './script.ts'
+export { parseScript, type Script, type ScriptStep } from './script.ts'
 export { createStage, defaultPolicy, type Stage, type StageOptions } from './stage.ts'
 export { createVirtualClock, settle, type VirtualClock } from './virtual-clock.ts'
-export { createWorld, defaultWorld, type World, type WorldOptions } from './world.ts'
+export {
+  createWorld,
+  defaultWorld,
+  type World,
+  type WorldCallback,
+  type WorldEffects,
+  type WorldOptions,
+} from './world.ts'

@@ -2,6 +2,7 @@ import { type AnyActorRef, createActor, type InspectionEvent, type SnapshotFrom 
 import type { ProcessEvent, ProviderEvent, ServicePolicy } from '../../machines/messages.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { toStateName } from '../../machines/provider/context.ts'
+import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import { toTimers } from '../service/snapshot.ts'
 import { createLedger, type Invariant, InvariantError, type Ledger, type Standing } from './invariants.ts'
@@ -43,14 +44,14 @@ export interface Stage {
 }
 
 export interface StageOptions {
-  readonly policy?: Partial<ServicePolicy>
-  readonly world?: Partial<WorldOptions>
+  readonly policy?: Partial<ServicePolicy> | undefined
+  readonly world?: Partial<WorldOptions> | undefined
   /** The world does nothing by itself: what the machine hears of processes and probes is sent to it. */
-  readonly silent?: boolean
+  readonly silent?: boolean | undefined
   /** The machine on stage; a mutant of it proves that the net catches. */
-  readonly machine?: typeof providerMachine
+  readonly machine?: typeof providerMachine | undefined
   /** Receives the inspection messages of the machine. */
-  readonly inspect?: (event: InspectionEvent) => void
+  readonly inspect?: ((event: InspectionEvent) => void) | undefined
 }
 
 /** Sets the stage. Throws {@link InvariantError} from `send` and `advanceTo` as soon as one is broken. */
@@ -66,7 +67,7 @@ export function createStage({
   const facts: (ServiceEventBody & { atMs: number })[] = []
   const broken: Invariant[] = []
   let failure: unknown
-  let state = 'down.cold'
+  let state: ProviderState = 'down.cold'
 
   const record = (fact: ServiceEventBody) => {
     facts.push({ ...fact, atMs: clock.now() })

@@ -313,12 +313,13 @@ export function createWorld(
 export interface WorldEffects {
   probe(): Promise<ProbeOutcome>
   claim(): Promise<ClaimOutcome>
-  readonly peer: Callback<PeerCommand>
-  readonly process: Callback<ProcessCommand>
-  readonly health: Callback<HealthCommand>
+  readonly peer: WorldCallback<PeerCommand>
+  readonly process: WorldCallback<ProcessCommand>
+  readonly health: WorldCallback<HealthCommand>
 }
 
-type Callback<Command extends EventObject> = Parameters<
+/** One effect of a host that goes on until it is stopped. */
+export type WorldCallback<Command extends EventObject> = Parameters<
   typeof fromCallback<Command, ServiceInput, ProviderEvent>
 >[0]
 

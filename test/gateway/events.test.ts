@@ -8,17 +8,22 @@ import { createEventHub, MAX_KEPT_EVENTS } from '../../src/events/event-hub.ts'
 import type { SupervisorEvent } from '../../src/events/events.ts'
 import { sendEvents } from '../../src/gateway/event-route.ts'
 import type { Supervisor } from '../../src/supervisor/interface.ts'
+import { attachInternals } from '../../src/supervisor/internals.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 
 /** The event route on a port of its own, over a hub that the test fills. */
 async function openRoute() {
   const hub = createEventHub(createVirtualClock())
   const closing$ = new Subject<void>()
-  const supervisor = {
+  const snapshot = () => ({ instance: 'abc', seq: hub.lastSeq, state: 'running', services: [] })
+  const dispatch = () => {
+    throw new Error('no request was expected')
+  }
+  const supervisor = attachInternals({ snapshot } as unknown as Supervisor, {
+    dispatch,
     seq$: hub.seq$,
     pastEvents: hub.past,
-    snapshot: () => ({ instance: 'abc', seq: hub.lastSeq, state: 'running', services: [] }),
-  } as unknown as Supervisor
+  })
   const server = createServer((request, response) =>
     sendEvents(supervisor, request, response, new URL(request.url ?? '/', 'http://route'), {
       closing$,

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { createWaitBoard } from '../../src/gateway/wait-board.ts'
+import { internalsOf } from '../../src/supervisor/internals.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { openHouse, toLocalService } from './house.ts'
@@ -12,7 +13,7 @@ test('requests that wait for one service share one look-up per tick, however man
     provider: { localService: toLocalService(port, ['--load-ms', '600000'], { maxQueue: 500 }) },
   })
   const calls = Array.from({ length: 300 }, () =>
-    house.supervisor.dispatch(
+    internalsOf(house.supervisor).dispatch(
       {
         method: 'POST',
         path: '/v1/chat/completions',

@@ -14,6 +14,7 @@ import { type Diagram, toDiagram } from '../../src/inspector/diagram.ts'
 import { createInspectionHub } from '../../src/inspector/hub.ts'
 import type { InspectionMessage } from '../../src/inspector/message.ts'
 import type { Inspector } from '../../src/observe/inspection.ts'
+import { internalsOf } from '../../src/supervisor/internals.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { openHouseWithServer } from '../gateway/house.ts'
 import { createLibrary } from '../integration/library.ts'
@@ -180,7 +181,7 @@ test('a request that lives through a flood is told once of what comes after it',
   const hub = createInspectionHub({ inspect: house.supervisor.inspect, clock })
   const seen: InspectionMessage[] = []
   const letGo = hub.watch((message) => seen.push(message))
-  const long = house.supervisor.dispatch(
+  const long = internalsOf(house.supervisor).dispatch(
     {
       method: 'POST',
       path: '/v1/chat/completions',

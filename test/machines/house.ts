@@ -8,6 +8,7 @@ import type {
 } from '../../machines/messages.ts'
 import { toStateName } from '../../machines/provider/context.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
+import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { Decision, Share } from '../../machines/scheduler.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import type { ServiceEventBody } from '../../src/events/events.ts'
@@ -86,7 +87,7 @@ export function build({
     return found
   }
   const follow = (key: string) => {
-    let state = 'down.cold'
+    let state: ProviderState = 'down.cold'
     child(key).on('*', (event) => {
       heard.push({ key, type: event.type })
       onFact(key, event)

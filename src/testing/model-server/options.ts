@@ -119,4 +119,6 @@ export interface ModelServerSettings {
 }
 
 /** Some of the settings; the others keep their value, at first the default. */
-export type ModelServerOptions = Partial<ModelServerSettings>
+export type ModelServerOptions = {
+  readonly [Name in keyof ModelServerSettings]?: ModelServerSettings[Name] | undefined
+}

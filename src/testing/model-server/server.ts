@@ -18,11 +18,11 @@ export interface ModelServerAddress {
 /** What a server does to the process it runs in. Absent functions leave the process alone. */
 export interface ModelServerEffects {
   /** Prints a log line. Default: prints nothing. */
-  readonly log?: (line: string) => void
+  readonly log?: ((line: string) => void) | undefined
   /** Ends the process by a signal, for the crash faults. Default: destroys the connection. */
-  readonly crash?: (signal: NodeJS.Signals) => void
+  readonly crash?: ((signal: NodeJS.Signals) => void) | undefined
   /** Ends the process, after a load that fails. Default: closes the server. */
-  readonly exit?: (code: number) => void
+  readonly exit?: ((code: number) => void) | undefined
 }
 
 /** A model server that answers by rule, and misbehaves on demand. */

@@ -1,0 +1,29 @@
+import type { Observable } from 'rxjs'
+import type { ChooseEvents } from '../events/event-hub.ts'
+import type { SupervisorEvent } from '../events/events.ts'
+import type { ModelCall, ModelRequest, ModelResponseHandler } from '../request/exchange.ts'
+
+/** What the gateway needs of a supervisor and a host does not. It may change with any version. */
+export interface SupervisorInternals {
+  /** Sends a model request on its way, without streams or promises in between. */
+  dispatch(request: ModelRequest, handler: ModelResponseHandler): ModelCall
+  /** The number of each event as it happens: for a reader that reads the events of a while in one go. */
+  readonly seq$: Observable<number>
+  /** As the public method; `choose` picks among them, and costs less than to drop them afterwards. */
+  pastEvents(afterSeq?: number, limit?: number, choose?: ChooseEvents): readonly SupervisorEvent[]
+}
+
+/** A key, and not a map of supervisors: a host's `{ ...supervisor }` keeps it. */
+const INTERNALS = Symbol('leasehold.internals')
+
+/** Puts the internals where {@link internalsOf} finds them. */
+export function attachInternals<Face extends object>(face: Face, internals: SupervisorInternals): Face {
+  return Object.assign(face, { [INTERNALS]: internals })
+}
+
+/** The internals of a supervisor. @throws TypeError for an object that is not made from one */
+export function internalsOf(supervisor: object): SupervisorInternals {
+  const internals = (supervisor as { readonly [INTERNALS]?: SupervisorInternals })[INTERNALS]
+  if (internals !== undefined) return internals
+  throw new TypeError('expected a supervisor that createSupervisor of this copy of leasehold made')
+}
