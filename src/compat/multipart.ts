@@ -12,7 +12,10 @@ export function peekMultipart(body: Buffer, contentType: string): string | undef
   return span && body.toString('utf8', span.start, span.end)
 }
 
-/** The same form with another `model`, in each of its fields of that name; every other byte stays, and large files are not copied. */
+/**
+ * The same form with another `model`, in each of its fields of that name, or in a new one before the others: some servers
+ * refuse a form without it. Every other byte stays, and large files are not copied.
+ */
 export function rewriteMultipart(body: Buffer, contentType: string, model: string): readonly Buffer[] {
   const name = Buffer.from(model)
   const pieces: Buffer[] = []
@@ -21,15 +24,24 @@ export function rewriteMultipart(body: Buffer, contentType: string, model: strin
     pieces.push(body.subarray(from, start), name)
     from = end
   }
-  return [...pieces, body.subarray(from)]
+  if (from > 0) return [...pieces, body.subarray(from)]
+  const delimiter = toDelimiter(contentType)
+  const first = body.indexOf(delimiter)
+  if (first === -1) return [body]
+  const head = Buffer.from('\r\nContent-Disposition: form-data; name="model"\r\n\r\n')
+  return [body.subarray(0, first), delimiter, head, name, Buffer.from('\r\n'), body.subarray(first)]
 }
 
-function findModels(body: Buffer, contentType: string): FieldSpan[] {
+function toDelimiter(contentType: string): Buffer {
   const [, quoted, plain] = /boundary=(?:"([^"]{1,70})"|([^\s;]{1,70}))/i.exec(contentType) ?? []
   const boundary = quoted ?? plain
   if (boundary === undefined)
     throw new BadRequestError('The multipart body has no boundary in its content type.')
-  const delimiter = Buffer.from(`--${boundary}`)
+  return Buffer.from(`--${boundary}`)
+}
+
+function findModels(body: Buffer, contentType: string): FieldSpan[] {
+  const delimiter = toDelimiter(contentType)
   const found: FieldSpan[] = []
   for (let at = body.indexOf(delimiter); at !== -1; ) {
     const headersEnd = body.indexOf('\r\n\r\n', at)
