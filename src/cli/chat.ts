@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { type Dialect, dialects, type Image } from './dialects.ts'
 import { readEventData } from './event-stream.ts'
 import { AnswerError, UsageError } from './failures.ts'
-import { toAnswerError } from './gateway-client.ts'
+import { parseAnswerError } from './gateway-client.ts'
 import type { Answer } from './gateway-exchange.ts'
 
 /** Largest image that is sent, in bytes. */
@@ -16,25 +16,25 @@ const imageTypes: readonly (readonly [RegExp, string])[] = [
   [/^RIFF.{4}WEBP/s, 'image/webp'],
 ]
 
-/** What a model answered. */
+/** The answer of a model. */
 export interface ChatAnswer {
   readonly text: string
-  /** In the words of the API that was asked. */
+  /** The finish reason as the API names it. */
   readonly finishReason: string | null
-  /** As the server counted it; `null`: it did not. */
+  /** The server's count; `null` if it sent none. */
   readonly usage: object | null
 }
 
 /**
  * Reads an answer, streamed or whole; `onText` gets each piece of text as it comes.
- * @throws {@link AnswerError} when the server refused, broke off, or said nothing
+ * @throws {@link AnswerError} if the server refused, broke off, or sent no text
  */
 export async function readChatAnswer(
   response: Answer,
   onText: (text: string) => void,
   dialect: Dialect = dialects['openai-completions'],
 ): Promise<ChatAnswer> {
-  if (response.status !== 200) throw toAnswerError(response.status, await response.text())
+  if (response.status !== 200) throw parseAnswerError(response.status, await response.text())
   const answer = { text: '', finishReason: null as string | null, usage: null as object | null }
   let isDone = false
   const add = (data: string) => {
@@ -43,7 +43,7 @@ export async function readChatAnswer(
       return
     }
     const { text, finishReason, usage, refusal } = dialect.read(data)
-    if (refusal !== undefined) throw toAnswerError(response.status, JSON.stringify(refusal))
+    if (refusal !== undefined) throw parseAnswerError(response.status, JSON.stringify(refusal))
     if (text !== undefined && text !== '') {
       answer.text += text
       onText(text)
@@ -75,7 +75,7 @@ export async function readChatAnswer(
   return answer
 }
 
-/** Reads images. @throws {@link UsageError} for a file that is not one */
+/** Reads images. @throws {@link UsageError} for a file that is not an image */
 export function readImages(files: readonly string[]): Promise<Image[]> {
   return Promise.all(files.map(readImage))
 }

@@ -3,8 +3,8 @@ import { toPrintable } from '../config/print.ts'
 import { toJsonSchema } from '../config/schema.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
-import { exitCodes, toProblemLine } from './failures.ts'
-import { type Terminal, toSafeJson } from './print.ts'
+import { exitCodes, formatProblem } from './failures.ts'
+import { escapeJson, type Terminal } from './print.ts'
 
 export interface ConfigCommandOptions {
   readonly config?: string
@@ -21,8 +21,8 @@ export async function validateConfig(
   const { ok, name, problems } = await check(file ?? options.config, terminal)
   if (options.json) terminal.json({ ok, file: name, problems })
   else {
-    for (const problem of problems) terminal.note(toProblemLine(name, problem))
-    if (ok) terminal.line(`${name}: ok${toCountText(problems.length)}`)
+    for (const problem of problems) terminal.note(formatProblem(name, problem))
+    if (ok) terminal.line(`${name}: ok${formatWarningCount(problems.length)}`)
   }
   return ok ? exitCodes.ok : exitCodes.usage
 }
@@ -35,7 +35,7 @@ export async function printConfig(
 ): Promise<number> {
   tellDemo(file ?? options.config, terminal)
   const config: Config = await loadConfiguration(file ?? options.config, terminal.env)
-  terminal.line(toSafeJson(JSON.stringify(toPrintable(config), null, options.json ? undefined : 2)))
+  terminal.line(escapeJson(JSON.stringify(toPrintable(config), null, options.json ? undefined : 2)))
   return exitCodes.ok
 }
 
@@ -45,7 +45,7 @@ export function printConfigSchema(options: ConfigCommandOptions, terminal: Termi
   return exitCodes.ok
 }
 
-function toCountText(warnings: number): string {
+function formatWarningCount(warnings: number): string {
   return warnings === 0 ? '' : `, ${warnings} warning${warnings === 1 ? '' : 's'}`
 }
 

@@ -7,8 +7,8 @@ import type { Environment } from '../config/secrets.ts'
 import { createDemoConfig, DEMO_NAME } from './demo-config.ts'
 
 /**
- * The configuration of a command: the file named, else the first that is found, else the built-in demo. The demo can
- * be named as well, as {@link DEMO_NAME}.
+ * The configuration of a command: the given file, else the first one found, else the built-in demo. {@link DEMO_NAME}
+ * names the demo explicitly.
  */
 export async function loadConfiguration(
   file: string | undefined,
@@ -24,8 +24,8 @@ export async function loadConfiguration(
 
 /**
  * The configuration file: the one named, `$LEASEHOLD_CONFIG`, `./leasehold.json5`, `./leasehold.json`, then the same
- * names in `leasehold` below `$XDG_CONFIG_HOME` or `~/.config`. One that is named need not exist: reading it will say
- * so. Absent: there is none.
+ * names in `leasehold` below `$XDG_CONFIG_HOME` or `~/.config`. A given file need not exist: reading it reports that.
+ * Absent if there is none.
  */
 export function findConfigurationFile(file: string | undefined, env: Environment): string | undefined {
   return (
@@ -33,7 +33,7 @@ export function findConfigurationFile(file: string | undefined, env: Environment
   )
 }
 
-/** Says so where a command is about to use the demo because there is no file. */
+/** Prints a notice if a command uses the demo because there is no file. */
 export function tellDemo(
   file: string | undefined,
   { env, note }: { readonly env: Environment; readonly note: (line: string) => void },
@@ -41,7 +41,10 @@ export function tellDemo(
   if (findConfigurationFile(file, env) === undefined) note(describeSearch(env))
 }
 
-/** Why the demo is used: no file was found, and where was looked. One that is YAML is named, because it is not read. */
+/**
+ * The reason for using the demo: no file was found, and where leasehold looked. Names a YAML file, because YAML is
+ * not read.
+ */
 function describeSearch(env: Environment): string {
   const yaml = listPlaces(env, ['yaml', 'yml']).find((place) => existsSync(place))
   const hint = yaml === undefined ? '' : ` ${yaml} is YAML, which is not read: a configuration is JSON5.`
@@ -49,7 +52,7 @@ function describeSearch(env: Environment): string {
   return `No configuration file found, so this is the built-in demo (looked for ${places}; --config names another).${hint}`
 }
 
-/** Where a configuration file is looked for when none is named, in this order. */
+/** The paths where a configuration file is searched, in this order. */
 function listPlaces(env: Environment, extensions: readonly string[]): readonly string[] {
   const home = env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config')
   return ['', join(home, 'leasehold')].flatMap((folder) =>

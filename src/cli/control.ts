@@ -4,9 +4,9 @@ import { loadConfiguration } from './configuration.ts'
 import { onEndingSignal } from './ending-signal.ts'
 import { exitCodes } from './failures.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
-import { type Terminal, toSafeText } from './print.ts'
+import { escapeText, type Terminal } from './print.ts'
 import { createProgress } from './progress.ts'
-import { toPeerText, toStateText } from './words.ts'
+import { describePeer, describeState } from './words.ts'
 
 export interface ControlOptions {
   readonly config?: string
@@ -22,22 +22,22 @@ export interface StopOptions extends ControlOptions {
 /** `leasehold start ID`: brings a service up, and waits until it is ready. */
 export async function startService(id: string, options: ControlOptions, terminal: Terminal): Promise<number> {
   const left = `The start of ${id} goes on. To stop it: leasehold stop ${id}`
-  return control({ path: `${toPath(id)}/start`, body: {}, left, tell: toLine }, options, terminal)
+  return control({ path: `${buildPath(id)}/start`, body: {}, left, tell: describeService }, options, terminal)
 }
 
-/** `leasehold stop ID`: stops a service, and waits until nothing of it is left. */
+/** `leasehold stop ID`: stops a service, and waits until all of its processes have ended. */
 export async function stopService(id: string, options: StopOptions, terminal: Terminal): Promise<number> {
   const left = options.force
     ? `The stop of ${id} goes on.`
     : `The stop of ${id} goes on, and waits for its requests. To cut them off: leasehold stop ${id} --force`
   const body = options.force ? { force: true } : {}
-  return control({ path: `${toPath(id)}/stop`, body, left, tell: toStoppedLine }, options, terminal)
+  return control({ path: `${buildPath(id)}/stop`, body, left, tell: describeStopped }, options, terminal)
 }
 
 interface Command {
   readonly path: string
   readonly body: object
-  /** What goes on in the gateway when a signal ends this process. */
+  /** What the gateway continues when a signal ends this process. */
   readonly left: string
   readonly tell: (snapshot: ServiceSnapshot) => string
 }
@@ -67,26 +67,26 @@ async function control(
   return exitCodes.ok
 }
 
-function toPath(id: string): string {
+function buildPath(id: string): string {
   return `/api/services/${encodeURIComponent(id)}`
 }
 
-/** How a service stands after it was started or stopped, and who has it. */
-export function toLine(snapshot: ServiceSnapshot): string {
-  return `${toSafeText(snapshot.service)} is ${toStateText(snapshot.state)}${toWhose(snapshot)}`
+/** The state of a service after a start or a stop, and its owner. */
+export function describeService(snapshot: ServiceSnapshot): string {
+  return `${escapeText(snapshot.service)} is ${describeState(snapshot.state)}${describeHolder(snapshot)}`
 }
 
 /** The same after a stop: a request that came meanwhile may have started it again. */
-export function toStoppedLine(snapshot: ServiceSnapshot): string {
+export function describeStopped(snapshot: ServiceSnapshot): string {
   const { service, state } = snapshot
-  if (hasTag(state, 'retired')) return `${toSafeText(service)} has ended: ${toSafeText(snapshot.whyText)}`
-  if (hasTag(state, 'down')) return toLine(snapshot)
-  return `${toSafeText(service)} was stopped, and is ${toStateText(state)} for a request that came meanwhile`
+  if (hasTag(state, 'retired')) return `${escapeText(service)} has ended: ${escapeText(snapshot.whyText)}`
+  if (hasTag(state, 'down')) return describeService(snapshot)
+  return `${escapeText(service)} was stopped, and is ${describeState(state)} for a request that came meanwhile`
 }
 
-function toWhose({ pid, ownership, holder }: ServiceSnapshot): string {
+function describeHolder({ pid, ownership, holder }: ServiceSnapshot): string {
   if (ownership === 'adopted') return ' (run by another program)'
-  if (ownership === 'borrowed' && holder !== null) return ` (run by ${toPeerText(holder)})`
-  if (holder !== null) return ` here, and ${toPeerText(holder)} goes on running it`
+  if (ownership === 'borrowed' && holder !== null) return ` (run by ${describePeer(holder)})`
+  if (holder !== null) return ` here, and ${describePeer(holder)} goes on running it`
   return pid === null ? '' : ` (process ${pid})`
 }

@@ -3,19 +3,19 @@ import type { Config } from '../config/config.ts'
 import { parseConfig } from '../config/load.ts'
 import { findFreePort } from '../testing/real-host.ts'
 
-/** What the built-in configuration is called where a file is named or shown. */
+/** The name of the built-in configuration, in place of a file name. */
 export const DEMO_NAME = 'builtin:demo'
 
 /**
- * Makes the configuration that is used when there is no file: a model server made of arithmetic, which needs no
- * model. Each one has a free port of its own, so that two demos at once do not share a server.
+ * Makes the configuration that is used without a file: the demo model server (arithmetic, canned chat). Each one uses
+ * a free port of its own, so that two demos do not share a server.
  */
 export async function createDemoConfig(): Promise<Config> {
-  return parseConfig(toDemoText(await findFreePort()), { file: DEMO_NAME })
+  return parseConfig(writeDemoConfig(await findFreePort()), { file: DEMO_NAME })
 }
 
-/** The demo configuration as a file would say it. */
-function toDemoText(port: number): string {
+/** The demo configuration as the text of a file. */
+function writeDemoConfig(port: number): string {
   const main = fileURLToPath(new URL('./main.js', import.meta.url))
   return `{
   models: {

@@ -1,15 +1,15 @@
 import { defaultSettings } from '../testing/model-server/option-fields.ts'
 
 /** The flags of the demo server with their defaults, for the help text. */
-export function toDemoServerHelp(): string {
+export function buildDemoServerHelp(): string {
   const rows = Object.entries(defaultSettings()).map(([name, value]) => {
     const flag = `--${name.replace(/[A-Z]|\d+/g, (part) => `-${part.toLowerCase()}`)}`
-    return `  ${value === false ? flag : `${flag} <${toKind(value)}>`}`
+    return `  ${value === false ? flag : `${flag} <${describeKind(value)}>`}`
   })
   return `\nFlags:\n${rows.join('\n')}`
 }
 
-function toKind(value: unknown): string {
+function describeKind(value: unknown): string {
   if (typeof value === 'number') return `number, ${value}`
   return typeof value === 'string' ? `text, ${value}` : 'value'
 }

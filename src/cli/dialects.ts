@@ -1,17 +1,17 @@
 import type { ProviderConfig } from '../config/config.ts'
 import { UsageError } from './failures.ts'
 
-/** What a provider's `api` may be. */
+/** The values of a provider's `api`. */
 export type Api = ProviderConfig['api']
 
-/** An image as a data URL is made of it. */
+/** An image, with the parts of its data URL. */
 export interface Image {
   /** `image/png` and the like. */
   readonly type: string
   readonly base64: string
 }
 
-/** A question as every API can say it. */
+/** A question that every API can express. */
 export interface Turn {
   readonly model: string
   readonly prompt: string
@@ -19,27 +19,27 @@ export interface Turn {
   readonly images: readonly Image[]
   readonly thinking?: string | undefined
   readonly maxTokens?: number | undefined
-  /** The longest answer of the model, as configured. */
+  /** The configured limit of an answer, in tokens. */
   readonly modelMaxTokens?: number | undefined
   readonly temperature?: number | undefined
 }
 
-/** What one event of a stream, or a whole answer, says. */
+/** The content of one event of a stream, or of a whole answer. */
 export interface Piece {
   readonly text?: string | undefined
   readonly finishReason?: string | undefined
   readonly usage?: object | undefined
-  /** The server refused here: what holds its error. */
+  /** The error, if the server refused at this point. */
   readonly refusal?: object
 }
 
-/** How one API asks and answers. */
+/** Requests and answers of one API. */
 export interface Dialect {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  /** What it calls an answer, with its article. */
+  /** The API's name for an answer, with its article. */
   readonly answerName: string
-  /** The body of a question that is answered with a stream. @throws {@link UsageError} for what the API cannot say */
+  /** The body of a streaming request. @throws {@link UsageError} for options that the API does not have */
   toBody(turn: Turn): object
   /** Reads the data of one event. @throws SyntaxError or TypeError for what has another form */
   read(data: string): Piece
@@ -55,9 +55,9 @@ const chat: Dialect = {
       ...(system === undefined ? [] : [{ role: 'system', content: system }]),
       {
         role: 'user',
-        content: toContent(prompt, images, 'text', (image) => ({
+        content: buildContent(prompt, images, 'text', (image) => ({
           type: 'image_url',
-          image_url: { url: toDataUrl(image) },
+          image_url: { url: formatDataUrl(image) },
         })),
       },
     ],
@@ -72,14 +72,14 @@ const chat: Dialect = {
     if (chunk.error !== undefined) return { refusal: chunk }
     const choice = chunk.choices?.[0]
     return {
-      text: toText(choice?.delta?.content ?? choice?.message?.content),
-      finishReason: toText(choice?.finish_reason),
+      text: readText(choice?.delta?.content ?? choice?.message?.content),
+      finishReason: readText(choice?.finish_reason),
       usage: chunk.usage ?? undefined,
     }
   },
 }
 
-/** As much of a chunk, or of a whole completion, as is read here. The server may send anything else. */
+/** The members of a chunk, or of a whole completion, that are read here. The server may send others. */
 interface ChatChunk {
   readonly error?: unknown
   readonly usage?: object | null
@@ -100,9 +100,9 @@ const responses: Dialect = {
     input: [
       {
         role: 'user',
-        content: toContent(prompt, images, 'input_text', (image) => ({
+        content: buildContent(prompt, images, 'input_text', (image) => ({
           type: 'input_image',
-          image_url: toDataUrl(image),
+          image_url: formatDataUrl(image),
         })),
       },
     ],
@@ -117,18 +117,18 @@ const responses: Dialect = {
       if (event.error) return { refusal: event }
       const said = event.output.filter(({ type }) => type === 'message')
       const parts = said.flatMap(({ content }) => content ?? [])
-      return { ...toResponseEnd(event), text: parts.map(({ text }) => toText(text) ?? '').join('') }
+      return { ...readResponseEnd(event), text: parts.map(({ text }) => readText(text) ?? '').join('') }
     }
     const { type, delta, response, error } = event as ResponseEvent
     if (response !== undefined && type === 'response.failed') return { refusal: response }
     if (type === 'error' || error) return { refusal: event }
-    if (type === 'response.output_text.delta') return { text: toText(delta) }
+    if (type === 'response.output_text.delta') return { text: readText(delta) }
     const isEnd = type === 'response.completed' || type === 'response.incomplete'
-    return isEnd && response !== undefined ? toResponseEnd(response) : {}
+    return isEnd && response !== undefined ? readResponseEnd(response) : {}
   },
 }
 
-/** As much of an event of a stream as is read here. */
+/** The members of a stream event that are read here. */
 interface ResponseEvent {
   readonly type?: unknown
   readonly delta?: unknown
@@ -136,7 +136,7 @@ interface ResponseEvent {
   readonly error?: unknown
 }
 
-/** As much of a response as is read here. */
+/** The members of a response that are read here. */
 interface ResponseFacts {
   readonly object?: unknown
   readonly status?: unknown
@@ -149,17 +149,17 @@ interface ResponseFacts {
   readonly usage?: object | null
 }
 
-function toResponseEnd({ status, incomplete_details, usage }: ResponseFacts): Piece {
+function readResponseEnd({ status, incomplete_details, usage }: ResponseFacts): Piece {
   return {
-    finishReason: toText(incomplete_details?.reason) ?? toText(status),
+    finishReason: readText(incomplete_details?.reason) ?? readText(status),
     usage: usage ?? undefined,
   }
 }
 
-/** Anthropic wants a limit. Its own examples have one of this order. */
+/** Anthropic requires a limit. Its examples use this order of magnitude. */
 const MESSAGES_MAX_TOKENS = 4_096
 
-/** Tokens that a model may think, by the word for it. `0`: it must not. */
+/** Thinking budget in tokens, by effort. `0`: no thinking. */
 const thinkingBudgets: ReadonlyMap<string, number> = new Map([
   ['none', 0],
   ['low', 2_048],
@@ -184,7 +184,7 @@ const messages: Dialect = {
       messages: [
         {
           role: 'user',
-          content: toContent(prompt, images, 'text', ({ type, base64 }) => ({
+          content: buildContent(prompt, images, 'text', ({ type, base64 }) => ({
             type: 'image',
             source: { type: 'base64', media_type: type, data: base64 },
           })),
@@ -208,16 +208,16 @@ const messages: Dialect = {
     if (type === 'error' || error) return { refusal: event }
     if (type === 'message_start') return { usage: message?.usage ?? undefined }
     // Thinking and the arguments of tools come under names of their own.
-    if (type === 'content_block_delta') return { text: toText(delta?.text) }
+    if (type === 'content_block_delta') return { text: readText(delta?.text) }
     return {
-      text: content?.map(({ text }) => toText(text) ?? '').join(''),
-      finishReason: toText(delta?.stop_reason ?? stop_reason),
+      text: content?.map(({ text }) => readText(text) ?? '').join(''),
+      finishReason: readText(delta?.stop_reason ?? stop_reason),
       usage: usage ?? undefined,
     }
   },
 }
 
-/** As much of an event, or of a whole message, as is read here. */
+/** The members of an event, or of a whole message, that are read here. */
 interface MessageEvent {
   readonly type?: unknown
   readonly error?: unknown
@@ -235,8 +235,8 @@ export const dialects: Readonly<Record<Api, Dialect>> = {
   'anthropic-messages': messages,
 }
 
-/** A prompt alone is a string, which the simplest servers read, too. */
-function toContent(
+/** A prompt alone is sent as a string, which the simplest servers can read. */
+function buildContent(
   prompt: string,
   images: readonly Image[],
   type: string,
@@ -245,10 +245,10 @@ function toContent(
   return images.length === 0 ? prompt : [{ type, text: prompt }, ...images.map(toPart)]
 }
 
-function toDataUrl({ type, base64 }: Image): string {
+function formatDataUrl({ type, base64 }: Image): string {
   return `data:${type};base64,${base64}`
 }
 
-function toText(value: unknown): string | undefined {
+function readText(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
 }

@@ -6,28 +6,31 @@ import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { connectToGateway, findGateway, type GatewayClient } from './gateway-client.ts'
 import type { Answer, GatewayRequest } from './gateway-exchange.ts'
 import type { Terminal } from './print.ts'
-import { toPeerText } from './words.ts'
+import { describePeer } from './words.ts'
 
-/** The way a model request takes: through a gateway that runs, or a supervisor of our own. */
+/** The path of a model request: through a running gateway, or a supervisor in this process. */
 export interface Door {
   readonly transport: 'gateway' | 'local'
   readonly events$: Observable<SupervisorEvent>
-  /** Aborted when a signal is about to end this process. */
+  /** Aborted just before a signal ends this process. */
   readonly signal: AbortSignal
   /** Sends a request below `/v1`; any status is an answer. */
   send(request: GatewayRequest): Promise<Answer>
-  /** Settles when nothing of it is left: our own supervisor has stopped what it started. */
+  /** Settles once closed: a supervisor in this process has stopped the servers it started. */
   close(): Promise<void>
 }
 
 export interface DoorOptions {
-  /** Supervise for ourselves even if a gateway runs. */
+  /** Uses a supervisor in this process even if a gateway runs. */
   readonly local?: boolean
   /** Use the gateway at this URL, or `true` for that of the configuration; it must run. */
   readonly gateway?: string | true
 }
 
-/** Opens the way for a request: the gateway asked for, else the one of the configuration if it runs, else our own. */
+/**
+ * Opens the path for a request: the given gateway, else the configured one if it runs, else a supervisor in this
+ * process.
+ */
 export async function openDoor(
   config: Config,
   { local, gateway }: DoorOptions,
@@ -60,7 +63,7 @@ async function createLocalDoor(config: Config, terminal: Terminal): Promise<Door
   const { createSupervisor } = await import('../supervisor/supervisor.ts')
   const leaving = new AbortController()
   const leave = () => leaving.abort(new AbortedError())
-  // Before the supervisor hears of it: without a request under way it has nothing to drain.
+  // Before the supervisor gets the signal: without an open request it has nothing to drain.
   for (const name of SIGNALS) process.on(name, leave)
   const supervisor = createSupervisor({ config, handleSignals: true, name: 'infer' })
   return {
@@ -75,8 +78,8 @@ async function createLocalDoor(config: Config, terminal: Terminal): Promise<Door
         signal,
       }),
     close: async () => {
-      // Nothing of our own is under way any more; what others borrow is not cut without a word.
-      const users = supervisor.snapshot().services.flatMap(toUsers)
+      // This process has no open request; the leases of other supervisors are announced before they are cut.
+      const users = supervisor.snapshot().services.flatMap(listUsers)
       if (users.length > 0)
         terminal.note(
           `waiting for ${users.join(', ')}, until its drain deadline; a second signal cuts it off`,
@@ -87,7 +90,9 @@ async function createLocalDoor(config: Config, terminal: Terminal): Promise<Door
   }
 }
 
-/** Who still uses a server of ours: `leasehold serve (process 7) that uses demo`. */
-function toUsers({ service, guests }: ServiceSnapshot): string[] {
-  return guests.filter(({ leases }) => leases > 0).map((guest) => `${toPeerText(guest)} that uses ${service}`)
+/** The supervisors that still use a server of this one: `leasehold serve (process 7) that uses demo`. */
+function listUsers({ service, guests }: ServiceSnapshot): string[] {
+  return guests
+    .filter(({ leases }) => leases > 0)
+    .map((guest) => `${describePeer(guest)} that uses ${service}`)
 }

@@ -2,31 +2,31 @@ import { eventMeanings, type SupervisorEvent } from '../events/events.ts'
 import type { Usage } from '../events/usage.ts'
 import { toDecisionText } from '../explanation/decision-text.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
-import { toWatchdogText } from '../explanation/words.ts'
+import { describeWatchdog } from '../explanation/words.ts'
 import { toDurationText } from '../text/duration.ts'
-import { toChangeText, toEndText, toFailureLine, toRefusalText } from './lifecycle.ts'
-import { toSafeText } from './print.ts'
-import { toCodeText, toPeerText, toStateText } from './words.ts'
+import { describeChange, describeEnd, describeFailure, describeRefusal } from './lifecycle.ts'
+import { escapeText } from './print.ts'
+import { describeCode, describePeer, describeState } from './words.ts'
 
-/** Types that are no news for people: what only a statechart hears. */
+/** Types that are not shown to users: events that only a statechart receives. */
 const SILENT: ReadonlySet<string> = new Set(['service.told'])
 
-/** The types that are told as sentences, for `?types=`. */
+/** The types that have a sentence, for `?types=`. */
 export const toldTypes: readonly string[] = Object.keys(eventMeanings).filter((type) => !SILENT.has(type))
 
-/** An event as a line for people: when, about whom, and a sentence. */
-export function toEventSentence(event: SupervisorEvent): string {
+/** An event as a line for users: time, service, sentence. */
+export function describeEvent(event: SupervisorEvent): string {
   const whom = 'service' in event ? event.service : 'requestId' in event ? `request ${event.requestId}` : ''
-  const parts = [event.time.slice(11, 23), whom || 'leasehold', toSentenceOf(event)]
-  return toSafeText(parts.join('  ')).replaceAll('\n', ' ')
+  const parts = [event.time.slice(11, 23), whom || 'leasehold', describeFact(event)]
+  return escapeText(parts.join('  ')).replaceAll('\n', ' ')
 }
 
-function toSentenceOf(event: SupervisorEvent): string {
+function describeFact(event: SupervisorEvent): string {
   switch (event.type) {
     case 'service.added':
       return 'is configured; no process of it runs yet'
     case 'service.state':
-      return `${toStateText(event.to)}: ${toReasonText(event.why)}`
+      return `${describeState(event.to)}: ${toReasonText(event.why)}`
     case 'service.stop':
       return `is told to stop${event.force ? ' without waiting for its requests' : ''}: ${toReasonText({ kind: 'stop', reason: event.reason, force: false })}`
     case 'service.told':
@@ -46,7 +46,7 @@ function toSentenceOf(event: SupervisorEvent): string {
     case 'lease.granted':
       return `request ${event.id} has a lease`
     case 'lease.refused':
-      return `request ${event.id} gets no lease: ${toFailureLine(event.failure)}`
+      return `request ${event.id} gets no lease: ${describeFailure(event.failure)}`
     case 'lease.cancelled':
       return `request ${event.id} does not wait any more`
     case 'lease.released':
@@ -54,49 +54,49 @@ function toSentenceOf(event: SupervisorEvent): string {
     case 'lease.overdue':
       return `request ${event.id} has held its lease for ${toDurationText(event.heldMs)}`
     case 'leases.revoked':
-      return `its leases end: ${toFailureLine(event.failure)}`
+      return `its leases end: ${describeFailure(event.failure)}`
     case 'health.verdict':
       return `health check: ${event.verdict.kind} (${event.verdict.detail})`
     case 'process.spawned':
       return `process ${event.pid} runs`
     case 'process.failed':
-      return `its process cannot be started: ${toFailureLine(event.failure)}`
+      return `its process cannot be started: ${describeFailure(event.failure)}`
     case 'process.signalled':
       return `${event.signal} is sent to its processes`
     case 'process.exited':
-      return `its process ended: ${toEndText(event)}`
+      return `its process ended: ${describeEnd(event)}`
     case 'process.settled':
       return event.receipt.survivors.length === 0
         ? `none of its processes is left, after ${toDurationText(event.receipt.durationMs)}`
         : `processes are left: ${event.receipt.survivors.join(', ')}`
     case 'guest.joined':
-      return `${toPeerText(event.guest)} uses it too`
+      return `${describePeer(event.guest)} uses it too`
     case 'guest.left':
-      return `${toPeerText(event.guest)} does not use it any more`
+      return `${describePeer(event.guest)} does not use it any more`
     case 'alarm':
-      return `ALARM: ${toFailureLine(event.failure)}`
+      return `ALARM: ${describeFailure(event.failure)}`
     case 'request.started':
       return `asks for ${event.ref || 'the default model'} (${event.route})`
     case 'request.attempted':
-      return `${event.ref} could not answer: ${toCodeText(event.code)}`
+      return `${event.ref} could not answer: ${describeCode(event.code)}`
     case 'request.responded':
       return `${event.ref} answers with status ${event.status}, after ${toDurationText(event.waitedMs)}`
     case 'request.advised':
       return `${event.ref}: ${event.text}`
     case 'request.ended':
-      return `${event.outcome}${event.code === null ? '' : `: ${toCodeText(event.code)}`}${toUsageText(event.usage)}`
+      return `${event.outcome}${event.code === null ? '' : `: ${describeCode(event.code)}`}${describeUsage(event.usage)}`
     case 'events.missed':
       return `events ${event.from} to ${event.to ?? 'the last of an earlier leasehold'} are not kept any more`
     case 'config.replaced':
-      return toChangeText(event)
+      return describeChange(event)
     case 'config.refused':
-      return `the configuration is refused, the old one stays: ${toRefusalText(event)}`
+      return `the configuration is refused, the old one stays: ${describeRefusal(event)}`
     case 'orphans.reaped':
       return `ended processes that a dead leasehold (process ${event.supervisorPid}) had left: ${event.pids.join(', ')}`
     case 'orphans.refused':
       return `put aside ${event.file}: ${event.problem}`
     case 'watchdog.lost':
-      return toWatchdogText(event.problem)
+      return describeWatchdog(event.problem)
     case 'watchdog.restored':
       return 'a watchdog runs again'
     case 'supervisor.closed':
@@ -104,7 +104,7 @@ function toSentenceOf(event: SupervisorEvent): string {
   }
 }
 
-function toUsageText(usage: Usage | null): string {
+function describeUsage(usage: Usage | null): string {
   const { promptTokens = null, completionTokens = null, tokensPerSecond = null } = usage ?? {}
   const parts = [
     ...(promptTokens === null ? [] : [`${promptTokens} tokens in`]),

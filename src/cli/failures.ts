@@ -1,8 +1,8 @@
 import { toOpenAiError } from '../compat/openai-error.ts'
 import { ConfigError, LeaseholdError, toProblemText } from '../errors.ts'
-import { toSafeText } from './print.ts'
+import { escapeText } from './print.ts'
 
-/** What the exit code of every command means; `--help` prints this table. */
+/** The meaning of the exit codes of every command; `--help` prints this table. */
 export const exitCodes = {
   ok: 0,
   failed: 1,
@@ -20,21 +20,21 @@ Exit codes:
   129, 130, 143
        ended by SIGHUP, SIGINT, SIGTERM`
 
-/** The command was called in a way that means nothing. Nothing was started. */
+/** The command was called incorrectly. Nothing was started. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly code = 'LEASEHOLD_BAD_REQUEST'
   readonly type = 'invalid_request_error'
 }
 
-/** No gateway answers where one was looked for. `url`: where that was. */
+/** No gateway answers at `url`. */
 export class NoGatewayError extends Error {
   override readonly name = 'NoGatewayError'
   readonly code = 'LEASEHOLD_NOT_REACHABLE'
   readonly type = 'service_unavailable'
   readonly url: string
 
-  /** `uid`: another user of this host who listens there, and is not asked. */
+  /** `uid`: another user of this host owns the listener, which is not asked. */
   constructor(url: string, { uid, ...options }: ErrorOptions & { readonly uid?: number } = {}) {
     const text =
       uid === undefined
@@ -45,7 +45,7 @@ export class NoGatewayError extends Error {
   }
 }
 
-/** A server answered with an error. `code` and `type` are what it said, or the nearest of our own. */
+/** A server answered with an error. `code` and `type` are the server's, or the nearest ones of leasehold. */
 export class AnswerError extends Error {
   override readonly name = 'AnswerError'
   readonly status: number
@@ -68,8 +68,8 @@ export class AnswerError extends Error {
   }
 }
 
-/** The exit code that an error stands for. */
-export function toExitCode(error: unknown): number {
+/** The exit code for an error. */
+export function findExitCode(error: unknown): number {
   if (error instanceof UsageError || error instanceof ConfigError) return exitCodes.usage
   return error instanceof NoGatewayError ? exitCodes.noGateway : exitCodes.failed
 }
@@ -81,38 +81,38 @@ export interface ErrorFacts {
   readonly message: string
 }
 
-/** An error as facts. What is not ours keeps its message: there is no log to look into. */
-export function toErrorFacts(error: unknown): ErrorFacts {
+/** An error as facts. Foreign errors keep their message, because there is no log. */
+export function listErrorFacts(error: unknown): ErrorFacts {
   if (error instanceof AnswerError || error instanceof UsageError || error instanceof NoGatewayError)
     return { type: error.type, code: error.code, message: error.message }
   const { type, code, message } = toOpenAiError(error).body.error
-  if (error instanceof LeaseholdError) return { type, code, message: toSafeText(message) }
-  return { type, code, message: toErrorText(error) }
+  if (error instanceof LeaseholdError) return { type, code, message: escapeText(message) }
+  return { type, code, message: formatError(error) }
 }
 
 /**
- * An error as text for people: a message without a stack, its code at the end of the first line, since a server's last
- * output may stand below it, and a configuration's problems with their places as editors want them,
- * `FILE:LINE:COLUMN: message`. `withStack` adds where it came from, and why.
+ * An error as text for users: a message without a stack, its code at the end of the first line, since a server's last
+ * output may follow, and a configuration's problems in the form that editors recognise,
+ * `FILE:LINE:COLUMN: message`. `withStack` adds the stack and the causes.
  */
-export function toErrorText(
+export function formatError(
   error: unknown,
   { withStack = false }: { readonly withStack?: boolean } = {},
 ): string {
   if (!(error instanceof Error)) return String(error)
   if (withStack) {
-    const cause = error.cause === undefined ? '' : `\ncaused by: ${toErrorText(error.cause, { withStack })}`
+    const cause = error.cause === undefined ? '' : `\ncaused by: ${formatError(error.cause, { withStack })}`
     return `${error.stack ?? error.message}${cause}`
   }
   if (error instanceof ConfigError)
-    return error.problems.map((problem) => toProblemLine(error.file, problem)).join('\n')
+    return error.problems.map((problem) => formatProblem(error.file, problem)).join('\n')
   if (!(error instanceof LeaseholdError || error instanceof AnswerError)) return error.message
   const [first, ...below] = error.message.split('\n')
   return [`${first} (${error.code})`, ...below].join('\n')
 }
 
 /** A problem of a configuration with its place: `leasehold.json5:3:7: error: models.mode: …`. */
-export function toProblemLine(
+export function formatProblem(
   file: string,
   { line, column, file: included = file, ...problem }: ConfigError['problems'][number],
 ): string {

@@ -6,51 +6,54 @@ import { findOtherUser, toAddress } from '../process/ports.ts'
 import { readEventData } from './event-stream.ts'
 import { AnswerError, NoGatewayError, UsageError } from './failures.ts'
 import { type Answer, exchange, type GatewayRequest, readText } from './gateway-exchange.ts'
-import { toSafeText } from './print.ts'
+import { escapeText } from './print.ts'
 
-/** How long a gateway on this host has to say that it is one, in milliseconds. */
+/** Time limit for a gateway on this host to identify itself, in milliseconds. */
 const HEALTH_TIMEOUT_MS = 2_000
 const MAX_HEALTH_BODY_BYTES = 4_096
 
-/** A running gateway, as the command line talks to it. */
+/** A running gateway, as the command line uses it. */
 export interface GatewayClient {
   readonly url: string
   /** Sends a request; any status is an answer. No hidden timeout: a cold start may take as long as it wants. */
   send(request: GatewayRequest): Promise<Answer>
-  /** Sends a request and reads its JSON. @throws {@link AnswerError} with the gateway's own words for any status but 200 */
+  /**
+   * Sends a request and reads its JSON. @throws {@link AnswerError} with the gateway's message for any status but
+   * 200
+   */
   ask(request: GatewayRequest): Promise<unknown>
   /**
-   * Every event from the moment this settles, to one listener. Completes when the gateway goes away.
-   * @throws {@link AnswerError} when the gateway does not tell
+   * Passes every event from the moment this settles to one listener. Completes when the gateway ends.
+   * @throws {@link AnswerError} if the gateway refuses
    */
   openEvents(): Promise<Observable<SupervisorEvent>>
-  /** Cuts what is under way. */
+  /** Aborts open requests. */
   close(): void
 }
 
-/** Where the gateway of a configuration can be reached, as a URL. Absent: on a port that only it knows. */
-function toGatewayUrl({ leasehold: { host, port } }: Config): string | undefined {
+/** The URL of a configuration's gateway. Absent if the port is chosen by the system. */
+function findGatewayUrl({ leasehold: { host, port } }: Config): string | undefined {
   if (port === 0) return undefined
   const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
   return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
 }
 
 /**
- * Connects to the gateway at `url`, or else where the configuration says. The key it is shown is
- * `$LEASEHOLD_API_KEY`, or else the first of the configuration that opens everything.
- * @throws {@link NoGatewayError} when nothing there says that it is one
+ * Connects to the gateway at `url`, or else where the configuration says. Its key is `$LEASEHOLD_API_KEY`, or else
+ * the first configured key for everything.
+ * @throws {@link NoGatewayError} if no gateway answers there
  */
 export async function connectToGateway(
   config: Config,
   env: Environment,
-  url: string | undefined = toGatewayUrl(config),
+  url: string | undefined = findGatewayUrl(config),
 ): Promise<GatewayClient> {
   if (url === undefined)
     throw new UsageError('The configuration has port 0. Say where the gateway listens: --gateway URL')
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
     throw new UsageError(`"${url}" is not an http URL. Expected one like http://127.0.0.1:4141`)
   const { origin } = new URL(url)
-  // Before it is asked anything: a port that no gateway has can be taken by any user of this host.
+  // Before any request: any user of this host can listen on a port that no gateway uses.
   const uid = findOtherUser(toAddress(origin))
   if (uid !== undefined) throw new NoGatewayError(origin, { uid })
   await checkGateway(origin)
@@ -58,9 +61,9 @@ export async function connectToGateway(
   return createGatewayClient(origin, env.LEASEHOLD_API_KEY || (controlKeys[0] ?? apiKeys[0]))
 }
 
-/** The same, but nothing when there is no gateway. */
+/** The same, or `undefined` if there is no gateway. */
 export async function findGateway(config: Config, env: Environment): Promise<GatewayClient | undefined> {
-  if (toGatewayUrl(config) === undefined) return undefined
+  if (findGatewayUrl(config) === undefined) return undefined
   try {
     return await connectToGateway(config, env)
   } catch (error) {
@@ -100,14 +103,14 @@ function createGatewayClient(url: string, apiKey: string | undefined): GatewayCl
     ask: async (request) => {
       const response = await send(request)
       const text = await response.text()
-      if (response.status !== 200) throw toAnswerError(response.status, text)
+      if (response.status !== 200) throw parseAnswerError(response.status, text)
       return readAnswer(request.path, () => JSON.parse(text))
     },
     openEvents: async () => {
       const leaving = new AbortController()
       const response = await send({ path: '/api/events', signal: leaving.signal })
       const { body, status } = response
-      if (status !== 200 || body === null) throw toAnswerError(status, await response.text())
+      if (status !== 200 || body === null) throw parseAnswerError(status, await response.text())
       return new Observable((subscriber) => {
         const read = async () => {
           for await (const data of readEventData(body)) {
@@ -125,8 +128,8 @@ function createGatewayClient(url: string, apiKey: string | undefined): GatewayCl
 }
 
 /**
- * Reads what a gateway answered, which may be of another version, or a program that only calls itself leasehold.
- * @throws {@link AnswerError} where the answer has not the shape that `read` expects
+ * Reads the answer of a gateway, which may have another version or be another program. @throws {@link AnswerError} if
+ * the answer has not the shape that `read` expects
  */
 export function readAnswer<Result>(path: string, read: () => Result): Result {
   try {
@@ -141,7 +144,7 @@ export function readAnswer<Result>(path: string, read: () => Result): Result {
   }
 }
 
-/** Whether this can be shown as an event. One of an unknown type is one of a later version. */
+/** Whether this can be shown as an event. An unknown type belongs to a later version. */
 function isEvent(value: unknown): value is SupervisorEvent {
   const { type, to, key }: Record<string, unknown> = Object(value)
   return (
@@ -150,16 +153,16 @@ function isEvent(value: unknown): value is SupervisorEvent {
   )
 }
 
-/** What a server said in an answer that is not the one that was wanted: OpenAI's error, or its first words. */
-export function toAnswerError(status: number, text: string): AnswerError {
+/** The message of an unexpected answer: OpenAI's error, or its first words. */
+export function parseAnswerError(status: number, text: string): AnswerError {
   const json = parseObject(text)
   const error = typeof json?.error === 'object' && json.error !== null ? json.error : json
   const said = (key: string) => {
     const value: unknown = error === undefined ? undefined : Reflect.get(error, key)
-    return typeof value === 'string' && value !== '' ? toSafeText(value) : undefined
+    return typeof value === 'string' && value !== '' ? escapeText(value) : undefined
   }
-  const plain = typeof json?.error === 'string' ? toSafeText(json.error) : undefined
-  const message = said('message') ?? plain ?? (toSafeText(text.slice(0, 300)).trim() || 'no explanation')
+  const plain = typeof json?.error === 'string' ? escapeText(json.error) : undefined
+  const message = said('message') ?? plain ?? (escapeText(text.slice(0, 300)).trim() || 'no explanation')
   return new AnswerError(message, { status, code: said('code'), type: said('type') })
 }
 

@@ -3,13 +3,16 @@ import { type IncomingMessage, loadSecureRequest, request as requestPlain } from
 /** A request to a gateway. `body` is sent as JSON. */
 export interface GatewayRequest {
   readonly path: string
-  /** Beside the content type and the key. */
+  /** Headers besides the content type and the key. */
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
   readonly signal?: AbortSignal
 }
 
-/** As much of a `Response` as a command reads. The whole of it would load Node's `fetch`, which takes longer than a short command. */
+/**
+ * The part of a `Response` that commands read. A real one would load Node's `fetch`, which takes longer than a short
+ * command.
+ */
 export interface Answer {
   readonly status: number
   readonly headers: { get(name: string): string | null }
@@ -39,7 +42,7 @@ export function exchange(origin: string, { path, headers, body, signal }: Gatewa
     let response: IncomingMessage | undefined
     request.on('response', (message) => {
       response = message
-      // A body that is not read any more has no reader for its error.
+      // Without a reader the error of the body would be unhandled.
       message.on('error', () => {})
       resolve({
         status: message.statusCode ?? 0,
@@ -55,7 +58,7 @@ export function exchange(origin: string, { path, headers, body, signal }: Gatewa
   })
 }
 
-/** A body as text. What comes after `maxBytes` is cut off. */
+/** A body as text. It is cut off after `maxBytes`. */
 export async function readText(body: AsyncIterable<Uint8Array>, maxBytes = Infinity): Promise<string> {
   const chunks: Uint8Array[] = []
   let size = 0

@@ -5,11 +5,11 @@ import { type ChatAnswer, readChatAnswer, readImages } from './chat.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
 import { type Api, type Dialect, dialects } from './dialects.ts'
 import { type Door, type DoorOptions, openDoor } from './door.ts'
-import { AnswerError, exitCodes, toErrorFacts, toErrorText, UsageError } from './failures.ts'
+import { AnswerError, exitCodes, formatError, listErrorFacts, UsageError } from './failures.ts'
 import { readAnswer } from './gateway-client.ts'
-import { type Terminal, toSafeText } from './print.ts'
+import { escapeText, type Terminal } from './print.ts'
 import { createProgress } from './progress.ts'
-import { createRequestRecord, type FailedAttempt, toAttempt } from './request-record.ts'
+import { createRequestRecord, type FailedAttempt, parseAttempt } from './request-record.ts'
 
 export interface InferOptions extends DoorOptions {
   readonly config?: string
@@ -26,7 +26,7 @@ export interface InferOptions extends DoorOptions {
   readonly json?: boolean
 }
 
-/** The envelope of an answer that came, as `--json` prints it. */
+/** The envelope of a successful answer, as `--json` prints it. */
 interface Success {
   readonly ok: true
   readonly capability: 'model.run'
@@ -51,7 +51,7 @@ class RunError extends Error {
   }
 }
 
-/** `leasehold infer model run`: asks a model once and prints what it answers. */
+/** `leasehold infer model run`: asks a model once and prints the answer. */
 export async function runModel(options: InferOptions, terminal: Terminal): Promise<number> {
   const isLive = terminal.isOutInteractive && options.json !== true
   try {
@@ -65,8 +65,8 @@ export async function runModel(options: InferOptions, terminal: Terminal): Promi
       caught instanceof RunError
         ? { error: caught.cause, attempts: caught.attempts }
         : { error: caught, attempts: [] }
-    if (options.json) terminal.json({ ok: false, error: toErrorFacts(error), attempts })
-    else terminal.note(toErrorText(error, { withStack: terminal.env.LEASEHOLD_DEBUG === '1' }))
+    if (options.json) terminal.json({ ok: false, error: listErrorFacts(error), attempts })
+    else terminal.note(formatError(error, { withStack: terminal.env.LEASEHOLD_DEBUG === '1' }))
     return error instanceof UsageError || error instanceof ConfigError ? exitCodes.usage : exitCodes.failed
   }
 }
@@ -79,7 +79,7 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
   const images = await readImages(options.file)
   const door = await openDoor(config, options, terminal)
   if (door.transport === 'local') tellDemo(options.config, terminal)
-  // A gateway may have another configuration: only our own supervisor knows its models here.
+  // A gateway may have another configuration: only a supervisor in this process knows its models here.
   const known =
     door.transport === 'local' ? attemptToResolve(() => resolveModel(config, options.model).ref) : undefined
   const record = createRequestRecord(door.events$)
@@ -101,11 +101,11 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
     requestId = response.headers.get('x-leasehold-request-id') ?? undefined
     const onText = (text: string) => {
       firstByteMs ||= performance.now() - startedAtMs
-      if (isLive) progress.aside(() => terminal.out(toSafeText(text)))
+      if (isLive) progress.aside(() => terminal.out(escapeText(text)))
     }
     const answer: ChatAnswer = await readChatAnswer(response, onText, dialect)
     const { ref = options.model ?? '', attempts, coldStartMs } = await record.read(requestId)
-    const { provider, model } = toAttempt(ref, '')
+    const { provider, model } = parseAttempt(ref, '')
     return {
       ok: true,
       capability: 'model.run',
@@ -126,7 +126,7 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
     const { ref = known, attempts } = await record.read(requestId)
     const cause = explain(error, options.timeout)
     const isListed = attempts.length > 0 || ref === undefined
-    throw new RunError(isListed ? attempts : [toAttempt(ref, toErrorFacts(cause).code)], cause)
+    throw new RunError(isListed ? attempts : [parseAttempt(ref, listErrorFacts(cause).code)], cause)
   } finally {
     record.close()
     progress.close()
@@ -135,8 +135,7 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
 }
 
 /**
- * How to ask a model, as the configuration of its server says. An unknown api is asked as a chat: the answer
- * says what is wrong.
+ * The dialect of a model's server, as configured. An unknown api is asked as a chat: the answer then shows the error.
  */
 async function findModel(
   door: Door,
@@ -162,7 +161,7 @@ function attemptToResolve(resolve: () => string): string | undefined {
   }
 }
 
-/** Our own words for what only the transport has words for. */
+/** Replaces a transport's message by a plain one. */
 function explain(error: unknown, timeoutSeconds: number | undefined): unknown {
   if (error instanceof LeaseholdError || error instanceof AnswerError || error instanceof UsageError)
     return error

@@ -4,12 +4,12 @@ import { dirname, resolve } from 'node:path'
 import { exitCodes, UsageError } from './failures.ts'
 import type { Terminal } from './print.ts'
 
-/** Bytes of chance in a key: 256 bits. */
+/** Random bytes in a key: 256 bits. */
 const KEY_BYTES = 32
 
 /**
- * `leasehold keys new`: makes a key for `leasehold.apiKeys`. It is printed once and kept nowhere; or written to a new
- * file that only its owner can read, in a directory of the same kind, and not printed.
+ * `leasehold keys new`: makes a key for `leasehold.apiKeys`. It is printed once and not stored; or written to a new
+ * file that only its owner can read, in such a directory, and not printed.
  */
 export async function makeKey(
   file: string | undefined,

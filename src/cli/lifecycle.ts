@@ -4,42 +4,42 @@ import type { Reason } from '../../machines/reasons.ts'
 import { toProblemText, toSentence } from '../errors.ts'
 import { type ConfigChange, type ConfigRefusal, isServing, type SupervisorEvent } from '../events/events.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
-import { toWatchdogText } from '../explanation/words.ts'
+import { describeWatchdog } from '../explanation/words.ts'
 import { toDurationText } from '../text/duration.ts'
-import { type Style, type Terminal, toSafeText } from './print.ts'
-import { toClock, toCodeText, toStateText } from './words.ts'
+import { escapeText, type Style, type Terminal } from './print.ts'
+import { describeCode, describeState, formatTimeOfDay } from './words.ts'
 
-/** What people should see of a supervisor's life, one line per event. */
+/** The events of a supervisor that users should see, one line each. */
 export interface Lifecycle {
-  /** The event as a line; absent for one that only machines want to know. */
+  /** The event as a line; absent for one that is not shown. */
   toLine(event: SupervisorEvent): string | undefined
 }
 
-/** Creates a teller of lifecycle events. It remembers what it said last of each service, so as not to repeat it. */
+/** Creates a formatter of lifecycle events. It remembers the last line of each service and does not repeat it. */
 export function createLifecycle(terminal: Terminal): Lifecycle {
   const said = new Map<string, string>()
   const reasons = new Map<string, string>()
   const tell = ({ time }: SupervisorEvent, service: string, text: string, style?: Style) => {
-    const line = `${toClock(new Date(time))}  ${toSafeText(service)}  ${toSafeText(text)}`
+    const line = `${formatTimeOfDay(new Date(time))}  ${escapeText(service)}  ${escapeText(text)}`
     return style === undefined ? line : terminal.paint(style, line)
   }
   return {
     toLine: (event) => {
       switch (event.type) {
         case 'service.state': {
-          // That requests come and go is no news.
-          const words = isServing(event.to) ? 'ready' : toStateText(event.to)
+          // Single requests are not shown.
+          const words = isServing(event.to) ? 'ready' : describeState(event.to)
           if (said.get(event.key) === words) return undefined
           said.set(event.key, words)
-          const why = toLoudReason(event)
+          const why = findReason(event)
           const isNews = why !== undefined && reasons.get(event.key) !== why
           if (why !== undefined) reasons.set(event.key, why)
-          return tell(event, event.service, isNews ? `${words}: ${why}` : words, toStyle(event.to))
+          return tell(event, event.service, isNews ? `${words}: ${why}` : words, findStyle(event.to))
         }
         case 'process.spawned':
           return tell(event, event.service, `process ${event.pid} runs`, 'dim')
         case 'process.exited':
-          return tell(event, event.service, `its process ended: ${toEndText(event)}`, 'dim')
+          return tell(event, event.service, `its process ended: ${describeEnd(event)}`, 'dim')
         case 'process.failed':
           return tell(event, event.service, event.failure.message, 'red')
         case 'process.settled':
@@ -53,20 +53,20 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
               )
         case 'lease.refused':
         case 'leases.revoked':
-          return tell(event, event.service, toFailureLine(event.failure), 'red')
+          return tell(event, event.service, describeFailure(event.failure), 'red')
         case 'alarm':
-          return tell(event, event.service, `ALARM: ${toFailureLine(event.failure)}`, 'red')
+          return tell(event, event.service, `ALARM: ${describeFailure(event.failure)}`, 'red')
         case 'service.failed':
           return tell(event, event.service, `its supervision failed: ${event.message}`, 'red')
         case 'request.attempted':
-          return tell(event, event.ref, `could not answer: ${toCodeText(event.code)}`, 'yellow')
+          return tell(event, event.ref, `could not answer: ${describeCode(event.code)}`, 'yellow')
         case 'config.replaced':
-          return tell(event, 'leasehold', toChangeText(event))
+          return tell(event, 'leasehold', describeChange(event))
         case 'config.refused':
           return tell(
             event,
             'leasehold',
-            `the configuration is refused, the old one stays: ${toRefusalText(event)}`,
+            `the configuration is refused, the old one stays: ${describeRefusal(event)}`,
             'red',
           )
         case 'orphans.reaped':
@@ -79,7 +79,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
         case 'orphans.refused':
           return tell(event, 'leasehold', `put aside ${event.file}: ${event.problem}`, 'yellow')
         case 'watchdog.lost':
-          return tell(event, 'leasehold', toWatchdogText(event.problem), 'red')
+          return tell(event, 'leasehold', describeWatchdog(event.problem), 'red')
         case 'watchdog.restored':
           return tell(event, 'leasehold', 'a watchdog runs again', 'green')
         case 'supervisor.closed':
@@ -91,7 +91,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
   }
 }
 
-/** Reasons that the state itself says already. */
+/** Reasons that the state already implies. */
 const QUIET: ReadonlySet<string> = new Set([
   'requested',
   'spawning',
@@ -102,12 +102,12 @@ const QUIET: ReadonlySet<string> = new Set([
   'unwanted',
 ])
 
-function toLoudReason({ why }: { readonly why: Reason | null }): string | undefined {
+function findReason({ why }: { readonly why: Reason | null }): string | undefined {
   return why === null || QUIET.has(why.kind) ? undefined : toReasonText(why)
 }
 
 /** A configuration change in one line: `another configuration is in force: added b; restarting a`. */
-export function toChangeText({
+export function describeChange({
   added,
   removed,
   changed,
@@ -130,7 +130,7 @@ export function toChangeText({
 }
 
 /** Why a configuration was refused, in one line: its first problem with its place, and how many there are. */
-export function toRefusalText({ message, problems }: Pick<ConfigRefusal, 'message' | 'problems'>): string {
+export function describeRefusal({ message, problems }: Pick<ConfigRefusal, 'message' | 'problems'>): string {
   const errors = problems.filter(({ severity }) => severity === 'error')
   const [first] = errors
   if (first === undefined) return message
@@ -139,14 +139,14 @@ export function toRefusalText({ message, problems }: Pick<ConfigRefusal, 'messag
 }
 
 /** A failure in one line: its sentence, and the last line the process printed. */
-export function toFailureLine({ message, tail, telling }: Failure): string {
+export function describeFailure({ message, tail, telling }: Failure): string {
   const last = telling === undefined ? tail?.at(-1) : undefined
   const text = last === undefined ? message : `${toSentence(message)} Last output: ${last}`
-  return toSafeText(text).replaceAll('\n', ' ')
+  return escapeText(text).replaceAll('\n', ' ')
 }
 
 /** How a process ended: `code 1`, `SIGKILL`. */
-export function toEndText({
+export function describeEnd({
   exitCode,
   signal,
 }: {
@@ -156,7 +156,7 @@ export function toEndText({
   return signal ?? `code ${exitCode ?? 'unknown'}`
 }
 
-function toStyle(state: string): Style | undefined {
+function findStyle(state: string): Style | undefined {
   if (hasTag(state, 'up')) return 'green'
   if (hasTag(state, 'tripped')) return 'red'
   return hasTag(state, 'backoff') ? 'yellow' : undefined

@@ -1,10 +1,10 @@
-import { type Terminal, toSafeText } from './print.ts'
+import { escapeText, type Terminal } from './print.ts'
 
-/** How a log is written: one JSON document per line, or for people. */
+/** The format of a log: one JSON document per line, or text. */
 export type LogFormat = 'json' | 'pretty'
 
 const levels: Readonly<Record<number, string>> = { 20: 'debug', 30: 'info', 40: 'warn', 50: 'error' }
-/** What every line of pino has, and what is told in front. */
+/** Members of every pino line, and members that are printed first. */
 const FRAME: ReadonlySet<string> = new Set([
   'level',
   'time',
@@ -19,13 +19,13 @@ const FRAME: ReadonlySet<string> = new Set([
   'why',
 ])
 
-/** One line of a log for people: when, how grave, which event, about whom, its facts. What is no JSON stays as it is. */
-export function toLogLine(line: string, terminal: Pick<Terminal, 'paint'>): string {
+/** One log line as text: time, level, event, service, facts. A line that is not JSON stays as it is. */
+export function formatLogLine(line: string, terminal: Pick<Terminal, 'paint'>): string {
   let facts: Record<string, unknown>
   try {
     facts = JSON.parse(line)
   } catch {
-    return toSafeText(line)
+    return escapeText(line)
   }
   const { level, time, event, msg, service, requestId } = facts
   const name = levels[Number(level)] ?? String(level)
@@ -39,7 +39,7 @@ export function toLogLine(line: string, terminal: Pick<Terminal, 'paint'>): stri
     service ?? requestId,
     ...texts,
   ]
-  const text = toSafeText(parts.filter((part) => part !== undefined).join('  ')).replaceAll('\n', ' ')
+  const text = escapeText(parts.filter((part) => part !== undefined).join('  ')).replaceAll('\n', ' ')
   return name === 'error'
     ? terminal.paint('red', text)
     : name === 'warn'

@@ -2,28 +2,28 @@ import type { OutputLine } from '../process/output.ts'
 import { loadConfiguration } from './configuration.ts'
 import { readLines } from './event-stream.ts'
 import { exitCodes } from './failures.ts'
-import { connectToGateway, readAnswer, toAnswerError } from './gateway-client.ts'
-import { type Terminal, toSafeText } from './print.ts'
+import { connectToGateway, parseAnswerError, readAnswer } from './gateway-client.ts'
+import { escapeText, type Terminal } from './print.ts'
 
 export interface LogsOptions {
   readonly config?: string
   readonly gateway?: string
-  /** Goes on with new lines until the process of the service ends. */
+  /** Continues with new lines until the process of the service ends. */
   readonly follow?: boolean
   readonly json?: boolean
 }
 
-/** `leasehold logs ID`: the last lines a service printed; with `--follow` also those to come, as they come. */
+/** `leasehold logs ID`: the last lines of a service; with `--follow` also new ones as they come. */
 export async function showLogs(id: string, options: LogsOptions, terminal: Terminal): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await connectToGateway(config, terminal.env, options.gateway)
   const path = `/api/logs/${encodeURIComponent(id)}`
-  const print = (line: OutputLine) => terminal.line(toSafeText(line.text))
+  const print = (line: OutputLine) => terminal.line(escapeText(line.text))
   try {
     if (options.follow) {
       const response = await gateway.send({ path: `${path}?follow=1` })
       if (response.status !== 200 || response.body === null)
-        throw toAnswerError(response.status, await response.text())
+        throw parseAnswerError(response.status, await response.text())
       for await (const text of readLines(response.body)) {
         readAnswer(path, () => (options.json ? terminal.json(JSON.parse(text)) : print(JSON.parse(text))))
       }

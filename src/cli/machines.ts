@@ -4,7 +4,7 @@ import { buildDefinition } from '../statechart/definition.ts'
 import { exitCodes } from './failures.ts'
 import type { Terminal } from './print.ts'
 
-/** The statecharts by the names the command line knows them by. */
+/** The statecharts by their names on the command line. */
 const machines = {
   provider: providerMachine,
   request: requestMachine,

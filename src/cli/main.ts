@@ -1,16 +1,16 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
 import { CommanderError } from 'commander'
-import { exitCodes, toErrorText, toExitCode } from './failures.ts'
+import { exitCodes, findExitCode, formatError } from './failures.ts'
 import { createTerminal } from './print.ts'
 import { createProgram } from './program.ts'
 
 const { version }: { version: string } = createRequire(import.meta.url)('../../../package.json')
-// Without a reader of the results there is nothing left to do; without one of the diagnostics there is.
-// A terminal that was closed is no lost reader: it sends SIGHUP, which says what is to be done.
+// Without a reader of the results the command ends; without a reader of the diagnostics it goes on.
+// A closed terminal is not treated as a lost reader: it sends SIGHUP.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EIO') return
-  // A reader that leaves early, as `head` does, has all it wants. A gateway that loses its reader has not succeeded.
+  // A reader that leaves early, as `head` does, is a success; for a gateway it is a failure.
   if (error.code === 'EPIPE') process.exit(process.argv[2] === 'serve' ? exitCodes.failed : exitCodes.ok)
   terminal.note(`The results cannot be written: ${error.message}`)
   process.exit(exitCodes.failed)
@@ -23,11 +23,11 @@ const program = createProgram(version, terminal, (code) => {
 try {
   await program.parseAsync(process.argv)
 } catch (error) {
-  // The argument parser has said what is wrong; help and version are what it calls errors, too.
+  // The argument parser has printed the error; it also throws for help and version.
   if (error instanceof CommanderError)
     process.exitCode = error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
   else {
-    terminal.note(toErrorText(error, { withStack: process.env.LEASEHOLD_DEBUG === '1' }))
-    process.exitCode = toExitCode(error)
+    terminal.note(formatError(error, { withStack: process.env.LEASEHOLD_DEBUG === '1' }))
+    process.exitCode = findExitCode(error)
   }
 }

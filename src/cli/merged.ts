@@ -1,5 +1,5 @@
 /**
- * Merges calls of one piece of work: while it is under way, further calls are one more run after it. The last run begins
+ * Merges calls of a task: calls during a run cause one more run after it. The last run begins
  * after the last call. `work` must not reject.
  */
 export function createMerged(work: () => Promise<void>): () => void {

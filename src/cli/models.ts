@@ -2,15 +2,15 @@ import { type ModelListing, toModelList } from '../service/model-list.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
 import { exitCodes } from './failures.ts'
 import { findGateway, readAnswer } from './gateway-client.ts'
-import { type Terminal, toSafeText, toTable } from './print.ts'
-import { toStateText } from './words.ts'
+import { escapeText, formatTable, type Terminal } from './print.ts'
+import { describeState } from './words.ts'
 
 export interface ModelsOptions {
   readonly config?: string
   readonly json?: boolean
 }
 
-/** `leasehold models list`: the models of the running gateway, or of the configuration where none runs. Starts nothing. */
+/** `leasehold models list`: the models of the running gateway, or of the configuration if none runs. Starts nothing. */
 export async function listModels(options: ModelsOptions, terminal: Terminal): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await findGateway(config, terminal.env)
@@ -29,16 +29,16 @@ export async function listModels(options: ModelsOptions, terminal: Terminal): Pr
   }
   const rows = readAnswer('/v1/models', () =>
     listed.data.map((model) => [
-      toSafeText(model.id),
-      toSafeText(model.aliases.join(', ')),
+      escapeText(model.id),
+      escapeText(model.aliases.join(', ')),
       model.default ? 'yes' : '',
       String(model.context_length ?? ''),
-      toSafeText(
-        model.unavailable === undefined ? toStateText(model.state) : `unavailable: ${model.unavailable}`,
+      escapeText(
+        model.unavailable === undefined ? describeState(model.state) : `unavailable: ${model.unavailable}`,
       ),
     ]),
   )
-  const [head = '', ...lines] = toTable([['MODEL', 'ALIAS', 'DEFAULT', 'CONTEXT', 'STATE'], ...rows])
+  const [head = '', ...lines] = formatTable([['MODEL', 'ALIAS', 'DEFAULT', 'CONTEXT', 'STATE'], ...rows])
   terminal.line(terminal.paint('bold', head))
   for (const line of lines) terminal.line(line)
   return exitCodes.ok

@@ -1,9 +1,9 @@
 import { fstatSync, writeSync } from 'node:fs'
 
-/** A place for output that never stops the process: what cannot be written is dropped and counted. */
+/** Output that never blocks the process: lines that cannot be written are dropped and counted. */
 export type Outlet = (text: string) => void
 
-/** What waits for a slow reader, in bytes; further lines are dropped. */
+/** Buffer for a slow reader, in bytes; further lines are dropped. */
 const MAX_UNWRITTEN_BYTES = 1_048_576
 
 /**
@@ -29,7 +29,7 @@ export function createOutlet(
   }
 }
 
-/** Files, and devices that are no terminals: the system knows no way to write them without waiting. */
+/** Files, and devices other than terminals: the system cannot write them without waiting. */
 function isFile(fd: number): boolean {
   try {
     const stat = fstatSync(fd)
@@ -40,7 +40,7 @@ function isFile(fd: number): boolean {
 }
 
 function createFileWriter(fd: number): (text: string) => boolean {
-  /** A line of which only the beginning was written: the next one begins on a line of its own. */
+  /** A line was written only in part: the next one begins on a new line. */
   let isTorn = false
   return (text) => {
     const bytes = Buffer.from(isTorn ? `\n${text}` : text)

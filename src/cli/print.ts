@@ -3,16 +3,16 @@ import type { Environment } from '../config/secrets.ts'
 import { toPlainLines } from '../text/plain-text.ts'
 import { createOutlet } from './outlet.ts'
 
-/** How a text stands out where colours are allowed. */
+/** Styles of a text, if colours are allowed. */
 export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow' | 'cyan'
 
-/** Where a command prints: results on `out`, diagnostics on `err`. */
+/** The output of a command: results on `out`, diagnostics on `err`. */
 export interface Terminal {
   readonly env: Environment
-  /** Whether a person looks at the results, or at the diagnostics. */
+  /** Whether the results, or the diagnostics, go to a terminal. */
   readonly isOutInteractive: boolean
   readonly isErrInteractive: boolean
-  /** What of the results a person sees at once, as it is now: the window may change. */
+  /** The current size of the terminal; the window may change. */
   size(): { readonly columns: number; readonly rows: number }
   /** Writes text as it is. */
   out(text: string): void
@@ -23,13 +23,13 @@ export interface Terminal {
   json(value: unknown): void
   /** A line of diagnostics. */
   note(text: string): void
-  /** The text in a style, or as it is where results go to a file, `NO_COLOR` is set or the terminal is dumb. */
+  /** The text in a style; unchanged if results go to a file, `NO_COLOR` is set or the terminal is dumb. */
   paint(style: Style, text: string): string
   /** The same for a program that serves: its output never blocks it. Lines that cannot be written are dropped and counted. */
   unblocked?(): Terminal
 }
 
-/** A terminal on two streams. What becomes of a reader that has gone is the caller's to say. */
+/** A terminal on two streams. The caller handles a reader that has gone. */
 export function createTerminal(
   stdout: NodeJS.WriteStream,
   stderr: NodeJS.WriteStream,
@@ -37,10 +37,10 @@ export function createTerminal(
 ): Terminal {
   const out = (text: string) => void stdout.write(text)
   const err = (text: string) => void stderr.write(text)
-  return toTerminal(stdout, stderr, env, { out, err })
+  return buildTerminal(stdout, stderr, env, { out, err })
 }
 
-function toTerminal(
+function buildTerminal(
   stdout: NodeJS.WriteStream,
   stderr: NodeJS.WriteStream,
   env: Environment,
@@ -50,20 +50,20 @@ function toTerminal(
   return {
     env,
     isOutInteractive: stdout.isTTY === true,
-    // A terminal that knows no size says 0.
+    // A terminal without a size reports 0.
     size: () => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 }),
     isErrInteractive: stderr.isTTY === true && env.TERM !== 'dumb',
     out,
     err,
     line: (text = '') => out(`${text}\n`),
-    json: (value) => out(`${toSafeJson(JSON.stringify(value))}\n`),
-    note: (text) => err(`${toSafeText(text)}\n`),
+    json: (value) => out(`${escapeJson(JSON.stringify(value))}\n`),
+    note: (text) => err(`${escapeText(text)}\n`),
     paint: (style, text) => (hasColour ? styleText(style, text, { validateStream: false }) : text),
     unblocked: () => {
       const tell = (name: string) => (lines: number) =>
         unblockedErr(`${lines} writes to ${name} were dropped: nothing took them\n`)
       const unblockedErr = createOutlet(stderr, 2, tell('stderr'))
-      return toTerminal(stdout, stderr, env, {
+      return buildTerminal(stdout, stderr, env, {
         out: createOutlet(stdout, 1, tell('stdout')),
         err: unblockedErr,
       })
@@ -72,23 +72,23 @@ function toTerminal(
 }
 
 /**
- * A JSON text that says the same without a character that a terminal would obey or that turns the direction of writing:
+ * An equivalent JSON text without control characters and characters that change the direction of writing:
  * `JSON.stringify` escapes only the first 32.
  */
-export function toSafeJson(json: string): string {
+export function escapeJson(json: string): string {
   return json.replace(
     /[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }
 
-/** Text of others without control characters, except line breaks and tabs. */
-export function toSafeText(text: string): string {
+/** Untrusted text without control characters, except line breaks and tabs. */
+export function escapeText(text: string): string {
   return toPlainLines(text)
 }
 
 /** Rows as columns of equal width, two spaces apart. Colours belong around a whole row: they would count as width. */
-export function toTable(rows: readonly (readonly string[])[]): string[] {
+export function formatTable(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = []
   for (const row of rows)
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length)

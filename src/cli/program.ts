@@ -1,11 +1,11 @@
 import { isIP } from 'node:net'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseFlags } from '../testing/model-server/option-fields.ts'
-import { toDemoServerHelp } from './demo-server.ts'
-import { exitCodeHelp, toErrorFacts, toExitCode } from './failures.ts'
+import { buildDemoServerHelp } from './demo-server.ts'
+import { exitCodeHelp, findExitCode, listErrorFacts } from './failures.ts'
 import type { Terminal } from './print.ts'
 
-/** What a command does: prints, and settles with the exit code. */
+/** A command: prints, and settles with the exit code. */
 type Run = () => Promise<number> | number
 
 /**
@@ -19,8 +19,8 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       onExit(await run())
     } catch (error) {
       if (!json) throw error
-      terminal.json({ ok: false, error: toErrorFacts(error) })
-      onExit(toExitCode(error))
+      terminal.json({ ok: false, error: listErrorFacts(error) })
+      onExit(findExitCode(error))
     }
   }
   const program = new Command('leasehold')
@@ -57,8 +57,8 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'leasehold serve --port 4141',
       'print one JSON document per event',
     )
-      .option('--host <host>', 'address to listen on; beyond loopback only with apiKeys', toAddress)
-      .option('--port <port>', 'port to listen on; 0 takes a free one', toPort)
+      .option('--host <host>', 'address to listen on; beyond loopback only with apiKeys', parseAddress)
+      .option('--port <port>', 'port to listen on; 0 takes a free one', parsePort)
       .option('--watch', 'reload the configuration when one of its files changes')
       .option('--record <file>', 'record every event, for leasehold replay and for the page')
       .addOption(
@@ -94,9 +94,9 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       .option('--file <image>', 'attach an image; may be repeated', collect, [])
       .option('--thinking <level>', 'off, low, medium, high, or another level that the model accepts')
       .option('--system <text>', 'system prompt')
-      .option('--max-tokens <n>', 'longest answer, in tokens', toCount)
-      .option('--temperature <x>', 'sampling temperature', toAmount)
-      .option('--timeout <seconds>', 'time limit for the whole command, including a cold start', toTimeout)
+      .option('--max-tokens <n>', 'longest answer, in tokens', parseCount)
+      .option('--temperature <x>', 'sampling temperature', parseAmount)
+      .option('--timeout <seconds>', 'time limit for the whole command, including a cold start', parseTimeout)
       .addOption(
         new Option('--local', 'run the server in this process, even if a gateway is running').conflicts(
           'gateway',
@@ -178,7 +178,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'print one JSON document per event',
     )
       .option('-f, --follow', 'follow new events')
-      .option('--last <n>', 'how many past events to show first', toCount, 50)
+      .option('--last <n>', 'how many past events to show first', parseCount, 50)
       .option('--types <types>', 'only these types; a name that ends in a dot is a prefix')
       .option('--raw', 'print types and facts instead of sentences'),
   ).action((options) =>
@@ -287,7 +287,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'after',
       '\nExample:\n  leasehold demo-server --port 4142 --load-ms 2500 --token-delay-ms 15',
     )
-    .addHelpText('after', toDemoServerHelp)
+    .addHelpText('after', buildDemoServerHelp)
     .action(async (flags: readonly string[]) => {
       // By itself that program exits with 1 for wrong flags; here they are wrong usage, as with any command.
       parseFlags(flags)
@@ -318,34 +318,34 @@ function collect(value: string, earlier: readonly string[]): string[] {
   return [...earlier, value]
 }
 
-function toAddress(text: string): string {
+function parseAddress(text: string): string {
   if (text === 'localhost' || isIP(text) !== 0) return text
   throw new InvalidArgumentError('Expected an IP address of this host, or localhost.')
 }
 
-function toPort(text: string): number {
-  return toWhole(text, 0, 65_535)
+function parsePort(text: string): number {
+  return parseWhole(text, 0, 65_535)
 }
 
-function toCount(text: string): number {
-  return toWhole(text, 1, Number.MAX_SAFE_INTEGER)
+function parseCount(text: string): number {
+  return parseWhole(text, 1, Number.MAX_SAFE_INTEGER)
 }
 
-function toWhole(text: string, least: number, most: number): number {
+function parseWhole(text: string, least: number, most: number): number {
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
   if (value >= least && value <= most) return value
   throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`)
 }
 
-function toAmount(text: string): number {
+function parseAmount(text: string): number {
   const value = text.trim() === '' ? Number.NaN : Number(text)
   if (value >= 0 && Number.isFinite(value)) return value
   throw new InvalidArgumentError('Expected a number that is not negative.')
 }
 
 /** A timer holds at most 2^31-1 milliseconds. */
-function toTimeout(text: string): number {
-  const value = toAmount(text)
+function parseTimeout(text: string): number {
+  const value = parseAmount(text)
   if (value > 0 && value <= 2_147_483) return value
   throw new InvalidArgumentError('Expected a number of seconds above 0, at most 2147483.')
 }

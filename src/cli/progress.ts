@@ -11,17 +11,17 @@ import type { Terminal } from './print.ts'
 const REDRAW_MS = 100
 const CLEAR_LINE = '\r\x1b[2K'
 
-/** One line that tells how long the services that start have been starting. */
+/** One line with the elapsed time of every start in progress. */
 export interface Progress {
-  /** Takes the line away while something else is printed. It comes back by itself. */
+  /** Hides the line while other output is printed. It returns by itself. */
   aside(print: () => void): void
-  /** Takes the line away for good. */
+  /** Removes the line. */
   close(): void
 }
 
 /**
  * Watches the cold starts among events: shows each on the diagnostics side of a terminal, `starting demo, 1.2 s
- * (last starts took about 2.6 s)`. How long they took is what the supervisors of this user remember.
+ * (last starts took about 2.6 s)`. The past durations come from the state directory of this user.
  */
 export function createProgress(events$: Observable<SupervisorEvent>, terminal: Terminal): Progress {
   if (!terminal.isErrInteractive) return { aside: (print) => print(), close: () => {} }
@@ -35,7 +35,7 @@ export function createProgress(events$: Observable<SupervisorEvent>, terminal: T
   const draw = () => {
     if (starts.size === 0) return clear()
     const texts = [...starts.values()].map(({ service, sinceMs, medianMs }) =>
-      toProgressText(service, systemClock.now() - sinceMs, medianMs),
+      describeProgress(service, systemClock.now() - sinceMs, medianMs),
     )
     terminal.err(`${CLEAR_LINE}${texts.join('; ')}`)
     isShown = true
@@ -45,7 +45,7 @@ export function createProgress(events$: Observable<SupervisorEvent>, terminal: T
     const { key, service, to } = event
     if (!hasTag(to, 'starting')) starts.delete(key)
     else if (!starts.has(key)) {
-      // Opened anew each time: another supervisor may have written since.
+      // Reopened each time: another supervisor may have written meanwhile.
       const history = openHistory({ path: () => toStateDirectoryPath(terminal.env), ensure: () => {} })
       starts.set(key, { service, sinceMs: systemClock.now(), medianMs: history.startsOf(key)?.medianMs })
     }
@@ -72,7 +72,7 @@ interface Start {
 }
 
 /** `starting demo, 1.2 s (last starts took about 2.6 s)`. */
-function toProgressText(service: string, elapsedMs: number, medianMs: number | undefined): string {
+function describeProgress(service: string, elapsedMs: number, medianMs: number | undefined): string {
   const before = medianMs === undefined ? '' : ` (last starts took about ${toDurationText(medianMs)})`
   return `starting ${service}, ${toDurationText(elapsedMs)}${before}`
 }

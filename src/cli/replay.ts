@@ -6,17 +6,17 @@ import { type Replay, type ReplayedLife, type ReplayStep, replay } from '../test
 import { toScript } from '../testing/replay-script.ts'
 import { runScript } from '../testing/run-script.ts'
 import { exitCodes, UsageError } from './failures.ts'
-import { type Terminal, toSafeText } from './print.ts'
-import { toStateText } from './words.ts'
+import { escapeText, type Terminal } from './print.ts'
+import { describeState } from './words.ts'
 
 export interface ReplayOptions {
   readonly service?: string
-  /** Where the life of one service is written as an event script. */
+  /** The file that gets the life of one service as an event script. */
   readonly toScript?: string
   readonly json?: boolean
 }
 
-/** `leasehold replay`: a recording against the statecharts that this version has. Fails at the first difference. */
+/** `leasehold replay`: a recording against the statecharts of this version. Fails at the first difference. */
 export async function replayRecording(
   file: string,
   { service, toScript: target, json }: ReplayOptions,
@@ -30,7 +30,7 @@ export async function replayRecording(
   if (json) terminal.json({ ...whole, lives })
   else {
     for (const line of tell(lives, terminal)) terminal.line(line)
-    terminal.line(toVerdictLine(whole, recording, terminal))
+    terminal.line(describeVerdict(whole, recording, terminal))
   }
   if (target !== undefined) await writeScript(lives, target, terminal)
   return whole.ok ? exitCodes.ok : exitCodes.failed
@@ -45,7 +45,7 @@ async function readRecording(file: string): Promise<Recording> {
   }
 }
 
-/** The lives that were more than a beginning, told in the order in which things happened. */
+/** The lives with more than one step, in the order of their events. */
 function tell(lives: readonly ReplayedLife[], terminal: Terminal): string[] {
   const told = lives.flatMap((life) => life.steps.map((step) => ({ life, step })))
   return told
@@ -54,12 +54,12 @@ function tell(lives: readonly ReplayedLife[], terminal: Terminal): string[] {
 }
 
 function tellStep(service: string, { atMs, event, said, why }: ReplayStep, terminal: Terminal): string[] {
-  const at = `${String(Math.round(atMs)).padStart(9)} ms  ${toSafeText(service)}`
+  const at = `${String(Math.round(atMs)).padStart(9)} ms  ${escapeText(service)}`
   const changes = said.flatMap((one) => {
     if (one.type === 'service.state')
-      return [`${at}  ${toStateText(one.to)}: ${toSafeText(toReasonText(why)).replaceAll('\n', ' ')}`]
+      return [`${at}  ${describeState(one.to)}: ${escapeText(toReasonText(why)).replaceAll('\n', ' ')}`]
     return 'failure' in one
-      ? [terminal.paint('red', `${at}    ${one.type}: ${toSafeText(one.failure.message)}`)]
+      ? [terminal.paint('red', `${at}    ${one.type}: ${escapeText(one.failure.message)}`)]
       : []
   })
   const isQuiet = said.length === 0 && (event.type === 'health.verdict' || event.type.startsWith('lease.'))
@@ -67,7 +67,7 @@ function tellStep(service: string, { atMs, event, said, why }: ReplayStep, termi
   return [terminal.paint('dim', `${at}    ${event.type}`), ...changes]
 }
 
-function toVerdictLine(
+function describeVerdict(
   { ok, difference, lives }: Replay,
   { isWhole }: Recording,
   terminal: Terminal,
@@ -80,7 +80,7 @@ function toVerdictLine(
   const { seq, service, recorded, replayed } = difference
   return terminal.paint(
     'red',
-    toSafeText(
+    escapeText(
       `✗ event ${seq}, ${service}: recorded ${JSON.stringify(recorded)}, but the statechart said ${JSON.stringify(replayed)}`,
     ),
   )

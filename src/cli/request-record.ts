@@ -4,35 +4,41 @@ import { systemClock, toScheduler } from '../clock.ts'
 import { splitRef } from '../config/model-ref.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 
-/** Events that are kept while a request is under way; a busy gateway tells of others, too. */
+/** Maximum number of events kept during a request; a busy gateway sends events of other requests, too. */
 const MAX_EVENTS = 10_000
-/** How long the last events of a request may come after its answer: they have a connection of their own. */
+/**
+ * How much later than its answer the last events of a request may arrive, over their own connection, in
+ * milliseconds.
+ */
 const LAST_EVENTS_MS = 500
 
-/** A candidate that was tried in vain. */
+/** A candidate that failed. */
 export interface FailedAttempt {
   readonly provider: string
   readonly model: string
   readonly code: string
 }
 
-/** What the events say about one request. */
+/** The facts that events report about one request. */
 export interface RequestFacts {
   /** The reference of the candidate that was tried last. */
   readonly ref?: string
   readonly attempts: readonly FailedAttempt[]
-  /** From the question for a lease to its grant where the service had to be started, in milliseconds; else `0`. */
+  /** Time from the lease request to its grant if the service had to be started, in milliseconds; else `0`. */
   readonly coldStartMs: number
 }
 
-/** Listens from now on, for the request that is about to be sent. */
+/** Records events from now on, for the next request. */
 export interface RequestRecord {
-  /** The facts about the request of this id, when its last event is in. Absent: the only request there was. */
+  /**
+   * The facts about the request with this id, once its last event has arrived. Without an id: about the only
+   * request.
+   */
   read(id: string | undefined): Promise<RequestFacts>
   close(): void
 }
 
-/** Opens a record of what happens to requests. */
+/** Opens a record of request events. */
 export function createRequestRecord(events$: Observable<SupervisorEvent>): RequestRecord {
   const events: SupervisorEvent[] = []
   const watch = events$.subscribe((event) => {
@@ -41,41 +47,41 @@ export function createRequestRecord(events$: Observable<SupervisorEvent>): Reque
   })
   return {
     read: async (given) => {
-      const id = given ?? toOnlyId(events)
+      const id = given ?? findOnlyId(events)
       const isLast = (event: SupervisorEvent) => event.type === 'request.ended' && event.requestId === id
       if (id !== undefined && !watch.closed && !events.some(isLast))
         await firstValueFrom(
           race(events$.pipe(filter(isLast)), timer(LAST_EVENTS_MS, toScheduler(systemClock))),
           { defaultValue: undefined },
         )
-      return toFacts(events, id)
+      return collectFacts(events, id)
     },
     close: () => watch.unsubscribe(),
   }
 }
 
-function toOnlyId(events: readonly SupervisorEvent[]): string | undefined {
+function findOnlyId(events: readonly SupervisorEvent[]): string | undefined {
   const ids = new Set(events.flatMap((event) => ('requestId' in event ? [event.requestId] : [])))
   return ids.size === 1 ? [...ids][0] : undefined
 }
 
-function toFacts(events: readonly SupervisorEvent[], id: string | undefined): RequestFacts {
+function collectFacts(events: readonly SupervisorEvent[], id: string | undefined): RequestFacts {
   const own = events.filter((event) => 'requestId' in event && event.requestId === id)
   const refs = own.flatMap((event) => ('ref' in event ? [event.ref] : []))
   const attempts = own.flatMap((event) =>
-    event.type === 'request.attempted' ? [toAttempt(event.ref, event.code)] : [],
+    event.type === 'request.attempted' ? [parseAttempt(event.ref, event.code)] : [],
   )
-  return { ref: refs.at(-1), attempts, coldStartMs: toColdStartMs(events, id) }
+  return { ref: refs.at(-1), attempts, coldStartMs: measureColdStart(events, id) }
 }
 
-/** A failed try of a full reference. */
-export function toAttempt(ref: string, code: string): FailedAttempt {
+/** A failed attempt with a full reference. */
+export function parseAttempt(ref: string, code: string): FailedAttempt {
   const { providerId, modelId } = splitRef(ref) ?? { providerId: '', modelId: ref }
   return { provider: providerId, model: modelId, code }
 }
 
 /** A lease is asked for under the id of its request. */
-function toColdStartMs(events: readonly SupervisorEvent[], id: string | undefined): number {
+function measureColdStart(events: readonly SupervisorEvent[], id: string | undefined): number {
   const granted = events.findLast((event) => event.type === 'lease.granted' && event.id === id)
   if (granted === undefined || !('key' in granted)) return 0
   const { key, atMs } = granted

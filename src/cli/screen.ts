@@ -1,23 +1,23 @@
 import { onEndingSignal } from './ending-signal.ts'
 import type { Terminal } from './print.ts'
 
-/** The window of a terminal, taken for oneself: what was in it before comes back in the end. */
+/** The alternate screen of a terminal: its previous content returns at the end. */
 export interface Screen {
-  /** Shows these lines from the top, and nothing else. What does not fit is cut off. */
+  /** Shows these lines from the top. Lines that do not fit are cut off. */
   draw(lines: readonly string[]): void
-  /** Gives the window back. Idempotent. */
+  /** Restores the window. Idempotent. */
   close(): void
 }
 
-/** The second screen that terminals keep for this, without a cursor, and with lines that end at its edge. */
+/** Alternate screen, no cursor, no line wrap. */
 const ENTER = '\x1b[?1049h\x1b[?25l\x1b[?7l'
 const LEAVE = '\x1b[?7h\x1b[?25h\x1b[?1049l'
-/** Each line is written over the one of the look before, and what is left of that is cleared: nothing flickers. */
+/** Each line overwrites the previous one and clears its rest: nothing flickers. */
 const TO_TOP = '\x1b[H'
 const CLEAR_REST_OF_LINE = '\x1b[K'
 const CLEAR_BELOW = '\x1b[J'
 
-/** Opens the window. A signal that ends the program gives it back first, and then does what it always does. */
+/** Opens the screen. A signal that ends the program restores the window first, and then has its usual effect. */
 export function openScreen(terminal: Pick<Terminal, 'out' | 'size'>): Screen {
   let isOpen = true
   const close = () => {
@@ -38,7 +38,7 @@ export function openScreen(terminal: Pick<Terminal, 'out' | 'size'>): Screen {
   }
 }
 
-/** A line that fits, colours and all; three dots stand for what does not. */
+/** A line that fits, including its colours; three dots replace the rest. */
 export function cut(line: string, columns: number): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: colours begin with one
   const parts = line.match(/\x1b\[[\d;]*m|./gsu) ?? []
@@ -46,7 +46,7 @@ export function cut(line: string, columns: number): string {
   if (parts.filter((part) => !isColour(part)).length <= columns) return line
   let left = columns - 1
   const kept = parts.filter((part) => isColour(part) || left-- > 0)
-  // The colours that end there still must.
+  // Colours must still be reset.
   const last = kept.findLastIndex((part) => !isColour(part))
   return kept.toSpliced(last + 1, 0, '…').join('')
 }

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { runScript, type Story, type StoryFact, type StoryStep } from '../testing/run-script.ts'
 import { parseScript, type Script } from '../testing/script.ts'
 import { exitCodes, UsageError } from './failures.ts'
-import { type Terminal, toSafeText } from './print.ts'
+import { escapeText, type Terminal } from './print.ts'
 
 export interface ScriptOptions {
   /** Against a real process and real sockets instead of the virtual clock. */
@@ -10,7 +10,7 @@ export interface ScriptOptions {
   readonly json?: boolean
 }
 
-/** `leasehold script run`: plays event scripts and tells each as a story. Fails when an expectation does. */
+/** `leasehold script run`: plays event scripts and prints each as a story. Fails if an expectation fails. */
 export async function runScripts(
   files: readonly string[],
   { real = false, json = false }: ScriptOptions,
@@ -43,13 +43,13 @@ async function readScript(file: string): Promise<Script> {
   }
 }
 
-/** A story for people: per step what was asked, what was seen with its time, and what was expected in vain. */
+/** A readable story: per step the input, the observed facts with their times, and the failed expectations. */
 function tellStory({ script, steps, ok }: Story, terminal: Terminal): string[] {
   const end = ok
     ? terminal.paint('green', `✓ ${steps.length} steps, every expectation met`)
     : terminal.paint('red', `✗ it ends at step ${steps.length} of ${script.steps.length}`)
   return [
-    terminal.paint('bold', toSafeText(script.title)),
+    terminal.paint('bold', escapeText(script.title)),
     ...steps.flatMap((step) => tellStep(step, terminal)),
     end,
     '',
@@ -59,9 +59,9 @@ function tellStory({ script, steps, ok }: Story, terminal: Terminal): string[] {
 function tellStep({ step, state, facts, failures }: StoryStep, terminal: Terminal): string[] {
   const asked = [
     step.say,
-    step.world && `the outside changes: ${toFacts(step.world)}`,
-    step.crash && `the process ends: ${toFacts(step.crash)}`,
-    ...[step.send ?? []].flat().map(({ type, ...rest }) => `→ ${type} ${toFacts(rest)}`),
+    step.world && `the outside changes: ${formatFacts(step.world)}`,
+    step.crash && `the process ends: ${formatFacts(step.crash)}`,
+    ...[step.send ?? []].flat().map(({ type, ...rest }) => `→ ${type} ${formatFacts(rest)}`),
   ].filter((text) => text !== undefined)
   const hasExpectation = Object.keys(step).some(
     (key) => !['at', 'say', 'world', 'crash', 'send'].includes(key),
@@ -69,24 +69,26 @@ function tellStep({ step, state, facts, failures }: StoryStep, terminal: Termina
   const verdict =
     failures.length > 0 ? terminal.paint('red', '✗') : hasExpectation ? terminal.paint('green', '✓') : ' '
   return [
-    ...asked.map((text) => `${toTime(step.at)}  ${toSafeText(text)}`),
-    ...facts.map((fact) => terminal.paint('dim', `${toTime(fact.atMs)}    ${toSafeText(toFactText(fact))}`)),
-    `${toTime(step.at)}  ${verdict} ${state}`,
-    ...failures.map((failure) => terminal.paint('red', `${' '.repeat(12)}${toSafeText(failure)}`)),
+    ...asked.map((text) => `${formatTime(step.at)}  ${escapeText(text)}`),
+    ...facts.map((fact) =>
+      terminal.paint('dim', `${formatTime(fact.atMs)}    ${escapeText(formatFact(fact))}`),
+    ),
+    `${formatTime(step.at)}  ${verdict} ${state}`,
+    ...failures.map((failure) => terminal.paint('red', `${' '.repeat(12)}${escapeText(failure)}`)),
   ]
 }
 
-function toFactText({ type, atMs, ...rest }: StoryFact): string {
-  return `${type} ${toFacts(rest)}`
+function formatFact({ type, atMs, ...rest }: StoryFact): string {
+  return `${type} ${formatFacts(rest)}`
 }
 
-/** `id=a, priority=1`; what is nested is written as JSON. */
-function toFacts(facts: object): string {
+/** `id=a, priority=1`; nested values are written as JSON. */
+function formatFacts(facts: object): string {
   return Object.entries(facts)
     .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(', ')
 }
 
-function toTime(ms: number): string {
+function formatTime(ms: number): string {
   return `${String(Math.round(ms)).padStart(8)} ms`
 }

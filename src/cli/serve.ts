@@ -16,22 +16,22 @@ import { toDurationText } from '../text/duration.ts'
 import { createScrubber } from '../text/scrubber.ts'
 import { findConfigurationFile, loadConfiguration, tellDemo } from './configuration.ts'
 import { DEMO_NAME } from './demo-config.ts'
-import { exitCodes, toProblemLine, UsageError } from './failures.ts'
+import { exitCodes, formatProblem, UsageError } from './failures.ts'
 import { createLifecycle } from './lifecycle.ts'
-import { type LogFormat, toLogLine } from './log-lines.ts'
+import { formatLogLine, type LogFormat } from './log-lines.ts'
 import { createMerged } from './merged.ts'
-import { type Terminal, toSafeJson, toSafeText, toTable } from './print.ts'
+import { escapeJson, escapeText, formatTable, type Terminal } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
-import { toClock, toStateText } from './words.ts'
+import { describeState, formatTimeOfDay } from './words.ts'
 
 export interface ServeOptions {
   readonly config?: string
   readonly host?: string
   readonly port?: number
   readonly json?: boolean
-  /** Whether the configuration is read again whenever a file that it is made of changes. @default false */
+  /** Whether the configuration is reloaded when one of its files changes. @default false */
   readonly watch?: boolean
-  /** Where every event is recorded. Absent: nowhere. */
+  /** The file that records every event. Absent: none. */
   readonly record?: string
   /** Level of the log on stderr. Absent: no log. */
   readonly logLevel?: string
@@ -39,7 +39,7 @@ export interface ServeOptions {
   readonly logFormat?: LogFormat
 }
 
-/** Values that no log line may hold, wherever they would stand. */
+/** Values that must not appear in any log line. */
 const SECRETS = ['authorization', 'apiKey', 'apiKeys', 'env', 'headers', 'token'].flatMap((name) => [
   name,
   `*.${name}`,
@@ -61,14 +61,14 @@ export async function serve(options: ServeOptions, version: string, given: Termi
       read.add(one)
       watch?.add(one)
     })
-    // Not after a failure: the file that mends it may be one of the old ones.
+    // Not after a failure: the repair may be in one of the old files.
     watch?.keepOnly(read)
     return config
   }
   tellDemo(options.config, terminal)
   const config = await load()
-  for (const problem of config.problems) terminal.note(toProblemLine(config.file, problem))
-  // Orphans of the servers become children of process 1, and nobody here collects them.
+  for (const problem of config.problems) terminal.note(formatProblem(config.file, problem))
+  // Orphans of the servers become children of process 1, which does not collect them here.
   if (process.pid === 1)
     terminal.note(
       'leasehold is process 1, which has to collect ended processes of others and does not: zombies may pile up. Run it under an init, for one with "docker run --init".',
@@ -77,9 +77,9 @@ export async function serve(options: ServeOptions, version: string, given: Termi
   const reload = createMerged(async () => {
     try {
       await supervisor.replaceConfig(load())
-      for (const problem of supervisor.config.problems) terminal.note(toProblemLine(file, problem))
+      for (const problem of supervisor.config.problems) terminal.note(formatProblem(file, problem))
     } catch {
-      // Events have told it: the configuration was refused, or the supervisor is closed.
+      // Reported by events: the configuration was refused, or the supervisor is closed.
     }
   })
   const handleSignals = {
@@ -87,12 +87,12 @@ export async function serve(options: ServeOptions, version: string, given: Termi
       await gateway.close()
       await recorder?.written
     },
-    // systemd, for one, takes anything but 0 for a failure: a server that was told to stop and did has succeeded.
+    // systemd treats any code but 0 as a failure, and a stop on request is a success.
     exitCode: exitCodes.ok,
     onSignal: (count: number) => {
       if (options.json) return
-      const text = toStopText(count, supervisor.snapshot().services, terminal.isOutInteractive)
-      progress.aside(() => terminal.line(`${toClock(new Date())}  leasehold  ${toSafeText(text)}`))
+      const text = describeSignal(count, supervisor.snapshot().services, terminal.isOutInteractive)
+      progress.aside(() => terminal.line(`${formatTimeOfDay(new Date())}  leasehold  ${escapeText(text)}`))
     },
     ...(hasControllingTerminal() ? {} : { onHangup: reload }),
   }
@@ -118,7 +118,7 @@ export async function serve(options: ServeOptions, version: string, given: Termi
   return exitCodes.ok
 }
 
-/** @throws {@link UsageError} when the file cannot be made */
+/** @throws {@link UsageError} if the file cannot be created */
 function record(supervisor: Supervisor, file: string, version: string, terminal: Terminal): Recorder {
   try {
     return createRecorder(supervisor, { file, version, onEnd: ({ message }) => terminal.note(message) })
@@ -132,7 +132,7 @@ function record(supervisor: Supervisor, file: string, version: string, terminal:
   }
 }
 
-/** Prints what happens until the supervisor is closed. */
+/** Prints lifecycle events until the supervisor is closed. */
 function follow(
   events$: SupervisorEvents,
   progress: Progress,
@@ -156,8 +156,8 @@ function follow(
 }
 
 /**
- * Whether there is a terminal that could be closed: then SIGHUP says that it was, and ends the program. Without one, as
- * under a service manager, SIGHUP is how somebody asks for the configuration to be read again.
+ * Whether there is a controlling terminal: then SIGHUP means that it was closed, and ends the program. Without one,
+ * as under a service manager, SIGHUP asks for a reload of the configuration.
  */
 function hasControllingTerminal(): boolean {
   if (process.platform === 'win32') return true
@@ -171,24 +171,24 @@ function hasControllingTerminal(): boolean {
 
 type SupervisorEvents = ReturnType<typeof createSupervisor>['events$']
 
-/** Hides what is secret by its name and by its value. Events of a later configuration come without its secrets. */
+/** Masks secrets by name and by value. Events of a later configuration come without its secrets. */
 function createLogger(
   { logLevel, logFormat }: ServeOptions,
   secrets: readonly string[],
   terminal: Terminal,
 ): Logger | undefined {
   const format = logFormat ?? (terminal.isErrInteractive ? 'pretty' : 'json')
-  // To ask for a format is to ask for a log.
+  // A format implies a log.
   const level = logLevel ?? (logFormat === undefined ? undefined : 'info')
   if (level === undefined) return undefined
   const { value } = createScrubber(secrets)
   const options = {
     level,
     redact: { paths: SECRETS, censor: '***' },
-    hooks: { streamWrite: (line: string) => toSafeJson(value(line)) },
+    hooks: { streamWrite: (line: string) => escapeJson(value(line)) },
   }
   if (format === 'json') return pino(options, { write: terminal.err })
-  return pino(options, { write: (line: string) => terminal.err(`${toLogLine(line, terminal)}\n`) })
+  return pino(options, { write: (line: string) => terminal.err(`${formatLogLine(line, terminal)}\n`) })
 }
 
 interface Welcome {
@@ -207,18 +207,18 @@ function printWelcome(terminal: Terminal, { config, address, models }: Welcome):
     ['configuration', from],
     ['to stop', terminal.isOutInteractive ? 'Ctrl-C' : `kill ${process.pid}`],
   ]
-  for (const row of toTable(rowsOfWelcome)) terminal.line(`  ${row}`)
+  for (const row of formatTable(rowsOfWelcome)) terminal.line(`  ${row}`)
   terminal.line()
   terminal.line('models:')
   const rows = models.map((model) => [
-    toSafeText(model.id),
-    toSafeText(model.aliases.join(', ')),
+    escapeText(model.id),
+    escapeText(model.aliases.join(', ')),
     model.default ? 'default' : '',
-    toSafeText(
-      model.unavailable === undefined ? toStateText(model.state) : `unavailable: ${model.unavailable}`,
+    escapeText(
+      model.unavailable === undefined ? describeState(model.state) : `unavailable: ${model.unavailable}`,
     ),
   ])
-  for (const row of toTable(rows)) terminal.line(`  ${row}`)
+  for (const row of formatTable(rows)) terminal.line(`  ${row}`)
   if (rows.length === 0)
     terminal.line('  none listed: a provider without a list takes any model, as PROVIDER/MODEL')
   terminal.line()
@@ -226,13 +226,13 @@ function printWelcome(terminal: Terminal, { config, address, models }: Welcome):
   const model = usable.find((one) => one.default) ?? usable[0]
   if (model === undefined) return
   terminal.line(`try it${hasKey ? ', with your API key in LEASEHOLD_API_KEY' : ''}:`)
-  terminal.line(`  ${toCurl({ url: address.url, model: model.id, hasKey, isStream: false })}`)
-  terminal.line(`  ${toCurl({ url: address.url, model: model.id, hasKey, isStream: true })}`)
+  terminal.line(`  ${formatCurl({ url: address.url, model: model.id, hasKey, isStream: false })}`)
+  terminal.line(`  ${formatCurl({ url: address.url, model: model.id, hasKey, isStream: true })}`)
   terminal.line()
 }
 
-/** What the first, second or third signal that ends `serve` does, and what the next one would. */
-export function toStopText(
+/** The effect of the first, second or third signal that ends `serve`, and of the next one. */
+export function describeSignal(
   count: number,
   services: readonly Pick<ServiceSnapshot, 'service' | 'leases' | 'policy'>[],
   isInteractive: boolean,
@@ -256,17 +256,17 @@ interface CurlOptions {
   readonly isStream: boolean
 }
 
-/** A line for a POSIX shell that asks the model something, and works as it is. */
-export function toCurl({ url, model, hasKey, isStream }: CurlOptions): string {
+/** A line for a POSIX shell that sends a request to the model. */
+export function formatCurl({ url, model, hasKey, isStream }: CurlOptions): string {
   const body = JSON.stringify({
     model,
     messages: [{ role: 'user', content: 'What is 6 * 7?' }],
     ...(isStream ? { stream: true } : {}),
   })
   const key = hasKey ? ` -H "authorization: Bearer $LEASEHOLD_API_KEY"` : ''
-  return `curl ${isStream ? '-N' : '-s'} ${url}/v1/chat/completions -H 'content-type: application/json'${key} -d ${toShellWord(body)}`
+  return `curl ${isStream ? '-N' : '-s'} ${url}/v1/chat/completions -H 'content-type: application/json'${key} -d ${quoteForShell(body)}`
 }
 
-function toShellWord(text: string): string {
+function quoteForShell(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }

@@ -1,16 +1,16 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { describeNextBriefly } from '../explanation/next.ts'
-import { toWatchdogText } from '../explanation/words.ts'
+import { describeWatchdog } from '../explanation/words.ts'
 import type { Guest } from '../peers/guests.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../service/snapshot.ts'
 import { toDurationText } from '../text/duration.ts'
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './failures.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
-import { toFailureLine, toRefusalText } from './lifecycle.ts'
-import { type Terminal, toSafeText, toTable } from './print.ts'
+import { describeFailure, describeRefusal } from './lifecycle.ts'
+import { escapeText, formatTable, type Terminal } from './print.ts'
 import { openScreen, type Screen } from './screen.ts'
-import { toOwnerText, toStateText } from './words.ts'
+import { describeOwner, describeState } from './words.ts'
 
 export interface StatusOptions {
   readonly config?: string
@@ -22,7 +22,7 @@ export interface StatusOptions {
 /** Time between two looks with `--watch`, in milliseconds: fine enough for a countdown in seconds. */
 const WATCH_EVERY_MS = 500
 
-/** `leasehold status`: every service of the running gateway as it stands; with `--watch` until a signal ends it. */
+/** `leasehold status`: every service of the running gateway; with `--watch` until a signal ends it. */
 export async function showStatus(options: StatusOptions, terminal: Terminal): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await connectToGateway(config, terminal.env, options.gateway)
@@ -35,9 +35,9 @@ export async function showStatus(options: StatusOptions, terminal: Terminal): Pr
       const snapshot = (await gateway.ask({ path })) as SupervisorSnapshot
       if (hasWindow) {
         screen ??= openScreen(terminal)
-        screen.draw(readAnswer(path, () => toFittingLines(snapshot, terminal)))
+        screen.draw(readAnswer(path, () => listFittingLines(snapshot, terminal)))
       } else if (json) terminal.json(snapshot)
-      else terminal.out(`${readAnswer(path, () => toStatusLines(snapshot, terminal)).join('\n')}\n`)
+      else terminal.out(`${readAnswer(path, () => listStatusLines(snapshot, terminal)).join('\n')}\n`)
       if (watch) await wait(WATCH_EVERY_MS)
     } while (watch)
   } finally {
@@ -47,42 +47,46 @@ export async function showStatus(options: StatusOptions, terminal: Terminal): Pr
   return exitCodes.ok
 }
 
-/** As much as the window holds: where there is no room for reasons, one line for each service; and how many are left. */
-export function toFittingLines(snapshot: SupervisorSnapshot, terminal: Terminal): string[] {
+/** The lines that fit into the window: without room for reasons, one line per service; and how many are left out. */
+export function listFittingLines(snapshot: SupervisorSnapshot, terminal: Terminal): string[] {
   const { rows } = terminal.size()
-  const full = toStatusLines(snapshot, terminal)
+  const full = listStatusLines(snapshot, terminal)
   if (full.length <= rows) return full
-  const brief = toStatusLines(snapshot, terminal, { isBrief: true })
+  const brief = listStatusLines(snapshot, terminal, { isBrief: true })
   if (brief.length <= rows) return brief
   const left = brief.length - rows + 1
   return [...brief.slice(0, rows - 1), terminal.paint('dim', `… and ${left} more: make the window larger`)]
 }
 
-/** The services as a table, each with its reason and its last failure below it; `isBrief`: without those. */
-export function toStatusLines(
+/** The services as a table, each with its reason and its last failure below it; not with `isBrief`. */
+export function listStatusLines(
   { services, config, watchdog }: SupervisorSnapshot,
   terminal: Terminal,
   { isBrief = false }: { readonly isBrief?: boolean } = {},
 ): string[] {
-  // A gateway of an earlier version does not tell them.
+  // A gateway of an earlier version does not send them.
   const unavailable = (config.unavailable ?? []).map(({ provider, reason }) =>
-    terminal.paint('yellow', toSafeText(`${provider}: unavailable: ${reason}`).replaceAll('\n', ' ')),
+    terminal.paint('yellow', escapeText(`${provider}: unavailable: ${reason}`).replaceAll('\n', ' ')),
   )
   const rows =
-    services.length === 0 && unavailable.length > 0 ? [] : toTableLines(services, terminal, isBrief)
-  // A gateway of an earlier version does not tell it.
+    services.length === 0 && unavailable.length > 0 ? [] : listTableLines(services, terminal, isBrief)
+  // A gateway of an earlier version does not send it.
   const problem = watchdog?.problem ?? null
-  const unwatched = problem === null ? [] : [terminal.paint('red', toSafeText(toWatchdogText(problem)))]
+  const unwatched = problem === null ? [] : [terminal.paint('red', escapeText(describeWatchdog(problem)))]
   const table = [...rows, ...unavailable, ...unwatched]
   if (config.refusal === null) return table
-  const text = `${config.file}: refused at ${config.refusal.time}: ${toRefusalText(config.refusal)}`
-  return [...table, terminal.paint('red', toSafeText(text)), 'The configuration before it is still in force.']
+  const text = `${config.file}: refused at ${config.refusal.time}: ${describeRefusal(config.refusal)}`
+  return [...table, terminal.paint('red', escapeText(text)), 'The configuration before it is still in force.']
 }
 
-function toTableLines(services: readonly ServiceSnapshot[], terminal: Terminal, isBrief: boolean): string[] {
+function listTableLines(
+  services: readonly ServiceSnapshot[],
+  terminal: Terminal,
+  isBrief: boolean,
+): string[] {
   if (services.length === 0) return ['No service is configured.']
   const head = ['SERVICE', 'STATE', 'FOR', 'RUN BY', 'PID', 'LEASES', 'QUEUE', 'NEXT']
-  const [first = '', ...lines] = toTable([head, ...services.map(toRow)])
+  const [first = '', ...lines] = formatTable([head, ...services.map(buildRow)])
   if (isBrief) return [terminal.paint('bold', first), ...lines]
   return [
     terminal.paint('bold', first),
@@ -92,31 +96,31 @@ function toTableLines(services: readonly ServiceSnapshot[], terminal: Terminal, 
         line,
         ...(why === null
           ? []
-          : [terminal.paint('dim', `  because ${toSafeText(whyText).replaceAll('\n', ' ')}`)]),
-        // A failure that is the reason is told already.
+          : [terminal.paint('dim', `  because ${escapeText(whyText).replaceAll('\n', ' ')}`)]),
+        // The reason already contains this failure.
         ...(failure === null || why?.kind === 'failed'
           ? []
-          : [terminal.paint('yellow', `  last failure: ${toFailureLine(failure)}`)]),
+          : [terminal.paint('yellow', `  last failure: ${describeFailure(failure)}`)]),
       ]
     }),
   ]
 }
 
 /** One service as the cells of the table. */
-function toRow(service: ServiceSnapshot): string[] {
+function buildRow(service: ServiceSnapshot): string[] {
   return [
-    toSafeText(service.service),
-    toStateText(service.state),
+    escapeText(service.service),
+    describeState(service.state),
     toDurationText(service.inStateMs),
-    toOwnerText(service),
+    describeOwner(service),
     service.pid === null ? '' : String(service.pid),
-    [service.leases, ...service.guests.filter(({ leases }) => leases > 0).map(toLentText)].join(', '),
+    [service.leases, ...service.guests.filter(({ leases }) => leases > 0).map(describeLent)].join(', '),
     String(service.queue.length),
     describeNextBriefly(service),
   ]
 }
 
 /** The part of the leases that another supervisor holds: `1 of infer (process 7)`. */
-function toLentText({ leases, name, pid }: Guest): string {
-  return `${leases} of ${toSafeText(name)} (process ${pid})`
+function describeLent({ leases, name, pid }: Guest): string {
+  return `${leases} of ${escapeText(name)} (process ${pid})`
 }

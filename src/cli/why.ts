@@ -7,9 +7,9 @@ import { toDurationText } from '../text/duration.ts'
 import { loadConfiguration } from './configuration.ts'
 import { readEventData } from './event-stream.ts'
 import { exitCodes } from './failures.ts'
-import { connectToGateway, type GatewayClient, readAnswer, toAnswerError } from './gateway-client.ts'
-import { type Terminal, toSafeText } from './print.ts'
-import { toClock, toOwnerText, toStateText } from './words.ts'
+import { connectToGateway, type GatewayClient, parseAnswerError, readAnswer } from './gateway-client.ts'
+import { escapeText, type Terminal } from './print.ts'
+import { describeOwner, describeState, formatTimeOfDay } from './words.ts'
 
 export interface WhyOptions {
   readonly config?: string
@@ -19,17 +19,20 @@ export interface WhyOptions {
 
 type StateChange = Extract<SupervisorEvent, { type: 'service.state' }>
 
-/** What is known of a service: as it stands, in words, and how it came to that. */
+/** The facts about a service: its state, an explanation, and its recent history. */
 export interface WhyFacts {
   readonly service: ServiceSnapshot
   /** The last changes of its state, oldest first. */
   readonly history: readonly StateChange[]
 }
 
-/** Changes of state that are told. */
+/** Changes of state that are shown. */
 const MAX_CHANGES = 6
 
-/** `leasehold why ID`: why a service is as it is, what it waits for, what comes next, and what a person can do. */
+/**
+ * `leasehold why ID`: the reason for a service's state, what it waits for, what comes next, and what the user can
+ * do.
+ */
 export async function explainService(id: string, options: WhyOptions, terminal: Terminal): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await connectToGateway(config, terminal.env, options.gateway)
@@ -40,7 +43,7 @@ export async function explainService(id: string, options: WhyOptions, terminal: 
     const history = readAnswer(path, () => changes.filter(({ key }) => key === service.key))
     const facts: WhyFacts = { service, history: history.slice(-MAX_CHANGES) }
     if (options.json) terminal.json(facts)
-    else for (const line of readAnswer(path, () => toWhyLines(facts, terminal))) terminal.line(line)
+    else for (const line of readAnswer(path, () => listWhyLines(facts, terminal))) terminal.line(line)
     return exitCodes.ok
   } finally {
     gateway.close()
@@ -50,7 +53,7 @@ export async function explainService(id: string, options: WhyOptions, terminal: 
 async function readChanges(gateway: GatewayClient): Promise<StateChange[]> {
   const response = await gateway.send({ path: '/api/events?last=4096&follow=0&types=service.state' })
   if (response.status !== 200 || response.body === null)
-    throw toAnswerError(response.status, await response.text())
+    throw parseAnswerError(response.status, await response.text())
   const changes: StateChange[] = []
   for await (const data of readEventData(response.body))
     changes.push(readAnswer('/api/events', () => JSON.parse(data)))
@@ -58,41 +61,41 @@ async function readChanges(gateway: GatewayClient): Promise<StateChange[]> {
 }
 
 /** The whole answer, line by line. */
-export function toWhyLines({ service, history }: WhyFacts, terminal: Terminal): string[] {
+export function listWhyLines({ service, history }: WhyFacts, terminal: Terminal): string[] {
   const { explanation, queue, leases } = service
   const rows: [string, string][] = [
-    ['because', toOneLine(explanation.sentence)],
-    ['next', toOneLine(explanation.next ?? '')],
-    ...explanation.advice.map((advice): [string, string] => ['you can', toAdviceText(advice, terminal)]),
+    ['because', formatOneLine(explanation.sentence)],
+    ['next', formatOneLine(explanation.next ?? '')],
+    ...explanation.advice.map((advice): [string, string] => ['you can', formatAdvice(advice, terminal)]),
     ['state', `${service.state}, for ${toDurationText(service.inStateMs)}`],
-    ['run by', toOwnerText(service)],
+    ['run by', describeOwner(service)],
     ['in use by', leases === 0 ? '' : toCount(leases, 'request')],
-    ['waiting', queue.length === 0 ? '' : toWaitText(queue)],
+    ['waiting', queue.length === 0 ? '' : describeQueue(queue)],
   ]
   const told = history.map(({ time, to, why }) => ({
     time,
-    text: `${toStateText(to)}: ${toOneLine(toReasonText(why))}`,
+    text: `${describeState(to)}: ${formatOneLine(toReasonText(why))}`,
   }))
   return [
-    terminal.paint('bold', toSafeText(`${service.service}: ${explanation.title}`)),
+    terminal.paint('bold', escapeText(`${service.service}: ${explanation.title}`)),
     ...rows.filter(([, text]) => text !== '').map(([head, text]) => `  ${head.padEnd(11)}${text}`),
     ...(history.length === 0 ? [] : ['', 'how it came to that:']),
-    // Two steps of one state may read the same: it is told once, with the time of the first.
+    // Two steps of one state may read the same: they are shown once, with the time of the first.
     ...told
       .filter(({ text }, index) => text !== told[index - 1]?.text)
-      .map(({ time, text }) => terminal.paint('dim', `  ${toClock(new Date(time))}  ${text}`)),
+      .map(({ time, text }) => terminal.paint('dim', `  ${formatTimeOfDay(new Date(time))}  ${text}`)),
   ]
 }
 
-/** What a person can do, with the command that does it. */
-function toAdviceText({ text, command }: Advice, terminal: Terminal): string {
-  if (command === null) return toOneLine(text)
+/** An action for the user, with its command. */
+function formatAdvice({ text, command }: Advice, terminal: Terminal): string {
+  if (command === null) return formatOneLine(text)
   const [before, after] = commands[command.verb]
-  const line = toOneLine(`${before} ${command.service}${after}`)
-  return `${toOneLine(text).replace(/\.$/, ':')} ${terminal.paint('bold', line)}`
+  const line = formatOneLine(`${before} ${command.service}${after}`)
+  return `${formatOneLine(text).replace(/\.$/, ':')} ${terminal.paint('bold', line)}`
 }
 
-/** What a command is called on the command line, before and after the name of its service. */
+/** The command line of a verb, before and after the name of its service. */
 const commands: Readonly<Record<AdvisedVerb, readonly [string, string]>> = {
   start: ['leasehold start', ''],
   stop: ['leasehold stop', ''],
@@ -100,12 +103,12 @@ const commands: Readonly<Record<AdvisedVerb, readonly [string, string]>> = {
   logs: ['leasehold logs', ' -f'],
 }
 
-function toWaitText(queue: ServiceSnapshot['queue']): string {
+function describeQueue(queue: ServiceSnapshot['queue']): string {
   const [first] = queue
   const waited = first === undefined ? '' : `; the first for ${toDurationText(first.waitedMs)}`
   return `${toCount(queue.length, 'request')}${waited}`
 }
 
-function toOneLine(text: string): string {
-  return toSafeText(text).replaceAll('\n', ' ')
+function formatOneLine(text: string): string {
+  return escapeText(text).replaceAll('\n', ' ')
 }

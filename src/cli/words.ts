@@ -1,7 +1,7 @@
 import type { Peer } from '../../machines/messages.ts'
 import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
-import { toSafeText } from './print.ts'
+import { escapeText } from './print.ts'
 
 /** States of a service, in words for people. */
 const stateWords: Readonly<Record<ProviderState, string>> = {
@@ -22,27 +22,27 @@ const stateWords: Readonly<Record<ProviderState, string>> = {
 }
 
 /** The state of a service in words. A state that is unknown here, such as `unavailable`, is shown by its name. */
-export function toStateText(state: string): string {
+export function describeState(state: string): string {
   return Object.hasOwn(stateWords, state) ? stateWords[state as ProviderState] : state
 }
 
 /** The time of day: `14:03:59`. */
-export function toClock(time: Date): string {
+export function formatTimeOfDay(time: Date): string {
   return time.toTimeString().slice(0, 8)
 }
 
-/** Who may stop a service, in words. */
-export function toOwnerText({ ownership, holder }: Pick<ServiceSnapshot, 'ownership' | 'holder'>): string {
-  if (ownership === 'borrowed') return holder === null ? 'another leasehold' : toPeerText(holder)
+/** The owner of a service, in words. */
+export function describeOwner({ ownership, holder }: Pick<ServiceSnapshot, 'ownership' | 'holder'>): string {
+  if (ownership === 'borrowed') return holder === null ? 'another leasehold' : describePeer(holder)
   return { owned: 'leasehold', adopted: 'another program', none: '' }[ownership]
 }
 
 /** Another supervisor, in words: `leasehold serve (process 123)`. */
-export function toPeerText({ name, pid }: Peer): string {
-  return `leasehold ${toSafeText(name)} (process ${pid})`
+export function describePeer({ name, pid }: Peer): string {
+  return `leasehold ${escapeText(name)} (process ${pid})`
 }
 
-/** Codes whose own words do not say what happened. */
+/** Descriptions of codes that do not describe themselves. */
 const codeWords: Readonly<Record<string, string>> = {
   LEASEHOLD_ABORTED: 'the client aborted it',
   LEASEHOLD_BACKEND_FAILED: 'the server reported a failure',
@@ -60,7 +60,7 @@ const codeWords: Readonly<Record<string, string>> = {
 }
 
 /** The code of an error in words: `LEASEHOLD_READY_TIMEOUT` is `ready timeout`. */
-export function toCodeText(code: string): string {
+export function describeCode(code: string): string {
   const words = codeWords[code]
   if (words !== undefined) return words
   return code

@@ -11,6 +11,6 @@ export function formatSentence(clause: string): string {
 }
 
 /** What it means that no watchdog runs. */
-export function toWatchdogText(problem: string): string {
+export function describeWatchdog(problem: string): string {
   return `no watchdog runs (${problem}): if leasehold is killed, its servers may stay; it is tried again`
 }

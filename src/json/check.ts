@@ -39,7 +39,7 @@ export function checkJson(body: Buffer): void {
   if (outcome.fault !== undefined) throw outcome.fault
 }
 
-/** Where the large values of a checked source end; without an entry for those that must be walked through. */
+/** The ends of the large values of a checked source. Values that must be walked through have no entry. */
 export function endsOf(source: Buffer): Ends {
   return source.length < MIN_NOTED_BYTES ? NOTHING : (known.get(source)?.ends ?? NOTHING)
 }

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { toLine, toStoppedLine } from '../../src/cli/control.ts'
+import { describeService, describeStopped } from '../../src/cli/control.ts'
 import type { ServiceSnapshot } from '../../src/service/snapshot.ts'
 
 const holder = { pid: 7, name: 'serve' }
 const say = (facts: Partial<ServiceSnapshot>) =>
-  toLine({
+  describeService({
     service: 'demo',
     state: 'down.cold',
     pid: null,
@@ -27,5 +27,5 @@ test('a start and a stop say who runs the service', () => {
 
 test('a stop says that a request has started the service again', () => {
   const snapshot = { service: 'demo', state: 'starting.claiming', holder: null } as ServiceSnapshot
-  expect(toStoppedLine(snapshot)).toMatch(/^demo was stopped, and is .+ for a request that came meanwhile$/)
+  expect(describeStopped(snapshot)).toMatch(/^demo was stopped, and is .+ for a request that came meanwhile$/)
 })

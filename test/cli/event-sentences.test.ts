@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { toEventSentence, toldTypes } from '../../src/cli/event-sentences.ts'
+import { describeEvent, toldTypes } from '../../src/cli/event-sentences.ts'
 import type { SupervisorEvent } from '../../src/events/events.ts'
 
 const head = { seq: 1, atMs: 1, time: '2026-01-01T00:00:01.500Z' }
@@ -48,11 +48,11 @@ const told: readonly (readonly [SupervisorEvent, string])[] = [
 ]
 
 test.each(told)('the event %o is told as a sentence', (event, sentence) => {
-  expect(toEventSentence(event)).toBe(sentence)
+  expect(describeEvent(event)).toBe(sentence)
 })
 
 test('a sentence is one line without control characters, whatever a server printed', () => {
-  const sentence = toEventSentence({ ...service, type: 'service.failed', message: 'a\u001b[31mb\nc\u202e' })
+  const sentence = describeEvent({ ...service, type: 'service.failed', message: 'a\u001b[31mb\nc\u202e' })
   expect(sentence).toBe('00:00:01.500  demo  its supervision failed and begins anew: ab c')
 })
 

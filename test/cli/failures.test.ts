@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Failure } from '../../machines/messages.ts'
-import { AnswerError, toErrorText } from '../../src/cli/failures.ts'
-import { toFailureLine } from '../../src/cli/lifecycle.ts'
+import { AnswerError, formatError } from '../../src/cli/failures.ts'
+import { describeFailure } from '../../src/cli/lifecycle.ts'
 import { ServiceError } from '../../src/errors.ts'
 
 const failure: Failure = {
@@ -18,11 +18,11 @@ Last output:
 
 test('the code of an error stands above the last output of its server', () => {
   const error = new ServiceError('demo', failure)
-  expect(toErrorText(error)).toBe(text)
-  expect(toErrorText(new AnswerError(error.message, { status: 504, code: error.code }))).toBe(text)
+  expect(formatError(error)).toBe(text)
+  expect(formatError(new AnswerError(error.message, { status: 504, code: error.code }))).toBe(text)
 })
 
 test('each sentence of a failure ends before the next one begins', () => {
-  expect(toFailureLine(failure)).toBe('not ready within 1500 ms. Last output: load_model: 13 %')
-  expect(toFailureLine({ ...failure, message: 'is it loaded?' })).toMatch(/^is it loaded\? Last output/)
+  expect(describeFailure(failure)).toBe('not ready within 1500 ms. Last output: load_model: 13 %')
+  expect(describeFailure({ ...failure, message: 'is it loaded?' })).toMatch(/^is it loaded\? Last output/)
 })

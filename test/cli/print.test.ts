@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { readEventData, readLines } from '../../src/cli/event-stream.ts'
-import { toSafeJson, toSafeText, toTable } from '../../src/cli/print.ts'
-import { toCurl } from '../../src/cli/serve.ts'
+import { escapeJson, escapeText, formatTable } from '../../src/cli/print.ts'
+import { formatCurl } from '../../src/cli/serve.ts'
 import { toDurationText } from '../../src/text/duration.ts'
 
 test.each([
@@ -19,12 +19,12 @@ test.each([
 })
 
 test('the text of others loses its terminal sequences and keeps its lines', () => {
-  expect(toSafeText('a\x1b[31mb\n\tc\x07\r\nd')).toBe('ab\n\tc\nd')
+  expect(escapeText('a\x1b[31mb\n\tc\x07\r\nd')).toBe('ab\n\tc\nd')
 })
 
 test('JSON for a terminal holds no character that it would obey, and means the same', () => {
   const value = { text: 'a\x1b[31m\x7f\x85\x9b2J\u202eb\u2066\u200fc\u2028ä€😀' }
-  const json = toSafeJson(JSON.stringify(value))
+  const json = escapeJson(JSON.stringify(value))
   expect(json).not.toMatch(/[\p{Cc}\p{Cf}\u2028\u2029]/u)
   expect(json).toContain('ä€😀')
   expect(JSON.parse(json)).toEqual(value)
@@ -32,7 +32,7 @@ test('JSON for a terminal holds no character that it would obey, and means the s
 
 test('columns are as wide as their widest cell, and lines end with their text', () => {
   expect(
-    toTable([
+    formatTable([
       ['a', 'bb', ''],
       ['ccc', '', 'd'],
       ['e', '', ''],
@@ -41,7 +41,7 @@ test('columns are as wide as their widest cell, and lines end with their text', 
 })
 
 test('a quote in a model name does not end the argument of curl', () => {
-  expect(toCurl({ url: 'http://127.0.0.1:1', model: "it's", hasKey: false, isStream: false })).toContain(
+  expect(formatCurl({ url: 'http://127.0.0.1:1', model: "it's", hasKey: false, isStream: false })).toContain(
     `{"model":"it'\\''s"`,
   )
 })

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { readChatAnswer } from '../../src/cli/chat.ts'
 import { startService, stopService } from '../../src/cli/control.ts'
 import { showEvents } from '../../src/cli/events.ts'
-import { AnswerError, toErrorText } from '../../src/cli/failures.ts'
+import { AnswerError, formatError } from '../../src/cli/failures.ts'
 import { showLogs } from '../../src/cli/logs.ts'
 import type { Terminal } from '../../src/cli/print.ts'
 import { showStatus } from '../../src/cli/status.ts'
@@ -74,7 +74,7 @@ describe.each(Object.entries(commands))('%s, from a gateway whose answer has an 
       const options = { gateway: gateway.gateway, config: 'builtin:demo' }
       const error: unknown = await run(options, terminal).catch((caught: unknown) => caught)
       expect(error).toBeInstanceOf(AnswerError)
-      expect(toErrorText(error)).toMatch(/^The gateway's answer to \/api\/\S+ has an unknown form\. /)
+      expect(formatError(error)).toMatch(/^The gateway's answer to \/api\/\S+ has an unknown form\. /)
       expect(terminal.printed.join('')).not.toMatch(/undefined|TypeError/)
     },
   )

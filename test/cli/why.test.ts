@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { toEventLine } from '../../src/cli/events.ts'
-import { toLogLine } from '../../src/cli/log-lines.ts'
+import { formatEvent } from '../../src/cli/events.ts'
+import { formatLogLine } from '../../src/cli/log-lines.ts'
 import type { Terminal } from '../../src/cli/print.ts'
-import { toWhyLines, type WhyFacts } from '../../src/cli/why.ts'
+import { listWhyLines, type WhyFacts } from '../../src/cli/why.ts'
 import { explain } from '../../src/explanation/explanation.ts'
 import type { ServiceSnapshot } from '../../src/service/snapshot.ts'
 import { toSituation } from '../explanation/situation.ts'
@@ -14,7 +14,7 @@ const tell = (service: Partial<ServiceSnapshot>, history: WhyFacts['history'] = 
   const situation = toSituation(service)
   const explanation = explain(situation, { all: [situation], lastLine })
   const snapshot = { holder: null, ...situation, explanation } as ServiceSnapshot
-  return toWhyLines({ service: snapshot, history }, terminal).join('\n')
+  return listWhyLines({ service: snapshot, history }, terminal).join('\n')
 }
 
 test('one that hangs in loading says what it saw last, what it printed, and that it is late', () => {
@@ -124,7 +124,7 @@ test.each(['down.backoff', 'down.tripped'] as const)(
 )
 
 test('an event is one line, whatever a server printed', () => {
-  const line = toEventLine({
+  const line = formatEvent({
     seq: 1,
     atMs: 1,
     time: '2026-01-01T00:00:01.500Z',
@@ -146,8 +146,8 @@ test('a log for people is one line for each event, and what is no JSON stays', (
     id: 'a',
     msg: 'm',
   })
-  expect(toLogLine(line, terminal)).toMatch(/^\d\d:\d\d:\d\d {2}warn {3}lease\.refused {2}demo {2}id=a$/)
-  expect(toLogLine('plain', terminal)).toBe('plain')
+  expect(formatLogLine(line, terminal)).toMatch(/^\d\d:\d\d:\d\d {2}warn {3}lease\.refused {2}demo {2}id=a$/)
+  expect(formatLogLine('plain', terminal)).toBe('plain')
 })
 
 test('a running gateway explains a service, and tells what happened', async () => {

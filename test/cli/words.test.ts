@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { toStateText } from '../../src/cli/words.ts'
+import { describeState } from '../../src/cli/words.ts'
 
 test('a service that is over has ended, for whatever reason', () => {
-  expect(toStateText('retired')).toBe('ended')
+  expect(describeState('retired')).toBe('ended')
 })

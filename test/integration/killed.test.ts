@@ -8,7 +8,7 @@ import { setImmediate } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { createTerminal } from '../../src/cli/print.ts'
-import { toStatusLines } from '../../src/cli/status.ts'
+import { listStatusLines } from '../../src/cli/status.ts'
 import { createSupervisor } from '../../src/index.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 import { findFreePort, findMarked } from '../../src/testing/real-host.ts'
@@ -133,7 +133,7 @@ test.skipIf(!hasProcfs)(
     expect(library.all('watchdog.lost')).toMatchObject([{ problem }])
     expect(supervisor.snapshot().watchdog).toEqual({ pid: null, problem })
     const terminal = createTerminal(process.stdout, process.stderr, {})
-    expect(toStatusLines(supervisor.snapshot(), terminal).join('\n')).toContain(
+    expect(listStatusLines(supervisor.snapshot(), terminal).join('\n')).toContain(
       `no watchdog runs (${problem})`,
     )
     await library.until('watchdog.restored')

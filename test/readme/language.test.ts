@@ -13,6 +13,7 @@ const RIDDLES =
 const CODES = /'nobody-waits'/g
 
 const FOLDERS = [
+  'src/cli',
   'src/compat',
   'src/explanation',
   'src/health',

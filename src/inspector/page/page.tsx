@@ -1,6 +1,6 @@
 import { useRef, useState } from 'preact/hooks'
 import type { SupervisorEvent } from '../../events/events.ts'
-import { formatSentence, toCount, toWatchdogText } from '../../explanation/words.ts'
+import { describeWatchdog, formatSentence, toCount } from '../../explanation/words.ts'
 import { toDurationText } from '../../text/duration.ts'
 import type { App, AppState, Connection } from './app.ts'
 import type { PageModel, ServiceView } from './model.ts'
@@ -129,7 +129,7 @@ function Standing({ standing }: { readonly standing: NonNullable<AppState['stand
     <>
       {problem !== null && (
         <p class="banner" role="alert">
-          {formatSentence(toWatchdogText(problem))}
+          {formatSentence(describeWatchdog(problem))}
         </p>
       )}
       {unavailable.length > 0 && (
