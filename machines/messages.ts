@@ -215,6 +215,8 @@ export type ProviderEvent =
   | { readonly type: 'start.permitted'; readonly follows?: boolean }
   /** The start needs the room of other services, and no request waits for it. */
   | { readonly type: 'start.declined' }
+  /** There can be no room for a request either, and why. */
+  | { readonly type: 'start.declined'; readonly failure: Failure }
   | { readonly type: 'start.abandoned' }
   | { readonly type: 'stability.reached' }
   /** `isOfRequest`: seen between two heartbeats, by a request or by the poll that waits for a listener. */

@@ -13,6 +13,8 @@ export interface Share {
   readonly unmeasured: readonly string[]
   /** Never evicted. */
   readonly isPinned: boolean
+  /** It stops by itself when it is not used, pinned or not, so a start may wait for that. @default false */
+  readonly stopsIdle?: boolean
   /** What bringing it back costs, in any unit that all share; with time without use it counts for less. */
   readonly evictCost: number
   /** Time from its first use in which the service that gave up the room does not get it back, in milliseconds. */
@@ -121,8 +123,9 @@ export interface Spared {
  * `fits`: there is room. `room-made`: there is room because the taken services have left. `idle-cheapest`: the taken
  * services are idle and the cheapest to bring back. `starved`: it has waited for its `maxStarveMs`. `start-places`:
  * `maxConcurrentStarts` services are starting. `receipts`: room comes with the receipts of services that are leaving.
- * `promised`: the room is kept for the services `ahead`. `no-room`: no holder of the room can be taken. `nobody-waits`:
- * the start would take the room of others, and no request waits for it. `preload`: the same, only `preload` waits.
+ * `promised`: the room is kept for the services `ahead`. `no-room`: no holder of the room can be taken. `pinned`: pinned
+ * services that never stop by themselves hold it. `nobody-waits`: the start would take the room of others, and no request
+ * waits for it. `preload`: the same, only `preload` waits.
  */
 export type DecisionCause =
   | 'fits'
@@ -133,6 +136,7 @@ export type DecisionCause =
   | 'receipts'
   | 'promised'
   | 'no-room'
+  | 'pinned'
   | 'nobody-waits'
   | 'preload'
 
@@ -283,6 +287,12 @@ function decide(
   if (asking.waiting === 0)
     return { decision: conclude('decline', 'nobody-waits', [], spared), isPromised: false }
   if (asking.isPreload) return { decision: conclude('decline', 'preload', [], spared), isPromised: false }
+  const lasting = state.residents.filter((one) => isLasting(state, one))
+  if (!isFree(lasting, []))
+    return {
+      decision: conclude('decline', 'pinned', [], toSpared(state, needs, lasting, [])),
+      isPromised: false,
+    }
   if (!hasStartPlace)
     return { decision: conclude('wait', 'start-places', [], spared), isPromised: isStarved(asking) }
 
@@ -478,6 +488,11 @@ function isSame(a: Decision, b: Decision): boolean {
 
 function isPinned({ shares }: SchedulerState, { key }: Resident): boolean {
   return shares[key]?.isPinned ?? false
+}
+
+/** Whether it keeps its room until a user stops it. */
+function isLasting(state: SchedulerState, resident: Resident): boolean {
+  return toSpareCause(state, resident) === 'pinned' && state.shares[resident.key]?.stopsIdle !== true
 }
 
 function costOf({ shares }: Pick<SchedulerState, 'shares'>, { key }: Resident): number {

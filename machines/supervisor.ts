@@ -1,6 +1,7 @@
 import { cancel, setup, stopChild } from 'xstate'
 import type { SharingEvent, SupervisorEmitted, SupervisorEvent } from './messages.ts'
 import { NEVER_MS } from './provider/delays.ts'
+import { toPinnedFailure } from './provider/failures.ts'
 import { supervisedProviderMachine } from './provider/supervised.ts'
 import { findStayers, schedule, toNeeds } from './scheduler.ts'
 import {
@@ -191,7 +192,11 @@ const supervisor = base.extend({
           enqueue.cancel(`starvation.${asked?.generation}`)
           enqueue.sendTo(key, { type: 'start.permitted', follows: taken.length > 0 })
         }
-        if (type === 'decline') enqueue.sendTo(key, { type: 'start.declined' })
+        if (type === 'decline')
+          enqueue.sendTo(key, {
+            type: 'start.declined',
+            ...(decision.because.cause === 'pinned' ? { failure: toPinnedFailure(decision) } : {}),
+          })
         if (type === 'evict')
           for (const victim of taken)
             enqueue.sendTo(victim.key, {

@@ -313,11 +313,19 @@ export const providerMachine = provider.createMachine({
               entry: 'requestStart',
               on: {
                 'start.permitted': { target: 'asking', actions: 'recordRoomMade' },
-                'start.declined': {
-                  guard: 'hasOnlyPreload',
-                  target: '#provider.down.cold',
-                  actions: ['refuseNoRoom', 'explainDeclined'],
-                },
+                'start.declined': [
+                  {
+                    guard: 'hasOnlyPreload',
+                    target: '#provider.down.cold',
+                    actions: ['refuseNoRoom', 'explainDeclined'],
+                  },
+                  // Waiting would be of no use: only pinned services hold the room.
+                  {
+                    guard: 'isKeptOut',
+                    target: '#provider.down.cold',
+                    actions: ['recordNoRoom', 'refuseWaiters'],
+                  },
+                ],
                 'lease.requested': { guard: 'canQueue', actions: ['enqueueWaiter', 'reportDemand'] },
                 'lease.cancelled': {
                   guard: 'isKnownWaiter',

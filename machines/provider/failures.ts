@@ -8,6 +8,7 @@ import type {
   StopReason,
   Verdict,
 } from '../messages.ts'
+import type { Decision } from '../scheduler.ts'
 import { findTellingLine, isLastingCause } from '../telling-line.ts'
 import type { ProviderContext } from './context.ts'
 import { SWEEP_TIMEOUT_MS } from './delays.ts'
@@ -154,6 +155,23 @@ function nameListeners(listeners: readonly Listener[]): string {
   return listeners
     .map(({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`)
     .join(' and ')
+}
+
+/** Services that are pinned hold the room of a start for as long as they run: waiting for it is of no use. */
+export function toPinnedFailure({ because, rejected }: Decision): Failure {
+  const names = rejected.map(({ service }) => service).join(' and ')
+  const limits = because.needed
+    .filter(({ limit }) => rejected.some(({ holds }) => (holds[limit] ?? 0) > 0))
+    .map(({ limit, amount, capacity }) =>
+      limit.startsWith('group:')
+        ? `the place of the group ${limit.slice('group:'.length)}`
+        : `${amount} of ${capacity} of ${limit}`,
+    )
+  const isOne = rejected.length === 1
+  return {
+    code: 'LEASEHOLD_NO_ROOM',
+    message: `it needs ${limits.join(' and ')}, and ${names} ${isOne ? 'holds' : 'hold'} that room and ${isOne ? 'is' : 'are'} pinned: stop ${names}, or remove pinned there`,
+  }
 }
 
 export function toTrippedFailure({ failure, failures }: ProviderContext): Failure {

@@ -41,6 +41,8 @@ export const base = setup({
     isLastWaiter: ({ context }: Scope) => context.waiters.length === 1,
     /** No request waits, only `preload`. */
     hasOnlyPreload: ({ context }: Scope) => context.waiters.every(({ cause }) => cause === 'preload'),
+    /** The scheduler said why no request can have room. */
+    isKeptOut: ({ event }: Scope) => event.type === 'start.declined' && 'failure' in event,
     /** The owner of a borrowed server counts its leases itself. */
     hasRoom: ({ context }: Scope) =>
       context.ownership !== 'borrowed' &&

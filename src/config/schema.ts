@@ -90,7 +90,12 @@ const localServiceSchema = z
       .describe(
         'Amount of each budget of `leasehold.budgets` that the service uses, from its spawn until all of its processes have ended. Absent: for `ramMiB` and `vramMiB` leasehold uses the peak of earlier runs; before the first successful run, or where use cannot be measured, it reserves the whole budget.',
       ),
-    pinned: z.boolean().default(false).describe('`true`: never evicted to make room for another.'),
+    pinned: z
+      .boolean()
+      .default(false)
+      .describe(
+        '`true`: never evicted to make room for another. A request that only such services keep out is refused at once.',
+      ),
     evictCost: wholeNumber('', 0, MAX_AMOUNT)
       .optional()
       .describe(

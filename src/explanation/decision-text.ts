@@ -30,6 +30,8 @@ export function toDecisionText({ choice, because, rejected }: Decision): string 
       return `${needs}, which ${because.ahead.join(' and ')} ${because.ahead.length === 1 ? 'gets' : 'get'} first`
     case 'no-room':
       return `${needs}, and no other service can make room for it${others(': ')}`
+    case 'pinned':
+      return `${needs}, and waits for no service that is pinned${others(': ')}`
     case 'preload':
       return `${needs}, and is preloaded only into room that is free${others(': ')}`
     case 'nobody-waits':

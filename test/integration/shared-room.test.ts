@@ -177,6 +177,33 @@ test('a start that was asked for takes the room of one that has just come up, wh
   ])
 }, 60_000)
 
+test('a request that only a pinned service keeps out is refused at once, with its name and what to do', async () => {
+  const special = { kept: { pinned: true } }
+  await using house = await createShared(
+    ['kept', 'other'],
+    { groups: { gpu: ['kept', 'other'] } },
+    {},
+    { special },
+  )
+  const { supervisor, hearing } = house
+  await supervisor.start('kept')
+  const refused = {
+    code: 'LEASEHOLD_NO_ROOM',
+    message: expect.stringMatching(/kept holds that room and is pinned: stop kept, or remove pinned/),
+  }
+  await expect(supervisor.acquire('other/demo')).rejects.toMatchObject(refused)
+  await expect(supervisor.start('other')).rejects.toMatchObject(refused)
+  await expect(house.chat('other')).rejects.toMatchObject({ status: 503, code: 'LEASEHOLD_NO_ROOM' })
+  expect(supervisor.service('other')).toMatchObject({
+    state: 'down.cold',
+    whyText: expect.stringContaining('kept holds that room and is pinned'),
+    queue: [],
+  })
+  expect(hearing.all('process.spawned')).toHaveLength(1)
+  await supervisor.stop('kept')
+  expect(await house.chat('other')).toBe('17 * 3 = 51.')
+}, 60_000)
+
 test('a request that waits for room that is in use is not told a time that nobody knows', async ({
   expect,
 }) => {

@@ -116,7 +116,7 @@ describe('room', () => {
       shares: {
         leased: vram(8),
         pinned: vram(8, { isPinned: true }),
-        d: vram(20),
+        d: vram(12),
       },
     })
     house.request('leased', 'r1')
@@ -127,13 +127,57 @@ describe('room', () => {
       choice: { type: 'wait', taken: [] },
       because: {
         cause: 'no-room',
-        needed: [{ limit: 'vramMiB', amount: 20, capacity: 24, free: 8 }],
+        needed: [{ limit: 'vramMiB', amount: 12, capacity: 24, free: 8 }],
       },
       rejected: [
         { service: 'pinned', because: 'pinned' },
         { service: 'leased', because: 'leased' },
       ],
     })
+  })
+
+  test('that only pinned services hold is refused to a request at once, and it is told which', async () => {
+    const house = await buildUp(['a'], {
+      keys: ['a', 'b', 'c'],
+      limits: { ...exclusive.limits, vramMiB: 24 },
+      shares: {
+        a: { needs: { 'group:gpu': 1, vramMiB: 8 }, isPinned: true },
+        b: oneEach,
+        c: vram(20),
+      },
+    })
+    const messages: string[] = []
+    for (const key of ['b', 'c'])
+      house.provider(key).on('lease.refused', ({ failure }) => messages.push(failure.message))
+    house.request('b', 'r1')
+    house.request('c', 'r2')
+    await house.advanceTo(house.clock.now() + 10)
+    expect(house.decisions()).toEqual(['b: decline (pinned)', 'c: decline (pinned)'])
+    expect(house.states()).toEqual({ a: 'ready', b: 'down.cold', c: 'down.cold' })
+    expect(messages).toEqual([
+      'it needs the place of the group gpu, and a holds that room and is pinned: stop a, or remove pinned there',
+      'it needs 20 of 24 of vramMiB, and a holds that room and is pinned: stop a, or remove pinned there',
+    ])
+    // Its stop gives the room to the next request.
+    house.send('a', { type: 'service.stop', reason: 'asked' })
+    await house.advanceTo(house.clock.now() + 5_000)
+    house.request('b', 'r3')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toEqual({ a: 'down.cold', b: 'leased.open', c: 'down.cold' })
+  })
+
+  test('that a pinned service holds is waited for when that one stops by itself', async () => {
+    const house = await buildUp(['a'], {
+      keys: ['a', 'b'],
+      ...exclusive,
+      policy: { idleStopMs: 5_000 },
+      shares: { a: { ...oneEach, isPinned: true, stopsIdle: true }, b: oneEach },
+    })
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 10)
+    expect(house.decisions()).toEqual(['b: wait (no-room)'])
+    await house.advanceTo(house.clock.now() + 10_000)
+    expect(house.states()).toEqual({ a: 'down.cold', b: 'leased.open' })
   })
 
   test('is held by a service that was removed until it is gone, and under its own name', async () => {

@@ -96,6 +96,10 @@ export const records = {
     message: `an effect failed: ${'error' in event ? String(event.error) : event.type}`,
   })),
 
+  recordNoRoom: recordFailure(({ event }) =>
+    event.type === 'start.declined' && 'failure' in event ? event.failure : UNEXPLAINED,
+  ),
+
   // Claims and other supervisors.
   recordClaimFailure: recordFailure(({ event }) => {
     const outcome = outcomeOf(event)
