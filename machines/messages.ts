@@ -316,7 +316,7 @@ export type ProviderEmitted =
     }
   | { readonly type: 'lease.refused'; readonly id: string; readonly failure: Failure }
   | { readonly type: 'leases.revoked'; readonly generation: string; readonly failure: Failure }
-  | { readonly type: 'alarm'; readonly failure: Failure }
+  | { readonly type: 'stop.incomplete'; readonly failure: Failure }
 
 /** Events of a request machine. */
 export type RequestEvent =
@@ -382,7 +382,7 @@ export type SharingEvent =
       readonly generation: string
       readonly survivors: number
       /** The pids of the survivors and of what listens at its address, where they are known. */
-      readonly left?: readonly number[]
+      readonly pids?: readonly number[]
     }
 
 /** Events of the supervisor machine. */

@@ -25,10 +25,10 @@ export interface Share {
 
 /**
  * `starting`: permitted, not up yet. `yielding`: takes no new leases and stops when its last one ends. `leaving`: its
- * stop or its end is under way, the receipt is to come. `stray`: it outlived its stop or its actor, and counts until it
+ * stop or its end is under way, the receipt is to come. `survivor`: it outlived its stop or its actor, and counts until it
  * is known to be gone.
  */
-export type ResidentPhase = 'starting' | 'idle' | 'leased' | 'yielding' | 'leaving' | 'stray'
+export type ResidentPhase = 'starting' | 'idle' | 'leased' | 'yielding' | 'leaving' | 'survivor'
 
 /** One run that counts: from its permit, which comes before its spawn, until its receipt. */
 export interface Resident {
@@ -36,8 +36,8 @@ export interface Resident {
   readonly generation: string
   readonly holds: Amounts
   readonly phase: ResidentPhase
-  /** Of a `stray`: the pids that are left of it, where they are known. */
-  readonly left?: readonly number[]
+  /** Of a `survivor`: the pids of its processes, when they are known. */
+  readonly pids?: readonly number[]
   /** Whether its minimum residency has not begun, is running, or is over. It begins with the first use. */
   readonly residency: 'ahead' | 'running' | 'over'
   /** Counts up with every service that comes to rest: the lowest was used the longest time ago. */
@@ -103,7 +103,7 @@ export interface Taken {
 }
 
 /** Why a service stays. `needless`: the others make room enough. */
-export type SpareCause = 'pinned' | 'stray' | 'starting' | 'settling' | 'leased' | 'leaving' | 'needless'
+export type SpareCause = 'pinned' | 'survivor' | 'starting' | 'settling' | 'leased' | 'leaving' | 'needless'
 
 /** A service that holds part of a needed limit, and stays. */
 export interface Spared {
@@ -115,8 +115,8 @@ export interface Spared {
   readonly minResidencyMs?: number
   /** What is left of it, in milliseconds, where a snapshot tells the decision. */
   readonly residencyLeftMs?: number
-  /** Of a `stray`: the pids that are left of it, where they are known. */
-  readonly left?: readonly number[]
+  /** Of a `survivor`: the pids of its processes, when they are known. */
+  readonly pids?: readonly number[]
 }
 
 /**
@@ -193,7 +193,7 @@ export function findPredecessor(
   const address = shares[key]?.address
   return residents.find(
     (one) =>
-      one.phase !== 'stray' &&
+      one.phase !== 'survivor' &&
       (one.key === key || (address !== undefined && shares[one.key]?.address === address)),
   )
 }
@@ -299,7 +299,7 @@ function decide(
   const victims = chooseVictims(state, needs, staying, promises, isStarved(asking))
   if (victims.length === 0) {
     // Others must not take the room bit by bit as it becomes free, unless this start is impossible anyway.
-    const immovable = staying.filter((one) => isPinned(state, one) || one.phase === 'stray')
+    const immovable = staying.filter((one) => isPinned(state, one) || one.phase === 'survivor')
     return {
       decision: conclude('wait', isFree(staying, []) ? 'promised' : 'no-room', [], spared),
       isPromised: isStarved(asking) && isFree(immovable),
@@ -418,7 +418,7 @@ export function worthOf(state: Pick<SchedulerState, 'shares'>, resident: Residen
 /** Why a resident stays; `needless` for one that could be taken. */
 function toSpareCause(state: SchedulerState, resident: Resident): SpareCause {
   const { phase, residency } = resident
-  if (phase === 'stray' || phase === 'starting') return phase
+  if (phase === 'survivor' || phase === 'starting') return phase
   if (phase === 'leaving' || phase === 'yielding') return 'leaving'
   if (isPinned(state, resident)) return 'pinned'
   if (residency === 'running' && isContended(state, resident)) return 'settling'
@@ -456,7 +456,7 @@ function toSpared(
         because,
         holds: one.holds,
         ...(because === 'settling' && minResidencyMs !== undefined ? { minResidencyMs } : {}),
-        ...(one.left === undefined ? {} : { left: one.left }),
+        ...(one.pids === undefined ? {} : { pids: one.pids }),
       }
     })
 }

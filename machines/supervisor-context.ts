@@ -74,7 +74,7 @@ export function noteAsking(
   return {
     asking: enter(asking, entry),
     residents: residents.map((one) =>
-      one.key === key && one.phase !== 'stray' ? { ...one, phase: 'leaving' } : one,
+      one.key === key && one.phase !== 'survivor' ? { ...one, phase: 'leaving' } : one,
     ),
   }
 }
@@ -127,20 +127,20 @@ export function noteFinished(
 /** A run is over: what it held is free, unless something of it is still alive. */
 export function noteEnded(
   { residents }: SupervisorContext,
-  { generation, survivors, left = [] }: Extract<SharingEvent, { type: 'run.ended' }>,
+  { generation, survivors, pids = [] }: Extract<SharingEvent, { type: 'run.ended' }>,
 ): Change {
   return {
     residents:
       survivors === 0
         ? residents.filter((one) => one.generation !== generation)
         : changeResident(residents, generation, () => ({
-            phase: 'stray',
-            ...(left.length > 0 ? { left } : {}),
+            phase: 'survivor',
+            ...(pids.length > 0 ? { pids } : {}),
           })),
   }
 }
 
-/** A service that is up is used, rests, or leaves. One that yields does so until it leaves, and a stray stays one. */
+/** A service that is up is used, rests, or leaves. One that yields does so until it leaves, and a survivor stays one. */
 export function notePhase(
   { residents, rests, level, gaveWayTo }: SupervisorContext,
   generation: string,
@@ -150,7 +150,7 @@ export function notePhase(
   const spared =
     phase === 'leased' && residents.find((one) => one.generation === generation && one.phase === 'leaving')
   const toPhase = (before: ResidentPhase): ResidentPhase =>
-    before === 'stray' || (before === 'yielding' && phase !== 'leaving') ? before : phase
+    before === 'survivor' || (before === 'yielding' && phase !== 'leaving') ? before : phase
   return {
     rests: phase === 'idle' ? rests + 1 : rests,
     ...(spared ? { gaveWayTo: without(gaveWayTo, [spared.key]) } : {}),
@@ -163,7 +163,7 @@ export function notePhase(
   }
 }
 
-/** A provider actor has ended. Its runs count as strays until their end is reported. */
+/** A provider actor has ended. Its runs count as survivors until their end is reported. */
 export function forgetProvider(
   { asking, residents, alive, decisions: before, gaveWayTo: successors }: SupervisorContext,
   key: string,
@@ -173,7 +173,7 @@ export function forgetProvider(
     decisions: without(before, [key]),
     gaveWayTo: without(successors, [key]),
     asking: asking.filter((one) => one.key !== key),
-    residents: residents.map((one) => (one.key === key ? { ...one, phase: 'stray' } : one)),
+    residents: residents.map((one) => (one.key === key ? { ...one, phase: 'survivor' } : one)),
   }
 }
 
@@ -262,7 +262,7 @@ export function isDefaultMissed(context: SupervisorContext): boolean {
     returnToDefaultMs > 0 &&
     isDisplaced &&
     asking.length === 0 &&
-    residents.every(({ phase }) => phase === 'idle' || phase === 'stray') &&
+    residents.every(({ phase }) => phase === 'idle' || phase === 'survivor') &&
     isDefaultDown(context)
   )
 }

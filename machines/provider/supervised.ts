@@ -76,7 +76,7 @@ function buildRunEnd(event: ProviderEvent): SharingEvent {
     type: 'run.ended',
     generation: 'generation' in event ? event.generation : '',
     survivors: event.type === 'process.settled' ? countSurvivors(event.receipt) : 0,
-    ...(event.type === 'process.settled' ? { left: listSurvivors(event.receipt) } : {}),
+    ...(event.type === 'process.settled' ? { pids: listSurvivors(event.receipt) } : {}),
   }
 }
 

@@ -9,7 +9,7 @@ import { escapeText } from './print.ts'
 import { describeCode, describePeer, describeState } from './words.ts'
 
 /** Types that are not shown to users: events that only a statechart receives. */
-const SILENT: ReadonlySet<string> = new Set(['service.told'])
+const SILENT: ReadonlySet<string> = new Set(['machine.event'])
 
 /** The types that have a sentence, for `?types=`. */
 export const toldTypes: readonly string[] = Object.keys(eventMeanings).filter((type) => !SILENT.has(type))
@@ -29,7 +29,7 @@ function describeFact(event: SupervisorEvent): string {
       return `${describeState(event.to)}: ${toReasonText(event.why)}`
     case 'service.stop':
       return `is told to stop${event.force ? ' without waiting for its requests' : ''}: ${toReasonText({ kind: 'stop', reason: event.reason, force: false })}`
-    case 'service.told':
+    case 'machine.event':
       return `its statechart hears ${event.event.type}`
     case 'service.failed':
       return `its supervision failed and begins anew: ${event.message}`
@@ -73,7 +73,7 @@ function describeFact(event: SupervisorEvent): string {
       return `${describePeer(event.guest)} uses it too`
     case 'guest.left':
       return `${describePeer(event.guest)} does not use it any more`
-    case 'alarm':
+    case 'stop.incomplete':
       return `ALARM: ${describeFailure(event.failure)}`
     case 'request.started':
       return `asks for ${event.ref || 'the default model'} (${event.route})`

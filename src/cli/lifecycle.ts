@@ -54,7 +54,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
         case 'lease.refused':
         case 'leases.revoked':
           return tell(event, event.service, describeFailure(event.failure), 'red')
-        case 'alarm':
+        case 'stop.incomplete':
           return tell(event, event.service, `ALARM: ${describeFailure(event.failure)}`, 'red')
         case 'service.failed':
           return tell(event, event.service, `its supervision failed: ${event.message}`, 'red')

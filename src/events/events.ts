@@ -52,7 +52,7 @@ export type ServiceEventBody =
     }
   | { readonly type: 'service.retired' }
   | {
-      readonly type: 'service.told'
+      readonly type: 'machine.event'
       /** As the statechart hears it: `xstate.after.idleStop.…` for a delay that ended, `xstate.done.actor.probe`, … */
       readonly event: { readonly type: string; readonly [fact: string]: unknown }
     }
@@ -164,7 +164,7 @@ export const eventMeanings = {
   'service.added': 'A service was configured. It has no process yet.',
   'service.state': 'The statechart of the service changed its state: `from`, `to`, `reason` and `why`.',
   'service.stop': 'A stop was requested: `reason`; `force` ends its leases at once.',
-  'service.told':
+  'machine.event':
     'The statechart received an event without a type of its own here: an elapsed delay, the result of a probe or of a claim, permission to start.',
   'service.failed': 'An internal error ended the statechart; a new one replaces it.',
   'service.retired':
@@ -188,7 +188,8 @@ export const eventMeanings = {
     'The receipt of a run: all processes have ended, or the survivors and the process that still has the port are named.',
   'guest.joined': 'Another supervisor of this user borrows a service of this one.',
   'guest.left': 'That supervisor disconnected; its leases were released.',
-  alarm: 'A stop is incomplete: processes survived SIGKILL, or a process still listens on the port.',
+  'stop.incomplete':
+    'A stop is incomplete: processes survived SIGKILL, or a process still listens on the port.',
   'request.started': 'A model request arrived.',
   'request.attempted': 'A candidate model could not serve the request; the next one is tried.',
   'request.responded': 'The status and headers of the answer arrived from upstream.',

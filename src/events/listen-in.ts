@@ -23,5 +23,5 @@ export function listenIn<Machine extends typeof providerMachine>(
 /** An effect that failed says so with an error, which is no JSON. */
 function toTold(event: AnyEventObject): ServiceEventBody {
   const told = 'error' in event ? { ...event, error: String(event.error) } : event
-  return { type: 'service.told', event: told }
+  return { type: 'machine.event', event: told }
 }

@@ -60,7 +60,7 @@ function describeTaken(taken: readonly Taken[]): string {
 
 const spareTexts: Readonly<Record<SpareCause, string>> = {
   pinned: 'is pinned',
-  stray: 'did not end when it was stopped',
+  survivor: 'did not end when it was stopped',
   starting: 'is starting',
   settling: 'is kept while services take turns, until its minResidencyMs is over',
   leased: 'is in use',
@@ -70,7 +70,7 @@ const spareTexts: Readonly<Record<SpareCause, string>> = {
 
 /** A service that stays, with what it holds of the needed room: `llama holds 9000 MiB of vramMiB and is in use`. */
 function describeSpared(
-  { service, because, holds, minResidencyMs, residencyLeftMs, left = [] }: Spared,
+  { service, because, holds, minResidencyMs, residencyLeftMs, pids = [] }: Spared,
   needed: readonly Need[],
 ): string {
   const amounts = needed.flatMap(({ limit }) => {
@@ -80,7 +80,7 @@ function describeSpared(
   const held = amounts.length === 0 ? '' : `holds ${amounts.join(' and ')} and `
   const time = residencyLeftMs === undefined ? '' : `, ${toDurationText(residencyLeftMs)} left`
   const whole = minResidencyMs === undefined ? '' : ` (${toDurationText(minResidencyMs)}${time})`
-  const rest = left.length === 0 ? '' : ` (end ${formatProcesses(left)} by hand)`
+  const rest = pids.length === 0 ? '' : ` (end ${formatProcesses(pids)} by hand)`
   return `${service} ${held}${spareTexts[because]}${whole}${rest}`
 }
 

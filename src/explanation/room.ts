@@ -17,11 +17,12 @@ export function explainRoom(decision: Decision, waiting: string): Explanation {
   }
 }
 
-/** Services whose stop would make room. Pinned and stray ones count only where the others alone cannot make enough. */
+/** Services whose stop would make room. Pinned services and survivors count only where the others alone cannot make enough. */
 function findHolders(decision: Decision): Spared[] {
-  const isInTheWay = isKeptOutBy(decision, ['pinned', 'stray'])
+  const isInTheWay = isKeptOutBy(decision, ['pinned', 'survivor'])
   return decision.rejected.filter(
-    ({ because }) => because !== 'needless' && (isInTheWay || (because !== 'pinned' && because !== 'stray')),
+    ({ because }) =>
+      because !== 'needless' && (isInTheWay || (because !== 'pinned' && because !== 'survivor')),
   )
 }
 
@@ -64,7 +65,7 @@ function formatList(names: readonly string[]): string {
 
 /** Advice by the reason why a service keeps its room; none where it stops by itself. */
 const pleas: Partial<
-  Record<SpareCause, (holder: string, waiting: string, left: readonly number[]) => Advice>
+  Record<SpareCause, (holder: string, waiting: string, pids: readonly number[]) => Advice>
 > = {
   leased: (holder, waiting) => ({
     text: `If ${waiting} matters more, stop ${holder}: its running requests finish first.`,
@@ -78,11 +79,11 @@ const pleas: Partial<
     text: `If ${waiting} matters more, stop ${holder}.`,
     command: { verb: 'stop', service: holder },
   }),
-  stray: (holder, _, left) => ({
+  survivor: (holder, _, pids) => ({
     text:
-      left.length === 0
+      pids.length === 0
         ? `Processes of ${holder} are still alive after its stop and still use room: end them.`
-        : `What is left of ${holder} after its stop still counts: end ${formatProcesses(left)} by hand.`,
+        : `What is left of ${holder} after its stop still counts: end ${formatProcesses(pids)} by hand.`,
     command: null,
   }),
 }
@@ -101,7 +102,7 @@ function listAdvice(decision: Decision): Advice[] {
         command: null,
       })),
     ...findHolders(decision).flatMap(
-      ({ service, because: cause, left = [] }) => pleas[cause]?.(service, choice.service, left) ?? [],
+      ({ service, because: cause, pids = [] }) => pleas[cause]?.(service, choice.service, pids) ?? [],
     ),
     ...groups.map((group) => ({
       text: `Only one service of the group ${group} is up at a time. If both fit, remove one from the group.`,

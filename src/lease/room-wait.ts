@@ -37,7 +37,7 @@ export function toRoomMs(decision: Decision, stopLeftMsOf: (key: string) => numb
     case 'receipts':
       return waitsOf(rejected.filter((one) => one.because === 'leaving').map(({ key }) => key))
     case 'no-room':
-      if (isKeptOutBy(decision, ['pinned', 'stray', 'starting', 'leased'])) return null
+      if (isKeptOutBy(decision, ['pinned', 'survivor', 'starting', 'leased'])) return null
       return longest(
         rejected.map(({ key, because: cause, residencyLeftMs }) => {
           if (cause !== 'settling' && cause !== 'leaving') return 0

@@ -55,10 +55,10 @@ export async function warmUp<Seen>(
 function isHeldBack(decision: Decision): boolean {
   const { choice, because, rejected } = decision
   if (choice.type !== 'wait') return false
-  if (because.cause === 'no-room') return isKeptOutBy(decision, ['leased', 'pinned', 'stray'])
+  if (because.cause === 'no-room') return isKeptOutBy(decision, ['leased', 'pinned', 'survivor'])
   // Those ahead may be waiting for one in use themselves.
   return (
     because.cause === 'promised' &&
-    rejected.some((one) => one.because === 'leased' || one.because === 'stray')
+    rejected.some((one) => one.because === 'leased' || one.because === 'survivor')
   )
 }

@@ -18,7 +18,7 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
   'lease.refused': 'warn',
   'lease.overdue': 'warn',
   'leases.revoked': 'warn',
-  alarm: 'error',
+  'stop.incomplete': 'error',
   'request.attempted': 'warn',
   'config.replaced': 'info',
   'config.refused': 'error',

@@ -54,7 +54,7 @@ export function followRoot({
   const forgetStrays = () => {
     const left = new Set(table.entries().map(({ generation }) => generation))
     for (const { phase, generation } of root.getSnapshot().context.residents)
-      if (phase === 'stray' && !left.has(generation))
+      if (phase === 'survivor' && !left.has(generation))
         root.send({ type: 'run.ended', generation, survivors: 0 })
   }
   /** The root decides by what a service was last seen to need and to cost. */

@@ -34,7 +34,7 @@ function toTimely(life: ReplayedLife): readonly ReplayStep[] {
   for (const { event, isDelay, atMs } of life.steps) {
     const latest = isDelay ? (again.dueMs(event) ?? at) : Math.min(atMs, (again.dueMs() ?? Infinity) - 1)
     at = Math.max(at, Math.floor(latest))
-    again.tell(at, { type: 'service.told', event })
+    again.tell(at, { type: 'machine.event', event })
   }
   again.stop()
   return again.steps

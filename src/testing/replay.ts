@@ -50,9 +50,9 @@ export interface Replay {
   readonly difference: Difference | null
 }
 
-/** What a service is told from outside. Whatever else is recorded of it the machine must say by itself. */
+/** The events that reach a statechart from outside: a replay sends these, and the chart must do the rest again. */
 const isTold = (event: { readonly type: string }) =>
-  /^(?:lease\.(?:requested|cancelled|released)|process\..*|service\.(?:stop|told))$/.test(event.type)
+  /^(?:lease\.(?:requested|cancelled|released)|process\..*|service\.stop|machine\.event)$/.test(event.type)
 
 /** Events about a service that come from around its statechart. */
 const AROUND: ReadonlySet<string> = new Set(['health.verdict', 'service.failed', 'service.retired'])
@@ -109,7 +109,7 @@ function toSaid(body: ServiceEventBody): ServiceEventBody {
 }
 
 function isKnownToSay(type: string): boolean {
-  return /^(?:service\.state|lease\.granted|lease\.refused|leases\.revoked|alarm)$/.test(type)
+  return /^(?:service\.state|lease\.granted|lease\.refused|leases\.revoked|stop\.incomplete)$/.test(type)
 }
 
 /** A statechart that lives again. */
@@ -158,7 +158,7 @@ export function createLife(machine: typeof providerMachine, birth: Birth): Life 
     dueMs: clock.dueMs,
     isOver: () => actor.getSnapshot().status !== 'active',
     tell: (atMs, told) => {
-      const event: AnyEventObject = told.type === 'service.told' ? told.event : told
+      const event: AnyEventObject = told.type === 'machine.event' ? told.event : told
       // It died or is over: nobody heard it. A process of the statechart before this one is not told to it, either.
       if (actor.getSnapshot().status !== 'active' || isOfAnother(event, instance)) return undefined
       clock.moveTo(atMs)

@@ -58,5 +58,5 @@ test('a sentence is one line without control characters, whatever a server print
 
 test('what only a statechart hears is not told', () => {
   expect(toldTypes).toContain('service.state')
-  expect(toldTypes).not.toContain('service.told')
+  expect(toldTypes).not.toContain('machine.event')
 })

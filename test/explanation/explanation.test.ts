@@ -55,7 +55,7 @@ test('what can be done about one that holds the room depends on why it stays', (
   const advise = (because: SpareCause) =>
     tell({ ...claiming, decision: decide('no-room', { because }) }).advice.map(({ text }) => text)[0]
   expect(advise('pinned')).toMatch(/is pinned and is never evicted: remove pinned/)
-  expect(advise('stray')).toMatch(/are still alive after its stop .*end them/)
+  expect(advise('survivor')).toMatch(/are still alive after its stop .*end them/)
   expect(advise('starting')).toMatch(/^If demo matters more, stop other\.$/)
   // It leaves by itself.
   expect(advise('settling')).toMatch(/raise leasehold\.budgets/)

@@ -136,7 +136,7 @@ test.skipIf(!hasProcfs || !existsSync('/usr/bin/python3'))(
       if (isRunning(pid)) process.kill(pid, 'SIGKILL')
     })
     expect(receipt).toMatchObject({ survivors: [], isPortHeld: true, portOwner: { port } })
-    expect(hearing.all('alarm')).toMatchObject([
+    expect(hearing.all('stop.incomplete')).toMatchObject([
       { failure: { message: expect.stringContaining(`process ${pid} (`) } },
     ])
 

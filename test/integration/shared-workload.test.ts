@@ -124,7 +124,7 @@ async function createStage(workload: Workload) {
     if (!('service' in event)) return
     const { key, atMs } = event
     nowMs = atMs
-    if (event.type === 'service.told') heardAtMs.set(key, atMs)
+    if (event.type === 'machine.event') heardAtMs.set(key, atMs)
     if (event.type === 'service.state') {
       stops.set(key, event.reason)
       // The root heard of it between what the service was told and this.

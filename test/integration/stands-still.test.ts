@@ -58,7 +58,7 @@ test.skipIf(!hasProcfs)(
 
     const all = (name: string) =>
       events.filter((event) =>
-        (event.type === 'service.told' ? event.event.type : event.type).startsWith(name),
+        (event.type === 'machine.event' ? event.event.type : event.type).startsWith(name),
       )
     expect([all('process.spawned'), all('leases.revoked'), all('xstate.after.idleStop')]).toMatchObject([
       [{}],

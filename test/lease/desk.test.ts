@@ -200,7 +200,7 @@ describe('a lease', () => {
     grant('x')
     book.deliver('k', { type: 'lease.refused', id: 'x', failure })
     book.deliver('k', { type: 'leases.revoked', generation: 'g', failure })
-    book.deliver('k', { type: 'alarm', failure })
+    book.deliver('k', { type: 'stop.incomplete', failure })
     expect([sent, told, published]).toEqual([[], [], []])
   })
 

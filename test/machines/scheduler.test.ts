@@ -224,7 +224,7 @@ describe('room', () => {
     house.request('b', 'r1')
     await house.advanceTo(house.clock.now() + 1_000)
     expect(house.states()).toMatchObject({ a: 'down.tripped', b: 'starting.claiming' })
-    expect(house.context().decisions.b).toMatchObject({ rejected: [{ service: 'a', because: 'stray' }] })
+    expect(house.context().decisions.b).toMatchObject({ rejected: [{ service: 'a', because: 'survivor' }] })
     const [stray] = house.context().residents
     house.actor.send({ type: 'run.ended', generation: stray?.generation ?? '', survivors: 0 })
     await house.advanceTo(house.clock.now() + 500)

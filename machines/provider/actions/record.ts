@@ -131,7 +131,7 @@ export const records = {
   /** The receipt of an earlier run: it is reported, and is no reason for the current state. */
   recordLateSurvivors: base.assign({ failure: ({ event }) => toSurvivorsFailure(event) }),
   reportIncompleteStop: base.emit(({ context }) => ({
-    type: 'alarm',
+    type: 'stop.incomplete',
     failure: context.failure ?? UNEXPLAINED,
   })),
 

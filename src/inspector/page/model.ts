@@ -132,7 +132,7 @@ function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
       return toChanged(service, event)
     case 'service.stop':
       return toStopAsked(service, event)
-    case 'service.told':
+    case 'machine.event':
       return toTold(service, event)
     case 'service.failed':
       return { ...toNewService(event), failure: { code: 'LEASEHOLD_INTERNAL', message: event.message } }
@@ -175,7 +175,7 @@ function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
       return { ...service, pid: null, memory: null }
     case 'process.settled':
       return { ...service, receipt: event.receipt }
-    case 'alarm':
+    case 'stop.incomplete':
       return { ...service, failure: event.failure }
     default:
       return service
@@ -195,7 +195,7 @@ function toStopAsked(
 /** The idle delay starts again with another limit, and after a time in which the host was suspended. */
 function toTold(
   service: ServiceView,
-  { atMs, event }: Extract<ServiceEvent, { type: 'service.told' }>,
+  { atMs, event }: Extract<ServiceEvent, { type: 'machine.event' }>,
 ): ServiceView {
   if (event.type !== 'policy.replaced' && event.type !== 'host.resumed') return service
   const policy = event.type === 'policy.replaced' ? (event.policy as ServicePolicy) : service.policy

@@ -359,7 +359,7 @@ function toChange(app: App, service: ServiceView, atMs: number) {
 /** Names by which the chart knows what was heard. */
 function toHeard(event: SupervisorEvent, key: string): readonly string[] {
   if (!('key' in event) || event.key !== key) return []
-  if (event.type !== 'service.told') return [event.type]
+  if (event.type !== 'machine.event') return [event.type]
   const { type } = event.event
   const [, delay] = /^xstate\.after\.([^.]+)/.exec(type) ?? []
   const [, how, who] = /^xstate\.(done|error)\.actor\.(.+)$/.exec(type) ?? []

@@ -91,7 +91,7 @@ test('a recording is read line by line; lines that are no events are counted', (
 test('a countdown starts again when its state arms the delay anew', () => {
   const at = (atMs: number, event: object) =>
     ({ seq: atMs, atMs, service: 'demo', key: 'k', ...event }) as unknown as SupervisorEvent
-  const toldTo = (atMs: number, event: object) => at(atMs, { type: 'service.told', event })
+  const toldTo = (atMs: number, event: object) => at(atMs, { type: 'machine.event', event })
   const policy = { idleStopMs: 10_000, drainTimeoutMs: 2_000 }
   const play = (...events: readonly SupervisorEvent[]) =>
     events.reduce(applyEvent, emptyModel).services.k?.timers
