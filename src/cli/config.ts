@@ -1,8 +1,7 @@
-import type { Config } from '../config/config.ts'
 import { toPrintable } from '../config/print.ts'
 import { toJsonSchema } from '../config/schema.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
-import { loadConfiguration, tellDemo } from './configuration.ts'
+import { loadConfiguration, loadConfigurationWithValues, tellDemo } from './configuration.ts'
 import { exitCodes, formatProblem } from './failures.ts'
 import { escapeJson, type Terminal } from './print.ts'
 
@@ -27,15 +26,15 @@ export async function validateConfig(
   return ok ? exitCodes.ok : exitCodes.usage
 }
 
-/** `leasehold config print`: the configuration in force with every default in place, and secrets as `***`. */
+/** `leasehold config print`: the configuration as a file with every default, engine and port written out, secrets as `***`. */
 export async function printConfig(
   file: string | undefined,
   options: ConfigCommandOptions,
   terminal: Terminal,
 ): Promise<number> {
   tellDemo(file ?? options.config, terminal)
-  const config: Config = await loadConfiguration(file ?? options.config, terminal.env)
-  terminal.line(escapeJson(JSON.stringify(toPrintable(config), null, options.json ? undefined : 2)))
+  const loaded = await loadConfigurationWithValues(file ?? options.config, terminal.env)
+  terminal.line(escapeJson(JSON.stringify(toPrintable(loaded), null, options.json ? undefined : 2)))
   return exitCodes.ok
 }
 

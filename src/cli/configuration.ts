@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
-import { type FileOptions, loadConfig } from '../config/load.ts'
+import { type FileOptions, type Loaded, loadWithValues } from '../config/load.ts'
 import type { Environment } from '../config/secrets.ts'
 import { createDemoConfig, DEMO_NAME } from './demo-config.ts'
 
@@ -16,10 +16,19 @@ export async function loadConfiguration(
   gateway: NonNullable<FileOptions['gateway']> = {},
   onFile: NonNullable<FileOptions['onFile']> = () => {},
 ): Promise<Config> {
+  return (await loadConfigurationWithValues(file, env, { gateway, onFile })).config
+}
+
+/** {@link loadConfiguration}, and what it read. */
+export async function loadConfigurationWithValues(
+  file: string | undefined,
+  env: Environment,
+  options: FileOptions = {},
+): Promise<Loaded> {
   const found = findConfigurationFile(file, env)
   return found === undefined || found === DEMO_NAME
     ? createDemoConfig()
-    : loadConfig(found, { env, gateway, onFile })
+    : loadWithValues(found, { ...options, env })
 }
 
 /**

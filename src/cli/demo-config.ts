@@ -1,6 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import type { Config } from '../config/config.ts'
-import { parseConfig } from '../config/load.ts'
+import { type Loaded, parseWithValues } from '../config/load.ts'
 import { findFreePort } from '../testing/real-host.ts'
 
 /** The name of the built-in configuration, in place of a file name. */
@@ -10,8 +9,8 @@ export const DEMO_NAME = 'builtin:demo'
  * Makes the configuration that is used without a file: the demo model server (arithmetic, canned chat). Each one uses
  * a free port of its own, so that two demos do not share a server.
  */
-export async function createDemoConfig(): Promise<Config> {
-  return parseConfig(writeDemoConfig(await findFreePort()), { file: DEMO_NAME })
+export async function createDemoConfig(): Promise<Loaded> {
+  return parseWithValues(writeDemoConfig(await findFreePort()), { file: DEMO_NAME })
 }
 
 /** The demo configuration as the text of a file. */

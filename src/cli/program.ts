@@ -215,7 +215,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     add(
       config,
       'print',
-      'print the configuration with all defaults, secrets as ***',
+      'print the configuration as a file with everything written out, secrets as ***',
       'leasehold config print leasehold.json5',
     ),
   )

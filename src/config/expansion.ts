@@ -1,3 +1,4 @@
+import { type EngineProvider, expandEngine, type Surroundings } from './engine-service.ts'
 import { type Finding, toError } from './finding.ts'
 import { assignPorts } from './port-assignment.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
@@ -15,7 +16,10 @@ export interface Expansion {
 }
 
 /** Writes out what the services of a file leave to us. In a file of OpenClaw's `${PORT}` is a variable like any other. */
-export function expandServices(own: JsonObject, { isOpenClaw }: { readonly isOpenClaw: boolean }): Expansion {
+export function expandServices(
+  own: JsonObject,
+  { isOpenClaw, ...surroundings }: Surroundings & { readonly isOpenClaw: boolean },
+): Expansion {
   const { models, leasehold } = own
   if (!isJsonObject(models) || !isJsonObject(models.providers))
     return { own, findings: [], toWritten: (path) => path }
@@ -23,17 +27,26 @@ export function expandServices(own: JsonObject, { isOpenClaw }: { readonly isOpe
   // Copies, because validation removes what is wrong from what it is given.
   const written = structuredClone(models.providers)
   const defaults = structuredClone(toObject(options.defaults))
-  const merged = mapValues(models.providers, (provider) => addDefaults(provider, defaults))
-  const { providers, findings } = isOpenClaw
-    ? { providers: merged, findings: [] }
-    : assignPorts(merged, {
-        firstPort: toPort(options.firstPort) ?? FIRST_PORT,
-        gatewayPort: toPort(options.port) ?? GATEWAY_PORT,
-      })
+  const expanded = new Map<string, EngineProvider>()
+  const complete = Object.entries(models.providers).map(([id, provider]) => {
+    const merged = addDefaults(provider, defaults)
+    const result = isJsonObject(merged) ? expandEngine(id, merged, surroundings) : undefined
+    if (result !== undefined) expanded.set(id, result)
+    return [id, result?.provider ?? merged] as const
+  })
+  const { providers, findings } = assignPorts(
+    Object.fromEntries(complete),
+    { firstPort: toPort(options.firstPort) ?? FIRST_PORT, gatewayPort: toPort(options.port) ?? GATEWAY_PORT },
+    (id) => !isOpenClaw || expanded.has(id),
+  )
   return {
     own: { ...own, models: { ...models, providers } },
-    findings: [...findings, ...findMissing(providers)],
-    toWritten: (path) => toWritten(written, defaults, path),
+    findings: [
+      ...findings,
+      ...[...expanded.values()].flatMap((engine) => engine.findings),
+      ...findMissing(providers),
+    ],
+    toWritten: (path) => toWritten(written, defaults, removeLeading(expanded, path)),
   }
 }
 
@@ -49,6 +62,9 @@ function findMissing(providers: JsonObject): Finding[] {
     if (!isJsonObject(provider)) return []
     const at = ['models', 'providers', id]
     const { localService, replicas } = provider
+    // An engine that is not known is what is wrong then.
+    if (isJsonObject(localService) && localService.engine !== undefined && localService.command === undefined)
+      return []
     const servers = [
       { at, server: provider },
       ...(Array.isArray(replicas) ? replicas : []).map((server, index) => ({
@@ -60,7 +76,7 @@ function findMissing(providers: JsonObject): Finding[] {
     return [
       ...withoutUrl.map((one) => toError([...one.at, 'baseUrl'], MISSING_URL)),
       ...(isJsonObject(localService) && localService.command === undefined
-        ? [toError([...at, 'localService', 'command'], 'is required (string)')]
+        ? [toError([...at, 'localService', 'command'], 'is required (string), unless there is an engine')]
         : []),
     ]
   })
@@ -72,8 +88,11 @@ const MISSING_URL = `is required (string), unless localService uses \${PORT}`
 function addDefaults(provider: unknown, defaults: JsonObject): unknown {
   if (!isJsonObject(provider) || !isJsonObject(provider.localService)) return provider
   const { localService } = provider
-  const { command, args, healthUrl, ...others } = defaults
-  const isOtherProgram = localService.command !== undefined && localService.command !== command
+  const { engine, model, context, command, args, healthUrl, ...others } = defaults
+  const isOtherProgram =
+    (engine !== undefined || command !== undefined) &&
+    ((localService.command !== undefined && localService.command !== command) ||
+      (localService.engine !== undefined && localService.engine !== engine))
   const env =
     isJsonObject(localService.env) && isJsonObject(defaults.env)
       ? { env: { ...defaults.env, ...localService.env } }
@@ -81,11 +100,28 @@ function addDefaults(provider: unknown, defaults: JsonObject): unknown {
   return {
     ...provider,
     localService: {
-      ...(command !== undefined && isOtherProgram ? others : defaults),
+      ...(isOtherProgram ? others : defaults),
       ...localService,
       ...env,
     },
   }
+}
+
+/** The place in the file's own arguments of one behind those of an engine; one of the engine is where that is named. */
+function removeLeading(
+  expanded: ReadonlyMap<string, EngineProvider>,
+  path: readonly PropertyKey[],
+): readonly PropertyKey[] {
+  const [, , id, ...inner] = path
+  const leading = expanded.get(String(id))?.leading
+  const at = inner.indexOf('args')
+  if (path[0] !== 'models' || leading === undefined || inner[at - 1] !== 'localService') return path
+  const count =
+    leading.get(inner[0] === 'replicas' ? Number(inner[1]) : undefined) ?? leading.get(undefined) ?? 0
+  const index = inner[at + 1]
+  if (typeof index !== 'number') return path
+  const before = path.slice(0, path.length - inner.length + at)
+  return index < count ? [...before, 'engine'] : [...before, 'args', index - count]
 }
 
 /**
@@ -113,10 +149,6 @@ function toWritten(
   const own = toObject(provider.localService)
   const isOwn = key === 'env' && name !== undefined ? hasOwn(own.env, name) : hasOwn(own, key)
   return !isOwn && hasOwn(defaults, key) ? ['leasehold', 'defaults', ...inner.slice(1)] : path
-}
-
-function mapValues(record: JsonObject, convert: (value: unknown) => unknown): JsonObject {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, convert(value)]))
 }
 
 function hasOwn(value: unknown, key: PropertyKey): boolean {

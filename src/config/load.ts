@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { findAddressProblems } from './addresses.ts'
@@ -11,7 +12,7 @@ import { isNoReplica, isSameName } from './model-ref.ts'
 import { addInlineEnv, adoptOpenClaw, isOpenClawFile } from './openclaw.ts'
 import { findPosition } from './positions.ts'
 import { findDurationProblems, findLeaseholdProblems, findProviderProblems } from './problems.ts'
-import { findProgramFault } from './program.ts'
+import { findServiceFault } from './program.ts'
 import { findComplete, toProvider, toProviderPath, toReplicas } from './provider.ts'
 import { type NamedModel, resolveReferences } from './references.ts'
 import type { ConfigInput, ConfigValues, LeaseholdValues, ProviderInput } from './schema.ts'
@@ -52,15 +53,27 @@ export interface FileOptions extends ConfigOptions {
  * @throws {@link ConfigError} `LEASEHOLD_CONFIG_INVALID` with every problem and its place; also when the file is
  * missing, unreadable, not a regular file, in the hands of another user, not UTF-8, or larger than 1 MiB.
  */
-export async function loadConfig(
+export async function loadConfig(file: string, options: FileOptions = {}): Promise<Config> {
+  return (await loadWithValues(file, options)).config
+}
+
+/** A configuration, and the file that says the same with everything written out. */
+export interface Loaded {
+  readonly config: Config
+  /** Validated, with every default, before `${VAR}` is substituted. */
+  readonly values: ConfigValues
+}
+
+/** {@link loadConfig}, and what it read. */
+export async function loadWithValues(
   file: string,
   { env = process.env, builtin, gateway, onFile }: FileOptions = {},
-): Promise<Config> {
+): Promise<Loaded> {
   const document = await resolveIncludes(openDocument(await readDocument(file), file), file, onFile)
   const secretFiles = await readSecretFiles(document.value, env, onFile)
   // Reading fills in what is written as a reference, so this comes first.
   const literal = findLiteralKey(document.value)
-  const { config, locate } = readConfig(document, file, {
+  const { config, values, locate } = readConfig(document, file, {
     env,
     ...(builtin && { builtin }),
     ...(gateway && { gateway }),
@@ -74,7 +87,7 @@ export async function loadConfig(
     findings.push(toWarning(['models', 'providers'], 'names no provider, so no model is served'))
   const providers = await Promise.all(
     config.providers.map(async (provider): Promise<ProviderConfig> => {
-      const fault = provider.localService && (await findProgramFault(provider.localService))
+      const fault = provider.localService && (await findServiceFault(provider.localService, env))
       if (fault === undefined) return provider
       const path = [...toProviderPath(provider), 'localService', fault.option]
       findings.push(toWarning(path, `${fault.message}; provider "${provider.id}" is unavailable`))
@@ -84,22 +97,31 @@ export async function loadConfig(
       return { ...provider, unavailable }
     }),
   )
-  return freeze({ ...config, providers, problems: [...config.problems, ...locate(findings)] })
+  return {
+    config: freeze({ ...config, providers, problems: [...config.problems, ...locate(findings)] }),
+    values,
+  }
 }
 
 /**
- * Makes a configuration from the text of a file, without looking at this host. `file` is its name in messages;
- * `env` defaults to nothing.
+ * Makes a configuration from the text of a file. Of this host it looks only for the programs of an `engine`, in `PATH`
+ * of `env` and in the usual places. `file` is its name in messages; `env` defaults to nothing.
  * @throws {@link ConfigError} `LEASEHOLD_CONFIG_INVALID` with every problem and its place.
  */
-export function parseConfig(
+export function parseConfig(text: string, options: ConfigOptions & { readonly file?: string } = {}): Config {
+  return parseWithValues(text, options).config
+}
+
+/** {@link parseConfig}, and what it read. */
+export function parseWithValues(
   text: string,
   { file = '(text)', ...options }: ConfigOptions & { readonly file?: string } = {},
-): Config {
+): Loaded {
   const document = openDocument(text, file)
   const includes = findIncludes(document)
   if (includes.length > 0) throw new ConfigError(file, toProblems(includes, document.root))
-  return freeze(readConfig(document, file, options).config)
+  const { config, values } = readConfig(document, file, options)
+  return { config: freeze(config), values }
 }
 
 /**
@@ -127,7 +149,7 @@ function readConfig(
     gateway = {},
     secretFiles = new Map(),
   }: ConfigOptions & { readonly secretFiles?: SecretFiles },
-): { config: Config; locate: (findings: readonly Finding[]) => ConfigProblem[] } {
+): Loaded & { locate: (findings: readonly Finding[]) => ConfigProblem[] } {
   const isOpenClaw = isOpenClawFile(value, file)
   const env = isOpenClaw ? addInlineEnv(given, value.env) : given
   const { own, ignored, findings: nearMisses } = pickSections(value)
@@ -137,7 +159,7 @@ function readConfig(
   const adopted = isOpenClaw ? adoptOpenClaw(own, { env, resolveSecret }) : []
   addBuiltin(own, builtin)
   const declared = listDeclared(own)
-  const expansion = expandServices(own, { isOpenClaw })
+  const expansion = expandServices(own, { isOpenClaw, env, folder: dirname(resolve(file)) })
   const locate = (findings: readonly Finding[]) =>
     toProblems(
       findings.map((finding) => ({ ...finding, path: expansion.toWritten(finding.path) })),
@@ -195,6 +217,7 @@ function readConfig(
       problems,
       ignoredSections: ignored,
     },
+    values,
     locate,
   }
 }

@@ -333,6 +333,7 @@ function hasReferencesOfOpenClaw(defaults: unknown, models: unknown): boolean {
     KNOWN_PROVIDERS.has(id.toLowerCase()) &&
     isJsonObject(provider) &&
     !Object.hasOwn(provider, 'baseUrl') &&
+    !(isJsonObject(provider.localService) && Object.hasOwn(provider.localService, 'engine')) &&
     !hasPlaceholder(provider.localService)
   if (Object.entries(providers).some(isOverlay)) return true
   if (!isJsonObject(defaults)) return false

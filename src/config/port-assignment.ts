@@ -11,6 +11,7 @@ const LAST_PORT = 65_535
 export function assignPorts(
   providers: JsonObject,
   { firstPort, gatewayPort }: { readonly firstPort: number; readonly gatewayPort: number },
+  isWanted: (id: string) => boolean = () => true,
 ): { providers: JsonObject; findings: readonly Finding[] } {
   const findings: Finding[] = []
   const written = new Set([gatewayPort, ...Object.values(providers).flatMap(listWrittenPorts)])
@@ -52,7 +53,9 @@ export function assignPorts(
     return { ...filled, replicas: replicas.map(fillReplica) }
   }
   return {
-    providers: Object.fromEntries(Object.entries(providers).map(([id, one]) => [id, fillProvider(one)])),
+    providers: Object.fromEntries(
+      Object.entries(providers).map(([id, one]) => [id, isWanted(id) ? fillProvider(one) : one]),
+    ),
     findings,
   }
 }

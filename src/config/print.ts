@@ -1,47 +1,75 @@
 import { createScrubber, MASK } from '../text/scrubber.ts'
-import type { Config } from './config.ts'
-import { isSecretArg, listSecretValues } from './secret-values.ts'
+import type { Loaded } from './load.ts'
+import type { ConfigValues } from './schema.ts'
+import { isPlainVariable, isSecretArg, listSecretValues } from './secret-values.ts'
 
-/** What stands in the place of a value that is not shown. */
-const HIDDEN = MASK
+type Providers = ConfigValues['models']['providers']
+type Service = NonNullable<Providers[string]['localService']>
 
 /**
- * The configuration as plain data to show to people: API keys, header values, environment values and arguments that
- * came from the environment are replaced by `***`.
+ * A configuration as a file that says the same with everything written out: engines, ports, defaults. Keys, headers,
+ * variables and arguments that may hold a secret are replaced by `***`; `${VAR}` stays.
  */
-export function toPrintable(config: Config): object {
+export function toPrintable({ config, values }: Loaded): object {
+  const { models, agents, leasehold } = values
+  const { defaults: _, ...settings } = leasehold
   const printable = {
-    ...config,
-    providers: config.providers.map((provider) => ({
-      ...provider,
-      ...(provider.apiKey === undefined ? {} : { apiKey: HIDDEN }),
-      headers: hideValues(provider.headers),
-      ...(provider.localService === undefined
-        ? {}
-        : {
-            localService: {
-              ...provider.localService,
-              args: provider.localService.args.map((arg, index) =>
-                provider.localService?.secretArgs.includes(index) ||
-                isSecretArg(provider.localService?.args ?? [], index)
-                  ? HIDDEN
-                  : arg,
-              ),
-              env: hideValues(provider.localService.env),
-            },
-          }),
-      models: provider.models.map((model) => ({ ...model, headers: hideValues(model.headers) })),
-    })),
+    models: { ...models, providers: mapValues(models.providers, toProvider) },
+    agents: { defaults: agents.defaults },
     leasehold: {
-      ...config.leasehold,
-      apiKeys: config.leasehold.apiKeys.map(() => HIDDEN),
-      controlKeys: config.leasehold.controlKeys.map(() => HIDDEN),
+      ...settings,
+      apiKeys: settings.apiKeys.map(hide),
+      controlKeys: settings.controlKeys.map(hide),
     },
   }
   // A health URL, for one, may hold a key in its query.
   return createScrubber(listSecretValues(config, {})).value(printable)
 }
 
-function hideValues(record: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.keys(record).map((name) => [name, HIDDEN]))
+function toProvider({ apiKey, headers, localService, replicas, models, ...rest }: Providers[string]): object {
+  return {
+    ...rest,
+    ...(apiKey === undefined ? {} : { apiKey: hide(apiKey) }),
+    headers: mapValues(headers, hide),
+    ...(localService === undefined ? {} : { localService: toService(localService) }),
+    replicas: replicas.map((replica) => ({
+      ...replica,
+      ...(replica.apiKey === undefined ? {} : { apiKey: hide(replica.apiKey) }),
+      ...(replica.headers === undefined ? {} : { headers: mapValues(replica.headers, hide) }),
+      ...(replica.localService === undefined ? {} : { localService: toService(replica.localService) }),
+    })),
+    models: models.map((model) => ({ ...model, headers: mapValues(model.headers, hide) })),
+  }
+}
+
+/** Without the engine, whose part of it is written out: it would be added again. */
+function toService({
+  engine: _,
+  model: _model,
+  context: _context,
+  args,
+  env,
+  ...rest
+}: Partial<Service>): object {
+  return {
+    ...rest,
+    ...(args === undefined
+      ? {}
+      : { args: args.map((arg, index) => (isSecretArg(args, index) ? hide(arg) : arg)) }),
+    ...(env === undefined
+      ? {}
+      : { env: mapValues(env, (value, name) => (isPlainVariable(name, value) ? value : hide(value))) }),
+  }
+}
+
+/** A reference to the environment is no secret, and what it stands for is not here. */
+function hide(text: string): string {
+  return /^((Bearer|Basic) )?\$\{[A-Za-z_]\w*\}$/.test(text) ? text : MASK
+}
+
+function mapValues<Value, Result>(
+  record: Readonly<Record<string, Value>>,
+  convert: (value: Value, name: string) => Result,
+): Record<string, Result> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, convert(value, name)]))
 }

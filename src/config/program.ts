@@ -1,6 +1,9 @@
 import { constants } from 'node:fs'
 import { access, open, stat } from 'node:fs/promises'
 import type { LocalServiceConfig } from './config.ts'
+import { toAbsentProgram } from './engine-service.ts'
+import { findEngine, isModelPath } from './engines.ts'
+import type { Environment } from './secrets.ts'
 
 /** How a program begins: ELF, a script's `#!`, Mach-O in both byte orders, a universal binary, Windows. */
 const PROGRAM_STARTS = [
@@ -16,17 +19,49 @@ const PROGRAM_STARTS = [
 
 /** Something on this host that keeps a service from starting. `option` is the one to change. */
 export interface ProgramFault {
-  readonly option: 'command' | 'cwd'
+  readonly option: 'command' | 'cwd' | 'engine' | 'model'
   readonly message: string
 }
 
-/** Looks whether a service can be started on this host: the program is there, may run and is one; `cwd` is there. */
-export async function findProgramFault({
-  command,
-  cwd,
-}: LocalServiceConfig): Promise<ProgramFault | undefined> {
+/**
+ * Looks whether a service can be started on this host: the program is there, may run and is one; `cwd` and the file of
+ * the model of an engine are there.
+ */
+export async function findServiceFault(
+  service: LocalServiceConfig,
+  env: Environment,
+): Promise<ProgramFault | undefined> {
+  const { command, cwd } = service
   const message = await findCommandFault(command)
+  const engine = findEngine(service.engine)
+  if (message !== undefined && engine !== undefined && command === toAbsentProgram(engine, { env })) {
+    const [program = ''] = engine.programs
+    return {
+      option: 'engine',
+      message: `${program} is neither in PATH nor in the usual places: ${engine.install}; or set localService.command`,
+    }
+  }
   if (message !== undefined) return { option: 'command', message }
+  return (await findFolderFault(cwd)) ?? (await findModelFault(service))
+}
+
+async function findModelFault({
+  engine,
+  model,
+  args,
+}: LocalServiceConfig): Promise<ProgramFault | undefined> {
+  if (engine === undefined || model === undefined || !args.includes(model) || !isModelPath(model))
+    return undefined
+  const isThere = await stat(model).then(
+    () => true,
+    () => false,
+  )
+  return isThere
+    ? undefined
+    : { option: 'model', message: `the model ${model} does not exist or cannot be reached` }
+}
+
+async function findFolderFault(cwd: string | undefined): Promise<ProgramFault | undefined> {
   if (cwd === undefined) return undefined
   const directory = await stat(cwd).catch(() => undefined)
   if (directory === undefined)

@@ -151,6 +151,7 @@ function toLocalService(
   const complete = {
     ...values,
     args: args.map(({ result }) => result),
+    ...(values.model === undefined ? {} : { model: substitute(values.model, [...at, 'model']).result }),
     env: mapValues(values.env, (text, name) => substitute(text, [...at, 'env', name]).result),
     healthUrl: values.healthUrl === undefined ? `${baseUrl}/models` : new URL(values.healthUrl).href,
     maxQueueMs: values.maxQueueMs ?? Math.min(values.readyTimeoutMs + QUEUE_BEYOND_READY_MS, MAX_DURATION_MS),

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { compatSchema } from './compat-schema.ts'
+import { engines } from './engines.ts'
 import {
   budgetName,
   durationMs,
@@ -12,6 +13,7 @@ import {
   variableName,
   wholeNumber,
 } from './fields.ts'
+import { findNearest, isNearMiss } from './nearest.ts'
 
 const MAX_COUNT = 1_000_000
 const MAX_BODY_BYTES = 2_147_483_647
@@ -30,7 +32,29 @@ const needsSchema = () => z.record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
 
 const localServiceSchema = z
   .strictObject({
-    command: plainText().optional().describe('Absolute path of the program. No shell, no search in PATH.'),
+    engine: z
+      .enum(Object.keys(engines), { error: ({ input }) => describeEngineFault(input) })
+      .optional()
+      .describe(
+        `What kind of server this is: ${Object.keys(engines)
+          .map((name) => `\`${name}\``)
+          .join(
+            ', ',
+          )}. It gives \`command\` (searched in PATH and the usual places), \`args\`, \`healthUrl\`, limits, the compat flags of the models, and a model named like the provider where none is listed. What is stated beside it wins, and \`args\` are added. \`leasehold config print\` shows what it stands for.`,
+      ),
+    model: plainText()
+      .optional()
+      .describe(
+        'With `engine`: the model that it loads. A path, from the folder of this file where it is relative, or a name that the engine knows.',
+      ),
+    context: wholeNumber('tokens', 1, MAX_TOKENS)
+      .optional()
+      .describe(
+        'With `engine`: size of the context that it loads the model with, in tokens. Default: the largest `context` of the models, else that of the engine.',
+      ),
+    command: plainText()
+      .optional()
+      .describe('Absolute path of the program. No shell, no search in PATH. Required without `engine`.'),
     args: z
       .array(plainText())
       .default([])
@@ -123,7 +147,7 @@ const serviceDefaultsSchema = z
   )
   .optional()
   .describe(
-    'Options that every `localService` takes over unless it states them itself; `env` is merged by name. A service that names another program takes over neither `args` nor `healthUrl`.',
+    'Options that every `localService` takes over unless it states them itself; `env` is merged by name. A service with another `engine` or `command` takes over neither `args` nor `healthUrl`, `model` and `context`.',
   )
 
 const modelSchema = z
@@ -503,6 +527,15 @@ function toOptional(option: z.core.$ZodType): z.ZodType {
   const inner = option instanceof z.ZodDefault || option instanceof z.ZodPrefault ? option.unwrap() : option
   const { description = '' } = z.globalRegistry.get(option) ?? {}
   return z.optional(inner).describe(description)
+}
+
+function describeEngineFault(input: unknown): string {
+  const name = typeof input === 'string' ? input : ''
+  if (/^lm[-_ ]?studio$/i.test(name))
+    return 'LM Studio runs its server itself: leave localService out, and set baseUrl to http://127.0.0.1:1234/v1'
+  const nearest = findNearest(name.replaceAll(/[-_]/g, '.'), Object.keys(engines))
+  const isNear = nearest !== undefined && isNearMiss(name, nearest.edits)
+  return `${JSON.stringify(input) ?? 'undefined'} is not a known engine; ${isNear ? `the nearest is "${nearest.candidate}"` : `the engines are ${Object.keys(engines).join(', ')}`}`
 }
 
 function aliasName() {

@@ -81,12 +81,17 @@ function listServiceValues(service: LocalServiceConfig, host: Environment): stri
   })
   return [
     ...[...Object.entries(service.env), ...named].flatMap(([name, value]) =>
-      SECRET_NAME.test(name) || !PLAIN_VALUE.test(value) ? [value] : [],
+      isPlainVariable(name, value) ? [] : [value],
     ),
     ...service.secretArgs.map((index) => service.args[index] ?? ''),
     ...listSecretArgs(service.args),
     ...new URL(service.healthUrl).searchParams.values(),
   ]
+}
+
+/** Whether a variable of a process is none that could be a secret: by its name, and by what it holds. */
+export function isPlainVariable(name: string, value: string): boolean {
+  return !SECRET_NAME.test(name) && PLAIN_VALUE.test(value)
 }
 
 /** Flags whose value is a secret. `--eos-token` and `--max-tokens` are none, `--api-key-file` names a file. */

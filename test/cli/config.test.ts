@@ -115,7 +115,7 @@ test('warnings are told, and do not make a configuration unusable', async () => 
   expect(stderr).toMatch(/^leasehold\.json5:1:\d+: warning: models\.providers\.far\.apiKey: /)
 })
 
-test('the printed configuration has every default and no secret', async () => {
+test('the printed configuration is a file with every default and no secret', async () => {
   await using place = await createPlace({ KEY_OF_FAR: 'swordfish' })
   place.write(
     'leasehold.json5',
@@ -124,10 +124,12 @@ test('the printed configuration has every default and no secret', async () => {
   const { code, stdout } = await place.run('config', 'print')
   expect(code).toBe(0)
   expect(JSON.parse(stdout)).toMatchObject({
-    providers: [{ id: 'far', apiKey: '***' }],
+    models: { providers: { far: { apiKey: `\${KEY_OF_FAR}`, stallTimeoutMs: 600_000 } } },
     leasehold: { port: 4141 },
   })
   expect(stdout).not.toContain('swordfish')
+  const again = await place.run('config', 'print', place.write('again.json', stdout))
+  expect(again).toMatchObject({ code: 0, stdout })
 })
 
 test('the schema is a JSON Schema', async () => {

@@ -11,7 +11,7 @@ test('the demo that is named is the demo, whatever configuration there is', asyn
   await using place = await createPlace({ LEASEHOLD_CONFIG: 'leasehold.json5' })
   place.write('leasehold.json5', 'this is no configuration')
   const { stdout } = await place.run('config', 'print', ...demo)
-  expect(JSON.parse(stdout)).toMatchObject({ file: 'builtin:demo', providers: [{ id: 'demo' }] })
+  expect(JSON.parse(stdout)).toMatchObject({ models: { providers: { demo: {} } } })
 })
 
 test('two demos at once each have a server of their own, and both answer', async () => {

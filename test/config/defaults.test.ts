@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseConfig } from '../../src/config/load.ts'
+import { parseConfig, parseWithValues } from '../../src/config/load.ts'
 import { toPrintable } from '../../src/config/print.ts'
 import { catchProblems, toText } from './reports.ts'
 
@@ -96,8 +96,13 @@ describe('leasehold.defaults', () => {
   })
 
   test('hold no secret that is printed', () => {
-    const config = read(`command: '/x'`, `env: { TOKEN: 'canary-1' }`)
-    expect(JSON.stringify(config)).toContain('canary-1')
-    expect(JSON.stringify(toPrintable(config))).not.toContain('canary-1')
+    const loaded = parseWithValues(
+      toText(
+        `p: { baseUrl: 'http://127.0.0.1:1/v1', localService: { command: '/x' } }`,
+        `leasehold: { defaults: { env: { TOKEN: 'canary-1' } } }`,
+      ),
+    )
+    expect(JSON.stringify(loaded.config)).toContain('canary-1')
+    expect(JSON.stringify(toPrintable(loaded))).not.toContain('canary-1')
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseConfig } from '../../src/config/load.ts'
+import { parseConfig, parseWithValues } from '../../src/config/load.ts'
 import { listReplicas, resolveModel } from '../../src/config/model-ref.ts'
 import { toPrintable } from '../../src/config/print.ts'
 import { catchProblems, toText } from './reports.ts'
@@ -40,7 +40,7 @@ describe('a replica', () => {
     expect(providers[1]).toMatchObject({ apiKey: 'other', headers: { 'x-a': 'b' } })
     expect(providers[1]?.localService).toBeUndefined()
     expect(
-      JSON.stringify(toPrintable(parseConfig(provider(`{ baseUrl: 'http://f:9/v1', apiKey: 'hush' }`)))),
+      JSON.stringify(toPrintable(parseWithValues(provider(`{ baseUrl: 'http://f:9/v1', apiKey: 'hush' }`)))),
     ).not.toContain('hush')
   })
 

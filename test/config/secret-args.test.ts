@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { parseConfig } from '../../src/config/load.ts'
+import { parseWithValues } from '../../src/config/load.ts'
 import { toPrintable } from '../../src/config/print.ts'
 import { listSecretValues } from '../../src/config/secret-values.ts'
 
-const toConfig = (args: readonly string[]) =>
-  parseConfig(
+const load = (args: readonly string[]) =>
+  parseWithValues(
     JSON.stringify({
       models: {
         providers: {
@@ -22,13 +22,13 @@ test.each([
   [['-c', 'exec server --port 1 --api-key "literal-secret" --x']],
   [['--header', 'Authorization: Bearer literal-secret']],
 ])('a literal secret in %j is shown nowhere', (args) => {
-  const config = toConfig(args)
-  expect(listSecretValues(config, {})).toContain('literal-secret')
-  expect(JSON.stringify(toPrintable(config))).not.toContain('literal-secret')
+  const loaded = load(args)
+  expect(listSecretValues(loaded.config, {})).toContain('literal-secret')
+  expect(JSON.stringify(toPrintable(loaded))).not.toContain('literal-secret')
 })
 
 test('a short secret after its flag is hidden in print', () => {
-  expect(JSON.stringify(toPrintable(toConfig(['--api-key', 'abc'])))).not.toContain('abc')
+  expect(JSON.stringify(toPrintable(load(['--api-key', 'abc'])))).not.toContain('abc')
 })
 
 test.each([
@@ -36,5 +36,5 @@ test.each([
   [['--eos-token', '<|im_end|>']],
   [['--api-key-file', '/etc/keys/one']],
 ])('%j holds none', (args) => {
-  expect(JSON.stringify(toPrintable(toConfig(args)))).toContain(args[1])
+  expect(JSON.stringify(toPrintable(load(args)))).toContain(args[1])
 })

@@ -16,7 +16,7 @@ import { type ModelOptions, writeModel } from './model.ts'
 const setUpServer = fileURLToPath(new URL('../../.cache/llama/bin/llama-server', import.meta.url))
 
 /** The llama-server of this host: that of `$LEASEHOLD_LLAMA_SERVER`, else the one that was set up, else none. */
-const llamaServer = findLlamaServer()
+export const llamaServer = findLlamaServer()
 
 /** `describe`, for tests that need a real llama-server: without one they are skipped, and their title says so. */
 export const describeWithLlama = (title: string, tests: () => void): void => {

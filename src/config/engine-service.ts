@@ -1,0 +1,215 @@
+import { accessSync, constants, statSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { delimiter, isAbsolute, join, resolve } from 'node:path'
+import { type Engine, findEngine, isModelPath } from './engines.ts'
+import { type Finding, toError } from './finding.ts'
+import type { Environment } from './secrets.ts'
+import { isJsonObject, type JsonObject } from './sections.ts'
+
+/** Where the names in a file lead. */
+export interface Surroundings {
+  /** For PATH and HOME. */
+  readonly env: Environment
+  /** The folder of the file: where a relative path of a model begins. */
+  readonly folder: string
+}
+
+/** A provider whose engine is written out, and what is wrong with it. */
+export interface EngineProvider {
+  readonly provider: JsonObject
+  readonly findings: readonly Finding[]
+  /** How many arguments of the engine stand before those of the file, for the provider and each replica. */
+  readonly leading: ReadonlyMap<number | undefined, number>
+}
+
+/**
+ * Writes out `localService.engine`: its command, arguments, health URL, limits and compat flags under what the provider
+ * states, and a model where it lists none. `undefined`: there is no engine, or one that is not known.
+ */
+export function expandEngine(
+  id: string,
+  provider: JsonObject,
+  surroundings: Surroundings,
+): EngineProvider | undefined {
+  const service = provider.localService
+  const engine = isJsonObject(service) ? findEngine(service.engine) : undefined
+  if (!isJsonObject(service) || engine === undefined) return undefined
+  const models = Array.isArray(provider.models) ? provider.models : []
+  const [first] = models
+  const listedName = isJsonObject(first) ? (toText(first.upstreamId) ?? toText(first.id)) : undefined
+  const model = toModelPlace(toText(service.model) ?? '', surroundings)
+  const context = toCount(service.context) ?? findLargestContext(models)
+  const nameOption = engine
+    .toArgs({ model: '', context: undefined, name: MARK })
+    .find((one) => one.includes(MARK))
+  const name = findStated(engine, nameOption?.[0], service.args) ?? listedName ?? id
+  const input = { model, context, name }
+  const toArgs = (args: unknown) => listPresetArgs(engine, input, args)
+
+  const command = service.command ?? findProgram(engine, surroundings)
+  const port = findStated(engine, '--port', service.args) ?? engine.port ?? `\${PORT}`
+  const baseUrl = provider.baseUrl ?? `http://127.0.0.1:${port}/v1`
+  const origin = /^[a-z]+:\/\/[^/]*/i.exec(String(baseUrl))?.[0] ?? ''
+  const preset = toArgs(service.args)
+  const cwd = typeof command === 'string' ? engine.toCwd?.(command) : undefined
+  const env = engine.toEnv?.(input)
+  const served = engine.toServedName?.(model) ?? name
+  const leading = new Map<number | undefined, number>([[undefined, preset.length]])
+  const withArgs = (replica: unknown, index: number): unknown => {
+    if (!isJsonObject(replica) || !isJsonObject(replica.localService)) return replica
+    const { args } = replica.localService
+    if (!Array.isArray(args)) return replica
+    const own = toArgs(args)
+    leading.set(index, own.length)
+    return { ...replica, localService: { ...replica.localService, args: [...own, ...args] } }
+  }
+
+  return {
+    provider: {
+      ...provider,
+      baseUrl,
+      localService: {
+        ...engine.service,
+        healthUrl: origin + engine.healthPath,
+        ...(cwd === undefined ? {} : { cwd }),
+        ...service,
+        ...(model === '' ? {} : { model }),
+        command,
+        args: Array.isArray(service.args) ? [...preset, ...service.args] : (service.args ?? preset),
+        ...(env === undefined
+          ? {}
+          : { env: isJsonObject(service.env) ? { ...env, ...service.env } : (service.env ?? env) }),
+      },
+      ...(Array.isArray(provider.replicas) ? { replicas: provider.replicas.map(withArgs) } : {}),
+      models: toModels(provider.models, { id, engine, served, context: toCount(service.context) }),
+    },
+    findings:
+      service.model === undefined && isModelNeeded(engine, service.args)
+        ? [
+            toError(
+              ['models', 'providers', id, 'localService', 'model'],
+              'is required: the file or the name of the model',
+            ),
+          ]
+        : [],
+    leading,
+  }
+}
+
+/** Where the program of an engine is: the first on PATH, else in the usual places, else where it would be. */
+export function findProgram({ programs, places }: Engine, { env }: Pick<Surroundings, 'env'>): string {
+  const folders = [
+    ...(env.PATH ?? '').split(delimiter).filter((one) => isAbsolute(one)),
+    ...places.map((place) => toHome(place, env)),
+  ]
+  const candidates = programs.flatMap((program) => folders.map((folder) => join(folder, program)))
+  return candidates.find(isProgram) ?? toAbsentProgram({ programs, places }, { env })
+}
+
+/** Where the program of an engine would be, if it were in the first of the usual places. */
+export function toAbsentProgram(
+  { programs: [program = ''], places: [place = ''] }: Pick<Engine, 'programs' | 'places'>,
+  { env }: Pick<Surroundings, 'env'>,
+): string {
+  return join(toHome(place, env), program)
+}
+
+function isProgram(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return statSync(file).isFile()
+  } catch {
+    return false
+  }
+}
+
+function toHome(path: string, env: Environment): string {
+  return path.replace(/^~(?=\/)/, env.HOME || homedir())
+}
+
+/** The place of a model that is a file or a folder; another name stays as it is. */
+function toModelPlace(model: string, { env, folder }: Surroundings): string {
+  if (!isModelPath(model) || model.startsWith('$')) return model
+  return resolve(folder, toHome(model, env))
+}
+
+/** The options of the preset but those that the file's own arguments state, under any of their names. */
+function listPresetArgs(engine: Engine, input: Parameters<Engine['toArgs']>[0], own: unknown): string[] {
+  const stated = listFlags(own)
+  const isStated = ([flag = '']: readonly string[]) =>
+    listSynonyms(engine, flag).some((name) => stated.has(name))
+  return engine.toArgs(input).flatMap((option) => (isStated(option) || option.at(-1) === '' ? [] : option))
+}
+
+/** Stands where a value would, to find the option that takes it. */
+const MARK = '\0'
+
+/** The value that the file's own arguments give an option. */
+function findStated(engine: Engine, flag: string | undefined, args: unknown): string | undefined {
+  if (flag === undefined || !Array.isArray(args)) return undefined
+  const names = listSynonyms(engine, flag)
+  const index = args.findIndex((arg) => names.includes(String(arg).replace(/=.*$/s, '')))
+  if (index < 0) return undefined
+  const [, value = args[index + 1]] = /=(.*)$/s.exec(String(args[index])) ?? []
+  return toText(value)
+}
+
+/** Names of the options in a list of arguments. */
+function listFlags(args: unknown): ReadonlySet<string> {
+  if (!Array.isArray(args)) return new Set()
+  return new Set(args.map((arg) => String(arg).replace(/=.*$/s, '')))
+}
+
+function listSynonyms({ synonyms = [] }: Engine, flag: string): readonly string[] {
+  return synonyms.find((names) => names.includes(flag)) ?? [flag]
+}
+
+/** Whether nothing says what to load: neither `model` nor an argument that would replace it. */
+function isModelNeeded(engine: Engine, args: unknown): boolean {
+  if (engine.isModelOptional) return false
+  const input = { model: MARK, context: undefined, name: '' }
+  const option = engine.toArgs(input).find((one) => one.includes(MARK))
+  const stated = listFlags(args)
+  const [flag = ''] = option ?? []
+  return option !== undefined && !listSynonyms(engine, flag).some((name) => stated.has(name))
+}
+
+interface ModelsContext {
+  readonly id: string
+  readonly engine: Engine
+  readonly served: string
+  readonly context: number | undefined
+}
+
+/** The models with the flags of the engine, and the name that the server knows; without a list, one named like the provider. */
+function toModels(given: unknown, { id, engine, served, context }: ModelsContext): unknown {
+  if (given !== undefined && !Array.isArray(given)) return given
+  const listed: readonly unknown[] = given ?? (served === '' ? [] : [{ id }])
+  return listed.map((model) => {
+    if (!isJsonObject(model)) return model
+    const isSized = model.context !== undefined || model.contextWindow !== undefined
+    const upstreamId =
+      served === '' || (engine.port !== undefined && given !== undefined) ? undefined : served
+    return {
+      ...(upstreamId === undefined || upstreamId === model.id ? {} : { upstreamId }),
+      ...(isSized || context === undefined ? {} : { context }),
+      ...model,
+      compat: isJsonObject(model.compat)
+        ? { ...engine.compat, ...model.compat }
+        : (model.compat ?? engine.compat),
+    }
+  })
+}
+
+function findLargestContext(models: readonly unknown[]): number | undefined {
+  const sizes = models.flatMap((model) => (isJsonObject(model) ? (toCount(model.context) ?? []) : []))
+  return sizes.length === 0 ? undefined : Math.max(...sizes)
+}
+
+function toCount(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isInteger(value) && value > 0 ? value : undefined
+}
+
+function toText(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
