@@ -7,7 +7,14 @@ export { type DelayScope, providerDelays } from './provider/delays.ts'
 export { supervisedProviderMachine } from './provider/supervised.ts'
 export { hasTag, listTags, type ProviderState, type ProviderTag, providerStates } from './provider/tags.ts'
 export type { Reason } from './reasons.ts'
-export { type Attempt, type RequestContext, requestMachine } from './request.ts'
+export {
+  type Attempt,
+  nameRequestState,
+  type Outcome,
+  type RequestContext,
+  type RequestState,
+  requestMachine,
+} from './request.ts'
 export {
   type Amounts,
   type Asking,

@@ -321,13 +321,19 @@ export type ProviderEmitted =
 /** Events of a request machine. */
 export type RequestEvent =
   | { readonly type: 'request.resolved'; readonly candidates: readonly string[] }
+  /** `retryable`: another candidate may do better. */
   | { readonly type: 'request.failed'; readonly code: string; readonly retryable: boolean }
-  | { readonly type: 'lease.granted' }
-  /** The connection was refused, so no server has seen the request; the failure that says why follows. */
-  | { readonly type: 'connection.refused' }
+  | { readonly type: 'request.cancelled' }
+  /** `timeLimitMs`: longest time for the whole answer; `null`: none. */
+  | { readonly type: 'lease.granted'; readonly timeLimitMs: number | null }
+  | { readonly type: 'time.elapsed' }
+  /** The server says that it is still loading; it may say so for `limitMs`. */
+  | { readonly type: 'server.loading'; readonly limitMs: number }
+  /** The connection was refused, so no server has seen the request. */
+  | { readonly type: 'connection.refused'; readonly code: string }
+  | { readonly type: 'connection.broken' }
   | { readonly type: 'response.started'; readonly status: number }
   | { readonly type: 'response.ended' }
-  | { readonly type: 'request.cancelled' }
 
 /** The limits of a supervisor and what each service takes of them. */
 export interface Sharing {

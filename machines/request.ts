@@ -1,4 +1,4 @@
-import { and, setup } from 'xstate'
+import { and, cancel, not, raise, type StateValueFrom, setup } from 'xstate'
 import type { RequestEvent } from './messages.ts'
 
 /** One candidate that was tried in vain. */
@@ -16,32 +16,66 @@ export interface RequestContext {
   readonly index: number
   /** How often the connection to the one in use was refused, so that no server has seen the request. */
   readonly refusals: number
+  /** How often the one in use said that it is still loading. */
+  readonly loadings: number
   /** Since it was last resolved. */
   readonly attempts: readonly Attempt[]
-  /** How often it was resolved again, because what it waited for was taken out of the configuration. */
+  /** How often it was resolved again, because the service it waited for was taken out of the configuration. */
   readonly restarts: number
+  /** Status of the answer; `null`: it has not begun. */
   readonly status: number | null
 }
 
-/** How many replaced configurations one request follows. Beyond that whoever replaces them is the fault. */
+/** How many replaced configurations one request follows. */
 export const MAX_RESTARTS = 10
 
 /** How often a request that no server has seen is sent again: at once, then after growing pauses. */
 export const MAX_REFUSALS = 4
 
+/**
+ * A socket breaks a few milliseconds before or after the exit of its process is seen, and later on a busy host. The exit
+ * has the better story (code, signal, last output), so a broken answer waits this long for it, in milliseconds.
+ */
+const CRASH_NOTICE_MS = 200
+
+/** Pause before a server that says it is loading is asked again, in milliseconds. */
+const LOADING_RETRY_MS = 250
+
+/** Pause before a request is sent again that was refused the connection twice, in milliseconds. It doubles. */
+const RECONNECT_PAUSE_MS = 400
+
+/** How long a candidate has to listen again before the next one is asked, in milliseconds. */
+const LISTEN_AGAIN_MS = 3_000
+
+/** How a request ends. */
+export type Outcome = 'done' | 'failed' | 'cancelled'
+
 type Scope = { context: RequestContext; event: RequestEvent }
 
 const request = setup({
   types: { context: {} as RequestContext, events: {} as RequestEvent, input: {} as { readonly id: string } },
+  delays: {
+    crashNotice: CRASH_NOTICE_MS,
+    listenAgain: LISTEN_AGAIN_MS,
+    loadingRetry: LOADING_RETRY_MS,
+    reconnectPause: ({ context }: Scope) => RECONNECT_PAUSE_MS * 2 ** Math.max(0, context.refusals - 2),
+    timeLimit: ({ event }: Scope) => (event.type === 'lease.granted' ? (event.timeLimitMs ?? 0) : 0),
+  },
   guards: {
-    isRetryable: ({ event }: Scope) => event.type === 'request.failed' && event.retryable,
-    /** Another candidate is better than waiting; without one a server gets time to listen again. */
+    isRetryable: ({ event }: Scope) => event.type !== 'request.failed' || event.retryable,
+    isFirstRefusal: ({ context }: Scope) => context.refusals === 0,
+    /** With another candidate a server gets one more try, without one it gets time to listen again. */
     hasAnotherTry: ({ context: { refusals, index, candidates } }: Scope) =>
       refusals < (index + 1 < candidates.length ? 1 : MAX_REFUSALS),
-    /** It waited for a service that is not configured any more: perhaps its model is somewhere else now. */
+    /** The service it waited for is not configured any more: its model may be somewhere else now. */
     isRemoved: ({ event }: Scope) => event.type === 'request.failed' && event.code === 'LEASEHOLD_REMOVED',
     canStartOver: ({ context }: Scope) => context.restarts < MAX_RESTARTS,
     hasNextCandidate: ({ context }: Scope) => context.index + 1 < context.candidates.length,
+    hasTimeLimit: ({ event }: Scope) => event.type === 'lease.granted' && event.timeLimitMs !== null,
+    canAwaitLoading: ({ context, event }: Scope) =>
+      event.type === 'server.loading' && context.loadings * LOADING_RETRY_MS < event.limitMs,
+    /** The answer has begun: nothing is tried again. */
+    hasBegun: ({ context }: Scope) => context.status !== null,
   },
 })
 
@@ -54,7 +88,7 @@ const chart = request.extend({
     noteAttempt: request.assign({
       attempts: ({ context, event }) => {
         const ref = context.candidates[context.index]
-        if (event.type !== 'request.failed' || ref === undefined) return context.attempts
+        if (!('code' in event) || ref === undefined) return context.attempts
         return [...context.attempts, { ref, code: event.code }]
       },
     }),
@@ -62,28 +96,69 @@ const chart = request.extend({
       candidates: [],
       index: 0,
       refusals: 0,
+      loadings: 0,
       attempts: [],
       restarts: ({ context }) => context.restarts + 1,
     }),
-    moveOn: request.assign({ index: ({ context }) => context.index + 1, refusals: 0 }),
-    noteUnheard: request.assign({ refusals: ({ context }) => context.refusals + 1 }),
+    moveOn: request.assign({ index: ({ context }) => context.index + 1, refusals: 0, loadings: 0 }),
+    countRefusal: request.assign({ refusals: ({ context }) => context.refusals + 1, loadings: 0 }),
+    countLoading: request.assign({ loadings: ({ context }) => context.loadings + 1 }),
     noteStatus: request.assign({
       status: ({ context, event }) => (event.type === 'response.started' ? event.status : context.status),
     }),
+    limitTime: raise({ type: 'time.elapsed' }, { delay: 'timeLimit', id: 'timeLimit' }),
+    forgetTimeLimit: cancel('timeLimit'),
+
+    // The effects. `src/request` provides them; each that can fail reports `request.failed`.
+    /** Finds the candidates of the model that was asked for: `request.resolved`. */
+    resolve: () => {},
+    /** Asks for a lease of the candidate's service: `lease.granted`. */
+    requestLease: () => {},
+    /** Gives the lease back, or the place in its queue. */
+    releaseLease: () => {},
+    /** Makes the request that the candidate's server should get: model name, compat rewrites, key. */
+    rewrite: () => {},
+    /** Sends it: `response.started`, `server.loading`, `connection.refused` or `connection.broken`. */
+    dispatch: () => {},
+    /** Passes the answer on to the client: `response.ended` or `connection.broken`. */
+    relay: () => {},
+    /** Ends the connection to the server, where it has not ended. */
+    hangUp: () => {},
+    /** Tells the events, and the service that did not listen, how an attempt failed. */
+    reportAttempt: () => {},
+    /** The limit of the whole answer has passed: `request.failed`. */
+    failOverdue: () => {},
+    /** No exit explains the broken connection: `request.failed`. */
+    failBroken: () => {},
+    /** Tells the client and the events how it ended. */
+    finish: (_: unknown, _how: { readonly outcome: Outcome }) => {},
   },
 })
 
-/** Before the first response byte a failure may move to the next candidate; after it, never. */
+/** Before the first response byte a failure may move to the next candidate. */
 const failBeforeFirstByte = [
-  { guard: and(['isRetryable', 'hasNextCandidate']), target: 'leasing', actions: ['noteAttempt', 'moveOn'] },
-  { target: 'failed', actions: 'noteAttempt' },
+  {
+    guard: and(['isRetryable', 'hasNextCandidate']),
+    target: '#request.leasing',
+    reenter: true,
+    actions: ['noteAttempt', 'reportAttempt', 'moveOn'],
+  },
+  { target: '#request.failed', actions: ['noteAttempt', 'reportAttempt'] },
+] as const
+
+const begin = [
+  { guard: 'hasTimeLimit', target: '#request.leased', actions: 'limitTime' },
+  { target: '#request.leased' },
+] as const
+
+const failLease = [
+  { guard: and(['isRemoved', 'canStartOver']), target: '#request.resolving', actions: 'startOver' },
+  ...failBeforeFirstByte,
 ] as const
 
 /**
- * The life of one request. One root actor per request, without invokes, timers or per-chunk events:
- * whoever carries the request reads the state and performs it, the machine decides what comes next. What belongs to one
- * connection (its time limit, asking again a server that says it is loading) stays with the carrier, which reports only
- * how the attempt ended.
+ * The life of one request: one root actor per request, without invokes and without events for the pieces of an answer.
+ * The chart decides what comes next and names the effects, which `src/request` provides.
  */
 export const requestMachine = chart.createMachine({
   id: 'request',
@@ -93,54 +168,129 @@ export const requestMachine = chart.createMachine({
     candidates: [],
     index: 0,
     refusals: 0,
+    loadings: 0,
     attempts: [],
     restarts: 0,
     status: null,
   }),
+  on: { 'request.cancelled': '.cancelled' },
   states: {
     resolving: {
+      description: 'Its model is looked up: which servers can answer, in which order.',
+      entry: 'resolve',
       on: {
         'request.resolved': { target: 'leasing', actions: 'noteCandidates' },
         'request.failed': 'failed',
-        'request.cancelled': 'cancelled',
       },
     },
+
     leasing: {
+      description: 'It waits for a lease of the service of its candidate.',
+      entry: 'requestLease',
       on: {
-        'lease.granted': 'sending',
+        'lease.granted': begin,
+        'request.failed': failLease,
+        'request.cancelled': { target: 'cancelled', actions: 'releaseLease' },
+      },
+    },
+
+    leased: {
+      description: 'It holds a lease: the service stays up.',
+      initial: 'sending',
+      exit: ['hangUp', 'forgetTimeLimit', 'releaseLease'],
+      on: {
+        'time.elapsed': { actions: 'failOverdue' },
         'request.failed': [
-          { guard: and(['isRemoved', 'canStartOver']), target: 'resolving', actions: 'startOver' },
-          ...failBeforeFirstByte,
+          {
+            guard: and(['isRetryable', 'hasNextCandidate', not('hasBegun')]),
+            target: 'leasing',
+            actions: ['noteAttempt', 'reportAttempt', 'moveOn'],
+          },
+          { target: 'failed', actions: ['noteAttempt', 'reportAttempt'] },
         ],
-        'request.cancelled': 'cancelled',
+      },
+      states: {
+        sending: {
+          description: 'It was sent and waits for the head of the answer.',
+          entry: ['rewrite', 'dispatch'],
+          on: {
+            'response.started': { target: 'streaming', actions: 'noteStatus' },
+            'server.loading': { guard: 'canAwaitLoading', target: 'loading', actions: 'countLoading' },
+            'connection.broken': 'broken',
+            'connection.refused': [
+              {
+                guard: and(['hasAnotherTry', 'isFirstRefusal']),
+                target: '#request.reconnecting',
+                actions: ['noteAttempt', 'reportAttempt', 'countRefusal'],
+              },
+              {
+                guard: 'hasAnotherTry',
+                target: '#request.pausing',
+                actions: ['noteAttempt', 'reportAttempt', 'countRefusal'],
+              },
+              ...failBeforeFirstByte,
+            ],
+          },
+        },
+        loading: {
+          description: 'Its server says that it is still loading, although its health check passed.',
+          after: { loadingRetry: 'sending' },
+        },
+        streaming: {
+          description: 'The answer is passed on to the client.',
+          entry: 'relay',
+          on: { 'response.ended': '#request.done', 'connection.broken': 'broken' },
+        },
+        broken: {
+          description: 'The connection broke. If the process has ended, its exit says why.',
+          after: { crashNotice: { actions: 'failBroken' } },
+        },
       },
     },
-    sending: {
+
+    reconnecting: {
+      description: 'It was refused the connection, and waits for a lease of the same candidate again.',
+      entry: 'requestLease',
+      after: {
+        listenAgain: {
+          guard: 'hasNextCandidate',
+          target: 'leasing',
+          actions: ['releaseLease', 'moveOn'],
+        },
+      },
       on: {
-        'response.started': { target: 'streaming', actions: 'noteStatus' },
-        'connection.refused': 'unheard',
-        'request.failed': failBeforeFirstByte,
-        'request.cancelled': 'cancelled',
+        'lease.granted': begin,
+        'request.failed': failLease,
+        'request.cancelled': { target: 'cancelled', actions: 'releaseLease' },
       },
     },
-    unheard: {
-      on: {
-        'request.failed': [
-          { guard: 'hasAnotherTry', target: 'leasing', actions: ['noteAttempt', 'noteUnheard'] },
-          ...failBeforeFirstByte,
-        ],
-        'request.cancelled': 'cancelled',
-      },
+
+    pausing: {
+      description: 'It was refused the connection more than once, although the health check passed.',
+      after: { reconnectPause: 'reconnecting' },
     },
-    streaming: {
-      on: {
-        'response.ended': 'done',
-        'request.failed': { target: 'failed', actions: 'noteAttempt' },
-        'request.cancelled': 'cancelled',
-      },
-    },
-    done: { type: 'final' },
-    failed: { type: 'final' },
-    cancelled: { type: 'final' },
+
+    done: { type: 'final', entry: { type: 'finish', params: { outcome: 'done' } } },
+    failed: { type: 'final', entry: { type: 'finish', params: { outcome: 'failed' } } },
+    cancelled: { type: 'final', entry: { type: 'finish', params: { outcome: 'cancelled' } } },
   },
 })
+
+/** Where a request stands: the name of its innermost state. */
+export type RequestState =
+  | 'resolving'
+  | 'leasing'
+  | 'sending'
+  | 'loading'
+  | 'streaming'
+  | 'broken'
+  | 'reconnecting'
+  | 'pausing'
+  | Outcome
+
+/** The innermost state of a state value: `streaming` of `{ leased: 'streaming' }`. */
+export function nameRequestState(value: StateValueFrom<typeof requestMachine>): RequestState {
+  const name = typeof value === 'string' ? value : value.leased
+  // xstate types `leased` alone as a value, too.
+  return name === undefined || name === 'leased' ? 'sending' : name
+}

@@ -26,6 +26,8 @@ export type ErrorCode =
  */
 export abstract class LeaseholdError extends Error {
   abstract readonly code: ErrorCode
+  /** Id of the model request that failed, as its events name it; absent where there is none. */
+  declare requestId?: string
   /** A literal in every class: bundlers rename classes. */
   abstract override readonly name: string
 }

@@ -1,5 +1,6 @@
 export type { ProviderState } from '../machines/provider/tags.ts'
 export type { Reason } from '../machines/reasons.ts'
+export type { RequestState } from '../machines/request.ts'
 export type { WatchdogEmitted } from '../machines/watchdog.ts'
 export type { Clock } from './clock.ts'
 export type {

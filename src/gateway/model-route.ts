@@ -3,11 +3,13 @@ import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
 import { buildErrorEnding, toErrorApi } from '../compat/error-shapes.ts'
 import { toOpenAiError } from '../compat/openai-error.ts'
+import type { LeaseholdError } from '../errors.ts'
 import type { QueuedRequest } from '../lease/queue.ts'
 import { toPlaceHeaders } from '../request/answer-headers.ts'
-import type { ModelCall, ModelResponseHandler } from '../request/exchange.ts'
+import type { ModelCall } from '../request/exchange.ts'
 import type { SupervisorInternals } from '../supervisor/internals.ts'
-import { toMediaType, UNBUFFERED } from '../transport/headers.ts'
+import type { AnswerHandler } from '../transport/answer.ts'
+import { type Headers, toMediaType, UNBUFFERED } from '../transport/headers.ts'
 import { writeChunk } from './chunk.ts'
 import { sendError } from './respond.ts'
 import type { Standing, WaitBoard } from './wait-board.ts'
@@ -71,7 +73,7 @@ export function answerModelRequest(
     })
   }
 
-  const handler: ModelResponseHandler = {
+  const handler: AnswerHandler<LeaseholdError> = {
     onHead: (status, headers) => {
       quiet()
       onAnswer()
@@ -102,10 +104,10 @@ export function answerModelRequest(
       if (isStatusLate) breakOff(toLateRefusal(Buffer.concat(lateAnswer)))
       else response.end()
     },
-    onError: (error, requestId) => {
+    onError: (error) => {
       quiet()
       if (response.destroyed) return
-      if (!response.headersSent) response.setHeader('x-leasehold-request-id', requestId)
+      if (!response.headersSent) response.setHeader('x-leasehold-request-id', error.requestId ?? '')
       if (!response.headersSent) sendError(response, error)
       else breakOff(toOpenAiError(error).body)
     },
@@ -170,19 +172,22 @@ export function answerModelRequest(
   }
 }
 
-function isEvents(headers: Readonly<Record<string, string | string[]>>): boolean {
+function isEvents(headers: Headers): boolean {
   return toMediaType(headers) === 'text/event-stream'
 }
 
 /** The gateway varies by origin where pages of other origins are listed; what the server varies by is added to that. */
-function withOwnVary(response: ServerResponse, headers: Readonly<Record<string, string | string[]>>) {
+function withOwnVary(
+  response: ServerResponse,
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+) {
   const own = response.getHeader('vary')
   if (own === undefined || headers.vary === undefined) return headers
   return { ...headers, vary: `${own}, ${headers.vary}` }
 }
 
 /** Whether something of ours may stand in a stream: its length is open, and its bytes are plain text. */
-function canGrow(headers: Readonly<Record<string, string | string[]>>): boolean {
+function canGrow(headers: Headers): boolean {
   const encoding = headers['content-encoding'] ?? 'identity'
   return headers['content-length'] === undefined && encoding === 'identity'
 }

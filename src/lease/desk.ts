@@ -123,11 +123,10 @@ export function createLeaseBook({
     entry.listener.refused(toError(key, failure))
   }
   const revoke = (key: string, generation: string, failure: Failure) => {
-    const error = toError(key, failure)
     for (const [id, entry] of entries) {
       if (entry.key !== key || entry.generation !== generation) continue
       drop(id, entry)
-      tellRevoked(entry, error)
+      tellRevoked(entry, toError(key, failure))
     }
   }
   const deliver = (key: string, message: ProviderEmitted) => {

@@ -1,33 +1,35 @@
-import { createActor } from 'xstate'
-import { MAX_REFUSALS, type requestMachine } from '../../machines/request.ts'
+import { type Actor, createActor } from 'xstate'
+import type { RequestEvent } from '../../machines/messages.ts'
+import type { requestMachine } from '../../machines/request.ts'
 import type { Clock } from '../clock.ts'
+import type { Advice } from '../compat/advice.ts'
 import { adviseDropped } from '../compat/dropped.ts'
 import type { Config, ProviderConfig } from '../config/config.ts'
 import { listReplicas, type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
 import {
   AbortedError,
   BadRequestError,
-  LeaseholdError,
+  type LeaseholdError,
   ProviderUnavailableError,
-  UpstreamError,
-  UpstreamStallError,
+  type ServiceError,
   UpstreamTimeoutError,
 } from '../errors.ts'
 import type { RequestEventBody } from '../events/events.ts'
 import type { Usage } from '../events/usage.ts'
-import type { LeaseBook, LeaseListener } from '../lease/desk.ts'
+import type { LeaseBook, LeaseListener, Place } from '../lease/desk.ts'
 import type { Inspections } from '../observe/inspection.ts'
 import { toServiceKey } from '../service/services.ts'
 import { toShortText } from '../text/plain-text.ts'
+import type { AnswerHandler } from '../transport/answer.ts'
 import type { Headers } from '../transport/headers.ts'
 import { checkHops } from '../transport/hops.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
 import type { AnswerSecrets } from './answer-mask.ts'
 import { adviseOtherApi, partByApi } from './fallback-api.ts'
-import { createIncoming, type Incoming } from './incoming.ts'
-import type { RequestBook } from './open-requests.ts'
-import { peekRequest, toUpstreamRequest } from './outgoing.ts'
+import type { OpenRequest } from './open-requests.ts'
+import { type OutgoingRequest, peekRequest, toUpstreamRequest } from './outgoing.ts'
+import { Relay, type RelayListener } from './relay.ts'
 
 /** A model request as any door of leasehold hands it in. */
 export interface ModelRequest {
@@ -44,16 +46,6 @@ export interface ModelRequest {
   readonly failover?: boolean
 }
 
-/** What comes back. `onHead` first, `onEnd` or `onError` last; one of the two comes exactly once. */
-export interface ModelResponseHandler {
-  onHead(status: number, headers: Readonly<Record<string, string | string[]>>): void
-  /** Answers `false` to be left alone until `resume`. */
-  onData(chunk: Buffer): boolean
-  onEnd(): void
-  /** Before `onHead`: the answer is this error. After it: the answer broke off, and must not look whole. */
-  onError(error: LeaseholdError, requestId: string): void
-}
-
 /** A model request under way. */
 export interface ModelCall {
   readonly id: string
@@ -66,342 +58,288 @@ export interface ModelCall {
   abort(reason?: unknown): void
 }
 
-export interface ExchangeOptions {
+/** What the effects of all requests work with. */
+export interface ExchangeParts {
   readonly clock: Clock
-  /** The life of a request, compiled or not. */
-  readonly machine: typeof requestMachine
-  /** Where every request stands until it has ended. */
-  readonly requests: Pick<RequestBook, 'add' | 'remove'>
-  /** How the machine of a request is inspected. */
-  readonly inspection: Inspections['optionsOf']
   readonly config: () => Config
-  readonly leases: LeaseBook
+  readonly leases: Pick<LeaseBook, 'request' | 'end'>
   /** Servers of one model in the order in which they are tried. */
   readonly rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[]
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
-  readonly toId: () => string
-  /** A request found nobody listening: what a health check would have found. */
+  /** A request was refused the connection, as a health check would have been. */
   readonly noteRefused: (key: string, generation: string) => void
   readonly publish: (requestId: string, event: RequestEventBody) => void
-  /** Takes out of a text what nobody may read. */
+  /** Removes secrets from a text. */
   readonly scrub: (text: string) => string
   /** What an answer of this provider must not show; `undefined`: nothing. */
   readonly secretsOf: (provider: ProviderConfig) => AnswerSecrets | undefined
+  /** Whether advice is told for the first time. */
+  readonly isNews: (advice: string) => boolean
+  /** The request has ended. */
+  readonly forget: (id: string) => void
 }
 
-/**
- * A socket breaks a few milliseconds before or after the exit of its process is seen, and more on a busy host. The exit
- * has the better story (code, signal, last output), so a broken answer waits this long for it, in milliseconds.
- */
-const CRASH_NOTICE_MS = 200
-/** What is kept of a body that is not needed any more. */
+/** Replaces a body that is not needed any more. */
 const NO_BODY = Buffer.alloc(0)
-/** No byte has come yet. */
-const NEVER = Number.NEGATIVE_INFINITY
-/** How long a server has to listen again before the next candidate is asked, in milliseconds. */
-const LISTEN_AGAIN_MS = 3_000
-/** Pause before a server that says it is loading is asked again, in milliseconds. */
-const LOADING_RETRY_MS = 250
-/** How long a server that nobody of ours started may say that it is loading, in milliseconds. */
-const REMOTE_LOADING_MS = 120_000
-
 /** Longest path that an event tells, in characters: events are kept. */
 const MAX_ROUTE = 256
-/** Models are the clients' choice where a provider lists none, so what is remembered of them has a limit. */
-const MAX_TOLD = 1_000
 
-/** Prepares the way of model requests: resolve, lease, rewrite, send, stream, release. */
-export function createExchange({
-  clock,
-  machine,
-  requests,
-  inspection,
-  config,
-  leases,
-  rank,
-  upstreamOf,
-  toId,
-  noteRefused,
-  publish,
-  scrub,
-  secretsOf,
-}: ExchangeOptions) {
-  const told = new Set<string>()
-  const isNews = (key: string) => !told.has(key) && told.size < MAX_TOLD && told.add(key).size > 0
+/**
+ * One model request: what the effects of the request chart do, in the order in which the chart names them. A class,
+ * because one is made for each request.
+ */
+export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayListener {
+  readonly id: string
+  readonly actor: Actor<typeof requestMachine>
+  readonly startedAtMs: number
+  isStream = false
+  readonly #parts: ExchangeParts
+  readonly #client: AnswerHandler<LeaseholdError>
+  /** Loses its body when the answer begins: no other attempt can need it then. */
+  #request: ModelRequest
+  #targets: readonly ModelTarget[] = []
+  #index = 0
+  #isStarted = false
+  #askedAtMs = 0
+  #wait: Wait | undefined
+  #generation = ''
+  /** From `rewrite` to `dispatch`: a stream must not keep the body. */
+  #outgoing: OutgoingRequest | undefined
+  #dropped: readonly string[] = []
+  #relay: Relay | undefined
+  #call: UpstreamCall | undefined
+  /** Why the last attempt failed. */
+  #failure: LeaseholdError | undefined
+  #usage: Usage | null = null
 
-  return function exchange(given: ModelRequest, handler: ModelResponseHandler): ModelCall {
-    const id = toId()
-    /** Loses its body when the answer begins: no other attempt can need it then. */
-    let request = given
-    const actor = createActor(machine, { id, clock, input: { id }, ...inspection() }).start()
-    const startedAtMs = clock.now()
-    const timers = new Set<unknown>()
-    let targets: readonly ModelTarget[] = []
-    let isStream = false
-    let generation = ''
-    let call: UpstreamCall | undefined
-    let answer: Incoming | undefined
-    /** Attempts that are over: what they still report, of their abort for one, changes nothing. */
-    let attemptsOver = 0
-    let failure: LeaseholdError | undefined
-    let usage: Usage | null = null
-    let wait: Wait | undefined
-    /** When the first and the last byte of this attempt's answer came, and whether its reader has asked for a pause. */
-    let firstByteMs = NEVER
-    let lastByteMs = NEVER
-    let isPaused = false
+  constructor(
+    id: string,
+    machine: typeof requestMachine,
+    inspection: ReturnType<Inspections['optionsOf']>,
+    given: { readonly request: ModelRequest; readonly client: AnswerHandler<LeaseholdError> },
+    parts: ExchangeParts,
+  ) {
+    this.id = id
+    this.#parts = parts
+    this.#request = given.request
+    this.#client = given.client
+    this.startedAtMs = parts.clock.now()
+    this.actor = createActor(machine, { ...inspection, id, clock: parts.clock, input: { id } })
+  }
 
-    const isOver = () => actor.getSnapshot().status !== 'active'
-    const indexOf = () => actor.getSnapshot().context.index
-    const target = () => {
-      const current = targets[indexOf()]
-      if (current === undefined) throw new RangeError('A request that was resolved has a candidate.')
-      return current
-    }
-    const after = (ms: number, fn: () => void) => timers.add(clock.setTimeout(fn, ms))
-    const stopTimers = () => {
-      for (const timer of timers) clock.clearTimeout(timer)
-      timers.clear()
-    }
-    /** Lets go of everything that this attempt holds: its timers, its connection, its lease. */
-    const letGo = (reason?: Error) => {
-      stopTimers()
-      attemptsOver += 1
-      if (reason !== undefined) call?.abort(reason)
-      call = undefined
-      leases.end(id)
-    }
+  // The effects.
 
-    /** Does what the machine's state asks for. */
-    const perform = () => {
-      const { value } = actor.getSnapshot()
-      if (value === 'resolving') return attempt(resolve)
-      if (value === 'leasing') return lease()
-      if (value === 'sending') return attempt(send)
-      if (value !== 'done' && value !== 'failed' && value !== 'cancelled') return
-      requests.remove(id)
-      const code = value === 'done' ? null : (failure?.code ?? null)
-      publish(id, { type: 'request.ended', outcome: value, code, usage })
-      if (value === 'done') handler.onEnd()
-      else handler.onError(failure ?? new AbortedError(), id)
-    }
-    const fail = (error: LeaseholdError, retryable: boolean) => {
-      if (isOver()) return
-      // It may quote what a server said.
-      error.message = scrub(error.message)
-      failure = error
-      // A stream that stalls or loses its service still holds an event back, which the client gets before the error.
-      answer?.cut()
-      letGo(error)
-      const ref = targets[indexOf()]?.ref
-      // After the lease is given back, so that nothing keeps the service from acting on it.
-      if (isConnectionRefused(error.cause)) noteRefused(toServiceKey(target().provider), generation)
-      actor.send({ type: 'request.failed', code: error.code, retryable })
-      if (ref !== undefined && actor.getSnapshot().value !== 'resolving')
-        publish(id, { type: 'request.attempted', ref, code: error.code })
-      perform()
-    }
-    const attempt = (step: () => void) => {
-      try {
-        step()
-      } catch (error) {
-        fail(
-          error instanceof LeaseholdError
-            ? error
-            : new UpstreamError('leasehold', String(error), { cause: error }),
-          false,
-        )
-      }
-    }
+  resolve(): void {
+    const { config, publish, rank } = this.#parts
+    const { failover = false, headers, method, path } = this.#request
+    if (method !== 'POST') throw new BadRequestError(`${method} is not served here.`, { status: 405 })
+    checkHops(headers, this.id)
+    const { model, stream } = peekRequest(this.#request)
+    this.isStream = stream
+    this.#targets = []
+    this.#index = 0
+    const { spoken, others } = partByApi(path, resolveCandidates(config(), model, { failover }))
+    const targets = spoken.flatMap((one) => rank(listReplicas(config(), one)))
+    this.#targets = targets
+    const route = describeRoute(path)
+    if (!this.#isStarted) publish(this.id, { type: 'request.started', route, ref: targets[0]?.ref ?? '' })
+    this.#isStarted = true
+    for (const other of others) this.#adviseOnce(adviseOtherApi(other, route), other.ref, ` ${route}`)
+    this.actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
+  }
 
-    const resolve = () => {
-      if (request.method !== 'POST')
-        throw new BadRequestError(`${request.method} is not served here.`, { status: 405 })
-      checkHops(request.headers, id)
-      const { model, stream } = peekRequest(request)
-      isStream = stream
-      const isFirst = targets.length === 0
-      targets = []
-      const candidates = resolveCandidates(config(), model, { failover: request.failover ?? false })
-      const { spoken, others } = partByApi(request.path, candidates)
-      targets = spoken.flatMap((one) => rank(listReplicas(config(), one)))
-      const route = toRoute(request.path)
-      if (isFirst) publish(id, { type: 'request.started', route, ref: targets[0]?.ref ?? '' })
-      for (const other of others) {
-        const { id: advice, text, block = null } = adviseOtherApi(other, route)
-        if (isNews(`${advice} ${other.ref} ${route}`))
-          publish(id, { type: 'request.advised', ref: other.ref, advice, text, block })
-      }
-      actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
-      perform()
-    }
+  /** @param index of the candidate */
+  requestLease(index: number): void {
+    const { clock, leases } = this.#parts
+    this.#index = index
+    const { provider } = this.#target
+    if (provider.unavailable !== undefined)
+      return this.fail(new ProviderUnavailableError(provider.id, provider.unavailable))
+    this.#askedAtMs = clock.now()
+    this.#wait = undefined
+    leases.request(toServiceKey(provider), this.id, this, this.#request.priority)
+  }
 
-    const lease = () => {
-      const { provider } = target()
-      if (provider.unavailable !== undefined)
-        return fail(new ProviderUnavailableError(provider.id, provider.unavailable), true)
-      const askedAtMs = clock.now()
-      wait = undefined
-      const { refusals } = actor.getSnapshot().context
-      const last = failure
-      if (refusals > 0 && last !== undefined && indexOf() + 1 < targets.length)
-        after(LISTEN_AGAIN_MS, () => fail(last, true))
-      const listener: LeaseListener = {
-        queued: (place) => {
-          wait = { ...place, waitedMs: 0 }
-        },
-        granted: (grant) => {
-          stopTimers()
-          generation = grant.generation
-          if (wait !== undefined) wait = { ...wait, waitedMs: Math.round(clock.now() - askedAtMs) }
-          actor.send({ type: 'lease.granted' })
-          perform()
-        },
-        refused: (error) => fail(error, true),
-        revoked: (error) => fail(error, true),
-      }
-      leases.request(toServiceKey(provider), id, listener, request.priority)
-    }
+  releaseLease(): void {
+    this.#parts.leases.end(this.id)
+  }
 
-    const send = () => {
-      const { provider } = target()
-      const { timeoutMs } = provider
-      if (timeoutMs !== undefined)
-        after(timeoutMs, () => fail(new UpstreamTimeoutError(provider.id, timeoutMs), true))
-      transmit(clock.now() + (provider.localService?.readyTimeoutMs ?? REMOTE_LOADING_MS))
-    }
+  rewrite(): void {
+    const target = this.#target
+    const secrets = this.#parts.secretsOf(target.provider)
+    const outgoing = toUpstreamRequest(this.#request, target, {
+      id: this.id,
+      isStream: this.isStream,
+      isSearched: secrets !== undefined,
+    })
+    this.#outgoing = outgoing
+    this.#dropped = outgoing.dropped
+    for (const member of outgoing.dropped)
+      if (!target.model?.dropParams.includes(member))
+        this.#adviseOnce(adviseDropped(member, target.ref), target.ref, '')
+    this.#relay = new Relay({
+      clock: this.#parts.clock,
+      listener: this,
+      client: this.#client,
+      target,
+      hidesUsage: outgoing.hidesUsage,
+      acceptsPage: String(this.#request.headers.accept ?? '').includes('text/html'),
+      path: this.#request.path,
+      scrub: this.#parts.scrub,
+      secrets,
+    })
+  }
 
-    /** Breaks the answer off when nothing of it comes for too long. While the client does not read, nothing can. */
-    const watchStall = () => {
-      const { id: providerId, stallTimeoutMs } = target().provider
-      if (stallTimeoutMs === 0) return
-      const look = (afterMs: number) =>
-        after(afterMs, () => {
-          const leftMs = isPaused ? stallTimeoutMs : lastByteMs + stallTimeoutMs - clock.now()
-          if (leftMs > 0) look(leftMs)
-          else fail(new UpstreamStallError(providerId, stallTimeoutMs), true)
-        })
-      look(stallTimeoutMs)
-    }
+  dispatch(): void {
+    const outgoing = this.#outgoing
+    this.#outgoing = undefined
+    // The rewrite failed, and has said so.
+    if (outgoing === undefined || this.#relay === undefined) return
+    this.#call = this.#parts.upstreamOf(this.#target, this.#generation).send(outgoing, this.#relay)
+  }
 
-    const transmit = (loadingUntilMs: number) => {
-      const current = target()
-      const attemptsBefore = attemptsOver
-      lastByteMs = NEVER
-      isPaused = false
-      const isStale = () => isOver() || attemptsOver !== attemptsBefore
-      const secrets = secretsOf(current.provider)
-      const outgoing = toUpstreamRequest(request, current, {
-        id,
-        isStream,
-        isSearched: secrets !== undefined,
-      })
-      // The callbacks below live as long as the stream, so they must not hold `outgoing`, which holds the body.
-      const { dropped } = outgoing
-      const incoming: Incoming = createIncoming(
-        {
-          target: current,
-          hidesUsage: outgoing.hidesUsage,
-          acceptsPage: String(request.headers.accept ?? '').includes('text/html'),
-          path: request.path,
-          hasNext: () => indexOf() + 1 < targets.length,
-          canWait: () => clock.now() < loadingUntilMs,
-          scrub,
-          secrets,
-        },
-        {
-          onBegin: (status, headers) => {
-            if (isStale()) return
-            publish(id, {
-              type: 'request.responded',
-              ref: current.ref,
-              status,
-              waitedMs: Math.round(clock.now() - startedAtMs),
-            })
-            actor.send({ type: 'response.started', status })
-            request = { ...request, body: NO_BODY }
-            handler.onHead(status, {
-              ...headers,
-              ...toOwnHeaders(id, current.ref, indexOf(), wait, dropped),
-            })
-          },
-          onBytes: (chunk) => {
-            if (isStale()) return true
-            if (lastByteMs === NEVER) {
-              firstByteMs = clock.now()
-              watchStall()
-            }
-            lastByteMs = clock.now()
-            isPaused = !handler.onData(chunk)
-            return !isPaused
-          },
-          onEnd: () => {
-            if (isStale()) return
-            usage = incoming.usage(clock.now() - firstByteMs)
-            letGo()
-            actor.send({ type: 'response.ended' })
-            perform()
-          },
-          onBroken: (error, hasMore) => {
-            if (isStale()) return
-            // What still comes is cut off with the attempt.
-            if (!hasMore) call = undefined
-            after(CRASH_NOTICE_MS, () => fail(error, true))
-          },
-          onUnheard: (error) => {
-            if (isStale()) return
-            actor.send({ type: 'connection.refused' })
-            stopTimers()
-            const { refusals } = actor.getSnapshot().context
-            // The service knows now, so the next lease of it comes with its next good check. Where that is asked for at
-            // another address than this one, it may come too early.
-            if (refusals === 0) fail(error, true)
-            else after(CRASH_NOTICE_MS * 2 ** Math.min(refusals, MAX_REFUSALS - 1), () => fail(error, true))
-          },
-          onRefused: (error) => fail(error, true),
-          onStillLoading: () => after(LOADING_RETRY_MS, () => attempt(() => transmit(loadingUntilMs))),
-          onAdvice: ({ id: advice, text, block = null }) =>
-            publish(id, { type: 'request.advised', ref: current.ref, advice, text, block }),
-        },
-      )
-      for (const member of dropped) {
-        if (current.model?.dropParams.includes(member)) continue
-        const { id: advice, text, block = null } = adviseDropped(member, current.ref)
-        if (isNews(`${advice} ${current.ref}`))
-          publish(id, { type: 'request.advised', ref: current.ref, advice, text, block })
-      }
-      answer = incoming
-      call = upstreamOf(current, generation).send(outgoing, incoming)
-    }
+  relay(): void {
+    const head = this.#relay?.head
+    if (head === undefined) return
+    const { ref } = this.#target
+    this.#parts.publish(this.id, {
+      type: 'request.responded',
+      ref,
+      status: head.status,
+      waitedMs: Math.round(this.#parts.clock.now() - this.startedAtMs),
+    })
+    this.#request = { ...this.#request, body: NO_BODY }
+    const own = toOwnHeaders(this.id, ref, this.#index, this.#wait, this.#dropped)
+    this.#client.onHead(head.status, { ...head.headers, ...own })
+  }
 
-    const modelCall: ModelCall = {
-      id,
-      get isStream() {
-        return isStream
-      },
-      get serviceKey() {
-        return targets.length === 0 ? undefined : toServiceKey(target().provider)
-      },
-      resume: () => {
-        isPaused = false
-        if (lastByteMs !== NEVER) lastByteMs = clock.now()
-        call?.resume()
-      },
-      abort: (reason) => {
-        if (isOver()) return
-        failure = reason instanceof AbortedError ? reason : new AbortedError(reason)
-        letGo(failure)
-        actor.send({ type: 'request.cancelled' })
-        perform()
-      },
-    }
-    requests.add(Object.assign(modelCall, { actor, startedAtMs }))
-    attempt(resolve)
-    return modelCall
+  hangUp(): void {
+    const relay = this.#relay
+    const call = this.#call
+    this.#relay = undefined
+    this.#call = undefined
+    if (relay === undefined) return
+    relay.close()
+    if (!relay.isOver) call?.abort(this.#failure ?? new AbortedError())
+  }
+
+  reportAttempt(): void {
+    const failure = this.#failure
+    const target = this.#targets[this.#index]
+    if (failure === undefined || target === undefined) return
+    if (isConnectionRefused(failure.cause))
+      this.#parts.noteRefused(toServiceKey(target.provider), this.#generation)
+    this.#parts.publish(this.id, { type: 'request.attempted', ref: target.ref, code: failure.code })
+  }
+
+  failOverdue(): void {
+    const { id, timeoutMs = 0 } = this.#target.provider
+    this.fail(new UpstreamTimeoutError(id, timeoutMs))
+  }
+
+  failBroken(): void {
+    if (this.#failure !== undefined) this.fail(this.#failure)
+  }
+
+  finish(outcome: 'done' | 'failed' | 'cancelled'): void {
+    this.#parts.forget(this.id)
+    const failure = this.#failure ?? new AbortedError()
+    const code = outcome === 'done' ? null : failure.code
+    this.#parts.publish(this.id, { type: 'request.ended', outcome, code, usage: this.#usage })
+    if (outcome === 'done') return this.#client.onEnd()
+    failure.requestId = this.id
+    this.#client.onError(failure)
+  }
+
+  // What the lease desk tells.
+
+  queued(place: Place): void {
+    this.#wait = { ...place, waitedMs: 0 }
+  }
+
+  granted({ generation }: { readonly generation: string }): void {
+    this.#generation = generation
+    const waitedMs = Math.round(this.#parts.clock.now() - this.#askedAtMs)
+    if (this.#wait !== undefined) this.#wait = { ...this.#wait, waitedMs }
+    const { timeoutMs = null } = this.#target.provider
+    this.actor.send({ type: 'lease.granted', timeLimitMs: timeoutMs })
+  }
+
+  refused(error: ServiceError): void {
+    this.fail(error)
+  }
+
+  revoked(error: ServiceError): void {
+    this.fail(error)
+  }
+
+  // What the relay tells.
+
+  tell(event: RequestEvent, failure?: LeaseholdError): void {
+    if (failure !== undefined) this.#note(failure)
+    if (event.type === 'request.failed') this.#relay?.cut()
+    if (event.type === 'response.ended') this.#usage = this.#relay?.usage() ?? null
+    this.actor.send(event)
+  }
+
+  can(event: RequestEvent): boolean {
+    return this.actor.getSnapshot().can(event)
+  }
+
+  hasNext(): boolean {
+    return this.#index + 1 < this.#targets.length
+  }
+
+  advise(advice: Advice): void {
+    this.#publishAdvice(advice, this.#target.ref)
+  }
+
+  // What the client's side does.
+
+  get serviceKey(): string | undefined {
+    const target = this.#targets[this.#index]
+    return target && toServiceKey(target.provider)
+  }
+
+  resume(): void {
+    this.#relay?.resume()
+    this.#call?.resume()
+  }
+
+  abort(reason?: unknown): void {
+    if (this.actor.getSnapshot().status !== 'active') return
+    this.#failure = reason instanceof AbortedError ? reason : new AbortedError(reason)
+    this.actor.send({ type: 'request.cancelled' })
+  }
+
+  /** Ends the attempt. `retryable`: another candidate may do better. */
+  fail(error: LeaseholdError, retryable = true): void {
+    this.tell({ type: 'request.failed', code: error.code, retryable }, error)
+  }
+
+  #note(failure: LeaseholdError): void {
+    // It may quote what a server said.
+    failure.message = this.#parts.scrub(failure.message)
+    this.#failure = failure
+  }
+
+  /** The candidate in use. */
+  get #target(): ModelTarget {
+    const target = this.#targets[this.#index]
+    if (target === undefined) throw new RangeError('A request that was resolved has a candidate.')
+    return target
+  }
+
+  #adviseOnce(advice: Advice, ref: string, about: string): void {
+    if (this.#parts.isNews(`${advice.id} ${ref}${about}`)) this.#publishAdvice(advice, ref)
+  }
+
+  #publishAdvice({ id: advice, text, block }: Advice, ref: string): void {
+    this.#parts.publish(this.id, { type: 'request.advised', ref, advice, text, block: block ?? null })
   }
 }
 
 /** The path alone: a query may hold a key. */
-function toRoute(path: string): string {
+function describeRoute(path: string): string {
   return toShortText(path.replace(/[?#].*$/s, ''), MAX_ROUTE)
 }

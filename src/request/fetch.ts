@@ -2,13 +2,14 @@ import { toErrorApi, toErrorBody } from '../compat/error-shapes.ts'
 import { toOpenAiError } from '../compat/openai-error.ts'
 import { BadRequestError, type LeaseholdError } from '../errors.ts'
 import type { ModelListing } from '../service/model-list.ts'
+import type { AnswerHandler } from '../transport/answer.ts'
 import { explainPath } from '../transport/meant-path.ts'
 import { decodePath } from '../transport/path.ts'
-import type { ModelCall, ModelRequest, ModelResponseHandler } from './exchange.ts'
+import type { ModelCall, ModelRequest } from './exchange.ts'
 
 /** What a fetch is made of. */
 export interface FetchParts {
-  readonly dispatch: (request: ModelRequest, handler: ModelResponseHandler) => ModelCall
+  readonly dispatch: (request: ModelRequest, handler: AnswerHandler<LeaseholdError>) => ModelCall
   readonly listModels: () => readonly ModelListing[]
   readonly findModel: (ref: string) => ModelListing
 }
@@ -68,7 +69,7 @@ function toResponseHandler(
 ) {
   let body: ReadableStreamDefaultController<Uint8Array> | undefined
   const state = { call: undefined as ModelCall | undefined, onOver: () => {} }
-  const handler: ModelResponseHandler = {
+  const handler: AnswerHandler<LeaseholdError> = {
     onHead: (status, headers) => {
       const stream = new ReadableStream<Uint8Array>(
         {
@@ -102,10 +103,10 @@ function toResponseHandler(
   return Object.assign(state, { handler })
 }
 
-function toHeaders(headers: Readonly<Record<string, string | string[]>>): Headers {
+function toHeaders(headers: Readonly<Record<string, string | string[] | undefined>>): Headers {
   const list = new Headers()
   for (const [name, value] of Object.entries(headers))
-    for (const one of [value].flat()) list.append(name, one)
+    for (const one of [value ?? []].flat()) list.append(name, one)
   return list
 }
 

@@ -1,5 +1,5 @@
-import type { ActorRefFrom, StateValueFrom } from 'xstate'
-import type { requestMachine } from '../../machines/request.ts'
+import type { ActorRefFrom } from 'xstate'
+import { nameRequestState, type RequestState, type requestMachine } from '../../machines/request.ts'
 import { AbortedError } from '../errors.ts'
 
 /** One model request under way, as it stands. Never a prompt, never an answer. */
@@ -10,7 +10,7 @@ export interface RequestSnapshot {
   /** Key of the service it waits for or talks to. */
   readonly service: string | null
   /** `leasing`: it waits for its lease. `sending`: for the first byte. `streaming`: the answer is under way. */
-  readonly state: StateValueFrom<typeof requestMachine>
+  readonly state: RequestState
   /** Since it came in, in milliseconds. */
   readonly ageMs: number
 }
@@ -25,9 +25,9 @@ export interface OpenRequest {
 }
 
 /** Every model request that has not ended. */
-export interface RequestBook {
-  readonly open: ReadonlyMap<string, OpenRequest>
-  add(request: OpenRequest): void
+export interface RequestBook<One extends OpenRequest = OpenRequest> {
+  readonly open: ReadonlyMap<string, One>
+  add(request: One): void
   remove(id: string): void
   /** The oldest first; at most `limit` of them. */
   list(nowMs: number, limit?: number): readonly RequestSnapshot[]
@@ -36,8 +36,8 @@ export interface RequestBook {
 }
 
 /** Opens an empty book. */
-export function createRequestBook(): RequestBook {
-  const open = new Map<string, OpenRequest>()
+export function createRequestBook<One extends OpenRequest>(): RequestBook<One> {
+  const open = new Map<string, One>()
   return {
     open,
     add: (request) => open.set(request.id, request),
@@ -49,7 +49,7 @@ export function createRequestBook(): RequestBook {
           id,
           ref: context.candidates[context.index] ?? null,
           service: serviceKey ?? null,
-          state: value,
+          state: nameRequestState(value),
           ageMs: Math.round(nowMs - startedAtMs),
         }
       }),

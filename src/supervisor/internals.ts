@@ -1,12 +1,14 @@
 import type { Observable } from 'rxjs'
+import type { LeaseholdError } from '../errors.ts'
 import type { ChooseEvents } from '../events/event-hub.ts'
 import type { SupervisorEvent } from '../events/events.ts'
-import type { ModelCall, ModelRequest, ModelResponseHandler } from '../request/exchange.ts'
+import type { ModelCall, ModelRequest } from '../request/exchange.ts'
+import type { AnswerHandler } from '../transport/answer.ts'
 
 /** What the gateway needs of a supervisor and a host does not. It may change with any version. */
 export interface SupervisorInternals {
   /** Sends a model request on its way, without streams or promises in between. */
-  dispatch(request: ModelRequest, handler: ModelResponseHandler): ModelCall
+  dispatch(request: ModelRequest, client: AnswerHandler<LeaseholdError>): ModelCall
   /** The number of each event as it happens: for a reader that reads the events of a while in one go. */
   readonly seq$: Observable<number>
   /** As the public method; `choose` picks among them, and costs less than to drop them afterwards. */

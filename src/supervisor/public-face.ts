@@ -10,7 +10,7 @@ import { acquireLease } from '../lease/lease.ts'
 import { warmUp } from '../lease/warm-up.ts'
 import type { Inspections } from '../observe/inspection.ts'
 import type { ProcessTable } from '../process/table.ts'
-import type { ExchangeOptions } from '../request/exchange.ts'
+import type { ExchangeParts } from '../request/exchange.ts'
 import { createFetch } from '../request/fetch.ts'
 import type { RequestBook } from '../request/open-requests.ts'
 import type { Catalogue } from '../service/catalogue.ts'
@@ -27,7 +27,7 @@ import { attachInternals, type SupervisorInternals } from './internals.ts'
 export interface FaceOptions
   extends Pick<Supervisor, 'close'>,
     Pick<SupervisorInternals, 'dispatch'>,
-    Pick<ExchangeOptions, 'rank'> {
+    Pick<ExchangeParts, 'rank'> {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
   readonly instance: string

@@ -25,8 +25,9 @@ import { reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
 import { rememberAnswerSecrets } from '../request/answer-mask.ts'
-import { createExchange } from '../request/exchange.ts'
+import type { Exchange } from '../request/exchange.ts'
 import { createRequestBook } from '../request/open-requests.ts'
+import { createRequests } from '../request/requests.ts'
 import { createTurns } from '../request/turns.ts'
 import { createUpstreams } from '../request/upstreams.ts'
 import { createEffects } from '../service/actors.ts'
@@ -179,7 +180,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       provider.localService !== undefined && registry.snapshotOf(key)?.ownership !== 'borrowed'
     return isManaged ? { address, refuse: () => effects.refuseOf(key, provider.baseUrl) } : { address }
   }
-  const openRequests = createRequestBook()
+  const openRequests = createRequestBook<Exchange>()
   const inspections = createInspections({
     root: () => root,
     requests: () => [...openRequests.open.values()].map(({ actor }) => actor),
@@ -187,9 +188,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   })
   if (options.inspect !== undefined) inspections.attach(options.inspect)
   let requests = 0
-  const dispatch = createExchange({
+  const dispatch = createRequests({
     clock,
-    machine: compile(requestMachine),
+    machine: requestMachine,
+    compile,
     requests: openRequests,
     inspection: inspections.optionsOf,
     config: () => catalogue.config,
@@ -198,7 +200,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
     scrub: scrubber.text,
     secretsOf: rememberAnswerSecrets(() => catalogue.config, environment),
-    toId: () => {
+    createId: () => {
       requests += 1
       return `${instance}-${requests}`
     },

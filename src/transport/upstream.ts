@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { type Clock, delay } from '../clock.ts'
+import type { AnswerHandler } from './answer.ts'
 import { pinLookup } from './pin.ts'
 
 /** One request as it leaves for a provider. */
@@ -17,16 +18,6 @@ export interface UpstreamRequest {
   readonly isStream: boolean
 }
 
-/** The callbacks of a request. Exactly one of `onEnd` and `onError` is called, and last. */
-export interface UpstreamHandler {
-  onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void
-  /** Returns `false` to pause until `resume`. */
-  onData(chunk: Buffer): boolean
-  onEnd(): void
-  /** `wasSent`: a server may have seen the request; `false`: the connection was refused. */
-  onError(error: Error, wasSent: boolean): void
-}
-
 /** The handle of one request under way. */
 export interface UpstreamCall {
   resume(): void
@@ -35,7 +26,8 @@ export interface UpstreamCall {
 
 /** The connections to one generation of a service. They end with it: no socket outlives its server. */
 export interface Upstream {
-  send(request: UpstreamRequest, handler: UpstreamHandler): UpstreamCall
+  /** An {@link UnsentError} says that no server has seen the request. */
+  send(request: UpstreamRequest, handler: AnswerHandler): UpstreamCall
   /** Destroys every connection, and waits until the server has had time to notice. */
   close(): Promise<void>
 }
@@ -116,7 +108,7 @@ export function createUpstream(
     noticedAtMs = Math.max(noticedAtMs, clock.now() + (isStream ? NOTICE_MS.stream : NOTICE_MS.plain))
   }
 
-  const send = (given: UpstreamRequest, handler: UpstreamHandler): UpstreamCall => {
+  const send = (given: UpstreamRequest, handler: AnswerHandler): UpstreamCall => {
     const opened: OpenCall = { isStream: given.isStream }
     /** Kept until the answer begins, for a retry. */
     let request: UpstreamRequest | undefined = given
@@ -151,7 +143,9 @@ export function createUpstream(
           open.delete(opened)
           // The server closed an idle connection just as it was chosen: it never saw the request.
           if (isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(true)
-          else handler.onError(abortReason ?? error, isSecondTry || !isConnectionRefused(error))
+          else if (!isSecondTry && abortReason === undefined && isConnectionRefused(error))
+            handler.onError(new UnsentError(error))
+          else handler.onError(abortReason ?? error)
         },
       })
     }
@@ -181,6 +175,15 @@ export function createUpstream(
 /** A call that has not ended. */
 interface OpenCall {
   readonly isStream: boolean
+}
+
+/** The connection was refused, so no server has seen the request. */
+export class UnsentError extends Error {
+  declare readonly cause: Error
+
+  constructor(cause: Error) {
+    super(cause.message, { cause })
+  }
 }
 
 /** The connection was refused. */

@@ -89,7 +89,7 @@ function toCases(plain, budgeted) {
           const actor = createActor(requestMachine, { input: { id: 'r' } }).start()
           actor.send({ type: 'request.resolved', candidates: ['demo/demo'] })
           const lease = await plain.acquire('demo')
-          actor.send({ type: 'lease.granted' })
+          actor.send({ type: 'lease.granted', timeLimitMs: null })
           actor.send({ type: 'response.started', status: 200 })
           actor.send({ type: 'response.ended' })
           lease.release()

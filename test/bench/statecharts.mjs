@@ -37,7 +37,7 @@ function playRequest(machine) {
   const run = () => {
     const actor = createActor(machine, { input }).start()
     actor.send({ type: 'request.resolved', candidates: ['a/x'] })
-    actor.send({ type: 'lease.granted' })
+    actor.send({ type: 'lease.granted', timeLimitMs: null })
     actor.send({ type: 'response.started', status: 200 })
     actor.send({ type: 'response.ended' })
   }

@@ -260,13 +260,19 @@ describe('a walk through every state of a request', () => {
       { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true },
       { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false },
       { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true },
-      { type: 'lease.granted' },
-      { type: 'connection.refused' },
+      { type: 'lease.granted', timeLimitMs: null },
+      { type: 'lease.granted', timeLimitMs: 1_000 },
+      { type: 'time.elapsed' },
+      { type: 'server.loading', limitMs: 250 },
+      { type: 'connection.refused', code: 'LEASEHOLD_UPSTREAM_FAILED' },
+      { type: 'connection.broken' },
+      ...toOwnEvents(requestMachine),
       { type: 'response.started', status: 200 },
       { type: 'response.ended' },
       { type: 'request.cancelled' },
     ],
-    toKey: ({ value, context }) => JSON.stringify([value, context]),
+    toKey: ({ value, context: { attempts, index, loadings, refusals, restarts, status } }) =>
+      JSON.stringify([value, index, refusals, loadings, restarts, status, attempts.map(({ ref }) => ref)]),
   })
 
   test('takes every transition', () => {

@@ -1,18 +1,23 @@
 import { describe, expect, test } from 'vitest'
 import { createActor, type EventFromLogic } from 'xstate'
-import { MAX_REFUSALS, MAX_RESTARTS, requestMachine } from '../../machines/request.ts'
+import { MAX_REFUSALS, MAX_RESTARTS, nameRequestState, requestMachine } from '../../machines/request.ts'
 
 type Event = EventFromLogic<typeof requestMachine>
 
 const resolved: Event = { type: 'request.resolved', candidates: ['a/x', 'b/y', 'c/z'] }
-const granted: Event = { type: 'lease.granted' }
+const granted: Event = { type: 'lease.granted', timeLimitMs: null }
 const started: Event = { type: 'response.started', status: 200 }
 const ended: Event = { type: 'response.ended' }
 const cancelled: Event = { type: 'request.cancelled' }
 const retryable: Event = { type: 'request.failed', code: 'LEASEHOLD_READY_TIMEOUT', retryable: true }
 const fatal: Event = { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false }
 
-const refused: Event = { type: 'connection.refused' }
+const refused: Event = { type: 'connection.refused', code: 'LEASEHOLD_UPSTREAM_FAILED' }
+const broken: Event = { type: 'connection.broken' }
+const loading: Event = { type: 'server.loading', limitMs: 500 }
+// What xstate sends itself when a delay has passed.
+const loadingOver = { type: 'xstate.after.loadingRetry.request.leased.loading' } as unknown as Event
+const pauseOver = { type: 'xstate.after.reconnectPause.request.pausing' } as unknown as Event
 const removed: Event = { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true }
 
 interface Path {
@@ -95,14 +100,14 @@ const paths: Path[] = [
     attempts: ['a/x'],
   },
   {
-    title: 'a request that found nobody listening waits for a lease of the same candidate once more',
-    events: [resolved, granted, refused, retryable],
-    state: 'leasing',
+    title: 'a request that was refused the connection waits for a lease of the same candidate once more',
+    events: [resolved, granted, refused],
+    state: 'reconnecting',
     attempts: ['a/x'],
   },
   {
-    title: 'and moves to the next candidate when nobody listens again',
-    events: [resolved, granted, refused, retryable, granted, refused, retryable],
+    title: 'and moves to the next candidate when it is refused again',
+    events: [resolved, granted, refused, granted, refused],
     state: 'leasing',
     index: 1,
     attempts: ['a/x', 'a/x'],
@@ -111,16 +116,17 @@ const paths: Path[] = [
     title: 'the last candidate is tried until it had time to listen again, and then the request fails',
     events: [
       ...[resolved, retryable, retryable],
-      ...Array.from({ length: MAX_REFUSALS + 1 }, () => [granted, refused, retryable]).flat(),
+      ...Array.from({ length: MAX_REFUSALS + 1 }, () => [granted, refused, pauseOver]).flat(),
     ],
     state: 'failed',
     index: 2,
     attempts: ['a/x', 'b/y', ...Array.from({ length: MAX_REFUSALS + 1 }, () => 'c/z')],
   },
   {
-    title: 'a client that leaves where nobody listened cancels',
+    title: 'a client that leaves while its request waits for a listener cancels',
     events: [resolved, granted, refused, cancelled],
     state: 'cancelled',
+    attempts: ['a/x'],
   },
   {
     title: 'a client that leaves while the reference is resolved cancels',
@@ -142,14 +148,42 @@ const paths: Path[] = [
     events: [resolved, granted, started, cancelled],
     state: 'cancelled',
   },
+  {
+    title: 'a server that says it is loading is asked again',
+    events: [resolved, granted, loading, loadingOver],
+    state: 'sending',
+  },
+  {
+    title: 'and no longer than it may load',
+    events: [resolved, granted, loading, loadingOver, loading, loadingOver, loading],
+    state: 'sending',
+  },
+  {
+    title: 'a broken connection waits for the exit that explains it',
+    events: [resolved, granted, broken],
+    state: 'broken',
+  },
+  {
+    title: 'and moves to the next candidate with it',
+    events: [resolved, granted, broken, retryable],
+    state: 'leasing',
+    index: 1,
+    attempts: ['a/x'],
+  },
+  {
+    title: 'an answer that broke off is never sent again',
+    events: [resolved, granted, started, broken, retryable],
+    state: 'failed',
+    attempts: ['a/x'],
+  },
 ]
 
 describe('a request', () => {
   test.each(paths)('$title', ({ events, state, index = 0, attempts = [] }) => {
     const actor = createActor(requestMachine, { input: { id: 'r1' } }).start()
-    for (const event of events) actor.send(event)
+    for (const event of events) if (actor.getSnapshot().status === 'active') actor.send(event)
     const { value, context } = actor.getSnapshot()
-    expect(value).toBe(state)
+    expect(nameRequestState(value)).toBe(state)
     expect(context.index).toBe(index)
     expect(context.attempts.map(({ ref }) => ref)).toEqual(attempts)
   })

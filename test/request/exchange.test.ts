@@ -4,10 +4,12 @@ import { parseConfig } from '../../src/config/load.ts'
 import { type LeaseholdError, ServiceError } from '../../src/errors.ts'
 import type { RequestEventBody } from '../../src/events/events.ts'
 import type { LeaseListener } from '../../src/lease/desk.ts'
-import { createExchange, type ModelRequest } from '../../src/request/exchange.ts'
+import type { Exchange, ModelRequest } from '../../src/request/exchange.ts'
 import { createRequestBook } from '../../src/request/open-requests.ts'
+import { createRequests } from '../../src/request/requests.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
-import type { UpstreamHandler, UpstreamRequest } from '../../src/transport/upstream.ts'
+import type { AnswerHandler } from '../../src/transport/answer.ts'
+import { UnsentError, type UpstreamRequest } from '../../src/transport/upstream.ts'
 
 const toConfig = (fallbacks: readonly string[]) =>
   parseConfig(
@@ -27,7 +29,7 @@ const toConfig = (fallbacks: readonly string[]) =>
 interface Sent {
   readonly provider: string
   readonly request: UpstreamRequest
-  readonly handler: UpstreamHandler
+  readonly handler: AnswerHandler
   aborts: number
 }
 
@@ -44,20 +46,18 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
   /** Whether the client wants a pause after each chunk. */
   const isFull = { now: false }
   const errors: LeaseholdError[] = []
-  const exchange = createExchange({
+  const dispatch = createRequests({
     machine: requestMachine,
+    compile: (machine) => machine,
     scrub: (text) => text,
     secretsOf: () => undefined,
     clock,
-    requests: createRequestBook(),
+    requests: createRequestBook<Exchange>(),
     inspection: () => ({}),
     config: () => config,
     leases: {
       request: (key, _, listener) => waiting.push({ key, listener }),
       end: (id) => ended.push(id),
-      deliver: () => {},
-      abandon: () => {},
-      entriesOf: () => [],
     },
     rank: (replicas) => replicas,
     noteRefused: (key, generation) => refused.push(`${key} ${generation}`),
@@ -69,17 +69,17 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
           resume: () => told.push('resumed'),
           abort: (reason) => {
             one.aborts += 1
-            handler.onError(reason, true)
+            handler.onError(reason)
           },
         }
       },
       close: async () => {},
     }),
-    toId: () => 'r1',
+    createId: () => 'r1',
     publish: (_, event) => events.push(event),
   })
   const ask = (body: object | string = {}, more: Partial<ModelRequest> = {}) =>
-    exchange(
+    dispatch(
       {
         method: 'POST',
         path: '/v1/chat/completions',
@@ -196,7 +196,7 @@ describe('a broken answer', () => {
     handler.onHead(200, { 'content-type': 'text/event-stream' })
     const revoke = () => world.waiting[0]?.listener.revoked(exit)
     if (order === 'before') revoke()
-    handler.onError(new Error('other side closed'), true)
+    handler.onError(new Error('other side closed'))
     if (order === 'after') {
       await world.clock.advanceTo(199)
       expect(world.errors).toEqual([])
@@ -210,9 +210,7 @@ describe('a broken answer', () => {
   test('tells of the connection when no exit is seen in time', async () => {
     const world = createWorld()
     world.askAndSend(named)
-    world
-      .server()
-      .handler.onError(Object.assign(new Error('other side closed'), { code: 'UND_ERR_SOCKET' }), true)
+    world.server().handler.onError(Object.assign(new Error('other side closed'), { code: 'UND_ERR_SOCKET' }))
     await world.clock.advanceTo(200)
     expect(world.told).toEqual(['error LEASEHOLD_UPSTREAM_FAILED'])
     expect(world.errors[0]?.message).toContain('other side closed')
@@ -268,7 +266,7 @@ describe('a client that leaves', () => {
       const call = world.ask(named)
       if (state !== 'leasing') world.grant()
       if (state === 'streaming') world.server().handler.onHead(200, json)
-      if (state === 'breaking') world.server().handler.onError(new Error('reset'), true)
+      if (state === 'breaking') world.server().handler.onError(new Error('reset'))
       call.abort()
       call.abort()
       await world.clock.advanceTo(600_000)
@@ -304,7 +302,7 @@ describe('failover', () => {
       'its connection breaks',
       async ({ grant, server, clock }) => {
         grant()
-        server().handler.onError(new Error('reset'), true)
+        server().handler.onError(new Error('reset'))
         await clock.advanceTo(200)
       },
     ],
@@ -385,7 +383,7 @@ describe('failover', () => {
     answerLate()
     chosen.onData(Buffer.from('{}'))
     slow.handler.onEnd()
-    slow.handler.onError(new Error('late'), true)
+    slow.handler.onError(new Error('late'))
     expect(world.told).toEqual(['head 200 b/m', 'data {}'])
     chosen.onEnd()
     expect(world.told).toEqual(['head 200 b/m', 'data {}', 'end'])
@@ -426,7 +424,7 @@ describe('failover', () => {
     const world = createWorld()
     world.askAndSend({})
     world.server().handler.onHead(200, json)
-    world.server().handler.onError(new Error('reset'), true)
+    world.server().handler.onError(new Error('reset'))
     await world.clock.advanceTo(200)
     expect(world.told).toEqual(['head 200 a/m', 'error LEASEHOLD_UPSTREAM_FAILED'])
     expect(world.sent).toHaveLength(1)
@@ -455,8 +453,7 @@ test('a request that finds no listener says so after its lease is given back, an
   const { askAndSend, clock, grant, server, ended, refused, told } = createWorld([])
   const refuse = () =>
     server().handler.onError(
-      Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }),
-      false,
+      new UnsentError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })),
     )
   askAndSend()
   refuse()
@@ -478,7 +475,7 @@ test('a request that finds no listener says so after its lease is given back, an
 test('a request that a connection of before may have taken is not sent again, though nobody listens now', async () => {
   const { askAndSend, clock, server, refused, told } = createWorld([])
   askAndSend()
-  server().handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }), true)
+  server().handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))
   await clock.advanceTo(300)
   expect(told).toMatchObject([expect.stringMatching(/^error LEASEHOLD_UPSTREAM/)])
   expect(refused).toHaveLength(1)

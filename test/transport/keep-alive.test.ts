@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { createUpstream } from '../../src/transport/upstream.ts'
+import { createUpstream, UnsentError } from '../../src/transport/upstream.ts'
 
 const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
 
@@ -49,7 +49,8 @@ async function listen(onRequest: (socket: Socket, nth: number, server: Server) =
           onHead: () => {},
           onData: () => true,
           onEnd: () => resolve('answered'),
-          onError: (error, wasSent) => resolve(`${wasSent ? 'failed' : 'unheard'}: ${error.message}`),
+          onError: (error) =>
+            resolve(`${error instanceof UnsentError ? 'unheard' : 'failed'}: ${error.message}`),
         },
       )
     })

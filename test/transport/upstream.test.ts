@@ -208,7 +208,7 @@ describe('an answer', () => {
   test('of a port on which nothing listens is an error', async () => {
     const server = await createRawServer(() => {})
     await server[Symbol.asyncDispose]()
-    expect(await send(open(server.url)).over).toMatchObject({ code: 'ECONNREFUSED' })
+    expect(await send(open(server.url)).over).toMatchObject({ cause: { code: 'ECONNREFUSED' } })
   })
 })
 
