@@ -30,7 +30,7 @@ async function bundle() {
     // On Node rxjs resolves to CommonJS, which cannot be shaken.
     resolve: { alias: { rxjs: `${root}node_modules/rxjs/dist/esm/index.js` } },
     treeshake: { moduleSideEffects: [{ test: /node_modules\/(?:zod|rxjs)\//, sideEffects: false }] },
-    plugins: [keepPlaces, pickUndici, writeAscii],
+    plugins: [keepPlaces, keepProgram, keepDocuments, pickUndici, writeAscii],
     // `keepPlaces` moves columns at most.
     checks: { sourcemapBroken: false },
   })
@@ -76,12 +76,43 @@ const keepPlaces = {
       : null,
 }
 
+/**
+ * The watchdog's program is handed on as the text of a function. A bundler of the host would rename what that function
+ * calls, or call a helper of its own in it: the text is fixed here.
+ */
+const PROGRAM = 'src/process/watchdog-program'
+const keepProgram = {
+  name: 'keep-program',
+  load: async (id) => {
+    if (id !== `${root}${PROGRAM}.ts`) return null
+    const { watchSupervisor } = await import(`${root}dist/${PROGRAM}.js`)
+    return `export const watchSupervisor = ${JSON.stringify(String(watchSupervisor))}`
+  },
+}
+
+/** The page as text in a module of its own, which is loaded when the page is asked for. */
+const keepDocuments = {
+  name: 'keep-documents',
+  load: async (id) => {
+    if (id !== `${root}src/inspector/documents.ts`) return null
+    const folder = `${root}dist/src/inspector/page/built/`
+    const entries = (await readdir(folder)).map(async (name) => [name, await readFile(folder + name, 'utf8')])
+    const documents = JSON.stringify(Object.fromEntries(await Promise.all(entries)))
+    return `const documents = ${documents}\nexport const readDocument = (name) => documents[name]`
+  },
+}
+
 /** A single character beyond Latin-1 doubles what a source occupies in memory. */
 const writeAscii = {
   name: 'write-ascii',
   renderChunk: (code) =>
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the range begins there
-    code.replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
+    code.replace(/(\\*)([^\x00-\x7f])/g, (_, slashes, unit) => {
+      // The backslash would take the escape for its own.
+      if (slashes.length % 2 === 1)
+        throw new Error(`a character with an escape of its own: ${slashes}${unit}`)
+      return `${slashes}\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
+    }),
 }
 
 const pickUndici = {

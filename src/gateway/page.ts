@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 
 /** A document of ours as it is sent: whole, from memory, with nothing allowed in it but what it is made of. */
@@ -17,10 +16,10 @@ const files: Readonly<Record<string, { readonly name: string; readonly frames: s
 const documents = new Map<string, Document>()
 
 /** Answers with a document of ours; `false`: there is none at this path. */
-export function sendPage(response: ServerResponse, path: string): boolean {
+export async function sendPage(response: ServerResponse, path: string): Promise<boolean> {
   const file = files[path]
   if (file === undefined) return false
-  const document = documents.get(path) ?? loadDocument(file.name, file.frames)
+  const document = documents.get(path) ?? (await loadDocument(file.name, file.frames))
   documents.set(path, document)
   response.writeHead(200, {
     'content-type': 'text/html; charset=utf-8',
@@ -35,15 +34,12 @@ export function sendPage(response: ServerResponse, path: string): boolean {
   return true
 }
 
-/** Built beside us; seen from the sources, the build is in `dist`. */
-function loadDocument(name: string, frames: string): Document {
-  const places = ['../inspector/page/built/', '../../dist/src/inspector/page/built/']
-  const place = places.map((path) => new URL(path + name, import.meta.url)).find((url) => existsSync(url))
-  if (place === undefined) throw new Error(`${name} is not built; run npm run build.`)
-  const body = readFileSync(place)
-  const text = body.toString('utf8')
+/** Loaded when it is first asked for: most gateways show no page. */
+async function loadDocument(name: string, frames: string): Promise<Document> {
+  const { readDocument } = await import('../inspector/documents.ts')
+  const text = readDocument(name)
   return {
-    body,
+    body: Buffer.from(text),
     policy: [
       "default-src 'none'",
       `script-src ${toHashes(text, 'script')}`,

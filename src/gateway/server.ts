@@ -203,7 +203,7 @@ export function createGateway({
       return answerApi(supervisor, request, response, url, { closing$, inspection, clock })
     if (method !== 'GET')
       throw new BadRequestError(`${method} ${url.pathname} is not served here.`, { status: 404 })
-    if (sendPage(response, url.pathname)) return
+    if (await sendPage(response, url.pathname)) return
     if (url.pathname === '/health')
       return sendJson(response, 200, { status: 'ok', name: 'leasehold', version, pid: process.pid })
     if (url.pathname === '/metrics') {
