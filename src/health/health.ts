@@ -15,8 +15,11 @@ import {
 import type { Verdict } from '../../machines/messages.ts'
 import { type Clock, toScheduler } from '../clock.ts'
 
-/** First and longest pause between two probes of a warming service, in milliseconds. */
-export const WARM_POLL_MS = { first: 25, longest: 500 } as const
+/**
+ * First and longest pause between two probes of a warming service, in milliseconds, and how much longer each is than
+ * the one before: a pause is at most 20 ms and a twentieth of the load time so far.
+ */
+export const WARM_POLL_MS = { first: 20, longest: 500, growth: 1.05 } as const
 /** A burst of output lines causes one probe at its start and one at its end, this long apart, in milliseconds. */
 const OUTPUT_THROTTLE_MS = 10
 
@@ -40,7 +43,8 @@ export function createWarmHealth$({
   let isAskedAgain = false
   const polls$ = of(0).pipe(
     repeat({
-      delay: (count) => timer(Math.min(WARM_POLL_MS.first * 1.2 ** count, WARM_POLL_MS.longest), scheduler),
+      delay: (count) =>
+        timer(Math.min(WARM_POLL_MS.first * WARM_POLL_MS.growth ** count, WARM_POLL_MS.longest), scheduler),
     }),
   )
   const lines$ = output$.pipe(

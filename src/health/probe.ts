@@ -19,6 +19,8 @@ export interface ProbeOptions {
   readonly models?: readonly string[]
   /** Address to connect to, instead of resolving the host of the URL. @default resolved */
   readonly address?: string | undefined
+  /** Whether not to ask the listener that accepted the connection: see `GetOptions`. */
+  readonly refuse?: () => boolean
   /** Called with the address of a server that answered as ready. */
   readonly onReadyAt?: (address: string) => void
 }
@@ -42,12 +44,21 @@ export class ProbeError extends Error {
  * @throws {@link ProbeError} when this host lacks what a connection needs, or the request cannot be made at all.
  */
 export async function probe(
-  { url, headers, timeoutMs = PROBE_TIMEOUT_MS, clock, models = [], address, onReadyAt }: ProbeOptions,
+  {
+    url,
+    headers,
+    timeoutMs = PROBE_TIMEOUT_MS,
+    clock,
+    models = [],
+    address,
+    refuse,
+    onReadyAt,
+  }: ProbeOptions,
   signal?: AbortSignal,
 ): Promise<Verdict> {
   try {
     const maxBodyBytes = MAX_HEALTH_BODY_BYTES
-    const answer = await get({ url, headers, timeoutMs, maxBodyBytes, clock, address, signal })
+    const answer = await get({ url, headers, timeoutMs, maxBodyBytes, clock, address, signal, refuse })
     const verdict = judgeAnswer(answer, new URL(url).pathname.endsWith('/models'), models)
     if (verdict.kind === 'ready' && answer.address !== undefined) onReadyAt?.(answer.address)
     return verdict

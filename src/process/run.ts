@@ -67,6 +67,8 @@ export interface RunHandle {
   isAlive(): boolean
   /** Processes of its tree, looked up now. Empty before the spawn. */
   members(): readonly number[]
+  /** The child; `null` before the spawn. */
+  pid(): number | null
 }
 
 /** `waiting`: not spawned yet. `exited`: the leader is gone, and its tree ends or is being swept. */
@@ -75,7 +77,6 @@ export type RunState = 'waiting' | 'running' | 'stopping' | 'exited' | 'settled'
 /** One run as its table sees it. */
 export interface Run extends RunHandle {
   state(): RunState
-  pid(): number | null
   /** Wall clock, for display. `null` before the spawn. */
   startedAtMs(): number | null
   /** What it printed. `undefined` before the spawn. */

@@ -17,7 +17,14 @@ import { PROBE_TIMEOUT_MS, probe } from '../health/probe.ts'
 import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
 import { createBorrowing } from '../peers/borrowing.ts'
 import type { ClaimKeeper } from '../peers/claim-keeper.ts'
-import { findOtherUser, findPortOwner, listPortsOf, listUnreachedOf, toAddress } from '../process/ports.ts'
+import {
+  findOtherUser,
+  findPortOwner,
+  findSoleOwner,
+  listPortsOf,
+  listUnreachedOf,
+  toAddress,
+} from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
 import type { Service } from './services.ts'
@@ -46,6 +53,8 @@ interface CheckOptions {
 
 /** Least time of the look before a start, in milliseconds: a busy host takes a while to refuse a connection. */
 const MIN_LOOK_MS = 250
+/** When the processes of a server that became ready are looked up, in milliseconds. */
+const MEMBERS_AFTER_MS = 250
 /** How often the process behind a refused connection is looked into, in milliseconds. */
 const EXPLAIN_EVERY_MS = 1_000
 /** Ports of one process tree that are asked whether the server answers there instead. */
@@ -76,13 +85,9 @@ export function createEffects({
   const toOtherUserText = (uid: number, port: number) =>
     `another user of this host (uid ${uid}) listens on port ${port}`
   /** The verdict on a server of another user of this host. It is not asked: the question carries the key. */
-  const findOtherUsers = (key: string): Verdict | undefined => {
-    const { healthUrl, localService, providers } = serviceOf(key)
-    if (localService === undefined) return undefined
+  const findOtherUsers = (key: string, origins: Iterable<string>): Verdict | undefined => {
     const ours = () => runs.get(key)?.members() ?? []
-    for (const url of new Set(
-      [healthUrl, ...providers.map(({ baseUrl }) => baseUrl)].map((one) => new URL(one).origin),
-    )) {
+    for (const url of origins) {
       const address = toAddress(url)
       const uid = findOtherUser(address, ours)
       if (uid === undefined) continue
@@ -93,15 +98,24 @@ export function createEffects({
     return undefined
   }
   const check = async (key: string, more: CheckOptions = {}): Promise<Verdict> => {
-    const otherUsers = findOtherUsers(key)
+    const { healthUrl, healthHeaders, localService, providers } = serviceOf(key)
+    const { origin } = new URL(healthUrl)
+    const others = new Set(providers.map(({ baseUrl }) => new URL(baseUrl).origin))
+    others.delete(origin)
+    let otherUsers = localService && findOtherUsers(key, others)
     if (otherUsers !== undefined) return scrub(otherUsers)
-    const { healthUrl, healthHeaders, localService } = serviceOf(key)
+    // After the connection is made: only then is there a listener, and a look costs as much as the rest of a probe.
+    const refuse = () => {
+      otherUsers = localService && findOtherUsers(key, [origin])
+      return otherUsers !== undefined
+    }
     const onReadyAt = (address: string) => {
       if (localService !== undefined && !addresses.has(key)) addresses.set(key, address)
     }
     const address = addresses.get(key)
-    const options = { url: healthUrl, headers: healthHeaders, clock, address, onReadyAt, ...more }
-    return scrub(await probe(options, more.signal))
+    const options = { url: healthUrl, headers: healthHeaders, clock, address, refuse, onReadyAt, ...more }
+    const verdict = await probe(options, more.signal)
+    return scrub(otherUsers ?? verdict)
   }
   /**
    * What answers before anything of ours runs may be for other models. A server that never ends its answer is waited for
@@ -116,11 +130,14 @@ export function createEffects({
     return verdict.kind === 'loading' ? { ...verdict, tookMs: Math.round(clock.now() - begunMs) } : verdict
   }
   /** A verdict with what only this host can tell about it: who answered. */
-  const explain = (key: string, verdict: Verdict, ours: readonly number[] = []): Verdict => {
+  const explain = (key: string, verdict: Verdict, run?: RunHandle): Verdict => {
     const { localService, healthUrl } = serviceOf(key)
     if (localService === undefined || !['foreign', 'ready'].includes(verdict.kind)) return verdict
     if (verdict.owner?.uid !== undefined) return verdict
-    const owner = findPortOwner(toAddress(healthUrl), ours)
+    const address = toAddress(healthUrl)
+    const pid = run?.pid() ?? null
+    const owner =
+      (pid === null ? undefined : findSoleOwner(address, pid)) ?? findPortOwner(address, run?.members() ?? [])
     return owner === undefined ? verdict : { ...verdict, owner }
   }
   /** The health URL without what may be secret in it. */
@@ -248,7 +265,9 @@ export function createEffects({
           const run = runs.get(key)
           if (run?.generation !== generation) return verdict
           if (verdict.kind === 'refused') return explainRefused(verdict, run)
-          const explained = explain(key, verdict, run.members())
+          // Its workers are recorded a moment later: the look takes milliseconds, and requests wait for this verdict.
+          if (verdict.kind === 'ready') clock.setTimeout(() => run.members(), MEMBERS_AFTER_MS)
+          const explained = explain(key, verdict, run)
           const { owner } = explained
           const hasStrangers = owner !== undefined && (owner.strangers.length > 0 || owner.uid !== undefined)
           return hasStrangers ? explained : toOwnVerdict(explained, toShownUrl(key))

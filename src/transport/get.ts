@@ -13,6 +13,11 @@ export interface GetOptions {
   /** Address to connect to, instead of resolving the host of the URL. @default resolved */
   readonly address?: string | undefined
   readonly signal?: AbortSignal | undefined
+  /**
+   * Called once connected, before the request is sent: whether not to send it to this listener. Then the error has the
+   * code `EREFUSED`.
+   */
+  readonly refuse?: (() => boolean) | undefined
 }
 
 export interface GetAnswer {
@@ -35,6 +40,7 @@ export async function get({
   clock,
   address,
   signal,
+  refuse,
 }: GetOptions): Promise<GetAnswer> {
   signal?.throwIfAborted()
   const abort = new AbortController()
@@ -51,8 +57,11 @@ export async function get({
   let answeredAt: string | undefined
   const connect: typeof connector = (options, connected) =>
     connector(options, (...result) => {
-      answeredAt = result[1]?.remoteAddress
-      connected(...result)
+      const [, socket] = result
+      answeredAt = socket?.remoteAddress
+      if (!socket || refuse?.() !== true) return connected(...result)
+      socket.destroy()
+      connected(Object.assign(new Error('refused'), { code: 'EREFUSED' }), null)
     })
   const client = new Client(origin, { headersTimeout: 0, bodyTimeout: 0, connect })
   try {

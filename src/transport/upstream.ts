@@ -78,7 +78,7 @@ export function createUpstream(
   const connect: typeof connector = (where, connected) =>
     connector(where, (...result) => {
       const [, socket] = result
-      if (socket === null || !hasLost) return connected(...result)
+      if (!socket || !hasLost) return connected(...result)
       // After the connection is made: the current listener is the one that accepted it.
       const reason = refuse?.()
       hasLost = reason !== undefined

@@ -52,6 +52,13 @@ describe('a warming service', () => {
     expect(startsMs.length).toBeGreaterThan(100)
   })
 
+  test('waits for a probe at most 20 ms and a twentieth of its load time', async () => {
+    const { clock, startsMs } = createWarming()
+    await clock.advanceTo(20_000)
+    for (const [index, startMs] of startsMs.slice(1).entries())
+      expect(startMs - (startsMs[index] ?? 0)).toBeLessThanOrEqual(WARM_POLL_MS.first + startMs / 20 + 1e-6)
+  })
+
   test('is probed in the same millisecond in which it prints a line', async () => {
     const { clock, line$, startsMs } = createWarming()
     await clock.advanceTo(30_123)

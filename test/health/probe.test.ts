@@ -36,6 +36,36 @@ test('a port on which nothing listens is refused', async () => {
   })
 })
 
+test('a listener that is refused once connected is not sent the request', async () => {
+  let bytes = 0
+  await using server = await createRawServer((socket) => {
+    socket.on('data', (chunk) => {
+      bytes += chunk.length
+    })
+  })
+  const connections: boolean[] = []
+  const verdict = await probe({
+    url: `${server.url}/health`,
+    headers: { authorization: key },
+    clock: createVirtualClock(),
+    refuse: () => connections.push(true) > 0,
+  })
+  expect(verdict.kind).not.toBe('ready')
+  expect({ bytes, connections }).toEqual({ bytes: 0, connections: [true] })
+})
+
+test('nothing is refused where nothing listens', async () => {
+  const verdict = await probe({
+    url: `http://127.0.0.1:${await takeFreePort()}/health`,
+    headers: {},
+    clock: createVirtualClock(),
+    refuse: () => {
+      throw new Error('nothing has accepted a connection')
+    },
+  })
+  expect(verdict.kind).toBe('refused')
+})
+
 test('a server is ready once it answers, and is asked with the provider key on a connection of its own', async () => {
   await using server = await createRawServer((socket) => socket.write(`${head}content-length: 2\r\n\r\n{}`))
   for (const _ of [1, 2]) expect(await ask(`${server.url}/health?deep=1`)).toMatchObject({ kind: 'ready' })

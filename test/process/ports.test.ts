@@ -1,9 +1,11 @@
+import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { findPortOwner, findSocketHolder, isPortFree } from '../../src/process/ports.ts'
+import { findPortOwner, findSocketHolder, findSoleOwner, isPortFree } from '../../src/process/ports.ts'
 
 const listen = async (host: string) => {
   const server = createServer()
@@ -45,6 +47,34 @@ describe('a port', () => {
     expect(findPortOwner(address, [])).toBeUndefined()
   })
 })
+
+describe.runIf(process.platform === 'linux')('a process that holds every socket of an address', () => {
+  test('is its sole owner, and no other process is', async () => {
+    const { server, port } = await listen('127.0.0.1')
+    const address = { host: '127.0.0.1', port }
+    expect(findSoleOwner(address, process.pid)).toEqual(findPortOwner(address, [process.pid]))
+    expect(findSoleOwner(address, process.ppid)).toBeUndefined()
+    await close(server)
+    expect(findSoleOwner(address, process.pid)).toBeUndefined()
+  })
+
+  test('is not alone at a name that leads to another process over IPv6', async () => {
+    const { server, port } = await listen('127.0.0.1')
+    const other = spawn(process.execPath, ['-e', LISTEN_V6, String(port)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    await once(other.stdout, 'data')
+    // `localhost` may lead to either.
+    expect(findSoleOwner({ host: '127.0.0.1', port }, process.pid)).toBeDefined()
+    expect(findSoleOwner({ host: 'localhost', port }, process.pid)).toBeUndefined()
+    other.kill()
+    await once(other, 'exit')
+    await close(server)
+  })
+})
+
+/** Listens on the loopback of IPv6 only. */
+const LISTEN_V6 = `require('net').createServer().listen({ port: Number(process.argv[1]), host: '::1' }, () => console.log('up'))`
 
 describe.runIf(process.platform === 'linux')('a Unix socket', () => {
   test.each([
