@@ -1,10 +1,10 @@
 import type { Failure } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
-import { toProblemText, toSentence } from '../errors.ts'
-import { type ConfigChange, type ConfigRefusal, isServing, type SupervisorEvent } from '../events/events.ts'
+import { toSentence } from '../errors.ts'
+import { type ConfigChange, isServing, type SupervisorEvent } from '../events/events.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
-import { describeWatchdog } from '../explanation/words.ts'
+import { describeRefusal, describeWatchdog } from '../explanation/words.ts'
 import { toDurationText } from '../text/duration.ts'
 import { escapeText, type Style, type Terminal } from './print.ts'
 import { describeCode, describeState, formatTimeOfDay } from './words.ts'
@@ -127,15 +127,6 @@ export function describeChange({
   return texts.length === 0
     ? 'the configuration was read again: nothing is different'
     : `another configuration is in force: ${texts.join('; ')}`
-}
-
-/** Why a configuration was refused, in one line: its first problem with its place, and how many there are. */
-export function describeRefusal({ message, problems }: Pick<ConfigRefusal, 'message' | 'problems'>): string {
-  const errors = problems.filter(({ severity }) => severity === 'error')
-  const [first] = errors
-  if (first === undefined) return message
-  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
-  return `${toProblemText(first)}${more}`
 }
 
 /** A failure in one line: its sentence, and the last line the process printed. */

@@ -1,6 +1,6 @@
 import { useRef, useState } from 'preact/hooks'
 import type { SupervisorEvent } from '../../events/events.ts'
-import { describeWatchdog, formatSentence, toCount } from '../../explanation/words.ts'
+import { describeRefusal, describeWatchdog, formatSentence, toCount } from '../../explanation/words.ts'
 import { toDurationText } from '../../text/duration.ts'
 import type { App, AppState, Connection } from './app.ts'
 import type { PageModel, ServiceView } from './model.ts'
@@ -121,12 +121,20 @@ function Connectivity({ connection, app }: { readonly connection: Connection; re
   )
 }
 
-/** What concerns no single service: providers without one, and a watchdog that does not run. */
+/** What concerns no single service: a refused configuration, a watchdog that does not run, providers without a service. */
 function Standing({ standing }: { readonly standing: NonNullable<AppState['standing']> }) {
   const { problem } = standing.watchdog
-  const { unavailable } = standing.config
+  const { file, refusal, unavailable } = standing.config
   return (
     <>
+      {refusal !== null && (
+        <p class="banner" role="alert">
+          {formatSentence(
+            `the file ${file} was refused at ${toTimeText(refusal.time)}: ${describeRefusal(refusal)}`,
+          )}{' '}
+          The configuration before it is still in force.
+        </p>
+      )}
       {problem !== null && (
         <p class="banner" role="alert">
           {formatSentence(describeWatchdog(problem))}

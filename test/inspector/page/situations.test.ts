@@ -1,6 +1,7 @@
 // @module-tag proof
 
 import { describe, expect, test } from 'vitest'
+import { loadConfig } from '../../../src/config/load.ts'
 import { hasNoBrowser, openStage, pictures } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to do', () => {
@@ -177,6 +178,25 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       `gone: ${missing}`,
       `lost: ${missing}`,
     ])
+  })
+
+  test('of a configuration that was refused, until one is accepted', { timeout: 240_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: {} } })
+    const { page, url, supervisor } = stage
+    await page.goto(url)
+    await page.locator('.service').waitFor()
+    const { config } = supervisor
+    await supervisor.replaceConfig(loadConfig('/not/there/leasehold.json5')).then(
+      () => expect.unreachable(),
+      () => {},
+    )
+    await page.getByRole('alert').waitFor()
+    expect(await page.getByRole('alert').textContent()).toMatch(
+      /^The file .* was refused at \d\d:\d\d:\d\d\.\d+: there is no such file\. The configuration before it is still in force\.$/,
+    )
+    await supervisor.replaceConfig(config)
+    await page.getByRole('alert').waitFor({ state: 'detached' })
+    expect(stage.complaints).toEqual([])
   })
 
   test.runIf(process.platform === 'linux')(
