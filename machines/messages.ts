@@ -284,7 +284,10 @@ export type ProcessEvent =
       readonly telling?: TellingLine
       /** Who has its port, where its output says that the port is taken. */
       readonly portOwner?: PortOwner
-      /** Who listens on its port now, where it ended with 0 soon after its start: it may have left the foreground. */
+      /**
+       * Set where it ended with 0 without a signal of ours: it may have left the foreground. Who listens on its port now;
+       * `ours`: listened there when it exited, and is ended with it.
+       */
       readonly daemon?: PortOwner
     }
   | { readonly type: 'process.settled'; readonly generation: string; readonly receipt: Receipt }

@@ -107,7 +107,7 @@ export const providerMachine = provider.createMachine({
         failing: {
           description:
             'A start or a run has just failed: the number of failures decides what follows, at once.',
-          always: [{ guard: 'isBreakerLimitReached', target: 'tripped' }, { target: 'backoff' }],
+          always: [{ guard: 'isBreakerOpen', target: 'tripped' }, { target: 'backoff' }],
         },
 
         backoff: {

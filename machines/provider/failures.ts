@@ -45,11 +45,13 @@ export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure 
   if (event.daemon !== undefined)
     return {
       code,
-      message: `its process left the foreground: it ended with code 0, and ${nameStrangers(event.daemon)} listens on its port ${event.daemon.port}; end that process, and have command run the server in the foreground`,
+      message: `its process left the foreground: it ended with code 0, and ${describeDaemon(event.daemon)}have command run the server in the foreground`,
       generation,
       exitCode,
       signal,
       tail,
+      // A launcher that ends after its server is ready does so each time.
+      ...(isEarly ? {} : { retry: 'cooldown' }),
     }
   // A SIGKILL of ours ends a stop and never comes here.
   const guess = signal === 'SIGKILL' ? ', which was not ours: the system may have been out of memory' : ''
@@ -72,6 +74,12 @@ export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure 
     ...(said === undefined ? {} : { telling: said }),
     ...(isEarly && isLastingCause(said) ? { retry: 'cooldown' } : {}),
   }
+}
+
+function describeDaemon(daemon: PortOwner): string {
+  return daemon.ours.length === 0
+    ? `${nameStrangers(daemon)} listens on its port ${daemon.port}; end that process, and `
+    : `${nameListeners(daemon.ours)}, which listened on its port ${daemon.port}, was ended with it; `
 }
 
 /** The process ended because another process has its port. */

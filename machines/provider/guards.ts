@@ -103,7 +103,6 @@ export const base = setup({
     // The breaker.
     /** One more failure opens the breaker. */
     isBreakerDue: ({ context }: Scope) => context.failures + 1 >= context.policy.breakerFailures,
-    isBreakerLimitReached: ({ context }: Scope) => context.failures >= context.policy.breakerFailures,
     isBreakerOpen: ({ context }: Scope) =>
       context.failures >= context.policy.breakerFailures || context.failure?.retry === 'cooldown',
 

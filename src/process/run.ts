@@ -1,4 +1,4 @@
-import type { Failure, ProcessEvent } from '../../machines/messages.ts'
+import type { Failure, PortOwner, ProcessEvent } from '../../machines/messages.ts'
 import { findTellingLine, type TellingLine } from '../../machines/telling-line.ts'
 import { afterTurn, type Clock, settledWithin } from '../clock.ts'
 import { toShortText } from '../text/plain-text.ts'
@@ -132,6 +132,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   const found = new Set<number>()
   /** It ended because another process has its port. */
   let wasPortTaken = false
+  /** Who of its tree listened when its leader had ended with 0 by itself. */
+  let left: PortOwner | undefined
   /** Where something still listened when the receipt was written. */
   let heldAt: Address | undefined
   let own: { readonly child: OwnedChild; readonly stop: Stop; readonly output: Output } | undefined
@@ -162,7 +164,12 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       record?.add(member)
       raiseOomScore(member.pid)
     }
-    const stop = createStop(child, { generation, clock, sweepMs, onFound, sendSignal })
+    const { address } = options
+    const onLeft = (members: readonly number[]) => {
+      const owner = address === undefined ? undefined : findPortOwner(address, members)
+      if (owner !== undefined && owner.ours.length > 0) left = owner
+    }
+    const stop = createStop(child, { generation, clock, sweepMs, onFound, onLeft, sendSignal })
     const output = createOutput({ clock, clean })
     output.attach('stdout', child.stdout)
     output.attach('stderr', child.stderr)
@@ -229,9 +236,11 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
         telling?.cause === 'port' && address !== undefined
           ? findPortOwner(address, stop.members())
           : undefined
-      const isQuickEnd = status.exitCode === 0 && sent.size === 0 && clock.now() - bornAtMs < FOREGROUND_MS
-      const next = isQuickEnd && address !== undefined ? await untilPortTaken(address, clock) : undefined
-      const isDaemon = next !== undefined && !isOlder(next, child.startTicks ?? 0)
+      const isQuickEnd = clock.now() - bornAtMs < FOREGROUND_MS
+      const daemon =
+        status.exitCode === 0 && sent.size === 0 && address !== undefined
+          ? (left ?? (await findDaemon(address, isQuickEnd, child.startTicks, clock)))
+          : undefined
       tell({
         type: 'process.exited',
         generation,
@@ -239,7 +248,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
         tail: lines.slice(-TAIL_LINES).map((line) => toShortText(line, MAX_TOLD_LINE)),
         ...(telling === undefined ? {} : { telling }),
         ...(holder === undefined ? {} : { portOwner: holder }),
-        ...(isDaemon ? { daemon: next } : {}),
+        ...(daemon === undefined ? {} : { daemon }),
       })
       // The leader may be only a launcher: the server behind it has the rest of the grace for its clean-up.
       if (sent.has('SIGTERM')) await stop.left()
@@ -300,6 +309,17 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     members: () => own?.stop.members() ?? [],
     settled: live(),
   }
+}
+
+/** Who listens at an address after a leader has ended: a server that it left there. One that was just left may need a moment. */
+async function findDaemon(
+  address: Address,
+  isWaitedFor: boolean,
+  bornAtTicks: number | undefined,
+  clock: Clock,
+): Promise<PortOwner | undefined> {
+  const owner = isWaitedFor ? await untilPortTaken(address, clock) : findPortOwner(address, [])
+  return owner === undefined || isOlder(owner, bornAtTicks ?? 0) ? undefined : owner
 }
 
 /** An empty list of survivors, when the signal is aborted: the spawn that follows sees it and refuses. */

@@ -24,6 +24,8 @@ export interface StopOptions {
   readonly drainMs?: number
   /** @default the host's clock */
   readonly clock?: Clock
+  /** Called when the child has ended with 0 by itself, before the rest of its tree is killed. */
+  readonly onLeft?: (members: readonly number[]) => void
   /** Told once of every process of the tree that was found outside the session of its root. */
   readonly onFound?: (member: ProcessIdentity) => void
   /** Every signal goes through here: to audit them, or to withhold them. @default process.kill */
@@ -75,6 +77,7 @@ export function createStop(
     drainMs = 200,
     clock = systemClock,
     onFound = () => {},
+    onLeft,
     sendSignal = process.kill,
   }: StopOptions,
 ): Stop {
@@ -171,7 +174,14 @@ export function createStop(
     }
   }
 
-  void child.exited.then(() => (isAsked && !isKilled ? look(true) : killAll(true)))
+  void child.exited.then(({ exitCode }) => {
+    if (isAsked && !isKilled) return look(true)
+    if (exitCode === 0 && !isKilled && onLeft !== undefined) {
+      look(true)
+      onLeft(survivors())
+    }
+    killAll(true)
+  })
 
   return {
     terminate() {

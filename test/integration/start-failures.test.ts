@@ -1,9 +1,13 @@
 // @module-tag waits
 
+import { rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Failure } from '../../machines/messages.ts'
-import { createLibraryOf } from './library.ts'
+import { createLibraryOf, demoServer } from './library.ts'
 
 const leasehold = { breakerFailures: 3, breakerCooldownMs: 60_000, backoffMs: 1, backoffMaxMs: 1 }
 
@@ -99,3 +103,44 @@ test('a start that fails because its port is taken names the process that has it
     portOwner: { port, strangers: [{ pid: process.pid }] },
   })
 })
+
+test.runIf(process.platform === 'linux')(
+  'a launcher that ends after its server is ready has left the foreground: requests meet that failure, with the pid that listened',
+  async ({ expect, onTestFinished }) => {
+    const ends = join(tmpdir(), `leasehold-launcher-${process.pid}`)
+    onTestFinished(() => rmSync(ends, { force: true }))
+    const launcher = fileURLToPath(new URL('../fixtures/launches.mjs', import.meta.url))
+    const toArgs = (port: number) => [
+      launcher,
+      ends,
+      process.execPath,
+      demoServer,
+      '--control',
+      '--port',
+      String(port),
+    ]
+    await using library = await createLibraryOf(process.execPath, toArgs, { leasehold })
+    const lease = await library.supervisor.acquire('demo')
+    lease.release()
+    const { pid } = await (await fetch(`http://127.0.0.1:${library.port}/__control`)).json()
+    writeFileSync(ends, '')
+
+    const listened = `process ${pid} (${process.execPath})`
+    expect(await library.until('process.exited')).toMatchObject({ daemon: { ours: [{ pid }] } })
+    expect(await library.until('process.settled')).toMatchObject({ receipt: { survivors: [] } })
+    const refused = await acquire(library)
+    expect(refused).toMatchObject({
+      code: 'LEASEHOLD_CIRCUIT_OPEN',
+      failure: { cause: { code: 'LEASEHOLD_SERVICE_EXITED' } },
+    })
+    expect(refused?.message).toContain(
+      `its process left the foreground: it ended with code 0, and ${listened}`,
+    )
+    expect(refused?.message).toContain('have command run the server in the foreground')
+    expect(library.supervisor.service('demo')).toMatchObject({
+      state: 'down.tripped',
+      whyText: expect.stringContaining(`${listened}, which listened on its port ${library.port}, was ended`),
+    })
+    expect(library.all('process.spawned')).toHaveLength(1)
+  },
+)
