@@ -23,7 +23,8 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
     const request = new Request(input, init)
     const url = new URL(request.url)
     const path = url.pathname + url.search
-    request.signal.throwIfAborted()
+    const aborting = findAborting(input, init)
+    aborting.signal.throwIfAborted()
     try {
       const method = request.method === 'HEAD' ? 'GET' : request.method
       const wrongPath = explainPath(method, path)
@@ -35,7 +36,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
     const body = Buffer.from(await request.arrayBuffer())
     // A Response that is made by hand is not decoded, so no compression is asked for.
     const headers = { ...Object.fromEntries(request.headers), 'accept-encoding': 'identity' }
-    return send({ method: request.method, path, headers, body }, request.signal)
+    return send({ method: request.method, path, headers, body }, aborting)
   }
 
   function answerModels(pathname: string): Response {
@@ -45,9 +46,10 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
     return Response.json(findModel(decodePath(ref)))
   }
 
-  function send(request: ModelRequest, signal: AbortSignal): Promise<Response> {
+  function send(request: ModelRequest, aborting: Aborting): Promise<Response> {
+    const { signal } = aborting
     return new Promise((resolve, reject) => {
-      const handler = toResponseHandler(signal, resolve, (error) => {
+      const handler = toResponseHandler(aborting, resolve, (error) => {
         if (signal.aborted) reject(signal.reason)
         else resolve(toErrorResponse(error, request.path))
       })
@@ -61,14 +63,29 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
   }
 }
 
+/** What may abort a request, kept as long as the request is under way. */
+interface Aborting {
+  readonly signal: AbortSignal
+}
+
+/**
+ * The caller's own signal, or the caller's Request. The signal of a Request that is made from either follows only as
+ * long as that Request is not collected: its abort would be lost in the middle of an answer.
+ */
+function findAborting(input: Parameters<typeof fetch>[0], init: RequestInit | undefined): Aborting {
+  if (init?.signal) return { signal: init.signal }
+  return input instanceof Request ? input : new AbortController()
+}
+
 /** Turns the callbacks of an exchange into a `Response` whose body pulls at the reader's pace. */
 function toResponseHandler(
-  signal: AbortSignal,
+  aborting: Aborting,
   onResponse: (response: Response) => void,
   onFailure: (error: LeaseholdError) => void,
 ) {
   let body: ReadableStreamDefaultController<Uint8Array> | undefined
-  const state = { call: undefined as ModelCall | undefined, onOver: () => {} }
+  const { signal } = aborting
+  const state = { aborting, call: undefined as ModelCall | undefined, onOver: () => {} }
   const handler: AnswerHandler<LeaseholdError> = {
     onHead: (status, headers) => {
       const stream = new ReadableStream<Uint8Array>(

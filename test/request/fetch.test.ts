@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import OpenAI from 'openai'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
@@ -35,7 +37,37 @@ const post = (body: object, init: RequestInit = {}) =>
 
 const leases = () => supervisor.snapshot().services[0]?.leases
 
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
+
 describe('fetch', () => {
+  test.each([
+    ['the init', (signal: AbortSignal) => post(chat, { signal })],
+    [
+      'a Request',
+      (signal: AbortSignal) =>
+        supervisor.fetch(
+          new Request('http://leasehold/v1/chat/completions', {
+            method: 'POST',
+            body: JSON.stringify(chat),
+            signal,
+          }),
+        ),
+    ],
+  ])('a signal of %s aborts after a collection of garbage, too', async (_, send) => {
+    server.set({ tokenDelayMs: 60_000 })
+    const leaving = new AbortController()
+    const answer = send(leaving.signal)
+    await expect.poll(leases).toBe(1)
+    for (let turn = 0; turn < 3; turn += 1) {
+      collectGarbage()
+      await new Promise(setImmediate)
+    }
+    leaving.abort(new Error('left'))
+    await expect(answer).rejects.toThrow('left')
+    await expect.poll(leases).toBe(0)
+  })
+
   test('is all that an OpenAI client needs', async () => {
     const client = new OpenAI({ baseURL: 'http://leasehold/v1', apiKey: 'x', fetch: supervisor.fetch })
     const whole = await client.chat.completions.create(chat)
