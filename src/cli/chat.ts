@@ -1,96 +1,143 @@
-import { readFile } from 'node:fs/promises'
-import { type Dialect, dialects, type Image } from './dialects.ts'
-import { readEventData } from './event-stream.ts'
-import { AnswerError, UsageError } from './failures.ts'
-import { parseAnswerError } from './gateway-client.ts'
-import type { Answer } from './gateway-exchange.ts'
+import { createInterface } from 'node:readline'
+import { readChatAnswer } from './answer.ts'
+import { loadConfiguration, tellDemo } from './configuration.ts'
+import { type Door, type DoorOptions, openDoor } from './door.ts'
+import { exitCodes, formatError, UsageError } from './failures.ts'
+import { explain, findModel } from './infer.ts'
+import { escapeText, type Terminal } from './print.ts'
+import { createProgress, type Progress } from './progress.ts'
 
-/** Largest image that is sent, in bytes. */
-const MAX_IMAGE_BYTES = 20 * 1024 * 1024
-
-/** The first bytes of the image formats that model servers read. */
-const imageTypes: readonly (readonly [RegExp, string])[] = [
-  [/^\x89PNG\r\n/, 'image/png'],
-  [/^\xff\xd8\xff/, 'image/jpeg'],
-  [/^GIF8[79]a/, 'image/gif'],
-  [/^RIFF.{4}WEBP/s, 'image/webp'],
-]
-
-/** The answer of a model. */
-export interface ChatAnswer {
-  readonly text: string
-  /** The finish reason as the API names it. */
-  readonly finishReason: string | null
-  /** The server's count; `null` if it sent none. */
-  readonly usage: object | null
+export interface ChatOptions extends DoorOptions {
+  readonly config?: string
+  readonly system?: string
+  readonly thinking?: string
+  readonly maxTokens?: number
+  readonly temperature?: number
 }
+
+/** One part of a conversation. */
+interface Said {
+  readonly role: 'user' | 'assistant'
+  readonly text: string
+}
+
+/** What ends an answer before it is complete. */
+const INTERRUPTED = new Error('interrupted')
 
 /**
- * Reads an answer, streamed or whole; `onText` gets each piece of text as it comes.
- * @throws {@link AnswerError} if the server refused, broke off, or sent no text
+ * `leasehold chat [REF]`: a conversation. Each line of standard input is a question. Ctrl-C ends an answer, or at the
+ * prompt the conversation; so does the end of the input. `/new` forgets what was said.
  */
-export async function readChatAnswer(
-  response: Answer,
-  onText: (text: string) => void,
-  dialect: Dialect = dialects['openai-completions'],
-): Promise<ChatAnswer> {
-  if (response.status !== 200) throw parseAnswerError(response.status, await response.text())
-  const answer = { text: '', finishReason: null as string | null, usage: null as object | null }
-  let isDone = false
-  const add = (data: string) => {
-    if (data === '[DONE]') {
-      isDone = true
-      return
-    }
-    const { text, finishReason, usage, refusal } = dialect.read(data)
-    if (refusal !== undefined) throw parseAnswerError(response.status, JSON.stringify(refusal))
-    if (text !== undefined && text !== '') {
-      answer.text += text
-      onText(text)
-    }
-    answer.finishReason = finishReason ?? answer.finishReason
-    if (usage !== undefined) answer.usage = { ...answer.usage, ...usage }
-  }
+export async function chat(
+  ref: string | undefined,
+  options: ChatOptions,
+  terminal: Terminal,
+  input: NodeJS.ReadStream = process.stdin,
+): Promise<number> {
+  const config = await loadConfiguration(options.config, terminal.env)
+  const door = await openDoor(config, options, terminal)
+  if (door.transport === 'local') tellDemo(options.config, terminal)
+  const progress = createProgress(door.events$, terminal)
+  const isLive = input.isTTY === true && terminal.isOutInteractive
+  const lines = createInterface({
+    input,
+    ...(isLive ? { output: process.stdout, prompt: terminal.paint('bold', '> ') } : {}),
+  })
+  let answering: AbortController | undefined
+  lines.on('SIGINT', () => {
+    if (answering !== undefined) answering.abort(INTERRUPTED)
+    else lines.close()
+  })
+  let said: readonly Said[] = []
+  let failures = 0
   try {
-    if (
-      response.headers.get('content-type')?.toLowerCase().startsWith('text/event-stream') &&
-      response.body !== null
+    if (isLive) {
+      terminal.note('Ctrl-C ends an answer, Ctrl-D the conversation; /new begins another one.')
+      lines.prompt()
+    }
+    for await (const line of lines) {
+      const prompt = line.trim()
+      if (prompt === '/new') said = []
+      else if (prompt !== '') {
+        answering = new AbortController()
+        const signal = AbortSignal.any([door.signal, answering.signal])
+        const text = await ask({ ref, prompt, said, options, door, terminal, progress, signal, isLive })
+        answering = undefined
+        if (text === undefined) failures += 1
+        else said = [...said, { role: 'user', text: prompt }, { role: 'assistant', text }]
+      }
+      if (isLive) lines.prompt()
+    }
+    return failures > 0 && !isLive ? exitCodes.failed : exitCodes.ok
+  } finally {
+    lines.close()
+    progress.close()
+    await door.close()
+  }
+}
+
+interface Question {
+  readonly ref: string | undefined
+  readonly prompt: string
+  readonly said: readonly Said[]
+  readonly options: ChatOptions
+  readonly door: Door
+  readonly terminal: Terminal
+  readonly progress: Progress
+  readonly signal: AbortSignal
+  readonly isLive: boolean
+}
+
+/** Prints an answer as it comes, and gives its text; `undefined`: there was none, and why is printed. */
+async function ask(question: Question): Promise<string | undefined> {
+  const { ref, prompt, said, options, door, terminal, progress, signal, isLive } = question
+  const startedAtMs = performance.now()
+  let firstAtMs: number | undefined
+  let text = ''
+  try {
+    const model = ref || 'default'
+    const { dialect, modelMaxTokens } = await findModel(door, model, signal)
+    const { system, maxTokens, temperature } = options
+    const thinking = options.thinking === 'off' ? 'none' : options.thinking
+    const turn = { model, prompt, history: said, system, images: [], thinking, temperature }
+    const body = JSON.stringify(dialect.toBody({ ...turn, maxTokens, modelMaxTokens }))
+    const response = await door.send({ path: dialect.path, headers: dialect.headers, body, signal })
+    const { usage } = await readChatAnswer(
+      response,
+      (piece) => {
+        firstAtMs ??= performance.now()
+        text += piece
+        progress.aside(() => terminal.out(escapeText(piece)))
+      },
+      dialect,
     )
-      for await (const data of readEventData(response.body)) add(data)
-    else add(await response.text())
+    terminal.line()
+    if (isLive) terminal.line(terminal.paint('dim', describePace(usage, { startedAtMs, firstAtMs })))
+    return text
   } catch (error) {
-    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error
-    throw new AnswerError(`The answer is not ${dialect.answerName}.`, { status: response.status })
+    if (text !== '') terminal.line()
+    if (signal.reason === INTERRUPTED) {
+      terminal.note('interrupted')
+      return text === '' ? undefined : text
+    }
+    if (error instanceof UsageError || door.signal.aborted) throw error
+    terminal.note(formatError(explain(error, undefined), { withStack: terminal.env.LEASEHOLD_DEBUG === '1' }))
+    return undefined
   }
-  if (!isDone && answer.finishReason === null)
-    throw new AnswerError('The answer ended before it was complete.', {
-      status: response.status,
-      code: 'LEASEHOLD_STREAM_TRUNCATED',
-    })
-  if (answer.text.trim() === '')
-    throw new AnswerError(
-      `The model answered without any text (finish reason: ${answer.finishReason ?? 'none'}).`,
-      { status: response.status },
-    )
-  return answer
 }
 
-/** Reads images. @throws {@link UsageError} for a file that is not an image */
-export function readImages(files: readonly string[]): Promise<Image[]> {
-  return Promise.all(files.map(readImage))
-}
-
-async function readImage(file: string): Promise<Image> {
-  let bytes: Buffer
-  try {
-    bytes = await readFile(file)
-  } catch (cause) {
-    throw new UsageError(`The file ${file} cannot be read.`, { cause })
-  }
-  const head = bytes.subarray(0, 16).toString('latin1')
-  const type = imageTypes.find(([start]) => start.test(head))?.[1]
-  if (type === undefined) throw new UsageError(`The file ${file} is not a PNG, JPEG, GIF or WebP image.`)
-  if (bytes.length > MAX_IMAGE_BYTES)
-    throw new UsageError(`The file ${file} is larger than the limit of ${MAX_IMAGE_BYTES} bytes.`)
-  return { type, base64: bytes.toString('base64') }
+/** `51 tokens, 24.5 tokens/s, first after 0.8 s`. */
+function describePace(
+  usage: object | null,
+  {
+    startedAtMs,
+    firstAtMs = startedAtMs,
+  }: { readonly startedAtMs: number; readonly firstAtMs?: number | undefined },
+): string {
+  const { completion_tokens: completion, output_tokens: output }: Record<string, unknown> = Object(usage)
+  const tokens = typeof completion === 'number' ? completion : output
+  const first = `first token after ${((firstAtMs - startedAtMs) / 1_000).toFixed(1)} s`
+  const seconds = (performance.now() - firstAtMs) / 1_000
+  if (typeof tokens !== 'number' || seconds <= 0) return first
+  return `${tokens} tokens, ${(tokens / seconds).toFixed(1)} tokens/s, ${first}`
 }

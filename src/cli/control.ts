@@ -2,7 +2,7 @@ import { hasTag } from '../../machines/provider/tags.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { onEndingSignal } from './ending-signal.ts'
-import { exitCodes } from './failures.ts'
+import { exitCodes, UsageError } from './failures.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
 import { escapeText, type Terminal } from './print.ts'
 import { createProgress } from './progress.ts'
@@ -15,6 +15,8 @@ export interface ControlOptions {
 }
 
 export interface StopOptions extends ControlOptions {
+  /** Every service. */
+  readonly all?: boolean
   /** Cuts open leases instead of waiting for them. */
   readonly force?: boolean
 }
@@ -25,25 +27,37 @@ export async function startService(id: string, options: ControlOptions, terminal
   return control({ path: `${buildPath(id)}/start`, body: {}, left, tell: describeService }, options, terminal)
 }
 
-/** `leasehold stop ID`: stops a service, and waits until all of its processes have ended. */
-export async function stopService(id: string, options: StopOptions, terminal: Terminal): Promise<number> {
+/** `leasehold stop ID`, `leasehold stop --all`: stops services, and waits until all of their processes have ended. */
+export async function stopService(
+  id: string | undefined,
+  options: StopOptions,
+  terminal: Terminal,
+): Promise<number> {
+  if ((id === undefined) !== (options.all === true))
+    throw new UsageError('Say which service to stop, or --all: leasehold stop REF')
+  const named = id ?? '--all'
   const left = options.force
-    ? `The stop of ${id} goes on.`
-    : `The stop of ${id} goes on, and waits for its requests. To cut them off: leasehold stop ${id} --force`
+    ? `The stop of ${id ?? 'all services'} goes on.`
+    : `The stop of ${id ?? 'all services'} goes on, and waits for requests. To cut them off: leasehold stop ${named} --force`
   const body = options.force ? { force: true } : {}
-  return control({ path: `${buildPath(id)}/stop`, body, left, tell: describeStopped }, options, terminal)
+  if (id !== undefined)
+    return control({ path: `${buildPath(id)}/stop`, body, left, tell: describeStopped }, options, terminal)
+  const tell = ({ services }: { readonly services: readonly ServiceSnapshot[] }) =>
+    services.length === 0 ? 'No service was running.' : services.map(describeStopped).join('\n')
+  return control({ path: '/api/stop', body, left, tell }, options, terminal)
 }
 
-interface Command {
+interface Command<Result> {
   readonly path: string
   readonly body: object
   /** What the gateway continues when a signal ends this process. */
   readonly left: string
-  readonly tell: (snapshot: ServiceSnapshot) => string
+  /** The answer as lines. @throws TypeError for an answer of another form */
+  readonly tell: (answer: Result) => string
 }
 
-async function control(
-  { path, body, left, tell }: Command,
+async function control<Result>(
+  { path, body, left, tell }: Command<Result>,
   options: ControlOptions,
   terminal: Terminal,
 ): Promise<number> {
@@ -55,10 +69,10 @@ async function control(
     terminal.note(left)
   })
   try {
-    const snapshot = (await gateway.ask({ path, body: JSON.stringify(body) })) as ServiceSnapshot
+    const answer = (await gateway.ask({ path, body: JSON.stringify(body) })) as Result
     progress.close()
-    if (options.json) terminal.json(snapshot)
-    else terminal.line(readAnswer(path, () => tell(snapshot)))
+    if (options.json) terminal.json(answer)
+    else terminal.line(readAnswer(path, () => tell(answer)))
   } finally {
     signals[Symbol.dispose]()
     progress.close()

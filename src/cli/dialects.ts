@@ -15,6 +15,8 @@ export interface Image {
 export interface Turn {
   readonly model: string
   readonly prompt: string
+  /** What was said before, the oldest first. @default nothing */
+  readonly history?: readonly { readonly role: 'user' | 'assistant'; readonly text: string }[]
   readonly system?: string | undefined
   readonly images: readonly Image[]
   readonly thinking?: string | undefined
@@ -49,10 +51,11 @@ const chat: Dialect = {
   path: '/v1/chat/completions',
   headers: {},
   answerName: 'a chat completion',
-  toBody: ({ model, prompt, system, images, thinking, maxTokens, temperature }) => ({
+  toBody: ({ model, prompt, history, system, images, thinking, maxTokens, temperature }) => ({
     model,
     messages: [
       ...(system === undefined ? [] : [{ role: 'system', content: system }]),
+      ...buildHistory(history),
       {
         role: 'user',
         content: buildContent(prompt, images, 'text', (image) => ({
@@ -94,10 +97,11 @@ const responses: Dialect = {
   path: '/v1/responses',
   headers: {},
   answerName: 'a response',
-  toBody: ({ model, prompt, system, images, thinking, maxTokens, temperature }) => ({
+  toBody: ({ model, prompt, history, system, images, thinking, maxTokens, temperature }) => ({
     model,
     instructions: system,
     input: [
+      ...buildHistory(history),
       {
         role: 'user',
         content: buildContent(prompt, images, 'input_text', (image) => ({
@@ -171,7 +175,7 @@ const messages: Dialect = {
   path: '/v1/messages',
   headers: { 'anthropic-version': '2023-06-01' },
   answerName: 'a message',
-  toBody: ({ model, prompt, system, images, thinking, temperature, ...limits }) => {
+  toBody: ({ model, prompt, history, system, images, thinking, temperature, ...limits }) => {
     const budget = thinking === undefined ? undefined : thinkingBudgets.get(thinking)
     if (thinking !== undefined && budget === undefined)
       throw new UsageError(
@@ -182,6 +186,7 @@ const messages: Dialect = {
       model,
       system,
       messages: [
+        ...buildHistory(history),
         {
           role: 'user',
           content: buildContent(prompt, images, 'text', ({ type, base64 }) => ({
@@ -233,6 +238,10 @@ export const dialects: Readonly<Record<Api, Dialect>> = {
   'openai-completions': chat,
   'openai-responses': responses,
   'anthropic-messages': messages,
+}
+
+function buildHistory(history: Turn['history'] = []): readonly object[] {
+  return history.map(({ role, text }) => ({ role, content: text }))
 }
 
 /** A prompt alone is sent as a string, which the simplest servers can read. */

@@ -1,7 +1,7 @@
 import { text as readAll } from 'node:stream/consumers'
 import { resolveModel } from '../config/model-ref.ts'
 import { BadRequestError, ConfigError, LeaseholdError } from '../errors.ts'
-import { type ChatAnswer, readChatAnswer, readImages } from './chat.ts'
+import { type ChatAnswer, readChatAnswer, readImages } from './answer.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
 import { type Api, type Dialect, dialects } from './dialects.ts'
 import { type Door, type DoorOptions, openDoor } from './door.ts'
@@ -137,7 +137,7 @@ async function ask(options: InferOptions, terminal: Terminal, isLive: boolean): 
 /**
  * The dialect of a model's server, as configured. An unknown api is asked as a chat: the answer then shows the error.
  */
-async function findModel(
+export async function findModel(
   door: Door,
   ref: string,
   signal: AbortSignal,
@@ -162,7 +162,7 @@ function attemptToResolve(resolve: () => string): string | undefined {
 }
 
 /** Replaces a transport's message by a plain one. */
-function explain(error: unknown, timeoutSeconds: number | undefined): unknown {
+export function explain(error: unknown, timeoutSeconds: number | undefined): unknown {
   if (error instanceof LeaseholdError || error instanceof AnswerError || error instanceof UsageError)
     return error
   if (!(error instanceof Error)) return error

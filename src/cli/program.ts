@@ -107,6 +107,26 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     perform(options, async () => (await import('./infer.ts')).runModel(options, terminal)),
   )
 
+  configured(
+    program
+      .command('chat')
+      .description('talk to a model on the terminal; each line is a question')
+      .addHelpText('after', `\nExample:\n  leasehold chat demo\n${exitCodeHelp}`)
+      .argument('[ref]', 'PROVIDER/MODEL, a model id or an alias (default: the default model)')
+      .option('--system <text>', 'system prompt')
+      .option('--thinking <level>', 'off, low, medium, high, or another level that the model accepts')
+      .option('--max-tokens <n>', 'longest answer, in tokens', parseCount)
+      .option('--temperature <x>', 'sampling temperature', parseAmount)
+      .addOption(
+        new Option('--local', 'run the server in this process, even if a gateway is running').conflicts(
+          'gateway',
+        ),
+      )
+      .option('--gateway [url]', 'use a running gateway, and fail if there is none'),
+  ).action((ref, options) =>
+    perform(options, async () => (await import('./chat.ts')).chat(ref, options, terminal)),
+  )
+
   const models = program.command('models').description('the configured models')
   configured(
     add(models, 'list', 'list the configured models; starts nothing', 'leasehold models list --json'),
@@ -142,7 +162,8 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'stop a service and wait until all of its processes have ended',
       'leasehold stop demo',
     )
-      .argument('<ref>', REFERENCE)
+      .argument('[ref]', REFERENCE)
+      .option('--all', 'stop every service')
       .option('--force', 'cut open requests instead of waiting for them'),
   ).action((id, options) =>
     perform(options, async () => (await import('./control.ts')).stopService(id, options, terminal)),

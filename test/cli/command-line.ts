@@ -41,6 +41,8 @@ export interface Place extends AsyncDisposable {
   configure(flags?: readonly string[], localService?: object): void
   start(...args: string[]): Running
   run(...args: string[]): Promise<Ending>
+  /** The same, with a standard input that goes on until the caller ends it. */
+  startWithInput(...args: string[]): Running
   /** Command lines of living processes that belong to this place's model server. */
   strays(): string[]
 }
@@ -84,6 +86,15 @@ export async function createPlace(env: Readonly<Record<string, string>> = {}): P
       return started
     },
     run: (...args) => place.start(...args).ended,
+    startWithInput: (...args) => {
+      const started = launch(process.execPath, [main, ...args], {
+        cwd: folder,
+        env: environment,
+        hasInput: true,
+      })
+      running.push(started)
+      return started
+    },
     strays: () => listCommandLines().filter((line) => line.includes(` --port ${modelPort} `)),
     [Symbol.asyncDispose]: async () => {
       for (const { child } of running)
@@ -96,16 +107,24 @@ export async function createPlace(env: Readonly<Record<string, string>> = {}): P
   return place
 }
 
-/** Starts a program with nothing on its standard input. */
+/** Starts a program, with nothing on its standard input unless `hasInput`. */
 export function launch(
   command: string,
   args: readonly string[],
-  options: { readonly cwd: string; readonly env: NodeJS.ProcessEnv; readonly detached?: boolean },
+  {
+    hasInput = false,
+    ...options
+  }: {
+    readonly cwd: string
+    readonly env: NodeJS.ProcessEnv
+    readonly detached?: boolean
+    readonly hasInput?: boolean
+  },
 ): Running {
   const child = spawn(command, args, { ...options, stdio: ['pipe', 'pipe', 'pipe'] })
   let stdout = ''
   let stderr = ''
-  child.stdin?.end()
+  if (!hasInput) child.stdin?.end()
   child.stdout?.setEncoding('utf8').on('data', (text) => {
     stdout += text
   })

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { readChatAnswer } from '../../src/cli/chat.ts'
+import { readChatAnswer } from '../../src/cli/answer.ts'
 import { type Api, dialects } from '../../src/cli/dialects.ts'
 import { AnswerError, UsageError } from '../../src/cli/failures.ts'
 import { createModelServer } from '../../src/testing/model-server/server.ts'
