@@ -7,6 +7,7 @@ import { type Clock, delay, systemClock } from '../clock.ts'
 import { describeLoop, type GatewayPlace, isGatewayAddress } from '../config/addresses.ts'
 import { BadRequestError, GatewayError, KeyError, LeaseholdError, OverloadedError } from '../errors.ts'
 import { createInspectionHub } from '../inspector/hub.ts'
+import { runOutside } from '../lease/caller-context.ts'
 import { createServer, toMessageClass } from '../net/http.ts'
 import { isLoopback } from '../net/loopback.ts'
 import type { Metrics } from '../observe/metrics.ts'
@@ -234,26 +235,29 @@ export function createGateway({
     return closing
   }
 
+  const listen = () =>
+    new Promise<GatewayAddress>((resolve, reject) => {
+      if (!isLoopback(host) && supervisor.config.leasehold.apiKeys.length === 0)
+        return reject(new GatewayError(host, port, NEEDS_KEY))
+      server.once('error', (cause) =>
+        reject(new GatewayError(host, port, cause, toHolderText({ host, port }))),
+      )
+      server.listen({ host, port, backlog: BACKLOG }, () => {
+        const address = server.address()
+        const actual = typeof address === 'object' && address !== null ? address.port : port
+        const looping = findLooping(supervisor.config.providers, { host, port: actual })
+        if (looping !== undefined) {
+          server.close()
+          return reject(new GatewayError(host, actual, looping))
+        }
+        ownHosts = toHosts(host, actual, networkInterfaces())
+        resolve({ host, port: actual, url: `http://${toAuthority(host, actual)}` })
+      })
+    })
+
   return {
-    listen: () =>
-      new Promise((resolve, reject) => {
-        if (!isLoopback(host) && supervisor.config.leasehold.apiKeys.length === 0)
-          return reject(new GatewayError(host, port, NEEDS_KEY))
-        server.once('error', (cause) =>
-          reject(new GatewayError(host, port, cause, toHolderText({ host, port }))),
-        )
-        server.listen({ host, port, backlog: BACKLOG }, () => {
-          const address = server.address()
-          const actual = typeof address === 'object' && address !== null ? address.port : port
-          const looping = findLooping(supervisor.config.providers, { host, port: actual })
-          if (looping !== undefined) {
-            server.close()
-            return reject(new GatewayError(host, actual, looping))
-          }
-          ownHosts = toHosts(host, actual, networkInterfaces())
-          resolve({ host, port: actual, url: `http://${toAuthority(host, actual)}` })
-        })
-      }),
+    // Connections live in the async context of this call.
+    listen: () => runOutside(listen),
     close,
     [Symbol.asyncDispose]: close,
   }

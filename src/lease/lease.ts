@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts'
 import { listReplicas, type ModelTarget, resolveModel } from '../config/model-ref.ts'
 import { AbortedError, ProviderUnavailableError, ServiceError } from '../errors.ts'
 import { toKeyHeaders, toServiceKey } from '../service/services.ts'
+import { runOutside } from './caller-context.ts'
 import type { LeaseBook, LeaseListener } from './desk.ts'
 
 /** A holder's claim that a service stay up. Give it back with `release`, or by leaving an `await using` block. */
@@ -76,7 +77,7 @@ export function holdLease(
 ): Promise<Omit<Lease, 'baseUrl' | 'model' | 'headers'>> {
   const id = randomUUID()
   const revocation = new AbortController()
-  const release = () => leases.end(id)
+  const release = () => runOutside(leases.end, id)
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(new AbortedError(signal.reason))
     const leave = () => {

@@ -1,6 +1,7 @@
 import { toErrorApi, toErrorBody } from '../compat/error-shapes.ts'
 import { toOpenAiError } from '../compat/openai-error.ts'
 import { BadRequestError, type LeaseholdError } from '../errors.ts'
+import { runOutside } from '../lease/caller-context.ts'
 import type { ModelListing } from '../service/model-list.ts'
 import type { AnswerHandler } from '../transport/answer.ts'
 import { explainPath } from '../transport/meant-path.ts'
@@ -19,7 +20,7 @@ export interface FetchParts {
  * An error of ours is an answer in OpenAI's shape, so that clients see its code; only an abort rejects.
  */
 export function createFetch({ dispatch, listModels, findModel }: FetchParts): typeof globalThis.fetch {
-  return async (input, init) => {
+  const fetch: typeof globalThis.fetch = async (input, init) => {
     const request = new Request(input, init)
     const url = new URL(request.url)
     const path = url.pathname + url.search
@@ -38,6 +39,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
     const headers = { ...Object.fromEntries(request.headers), 'accept-encoding': 'identity' }
     return send({ method: request.method, path, headers, body }, aborting)
   }
+  return (input, init) => runOutside(fetch, input, init)
 
   function answerModels(pathname: string): Response {
     if (pathname.endsWith('/models')) return Response.json({ object: 'list', data: listModels() })
@@ -55,7 +57,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
       })
       const call = dispatch(request, handler.handler)
       handler.call = call
-      const leave = () => call.abort(signal.reason)
+      const leave = () => runOutside(() => call.abort(signal.reason))
       if (signal.aborted) leave()
       else signal.addEventListener('abort', leave, { once: true })
       handler.onOver = () => signal.removeEventListener('abort', leave)
@@ -93,8 +95,8 @@ function toResponseHandler(
           start: (controller) => {
             body = controller
           },
-          pull: () => state.call?.resume(),
-          cancel: (reason) => state.call?.abort(reason),
+          pull: () => runOutside(() => state.call?.resume()),
+          cancel: (reason) => runOutside(() => state.call?.abort(reason)),
         },
         { highWaterMark: 16 },
       )

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts'
 import { toConfig } from '../config/load.ts'
 import { ServiceError } from '../errors.ts'
 import type { EventHub } from '../events/event-hub.ts'
+import { runOutside } from '../lease/caller-context.ts'
 import type { LeaseBook } from '../lease/desk.ts'
 import { acquireLease } from '../lease/lease.ts'
 import { warmUp } from '../lease/warm-up.ts'
@@ -83,7 +84,7 @@ export function createFace({
     get config() {
       return catalogue.config
     },
-    acquire: (ref, options) => acquireLease(() => catalogue.config, leases, rank, ref, options),
+    acquire: (ref, options) => runOutside(acquireLease, () => catalogue.config, leases, rank, ref, options),
     models,
     model,
     snapshot: () =>
@@ -98,10 +99,10 @@ export function createFace({
       }),
     service: (id) => scrubber.value(describe(catalogue.keyOf(id))),
     requests: (limit) => openRequests.list(clock.now(), limit),
-    cancel: openRequests.cancel,
-    inspect: inspections.attach,
+    cancel: (id) => runOutside(openRequests.cancel, id),
+    inspect: (inspector) => runOutside(inspections.attach, inspector),
     output: (id) => table.outputOf(catalogue.keyOf(id)),
-    start: async (id, options) => {
+    start: enclose(async (id, options) => {
       const key = catalogue.keyOf(id)
       registry.send(key, { type: 'breaker.reset' })
       const up = await warmUp(key, {
@@ -113,8 +114,8 @@ export function createFace({
       })
       // A borrowed service is let go with this lease, and its owner keeps it up.
       return up.ownership === 'borrowed' ? up : describe(key)
-    },
-    stop: async (id, { force = false } = {}) => {
+    }),
+    stop: enclose(async (id, { force = false } = {}) => {
       const key = catalogue.keyOf(id)
       const { holder, generation: stopped } = describe(key)
       registry.send(key, { type: 'service.stop', reason: 'asked', force })
@@ -126,15 +127,23 @@ export function createFace({
         return hasTag(state, 'settled') || (stopped !== null && generation !== stopped)
       })
       return { ...(last ?? describe(key)), holder }
-    },
-    replaceConfig: (next) =>
+    }),
+    replaceConfig: enclose((next) =>
       configuration.replace(Promise.resolve(next).then((given) => toConfig(given, environment))),
-    close,
-    [Symbol.asyncDispose]: () => close(),
+    ),
+    close: enclose(close),
+    [Symbol.asyncDispose]: enclose(() => close()),
   }
   return attachInternals(face, {
     dispatch,
     seq$: hub.seq$,
     pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),
   })
+}
+
+/** A method that leaves its caller's async context. */
+function enclose<Args extends unknown[], Result>(
+  method: (...args: Args) => Result,
+): (...args: Args) => Result {
+  return (...args) => runOutside(method, ...args)
 }

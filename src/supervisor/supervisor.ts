@@ -13,6 +13,7 @@ import { listSecretValues } from '../config/secret-values.ts'
 import { createEventHub } from '../events/event-hub.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import { listenIn } from '../events/listen-in.ts'
+import { runOutside } from '../lease/caller-context.ts'
 import { createLeaseBook } from '../lease/desk.ts'
 import { findDecision } from '../lease/room-wait.ts'
 import { createInspections } from '../observe/inspection.ts'
@@ -53,6 +54,10 @@ import { createFace } from './public-face.ts'
  * Each part below is given what it needs of the parts above it.
  */
 export function createSupervisor(options: SupervisorOptions): Supervisor {
+  return runOutside(assemble, options)
+}
+
+function assemble(options: SupervisorOptions): Supervisor {
   const { environment = process.env, logger, name = 'library', handleSignals = false } = options
   const config = toConfig(options.config, environment)
   const instance = randomBytes(6).toString('hex')
