@@ -70,6 +70,9 @@ export function expandEngine(
       baseUrl,
       localService: {
         ...engine.service,
+        ...(engine.downloadTimeoutMs === undefined || isModelPath(model)
+          ? {}
+          : { readyTimeoutMs: engine.downloadTimeoutMs }),
         healthUrl: origin + engine.healthPath,
         ...(cwd === undefined ? {} : { cwd }),
         ...service,

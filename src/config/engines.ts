@@ -31,6 +31,8 @@ export interface Engine {
   /** A port that all services of this engine share, because one server loads several models. */
   readonly port?: number
   readonly service: Readonly<Record<string, number>>
+  /** `readyTimeoutMs` for a model that is no path, which the server downloads when it starts for the first time. */
+  readonly downloadTimeoutMs?: number
   readonly compat: CompatFlags
   /** What a request must call the model. Absent: the name that `toArgs` gives it. */
   readonly toServedName?: (model: string) => string
@@ -112,6 +114,7 @@ export const engines: Readonly<Record<string, Engine>> = {
     ],
     healthPath: '/health',
     service: { readyTimeoutMs: 180_000, stopGraceMs: 15_000 },
+    downloadTimeoutMs: 1_800_000,
     // Tool schemas become grammars, and these keywords do not.
     compat: { toolSchemaProfile: 'llamacpp' },
   },

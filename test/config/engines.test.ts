@@ -91,6 +91,12 @@ describe('an engine', () => {
     expect(args?.slice(0, 2)).toEqual(expected)
   })
 
+  test('has time to download a model that is no file', () => {
+    const timeoutOf = (model: string) =>
+      one(`localService: { engine: 'llama.cpp', model: '${model}' }`)?.localService?.readyTimeoutMs
+    expect([timeoutOf('/m/a.gguf'), timeoutOf('org/m')]).toEqual([180_000, 1_800_000])
+  })
+
   test('loads the context of the service, else the largest of the models, which both have', () => {
     const contextOf = (service: string, models: string) => {
       const provider = one(`${llama(service)}, models: [${models}]`)
