@@ -79,6 +79,8 @@ export interface LocalServiceConfig extends Frozen<LocalServiceValues> {
   readonly key: string
   readonly command: string
   readonly healthUrl: string
+  /** The file leaves the port to leasehold: a server that answers there is not the one that the file means. */
+  readonly isPortAssigned?: true
   /** Longest time a request waits for a lease, in milliseconds. */
   readonly maxQueueMs: number
   /** Positions in `args` that hold a value from the environment: not for the eyes of others. */

@@ -11,6 +11,8 @@ const GATEWAY_PORT = 4141
 export interface Expansion {
   readonly own: JsonObject
   readonly findings: readonly Finding[]
+  /** Ids of the providers and replicas whose port the file does not state. */
+  readonly assigned: ReadonlySet<string>
   /** Where the file writes what stands at a path of `own`. */
   readonly toWritten: (path: readonly PropertyKey[]) => readonly PropertyKey[]
 }
@@ -22,7 +24,7 @@ export function expandServices(
 ): Expansion {
   const { models, leasehold } = own
   if (!isJsonObject(models) || !isJsonObject(models.providers))
-    return { own, findings: [], toWritten: (path) => path }
+    return { own, findings: [], assigned: new Set(), toWritten: (path) => path }
   const options = toObject(leasehold)
   // Copies, because validation removes what is wrong from what it is given.
   const written = structuredClone(models.providers)
@@ -34,7 +36,7 @@ export function expandServices(
     if (result !== undefined) expanded.set(id, result)
     return [id, result?.provider ?? merged] as const
   })
-  const { providers, findings } = assignPorts(
+  const { providers, findings, assigned } = assignPorts(
     Object.fromEntries(complete),
     { firstPort: toPort(options.firstPort) ?? FIRST_PORT, gatewayPort: toPort(options.port) ?? GATEWAY_PORT },
     (id) => !isOpenClaw || expanded.has(id),
@@ -46,6 +48,7 @@ export function expandServices(
       ...[...expanded.values()].flatMap((engine) => engine.findings),
       ...findMissing(providers),
     ],
+    assigned,
     toWritten: (path) => toWritten(written, defaults, removeLeading(expanded, path)),
   }
 }

@@ -170,7 +170,7 @@ function readConfig(
     const provider = findComplete(given)
     return provider === undefined ? [] : [toProvider(id, provider, env), ...toReplicas(id, provider, env)]
   })
-  const complete = completed.map(({ provider }) => provider)
+  const complete = completed.map(({ provider }) => markAssigned(provider, expansion.assigned))
   const { leasehold, findings: unlocked } = fillApiKeys(values.leasehold, env)
   const { findings: ofProviders, providers } = settleFaults(complete, isOpenClaw, [
     ...adopted,
@@ -220,6 +220,12 @@ function readConfig(
     values,
     locate,
   }
+}
+
+function markAssigned(provider: ProviderConfig, assigned: ReadonlySet<string>): ProviderConfig {
+  const { localService } = provider
+  if (localService === undefined || !assigned.has(provider.id)) return provider
+  return { ...provider, localService: { ...localService, isPortAssigned: true } }
 }
 
 /**

@@ -136,6 +136,11 @@ export function splitRef(ref: string): { readonly providerId: string; readonly m
   return { providerId: ref.slice(0, slash), modelId: ref.slice(slash + 1) }
 }
 
+/** The id of a replica: that of its provider with a number, where the provider itself is the first. */
+export function toReplicaId(providerId: string, index: number): string {
+  return `${providerId}#${index + 2}`
+}
+
 /** Whether two names are the same without regard to case. */
 export function isSameName(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase()

@@ -1,4 +1,5 @@
 import { type Finding, toError } from './finding.ts'
+import { toReplicaId } from './model-ref.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
 const LAST_PORT = 65_535
@@ -6,27 +7,30 @@ const LAST_PORT = 65_535
 /**
  * Replaces `${PORT}` in `baseUrl`, `healthUrl`, `args` and `env` of every service. It is the port of `baseUrl` where
  * that states one. Otherwise ports are assigned in the order of the file, so that two supervisors with the same file
- * agree; a port that the file writes anywhere is skipped. `$${PORT}` stays.
+ * agree; a port that the file writes anywhere is skipped. `$${PORT}` stays. `assigned`: the ids of the providers and
+ * replicas that got such a port.
  */
 export function assignPorts(
   providers: JsonObject,
   { firstPort, gatewayPort }: { readonly firstPort: number; readonly gatewayPort: number },
   isWanted: (id: string) => boolean = () => true,
-): { providers: JsonObject; findings: readonly Finding[] } {
+): { providers: JsonObject; findings: readonly Finding[]; assigned: ReadonlySet<string> } {
   const findings: Finding[] = []
+  const assigned = new Set<string>()
   const written = new Set([gatewayPort, ...Object.values(providers).flatMap(listWrittenPorts)])
   let next = firstPort
-  const assign = () => {
+  const assign = (id: string) => {
+    assigned.add(id)
     while (written.has(next)) next += 1
     if (next > LAST_PORT && findings.length === 0)
       findings.push(toError(['leasehold', 'firstPort'], `leaves too few ports below ${LAST_PORT + 1}`))
     return Math.min(next++, LAST_PORT)
   }
 
-  const fill = (server: JsonObject, service: JsonObject): JsonObject => {
+  const fill = (id: string, server: JsonObject, service: JsonObject): JsonObject => {
     if (!hasPlaceholder([server.baseUrl, service.args, service.env, service.healthUrl])) return server
     const { baseUrl = `http://127.0.0.1:${PLACEHOLDER}/v1` } = server
-    const port = toWrittenPort(baseUrl) ?? assign()
+    const port = toWrittenPort(baseUrl) ?? assign(id)
     const { args, env, healthUrl } = service
     const filled = Object.entries({ args, env, healthUrl }).filter(([, value]) => hasPlaceholder(value))
     return {
@@ -39,24 +43,25 @@ export function assignPorts(
     }
   }
 
-  const fillProvider = (provider: unknown): unknown => {
+  const fillProvider = (id: string, provider: unknown): unknown => {
     if (!isJsonObject(provider) || !isJsonObject(provider.localService)) return provider
     const { localService: service, replicas } = provider
-    const filled = fill(provider, service)
+    const filled = fill(id, provider, service)
     if (!Array.isArray(replicas)) return filled
     // A replica has a port of its own in the arguments that it takes over; its health URL follows its base URL.
     const { healthUrl: _, ...inherited } = service
-    const fillReplica = (replica: unknown) =>
+    const fillReplica = (replica: unknown, index: number) =>
       isJsonObject(replica) && isJsonObject(replica.localService)
-        ? fill(replica, { ...inherited, ...replica.localService })
+        ? fill(toReplicaId(id, index), replica, { ...inherited, ...replica.localService })
         : replica
     return { ...filled, replicas: replicas.map(fillReplica) }
   }
   return {
     providers: Object.fromEntries(
-      Object.entries(providers).map(([id, one]) => [id, isWanted(id) ? fillProvider(one) : one]),
+      Object.entries(providers).map(([id, one]) => [id, isWanted(id) ? fillProvider(id, one) : one]),
     ),
     findings,
+    assigned,
   }
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { LocalServiceConfig, ModelConfig, ProviderConfig } from './config.ts'
 import { MAX_DURATION_MS } from './fields.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
+import { toReplicaId } from './model-ref.ts'
 import type { LocalServiceValues, ModelValues, ProviderValues } from './schema.ts'
 import { type Environment, substituteVariables } from './secrets.ts'
 
@@ -96,7 +97,12 @@ export function toReplicas(
     if (replica.baseUrl === undefined) return []
     const replicaOf = { provider: id, index }
     const at = toProviderPath({ id, replicaOf })
-    const { provider, findings } = toProvider(`${id}#${index + 2}`, toReplicaValues(values, replica), env, at)
+    const { provider, findings } = toProvider(
+      toReplicaId(id, index),
+      toReplicaValues(values, replica),
+      env,
+      at,
+    )
     const isOwn = ({ path }: Finding) =>
       typeof path[at.length] === 'string' && String(path[at.length]) in replica
     // What is wrong with an option that a replica takes over is said once, where it is written.

@@ -129,6 +129,19 @@ export function createEffects({
     const verdict = await check(key, { signal, models, timeoutMs })
     return verdict.kind === 'loading' ? { ...verdict, tookMs: Math.round(clock.now() - begunMs) } : verdict
   }
+  /**
+   * A port that the file leaves to leasehold says nothing about a server that answers there before ours is started: it
+   * may be the service of another file, whose ports begin at the same number.
+   */
+  const refuseAtAssignedPort = (key: string, verdict: Verdict): Verdict => {
+    if (serviceOf(key).localService?.isPortAssigned !== true) return verdict
+    if (verdict.kind !== 'ready' && verdict.kind !== 'loading') return verdict
+    const { port } = toAddress(serviceOf(key).healthUrl)
+    return {
+      kind: 'foreign',
+      detail: `another server answers at port ${port}, which was assigned to this service; set another leasehold.firstPort`,
+    }
+  }
   /** A verdict with what only this host can tell about it: who answered. */
   const explain = (key: string, verdict: Verdict, run?: RunHandle): Verdict => {
     const { localService, healthUrl } = serviceOf(key)
@@ -170,7 +183,7 @@ export function createEffects({
       const claimed = await claims.take(key, signal)
       if (claimed.outcome !== 'claimed') return claimed
       addresses.delete(key)
-      const verdict = await checkOther(key, signal)
+      const verdict = refuseAtAssignedPort(key, await checkOther(key, signal))
       // Nobody else may start what we are about to start.
       if (verdict.kind !== 'refused' || signal.aborted) claims.release(key)
       return verdict.kind === 'foreign' ? explain(key, verdict) : verdict

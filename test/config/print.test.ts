@@ -65,7 +65,13 @@ test('what is printed is a file that says the same, with nothing left to write o
   expect(again.config).toEqual({
     ...loaded.config,
     providers: loaded.config.providers.map((provider) => {
-      const { engine: _, model: _model, context: _context, ...service } = provider.localService ?? {}
+      const {
+        engine: _,
+        model: _model,
+        context: _context,
+        isPortAssigned: _port,
+        ...service
+      } = provider.localService ?? {}
       return { ...provider, localService: service }
     }),
   })
