@@ -20,8 +20,11 @@ const ROWS = [
   'cli',
 ].map((row) => row.split(' ').map((group) => group.split('+')))
 
-/** Upward imports that are types of the public interface. */
-const PUBLIC_TYPES = [{ from: 'observe', to: 'src/supervisor/interface.ts' }]
+/** Types that a room imports although their room is not below it. */
+const PUBLIC_TYPES = [
+  { from: 'config', to: 'src/compat/flags.ts' },
+  { from: 'observe', to: 'src/supervisor/interface.ts' },
+]
 
 /** Rooms and files that only some rooms import. */
 const ONLY_FOR = [

@@ -1,5 +1,5 @@
 import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
-import { toMermaid } from '../inspector/diagram.ts'
+import { formatMermaid } from '../inspector/diagram.ts'
 import { buildDefinition } from '../statechart/definition.ts'
 import { exitCodes } from './failures.ts'
 import type { Terminal } from './print.ts'
@@ -21,6 +21,6 @@ export interface MachinesOptions {
 /** `leasehold machines print`: a statechart as a diagram, or as JSON that xstate's `createMachine` loads. */
 export function printMachine({ machine, format }: MachinesOptions, terminal: Terminal): number {
   if (format === 'json') terminal.line(JSON.stringify(buildDefinition(machines[machine]), null, 2))
-  else terminal.out(toMermaid(machines[machine]))
+  else terminal.out(formatMermaid(machines[machine]))
   return exitCodes.ok
 }

@@ -3,7 +3,7 @@ import JSON5 from 'json5'
 import { toReasonText } from '../explanation/reason-text.ts'
 import { parseRecording, type Recording } from '../testing/recording.ts'
 import { type Replay, type ReplayedLife, type ReplayStep, replay } from '../testing/replay.ts'
-import { toScript } from '../testing/replay-script.ts'
+import { buildScript } from '../testing/replay-script.ts'
 import { runScript } from '../testing/run-script.ts'
 import { exitCodes, UsageError } from './failures.ts'
 import { escapeText, type Terminal } from './print.ts'
@@ -12,14 +12,14 @@ import { describeState } from './words.ts'
 export interface ReplayOptions {
   readonly service?: string
   /** The file that gets the life of one service as an event script. */
-  readonly toScript?: string
+  readonly buildScript?: string
   readonly json?: boolean
 }
 
 /** `leasehold replay`: a recording against the statecharts of this version. Fails at the first difference. */
 export async function replayRecording(
   file: string,
-  { service, toScript: target, json }: ReplayOptions,
+  { service, buildScript: target, json }: ReplayOptions,
   terminal: Terminal,
 ): Promise<number> {
   const recording = await readRecording(file)
@@ -98,7 +98,7 @@ async function writeScript(
     terminal.note(
       `the script tells the first of ${lived.length} lives, that of ${life.service}; --service picks`,
     )
-  const script = toScript(life)
+  const script = buildScript(life)
   const story = await runScript(script)
   if (!story.ok)
     terminal.note(

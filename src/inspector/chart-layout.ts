@@ -74,9 +74,9 @@ export function layOutChart({ id, states }: Diagram): Chart {
   const cells = new Map(top.map(({ path }, index) => [path, cellOf(index)]))
 
   const finals = new Set(top.filter(({ kind }) => kind === 'final').map(({ path }) => path))
-  const arrows = toArrows(inner)
+  const arrows = buildArrows(inner)
   const outer = arrows.filter(({ from }) => parentOf(from) === '')
-  const routes = outer.map((arrow) => toRoute(arrow, cells))
+  const routes = outer.map((arrow) => findRoute(arrow, cells))
   const lanesIn = (channel: number) => routes.filter((route) => route === channel).length
   const channelHeight = [0, 1, 2].map((channel) =>
     Math.max(channel === 1 ? 84 : 14, lanesIn(channel) * LANE + 26),
@@ -148,12 +148,12 @@ export function layOutChart({ id, states }: Diagram): Chart {
 }
 
 /** Transitions as arrows on the level where the paths of their states part; what changes no state is not drawn. */
-function toArrows(states: readonly DiagramState[]): Arrow[] {
+function buildArrows(states: readonly DiagramState[]): Arrow[] {
   const arrows = new Map<string, { from: string; to: string; transitions: ChartTransition[] }>()
   for (const { path, transitions } of states)
     for (const { event, guard, target } of transitions) {
       if (target === undefined) continue
-      const ends = toSiblings(path, target)
+      const ends = findSiblings(path, target)
       if (ends === undefined) continue
       const [from, to] = ends
       const arrow = arrows.get(`${from} ${to}`) ?? { from, to, transitions: [] }
@@ -164,7 +164,7 @@ function toArrows(states: readonly DiagramState[]): Arrow[] {
 }
 
 /** The two siblings that an arrow from one state to another joins; `undefined` where one is inside the other. */
-function toSiblings(from: string, to: string): readonly [string, string] | undefined {
+function findSiblings(from: string, to: string): readonly [string, string] | undefined {
   const [a, b] = [from.split('.'), to.split('.')]
   const parted = a.findIndex((name, index) => name !== b[index])
   if (parted === -1 || parted >= b.length) return undefined
@@ -174,7 +174,7 @@ function toSiblings(from: string, to: string): readonly [string, string] | undef
 type Cell = { readonly row: number; readonly column: number }
 
 /** `-1`: neighbours, joined by a straight line. Else the channel: above the first row, between the rows, below. */
-function toRoute(
+function findRoute(
   { from, to }: { readonly from: string; readonly to: string },
   cells: ReadonlyMap<string, Cell>,
 ): number {

@@ -33,8 +33,8 @@ export interface Diagram {
 }
 
 /** Reads a statechart's definition. Nothing is started. */
-export function toDiagram(machine: AnyStateMachine): Diagram {
-  return { id: machine.id, states: listNodes(machine.root).map(toState) }
+export function buildDiagram(machine: AnyStateMachine): Diagram {
+  return { id: machine.id, states: listNodes(machine.root).map(buildState) }
 }
 
 export interface MermaidOptions {
@@ -47,18 +47,18 @@ export interface MermaidOptions {
  * names their events, without guards; transitions that change no state are left out. Mermaid cannot draw an arrow
  * between the insides of two composite states, so such an arrow joins the composites.
  */
-export function toMermaid(
+export function formatMermaid(
   machine: AnyStateMachine,
   { depth = Number.POSITIVE_INFINITY }: MermaidOptions = {},
 ): string {
-  const all = toDiagram(machine).states
+  const all = buildDiagram(machine).states
   const cut = (path: string) => path.split('.').slice(0, depth).join('.')
   const states = all.filter(({ path }) => path === cut(path))
   const arrows = new Map<string, Arrow>()
   for (const { path, transitions } of all)
     for (const { event, target } of transitions) {
       if (target === undefined || (cut(path) === cut(target) && path !== target)) continue
-      for (const { from, to } of toDrawable(cut(path), cut(target), states)) {
+      for (const { from, to } of listDrawable(cut(path), cut(target), states)) {
         const key = `${from} ${to}`
         const arrow = arrows.get(key) ?? { from, to, events: new Set() }
         arrow.events.add(event)
@@ -86,22 +86,24 @@ function drawChildren(
   const initial = states.find(({ path }) => path === parent)?.initial
   return [
     ...children.flatMap(({ path, kind }) => {
-      const head = `${indent}state "${path.split('.').at(-1)}" as ${toId(path)}`
+      const head = `${indent}state "${path.split('.').at(-1)}" as ${buildId(path)}`
       const isOpen = states.some(({ path: inner }) => inner !== '' && parentOf(inner) === path)
       return isOpen && (kind === 'compound' || kind === 'parallel')
         ? [`${head} {`, ...drawChildren(path, states, arrows, depth + 1), `${indent}}`]
         : [head]
     }),
-    ...(initial === undefined ? [] : [`${indent}[*] --> ${toId(initial)}`]),
+    ...(initial === undefined ? [] : [`${indent}[*] --> ${buildId(initial)}`]),
     ...arrows
       .filter(({ from }) => parentOf(from) === parent)
-      .map(({ from, to, events }) => `${indent}${toId(from)} --> ${toId(to)} : ${[...events].join(', ')}`),
-    ...children.filter(({ kind }) => kind === 'final').map(({ path }) => `${indent}${toId(path)} --> [*]`),
+      .map(
+        ({ from, to, events }) => `${indent}${buildId(from)} --> ${buildId(to)} : ${[...events].join(', ')}`,
+      ),
+    ...children.filter(({ kind }) => kind === 'final').map(({ path }) => `${indent}${buildId(path)} --> [*]`),
   ]
 }
 
 /** The arrows that stand for one transition: between siblings, on the level where the two paths part. */
-function toDrawable(
+function listDrawable(
   source: string,
   target: string,
   states: readonly DiagramState[],
@@ -127,21 +129,21 @@ function listNodes(node: StateNode): StateNode[] {
   return [node, ...Object.values(node.states).flatMap(listNodes)]
 }
 
-function toState(node: StateNode): DiagramState {
+function buildState(node: StateNode): DiagramState {
   const initial = node.type === 'compound' ? node.initial.target[0] : undefined
   return {
-    path: toPath(node),
+    path: buildPath(node),
     kind: node.type,
-    ...(initial === undefined ? {} : { initial: toPath(initial) }),
+    ...(initial === undefined ? {} : { initial: buildPath(initial) }),
     entry: node.entry.map(nameOf),
     exit: node.exit.map(nameOf),
     invokes: node.invoke.map(({ id }) => id),
     transitions: [...(node.always ?? []), ...[...node.transitions.values()].flat()].map((transition) => {
       const target = transition.target?.[0]
       return {
-        event: toEventText(transition.eventType),
+        event: describeEvent(transition.eventType),
         ...(transition.guard === undefined ? {} : { guard: describeGuard(transition.guard) }),
-        ...(target === undefined ? {} : { target: toPath(target) }),
+        ...(target === undefined ? {} : { target: buildPath(target) }),
         actions: transition.actions.map(nameOf),
       }
     }),
@@ -149,7 +151,7 @@ function toState(node: StateNode): DiagramState {
 }
 
 /** xstate's own event names, in words: `xstate.after.idleStop.provider.ready` is `after idleStop`. */
-function toEventText(type: string): string {
+function describeEvent(type: string): string {
   if (type === '') return 'always'
   const [, kind, rest = ''] = /^xstate\.(after|done\.actor|error\.actor|done\.state)\.(.+)$/.exec(type) ?? []
   if (kind === undefined) return type
@@ -158,7 +160,7 @@ function toEventText(type: string): string {
   return kind === 'error.actor' ? `${who} failed` : `${who} done`
 }
 
-function toPath(node: StateNode): string {
+function buildPath(node: StateNode): string {
   return node.path.join('.')
 }
 
@@ -167,6 +169,6 @@ function parentOf(path: string): string {
 }
 
 /** Mermaid takes letters, digits and underscores in an id. */
-function toId(path: string): string {
+function buildId(path: string): string {
   return path.replace(/[^A-Za-z0-9]/g, '_')
 }

@@ -3,18 +3,18 @@ import type { Clock } from '../clock.ts'
 import type { Inspector } from '../observe/inspection.ts'
 import {
   type ActorMessage,
+  buildActorMessage,
+  buildEventMessage,
+  buildInspected,
+  buildSnapshotMessage,
   type InspectionMessage,
-  toActorMessage,
-  toEventMessage,
-  toInspected,
-  toSnapshotMessage,
 } from './message.ts'
 
 /** Time in which the snapshots of one actor become one message, and after which everything is sent, in milliseconds. */
 const COALESCE_MS = 100
 /**
- * Events and new requests told in that time, at once and when it goes on. Nobody reads more, and a flood of requests
- * must not pay for it: once they are told nobody listens until they are sent, and then looks at what has changed.
+ * Events and new requests that are sent in that time: at once, and in a flood. A viewer cannot read more, and a flood
+ * of requests must not pay for it: after this many the hub stops listening until they are sent, and then compares.
  */
 const MAX_TOLD = { atOnce: 30, goingOn: 10 } as const
 /** Events kept for viewers that come later. */
@@ -23,13 +23,13 @@ const MAX_EVENTS = 500
 const MAX_ACTORS = 1_000
 
 /**
- * Turns xstate inspection into the wire format of the official inspector, for any number of viewers. Of the events and
- * of the requests that come at more than 100 a second a sample is told; the states of services are always true.
+ * Turns xstate inspection into the wire format of the official inspector, for any number of viewers. Beyond 100
+ * events or requests a second a sample is sent; the states of services are always exact.
  */
 export interface InspectionHub {
   /**
-   * Sends a viewer everything: registrations of all that lives, the last events, the latest snapshots, and then
-   * what happens. Answers with what lets it go.
+   * Sends a viewer everything: registrations of all living actors, the last events, the latest snapshots, and then
+   * new messages. Returns a function that detaches it.
    */
   watch(viewer: (message: InspectionMessage) => void): () => void
 }
@@ -62,7 +62,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
   const events: InspectionMessage[] = []
   const heard: InspectionMessage[] = []
   let inspection: Subscription | undefined
-  /** Sessions that were announced while everything that lives was. */
+  /** Sessions announced in the current registration of all living actors. */
   let announced: Set<string> | undefined
   let timer: unknown
   let left: number = MAX_TOLD.atOnce
@@ -70,12 +70,12 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
   const send = (message: InspectionMessage) => {
     for (const viewer of viewers) viewer(message)
   }
-  /** Sends what was heard: not when it is heard, because a request would wait for that. */
+  /** Sends the collected messages later, because a request would have to wait for it. */
   const deliver = () => {
     for (const message of heard.splice(0)) send(message)
   }
-  const toLatestMessage = ({ actor, rootId, event, snapshot }: Latest) =>
-    toSnapshotMessage(actor, rootId, event, snapshot)
+  const buildLatestMessage = ({ actor, rootId, event, snapshot }: Latest) =>
+    buildSnapshotMessage(actor, rootId, event, snapshot)
   const flush = () => {
     timer = undefined
     left = Math.min(MAX_TOLD.atOnce, left + MAX_TOLD.goingOn)
@@ -84,13 +84,13 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
     for (const session of dirty) {
       const last = latest.get(session)
       if (last === undefined) continue
-      send(toLatestMessage(last))
+      send(buildLatestMessage(last))
       if (isOver(last.snapshot)) forget(session)
     }
     dirty.clear()
     if (left < MAX_TOLD.atOnce) timer ??= clock.setTimeout(flush, COALESCE_MS)
   }
-  /** All that lives is announced to who begins to listen; what was known and is not announced has ended. */
+  /** Every living actor is announced to a new listener; a known actor that is not announced has ended. */
   const listen = () => {
     const living = new Set<string>()
     announced = living
@@ -120,7 +120,7 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
   }
   const isTold = (actor: AnyActorRef): boolean => {
     if (actors.size >= MAX_ACTORS) return false
-    // A request that began while nobody listened is not in the sample; that all are at first is the viewer's due.
+    // A request that began without a listener is not in the sample; a new viewer gets all of them at first.
     return !isRoot(actor) || (announced === undefined ? spend() : viewers.size === 0)
   }
   const forget = (session: string) => {
@@ -134,14 +134,14 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
     if (event.type === '@xstate.actor') {
       announced?.add(sessionId)
       if (actors.has(sessionId) || !isTold(actor)) return
-      const message = toActorMessage(actor, event.rootId)
+      const message = buildActorMessage(actor, event.rootId)
       actors.set(sessionId, { actor, rootId: event.rootId, message })
       heard.push(message)
     } else if (!actors.has(sessionId)) {
       return
     } else if (event.type === '@xstate.event') {
       if (!spend()) return
-      const message = toEventMessage(event)
+      const message = buildEventMessage(event)
       events.push(message)
       if (events.length > MAX_EVENTS) events.shift()
       heard.push(message)
@@ -166,10 +166,10 @@ export function createInspectionHub({ inspect, clock }: InspectionHubOptions): I
       deliver()
       for (const [session, { message }] of actors) {
         const last = latest.get(session)
-        viewer(last === undefined ? message : { ...message, snapshot: toInspected(last.snapshot) })
+        viewer(last === undefined ? message : { ...message, snapshot: buildInspected(last.snapshot) })
       }
       for (const message of events) if (actors.has(message.sessionId)) viewer(message)
-      for (const last of latest.values()) viewer(toLatestMessage(last))
+      for (const last of latest.values()) viewer(buildLatestMessage(last))
       viewers.add(viewer)
       return () => {
         if (viewers.delete(viewer) && viewers.size === 0) rest()

@@ -57,11 +57,11 @@ const MAX_TEXT = 300
 const OUTPUT_FIELDS: ReadonlySet<string> = new Set(['tail'])
 
 /** Without a snapshot, which an actor does not have yet when it is announced from within its constructor. */
-export function toActorMessage(actor: AnyActorRef, rootId: string): ActorMessage {
-  const definition = toDefinition(actor)
+export function buildActorMessage(actor: AnyActorRef, rootId: string): ActorMessage {
+  const definition = findDefinition(actor)
   const parent = findParent(actor)
   return {
-    ...toBase('@xstate.actor', actor, rootId),
+    ...buildBase('@xstate.actor', actor, rootId),
     ...(parent === undefined ? {} : { parentId: parent.sessionId }),
     name: actor.id,
     ...(originalOf(actor).id === actor.id ? {} : { key: originalOf(actor).id }),
@@ -70,46 +70,46 @@ export function toActorMessage(actor: AnyActorRef, rootId: string): ActorMessage
   }
 }
 
-export function toEventMessage(
+export function buildEventMessage(
   event: Extract<InspectionEvent, { type: '@xstate.event' }>,
 ): InspectionMessage {
   const { actorRef, rootId, sourceRef } = event
   return {
-    ...toBase('@xstate.event', actorRef as AnyActorRef, rootId),
+    ...buildBase('@xstate.event', actorRef as AnyActorRef, rootId),
     ...(sourceRef === undefined ? {} : { sourceId: sourceRef.sessionId }),
-    event: toPlainEvent(event.event),
+    event: copyEvent(event.event),
   }
 }
 
-export function toSnapshotMessage(
+export function buildSnapshotMessage(
   actor: AnyActorRef,
   rootId: string,
   event: AnyEventObject,
   snapshot: unknown,
 ): InspectionMessage {
   return {
-    ...toBase('@xstate.snapshot', actor, rootId),
-    event: toPlainEvent(event),
-    snapshot: toInspected(snapshot),
+    ...buildBase('@xstate.snapshot', actor, rootId),
+    event: copyEvent(event),
+    snapshot: buildInspected(snapshot),
   }
 }
 
-function toBase<const Type extends string>(type: Type, { sessionId }: AnyActorRef, rootId: string) {
+function buildBase<const Type extends string>(type: Type, { sessionId }: AnyActorRef, rootId: string) {
   return { type, _version: VERSION, createdAt: String(Date.now()), id: null, rootId, sessionId }
 }
 
-export function toInspected(snapshot: unknown): InspectedSnapshot {
+export function buildInspected(snapshot: unknown): InspectedSnapshot {
   const { status, value, context, tags, children } = snapshot as Partial<SnapshotFrom<AnyStateMachine>>
   return {
     status: status ?? 'active',
     ...(value === undefined ? {} : { value }),
-    ...(context === undefined ? {} : { context: toPlain(context) }),
+    ...(context === undefined ? {} : { context: copyPlain(context) }),
     ...(tags === undefined ? {} : { tags: [...tags] }),
-    ...(children === undefined ? {} : { children: toSessions(children) }),
+    ...(children === undefined ? {} : { children: listSessions(children) }),
   }
 }
 
-function toSessions(children: Readonly<Record<string, AnyActorRef | undefined>>) {
+function listSessions(children: Readonly<Record<string, AnyActorRef | undefined>>) {
   return Object.fromEntries(
     Object.entries(children).flatMap(([id, child]) =>
       child === undefined ? [] : [[id, { sessionId: child.sessionId }]],
@@ -117,20 +117,20 @@ function toSessions(children: Readonly<Record<string, AnyActorRef | undefined>>)
   )
 }
 
-function toPlainEvent(event: AnyEventObject): AnyEventObject {
-  return toPlain(event) as AnyEventObject
+function copyEvent(event: AnyEventObject): AnyEventObject {
+  return copyPlain(event) as AnyEventObject
 }
 
 /** JSON without what is not for a viewer: output of processes, and texts beyond any use. */
-function toPlain(value: unknown): unknown {
+function copyPlain(value: unknown): unknown {
   if (typeof value === 'string') return value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}…` : value
   if (typeof value === 'function' || typeof value === 'symbol') return undefined
-  if (value instanceof Error) return { name: value.name, message: toPlain(value.message) }
-  if (Array.isArray(value)) return value.map(toPlain)
+  if (value instanceof Error) return { name: value.name, message: copyPlain(value.message) }
+  if (Array.isArray(value)) return value.map(copyPlain)
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(
     Object.entries(value).flatMap(([name, inner]) =>
-      OUTPUT_FIELDS.has(name) ? [] : [[name, toPlain(inner)]],
+      OUTPUT_FIELDS.has(name) ? [] : [[name, copyPlain(inner)]],
     ),
   )
 }
@@ -139,7 +139,7 @@ function toPlain(value: unknown): unknown {
 const definitions = new WeakMap<object, string>()
 
 /** The machine's own configuration, its functions as their names; `undefined` for what is no machine. */
-function toDefinition(actor: AnyActorRef): string | undefined {
+function findDefinition(actor: AnyActorRef): string | undefined {
   // Every actor has its logic; the type of a reference does not say so.
   const { logic } = originalOf(actor) as { readonly logic?: Partial<AnyStateMachine> }
   const config: unknown = logic?.config

@@ -51,7 +51,7 @@ function readOptions(args: readonly string[]): ModelServerOptions {
   }
 }
 
-/** It keeps our log open, as a worker process would: whoever waits for the end of the log waits for it too. */
+/** It keeps the log open, as a worker process would: the end of the log comes after its end. */
 function forkGrandchild(kind: 'group' | 'setsid'): void {
   const grandchild = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 600_000)'], {
     stdio: ['ignore', 'inherit', 'inherit'],

@@ -1,4 +1,4 @@
-/** What tests of leasehold, and of programs that embed it, are made of. */
+/** Helpers for tests of leasehold and of programs that embed it. */
 export type { Clock } from '../clock.ts'
 export { toScheduler } from '../clock.ts'
 export {
@@ -31,7 +31,7 @@ export {
   replay,
   type Said,
 } from './replay.ts'
-export { toScript } from './replay-script.ts'
+export { buildScript } from './replay-script.ts'
 export { runScript, type Story, type StoryFact, type StoryStep } from './run-script.ts'
 export { parseScript, type Script, type ScriptStep } from './script.ts'
 export { createStage, defaultPolicy, type Stage, type StageOptions } from './stage.ts'

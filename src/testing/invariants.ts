@@ -2,7 +2,7 @@ import type { ProviderContext } from '../../machines/provider/context.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 
-/** What must hold of every service after every step, whatever happened, in words. */
+/** The invariants of a service, which hold after every step. */
 export const invariants = {
   oneProcess: 'Never two live processes of one service.',
   noStopWhileLeased:
@@ -22,7 +22,7 @@ export const invariants = {
 
 export type Invariant = keyof typeof invariants
 
-/** A provider machine as it stands between two events. */
+/** A provider machine between two events. */
 export interface Standing {
   /** The state as a dotted path: `leased.open`. */
   readonly state: string
@@ -31,13 +31,13 @@ export interface Standing {
   readonly timers: readonly string[]
 }
 
-/** Keeps the books of one service and says which invariants a standing or a fact breaks. */
+/** Tracks one service and reports the invariants that a state or a fact breaks. */
 export interface Ledger {
-  /** Enters a fact; answers with what it breaks by itself. */
+  /** Records a fact; returns the invariants that it breaks. */
   record(fact: ServiceEventBody): readonly Invariant[]
   /** Compares the books with the machine between two events. */
   check(standing: Standing): readonly Invariant[]
-  /** What is still open when everything should be over. */
+  /** The entries that are still open at the end. */
   checkEnd(): readonly Invariant[]
   /** Ids of requests without an answer, and of leases without an end. */
   readonly waiting: ReadonlySet<string>

@@ -8,7 +8,7 @@ import { isPortFree } from '../process/ports.ts'
 import { isAlive } from '../process/tree.ts'
 import { defaultWorld, type WorldOptions } from './world.ts'
 
-/** What of a world can be arranged on a real host, from outside of the processes. */
+/** The parts of a world that can be arranged on a real host, from outside the processes. */
 export const realWorldOptions = [
   'probe',
   'readyAfterMs',
@@ -45,7 +45,7 @@ export async function createRealHost(initial: Partial<WorldOptions>): Promise<Re
 
   const writeProgram = async () => {
     // A program that is just being spawned must not be written to, so each version is a new file.
-    await writeFile(`${command}.new`, toProgram(options), { mode: 0o755 })
+    await writeFile(`${command}.new`, buildProgram(options), { mode: 0o755 })
     await rename(`${command}.new`, command)
   }
   await writeProgram()
@@ -59,7 +59,7 @@ export async function createRealHost(initial: Partial<WorldOptions>): Promise<Re
       await writeProgram()
       if (changes.probe !== undefined) await stranger.play(changes.probe)
       if (changes.termMs === undefined || !isRunning) return
-      const body = JSON.stringify(toTermOptions(options))
+      const body = JSON.stringify(buildTermOptions(options))
       const { status } = await fetch(`http://127.0.0.1:${port}/__control`, { method: 'POST', body })
       if (status !== 200) throw new Error(`The running process refused ${body} with ${status}.`)
     },
@@ -71,7 +71,7 @@ export async function createRealHost(initial: Partial<WorldOptions>): Promise<Re
 }
 
 /**
- * A port of 127.0.0.1 where nobody listens. It is below the range that systems take outgoing ports from: one that
+ * A free port of 127.0.0.1. It is below the range that systems take outgoing ports from: one that
  * was free a moment ago could otherwise become our own end of a connection. This process gets each port once: two
  * servers of one test would else share it now and then.
  */
@@ -101,7 +101,7 @@ function readEnvironment(pid: number): readonly string[] {
   try {
     return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0')
   } catch {
-    // It has ended, or belongs to somebody else.
+    // It has ended, or belongs to another user.
     return []
   }
 }
@@ -115,10 +115,10 @@ const demoServer = new URL(
 /** Longest load there is: a timer holds no more. */
 const NEVER_READY_MS = 2 ** 31 - 1
 
-function toProgram(options: WorldOptions): string {
+function buildProgram(options: WorldOptions): string {
   if (!options.canSpawn) return 'This is no program.\n'
   const { readyAfterMs, exitAfterMs, exitCode } = options
-  const { ignoreSigterm, exitOnSigtermMs } = toTermOptions(options)
+  const { ignoreSigterm, exitOnSigtermMs } = buildTermOptions(options)
   const flags = [
     ...['--load-ms', String(readyAfterMs ?? NEVER_READY_MS)],
     ...['--exit-on-sigterm-ms', String(exitOnSigtermMs)],
@@ -133,7 +133,7 @@ function toProgram(options: WorldOptions): string {
   ].join('\n')
 }
 
-function toTermOptions({ termMs }: WorldOptions) {
+function buildTermOptions({ termMs }: WorldOptions) {
   return { ignoreSigterm: termMs === null, exitOnSigtermMs: termMs ?? 0 }
 }
 
@@ -144,7 +144,7 @@ const STRANGERS_ANSWERS = {
   foreign: [404, { error: { message: 'no such page' } }],
 } as const
 
-/** A server that somebody else runs: it answers every request with what makes a probe come to a verdict. */
+/** A foreign server: it answers every request so that a probe gets the wanted verdict. */
 function createStranger(port: number) {
   let kind: VerdictKind = 'refused'
   const server = createServer((_, response) => {

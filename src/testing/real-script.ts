@@ -13,7 +13,7 @@ import { createLedger, type Invariant, invariants, type Standing } from './invar
 import { createRealHost, findMarked, type RealHost, realWorldOptions } from './real-host.ts'
 import { findFailures, type Seen, type Story, type StoryFact, type StoryStep } from './run-script.ts'
 import type { Script, ScriptEvent, ScriptStep } from './script.ts'
-import { defaultPolicy, toStanding } from './stage.ts'
+import { defaultPolicy, readStanding } from './stage.ts'
 
 /** Longest time that an expectation is waited for, in milliseconds. */
 const PATIENCE_MS = 10_000
@@ -78,16 +78,16 @@ function findRefusals({ real, world, steps }: Script): string[] {
     ...(real ? [] : ['it is not marked `real: true`']),
     ...worlds
       .filter((name) => !realWorldOptions.some((known) => known === name))
-      .map((name) => `nobody can arrange \`world.${name}\``),
+      .map((name) => `a test cannot arrange \`world.${name}\``),
     ...events
       .filter(({ type }) => !playableEvents.includes(type))
-      .map(({ type }) => `nobody outside can send \`${type}\``),
+      .map(({ type }) => `a client cannot send \`${type}\``),
     ...events
       .filter((event) => event.type === 'lease.released' && event.generation !== undefined)
       .map(() => 'a release is always of the generation that was granted'),
     ...events
       .filter((event) => event.type === 'service.stop' && event.reason === 'evicted')
-      .map(() => 'nobody outside can evict a service'),
+      .map(() => 'a client cannot evict a service'),
     ...steps
       .filter(({ crash }) => typeof crash?.exitCode === 'number')
       .map(() => 'a crash from outside is by a signal'),
@@ -103,7 +103,7 @@ interface RealStage {
 }
 
 function createRealStage(host: RealHost, script: Script, signal: AbortSignal | undefined): RealStage {
-  const config = toConfig(host, { ...defaultPolicy, ...script.service })
+  const config = buildConfig(host, { ...defaultPolicy, ...script.service })
   const key = config.providers.map(toServiceKey)[0]
   const ledger = createLedger()
   const facts: StoryFact[] = []
@@ -150,7 +150,7 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
 
   const standing = (): Standing => {
     if (provider === undefined) throw new Error('The supervisor has no actor for its service.')
-    const { timers, ...rest } = toStanding(provider)
+    const { timers, ...rest } = readStanding(provider)
     const named = timers.map((name) => name.replace(/(?<=^waiter\.).*$/, (id) => scriptIds.get(id) ?? id))
     return { ...inScriptWords(rest), timers: named }
   }
@@ -216,7 +216,7 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
     while (systemClock.now() < timeMs && !signal?.aborted)
       await delay(systemClock, Math.min(timeMs - systemClock.now(), 100))
   }
-  /** Looks until every expectation is met, or one never can be. Answers with those that are not. */
+  /** Polls until every expectation is met, or one cannot be met any more. Returns the unmet ones. */
   const watch = async (step: ScriptStep): Promise<string[]> => {
     const giveUpAtMs = systemClock.now() + PATIENCE_MS
     for (;;) {
@@ -277,7 +277,7 @@ function findFailuresInTime(step: ScriptStep, seen: Seen): string[] {
 }
 
 /** A configuration with one provider that lives by this policy. It goes the way of any other: as text. */
-function toConfig({ port, command, args }: RealHost, policy: ServicePolicy): Config {
+function buildConfig({ port, command, args }: RealHost, policy: ServicePolicy): Config {
   const {
     managed,
     drawsOnLimits,

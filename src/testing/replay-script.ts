@@ -11,7 +11,7 @@ const SCRIPT_INSTANCE = 'g'
  * are left out, since the script's clock brings them: on time, where a busy host was late. So that everything happens
  * in the order in which it did, what came in between is put just before the end of the delay.
  */
-export function toScript(life: ReplayedLife): Script {
+export function buildScript(life: ReplayedLife): Script {
   const { service, instance, policy } = life
   const rename = <Value>(value: Value): Value =>
     JSON.parse(JSON.stringify(value).replaceAll(`"${instance}.`, `"${SCRIPT_INSTANCE}.`))
@@ -23,12 +23,12 @@ export function toScript(life: ReplayedLife): Script {
     silent: true,
     service: Object.fromEntries(Object.entries(policy).filter(([name]) => known.includes(name))),
     world: {},
-    steps: toTimely(life).map((step) => rename(toStep(step))),
+    steps: roundTimes(life).map((step) => rename(buildStep(step))),
   }
 }
 
 /** The same steps at the times at which a script can have them, in whole milliseconds. */
-function toTimely(life: ReplayedLife): readonly ReplayStep[] {
+function roundTimes(life: ReplayedLife): readonly ReplayStep[] {
   const again = createLife(providerMachine, life)
   let at = 0
   for (const { event, isDelay, atMs } of life.steps) {
@@ -40,8 +40,8 @@ function toTimely(life: ReplayedLife): readonly ReplayStep[] {
   return again.steps
 }
 
-function toStep({ atMs, event, isDelay, said, state, why }: ReplayStep): ScriptStep {
-  const facts = said.filter(({ type }) => type !== 'service.state').map(toFact)
+function buildStep({ atMs, event, isDelay, said, state, why }: ReplayStep): ScriptStep {
+  const facts = said.filter(({ type }) => type !== 'service.state').map(buildFact)
   return {
     at: atMs,
     ...(isDelay
@@ -54,7 +54,7 @@ function toStep({ atMs, event, isDelay, said, state, why }: ReplayStep): ScriptS
 }
 
 /** As much of a message as tells it from another. */
-function toFact(said: Said): { readonly type: string; readonly [fact: string]: unknown } {
+function buildFact(said: Said): { readonly type: string; readonly [fact: string]: unknown } {
   if ('failure' in said)
     return {
       type: said.type,

@@ -8,7 +8,7 @@ import type { ServiceEventBody, SupervisorEvent } from '../events/events.ts'
 import { toReason } from '../service/registry.ts'
 import type { Recording } from './recording.ts'
 import { createReplayClock, type ReplayClock } from './replay-clock.ts'
-import { toSilent } from './silence.ts'
+import { silenceMachine } from './silence.ts'
 
 /** What one machine was told, and what it did: one step of its life. */
 export interface ReplayStep {
@@ -88,7 +88,7 @@ export function replay({ events, isWhole }: Recording, machine = providerMachine
       const [said] = life.heard()
       const isNew = !isKnownToSay(body.type) && said?.type !== body.type
       if (isNew) continue
-      if (said === undefined || !isDeepStrictEqual(JSON.parse(JSON.stringify(said)), toSaid(body)))
+      if (said === undefined || !isDeepStrictEqual(JSON.parse(JSON.stringify(said)), selectSaid(body)))
         differ(event, body, said ?? null)
       life.heard().shift()
     }
@@ -101,8 +101,8 @@ export function replay({ events, isWhole }: Recording, machine = providerMachine
   return { ok: difference === null, lives, difference }
 }
 
-/** What of a recorded event the chart itself said: how long to wait is worked out around it. */
-function toSaid(body: ServiceEventBody): ServiceEventBody {
+/** The part of a recorded event that the chart emitted: waiting times are added outside. */
+function selectSaid(body: ServiceEventBody): ServiceEventBody {
   if (body.type !== 'lease.refused') return body
   const { retryAfterMs: _, ...said } = body
   return said
@@ -132,7 +132,7 @@ export function createLife(machine: typeof providerMachine, birth: Birth): Life 
   const clock = createReplayClock()
   const steps: (ReplayStep & { said: Said[] })[] = []
   const heard: Said[] = []
-  const actor = createActor(toSilent(machine), { clock, input: { key, instance, policy } })
+  const actor = createActor(silenceMachine(machine), { clock, input: { key, instance, policy } })
   clock.serve(actor)
   let state = toStateName(actor.getSnapshot().value)
   const say = (said: Said) => {
@@ -159,7 +159,7 @@ export function createLife(machine: typeof providerMachine, birth: Birth): Life 
     isOver: () => actor.getSnapshot().status !== 'active',
     tell: (atMs, told) => {
       const event: AnyEventObject = told.type === 'machine.event' ? told.event : told
-      // It died or is over: nobody heard it. A process of the statechart before this one is not told to it, either.
+      // The actor has ended and did not receive it. Neither does it receive processes of an earlier actor.
       if (actor.getSnapshot().status !== 'active' || isOfAnother(event, instance)) return undefined
       clock.moveTo(atMs)
       const step = { atMs, event, isDelay: false, said: [], state, why: null }

@@ -75,12 +75,12 @@ async function play(stage: Stage, step: ScriptStep): Promise<void> {
   if (step.world !== undefined) stage.world.set(step.world)
   if (step.crash !== undefined) stage.world.crash(step.crash)
   for (const event of step.hears ?? []) stage.send(event as ProviderEvent)
-  for (const event of [step.send ?? []].flat()) stage.send(toProviderEvent(event, stage))
+  for (const event of [step.send ?? []].flat()) stage.send(completeEvent(event, stage))
   await stage.advanceTo(step.at)
 }
 
 /** Fills in what a script leaves out: the current generation, the rest of a verdict or an exit. */
-function toProviderEvent(event: ScriptEvent, stage: Stage): ProviderEvent {
+function completeEvent(event: ScriptEvent, stage: Stage): ProviderEvent {
   switch (event.type) {
     case 'lease.released':
       return { ...event, generation: event.generation ?? stage.standing().context.generation ?? '' }
@@ -93,14 +93,14 @@ function toProviderEvent(event: ScriptEvent, stage: Stage): ProviderEvent {
     case 'process.exited':
       return { ...event, exitCode: event.exitCode ?? null, signal: event.signal ?? null, tail: [] }
     case 'policy.replaced':
-      return { ...event, policy: { ...stage.standing().context.policy, ...toDefined(event.policy) } }
+      return { ...event, policy: { ...stage.standing().context.policy, ...omitUndefined(event.policy) } }
     default:
       return event
   }
 }
 
 /** What a script leaves out is absent, whatever its types say. */
-function toDefined<T extends object>(partial: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
+function omitUndefined<T extends object>(partial: T): { [Key in keyof T]: Exclude<T[Key], undefined> } {
   return Object.fromEntries(Object.entries(partial).filter(([, value]) => value !== undefined)) as never
 }
 

@@ -18,9 +18,9 @@ export const schedulerInvariants = {
     'A request that waits alone is not kept out by idle services, unless its service gave way to the one that is up.',
   starvationBounded: 'No request waits for room longer than its bound.',
   decisionsExplained: 'Every start, every stop for the sake of another and every wait has its decision.',
-  yieldsForSomebody: 'A service makes room only while somebody has waited too long for it.',
+  yieldsForWaiter: 'A service makes room only while a request has waited too long for it.',
   preloadTakesNothing: 'Nothing leaves for a service that only preload waits for.',
-  roomIsUsed: 'Nobody waits alone for room that is there.',
+  roomIsUsed: 'No service waits alone for room that is free.',
 } as const
 
 export type SchedulerInvariant = keyof typeof schedulerInvariants
@@ -29,7 +29,7 @@ export type SchedulerInvariant = keyof typeof schedulerInvariants
 export interface SchedulerLedgerOptions {
   /** What is configured now. */
   readonly sharing: () => { readonly limits: Amounts; readonly shares: Readonly<Record<string, Share>> }
-  /** The longest that anybody may wait for room, in milliseconds; of low priority, after the time that raises it. */
+  /** Longest wait for room, in milliseconds; for low priority, after the time that raises it. */
   readonly starveBoundMs: number
   readonly nowMs: () => number
   /** Why a service is being stopped now, as its own chart has it. */
@@ -95,7 +95,7 @@ export function createSchedulerLedger({
     const nothing = Object.fromEntries(Object.keys(sharing().limits).map((limit) => [limit, 0]))
     return !hasRoom(nothing, [...living.values()])
   }
-  /** By these books, not by those of the root: it may believe that somebody holds what nobody does. */
+  /** By these books, not by the root's, which may count room as held that is free. */
   const isRoomFor = ({ key }: Asking, context: SupervisorContext) => {
     const alive = [...living.values()]
     const running = [...living].flatMap(([generation, other]) => (exited.has(generation) ? [] : [other]))
@@ -111,7 +111,7 @@ export function createSchedulerLedger({
     for (const [generation, { priority }] of waiting) {
       const raiseMs = AGEING_MS * Math.max(0, -priority)
       const before = waitingSince.get(generation)
-      // Somebody more urgent has come: the time of the others is not that one's.
+      // A more urgent request has come: the waiting time of the others does not count for it.
       if (before === undefined || raiseMs < before.raiseMs)
         waitingSince.set(generation, { ms: nowMs(), raiseMs })
     }
@@ -143,7 +143,7 @@ export function createSchedulerLedger({
       hasRoom(toNeeds(context, key), staying)
     )
   }
-  const toBroken = (pairs: readonly (readonly [SchedulerInvariant, boolean])[]) =>
+  const listBroken = (pairs: readonly (readonly [SchedulerInvariant, boolean])[]) =>
     pairs.filter(([, isBroken]) => isBroken).map(([name]) => name)
 
   /** A start is over, or given up: who asks from now on does not take turns with it. */
@@ -155,7 +155,7 @@ export function createSchedulerLedger({
   /** A stop begins: where it is for another, it must be allowed, and explained. */
   const recordStop = (key: string) => {
     if (!isForAnother(key)) return []
-    return toBroken([
+    return listBroken([
       ['pinnedStays', shareOf(key)?.isPinned ?? false],
       ['decisionsExplained', !condemned.has(key)],
     ])
@@ -179,7 +179,7 @@ export function createSchedulerLedger({
           usedSinceMs.delete(key)
           spawning.delete(key)
           const isUnexplained = !permitted.delete(key)
-          return toBroken([
+          return listBroken([
             ['withinLimits', isTooMuch()],
             ['decisionsExplained', isUnexplained],
           ])
@@ -239,8 +239,8 @@ export function createSchedulerLedger({
         condemned.add(victim.key)
         gaveWayTo.set(victim.key, key)
       }
-      return toBroken([
-        ['yieldsForSomebody', isEarly],
+      return listBroken([
+        ['yieldsForWaiter', isEarly],
         ['residencyKept', isResidentTaken],
         ['preloadTakesNothing', type === 'evict' && isPreload(key)],
       ])
@@ -251,7 +251,7 @@ export function createSchedulerLedger({
       const present = asking.filter(({ isForeseen }) => !isForeseen)
       noteWaiting(present)
       const [first, ...others] = asking
-      return toBroken([
+      return listBroken([
         ['withinLimits', isTooMuch()],
         ['decisionsExplained', present.some(({ decision }) => decision === null)],
         [
@@ -259,7 +259,7 @@ export function createSchedulerLedger({
           [...waitingSince.values()].some(({ ms, raiseMs }) => nowMs() - ms > starveBoundMs + raiseMs),
         ],
         [
-          'yieldsForSomebody',
+          'yieldsForWaiter',
           residents.some(
             ({ key, phase }) => phase === 'yielding' || (phase === 'leased' && stopOf(key) === 'yielded'),
           ) && !asking.some(({ isOverdue, waiting }) => isOverdue && waiting > 0),

@@ -1,8 +1,8 @@
 import { fromCallback } from 'xstate'
 import type { providerMachine } from '../../machines/provider/chart.ts'
 
-/** A machine whose effects do nothing: what they would have found out is told to it. */
-export function toSilent(machine: typeof providerMachine): typeof providerMachine {
+/** A machine whose effects do nothing: their results are sent to it instead. */
+export function silenceMachine(machine: typeof providerMachine): typeof providerMachine {
   const silence = fromCallback(() => {})
   const actors = Object.fromEntries(
     Object.keys(machine.implementations.actors).map((name) => [name, silence]),

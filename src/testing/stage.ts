@@ -6,9 +6,9 @@ import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import { toTimers } from '../service/snapshot.ts'
 import { createLedger, type Invariant, InvariantError, type Ledger, type Standing } from './invariants.ts'
-import { toSilent } from './silence.ts'
+import { silenceMachine } from './silence.ts'
 import { createVirtualClock, type VirtualClock } from './virtual-clock.ts'
-import { createWorld, toActors, type World, type WorldOptions } from './world.ts'
+import { buildActors, createWorld, type World, type WorldOptions } from './world.ts'
 
 /** Policy of a service in tests: short, round durations, and everything that is off by default is off. */
 export const defaultPolicy: ServicePolicy = {
@@ -74,13 +74,13 @@ export function createStage({
     broken.push(...ledger.record(fact))
   }
   const world = createWorld(clock, worldOptions, record)
-  const actor = createActor(toStaged(machine, silent), {
+  const actor = createActor(stageMachine(machine, silent), {
     clock,
     ...(inspect && { inspect }),
     input: { key: 'demo', instance: 'g', policy: { ...defaultPolicy, ...policy } },
   })
   worlds.set(actor.system, world)
-  const standing = (): Standing => toStanding(actor)
+  const standing = (): Standing => readStanding(actor)
   const check = (where: string) => {
     if (failure !== undefined) throw failure
     broken.push(...ledger.check(standing()))
@@ -140,12 +140,12 @@ const staged = new WeakMap<typeof providerMachine, typeof providerMachine>()
 const silenced = new WeakMap<typeof providerMachine, typeof providerMachine>()
 
 /** Every start is permitted at once. Made once for each machine: to provide costs as much as a whole short story. */
-function toStaged(machine: typeof providerMachine, silent: boolean): typeof providerMachine {
+function stageMachine(machine: typeof providerMachine, silent: boolean): typeof providerMachine {
   const known = silent ? silenced : staged
   const made =
     known.get(machine) ??
-    (silent ? toSilent(machine) : machine).provide({
-      ...(silent ? {} : { actors: toActors((_key, system) => worldOf(system).effects) }),
+    (silent ? silenceMachine(machine) : machine).provide({
+      ...(silent ? {} : { actors: buildActors((_key, system) => worldOf(system).effects) }),
       actions: { requestStart: ({ self }) => self.send({ type: 'start.permitted' }), finishStart: () => {} },
     })
   known.set(machine, made)
@@ -159,7 +159,7 @@ function worldOf(system: AnyActorRef['system']): World {
 }
 
 /** State, memory and armed delays of a running provider actor. */
-export function toStanding(
+export function readStanding(
   actor: AnyActorRef & { getSnapshot(): SnapshotFrom<typeof providerMachine> },
 ): Standing {
   const { value, context } = actor.getSnapshot()

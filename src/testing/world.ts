@@ -13,7 +13,7 @@ import type { ServiceInput } from '../../machines/ports.ts'
 import { type Clock, delay } from '../clock.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 
-/** How the outside behaves: the host, its process, and whoever else listens. Times in milliseconds. */
+/** How the environment behaves: the host, its process, and other listeners. Times in milliseconds. */
 export interface WorldOptions {
   /** What answers at the address while nothing of ours runs. */
   readonly probe: VerdictKind
@@ -35,14 +35,14 @@ export interface WorldOptions {
   readonly canSpawn: boolean
   /** What a spawn that fails says about trying again; `null`: nothing. */
   readonly retry: 'later' | 'never' | null
-  /** Whether somebody else listens on the port: a process of ours that is ready shares it with that one. */
+  /** Whether another program listens on the port, which a ready process then shares with it. */
   readonly isPortShared: boolean
   /** Whether an exit says that the port was taken. */
   readonly isPortTaken: boolean
   readonly spawnMs: number
   /** From spawn to readiness; `null`: never ready. */
   readonly readyAfterMs: number | null
-  /** From spawn to an exit that nobody asked for; `null`: it stays. */
+  /** From spawn to an unrequested exit; `null`: it stays. */
   readonly exitAfterMs: number | null
   readonly exitCode: number
   /** From SIGTERM to the exit; `null`: SIGTERM is ignored. */
@@ -107,7 +107,7 @@ export interface World {
   readonly spawns: number
   readonly effects: WorldEffects
   /** The effects, for `providerMachine.provide({ actors })`. */
-  readonly actors: ReturnType<typeof toActors>
+  readonly actors: ReturnType<typeof buildActors>
 }
 
 interface Run {
@@ -163,7 +163,7 @@ export function createWorld(
   const exit = (run: Run, exitCode: number | null, signal: string | null) => {
     if (!run.isAlive) return
     run.isAlive = false
-    // Its receipt named it as a survivor: nobody listens any more.
+    // Its receipt named it as a survivor: it does not listen any more.
     if (run.isSettled) return
     say({
       type: 'process.exited',
@@ -284,7 +284,7 @@ export function createWorld(
       report = sendBack
       receive((command) => void obey(command))
     },
-    health: toHealth(clock, () => state.options, verdictNow),
+    health: createHealth(clock, () => state.options, verdictNow),
   }
 
   return {
@@ -305,11 +305,11 @@ export function createWorld(
       return state.spawns
     },
     effects,
-    actors: toActors(() => effects),
+    actors: buildActors(() => effects),
   }
 }
 
-/** The effects of one host as plain functions, for whoever gives many services a host each. */
+/** The effects of one host as plain functions, for tests with one host per service. */
 export interface WorldEffects {
   probe(): Promise<ProbeOutcome>
   claim(): Promise<ClaimOutcome>
@@ -324,7 +324,7 @@ export type WorldCallback<Command extends EventObject> = Parameters<
 >[0]
 
 /** The effects of provider machines, each on the host that the service's key or the actor's system leads to. */
-export function toActors(effectsOf: (key: string, system: AnyActorRef['system']) => WorldEffects) {
+export function buildActors(effectsOf: (key: string, system: AnyActorRef['system']) => WorldEffects) {
   return {
     probe: fromPromise<ProbeOutcome, ServiceInput>(({ input, system }) =>
       effectsOf(input.key, system).probe(),
@@ -407,7 +407,7 @@ function createPeers(clock: Clock, options: () => WorldOptions) {
   return { effect, leave: lose }
 }
 
-function toHealth(
+function createHealth(
   clock: Clock,
   options: () => WorldOptions,
   verdictNow: () => Verdict,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { and, createMachine, not, or } from 'xstate'
 import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
-import { toDiagram, toMermaid } from '../../src/inspector/diagram.ts'
+import { buildDiagram, formatMermaid } from '../../src/inspector/diagram.ts'
 import { buildDefinition } from '../../src/statechart/definition.ts'
 import { createPlace } from './command-line.ts'
 
@@ -12,7 +12,7 @@ const charts = [
 ] as const
 
 test.each(charts)('the %s chart is drawn in mermaid: every line is one that it knows', (_, machine) => {
-  const lines = toMermaid(machine).trimEnd().split('\n')
+  const lines = formatMermaid(machine).trimEnd().split('\n')
   expect(lines[0]).toBe('stateDiagram-v2')
   for (const line of lines.slice(1))
     expect(line).toMatch(
@@ -24,7 +24,7 @@ test.each(charts)('in the %s chart an arrow joins states that are drawn, of one 
   const parents = new Map<string, string>()
   const stack = ['']
   const arrows: { from: string; to: string; within: string }[] = []
-  for (const line of toMermaid(machine).split('\n')) {
+  for (const line of formatMermaid(machine).split('\n')) {
     const within = stack.at(-1) ?? ''
     const [, id, opening] = / as (\w+)( \{)?$/.exec(line) ?? []
     if (id !== undefined) parents.set(id, within)
@@ -34,7 +34,7 @@ test.each(charts)('in the %s chart an arrow joins states that are drawn, of one 
     if (from !== undefined && to !== undefined) arrows.push({ from, to, within })
   }
   expect(stack).toEqual([''])
-  expect(parents.size).toBe(toDiagram(machine).states.length - 1)
+  expect(parents.size).toBe(buildDiagram(machine).states.length - 1)
   expect(arrows.length).toBeGreaterThan(0)
   for (const { from, to, within } of arrows)
     expect({ from, to, parents: [parents.get(from), parents.get(to)] }).toEqual({
@@ -46,7 +46,7 @@ test.each(charts)('in the %s chart an arrow joins states that are drawn, of one 
 })
 
 test('the json has what the picture leaves out: guards, actions, effects, transitions that change no state', () => {
-  const { id, states } = toDiagram(providerMachine)
+  const { id, states } = buildDiagram(providerMachine)
   expect(id).toBe('provider')
   expect(states[0]).toMatchObject({ path: '', initial: 'down', invokes: ['process', 'health', 'peer'] })
   const find = (path: string) => states.find((state) => state.path === path)
@@ -80,11 +80,11 @@ test('the json has what the picture leaves out: guards, actions, effects, transi
 test.each(charts)('the %s chart is printed by its name, in both formats', async (name, machine) => {
   await using place = await createPlace()
   const { stdout } = await place.run('machines', 'print', '--machine', name)
-  expect(stdout).toBe(toMermaid(machine))
+  expect(stdout).toBe(formatMermaid(machine))
   const json = await place.run('machines', 'print', '--machine', name, '--format', 'json')
   // Loaded again it is the same chart: every state, edge, guard, action and effect by its name.
   const loaded = createMachine(JSON.parse(json.stdout))
-  expect(toDiagram(loaded)).toEqual(toDiagram(machine))
+  expect(buildDiagram(loaded)).toEqual(buildDiagram(machine))
 })
 
 test('a compound guard keeps its parts in the definition', () => {

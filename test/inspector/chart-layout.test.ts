@@ -4,7 +4,7 @@ import { providerMachine } from '../../machines/provider/chart.ts'
 import { requestMachine } from '../../machines/request.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { type ChartBox, layOutChart } from '../../src/inspector/chart-layout.ts'
-import { toDiagram } from '../../src/inspector/diagram.ts'
+import { buildDiagram } from '../../src/inspector/diagram.ts'
 import { findWay } from '../../src/inspector/page/chart.tsx'
 
 const machines = { provider: providerMachine, request: requestMachine, supervisor: supervisorMachine }
@@ -12,7 +12,7 @@ const machines = { provider: providerMachine, request: requestMachine, superviso
 test.each(Object.entries(machines))(
   'every state of the %s machine is drawn, inside its parent and beside its siblings',
   (_, machine) => {
-    const diagram = toDiagram(machine)
+    const diagram = buildDiagram(machine)
     const chart = layOutChart(diagram)
     const paths = diagram.states.map(({ path }) => path).filter((path) => path !== '')
     expect(chart.boxes.map(({ path }) => path).toSorted()).toEqual(paths.toSorted())
@@ -31,7 +31,7 @@ test.each(Object.entries(machines))(
 test.each(Object.entries(machines))(
   'every transition of the %s machine that leads elsewhere is on an arrow',
   (_, machine) => {
-    const diagram = toDiagram(machine)
+    const diagram = buildDiagram(machine)
     const drawn = new Set(
       layOutChart(diagram).arrows.flatMap(({ transitions }) =>
         transitions.map(({ event, from, to }) => `${event} ${from} ${to}`),
@@ -48,15 +48,15 @@ test.each(Object.entries(machines))(
 
 test('a change of the chart changes the picture', () => {
   const states = { one: { on: { go: 'two' } }, two: { on: { back: 'one' } } }
-  const before = layOutChart(toDiagram(createMachine({ id: 'm', initial: 'one', states })))
+  const before = layOutChart(buildDiagram(createMachine({ id: 'm', initial: 'one', states })))
   const more = { ...states, three: { on: { go: 'one' } } }
-  const after = layOutChart(toDiagram(createMachine({ id: 'm', initial: 'one', states: more })))
+  const after = layOutChart(buildDiagram(createMachine({ id: 'm', initial: 'one', states: more })))
   expect(after.boxes).toHaveLength(before.boxes.length + 1)
   expect(after.arrows).toHaveLength(before.arrows.length + 1)
 })
 
 test('arrows have at least two corners, and none runs out of the picture', () => {
-  const { arrows, width, height } = layOutChart(toDiagram(providerMachine))
+  const { arrows, width, height } = layOutChart(buildDiagram(providerMachine))
   for (const { points } of arrows) {
     expect(points.length).toBeGreaterThanOrEqual(2)
     for (const [x, y] of points) {
@@ -67,7 +67,7 @@ test('arrows have at least two corners, and none runs out of the picture', () =>
 })
 
 test('the way of a change goes through a state that was left at once, if that is what was heard', () => {
-  const chart = layOutChart(toDiagram(providerMachine))
+  const chart = layOutChart(buildDiagram(providerMachine))
   const ends = (heard: readonly string[]) =>
     findWay(chart, 'starting.warming', 'leased.open', heard).arrows.map(({ from, to }) => `${from} ${to}`)
   expect(ends(['health.verdict'])).toEqual(['starting ready', 'ready leased'])

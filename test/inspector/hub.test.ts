@@ -10,7 +10,7 @@ import { type AnyActorRef, createMachine } from 'xstate'
 import { toDirectedGraph } from 'xstate/graph'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { systemClock } from '../../src/clock.ts'
-import { type Diagram, toDiagram } from '../../src/inspector/diagram.ts'
+import { buildDiagram, type Diagram } from '../../src/inspector/diagram.ts'
 import { createInspectionHub } from '../../src/inspector/hub.ts'
 import type { InspectionMessage } from '../../src/inspector/message.ts'
 import type { Inspector } from '../../src/observe/inspection.ts'
@@ -312,7 +312,7 @@ test('what createWebSocketInspector makes sees a supervisor from its birth, over
   }
   await expect.poll(() => relay.texts.some(isLeased)).toBe(true)
   // With its default settings nothing deeper than ten levels arrives: every state and every edge does.
-  const drawn = toDiagram(createMachine(JSON.parse(provider()?.definition ?? '')))
+  const drawn = buildDiagram(createMachine(JSON.parse(provider()?.definition ?? '')))
   // It sorts the states and events by name.
   const edgesOf = ({ states }: Diagram) =>
     states
@@ -320,7 +320,7 @@ test('what createWebSocketInspector makes sees a supervisor from its birth, over
         transitions.map(({ event, target = '' }) => `${path} ${event} ${target}`),
       )
       .toSorted()
-  expect(edgesOf(drawn)).toEqual(edgesOf(toDiagram(providerMachine)))
+  expect(edgesOf(drawn)).toEqual(edgesOf(buildDiagram(providerMachine)))
   // What its own receiver is told is what was sent, in the same order.
   await expect.poll(() => relay.texts.length - received.length).toBe(0)
   expect(received).toEqual(relay.texts.slice(0, received.length).map((text) => JSON.parse(text)))

@@ -14,7 +14,7 @@ import { supervisorMachine } from '../../machines/supervisor.ts'
 import type { ServiceEventBody } from '../../src/events/events.ts'
 import { defaultPolicy } from '../../src/testing/stage.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
-import { createWorld, toActors, type World, type WorldOptions } from '../../src/testing/world.ts'
+import { buildActors, createWorld, type World, type WorldOptions } from '../../src/testing/world.ts'
 
 export interface HouseOptions {
   readonly maxConcurrentStarts?: number
@@ -224,7 +224,7 @@ function hostOf(system: AnyActorRef['system']): Host {
 
 const toHousedProvider = (machine: typeof supervisedProviderMachine) =>
   machine.provide({
-    actors: toActors((key, system) => hostOf(system).world(key).effects),
+    actors: buildActors((key, system) => hostOf(system).world(key).effects),
     actions: {
       resetFailures: ({ context, self }) => {
         if (hostOf(self.system).resetFailures(context.key)) throw new Error('a bug')

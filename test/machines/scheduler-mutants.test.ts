@@ -99,13 +99,13 @@ const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvar
         awaitStarvation: raise(({ event }) => ({ type: 'asking.overdue', generation: generationOf(event) })),
       },
     }),
-    'yieldsForSomebody',
+    'yieldsForWaiter',
   ],
   'a service that goes on making room when nobody waits for it any more': [
     supervisorMachine.provide({
       actors: { provider: supervisedProviderMachine.provide({ guards: { isYielding: () => false } }) },
     }),
-    'yieldsForSomebody',
+    'yieldsForWaiter',
   ],
 }
 

@@ -454,7 +454,7 @@ describe('a service that waits', () => {
     expect(house.states()).toMatchObject({ a: 'leased.draining' })
   })
 
-  test('takes nobody’s room when everybody who wanted it has left', async () => {
+  test('evicts nothing when all waiters have left', async () => {
     const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares })
     house.request('a', 'r1')
     house.request('b', 'r2')

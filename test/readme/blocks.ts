@@ -4,12 +4,12 @@ import { errorRows } from '../../src/compat/openai-error.ts'
 import { toJsonSchema } from '../../src/config/schema.ts'
 import { eventMeanings } from '../../src/events/events.ts'
 import { routes } from '../../src/gateway/routes.ts'
-import { toMermaid } from '../../src/inspector/diagram.ts'
+import { formatMermaid } from '../../src/inspector/diagram.ts'
 
 /** The parts of the README that the code says itself, by name. */
 export function toBlocks(): Readonly<Record<string, string>> {
   return {
-    statechart: `\`\`\`mermaid\n${toMermaid(providerMachine, { depth: 1 }).trim()}\n\`\`\``,
+    statechart: `\`\`\`mermaid\n${formatMermaid(providerMachine, { depth: 1 }).trim()}\n\`\`\``,
     'service-options': toOptionTable('models', 'providers', '*', 'localService'),
     'provider-options': toOptionTable('models', 'providers', '*'),
     'model-options': toOptionTable('models', 'providers', '*', 'models', '[]'),

@@ -17,8 +17,10 @@ const FOLDERS = [
   'src/compat',
   'src/explanation',
   'src/health',
+  'src/inspector',
   'src/json',
   'src/net',
+  'src/testing',
   'src/text',
   'src/transport',
 ]

@@ -4,13 +4,13 @@ import { expect, test } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { providerDelays } from '../../machines/provider/delays.ts'
-import { toDiagram, toMermaid } from '../../src/inspector/diagram.ts'
+import { buildDiagram, formatMermaid } from '../../src/inspector/diagram.ts'
 
 const file = fileURLToPath(new URL('../../machines/README.md', import.meta.url))
 const pattern = (name: string) => new RegExp(`(<!-- ${name} -->\n)([\\s\\S]*?)(<!-- /${name} -->)`)
 
 const blocks: Readonly<Record<string, string>> = {
-  provider: `\`\`\`mermaid\n${toMermaid(providerMachine, { depth: 1 }).trim()}\n\`\`\`\n`,
+  provider: `\`\`\`mermaid\n${formatMermaid(providerMachine, { depth: 1 }).trim()}\n\`\`\`\n`,
   states: toTable(['State', 'Tags', 'Meaning'], listStates(providerMachine.root)),
   timers: toTable(['Timer', 'Runs in'], listTimers()),
 }
@@ -52,7 +52,7 @@ function listStates(node: AnyStateMachine['root'], depth = 0): string[][] {
 }
 
 function listTimers(): string[][] {
-  const { states } = toDiagram(providerMachine)
+  const { states } = buildDiagram(providerMachine)
   return Object.keys(providerDelays).map((name) => {
     const timed = states.filter(({ transitions }) =>
       transitions.some(({ event }) => event === `after ${name}`),

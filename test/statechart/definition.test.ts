@@ -4,7 +4,7 @@ import { providerMachine } from '../../machines/provider/chart.ts'
 import { requestMachine } from '../../machines/request.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { watchdogMachine } from '../../machines/watchdog.ts'
-import { type DiagramState, toDiagram } from '../../src/inspector/diagram.ts'
+import { buildDiagram, type DiagramState } from '../../src/inspector/diagram.ts'
 import { buildFlatDefinition } from '../../src/statechart/definition.ts'
 
 /** As `safe-stable-stringify` counts: the outermost object is at 1. */
@@ -15,7 +15,7 @@ function depthOf(value: unknown): number {
 
 /** A chart without the names of actions, which are joined where the depth ends. */
 const edgesOf = (machine: AnyStateMachine) =>
-  toDiagram(machine).states.map(({ transitions, entry: _, exit: __, ...state }: DiagramState) => ({
+  buildDiagram(machine).states.map(({ transitions, entry: _, exit: __, ...state }: DiagramState) => ({
     ...state,
     transitions: transitions.map(({ event, target }) => ({ event, target })),
   }))

@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Prompt } from '../../src/testing/model-server/answer.ts'
-import { toAnswer, toCallPieces, toTokens } from '../../src/testing/model-server/answer.ts'
+import { decideAnswer, splitArguments, splitTokens } from '../../src/testing/model-server/answer.ts'
 import { findSum } from '../../src/testing/model-server/arithmetic.ts'
-import { toSample } from '../../src/testing/model-server/sample.ts'
+import { buildSample } from '../../src/testing/model-server/sample.ts'
 
 function say(text: string, prompt: Partial<Prompt> = {}): string {
   const base: Prompt = { text, attachments: 0, promptTokens: 1, tools: [], wantsReasoning: false }
-  return toAnswer({ ...base, ...prompt }).tokens.join('')
+  return decideAnswer({ ...base, ...prompt }).tokens.join('')
 }
 
 describe('sums', () => {
@@ -91,12 +91,12 @@ describe('answers', () => {
   })
 
   test('the tokens of any text are the text', () => {
-    fc.assert(fc.property(fc.string(), (text) => toTokens(text).join('') === text))
+    fc.assert(fc.property(fc.string(), (text) => splitTokens(text).join('') === text))
   })
 
   test('the pieces of any arguments are the arguments', () => {
-    fc.assert(fc.property(fc.json(), (json) => toCallPieces(json).join('') === json))
-    expect(toCallPieces('{"a":",,","b":2}')).toEqual(['{', '"a":",', ',', '",', '"b":2}'])
+    fc.assert(fc.property(fc.json(), (json) => splitArguments(json).join('') === json))
+    expect(splitArguments('{"a":",,","b":2}')).toEqual(['{', '"a":",', ',', '",', '"b":2}'])
   })
 
   test('maxTokens cuts the answer and says so', () => {
@@ -107,14 +107,14 @@ describe('answers', () => {
       tools: [],
       wantsReasoning: false,
     }
-    expect(toAnswer({ ...base, maxTokens: 2 })).toEqual({
+    expect(decideAnswer({ ...base, maxTokens: 2 })).toEqual({
       reasoning: [],
       tokens: ['1', ' 2'],
       finish: 'length',
       promptTokens: 3,
       completionTokens: 2,
     })
-    expect(toAnswer({ ...base, maxTokens: 9 }).finish).toBe('stop')
+    expect(decideAnswer({ ...base, maxTokens: 9 }).finish).toBe('stop')
   })
 
   test('any JSON object is asked for with an empty schema', () => {
@@ -140,7 +140,7 @@ describe('samples', () => {
         inner: { properties: { name: {} } },
       },
     }
-    expect(toSample(schema, 'the weather in Zürich-West with 3.5 for me')).toEqual({
+    expect(buildSample(schema, 'the weather in Zürich-West with 3.5 for me')).toEqual({
       city: 'Zürich-West',
       days: 5,
       size: 3.5,
@@ -156,7 +156,7 @@ describe('samples', () => {
   })
 
   test('a text without hints gives demo values', () => {
-    expect(toSample({ properties: { name: {}, count: { type: 'integer' } } }, '')).toEqual({
+    expect(buildSample({ properties: { name: {}, count: { type: 'integer' } } }, '')).toEqual({
       name: 'demo',
       count: 1,
     })

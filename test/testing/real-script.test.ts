@@ -115,14 +115,14 @@ describe('facts are told in the words of the script', () => {
   })
 })
 
-describe('what nobody can do from outside is refused before anything starts', () => {
+describe('a script that needs more than a client can do is refused before anything starts', () => {
   test.each<[Partial<Script>, string]>([
     [{ real: false }, 'it is not marked `real: true`'],
-    [{ world: { claim: 'held' } }, 'nobody can arrange `world.claim`'],
-    [{ steps: [{ at: 0, world: { survivors: 1 } }] }, 'nobody can arrange `world.survivors`'],
+    [{ world: { claim: 'held' } }, 'a test cannot arrange `world.claim`'],
+    [{ steps: [{ at: 0, world: { survivors: 1 } }] }, 'a test cannot arrange `world.survivors`'],
     [
       { steps: [{ at: 0, send: { type: 'process.spawned', generation: 'g.1', pid: 1 } }] },
-      'nobody outside can send `process.spawned`',
+      'a client cannot send `process.spawned`',
     ],
     [
       { steps: [{ at: 0, send: { type: 'lease.released', id: 'alice', generation: 'g.1' } }] },
@@ -130,7 +130,7 @@ describe('what nobody can do from outside is refused before anything starts', ()
     ],
     [
       { steps: [{ at: 0, send: { type: 'service.stop', reason: 'evicted' } }] },
-      'nobody outside can evict a service',
+      'a client cannot evict a service',
     ],
     [{ steps: [{ at: 0, crash: { exitCode: 3 } }] }, 'a crash from outside is by a signal'],
     [

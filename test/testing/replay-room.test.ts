@@ -7,7 +7,7 @@ import { createRecorder, createSupervisor } from '../../src/index.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { parseRecording } from '../../src/testing/recording.ts'
 import { replay } from '../../src/testing/replay.ts'
-import { toScript } from '../../src/testing/replay-script.ts'
+import { buildScript } from '../../src/testing/replay-script.ts'
 import { runScript } from '../../src/testing/run-script.ts'
 import { ask, demoServer, listen, writeAndLoad } from '../integration/library.ts'
 
@@ -92,7 +92,7 @@ test('evictions for a budget, a server of another supervisor and a failover: the
     const repeated = life.steps.flatMap(({ said }) => said.filter(({ type }) => type === 'service.state'))
     expect(recorded.length).toBeGreaterThan(3)
     expect(recorded).toMatchObject(JSON.parse(JSON.stringify(repeated)))
-    const told = await runScript(toScript(life))
+    const told = await runScript(buildScript(life))
     expect({ [life.service]: told.steps.flatMap(({ failures }) => failures) }).toEqual({ [life.service]: [] })
   }
 })

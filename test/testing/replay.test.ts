@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { createRecorder, type RecorderOptions, type SupervisorEvent } from '../../src/index.ts'
 import { parseRecording } from '../../src/testing/recording.ts'
 import { replay } from '../../src/testing/replay.ts'
-import { toScript } from '../../src/testing/replay-script.ts'
+import { buildScript } from '../../src/testing/replay-script.ts'
 import { runScript } from '../../src/testing/run-script.ts'
 import { ask, createLibrary, type Library, type LibraryOptions } from '../integration/library.ts'
 
@@ -90,7 +90,7 @@ test.each(Object.entries(stories))('%s: the machines do again what was recorded'
     JSON.parse(JSON.stringify(repeated.filter(({ type }) => type === 'service.state'))),
   )
   const [life] = again.lives
-  const told = life && (await runScript(toScript(life)))
+  const told = life && (await runScript(buildScript(life)))
   expect(told?.steps.at(-1)?.failures).toEqual([])
   expect(told?.ok).toBe(true)
 })

@@ -2,9 +2,18 @@ import type { SupervisorEvent } from '../../events/events.ts'
 import type { RequestSnapshot } from '../../request/open-requests.ts'
 import type { SupervisorSnapshot } from '../../service/snapshot.ts'
 import type { InspectionMessage } from '../message.ts'
-import { emptyHistory, type History, parseRecording, record, renew, seek, step, toShown } from './history.ts'
+import {
+  emptyHistory,
+  findShown,
+  type History,
+  parseRecording,
+  record,
+  renew,
+  seek,
+  step,
+} from './history.ts'
 import { applySnapshot, forgetHolders, type PageModel } from './model.ts'
-import { MAX_ROWS, type SequenceRow, toActorName, toEventRow, toRow } from './sequence.ts'
+import { buildEventRow, buildRow, findActorName, MAX_ROWS, type SequenceRow } from './sequence.ts'
 import { ask, LockedError, readEvents, readLines, setKey } from './stream.ts'
 
 /** A line a server printed, on the clock of the events. */
@@ -17,18 +26,18 @@ export interface PrintedLine {
 
 export type Connection = 'connecting' | 'open' | 'lost' | 'locked'
 
-/** All that the page knows and remembers. */
+/** The state of the page. */
 export interface AppState {
   readonly connection: Connection
   readonly history: History
-  /** The name of the recording that is shown instead of what happens. */
+  /** The name of the recording that is shown instead of live events. */
   readonly recording: string | null
   readonly isPlaying: boolean
   readonly selected: string | null
   readonly output: readonly PrintedLine[]
   readonly rows: readonly SequenceRow[]
   readonly notice: string | null
-  /** What the last snapshot tells of the whole gateway; a recording does not hold it. */
+  /** The gateway's part of the last snapshot; a recording does not hold it. */
   readonly standing: Pick<SupervisorSnapshot, 'config' | 'watchdog'> | null
   readonly isHelpOpen: boolean
 }
@@ -38,13 +47,13 @@ const MAX_LINES = 500
 /** The longest pause between two moments of a recording that is played, in milliseconds. */
 const MAX_PAUSE_MS = 1_200
 const RETRY_MS = [500, 1_000, 2_000, 5_000] as const
-/** Time between two looks at what events do not tell, memory for one, and the least between any two. */
+/** Time between two snapshots (for what events do not contain, such as memory), and the minimum. */
 const REFRESH_MS = 2_000
 const REFRESH_SOON_MS = 500
-/** Nobody reads more: of a flood the events are a sample, and the snapshots tell how many there are. */
+/** Nothing reads more: during a flood the events are a sample, and snapshots have the exact numbers. */
 const EVENTS = '/api/events?last=4096&requestsPerSecond=10'
 
-/** The page without its looks: what it shows, and what can be done with it. */
+/** The page without its rendering: state and actions. */
 export function createApp(onChange: () => void) {
   let state: AppState = {
     connection: 'connecting',
@@ -58,19 +67,19 @@ export function createApp(onChange: () => void) {
     standing: null,
     isHelpOpen: false,
   }
-  /** What happens goes on being noted while a recording is shown. */
+  /** Live events are still recorded while a recording is shown. */
   let live: History = emptyHistory
   let liveRows: readonly SequenceRow[] = []
   let instance: string | null = null
   let lastId: string | null = null
   /**
-   * What the clock of the events is ahead of this page's; `null`: nobody told yet. Times of day are no part of it: the
-   * gateway's host may have another one.
+   * The lead of the events' clock over this page's; `null` until it is known. Independent of the time of day, which
+   * may differ on the gateway's host.
    */
   let offsetMs: number | null = null
-  /** When the connection was lost, on the clock of the events: what came after that is not known. */
+  /** When the connection was lost, on the clock of the events. */
   let lostAtMs: number | null = null
-  /** Up to which number all events were told, or passed over. */
+  /** The number up to which all events were received or skipped. */
   let toldSeq = 0
   let pending: { readonly seq: number; readonly apply: (model: PageModel) => PageModel } | null = null
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
@@ -109,7 +118,7 @@ export function createApp(onChange: () => void) {
     if (event.type === 'process.spawned' && event.key === state.selected) followOutput()
     refreshSoon()
   }
-  /** A snapshot that was faster than the events before it is due when they are all there. */
+  /** A snapshot that overtook earlier events is applied once they have arrived. */
   const reach = (seq: number) => {
     toldSeq = seq
     if (pending === null || pending.seq > seq) return
@@ -139,7 +148,7 @@ export function createApp(onChange: () => void) {
     else if (snapshot.seq === toldSeq) setLive(renew(live, apply(live.latest)))
     else refreshSoon()
   }
-  /** Another supervisor is there now: nothing of the old one is true any more. */
+  /** A new supervisor: all facts about the old one are obsolete. */
   const forget = () => {
     lastId = null
     toldSeq = 0
@@ -164,7 +173,7 @@ export function createApp(onChange: () => void) {
   }
   const watchMachines = async (): Promise<void> => {
     const response = await ask('/api/inspect')
-    // It begins with all that lives and what was said last: here, too.
+    // The stream begins with all living actors and the last messages.
     names.clear()
     liveRows = []
     if (state.recording === null) set({ rows: [] })
@@ -173,16 +182,16 @@ export function createApp(onChange: () => void) {
   const hearMachine = (message: InspectionMessage) => {
     if (message.type === '@xstate.actor') {
       if (names.size > 5_000) names.clear()
-      names.set(message.sessionId, toActorName(message))
+      names.set(message.sessionId, findActorName(message))
       return
     }
     messageNumber += 1
-    const row = toRow(message, names, messageNumber)
+    const row = buildRow(message, names, messageNumber)
     if (row === null) return
     liveRows = [...liveRows, row].slice(-MAX_ROWS)
     if (state.recording === null) set({ rows: liveRows })
   }
-  /** Time stands still with what was known last. */
+  /** Time stands still at the last known moment. */
   const lose = (connection: Connection) => {
     lostAtMs ??= nowMs()
     set({ connection })
@@ -246,8 +255,8 @@ export function createApp(onChange: () => void) {
       )
     }
   }
-  const toName = (key: string) => toShown(state.history, nowMs()).model.services[key]?.name ?? key
-  const nameOf = (key: string) => encodeURIComponent(toName(key))
+  const findName = (key: string) => findShown(state.history, nowMs()).model.services[key]?.name ?? key
+  const nameOf = (key: string) => encodeURIComponent(findName(key))
 
   const stopPlaying = () => {
     clearTimeout(playTimer)
@@ -270,14 +279,14 @@ export function createApp(onChange: () => void) {
       return state
     },
     /** What is shown, at which time. */
-    shown: () => toShown(state.history, nowMs()),
+    shown: () => findShown(state.history, nowMs()),
     /** Rows of the sequence up to the moment that is shown. */
     rows: (): readonly SequenceRow[] => {
       const { history, recording, rows } = state
       if (recording !== null)
         return history.moments
           .slice(Math.max(0, (history.cursor ?? 0) - MAX_ROWS), (history.cursor ?? 0) + 1)
-          .flatMap(({ event }) => toEventRow(event) ?? [])
+          .flatMap(({ event }) => buildEventRow(event) ?? [])
       const moment = history.cursor === null ? undefined : history.moments[history.cursor]
       if (moment === undefined) return rows
       const untilMs = Date.parse(moment.event.time)
@@ -294,10 +303,10 @@ export function createApp(onChange: () => void) {
       set({ selected: key })
       followOutput()
     },
-    start: (key: string) => act(`/api/services/${nameOf(key)}/start`, 'POST', `${toName(key)} is ready.`),
+    start: (key: string) => act(`/api/services/${nameOf(key)}/start`, 'POST', `${findName(key)} is ready.`),
     /** `force`: without waiting for its requests. */
     stop: (key: string, force = false) =>
-      act(`/api/services/${nameOf(key)}/stop`, 'POST', `${toName(key)} is stopped.`, { force }),
+      act(`/api/services/${nameOf(key)}/stop`, 'POST', `${findName(key)} is stopped.`, { force }),
     cancel: (id: string) =>
       act(`/api/requests/${encodeURIComponent(id)}`, 'DELETE', 'The request is cancelled.'),
     /** Holds the moment, or goes back to what happens. */

@@ -6,12 +6,12 @@ import { rolldown } from 'rolldown'
 
 const here = new URL('./', import.meta.url)
 const dist = new URL('../../../dist/', here)
-const [{ layOutChart }, { toDiagram }, machines] = await Promise.all([
+const [{ layOutChart }, { buildDiagram }, machines] = await Promise.all([
   import(new URL('src/inspector/chart-layout.js', dist)),
   import(new URL('src/inspector/diagram.js', dist)),
   import(new URL('machines/index.js', dist)),
 ])
-const charts = { provider: layOutChart(toDiagram(machines.providerMachine)) }
+const charts = { provider: layOutChart(buildDiagram(machines.providerMachine)) }
 
 const CHARTS = 'leasehold:charts'
 const bundle = await rolldown({

@@ -132,9 +132,9 @@ function Arrow({ arrow, kind, isFresh, event }: ArrowProps) {
       class={`arrow ${kind} ${arrow.isMain ? 'main' : 'side'} ${isFresh ? 'fresh' : ''}`}
       data-arrow={`${arrow.from} ${arrow.to}`}
     >
-      <title>{arrow.transitions.map(toText).join('\n')}</title>
-      <path class="hit" d={toPath(arrow.points)} />
-      <path class="line" d={toPath(arrow.points)} marker-end={`url(#head-${kind})`} />
+      <title>{arrow.transitions.map(formatTransition).join('\n')}</title>
+      <path class="hit" d={drawPath(arrow.points)} />
+      <path class="line" d={drawPath(arrow.points)} marker-end={`url(#head-${kind})`} />
       {isNamed && (
         <text x={arrow.at[0]} y={arrow.at[1] + 3} text-anchor={arrow.anchor}>
           {label}
@@ -158,7 +158,7 @@ export interface Way {
 export function findWay(chart: Chart, from: string, to: string, heard: readonly string[]): Way {
   const direct = findArrow(chart, from, to)
   const ways = [...(direct === undefined ? [] : [[direct]]), ...findDetours(chart, from, to)]
-  const eventsOf = ([first]: readonly ChartArrow[]) => toEvents(first, from)
+  const eventsOf = ([first]: readonly ChartArrow[]) => listEvents(first, from)
   for (const event of heard) {
     const arrows = ways.find((way) => eventsOf(way).includes(event))
     if (arrows !== undefined) return { arrows, event }
@@ -178,7 +178,7 @@ function findDetours(chart: Chart, from: string, to: string): (readonly ChartArr
 }
 
 /** Events of an arrow that can have been heard in a state. */
-function toEvents(arrow: ChartArrow | undefined, from: string): readonly string[] {
+function listEvents(arrow: ChartArrow | undefined, from: string): readonly string[] {
   const transitions = arrow?.transitions ?? []
   const fits = transitions.filter((one) => isInside(from, one.from) || isInside(one.from, from))
   return [...new Set(fits.map(({ event }) => event))]
@@ -193,12 +193,12 @@ function isInside(path: string, end: string): boolean {
   return path === end || path.startsWith(`${end}.`)
 }
 
-function toText({ event, from, to, guard }: ChartArrow['transitions'][number]): string {
+function formatTransition({ event, from, to, guard }: ChartArrow['transitions'][number]): string {
   return `${event}${guard === undefined ? '' : ` [${guard}]`}: ${from} → ${to}`
 }
 
 /** A line with round corners. */
-function toPath(points: ChartArrow['points']): string {
+function drawPath(points: ChartArrow['points']): string {
   const [start, ...rest] = points
   if (start === undefined) return ''
   return rest.reduce((path, [x, y], index) => {

@@ -55,7 +55,7 @@ export function step(history: History, by: number, isRecording: boolean): Histor
 }
 
 /** What is shown, and the time of it on the clock of the events; `nowMs` is what it is there now. */
-export function toShown(
+export function findShown(
   history: History,
   nowMs: number,
 ): { readonly model: PageModel; readonly atMs: number } {
@@ -72,7 +72,7 @@ export function parseRecording(text: string): { readonly history: History; reado
   let skipped = 0
   for (const [index, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue
-    const event = toEvent(line)
+    const event = parseEvent(line)
     // The header, and a last line that says why nothing follows, are no events.
     if (event === undefined && (index === 0 || line.startsWith('{"type":"recording.'))) continue
     if (event === undefined || moments.length >= MAX_RECORDED) {
@@ -85,7 +85,7 @@ export function parseRecording(text: string): { readonly history: History; reado
   return { history: { moments, latest: model, cursor: moments.length === 0 ? null : 0 }, skipped }
 }
 
-function toEvent(line: string): SupervisorEvent | undefined {
+function parseEvent(line: string): SupervisorEvent | undefined {
   try {
     const value = JSON.parse(line)
     const isEvent =

@@ -8,14 +8,14 @@ export function listenToKeys(app: App, changeTheme: () => void): void {
     const target = event.target as HTMLElement
     if (target.matches('input:not([type=range]), textarea, select')) return
     const isButton = target.matches('button, a')
-    const does = toDeed(app, event, isButton, changeTheme)
+    const does = findDeed(app, event, isButton, changeTheme)
     if (does === undefined) return
     event.preventDefault()
     does()
   })
 }
 
-function toDeed(app: App, { key, shiftKey }: KeyboardEvent, isButton: boolean, changeTheme: () => void) {
+function findDeed(app: App, { key, shiftKey }: KeyboardEvent, isButton: boolean, changeTheme: () => void) {
   const { isHelpOpen, recording } = app.state
   switch (key) {
     case ' ':

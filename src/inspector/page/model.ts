@@ -8,12 +8,12 @@ import { toReasonText } from '../../explanation/reason-text.ts'
 import type { RequestSnapshot } from '../../request/open-requests.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../../service/snapshot.ts'
 
-/** Somebody who waits for a service or holds it. Times are on the clock of the events. */
+/** A request that waits for a service or holds a lease on it. Times are on the clock of the events. */
 export interface HolderView {
   readonly id: string
   readonly sinceMs: number
   readonly priority?: number
-  /** Its wait, as the supervisor estimates it; absent: it cannot tell. */
+  /** Its estimated wait; absent if there is no estimate. */
   readonly estimatedMs?: number
 }
 
@@ -49,7 +49,7 @@ export interface ServiceView {
   readonly generation: string | null
   readonly pid: number | null
   readonly leases: number
-  /** Holders that are known by name: those who were there before the page saw anything are only counted. */
+  /** Holders that are known by name; earlier ones are only counted. */
   readonly holders: readonly HolderView[]
   readonly queue: readonly HolderView[]
   readonly timers: readonly TimerView[]
@@ -59,7 +59,7 @@ export interface ServiceView {
   readonly receipt: Receipt | null
   readonly stopReason: StopReason | null
   readonly why: Reason | null
-  /** The last decision about room that it had a part in. */
+  /** The last decision of the scheduler that involved it. */
   readonly decision: Decision | null
   readonly policy: ServicePolicy | null
   readonly memory: { readonly bytes: number; readonly peakBytes: number } | null
@@ -76,7 +76,7 @@ export interface RequestView {
   readonly sinceMs: number
 }
 
-/** Everything the page shows, at one moment. A pure function of what was told until then. */
+/** Everything the page shows, at one moment. A pure function of the messages until then. */
 export interface PageModel {
   readonly seq: number
   readonly atMs: number
@@ -102,17 +102,17 @@ export function applyEvent(model: PageModel, event: SupervisorEvent): PageModel 
 type ServiceEvent = Extract<SupervisorEvent, { readonly key: string }>
 
 function applyToService(model: PageModel, event: ServiceEvent): PageModel['services'] {
-  const before = model.services[event.key] ?? toNewService(event)
+  const before = model.services[event.key] ?? buildService(event)
   if (event.type === 'service.retired') {
     const { [event.key]: _gone, ...rest } = model.services
     return rest
   }
-  const services = { ...model.services, [event.key]: toNext(before, event) }
-  return event.type === 'scheduler.decided' ? toDecided(services, event) : services
+  const services = { ...model.services, [event.key]: advanceService(before, event) }
+  return event.type === 'scheduler.decided' ? applyDecision(services, event) : services
 }
 
-/** A decision is about whoever wants to start, and about those that have to leave for it. */
-function toDecided(
+/** A decision concerns the service that wants to start and the services that have to stop for it. */
+function applyDecision(
   services: PageModel['services'],
   { choice, because, rejected }: Decision,
 ): PageModel['services'] {
@@ -124,18 +124,18 @@ function toDecided(
   )
 }
 
-function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
+function advanceService(service: ServiceView, event: ServiceEvent): ServiceView {
   switch (event.type) {
     case 'service.added':
-      return { ...toNewService(event), policy: event.policy }
+      return { ...buildService(event), policy: event.policy }
     case 'service.state':
-      return toChanged(service, event)
+      return applyStateChange(service, event)
     case 'service.stop':
-      return toStopAsked(service, event)
+      return applyStopRequest(service, event)
     case 'machine.event':
-      return toTold(service, event)
+      return applyTold(service, event)
     case 'service.failed':
-      return { ...toNewService(event), failure: { code: 'LEASEHOLD_INTERNAL', message: event.message } }
+      return { ...buildService(event), failure: { code: 'LEASEHOLD_INTERNAL', message: event.message } }
     case 'lease.requested': {
       if (event.cause !== undefined || service.queue.some(({ id }) => id === event.id)) return service
       const waiter = { id: event.id, sinceMs: event.atMs, priority: event.priority ?? 0 }
@@ -183,17 +183,17 @@ function toNext(service: ServiceView, event: ServiceEvent): ServiceView {
 }
 
 /** A stop that gives a drain without a deadline its deadline. */
-function toStopAsked(
+function applyStopRequest(
   service: ServiceView,
   { atMs, reason }: Extract<ServiceEvent, { type: 'service.stop' }>,
 ): ServiceView {
   const next = { ...service, stopReason: reason }
   const hasDeadline = hasTag(service.state, 'draining') && service.stopReason === 'yielded'
-  return hasDeadline ? { ...next, timers: toTimers(next, atMs) } : next
+  return hasDeadline ? { ...next, timers: listTimers(next, atMs) } : next
 }
 
 /** The idle delay starts again with another limit, and after a time in which the host was suspended. */
-function toTold(
+function applyTold(
   service: ServiceView,
   { atMs, event }: Extract<ServiceEvent, { type: 'machine.event' }>,
 ): ServiceView {
@@ -203,11 +203,11 @@ function toTold(
   const isArmedAnew =
     hasTag(service.state, 'idle') &&
     (event.type === 'host.resumed' || policy?.idleStopMs !== service.policy?.idleStopMs)
-  return isArmedAnew ? { ...next, timers: toTimers(next, atMs) } : next
+  return isArmedAnew ? { ...next, timers: listTimers(next, atMs) } : next
 }
 
-/** What a change of state means for everything else. */
-function toChanged(
+/** Applies a change of state to everything that depends on it. */
+function applyStateChange(
   service: ServiceView,
   { seq, atMs, from, to, why }: Extract<ServiceEvent, { type: 'service.state' }>,
 ): ServiceView {
@@ -225,21 +225,21 @@ function toChanged(
     failure: hasTag(to, 'up') ? null : (failed?.failure ?? service.failure),
     failures: failed?.failures ?? service.failures,
     stopReason: why?.kind === 'stop' ? why.reason : isDown ? null : service.stopReason,
-    ownership: toOwnership(why) ?? (isDown ? 'none' : service.ownership),
+    ownership: findOwnership(why) ?? (isDown ? 'none' : service.ownership),
     holder: why?.kind === 'held' ? why.holder : isDown ? null : service.holder,
     ...(isDown ? { pid: null, memory: null, generation: null, leases: 0, holders: [], verdict: null } : {}),
   }
-  return { ...next, timers: toTimers(next, atMs) }
+  return { ...next, timers: listTimers(next, atMs) }
 }
 
-/** Whose the server is, where the reason says it. */
-function toOwnership(why: ServiceView['why']): ServiceView['ownership'] | undefined {
+/** The owner of the server, if the reason states it. */
+function findOwnership(why: ServiceView['why']): ServiceView['ownership'] | undefined {
   if (why?.kind === 'held') return 'borrowed'
   return why?.kind === 'adopted' ? 'adopted' : undefined
 }
 
 /** The delays that a state arms at this time, from the policy; a snapshot knows them better. */
-function toTimers(
+function listTimers(
   { state, policy, failures, ownership, stopReason }: ServiceView,
   armedAtMs: number,
 ): TimerView[] {
@@ -251,14 +251,14 @@ function toTimers(
   if (hasTag(state, 'backoff'))
     return timer('backoff', Math.min(policy.backoffMs * 2 ** Math.max(0, failures - 1), policy.backoffMaxMs))
   if (hasTag(state, 'loading')) return timer('readyTimeout', policy.readyTimeoutMs)
-  // One that yields has all the time that its leases need.
+  // A service that yields has no drain deadline.
   if (hasTag(state, 'draining') && stopReason === 'yielded') return []
   if (hasTag(state, 'draining')) return timer('drainTimeout', policy.drainTimeoutMs)
   if (hasTag(state, 'terminating') && ownership === 'owned') return timer('stopGrace', policy.stopGraceMs)
   return []
 }
 
-function toNewService({ key, service: name, atMs }: ServiceEvent): ServiceView {
+function buildService({ key, service: name, atMs }: ServiceEvent): ServiceView {
   return {
     key,
     name,
@@ -303,7 +303,7 @@ function applyToRequests(requests: PageModel['requests'], event: RequestEvent): 
   return { ...requests, [id]: before }
 }
 
-/** The moment as a snapshot tells it; `atMs`: when it was taken, on the clock of the events. */
+/** The moment according to a snapshot; `atMs`: when it was taken, on the clock of the events. */
 export function applySnapshot(
   model: PageModel,
   snapshot: Pick<SupervisorSnapshot, 'services'>,
@@ -311,7 +311,7 @@ export function applySnapshot(
   atMs: number,
 ): PageModel {
   const services = snapshot.services.map(
-    (one) => [one.key, toView(one, model.services[one.key], atMs)] as const,
+    (one) => [one.key, buildView(one, model.services[one.key], atMs)] as const,
   )
   return {
     ...model,
@@ -323,13 +323,13 @@ export function applySnapshot(
   }
 }
 
-/** Without the names of holders: those who left while nobody listened would stay. */
+/** Without the names of holders: a holder that left unseen would stay. */
 export function forgetHolders(model: PageModel): PageModel {
   const services = Object.entries(model.services).map(([key, one]) => [key, { ...one, holders: [] }] as const)
   return { ...model, services: Object.fromEntries(services) }
 }
 
-function toView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: number): ServiceView {
+function buildView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: number): ServiceView {
   const enteredAtMs = atMs - one.inStateMs
   return {
     key: one.key,
@@ -344,7 +344,7 @@ function toView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: num
     pid: one.pid,
     leases: one.leases,
     holders: (before?.holders ?? []).slice(0, one.leases),
-    queue: one.queue.map((waiter) => toWaiter(waiter, atMs)),
+    queue: one.queue.map((waiter) => buildWaiter(waiter, atMs)),
     timers: one.timers.map(({ name, remainingMs, totalMs }) => ({
       name,
       endsAtMs: atMs + remainingMs,
@@ -364,7 +364,7 @@ function toView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: num
   }
 }
 
-function toWaiter(
+function buildWaiter(
   { id, priority, waitedMs, estimatedMs }: ServiceSnapshot['queue'][number],
   atMs: number,
 ): HolderView {

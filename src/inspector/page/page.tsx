@@ -130,7 +130,7 @@ function Standing({ standing }: { readonly standing: NonNullable<AppState['stand
       {refusal !== null && (
         <p class="banner" role="alert">
           {formatSentence(
-            `the file ${file} was refused at ${toTimeText(refusal.time)}: ${describeRefusal(refusal)}`,
+            `the file ${file} was refused at ${formatTime(refusal.time)}: ${describeRefusal(refusal)}`,
           )}{' '}
           The configuration before it is still in force.
         </p>
@@ -342,8 +342,8 @@ function Transport({ app }: { readonly app: App }) {
         )}
         {moment !== undefined && (
           <span class="event">
-            <time>{toTimeText(moment.event.time)}</time> <b>{moment.event.type}</b>{' '}
-            {toEventDetail(moment.event)}
+            <time>{formatTime(moment.event.time)}</time> <b>{moment.event.type}</b>{' '}
+            {describeEvent(moment.event)}
           </span>
         )}
       </p>
@@ -351,12 +351,12 @@ function Transport({ app }: { readonly app: App }) {
   )
 }
 
-function toTimeText(time: string): string {
+function formatTime(time: string): string {
   const date = new Date(time)
   return `${date.toLocaleTimeString([], { hour12: false })}.${String(date.getMilliseconds()).padStart(3, '0')}`
 }
 
-function toEventDetail(event: SupervisorEvent): string {
+function describeEvent(event: SupervisorEvent): string {
   const who = 'service' in event ? event.service : ''
   if (event.type === 'service.state') return `${who}: ${event.from} → ${event.to}`
   return who

@@ -14,30 +14,30 @@ export interface SequenceRow {
 /** Messages that are kept. */
 export const MAX_ROWS = 400
 
-/** Names of actors by session; those that ended keep theirs while a row may need it. */
+/** Names of actors by session; a name is kept after the end of its actor, while a row may need it. */
 export type ActorNames = ReadonlyMap<string, string>
 
-/** What an actor is called in rows: requests share one line of life; a provider actor is named by its key. */
-export function toActorName(message: ActorMessage): string {
+/** The name of an actor in rows: requests share one lifeline; a provider actor is named by its key. */
+export function findActorName(message: ActorMessage): string {
   return message.parentId === undefined && message.name !== 'supervisor'
     ? 'request'
     : (message.key ?? message.name)
 }
 
-/** What one actor said to another, as the inspector tells it; `null`: it is no message between two. */
-export function toRow(message: InspectionMessage, names: ActorNames, number: number): SequenceRow | null {
+/** A message from one actor to another, as the inspector reports it; `null` for other messages. */
+export function buildRow(message: InspectionMessage, names: ActorNames, number: number): SequenceRow | null {
   if (message.type !== '@xstate.event') return null
   const { type } = message.event
   if (type === 'xstate.init' || type === 'xstate.stop') return null
   const to = names.get(message.sessionId)
   if (to === undefined) return null
-  const from = (message.sourceId === undefined ? undefined : names.get(message.sourceId)) ?? toSource(type)
+  const from = (message.sourceId === undefined ? undefined : names.get(message.sourceId)) ?? findSource(type)
   if (from === to && !type.startsWith('xstate.after')) return null
-  return { id: `m${number}`, wallMs: Number(message.createdAt), from, to, text: toText(type) }
+  return { id: `m${number}`, wallMs: Number(message.createdAt), from, to, text: formatType(type) }
 }
 
-/** Who an event is from that came from outside of the machines. */
-function toSource(type: string): string {
+/** The source of an event from outside the machines. */
+function findSource(type: string): string {
   if (type.startsWith('lease.')) return 'request'
   if (type.startsWith('xstate.after')) return 'clock'
   if (type.startsWith('health.')) return 'health'
@@ -47,7 +47,7 @@ function toSource(type: string): string {
 }
 
 /** xstate's own names in words. */
-function toText(type: string): string {
+function formatType(type: string): string {
   const [, delay] = /^xstate\.after\.([^.]+)/.exec(type) ?? []
   if (delay !== undefined) return `after ${delay}`
   const [, how, who] = /^xstate\.(done|error)\.actor\.(.+)$/.exec(type) ?? []
@@ -56,7 +56,7 @@ function toText(type: string): string {
   return type.replace(/^xstate\./, '')
 }
 
-/** Who says what to whom in the public events: for a recording, which has nothing else. */
+/** Derives messages from the public events: a recording has nothing else. */
 const eventEnds: Partial<
   Record<
     SupervisorEvent['type'],
@@ -78,7 +78,7 @@ const eventEnds: Partial<
   'process.settled': ['process', 'service'],
 }
 
-export function toEventRow(event: SupervisorEvent): SequenceRow | null {
+export function buildEventRow(event: SupervisorEvent): SequenceRow | null {
   const ends = eventEnds[event.type]
   if (ends === undefined || !('key' in event)) return null
   const name = (end: string) => (end === 'service' ? event.key : end)

@@ -24,7 +24,7 @@ export interface ServiceProps {
 export function Service({ app, service, model, atMs }: ServiceProps) {
   const { output, history, recording, connection } = app.state
   const printed = output.filter((line) => history.cursor === null || line.atMs <= atMs + 5)
-  const lines = recording === null ? printed : toRecordedLines(service)
+  const lines = recording === null ? printed : listRecordedLines(service)
   const explanation = explainView(service, model, atMs, lines.at(-1)?.text)
   const isStill = history.cursor !== null || recording !== null || connection !== 'open'
   return (
@@ -35,7 +35,7 @@ export function Service({ app, service, model, atMs }: ServiceProps) {
           chart={charts.provider}
           state={service.state}
           tone={explanation.tone}
-          change={toChange(app, service, atMs)}
+          change={findChange(app, service, atMs)}
         />
       </div>
       <div class="pair">
@@ -66,7 +66,7 @@ interface SummaryProps extends Omit<ServiceProps, 'model'> {
 function Summary({ app, service, explanation, atMs, isStill }: SummaryProps) {
   const { tone, title, sentence, next, advice } = explanation
   const isDown = hasTag(service.state, 'down')
-  const progress = toProgress(service, atMs)
+  const progress = measureProgress(service, atMs)
   return (
     <section class={`summary ${tone}`} aria-label="What is going on">
       <header>
@@ -137,7 +137,7 @@ interface AdvisedProps {
 
 /** What can be done; as a button where it is no other one of this page. */
 function Advised({ app, service, advice: { text, command }, isStill }: AdvisedProps) {
-  const does = command === null || isStill ? null : toDeed(app, service, command)
+  const does = command === null || isStill ? null : findDeed(app, service, command)
   return (
     <li>
       <span>{text}</span>
@@ -151,14 +151,14 @@ function Advised({ app, service, advice: { text, command }, isStill }: AdvisedPr
 }
 
 /** What a command of an advice is here; `null`: Start and Stop stand above, and the output below. */
-function toDeed(app: App, service: ServiceView, { verb, service: name }: NonNullable<Advice['command']>) {
+function findDeed(app: App, service: ServiceView, { verb, service: name }: NonNullable<Advice['command']>) {
   if (verb === 'cut') return { label: 'Cut', act: () => app.stop(service.key, true) }
   if (verb !== 'stop' || name === service.name) return null
   return { label: `Stop ${name}`, act: () => app.stop(name) }
 }
 
 /** How far a start is against the usual, or a countdown against its whole. */
-function toProgress(
+function measureProgress(
   service: ServiceView,
   atMs: number,
 ): { readonly share: number; readonly label: string } | null {
@@ -175,9 +175,9 @@ function toProgress(
 
 const owners = {
   owned: 'started by leasehold',
-  adopted: 'somebody else’s, used and never stopped',
+  adopted: 'started by another program; used, never stopped',
   borrowed: 'another leasehold’s, lent to this one',
-  none: 'nobody’s',
+  none: 'no server',
 } as const
 
 function Facts({ service, atMs }: { readonly service: ServiceView; readonly atMs: number }) {
@@ -190,7 +190,7 @@ function Facts({ service, atMs }: { readonly service: ServiceView; readonly atMs
     ...(generation === null ? [] : [['Generation', generation] as const]),
     ...(memory === null
       ? []
-      : [['Memory', `${toSizeText(memory.bytes)}, at most ${toSizeText(memory.peakBytes)}`] as const]),
+      : [['Memory', `${formatSize(memory.bytes)}, at most ${formatSize(memory.peakBytes)}`] as const]),
     ...(startTimes === null
       ? []
       : [['Usual start', `${toDurationText(startTimes.medianMs)} (median of ${startTimes.count})`] as const]),
@@ -226,7 +226,7 @@ interface ListProps extends ServiceProps {
 
 function Holders({ app, service, model, atMs, isStill }: ListProps) {
   const { holders, leases } = service
-  if (leases === 0) return <p class="none">Nobody holds it.</p>
+  if (leases === 0) return <p class="none">No leases.</p>
   const unknown = leases - holders.length
   return (
     <ol class="people">
@@ -245,7 +245,7 @@ function Holders({ app, service, model, atMs, isStill }: ListProps) {
 }
 
 function Queue({ app, service, model, atMs, isStill }: ListProps) {
-  if (service.queue.length === 0) return <p class="none">Nobody waits.</p>
+  if (service.queue.length === 0) return <p class="none">The queue is empty.</p>
   return (
     <ol class="people waiting">
       {service.queue.slice(0, 20).map((holder, index) => (
@@ -340,24 +340,24 @@ function Output({
 }
 
 /** The last words of a process, which its failure carries. */
-function toRecordedLines({ failure }: ServiceView): readonly PrintedLine[] {
+function listRecordedLines({ failure }: ServiceView): readonly PrintedLine[] {
   return (failure?.tail ?? []).map((text, number) => ({ number, stream: 'stderr', text, atMs: 0 }))
 }
 
 /** The last change for the picture, with what was heard just before it, the newest first. */
-function toChange(app: App, service: ServiceView, atMs: number) {
+function findChange(app: App, service: ServiceView, atMs: number) {
   const [last] = service.changes
   if (last === undefined) return null
   const { moments } = app.state.history
   const index = moments.findLastIndex(({ event }) => event.seq === last.seq)
   const heard = moments
     .slice(Math.max(0, index - 6), Math.max(0, index))
-    .flatMap(({ event }) => toHeard(event, service.key))
+    .flatMap(({ event }) => listHeard(event, service.key))
   return { from: last.from, to: last.to, heard: heard.toReversed(), isFresh: atMs - last.atMs < FRESH_MS }
 }
 
 /** Names by which the chart knows what was heard. */
-function toHeard(event: SupervisorEvent, key: string): readonly string[] {
+function listHeard(event: SupervisorEvent, key: string): readonly string[] {
   if (!('key' in event) || event.key !== key) return []
   if (event.type !== 'machine.event') return [event.type]
   const { type } = event.event
@@ -367,7 +367,7 @@ function toHeard(event: SupervisorEvent, key: string): readonly string[] {
   return [how === undefined ? type : `${who} ${how === 'done' ? 'done' : 'failed'}`]
 }
 
-export function toSizeText(bytes: number): string {
+export function formatSize(bytes: number): string {
   const mebibytes = bytes / 1_048_576
   return mebibytes < 1_000 ? `${mebibytes.toFixed(0)} MiB` : `${(mebibytes / 1_024).toFixed(1)} GiB`
 }

@@ -21,11 +21,11 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
   const headers = { ...init.headers, ...(key === null ? {} : { authorization: `Bearer ${key}` }) }
   const response = await fetch(path, { ...init, headers, cache: 'no-store' })
   if (response.status === 401 || (response.status === 403 && key !== null)) throw new LockedError(path)
-  if (!response.ok) throw new Error(await toErrorText(response))
+  if (!response.ok) throw new Error(await readError(response))
   return response
 }
 
-async function toErrorText(response: Response): Promise<string> {
+async function readError(response: Response): Promise<string> {
   const body: unknown = await response.json().catch(() => null)
   const message = (body as { error?: { message?: unknown } } | null)?.error?.message
   return typeof message === 'string' ? message : `The gateway answered with ${response.status}.`

@@ -1,15 +1,15 @@
 import { findSum } from './arithmetic.ts'
 import type { JsonObject } from './json.ts'
-import { toSample } from './sample.ts'
+import { buildSample } from './sample.ts'
 
-/** A function the client offers, whichever API it came through. */
+/** A function that the client offers, from any API. */
 export interface Tool {
   readonly name: string
   /** JSON schema of the arguments. */
   readonly parameters: JsonObject
 }
 
-/** What a client asks, whichever API it came through. */
+/** The question of a client, from any API. */
 export interface Prompt {
   /** Text of the last user turn. */
   readonly text: string
@@ -51,15 +51,15 @@ const highestCount = 100_000
  * that is forced or named is called, a schema is filled in, a sum is solved, "count to N" is counted, and
  * anything else is echoed. The same prompt always gives the same answer. One word is one token.
  */
-export function toAnswer(prompt: Prompt): Answer {
-  const reasoning = prompt.wantsReasoning ? toTokens(toReasoning(prompt)) : []
+export function decideAnswer(prompt: Prompt): Answer {
+  const reasoning = prompt.wantsReasoning ? splitTokens(buildReasoning(prompt)) : []
   const tool = prompt.toolResult === undefined ? chooseTool(prompt) : undefined
   if (tool !== undefined) {
     const call = {
       name: tool.name,
-      arguments: JSON.stringify(toSample({ ...tool.parameters, type: 'object' }, prompt.text)),
+      arguments: JSON.stringify(buildSample({ ...tool.parameters, type: 'object' }, prompt.text)),
     }
-    const completionTokens = reasoning.length + toCallPieces(call.arguments).length
+    const completionTokens = reasoning.length + splitArguments(call.arguments).length
     return {
       reasoning,
       tokens: [],
@@ -69,7 +69,7 @@ export function toAnswer(prompt: Prompt): Answer {
       completionTokens,
     }
   }
-  const all = toTokens(toText(prompt))
+  const all = splitTokens(chooseText(prompt))
   const tokens = prompt.maxTokens === undefined ? all : all.slice(0, prompt.maxTokens)
   const finish = tokens.length < all.length ? 'length' : 'stop'
   const completionTokens = reasoning.length + tokens.length
@@ -77,12 +77,12 @@ export function toAnswer(prompt: Prompt): Answer {
 }
 
 /** A text as tokens: words, each with the space before it. Joined they are the text again. */
-export function toTokens(text: string): readonly string[] {
+export function splitTokens(text: string): readonly string[] {
   return text.match(/\s*\S+|\s+$/g) ?? []
 }
 
 /** A call's arguments in the pieces in which they stream: llama.cpp sends the opening brace first. */
-export function toCallPieces(json: string): readonly string[] {
+export function splitArguments(json: string): readonly string[] {
   return [json.slice(0, 1), ...(json.slice(1).match(/[^,]*,|[^,]+$/g) ?? [])]
 }
 
@@ -92,37 +92,37 @@ function chooseTool({ tools, forcedTool, text }: Prompt): Tool | undefined {
   return tools.find(({ name }) => lower.includes(name.toLowerCase()))
 }
 
-function toText(prompt: Prompt): string {
+function chooseText(prompt: Prompt): string {
   const { text, attachments, toolResult, schema } = prompt
   if (toolResult !== undefined) return `The tool answered: ${toolResult}`
-  if (schema !== undefined) return toJsonText(schema, text)
+  if (schema !== undefined) return buildJson(schema, text)
   const sum = findSum(text)
-  if (sum !== undefined) return toSumText(sum)
+  if (sum !== undefined) return describeSum(sum)
   const last = Number(/\bcount\s+to\s+(\d+)\b/i.exec(text)?.[1] ?? 0)
   if (last >= 1 && last <= highestCount)
     return Array.from({ length: last }, (_, index) => index + 1).join(' ')
   const seen =
     attachments === 0
       ? ''
-      : ` There was also ${toCountText(attachments, 'attachment')}, which a demo cannot see.`
+      : ` There was also ${formatCount(attachments, 'attachment')}, which a demo cannot see.`
   if (text.trim() !== '') return `You said: "${cut(text)}"${seen}`
   return `Hello, I am a demo and not a model. I solve sums ("What is 17 * 3?"), count ("count to 10"), call the tools you name and repeat the rest.${seen}`
 }
 
-function toJsonText(schema: JsonObject, text: string): string {
+function buildJson(schema: JsonObject, text: string): string {
   const isAnyObject = Object.keys(schema).length === 0
-  return JSON.stringify(isAnyObject ? { answer: cut(text) } : toSample(schema, text))
+  return JSON.stringify(isAnyObject ? { answer: cut(text) } : buildSample(schema, text))
 }
 
-function toSumText({ expression, value }: { expression: string; value: string | null }): string {
+function describeSum({ expression, value }: { expression: string; value: string | null }): string {
   return value === null ? `${expression} has no value: it divides by zero.` : `${expression} = ${value}.`
 }
 
-function toReasoning({ text }: Prompt): string {
-  return `The user wrote ${toCountText(toTokens(text).length, 'word')}. A demo answers by rule.`
+function buildReasoning({ text }: Prompt): string {
+  return `The user wrote ${formatCount(splitTokens(text).length, 'word')}. A demo answers by rule.`
 }
 
-function toCountText(count: number, noun: string): string {
+function formatCount(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 

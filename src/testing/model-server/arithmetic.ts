@@ -23,7 +23,7 @@ export function findSum(text: string): Sum | undefined {
     if (isDate(expression)) continue
     const result = evaluate(expression)
     if (result !== undefined)
-      return { expression, value: result === 'divided by zero' ? null : toText(result) }
+      return { expression, value: result === 'divided by zero' ? null : formatFraction(result) }
   }
   return undefined
 }
@@ -69,7 +69,7 @@ function evaluate(expression: string): Result | undefined {
       const value = sum()
       return tokens[position++] === ')' ? value : undefined
     }
-    return /\d/.test(token) ? toFraction(token) : undefined
+    return /\d/.test(token) ? parseFraction(token) : undefined
   }
 
   const result = sum()
@@ -92,12 +92,12 @@ function combine(left: Result, sign: string, right: Result): Result {
   return under < 0n ? { over: -over, under: -under } : { over, under }
 }
 
-function toFraction(number: string): Fraction {
+function parseFraction(number: string): Fraction {
   const [whole = '', decimals = ''] = number.split('.')
   return { over: BigInt(whole + decimals), under: 10n ** BigInt(decimals.length) }
 }
 
-function toText({ over, under }: Fraction): string {
+function formatFraction({ over, under }: Fraction): string {
   const scale = 10n ** BigInt(maxDecimals)
   const size = over < 0n ? -over : over
   const rounded = (size * scale * 2n + under) / (under * 2n)

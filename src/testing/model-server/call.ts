@@ -16,21 +16,21 @@ export interface Call {
 }
 
 /** What every answer, and every piece of one, of the OpenAI completions APIs begins with. */
-export function toFrame(call: Call, prefix: 'chatcmpl' | 'cmpl', asked: unknown) {
+export function buildFrame(call: Call, prefix: 'chatcmpl' | 'cmpl', asked: unknown) {
   return {
     id: `${prefix}-${call.nonce}`,
-    created: toCreated(call),
-    model: toServedModel(call, asked),
+    created: findCreated(call),
+    model: findServedModel(call, asked),
     system_fingerprint: 'leasehold-demo',
   }
 }
 
 /** When the answer was created, in seconds, as the APIs want it. */
-export function toCreated(call: Call): number {
+export function findCreated(call: Call): number {
   return Math.floor(call.receivedAtMs / 1000)
 }
 
 /** The model that answers: the one asked for if it is served, otherwise the first, as llama.cpp does. */
-export function toServedModel(call: Call, asked: unknown): string {
+export function findServedModel(call: Call, asked: unknown): string {
   return call.settings.models.find((id) => id === asked) ?? call.settings.models[0] ?? 'demo'
 }

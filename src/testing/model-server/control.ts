@@ -2,11 +2,11 @@ import { constants } from 'node:os'
 import { ConfigError } from '../../errors.ts'
 import type { Call } from './call.ts'
 import type { JsonObject } from './json.ts'
-import { toObject } from './json.ts'
+import { asObject } from './json.ts'
 import { parseOptions } from './option-fields.ts'
 import type { ModelServerOptions } from './options.ts'
 import type { Reply } from './reply.ts'
-import { toErrorReply, toJsonReply, toNotFoundReply } from './reply.ts'
+import { buildErrorReply, buildJsonReply, buildNotFoundReply } from './reply.ts'
 
 /** What the control route may ask of the server. */
 export interface Controls {
@@ -24,24 +24,25 @@ export const controlPath = '/__control'
  * `POST` first changes options: `{ "hangHealth": true }`. `{ "crash": "SIGKILL" }` ends the process by
  * that signal; a server inside another process only loses its connections.
  */
-export function toControlReply(call: Call, controls: Controls): Reply {
+export function buildControlReply(call: Call, controls: Controls): Reply {
   if (call.method === 'POST') {
     const refusal = applyChanges(call.body.toString(), controls)
     if (refusal !== undefined) return refusal
-  } else if (call.method !== 'GET') return toNotFoundReply()
-  return toJsonReply({ pid: process.pid, ...controls.state() })
+  } else if (call.method !== 'GET') return buildNotFoundReply()
+  return buildJsonReply({ pid: process.pid, ...controls.state() })
 }
 
 function applyChanges(body: string, controls: Controls): Reply | undefined {
   try {
-    const { crash, ...options } = toObject(JSON.parse(body))
+    const { crash, ...options } = asObject(JSON.parse(body))
     if (crash !== undefined && !isSignal(crash))
-      return toErrorReply(400, 'crash: expected the name of a signal')
+      return buildErrorReply(400, 'crash: expected the name of a signal')
     controls.set(parseOptions(options))
     if (crash !== undefined) controls.crash(crash)
     return undefined
   } catch (error) {
-    if (error instanceof ConfigError || error instanceof SyntaxError) return toErrorReply(400, error.message)
+    if (error instanceof ConfigError || error instanceof SyntaxError)
+      return buildErrorReply(400, error.message)
     throw error
   }
 }

@@ -1,9 +1,9 @@
 import type { Call } from './call.ts'
 import type { JsonObject } from './json.ts'
-import { toObjects } from './json.ts'
+import { listObjects } from './json.ts'
 import type { ModelServerSettings } from './options.ts'
 import type { Reply } from './reply.ts'
-import { toBytesReply, toErrorReply, toJsonReply } from './reply.ts'
+import { buildBytesReply, buildErrorReply, buildJsonReply } from './reply.ts'
 
 /** What becomes of a request before its route is asked: an answer, silence for ever, or a crash. */
 export type Obstacle = Reply | 'hang' | 'crash'
@@ -12,23 +12,24 @@ export type Obstacle = Reply | 'hang' | 'crash'
 export function findObstacle(call: Call, isLoaded: boolean): Obstacle | undefined {
   const { settings, path, method } = call
   if (settings.wrongServer)
-    return toBytesReply('<!doctype html><title>Some other server</title>', 'text/html')
+    return buildBytesReply('<!doctype html><title>Some other server</title>', 'text/html')
   if (isHealthPath(path, settings)) return findHealth(settings, isLoaded)
-  if (!isLoaded && !(path === '/v1/models' && settings.modelsWhileLoading === '200')) return toLoadingReply()
-  if (settings.failLoad === 'health500') return toFailedReply()
-  if (!hasKey(call)) return toErrorReply(401, 'Invalid API Key', 'authentication_error')
+  if (!isLoaded && !(path === '/v1/models' && settings.modelsWhileLoading === '200'))
+    return buildLoadingReply()
+  if (settings.failLoad === 'health500') return buildFailedReply()
+  if (!hasKey(call)) return buildErrorReply(401, 'Invalid API Key', 'authentication_error')
   if (settings.hang) return 'hang'
   return method === 'POST' && settings.crashBeforeResponse ? 'crash' : undefined
 }
 
 /** The answer that a chat body gets from a backend as strict as the settings say. Absent: it is accepted. */
 export function findChatRefusal(body: JsonObject, settings: ModelServerSettings): Reply | undefined {
-  const messages = toObjects(body.messages)
+  const messages = listObjects(body.messages)
   if (settings.rejectTools && body.tools !== undefined)
-    return toErrorReply(400, 'tools param requires --jinja flag')
+    return buildErrorReply(400, 'tools param requires --jinja flag')
   for (const [index, message] of messages.entries()) {
     const fault = findMessageFault(message, settings)
-    if (fault !== undefined) return toErrorReply(422, `messages[${index}]${fault}`)
+    if (fault !== undefined) return buildErrorReply(422, `messages[${index}]${fault}`)
   }
   return undefined
 }
@@ -38,7 +39,7 @@ export function findFieldRefusal(body: JsonObject, { rejectFields }: ModelServer
   const refused = Object.entries(rejectFields).find(
     ([name, { accepts = [] }]) => Object.hasOwn(body, name) && !accepts.some((text) => text === body[name]),
   )
-  return refused === undefined ? undefined : toErrorReply(refused[1].status, refused[1].message)
+  return refused === undefined ? undefined : buildErrorReply(refused[1].status, refused[1].message)
 }
 
 function isHealthPath(path: string, { healthPath }: ModelServerSettings): boolean {
@@ -50,17 +51,18 @@ function findHealth(settings: ModelServerSettings, isLoaded: boolean): Obstacle 
   if (settings.redirectHealth !== null) {
     return { kind: 'whole', status: 302, headers: { location: settings.redirectHealth }, body: '', tokens: 0 }
   }
-  if (isLoaded) return settings.failLoad === 'health500' ? toFailedReply() : toJsonReply({ status: 'ok' })
+  if (isLoaded)
+    return settings.failLoad === 'health500' ? buildFailedReply() : buildJsonReply({ status: 'ok' })
   if (settings.healthWhileLoading === 'hang') return 'hang'
-  return settings.healthWhileLoading === '200' ? toJsonReply({ status: 'ok' }) : toLoadingReply()
+  return settings.healthWhileLoading === '200' ? buildJsonReply({ status: 'ok' }) : buildLoadingReply()
 }
 
-function toLoadingReply(): Reply {
-  return toErrorReply(503, 'Loading model', 'unavailable_error')
+function buildLoadingReply(): Reply {
+  return buildErrorReply(503, 'Loading model', 'unavailable_error')
 }
 
-function toFailedReply(): Reply {
-  return toJsonReply({ status: 'error' }, { status: 500 })
+function buildFailedReply(): Reply {
+  return buildJsonReply({ status: 'error' }, { status: 500 })
 }
 
 function hasKey({ settings: { apiKey }, headers }: Call): boolean {

@@ -1,14 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Call } from './call.ts'
 import type { Controls } from './control.ts'
-import { controlPath, toControlReply } from './control.ts'
+import { buildControlReply, controlPath } from './control.ts'
 import { findObstacle } from './faults.ts'
 import type { Journal, JournalEnd } from './journal.ts'
 import type { Ledger } from './ledger.ts'
 import { findOnceReply } from './once.ts'
 import type { ModelServerSettings } from './options.ts'
 import { pauseForEver } from './pace.ts'
-import { toErrorReply } from './reply.ts'
+import { buildErrorReply } from './reply.ts'
 import { findReply } from './routes.ts'
 import { sendReply } from './send.ts'
 
@@ -57,10 +57,10 @@ export function createHandler(
       const body = await readBody(request)
       const { settings } = context
       const exchange = { request, response, settings, signal, crash }
-      if (body === undefined) return await sendReply(toErrorReply(413, 'The body is too large'), exchange)
+      if (body === undefined) return await sendReply(buildErrorReply(413, 'The body is too large'), exchange)
       const nonce = String(headers['x-demo-nonce'] ?? ++received)
       const call: Call = { method, path, headers, body, settings, nonce, receivedAtMs: Date.now() }
-      if (isControl) return await sendReply(toControlReply(call, controls), exchange)
+      if (isControl) return await sendReply(buildControlReply(call, controls), exchange)
       ledger.record({ method, path: url, headers, body: body.toString() })
       const obstacle = findObstacle(call, context.isLoaded)
       const once = obstacle === undefined ? findOnceReply(call) : undefined

@@ -1,4 +1,4 @@
-/** A JSON object whose members nobody has checked yet. */
+/** A JSON object with unchecked members. */
 export type JsonObject = Readonly<Record<string, unknown>>
 
 /** Whether a value is an object with named members: not `null`, not an array. */
@@ -7,11 +7,11 @@ export function isObject(value: unknown): value is JsonObject {
 }
 
 /** The value if it is an object, otherwise an empty one: for optional parts of a request. */
-export function toObject(value: unknown): JsonObject {
+export function asObject(value: unknown): JsonObject {
   return isObject(value) ? value : {}
 }
 
 /** The objects among the elements of an array; none if it is not an array. */
-export function toObjects(value: unknown): readonly JsonObject[] {
+export function listObjects(value: unknown): readonly JsonObject[] {
   return Array.isArray(value) ? value.filter(isObject) : []
 }

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { Call } from './call.ts'
-import { toCreated } from './call.ts'
+import { findCreated } from './call.ts'
 import type { JsonObject } from './json.ts'
 import type { Reply } from './reply.ts'
-import { toBytesReply, toErrorReply, toJsonReply } from './reply.ts'
+import { buildBytesReply, buildErrorReply, buildJsonReply } from './reply.ts'
 
 const sampleRateHz = 8000
 const toneHz = 440
@@ -13,28 +13,28 @@ const pngBase64 =
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=='
 
 /** `POST /v1/audio/speech`: a tenth of a second of a 440 Hz tone as a WAV file, whatever the text. */
-export function toSpeechReply(body: JsonObject): Reply {
-  if (typeof body.input !== 'string') return toErrorReply(400, '"input" must be a string')
-  return toBytesReply(toToneWav(), 'audio/wav')
+export function buildSpeechReply(body: JsonObject): Reply {
+  if (typeof body.input !== 'string') return buildErrorReply(400, '"input" must be a string')
+  return buildBytesReply(buildToneWav(), 'audio/wav')
 }
 
 /** `POST /v1/audio/transcriptions`: what arrived in the multipart field `file`: its name, its size in bytes, its sha256. */
-export async function toTranscriptionReply(call: Call): Promise<Reply> {
+export async function buildTranscriptionReply(call: Call): Promise<Reply> {
   const form = await readForm(call)
   const file = form?.get('file')
-  if (!(file instanceof File)) return toErrorReply(400, 'expected multipart/form-data with a "file"')
+  if (!(file instanceof File)) return buildErrorReply(400, 'expected multipart/form-data with a "file"')
   const bytes = Buffer.from(await file.arrayBuffer())
   const sha256 = createHash('sha256').update(bytes).digest('hex')
   const facts = { file: file.name, bytes: bytes.length, sha256 }
-  return toJsonReply({ text: `${file.name}: ${bytes.length} bytes, sha256 ${sha256}`, ...facts })
+  return buildJsonReply({ text: `${file.name}: ${bytes.length} bytes, sha256 ${sha256}`, ...facts })
 }
 
 /** `POST /v1/images/generations`: `n` times the same grey pixel. */
-export function toImagesReply(body: JsonObject, call: Call): Reply {
-  if (typeof body.prompt !== 'string') return toErrorReply(400, '"prompt" must be a string')
+export function buildImagesReply(body: JsonObject, call: Call): Reply {
+  if (typeof body.prompt !== 'string') return buildErrorReply(400, '"prompt" must be a string')
   const length = typeof body.n === 'number' ? Math.min(Math.max(body.n, 1), 10) : 1
-  return toJsonReply({
-    created: toCreated(call),
+  return buildJsonReply({
+    created: findCreated(call),
     data: Array.from({ length }, () => ({ b64_json: pngBase64 })),
   })
 }
@@ -49,7 +49,7 @@ async function readForm({ body, headers }: Call): Promise<FormData | undefined> 
   }
 }
 
-function toToneWav(): Buffer {
+function buildToneWav(): Buffer {
   const samples = sampleRateHz / 10
   const wav = Buffer.alloc(44 + samples * 2)
   wav.write('RIFF', 0)

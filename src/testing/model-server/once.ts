@@ -1,9 +1,9 @@
 import type { Call } from './call.ts'
 import type { ModelServerOptions } from './options.ts'
 import type { Reply } from './reply.ts'
-import { toErrorReply, toJsonReply } from './reply.ts'
+import { buildErrorReply, buildJsonReply } from './reply.ts'
 
-/** An answer that was set up for one POST, and the change of options that uses it up. */
+/** An answer for one POST, and the change of options that consumes it. */
 export interface OnceReply {
   readonly reply: Reply
   readonly change: ModelServerOptions
@@ -13,18 +13,18 @@ export interface OnceReply {
 export function findOnceReply({ method, settings }: Call): OnceReply | undefined {
   if (method !== 'POST') return undefined
   if (settings.status429Once) {
-    const refusal = toErrorReply(429, 'Too many requests', 'rate_limit_error')
+    const refusal = buildErrorReply(429, 'Too many requests', 'rate_limit_error')
     return { reply: withHeaders(refusal, { 'retry-after': '1' }), change: { status429Once: false } }
   }
   if (settings.statusOnce === null) return undefined
   const { status, headers = {}, body } = settings.statusOnce
-  return { reply: withHeaders(toOnceBody(status, body), headers), change: { statusOnce: null } }
+  return { reply: withHeaders(buildOnceReply(status, body), headers), change: { statusOnce: null } }
 }
 
-function toOnceBody(status: number, body: unknown): Reply {
+function buildOnceReply(status: number, body: unknown): Reply {
   if (typeof body === 'string')
     return { kind: 'whole', status, headers: { 'content-type': 'text/plain' }, body, tokens: 0 }
-  return body === undefined ? toErrorReply(status, `Status ${status}`) : toJsonReply(body, { status })
+  return body === undefined ? buildErrorReply(status, `Status ${status}`) : buildJsonReply(body, { status })
 }
 
 function withHeaders(reply: Reply, headers: Readonly<Record<string, string>>): Reply {

@@ -79,13 +79,13 @@ export function defaultSettings(): ModelServerSettings {
  * @throws {@link ConfigError} `LEASEHOLD_CONFIG_INVALID` with every unknown name and wrong value.
  */
 export function parseOptions(value: unknown): ModelServerOptions {
-  if (!isObject(value)) throw toConfigError([{ path: '', message: 'expected an object of options' }])
+  if (!isObject(value)) throw buildConfigError([{ path: '', message: 'expected an object of options' }])
   const given = Object.entries(value).filter(([, item]) => item !== undefined)
   const problems = given.flatMap(([name, item]) => {
     if (!isFieldName(name)) return [{ path: name, message: 'is not an option of the model server' }]
     return fields[name].is(item) ? [] : [{ path: name, message: `expected ${fields[name].expects}` }]
   })
-  if (problems.length > 0) throw toConfigError(problems)
+  if (problems.length > 0) throw buildConfigError(problems)
   return Object.fromEntries(given)
 }
 
@@ -96,11 +96,11 @@ export function parseOptions(value: unknown): ModelServerOptions {
 export function parseFlags(args: readonly string[]): ModelServerOptions {
   const options: NonNullable<ParseArgsConfig['options']> = {}
   for (const [name, field] of Object.entries(fields)) {
-    options[toFlagName(name)] = { type: field.flag === 'boolean' ? 'boolean' : 'string' }
+    options[formatFlagName(name)] = { type: field.flag === 'boolean' ? 'boolean' : 'string' }
   }
   const values = readArguments(args, options)
   const entries = Object.entries(fields).flatMap(([name, field]) => {
-    const value = values[toFlagName(name)]
+    const value = values[formatFlagName(name)]
     if (value === undefined) return []
     return [[name, typeof value === 'string' ? fromFlagText(field.flag, value) : value]]
   })
@@ -111,7 +111,7 @@ function readArguments(args: readonly string[], options: NonNullable<ParseArgsCo
   try {
     return parseArgs({ args: [...args], options, strict: true }).values
   } catch (error) {
-    throw toConfigError(
+    throw buildConfigError(
       [{ path: '', message: error instanceof Error ? error.message : String(error) }],
       error,
     )
@@ -130,11 +130,14 @@ function fromFlagText(kind: Field<unknown>['flag'], value: string): unknown {
   }
 }
 
-function toFlagName(name: string): string {
+function formatFlagName(name: string): string {
   return name.replace(/[A-Z]|\d+/g, (part) => `-${part.toLowerCase()}`)
 }
 
-function toConfigError(problems: readonly Omit<ConfigProblem, 'severity'>[], cause?: unknown): ConfigError {
+function buildConfigError(
+  problems: readonly Omit<ConfigProblem, 'severity'>[],
+  cause?: unknown,
+): ConfigError {
   const errors = problems.map((problem) => ({ ...problem, severity: 'error' as const }))
   return new ConfigError('model server options', errors, cause === undefined ? undefined : { cause })
 }

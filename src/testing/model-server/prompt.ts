@@ -1,61 +1,61 @@
 import type { Tool } from './answer.ts'
-import { toTokens } from './answer.ts'
+import { splitTokens } from './answer.ts'
 import type { JsonObject } from './json.ts'
-import { isObject, toObject, toObjects } from './json.ts'
+import { asObject, isObject, listObjects } from './json.ts'
 
 /** Text of a message's content: a string, or the text parts of an array, one per line. */
-export function toContentText(content: unknown): string {
+export function readContent(content: unknown): string {
   if (typeof content === 'string') return content
-  return toObjects(content)
+  return listObjects(content)
     .flatMap(({ text }) => (typeof text === 'string' ? [text] : []))
     .join('\n')
 }
 
 /** How many parts of a message's content are not text. */
 export function countAttachments(content: unknown): number {
-  return toObjects(content).filter(({ text }) => typeof text !== 'string').length
+  return listObjects(content).filter(({ text }) => typeof text !== 'string').length
 }
 
 /** Words in all the texts together: the size of a prompt. */
 export function countTokens(texts: readonly string[]): number {
-  return texts.reduce((total, text) => total + toTokens(text).length, 0)
+  return texts.reduce((total, text) => total + splitTokens(text).length, 0)
 }
 
 /** One tool, from wherever an API keeps its name and schema; none without a name. */
-export function toTools(
+export function listTools(
   definitions: readonly JsonObject[],
   schemaKey: 'parameters' | 'input_schema',
 ): readonly Tool[] {
   return definitions.flatMap((definition) => {
     const { name } = definition
     return typeof name === 'string' && name !== ''
-      ? [{ name, parameters: toObject(definition[schemaKey]) }]
+      ? [{ name, parameters: asObject(definition[schemaKey]) }]
       : []
   })
 }
 
 /** A limit on the answer's tokens: `0` still gives one token and a negative one is none, as in llama.cpp. */
-export function toMaxTokens(value: unknown): number | undefined {
+export function readMaxTokens(value: unknown): number | undefined {
   return typeof value === 'number' && value >= 0 ? Math.max(1, Math.floor(value)) : undefined
 }
 
 /** Whether a chat asks for thinking, in any of the spellings that backends use. */
 export function isReasoningAsked(body: JsonObject): boolean {
-  const effort = body.reasoning_effort ?? toObject(body.reasoning).effort
+  const effort = body.reasoning_effort ?? asObject(body.reasoning).effort
   const switches = [
-    toObject(body.thinking).type === 'enabled',
-    toObject(body.reasoning).enabled,
+    asObject(body.thinking).type === 'enabled',
+    asObject(body.reasoning).enabled,
     body.enable_thinking,
-    toObject(body.chat_template_kwargs).enable_thinking,
+    asObject(body.chat_template_kwargs).enable_thinking,
   ]
   return (typeof effort === 'string' && effort !== 'none') || switches.includes(true)
 }
 
 /** The schema that a format asks for: absent for plain text, `{}` for any JSON object. */
-export function toFormatSchema(format: unknown): JsonObject | undefined {
+export function readFormatSchema(format: unknown): JsonObject | undefined {
   if (!isObject(format)) return undefined
   if (format.type === 'json_object') return {}
   return format.type === 'json_schema'
-    ? toObject(toObject(format.json_schema).schema ?? format.schema)
+    ? asObject(asObject(format.json_schema).schema ?? format.schema)
     : undefined
 }

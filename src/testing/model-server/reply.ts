@@ -22,27 +22,27 @@ export type Reply =
   | { readonly kind: 'stream'; readonly events: Iterable<StreamEvent> }
 
 /** A JSON answer. `tokens`: how many had to be generated for it. */
-export function toJsonReply(body: unknown, { status = 200, tokens = 0 } = {}): Reply {
+export function buildJsonReply(body: unknown, { status = 200, tokens = 0 } = {}): Reply {
   const headers = { 'content-type': 'application/json; charset=utf-8' }
   return { kind: 'whole', status, headers, body: JSON.stringify(body), tokens }
 }
 
 /** An answer that is not JSON. */
-export function toBytesReply(body: string | Buffer, contentType: string): Reply {
+export function buildBytesReply(body: string | Buffer, contentType: string): Reply {
   return { kind: 'whole', status: 200, headers: { 'content-type': contentType }, body, tokens: 0 }
 }
 
 /** An error as llama.cpp words it. */
-export function toErrorReply(status: number, message: string, type = 'invalid_request_error'): Reply {
-  return toJsonReply({ error: { message, type, code: status } }, { status })
+export function buildErrorReply(status: number, message: string, type = 'invalid_request_error'): Reply {
+  return buildJsonReply({ error: { message, type, code: status } }, { status })
 }
 
 /** llama.cpp's answer to a path it does not have. */
-export function toNotFoundReply(): Reply {
-  return toErrorReply(404, 'File Not Found', 'not_found_error')
+export function buildNotFoundReply(): Reply {
+  return buildErrorReply(404, 'File Not Found', 'not_found_error')
 }
 
 /** One event of a stream, with JSON data. */
-export function toStreamEvent(data: JsonObject, kind: StreamEvent['kind'], event?: string): StreamEvent {
+export function buildStreamEvent(data: JsonObject, kind: StreamEvent['kind'], event?: string): StreamEvent {
   return { data: JSON.stringify(data), kind, ...(event === undefined ? {} : { event }) }
 }

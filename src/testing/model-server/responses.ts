@@ -1,33 +1,33 @@
 import type { Answer, Prompt } from './answer.ts'
-import { toAnswer, toCallPieces } from './answer.ts'
+import { decideAnswer, splitArguments } from './answer.ts'
 import type { Call } from './call.ts'
-import { toCreated, toServedModel } from './call.ts'
+import { findCreated, findServedModel } from './call.ts'
 import type { JsonObject } from './json.ts'
-import { isObject, toObject, toObjects } from './json.ts'
+import { asObject, isObject, listObjects } from './json.ts'
 import {
   countAttachments,
   countTokens,
-  toContentText,
-  toFormatSchema,
-  toMaxTokens,
-  toTools,
+  listTools,
+  readContent,
+  readFormatSchema,
+  readMaxTokens,
 } from './prompt.ts'
 import type { Reply, StreamEvent } from './reply.ts'
-import { toErrorReply, toJsonReply, toStreamEvent } from './reply.ts'
+import { buildErrorReply, buildJsonReply, buildStreamEvent } from './reply.ts'
 
 /** `POST /v1/responses`, streamed or whole. Nothing is remembered: `previous_response_id` is refused, as in llama.cpp. */
-export function toResponsesReply(body: JsonObject, call: Call): Reply {
+export function buildResponsesReply(body: JsonObject, call: Call): Reply {
   if (typeof body.input !== 'string' && !Array.isArray(body.input))
-    return toErrorReply(400, "'input' is required")
+    return buildErrorReply(400, "'input' is required")
   if (typeof body.previous_response_id === 'string') {
-    return toErrorReply(400, 'this server does not support previous_response_id')
+    return buildErrorReply(400, 'this server does not support previous_response_id')
   }
-  const answer = toAnswer(toPrompt(body))
+  const answer = decideAnswer(readPrompt(body))
   const response = {
     id: `resp_${call.nonce}`,
     object: 'response',
-    created_at: toCreated(call),
-    model: toServedModel(call, body.model),
+    created_at: findCreated(call),
+    model: findServedModel(call, body.model),
     system_fingerprint: 'leasehold-demo',
     error: null,
     incomplete_details: null,
@@ -40,41 +40,41 @@ export function toResponsesReply(body: JsonObject, call: Call): Reply {
     top_p: 1,
   }
   if (body.stream === true) return { kind: 'stream', events: toEvents(answer, response, call.nonce) }
-  return toJsonReply(toFinished(answer, response, call.nonce), { tokens: answer.completionTokens })
+  return buildJsonReply(buildFinished(answer, response, call.nonce), { tokens: answer.completionTokens })
 }
 
-function toPrompt(body: JsonObject): Prompt {
+function readPrompt(body: JsonObject): Prompt {
   const items =
-    typeof body.input === 'string' ? [{ role: 'user', content: body.input }] : toObjects(body.input)
+    typeof body.input === 'string' ? [{ role: 'user', content: body.input }] : listObjects(body.input)
   const last = items.at(-1)
   const user = items.findLast(({ role }) => role === 'user')
-  const texts = items.map((item) => toContentText(item.content ?? item.output))
+  const texts = items.map((item) => readContent(item.content ?? item.output))
   return {
-    text: toContentText(user?.content),
+    text: readContent(user?.content),
     attachments: countAttachments(user?.content),
-    promptTokens: countTokens([...texts, toContentText(body.instructions)]),
-    toolResult: last?.type === 'function_call_output' ? toContentText(last.output) : undefined,
-    tools: body.tool_choice === 'none' ? [] : toTools(toObjects(body.tools), 'parameters'),
-    forcedTool: toForcedTool(body.tool_choice),
-    schema: toFormatSchema(toObject(body.text).format),
+    promptTokens: countTokens([...texts, readContent(body.instructions)]),
+    toolResult: last?.type === 'function_call_output' ? readContent(last.output) : undefined,
+    tools: body.tool_choice === 'none' ? [] : listTools(listObjects(body.tools), 'parameters'),
+    forcedTool: findForcedTool(body.tool_choice),
+    schema: readFormatSchema(asObject(body.text).format),
     wantsReasoning: false,
-    maxTokens: toMaxTokens(body.max_output_tokens),
+    maxTokens: readMaxTokens(body.max_output_tokens),
   }
 }
 
-function toForcedTool(choice: unknown): string | undefined {
+function findForcedTool(choice: unknown): string | undefined {
   if (choice === 'required') return ''
   return isObject(choice) ? String(choice.name ?? '') : undefined
 }
 
 /** The response as it is when all has been said. */
-function toFinished(answer: Answer, response: JsonObject, nonce: string): JsonObject {
+function buildFinished(answer: Answer, response: JsonObject, nonce: string): JsonObject {
   const isCut = answer.finish === 'length'
   return {
     ...response,
     status: isCut ? 'incomplete' : 'completed',
     incomplete_details: isCut ? { reason: 'max_output_tokens' } : null,
-    output: [toItem(answer, nonce)],
+    output: [buildItem(answer, nonce)],
     usage: {
       input_tokens: answer.promptTokens,
       input_tokens_details: { cached_tokens: 0 },
@@ -85,7 +85,7 @@ function toFinished(answer: Answer, response: JsonObject, nonce: string): JsonOb
   }
 }
 
-function toItem(answer: Answer, nonce: string): JsonObject {
+function buildItem(answer: Answer, nonce: string): JsonObject {
   const { call } = answer
   if (call !== undefined) {
     return {
@@ -96,19 +96,19 @@ function toItem(answer: Answer, nonce: string): JsonObject {
       ...call,
     }
   }
-  const content = [toPart(answer.tokens.join(''))]
+  const content = [buildPart(answer.tokens.join(''))]
   return { id: `msg_${nonce}`, type: 'message', status: 'completed', role: 'assistant', content }
 }
 
-function toPart(text: string): JsonObject {
+function buildPart(text: string): JsonObject {
   return { type: 'output_text', text, annotations: [], logprobs: [] }
 }
 
 function* toEvents(answer: Answer, response: JsonObject, nonce: string): Generator<StreamEvent> {
   let sequence = 0
   const event = (type: string, facts: JsonObject, kind: 'frame' | 'token' = 'frame'): StreamEvent =>
-    toStreamEvent({ type, sequence_number: sequence++, ...facts }, kind, type)
-  const item = toItem(answer, nonce)
+    buildStreamEvent({ type, sequence_number: sequence++, ...facts }, kind, type)
+  const item = buildItem(answer, nonce)
   const begun = { ...response, status: 'in_progress', output: [] }
 
   yield event('response.created', { response: begun })
@@ -122,21 +122,21 @@ function* toEvents(answer: Answer, response: JsonObject, nonce: string): Generat
   if (answer.call === undefined) {
     const place = { item_id: item.id, output_index: 0, content_index: 0 }
     const text = answer.tokens.join('')
-    yield event('response.content_part.added', { ...place, part: toPart('') })
+    yield event('response.content_part.added', { ...place, part: buildPart('') })
     for (const token of answer.tokens) {
       yield event('response.output_text.delta', { ...place, delta: token, logprobs: [] }, 'token')
     }
     yield event('response.output_text.done', { ...place, text, logprobs: [] })
-    yield event('response.content_part.done', { ...place, part: toPart(text) })
+    yield event('response.content_part.done', { ...place, part: buildPart(text) })
   } else {
     const place = { item_id: item.id, output_index: 0 }
-    for (const piece of toCallPieces(answer.call.arguments)) {
+    for (const piece of splitArguments(answer.call.arguments)) {
       yield event('response.function_call_arguments.delta', { ...place, delta: piece }, 'token')
     }
     yield event('response.function_call_arguments.done', { ...place, ...answer.call })
   }
 
   yield event('response.output_item.done', { output_index: 0, item })
-  const finished = toFinished(answer, response, nonce)
+  const finished = buildFinished(answer, response, nonce)
   yield event(`response.${finished.status}`, { response: finished })
 }

@@ -1,31 +1,31 @@
 import type { Call } from './call.ts'
-import { toCreated } from './call.ts'
-import { toChatReply } from './chat.ts'
-import { toCompletionReply } from './completions.ts'
-import { toEmbeddingsReply } from './embeddings.ts'
+import { findCreated } from './call.ts'
+import { buildChatReply } from './chat.ts'
+import { buildCompletionReply } from './completions.ts'
+import { buildEmbeddingsReply } from './embeddings.ts'
 import { findFieldRefusal } from './faults.ts'
 import type { JsonObject } from './json.ts'
 import { isObject } from './json.ts'
-import { toImagesReply, toSpeechReply, toTranscriptionReply } from './media.ts'
-import { toMessagesReply } from './messages.ts'
+import { buildImagesReply, buildSpeechReply, buildTranscriptionReply } from './media.ts'
+import { buildMessagesReply } from './messages.ts'
 import type { Reply } from './reply.ts'
-import { toErrorReply, toJsonReply, toNotFoundReply } from './reply.ts'
-import { toRerankReply } from './rerank.ts'
-import { toResponsesReply } from './responses.ts'
+import { buildErrorReply, buildJsonReply, buildNotFoundReply } from './reply.ts'
+import { buildRerankReply } from './rerank.ts'
+import { buildResponsesReply } from './responses.ts'
 
 type Route = (call: Call) => Reply | Promise<Reply>
 
 const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
-  ['GET /v1/models', toModelsReply],
-  ['POST /v1/chat/completions', withJson(toChatReply)],
-  ['POST /v1/completions', withJson(toCompletionReply)],
-  ['POST /v1/responses', withJson(toResponsesReply)],
-  ['POST /v1/messages', withJson(toMessagesReply)],
-  ['POST /v1/embeddings', withJson(toEmbeddingsReply)],
-  ['POST /v1/rerank', withJson(toRerankReply)],
-  ['POST /v1/audio/speech', withJson(toSpeechReply)],
-  ['POST /v1/audio/transcriptions', toTranscriptionReply],
-  ['POST /v1/images/generations', withJson(toImagesReply)],
+  ['GET /v1/models', buildModelsReply],
+  ['POST /v1/chat/completions', withJson(buildChatReply)],
+  ['POST /v1/completions', withJson(buildCompletionReply)],
+  ['POST /v1/responses', withJson(buildResponsesReply)],
+  ['POST /v1/messages', withJson(buildMessagesReply)],
+  ['POST /v1/embeddings', withJson(buildEmbeddingsReply)],
+  ['POST /v1/rerank', withJson(buildRerankReply)],
+  ['POST /v1/audio/speech', withJson(buildSpeechReply)],
+  ['POST /v1/audio/transcriptions', buildTranscriptionReply],
+  ['POST /v1/images/generations', withJson(buildImagesReply)],
 ])
 
 /** The answer of the route that a request names; llama.cpp's 404 when there is none. HEAD is answered as GET. */
@@ -33,24 +33,26 @@ export function findReply(call: Call): Reply | Promise<Reply> {
   const method = call.method === 'HEAD' ? 'GET' : call.method
   const route = routes.get(`${method} ${call.path}`)
   if (route !== undefined) return route(call)
-  return method === 'GET' && call.path.startsWith('/v1/models/') ? toModelReply(call) : toNotFoundReply()
+  return method === 'GET' && call.path.startsWith('/v1/models/')
+    ? buildModelReply(call)
+    : buildNotFoundReply()
 }
 
-function toModelsReply(call: Call): Reply {
-  return toJsonReply({ object: 'list', data: call.settings.models.map((id) => toModel(id, call)) })
+function buildModelsReply(call: Call): Reply {
+  return buildJsonReply({ object: 'list', data: call.settings.models.map((id) => buildModel(id, call)) })
 }
 
 /** Ids hold slashes, and clients differ in escaping them. */
-function toModelReply(call: Call): Reply {
+function buildModelReply(call: Call): Reply {
   const asked = call.path.slice('/v1/models/'.length)
   const id = call.settings.models.find((model) => model === asked || encodeURIComponent(model) === asked)
   return id === undefined
-    ? toErrorReply(404, `model '${asked}' not found`, 'not_found_error')
-    : toJsonReply(toModel(id, call))
+    ? buildErrorReply(404, `model '${asked}' not found`, 'not_found_error')
+    : buildJsonReply(buildModel(id, call))
 }
 
-function toModel(id: string, call: Call): JsonObject {
-  return { id, object: 'model', created: toCreated(call), owned_by: 'leasehold-demo' }
+function buildModel(id: string, call: Call): JsonObject {
+  return { id, object: 'model', created: findCreated(call), owned_by: 'leasehold-demo' }
 }
 
 /** Parses the body for a route, and refuses one that is no JSON object or has a refused field. */
@@ -60,12 +62,12 @@ function withJson(route: (body: JsonObject, call: Call) => Reply): Route {
     try {
       body = JSON.parse(call.body.toString())
     } catch (error) {
-      return toErrorReply(
+      return buildErrorReply(
         400,
         `[json.exception.parse_error.101] ${error instanceof Error ? error.message : error}`,
       )
     }
-    if (!isObject(body)) return toErrorReply(400, 'The body must be a JSON object')
+    if (!isObject(body)) return buildErrorReply(400, 'The body must be a JSON object')
     return findFieldRefusal(body, call.settings) ?? route(body, call)
   }
 }

@@ -37,13 +37,13 @@ export async function writeEvents(events: Iterable<StreamEvent>, target: StreamT
       await pause(tokens === 0 ? settings.firstTokenMs : settings.tokenDelayMs, signal)
       tokens += 1
     }
-    if (!sink.write(toText(event))) await once(sink, 'drain', { signal })
+    if (!sink.write(formatEvent(event))) await once(sink, 'drain', { signal })
     // Without this turn of the loop Node would join writes, and the client's leaving would not be seen.
     await setImmediate(undefined, { signal })
   }
   sink.end()
 }
 
-function toText({ event, data }: StreamEvent): string {
+function formatEvent({ event, data }: StreamEvent): string {
   return `${event === undefined ? '' : `event: ${event}\n`}data: ${data}\n\n`
 }

@@ -2,7 +2,7 @@ import type { Answer } from './answer.ts'
 import type { ModelServerSettings } from './options.ts'
 
 /** Token counts in the shape of the OpenAI chat API. */
-export function toUsage({ promptTokens, completionTokens }: Answer) {
+export function buildUsage({ promptTokens, completionTokens }: Answer) {
   return {
     completion_tokens: completionTokens,
     prompt_tokens: promptTokens,
@@ -15,7 +15,7 @@ export function toUsage({ promptTokens, completionTokens }: Answer) {
  * llama.cpp's `timings`. They state the configured pace and not a measurement, so that the same request
  * has the same answer; a pace of zero counts as 10 µs for a token.
  */
-export function toTimings(answer: Answer, { firstTokenMs, tokenDelayMs }: ModelServerSettings) {
+export function buildTimings(answer: Answer, { firstTokenMs, tokenDelayMs }: ModelServerSettings) {
   const promptMs = Math.max(firstTokenMs, 0.01)
   const perTokenMs = Math.max(tokenDelayMs, 0.01)
   return {

@@ -4,12 +4,12 @@ import { expect, test } from 'vitest'
 import type { SupervisorEvent } from '../../../src/events/events.ts'
 import {
   emptyHistory,
+  findShown,
   MAX_MOMENTS,
   parseRecording,
   record,
   seek,
   step,
-  toShown,
 } from '../../../src/inspector/page/history.ts'
 import { applyEvent, applySnapshot, emptyModel } from '../../../src/inspector/page/model.ts'
 import { createLibrary } from '../../integration/library.ts'
@@ -51,8 +51,8 @@ test('a moment that is looked at stays while events go on', () => {
   let history = [1, 2, 3].map(toEvent).reduce(record, emptyHistory)
   history = seek(history, 1)
   history = record(history, toEvent(4))
-  expect(toShown(history, 10_000)).toMatchObject({ atMs: 200, model: { seq: 2 } })
-  expect(toShown(seek(history, null), 10_000)).toMatchObject({ atMs: 10_000, model: { seq: 4 } })
+  expect(findShown(history, 10_000)).toMatchObject({ atMs: 200, model: { seq: 2 } })
+  expect(findShown(seek(history, null), 10_000)).toMatchObject({ atMs: 10_000, model: { seq: 4 } })
 })
 
 test('stepping goes back from now, on to the last event, and then to now again', () => {
@@ -73,7 +73,7 @@ test('the oldest moments are dropped, and the one that is looked at moves with t
   history = seek(history, 5)
   history = record(history, toEvent(MAX_MOMENTS + 1))
   expect(history.moments).toHaveLength(MAX_MOMENTS)
-  expect(toShown(history, 0).model.seq).toBe(6)
+  expect(findShown(history, 0).model.seq).toBe(6)
 })
 
 test('a recording is read line by line; lines that are no events are counted', () => {
