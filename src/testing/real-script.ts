@@ -6,6 +6,7 @@ import type { Config } from '../config/config.ts'
 import { parseConfig } from '../config/load.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import type { Lease } from '../lease/lease.ts'
+import { originalOf } from '../observe/inspection.ts'
 import { isAlive } from '../process/tree.ts'
 import { toServiceKey } from '../service/services.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
@@ -121,8 +122,9 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
   const supervisor = createSupervisor({
     config,
     inspect: ({ type, actorRef }) => {
-      if (type === '@xstate.actor' && 'id' in actorRef && actorRef.id === key)
-        provider = actorRef as ProviderActor
+      if (type !== '@xstate.actor') return
+      const actor = originalOf(actorRef as AnyActorRef)
+      if (actor.id === key) provider = actor as ProviderActor
     },
   })
   const startedAtMs = systemClock.now()
