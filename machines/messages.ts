@@ -190,8 +190,8 @@ export type ClaimOutcome =
 /** What the one look of `probing` finds: what answers at the address, or how the claim on it ended. */
 export type ProbeOutcome = Verdict | Exclude<ClaimOutcome, { readonly outcome: 'claimed' }>
 
-/** Events of a provider machine. */
-export type ProviderEvent =
+/** Events of `requests$`, the stream of those who ask a provider machine for leases. */
+export type LeaseEvent =
   | {
       readonly type: 'lease.requested'
       readonly id: string
@@ -203,6 +203,10 @@ export type ProviderEvent =
     }
   | { readonly type: 'lease.cancelled'; readonly id: string }
   | { readonly type: 'lease.released'; readonly id: string; readonly generation: string }
+
+/** Events of a provider machine. */
+export type ProviderEvent =
+  | LeaseEvent
   | { readonly type: 'waiter.expired'; readonly id: string }
   | { readonly type: 'service.stop'; readonly reason: StopReason; readonly force?: boolean }
   /** The starved service no longer needs the room: the service that drains for it stays. */

@@ -1,7 +1,8 @@
-import { fromCallback, fromPromise } from 'xstate'
+import { fromCallback, fromEventObservable, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
   HealthCommand,
+  LeaseEvent,
   PeerCommand,
   ProbeOutcome,
   ProcessCommand,
@@ -31,6 +32,9 @@ export const probe = fromPromise<ProbeOutcome, ServiceInput>(() => notProvided('
  * claim is held until the machine says `claim.release`, and then until the receipt of the current run.
  */
 export const claim = fromPromise<ClaimOutcome, ServiceInput>(() => notProvided('claim'))
+
+/** `requests$`: lease requests, cancellations and releases, in order. No lease is asked for in another way. */
+export const requests = fromEventObservable<LeaseEvent, ServiceInput>(() => notProvided('requests'))
 
 /** Runs at most one process of the service at a time, and reports every fact about it as a `process.*` event. */
 export const process = fromCallback<ProcessCommand, ServiceInput, ProviderEvent>(() => notProvided('process'))

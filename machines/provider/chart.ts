@@ -36,6 +36,7 @@ export const providerMachine = provider.createMachine({
   }),
 
   invoke: [
+    { id: 'requests', src: 'requests', input: ({ context }) => ({ key: context.key }) },
     { id: 'process', src: 'process', input: ({ context }) => ({ key: context.key }) },
     { id: 'health', src: 'health', input: ({ context }) => ({ key: context.key }) },
     { id: 'peer', src: 'peer', input: ({ context }) => ({ key: context.key }) },

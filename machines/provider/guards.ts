@@ -1,6 +1,6 @@
 import { setup } from 'xstate'
 import type { ProviderEmitted, ProviderEvent, Receipt, StopReason } from '../messages.ts'
-import { claim, health, peer, probe, process } from '../ports.ts'
+import { claim, health, peer, probe, process, requests } from '../ports.ts'
 import { findTellingLine, isLastingCause } from '../telling-line.ts'
 import {
   MAX_LOST_PEERS,
@@ -26,7 +26,7 @@ export const base = setup({
     output: {} as { readonly key: string; readonly receipt: Receipt | null },
     tags: {} as ProviderTag,
   },
-  actors: { claim, health, peer, probe, process },
+  actors: { claim, health, peer, probe, process, requests },
   delays: providerDelays,
   guards: {
     // The event belongs to the current run.

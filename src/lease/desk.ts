@@ -1,4 +1,4 @@
-import type { Failure, ProviderEmitted, ProviderEvent, StartCause } from '../../machines/messages.ts'
+import type { Failure, LeaseEvent, ProviderEmitted, StartCause } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
 import type { ServiceError } from '../errors.ts'
 import type { ServiceEventBody } from '../events/events.ts'
@@ -58,8 +58,8 @@ export interface LeaseBookOptions {
   /** The place of somebody who waits. */
   readonly placeOf: (key: string, id: string) => Place | undefined
   readonly limits: () => LeaseLimits
-  /** Puts an event into the mailbox of a service's actor; `false` when there is none that listens. */
-  readonly send: (key: string, event: ProviderEvent) => boolean
+  /** Puts an event into `requests$` of a service; `false`: no actor listens to it. */
+  readonly send: (key: string, event: LeaseEvent) => boolean
   readonly publish: (key: string, event: ServiceEventBody) => void
   readonly toError: (key: string, failure: Failure) => ServiceError
   /** Whether services end because everything does. Otherwise one that is gone was removed. */

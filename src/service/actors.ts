@@ -1,8 +1,9 @@
 import { EMPTY, type Subscription, takeWhile } from 'rxjs'
-import { fromCallback, fromPromise } from 'xstate'
+import { fromCallback, fromEventObservable, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
   HealthCommand,
+  LeaseEvent,
   PeerCommand,
   ProbeOutcome,
   ProcessCommand,
@@ -27,6 +28,7 @@ import {
 } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
+import type { LeaseRequests } from './requests.ts'
 import type { Service } from './services.ts'
 
 /** What the effects of all services work with. */
@@ -34,6 +36,8 @@ export interface Surroundings {
   readonly clock: Clock
   readonly table: ProcessTable
   readonly claims: ClaimKeeper
+  /** Lease requests, cancellations and releases of a service. */
+  readonly requests$: LeaseRequests['requests$']
   /** The service as it is configured now. */
   readonly serviceOf: (key: string) => Service
   /** Time between two heartbeats of a service that is up, in milliseconds. */
@@ -67,6 +71,7 @@ export function createEffects({
   clock,
   table,
   claims,
+  requests$,
   serviceOf,
   heartbeatMs,
   disconnect,
@@ -202,6 +207,8 @@ export function createEffects({
         claims.release(key)
       }
     }),
+
+    requests: fromEventObservable<LeaseEvent, ServiceInput>(({ input }) => requests$(input.key)),
 
     process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>(
       ({ input: { key }, sendBack, receive }) => {

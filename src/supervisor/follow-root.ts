@@ -13,6 +13,7 @@ import type { ContextSizes } from '../service/context-sizes.ts'
 import type { Learning } from '../service/learning.ts'
 import type { Durations } from '../service/past-durations.ts'
 import type { Registry } from '../service/registry.ts'
+import type { LeaseRequests } from '../service/requests.ts'
 import { toShare } from '../service/seen-needs.ts'
 
 /** Lowest priority: preloading never displaces a service in use. */
@@ -23,6 +24,7 @@ export interface FollowRootOptions {
   readonly catalogue: Catalogue
   readonly registry: Registry
   readonly leases: LeaseBook
+  readonly leaseRequests: LeaseRequests
   readonly leaseTimes: Durations
   readonly learning: Learning
   readonly contextSizes: ContextSizes
@@ -38,6 +40,7 @@ export function followRoot({
   catalogue,
   registry,
   leases,
+  leaseRequests,
   leaseTimes,
   learning,
   contextSizes,
@@ -88,6 +91,7 @@ export function followRoot({
   })
   root.on('service.retired', ({ key }) => {
     publish(key, { type: 'service.retired' })
+    leaseRequests.close(key)
     leases.abandon(key, { code: 'LEASEHOLD_REMOVED', message: 'it was removed' })
     if (!catalogue.forget(key)) return
     registry.forget(key)
@@ -96,6 +100,7 @@ export function followRoot({
   })
   root.on('service.failed', ({ key, message }) => {
     publish(key, { type: 'service.failed', message })
+    leaseRequests.close(key)
     leases.abandon(key, { code: 'LEASEHOLD_INTERNAL', message: `its supervision failed: ${message}` })
     void table.reap(key).then(forgetStrays)
   })

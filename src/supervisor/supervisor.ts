@@ -38,6 +38,7 @@ import { createLearning } from '../service/learning.ts'
 import { createDurations } from '../service/past-durations.ts'
 import { openHistory } from '../service/past-runs.ts'
 import { createRegistry } from '../service/registry.ts'
+import { createLeaseRequests } from '../service/requests.ts'
 import { toSharing } from '../service/seen-needs.ts'
 import { toServiceKey } from '../service/services.ts'
 import { chooseInterpreter } from '../statechart/compile.ts'
@@ -99,10 +100,12 @@ function assemble(options: SupervisorOptions): Supervisor {
   const guests = createGuests({ publish, self: { pid: process.pid, name } })
 
   const upstreams = createUpstreams(clock)
+  const leaseRequests = createLeaseRequests()
   const effects = createEffects({
     clock,
     table,
     claims,
+    requests$: leaseRequests.requests$,
     serviceOf: catalogue.serviceOf,
     heartbeatMs: () => limits().heartbeatMs,
     disconnect: upstreams.disconnect,
@@ -147,7 +150,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     leaseTimes,
     placeOf: registry.placeOf,
     limits,
-    send: registry.send,
+    send: leaseRequests.send,
     publish,
     toError: registry.toError,
     isClosing,
@@ -162,6 +165,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     catalogue,
     registry,
     leases,
+    leaseRequests,
     leaseTimes,
     learning,
     contextSizes,

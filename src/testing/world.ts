@@ -1,7 +1,9 @@
-import { type AnyActorRef, type EventObject, fromCallback, fromPromise } from 'xstate'
+import { NEVER } from 'rxjs'
+import { type AnyActorRef, type EventObject, fromCallback, fromEventObservable, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
   HealthCommand,
+  LeaseEvent,
   PeerCommand,
   ProbeOutcome,
   ProcessCommand,
@@ -332,6 +334,8 @@ export function buildActors(effectsOf: (key: string, system: AnyActorRef['system
     claim: fromPromise<ClaimOutcome, ServiceInput>(({ input, system }) =>
       effectsOf(input.key, system).claim(),
     ),
+    // A script sends what requests would.
+    requests: fromEventObservable<LeaseEvent, ServiceInput>(() => NEVER),
     process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>((scope) =>
       effectsOf(scope.input.key, scope.system).process(scope),
     ),

@@ -48,7 +48,11 @@ test.each(charts)('in the %s chart an arrow joins states that are drawn, of one 
 test('the json has what the picture leaves out: guards, actions, effects, transitions that change no state', () => {
   const { id, states } = buildDiagram(providerMachine)
   expect(id).toBe('provider')
-  expect(states[0]).toMatchObject({ path: '', initial: 'down', invokes: ['process', 'health', 'peer'] })
+  expect(states[0]).toMatchObject({
+    path: '',
+    initial: 'down',
+    invokes: ['requests', 'process', 'health', 'peer'],
+  })
   const find = (path: string) => states.find((state) => state.path === path)
   expect(find('probing')).toMatchObject({ kind: 'atomic', invokes: ['probe'] })
   expect(find('probing')?.transitions).toContainEqual({

@@ -23,10 +23,10 @@ async function readUntil(url: string, fits: (data: { type?: string; name?: strin
 
 test('GET /api/inspect tells a late viewer of every machine that lives', async () => {
   await using house = await openHouseWithServer()
-  const { key } = house.service()
+  const { service } = house.service()
   const { seen, status, type } = await readUntil(
     `${house.url}/api/inspect`,
-    (data) => data.type === '@xstate.actor' && data.name === key,
+    (data) => data.type === '@xstate.actor' && data.name === service,
   )
   expect([status, type]).toEqual([200, 'text/event-stream'])
   expect(seen[0]).toMatchObject({ type: '@xstate.actor', _version: '0.7.2', name: expect.any(String) })
