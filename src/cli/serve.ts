@@ -17,6 +17,7 @@ import { createScrubber } from '../text/scrubber.ts'
 import { findConfigurationFile, loadConfiguration, tellDemo } from './configuration.ts'
 import { DEMO_NAME } from './demo-config.ts'
 import { exitCodes, formatProblem, UsageError } from './failures.ts'
+import { tuneHeap } from './heap.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { formatLogLine, type LogFormat } from './log-lines.ts'
 import { createMerged } from './merged.ts'
@@ -96,6 +97,7 @@ export async function serve(options: ServeOptions, version: string, given: Termi
     },
     ...(hasControllingTerminal() ? {} : { onHangup: reload }),
   }
+  tuneHeap()
   const supervisor = createSupervisor({ config, handleSignals, logger, name: 'serve' })
   const progress = createProgress(supervisor.events$, terminal)
   const recorder =

@@ -46,7 +46,8 @@ export function createUsageTail(): UsageTail {
         only = chunk
         return
       }
-      ring = Buffer.allocUnsafe(RING_BYTES)
+      // Not from Node's pool: a stream would keep a slab of 8 KB alive.
+      ring = Buffer.allocUnsafeSlow(RING_BYTES)
       copy(ring, only)
       only = undefined
       copy(ring, chunk)

@@ -34,7 +34,7 @@ export async function measure({ quick }) {
         row(`growth: ${answerMb} MB answer, slow reader`, grownBytes, 'MB', MB),
       ],
       targets: [
-        { number: 'idle gateway, MB', value: idleBytes / MB, atMost: 90 },
+        { number: 'idle gateway, MB', value: idleBytes / MB, atMost: 75 },
         { number: 'open stream, KB', value: streamBytes / 1e3, atMost: 60 },
         { number: 'queued request, KB', value: queuedBytes / 1e3, atMost: 20 },
         { number: `${answerMb} MB answer, slow reader, MB`, value: grownBytes / MB, atMost: 16 },

@@ -1,8 +1,10 @@
 // Ours: the whole gateway, as `leasehold serve` puts it together, without its logger.
 import { createSupervisor, parseConfig } from 'leasehold'
 import { createGateway } from 'leasehold/gateway'
+import { tuneHeap } from '../../../dist/src/cli/heap.js'
 import { options, serveParent } from './parent.mjs'
 
+tuneHeap()
 const config = parseConfig(JSON.stringify({ models: { providers: options.providers } }), { file: 'bench' })
 const supervisor = createSupervisor({ config })
 const gateway = createGateway({ supervisor, port: 0 })
