@@ -90,10 +90,15 @@ describe('serve --watch', { timeout: 120_000 }, () => {
     place.configure()
     await using gateway = await serve(place, '--watch')
     await place.run('start', 'demo')
+    let editedAtMs = performance.now()
+    let pauses = 0
     for (let count = 1; count <= 20; count += 1) {
       edit(place, ({ models }) => models.providers.demo.models.push({ id: `sums-${count}` }), 'edited')
       renameSync(join(place.folder, 'edited'), join(place.folder, 'leasehold.json5'))
       await delay(100)
+      // On a busy host the edits are not quick: each pause that is long enough may be taken for the end of them.
+      if (performance.now() - editedAtMs > 200) pauses += 1
+      editedAtMs = performance.now()
     }
     const list = async () => (await fetch(`http://127.0.0.1:${place.gatewayPort}/v1/models`)).text()
     await expect.poll(list).toMatch(/"demo\/sums-1".*"demo\/sums-20"/)
@@ -101,7 +106,7 @@ describe('serve --watch', { timeout: 120_000 }, () => {
     gateway.child.kill('SIGTERM')
     const { stdout } = await gateway.ended
     // One, where nothing stands still meanwhile; eight looks are taken.
-    expect(stdout.match(/another configuration is in force/g)?.length).toBeLessThan(5)
+    expect(stdout.match(/another configuration is in force/g)?.length).toBeLessThan(5 + pauses)
     expect(stdout.match(/process \d+ runs/g)).toHaveLength(1)
   })
 

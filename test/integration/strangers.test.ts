@@ -12,7 +12,7 @@ test('a server whose health answer never ends is given up at readyTimeoutMs, and
     const timer = setInterval(() => socket.write('1\r\n \r\n'), 50)
     socket.on('close', () => clearInterval(timer))
   })
-  const readyTimeoutMs = 1_500
+  const readyTimeoutMs = 2_500
   await using library = await createLibrary({
     provider: { baseUrl: `${server.url}/v1` },
     service: { readyTimeoutMs, healthUrl: `${server.url}/health` },
