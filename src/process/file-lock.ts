@@ -21,10 +21,11 @@ const LOOK_MS = 5
 const MAX_LOOKS = 200
 
 /**
- * Names for hosts whose kernel holds none for us. Whoever wants a name puts up a flag, a file of its own with its
+ * Names for hosts whose kernel holds none for us. A process that wants a name puts up a flag, a file of its own with
+ * its
  * process in it, and only then looks for others: of two that want it at once, at least one sees the other. A rival
  * that listens has the name; of two that do not listen yet, the one with the smaller flag has precedence, so one of
- * them yields. Nobody ever takes over the file of another, which is where lock files go wrong: the flag of a process
+ * them yields. No process takes over the file of another, which is the usual fault of lock files: the flag of a process
  * that is dead is removed, and its name is never used again.
  */
 export function createFileLocks(state: StateDirectory, clock: Clock): HostLocks {
@@ -76,7 +77,7 @@ export function createFileLocks(state: StateDirectory, clock: Clock): HostLocks 
         takeDown(own)
         server.close()
       }
-      // Somebody may have taken us for dead meanwhile, where only the number of a process can be asked for.
+      // Another process may have taken us for dead meanwhile, on hosts where only the pid can be checked.
       if (isOurs && existsSync(fileOf(own, 'flag'))) return { release }
       if (isOurs) release()
       else takeDown(own)
@@ -100,7 +101,7 @@ async function isFlagAlive(flag: string, socket: string): Promise<boolean> {
   }
   if (typeof pid !== 'number' || pid <= 0) return false
   if (hasProcfs) return isAlive(pid, typeof startTicks === 'number' ? startTicks : undefined)
-  // Its number may be somebody else's by now: one that listens is alive, one that listened and does not is not.
+  // Its pid may be reused by now: a listener is alive, and a former listener that does not listen is dead.
   return isAlive(pid) && (!existsSync(socket) || (await isListening(socket)))
 }
 

@@ -7,7 +7,7 @@ import type { StateDirectory } from './state-directory.ts'
 
 /** A name on this host that one process holds at a time, and what listens under it while it is held. */
 export interface HostLock {
-  /** Lets the name go: another can have it when this returns. Whoever is connected is not told. */
+  /** Releases the name: another process can take it when this returns. Open connections are not notified. */
   release(): void
 }
 
@@ -15,11 +15,11 @@ export interface HostLock {
 export interface HostLocks {
   /** Where the holder of a name may listen, the place to try first before the others. */
   addressesOf(name: string): Promise<readonly string[]>
-  /** The lock, or `undefined` when somebody holds it. `server` listens under the name from then on. */
+  /** The lock, or `undefined` if another process holds it. `server` listens under the name from then on. */
   take(name: string, server: Server): Promise<HostLock | undefined>
 }
 
-/** The name of the claim on an origin: of this user and this state directory, and of nobody else's. */
+/** The name of the claim on an origin, unique to this user and this state directory. */
 export function toClaimName(directory: string, origin: string): string {
   const parts = [String(getuid?.() ?? ''), directory, origin]
   return `leasehold-${createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 40)}`
@@ -66,7 +66,7 @@ async function openDoor(path: string, server: Server): Promise<Server | undefine
   }
 }
 
-/** Whether `server` listens at an address now; `false`: somebody else does. @throws the system's error */
+/** Whether `server` listens at an address now; `false`: another process does. @throws the system's error */
 export function listen(server: Server, path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const refuse = (error: NodeJS.ErrnoException) => {

@@ -7,7 +7,7 @@ export interface MemorySample {
   readonly key: string
   readonly generation: string
   readonly ramBytes: number
-  /** `null`: nobody can tell. */
+  /** `null`: unknown. */
   readonly gpuBytes: number | null
 }
 

@@ -25,7 +25,7 @@ export interface OutputOptions {
   readonly maxTailBytes?: number
   /** @default the host's clock */
   readonly clock?: Clock
-  /** Takes out of a line what nobody may read. @default nothing */
+  /** Masks secrets in a line. @default nothing */
   readonly clean?: (text: string) => string
 }
 
@@ -41,7 +41,7 @@ export interface ServiceOutput {
 
 /** Everything one child prints: read always, kept in part. */
 export interface Output extends ServiceOutput {
-  /** Reads `pipe` to its end, whether or not anybody listens: a child whose pipe is full stands still. */
+  /** Reads `pipe` to its end, also without a listener: a child with a full pipe blocks. */
   attach(stream: OutputStream, pipe: Readable): void
   /** Ends every line that is still open and completes `lines$`. The tail stays readable. */
   close(): void
@@ -94,7 +94,7 @@ export function createOutput({
     },
     attach(stream, pipe) {
       const splitter = createSplitter(maxLineBytes, clean, (bytes) => print(stream, bytes))
-      /** What of the last chunk waits for a later turn. */
+      /** The part of the last chunk that waits for a later turn. */
       let rest: Buffer = NOTHING
       const takeRest = () => {
         if (rest.length > 0) rest = splitter.write(rest)
@@ -141,7 +141,7 @@ function createSplitter(
   let held: Buffer = Buffer.alloc(0)
   let isAfterCr = false
 
-  /** Takes out of the next piece and the overlap what nobody may read, so that the cut does not hide it. */
+  /** Masks secrets in the next piece together with the overlap, so that a cut does not hide one. */
   const cleanAhead = () => {
     if (clean === undefined) return
     const end = toCharacterStart(held, Math.min(held.length, maxLineBytes + overlapBytes))

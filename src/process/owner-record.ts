@@ -24,7 +24,7 @@ export interface RecordedProcess extends ProcessIdentity {
   readonly exe: string | null
 }
 
-/** What an owner leaves for whoever finds it dead. */
+/** The record of an owner, for cleaning up after its death. */
 export interface RecordedOwner {
   /** The value of `LEASEHOLD_OWNER` in the environment of its processes. */
   readonly owner: string
@@ -36,7 +36,7 @@ export interface RecordedOwner {
   readonly runs: readonly RecordedProcess[]
 }
 
-/** The file in which a supervisor names its processes, so that they are found when nobody is left to end them. */
+/** The file in which a supervisor lists its processes, so that another one can end them after its death. */
 export interface OwnerRecord {
   /** Writes the file, if it is not there. To be called before a spawn, and while something runs. @throws {@link StateDirectoryError} */
   open(): void

@@ -22,7 +22,7 @@ export function toAddress(url: string): Address {
 }
 
 /**
- * Whether nobody listens on `host` and `port`, found out by listening there for a moment. A connection in
+ * Whether `host` and `port` are free, found out by listening there for a moment. A connection in
  * TIME_WAIT does not make a port taken.
  * @throws the system's error when it could not be found out: an address that is not this host's, a port
  * this user may not open, no file descriptors left.
@@ -96,8 +96,8 @@ export function findSoleOwner(address: Address, pid: number): PortOwner | undefi
 
 /**
  * Who listens at an address: usually one, but a wildcard, SO_REUSEPORT and a socket inherited by a child all make it
- * more. `ours`: the pids that count as ours. `undefined` where it cannot be told: not Linux, or nobody who could be
- * seen, as for another user's process. When everything is held by ours, nobody else is looked at; otherwise it reads
+ * more. `ours`: the pids that count as ours. `undefined` where it cannot be told: not Linux, or an invisible holder,
+ * such as another user's process. If our processes hold everything, no other process is examined; otherwise it reads
  * the descriptors of every process of this user: once per start, not once per probe.
  */
 export function findPortOwner({ host, port }: Address, ours: readonly number[]): PortOwner | undefined {
@@ -258,7 +258,7 @@ function toNames(owner: PortOwner | undefined): string {
     .join(' and ')
 }
 
-/** They listen for containers, in whose name nobody could prove that a port is theirs. */
+/** They listen for containers, and nothing proves which container a port belongs to. */
 const FORWARDERS: ReadonlySet<string> = new Set([
   'docker-proxy',
   'rootlesskit',
@@ -280,7 +280,7 @@ interface Listening {
 const LISTEN_STATE = '0A'
 
 /**
- * The kernel lists those that listen first, and behind them every connection of the last minute: the look ends at the
+ * The kernel lists listeners first, and behind them every connection of the last minute: the look ends at the
  * first of these. Of a table with 5,300 of them the beginning takes 0.3 ms, the whole took 20 to 40.
  */
 function* listListening(table: 'tcp' | 'tcp6'): Generator<Listening> {
@@ -333,7 +333,7 @@ function* readTable(file: string): Generator<string> {
 const ANY = new Set(['00000000', '0'.repeat(32)])
 const LOOPBACK = { v4: '0100007F', v6: '00000000000000000000000001000000' } as const
 
-/** Whether somebody who connects to `host` may reach a socket with this address. In doubt, yes. */
+/** Whether a connection to `host` may reach a socket with this address. In doubt, yes. */
 function isReached(host: string, address: string): boolean {
   if (ANY.has(address)) return true
   const v4 = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(host)

@@ -26,7 +26,8 @@ const MAX_LOOKS = 200
 /**
  * Ends what dead supervisors left: of every record whose supervisor is gone, the processes that are proven to be its
  * own, by the marker in their environment or by what was written down when they were born. Then the record goes.
- * The records of the living, and of other hosts and pid namespaces, are left alone. Nobody else is ever signalled.
+ * Records of living supervisors, other hosts and other pid namespaces stay untouched. No other process is ever
+ * signalled.
  */
 export async function reapOrphans(options: ReapingOptions): Promise<readonly ReapingEventBody[]> {
   const { state, owner } = options
@@ -59,7 +60,7 @@ async function reapOwner(
   file: string,
   { clock, sendSignal = process.kill }: ReapingOptions,
 ): Promise<ReapingEventBody> {
-  // The supervisor is dead: nobody has its place in the tree, and only signs that are left count.
+  // The supervisor is dead, so the tree has no root: only the remaining marks count.
   const root: TreeRoot = {
     pid: record.pid,
     startTicks: undefined,

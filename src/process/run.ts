@@ -92,7 +92,7 @@ export interface Run extends RunHandle {
 /** What a table gives to every run. */
 export interface RunSurroundings {
   readonly clock: Clock
-  /** Takes out of a line of output what nobody may read. */
+  /** Masks secrets in a line of output. */
   readonly clean: (text: string) => string
   /** The host's environment. */
   readonly environment: Readonly<Record<string, string | undefined>>
@@ -100,9 +100,9 @@ export interface RunSurroundings {
   readonly owner: string
   readonly sweepMs?: number
   readonly sendSignal?: SendSignal
-  /** Ends the tree when this process is gone. Absent: nobody does. */
+  /** Ends the tree after the death of this process. Absent: it is not ended. */
   readonly watchdog?: Watchdog
-  /** Names the tree to whoever finds us dead. Absent: nobody does. */
+  /** Records the tree for the supervisor that cleans up after our death. Absent: no record. */
   readonly record?: OwnerRecord
   /** Settles when the key is free, with the processes of it that could not be ended. */
   readonly vacated: Promise<readonly number[]>
@@ -366,7 +366,7 @@ function toTakenFailure(address: Address): Failure {
   }
 }
 
-/** Before the first spawn we must be on record: a crash right after it would leave what nobody can find. */
+/** The owner record must exist before the first spawn: after a crash its processes could not be found. */
 function toRecordFailure(record: OwnerRecord | undefined): Failure | undefined {
   try {
     record?.open()

@@ -22,7 +22,7 @@ export interface OwnedChild extends TreeRoot {
   readonly exited: Promise<ExitStatus>
   /** How it ended, once that was reported. Until then its number cannot be used by another process. */
   exitStatus(): ExitStatus | undefined
-  /** Settles when it has exited and both pipes are at their end: whoever else held them is gone too. */
+  /** Settles when it has exited and both pipes are closed, also by other processes that held them. */
   readonly drained: Promise<void>
   /** Closes our ends of its pipes, so that a stranger who holds the others holds nothing of ours. */
   releasePipes(): void

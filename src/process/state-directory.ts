@@ -22,7 +22,7 @@ import { StateDirectoryError } from '../errors.ts'
 /** A directory that only this user can read or write, checked, with the key that its supervisors know each other by. */
 export interface StateDirectory {
   readonly path: string
-  /** Random bytes that every supervisor of this directory knows, and nobody else. */
+  /** Random bytes known only to the supervisors of this directory. */
   readonly hostKey: Buffer
 }
 
@@ -46,7 +46,7 @@ export function toStateDirectoryPath(environment: Readonly<Record<string, string
 }
 
 /**
- * Makes sure of a state directory: made where it is absent, ours, closed to everybody else. One that others could
+ * Checks a state directory: it is created if absent, and must belong to this user alone. One that others could
  * only read is closed; one that others could write to is refused, because what stands in it may be theirs.
  * @throws {@link StateDirectoryError} `LEASEHOLD_STATE_UNUSABLE` with what is wrong and what to set
  */
@@ -90,7 +90,7 @@ function isOurs({ uid }: Stats): boolean {
   return getuid === undefined || uid === getuid()
 }
 
-/** Whoever links first has made the key; everybody reads that one. A key that is linked is complete. */
+/** The first link wins, and all supervisors read that key. A linked key is complete. */
 function readOrMakeKey(path: string): Buffer {
   const file = join(path, KEY_NAME)
   const found = readKey(path, file)

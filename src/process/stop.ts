@@ -20,7 +20,7 @@ export interface StopOptions {
   readonly generation: string
   /** The longest a sweep takes. `0`: it looks once. @default 3_000 */
   readonly sweepMs?: number
-  /** How long after the end of the tree somebody else may hold its pipes before we close ours. @default 200 */
+  /** How long other processes may hold its pipes after the end of the tree before we close our ends. @default 200 */
   readonly drainMs?: number
   /** @default the host's clock */
   readonly clock?: Clock
@@ -219,7 +219,7 @@ function createGroup(child: OwnedChild) {
   }
   return {
     target,
-    /** Once empty, always empty: afterwards the number may belong to anybody. */
+    /** Once empty, always empty: afterwards the number may belong to any other group. */
     isEmpty,
     /** A number in use by a group is not given to a new process, so a leader or a member proves the group. */
     isOurs(known: readonly ProcessIdentity[]): boolean {

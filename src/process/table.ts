@@ -20,7 +20,7 @@ export interface ProcessTableOptions {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** @default the host's clock */
   readonly clock?: Clock
-  /** Takes out of a line of output what nobody may read. @default nothing */
+  /** Masks secrets in a line of output. @default nothing */
   readonly clean?: (text: string) => string
   /** The longest a sweep takes, in milliseconds. @default 3_000 */
   readonly sweepMs?: number

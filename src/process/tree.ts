@@ -72,7 +72,7 @@ export function readExecutable(pid: number): string | undefined {
 }
 
 /**
- * Whether a process runs. A zombie is dead: nobody collected its exit code yet, and `kill(pid, 0)` still
+ * Whether a process runs. A zombie is dead: its exit code is not collected yet, and `kill(pid, 0)` still
  * succeeds. With `startTicks`, a later process with the same number does not count.
  */
 export function isAlive(pid: number, startTicks?: number): boolean {
@@ -83,7 +83,7 @@ export function isAlive(pid: number, startTicks?: number): boolean {
   )
 }
 
-/** Whether the number of a process, or of a group when negative, is in use by somebody we may signal. */
+/** Whether the number of a process, or of a group when negative, is in use by a process that we may signal. */
 export function isInUse(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -99,17 +99,17 @@ export interface SnapshotOptions {
   readonly known?: readonly ProcessIdentity[]
   /**
    * What we know of the root itself. `running`: its exit was not reported, so its number is its own.
-   * `just-exited`: reported in this very tick; nobody can have its number yet, so its session counts as ours
-   * although nothing else proves it. `exited`: whoever has its number now is a stranger. @default 'running'
+   * `just-exited`: reported in this very tick; its number cannot be reused yet, so its session counts as ours
+   * although nothing else proves it. `exited`: a process with its number is a stranger. @default 'running'
    */
   readonly root?: 'running' | 'just-exited' | 'exited'
 }
 
 /**
- * Every living process of a tree: the root, what was known before, whoever carries the markers, their
- * descendants, and everybody in a session of one of these. No single sign is enough: a grandchild may open
+ * Every living process of a tree: the root, known members, processes that carry the markers, their descendants, and
+ * every process in a session of one of these. No single sign is enough: a grandchild may open
  * its own session, lose its parent, or overwrite its environment. A session can only be entered by birth,
- * and the root opened its own, so nobody else can be in one.
+ * and the root opened its own, so no other process can be in one.
  *
  * Never includes ourselves, our ancestors, our own session (and so our group), pid 1 or below, or processes
  * of another user. Empty where there is no `/proc`. Synchronous: some 30 microseconds per process of the host.
@@ -130,7 +130,7 @@ export function snapshotTree(
     known.some((identity) => isSame(identity, found, root.markers))
 
   const related = withRelatives(candidates.filter(isSeed), candidates)
-  // Nobody who was there before the root can carry its marks, and an environment is the dearest thing to read.
+  // A process older than the root cannot carry its markers, and an environment is expensive to read.
   const { startTicks: bornAt = 0 } = root
   const marked = candidates.filter(
     (found) => !related.has(found) && found.startTicks >= bornAt && hasMarkers(found.pid, root.markers),
@@ -161,7 +161,7 @@ function isRunning({ state }: ProcessInfo): boolean {
   return state !== 'Z' && state !== 'X'
 }
 
-/** The seeds, their descendants, and everybody who shares a session with one of these. */
+/** The seeds, their descendants, and every process that shares a session with one of these. */
 function withRelatives(
   seeds: readonly ProcessInfo[],
   candidates: readonly ProcessInfo[],

@@ -4,8 +4,8 @@
  *
  * It writes a line to stdout when it begins, which proves that its Node did not hang. It reads `+pid startTicks`,
  * `-pid` and `done` from stdin, one per line. When stdin ends without a `done`, the
- * supervisor is gone: it stops every armed group and whoever carries the owner's marker, with their relatives, until
- * nobody is left who could fork, kills them all, and begins again until four looks in a row see nobody. A child between
+ * supervisor is gone: it stops every armed group and every process with the owner's marker, with their relatives,
+ * until no process is left that could fork, kills them all, and repeats until four looks in a row find nothing. A child between
  * fork and exec still shows the environment of its parent, which is why one quiet look proves nothing. Without `/proc`
  * it can only kill the armed groups.
  */
@@ -14,7 +14,7 @@ export function watchSupervisor(): void {
   const [, owner = '', supervisorSid = ''] = process.argv
   const LOOK_MS = 10
   const QUIET_LOOKS = 4
-  /** What cannot be killed for this many looks waits in the kernel, and nobody can help it. */
+  /** A process that survives SIGKILL for this many looks waits in the kernel and cannot be ended. */
   const MAX_LOOKS = 1_000
   /** Who does not stand still after so many looks waits in the kernel, and forks no more either. */
   const MAX_FREEZE_LOOKS = 50
@@ -77,7 +77,7 @@ export function watchSupervisor(): void {
   }
   const isSame = ({ pid, startTicks }: Found) => find(pid)?.startTicks === startTicks
   /**
-   * Everybody, standing still. A process that is killed while it forks leaves a child that nobody can tell whose it
+   * Every process, stopped. A process that is killed while it forks leaves a child of which nothing tells whose it
    * is, when that has a session of its own and another environment.
    */
   const freeze = (): readonly Found[] => {

@@ -63,7 +63,7 @@ const backgroundClock: Clock = {
 /**
  * Starts a watchdog, before this returns: a child that is spawned later has one from its birth. It leads a session of
  * its own, holds nothing of ours but its pipes, and keeps our event loop alive only while it is being closed. Where
- * there is no `/proc` it can end only the groups that are armed, not those who left them. Not for Windows, which has
+ * there is no `/proc` it can end only the groups that are armed, not processes that left them. Not for Windows, which has
  * no groups: there nothing is started.
  */
 export function createWatchdog(options: WatchdogOptions): Watchdog {

@@ -20,6 +20,7 @@ const FOLDERS = [
   'src/inspector',
   'src/json',
   'src/net',
+  'src/process',
   'src/testing',
   'src/text',
   'src/transport',
