@@ -1,6 +1,5 @@
 import { fileURLToPath } from 'node:url'
 import { type Loaded, parseWithValues } from '../config/load.ts'
-import { findFreePort } from '../testing/real-host.ts'
 
 /** The name of the built-in configuration, in place of a file name. */
 export const DEMO_NAME = 'builtin:demo'
@@ -10,6 +9,7 @@ export const DEMO_NAME = 'builtin:demo'
  * a free port of its own, so that two demos do not share a server.
  */
 export async function createDemoConfig(): Promise<Loaded> {
+  const { findFreePort } = await import('../testing/real-host.ts')
   return parseWithValues(writeDemoConfig(await findFreePort()), { file: DEMO_NAME })
 }
 

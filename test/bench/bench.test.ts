@@ -43,6 +43,7 @@ const ROWS = {
       '8 clients for one cold model',
     ].map((story) => `${story} | ${peer}`),
   ),
+  cli: ['node -e 0', 'leasehold --version', 'leasehold status, of a running gateway', "import 'leasehold'"],
   memory: ['idle gateway', 'open stream', 'queued request of 2 KB', 'growth: 10 MB answer, slow reader'],
 }
 

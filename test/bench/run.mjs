@@ -13,6 +13,7 @@ const BENCHES = [
   'cold-start',
   'bodies',
   'memory',
+  'cli',
   'inspect',
   'watched',
   'logs',

@@ -1,12 +1,10 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import * as errors from '../../src/errors.ts'
 import { createSupervisor } from '../../src/index.ts'
+import { listLoadedSources, listPackages } from '../package/loaded-sources.ts'
 
 const run = promisify(execFile)
 const entry = fileURLToPath(new URL('../../dist/src/index.js', import.meta.url))
@@ -51,9 +49,12 @@ test('a host that forgets to close its supervisor ends when nothing runs', async
 })
 
 test('the core loads neither the metrics library, the gateway, the page nor the command line', async () => {
-  const sources = await listLoadedSources(entry)
-  const packages = sources.flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? [])
-  expect([...new Set(packages)].sort()).toEqual([
+  const sources = await listLoadedSources([
+    '--input-type=module',
+    '-e',
+    `await import(${JSON.stringify(entry)})`,
+  ])
+  expect(listPackages(sources)).toEqual([
     'eventsource-parser',
     'json5',
     'rxjs',
@@ -64,27 +65,3 @@ test('the core loads neither the metrics library, the gateway, the page nor the 
   ])
   expect(sources.filter((file) => /\/src\/(?:gateway|inspector|cli|testing)\//.test(file))).toEqual([])
 })
-
-/** Every file that an import loads: a bundled one by the names of its sources. */
-async function listLoadedSources(file: string): Promise<string[]> {
-  const directory = await mkdtemp(join(tmpdir(), 'leasehold-loaded-'))
-  onTestFinished(() => rm(directory, { recursive: true }))
-  // A coverage report names every script that was loaded.
-  await run(process.execPath, ['--input-type=module', '-e', `await import(${JSON.stringify(file)})`], {
-    env: { ...process.env, NODE_V8_COVERAGE: directory },
-    timeout: 30_000,
-  })
-  const [report = ''] = await readdir(directory)
-  const { result } = JSON.parse(await readFile(join(directory, report), 'utf8'))
-  const urls: string[] = result.map(({ url }: { readonly url: string }) => url)
-  const files = urls.filter((url) => url.startsWith('file:')).map((url) => fileURLToPath(url))
-  const sources = await Promise.all(
-    files.map(async (path) => {
-      const map: { readonly sources: readonly string[] } | undefined = await readFile(`${path}.map`, 'utf8')
-        .then(JSON.parse)
-        .catch(() => undefined)
-      return map === undefined ? [path] : map.sources.map((source) => join(path, '..', source))
-    }),
-  )
-  return sources.flat()
-}
