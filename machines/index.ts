@@ -15,6 +15,7 @@ export {
   type RequestState,
   requestMachine,
 } from './request.ts'
+export { runMachine } from './run.ts'
 export {
   type Amounts,
   type Asking,

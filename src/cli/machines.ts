@@ -1,4 +1,4 @@
-import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
+import { providerMachine, requestMachine, runMachine, supervisorMachine } from '../../machines/index.ts'
 import { formatMermaid } from '../inspector/diagram.ts'
 import { buildDefinition } from '../statechart/definition.ts'
 import { exitCodes } from './failures.ts'
@@ -8,6 +8,7 @@ import type { Terminal } from './print.ts'
 const machines = {
   provider: providerMachine,
   request: requestMachine,
+  run: runMachine,
   supervisor: supervisorMachine,
 } as const
 

@@ -274,7 +274,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
     .addOption(
       new Option('--machine <name>', 'the statechart to print')
-        .choices(['provider', 'request', 'supervisor'])
+        .choices(['provider', 'request', 'run', 'supervisor'])
         .default('provider'),
     )
     .addOption(

@@ -1,4 +1,12 @@
-import type { Failure, PortOwner, ProcessEvent } from '../../machines/messages.ts'
+import { createActor, fromCallback, fromPromise } from 'xstate'
+import type { Failure, PortOwner, ProcessEvent, Receipt } from '../../machines/messages.ts'
+import {
+  type RunEvent,
+  type RunReport,
+  type RunState,
+  runMachine,
+  type StopSignal,
+} from '../../machines/run.ts'
 import { findTellingLine, type TellingLine } from '../../machines/telling-line.ts'
 import { afterTurn, type Clock, settledWithin } from '../clock.ts'
 import { toShortText } from '../text/plain-text.ts'
@@ -52,6 +60,8 @@ export type RunListener = (event: ProcessEvent) => void
 /** What can be asked of a run. Nothing throws, and everything may be asked at any time, even twice. */
 export interface RunHandle {
   readonly generation: string
+  /** The child; `null` before the spawn. */
+  pid(): number | null
   /**
    * SIGTERM to the whole tree after `beforeSignal`, once whatever is asked later. What is left when the leader has
    * exited is not killed before `kill` or `sweep`. Before the spawn: there will be none.
@@ -67,12 +77,7 @@ export interface RunHandle {
   isAlive(): boolean
   /** Processes of its tree, looked up now. Empty before the spawn. */
   members(): readonly number[]
-  /** The child; `null` before the spawn. */
-  pid(): number | null
 }
-
-/** `waiting`: not spawned yet. `exited`: the leader is gone, and its tree ends or is being swept. */
-export type RunState = 'waiting' | 'running' | 'stopping' | 'exited' | 'settled'
 
 /** One run as its table sees it. */
 export interface Run extends RunHandle {
@@ -108,9 +113,8 @@ export interface RunSurroundings {
   readonly vacated: Promise<readonly number[]>
 }
 
-type StopSignal = 'SIGTERM' | 'SIGKILL'
+const RUN_STATES = ['waiting', 'running', 'stopping', 'exited', 'settled'] as const
 
-const BEFORE_SIGNAL_MS = 2_000
 /** How long an exit is held back for the last words in the pipes: with the tree dead they end at once. */
 const LAST_WORDS_MS = 200
 /** A process that ends with 0 so soon after its birth may have left its server in the background. */
@@ -120,39 +124,31 @@ const TAIL_LINES = 20
 /** Of each of these lines, in characters: exits are events, and events are kept. */
 const MAX_TOLD_LINE = 1_000
 
-/** Begins a run: first it waits for its turn, so nothing is reported before this returns. */
+/** Begins a run. Its life is the chart in `machines/run.ts`; nothing is reported before this returns. */
 export function createRun(options: RunOptions, listener: RunListener, surroundings: RunSurroundings): Run {
-  const { generation, beforeSignal } = options
+  const { generation, beforeSignal, address } = options
   const { clock, sweepMs, sendSignal, watchdog, record, clean } = surroundings
   const cancel = new AbortController()
-  let state: RunState = 'waiting'
-  let startedAtMs: number | null = null
-  let bornAtMs = 0
   /** Processes of its tree that were found outside its session. */
   const found = new Set<number>()
+  /** The program may have the right to open a port below 1024 that we lack. */
+  let isForbidden = false
   /** It ended because another process has its port. */
   let wasPortTaken = false
-  /** Who of its tree listened when its leader had ended with 0 by itself. */
-  let left: PortOwner | undefined
-  /** Where something still listened when the receipt was written. */
+  /** Where a process still listened when the receipt was written. */
   let heldAt: Address | undefined
-  let own: { readonly child: OwnedChild; readonly stop: Stop; readonly output: Output } | undefined
-  /** The `terminate` whose signal is still to come. */
-  let pending: symbol | undefined
-  const sent = new Set<StopSignal>()
+  /** The processes of its tree that listened when its leader ended with 0 by itself. */
+  let left: PortOwner | undefined
+  let own: Own | undefined
 
-  const tell = (event: ProcessEvent) => {
+  const tell = (report: RunReport) => {
     try {
-      listener(event)
+      listener(withGeneration(report, generation))
     } catch (error) {
       process.emitWarning(error instanceof Error ? error : String(error), {
         type: 'LeaseholdListenerWarning',
       })
     }
-  }
-  const fail = (failure: Failure) => {
-    state = 'settled'
-    tell({ type: 'process.failed', generation, failure: { ...failure, generation } })
   }
   const take = (child: OwnedChild) => {
     watchdog?.arm(child)
@@ -164,7 +160,6 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       record?.add(member)
       raiseOomScore(member.pid)
     }
-    const { address } = options
     const onLeft = (members: readonly number[]) => {
       const owner = address === undefined ? undefined : findPortOwner(address, members)
       if (owner !== undefined && owner.ours.length > 0) left = owner
@@ -173,133 +168,149 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const output = createOutput({ clock, clean })
     output.attach('stdout', child.stdout)
     output.attach('stderr', child.stderr)
-    own = { child, stop, output }
-    state = 'running'
-    startedAtMs = Date.now()
-    bornAtMs = clock.now()
-    tell({ type: 'process.spawned', generation, pid: child.pid })
+    own = { child, stop, output, startedAtMs: Date.now(), bornAtMs: clock.now() }
   }
-  /** The point of no return of a stop: without a process there will be none, and one that runs is signalled. */
-  const end = (signal: StopSignal, act: (stop: Stop) => void) => {
-    pending = undefined
-    if (own === undefined) return cancel.abort()
-    const isRunning = own.child.exitStatus() === undefined && state !== 'settled'
-    const isTreeLeft = isRunning || (state === 'exited' && own.stop.survivors().length > 0)
-    if (isRunning) state = 'stopping'
-    act(own.stop)
-    if (!isTreeLeft || sent.has(signal)) return
-    sent.add(signal)
-    tell({ type: 'process.signalled', generation, signal })
+  const taken = (): Own => {
+    if (own === undefined) throw new Error('the chart of a run asked for a process before its spawn')
+    return own
   }
 
-  const live = async () => {
+  const prepare = async (): Promise<Failure | null> => {
     const leftovers = await Promise.race([surroundings.vacated, aborted(cancel.signal)])
-    if (leftovers.length > 0) return fail(toLeftoverFailure(leftovers))
-    const { address } = options
-    // A port below 1024: the program may have the right to open it that we lack.
-    let isForbidden = false
+    if (leftovers.length > 0) return toLeftoverFailure(leftovers)
     const isFree =
       address === undefined ||
       (await isPortFree(address.host, address.port).catch((error) => {
         isForbidden = error.code === 'EACCES'
         return true
       }))
-    if (address !== undefined && !isFree) return fail(toTakenFailure(address))
-    const unrecorded = toRecordFailure(record)
-    if (unrecorded !== undefined) return fail(unrecorded)
+    if (address !== undefined && !isFree) return toTakenFailure(address)
+    return toRecordFailure(record) ?? null
+  }
+  const spawn = (report: (event: RunEvent) => void) => {
     const markers: Markers = { LEASEHOLD_OWNER: surroundings.owner, LEASEHOLD_GENERATION: generation }
     const { command, args, cwd, env, inheritEnv } = options
-    const result = await spawnChild({
+    return spawnChild({
       command,
       args,
       cwd,
       env: toChildEnvironment({ host: surroundings.environment, env, inheritEnv, markers }),
       markers,
       signal: cancel.signal,
-      onSpawn: take,
+      onSpawn: (child) => {
+        take(child)
+        report({ type: 'process.spawned', pid: child.pid })
+      },
+    }).then((result) => {
+      if (!result.ok) report({ type: 'process.failed', failure: result.failure })
     })
-    if (!result.ok) return fail(result.failure)
-    if (own === undefined) return
-    const { child, stop, output } = own
-
-    await Promise.race([child.exited, stop.receipt])
-    const status = child.exitStatus()
-    if (status !== undefined) {
-      state = 'exited'
-      await settledWithin(clock, child.drained, LAST_WORDS_MS)
-      // What it had answered before it ended may wait in our sockets: it is read before its end is told.
-      await new Promise<void>(afterTurn)
-      const lines = output.tail().map(({ text }) => text)
-      const telling = explainExit(lines, isForbidden, address?.port)
-      wasPortTaken = telling?.cause === 'port'
-      const holder =
-        telling?.cause === 'port' && address !== undefined
-          ? findPortOwner(address, stop.members())
-          : undefined
-      const isQuickEnd = clock.now() - bornAtMs < FOREGROUND_MS
-      const daemon =
-        status.exitCode === 0 && sent.size === 0 && address !== undefined
-          ? (left ?? (await findDaemon(address, isQuickEnd, child.startTicks, clock)))
-          : undefined
-      tell({
-        type: 'process.exited',
-        generation,
-        ...status,
-        tail: lines.slice(-TAIL_LINES).map((line) => toShortText(line, MAX_TOLD_LINE)),
-        ...(telling === undefined ? {} : { telling }),
-        ...(holder === undefined ? {} : { portOwner: holder }),
-        ...(daemon === undefined ? {} : { daemon }),
-      })
-      // The leader may be only a launcher: the server behind it has the rest of the grace for its clean-up.
-      if (sent.has('SIGTERM')) await stop.left()
+  }
+  const explain = async (): Promise<Extract<RunReport, { type: 'process.exited' }>> => {
+    const { child, stop, output, bornAtMs } = taken()
+    await settledWithin(clock, child.drained, LAST_WORDS_MS)
+    // What it had answered before it ended may wait in our sockets: it is read before its end is told.
+    await new Promise<void>(afterTurn)
+    const lines = output.tail().map(({ text }) => text)
+    const telling = explainExit(lines, isForbidden, address?.port)
+    wasPortTaken = telling?.cause === 'port'
+    const holder =
+      telling?.cause === 'port' && address !== undefined ? findPortOwner(address, stop.members()) : undefined
+    const { exitCode = null, signal = null } = child.exitStatus() ?? {}
+    const isUnasked = actor.getSnapshot().context.signals.length === 0
+    const isQuickEnd = clock.now() - bornAtMs < FOREGROUND_MS
+    const daemon =
+      exitCode === 0 && isUnasked && address !== undefined
+        ? (left ?? (await findDaemon(address, isQuickEnd, child.startTicks, clock)))
+        : undefined
+    return {
+      type: 'process.exited',
+      exitCode,
+      signal,
+      tail: lines.slice(-TAIL_LINES).map((line) => toShortText(line, MAX_TOLD_LINE)),
+      ...(telling === undefined ? {} : { telling }),
+      ...(holder === undefined ? {} : { portOwner: holder }),
+      ...(daemon === undefined ? {} : { daemon }),
     }
+  }
+  const settle = async (): Promise<Receipt> => {
+    const { child, stop, output } = taken()
     const swept = await stop.sweep()
     const portOwner =
       address === undefined ? undefined : await untilPortFree(address, clock, child.startTicks)
     const isPortHeld = portOwner !== undefined && !wasPortTaken && !isOlder(portOwner, child.startTicks ?? 0)
     if (isPortHeld) heldAt = address
-    const receipt =
-      portOwner === undefined ? swept : { ...swept, portOwner, ...(isPortHeld ? { isPortHeld } : {}) }
-    if (receipt.survivors.length === 0) {
+    if (swept.survivors.length === 0) {
       for (const pid of [child.pid, ...found]) {
         watchdog?.disarm(pid)
         record?.remove(pid)
       }
     }
     output.close()
-    state = 'settled'
-    tell({ type: 'process.settled', generation, receipt })
+    return portOwner === undefined ? swept : { ...swept, portOwner, ...(isPortHeld ? { isPortHeld } : {}) }
   }
+  /** Signals the tree. The chart is told when a process was left to get the signal. */
+  const end = (signal: StopSignal, act: (stop: Stop) => void) => {
+    if (own === undefined) return
+    const { child, stop } = own
+    const isTreeLeft = child.exitStatus() === undefined || stop.survivors().length > 0
+    act(stop)
+    if (isTreeLeft) actor.send({ type: 'process.signalled', signal })
+  }
+
+  const machine = runMachine.provide({
+    actors: {
+      prepare: fromPromise(prepare),
+      spawn: fromCallback<RunEvent, undefined, RunEvent>(({ sendBack }) => void spawn(sendBack)),
+      exit: fromPromise(async () => {
+        const { child, stop } = taken()
+        await Promise.race([child.exited, stop.receipt])
+        return child.exitStatus() !== undefined
+      }),
+      close: fromPromise(async () => beforeSignal?.()),
+      explain: fromPromise(explain),
+      rest: fromPromise(() => taken().stop.left()),
+      settle: fromPromise(settle),
+    },
+    actions: {
+      cancelSpawn: () => cancel.abort(),
+      terminate: () => end('SIGTERM', (stop) => stop.terminate()),
+      kill: () => end('SIGKILL', (stop) => stop.kill()),
+      sweep: () =>
+        end('SIGKILL', (stop) => {
+          stop.kill()
+          void stop.sweep()
+        }),
+    },
+  })
+  const actor = createActor(machine, { clock, input: { closesFirst: beforeSignal !== undefined } })
+  const state = () => RUN_STATES.find((tag) => actor.getSnapshot().hasTag(tag)) ?? 'waiting'
+  // A report is given on when the state that follows from it can be seen.
+  const reports: RunReport[] = []
+  actor.on('*', (report) => reports.push(report))
+  const settled = new Promise<void>((resolve, reject) => {
+    actor.subscribe({
+      next: () => {
+        for (const report of reports.splice(0)) tell(report)
+        if (state() === 'settled') resolve()
+      },
+      error: reject,
+    })
+  })
+  actor.start()
 
   return {
     generation,
-    terminate() {
-      if (pending !== undefined || sent.size > 0) return
-      const signal = () => end('SIGTERM', (stop) => stop.terminate())
-      if (own === undefined || beforeSignal === undefined) return signal()
-      const mine = Symbol(generation)
-      pending = mine
-      const prepared = Promise.resolve().then(beforeSignal)
-      void settledWithin(clock, prepared, BEFORE_SIGNAL_MS).then(() => {
-        if (pending === mine) signal()
-      })
-    },
-    spare() {
-      pending = undefined
-    },
-    kill: () => end('SIGKILL', (stop) => stop.kill()),
-    sweep: () =>
-      end('SIGKILL', (stop) => {
-        stop.kill()
-        void stop.sweep()
-      }),
+    terminate: () => actor.send({ type: 'run.terminate' }),
+    spare: () => actor.send({ type: 'run.spare' }),
+    kill: () => actor.send({ type: 'run.kill' }),
+    sweep: () => actor.send({ type: 'run.sweep' }),
     isAlive: () =>
       own !== undefined &&
       own.child.exitStatus() === undefined &&
       isAlive(own.child.pid, own.child.startTicks),
-    state: () => state,
+    state,
     pid: () => own?.child.pid ?? null,
-    startedAtMs: () => startedAtMs,
+    startedAtMs: () => own?.startedAtMs ?? null,
     output: () => own?.output,
     survivors: () => own?.stop.survivors() ?? [],
     isPortHeld: () => {
@@ -307,11 +318,27 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       return heldAt !== undefined
     },
     members: () => own?.stop.members() ?? [],
-    settled: live(),
+    settled,
   }
 }
 
-/** Who listens at an address after a leader has ended: a server that it left there. One that was just left may need a moment. */
+/** The process of a run, from its spawn on. */
+interface Own {
+  readonly child: OwnedChild
+  readonly stop: Stop
+  readonly output: Output
+  /** Wall clock, for display. */
+  readonly startedAtMs: number
+  readonly bornAtMs: number
+}
+
+/** A failure names its generation as well, because it is kept when the event is gone. */
+function withGeneration(report: RunReport, generation: string): ProcessEvent {
+  if (report.type !== 'process.failed') return { ...report, generation }
+  return { ...report, generation, failure: { ...report.failure, generation } }
+}
+
+/** The processes that listen at an address after a leader has ended: it may have left them there, a moment ago. */
 async function findDaemon(
   address: Address,
   isWaitedFor: boolean,

@@ -1,15 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import type { RunState } from '../../machines/run.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Output } from './output.ts'
 import { createOwnerRecord } from './owner-record.ts'
-import {
-  createRun,
-  type Run,
-  type RunHandle,
-  type RunListener,
-  type RunOptions,
-  type RunState,
-} from './run.ts'
+import { createRun, type Run, type RunHandle, type RunListener, type RunOptions } from './run.ts'
 import type { SendSignal } from './signals.ts'
 import type { StateDirectory } from './state-directory.ts'
 import { createWatchdog, type Watchdog, type WatchdogOptions, type WatchdogStanding } from './watchdog.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { and, createMachine, not, or } from 'xstate'
-import { providerMachine, requestMachine, supervisorMachine } from '../../machines/index.ts'
+import { providerMachine, requestMachine, runMachine, supervisorMachine } from '../../machines/index.ts'
 import { buildDiagram, formatMermaid } from '../../src/inspector/diagram.ts'
 import { buildDefinition } from '../../src/statechart/definition.ts'
 import { createPlace } from './command-line.ts'
@@ -8,6 +8,7 @@ import { createPlace } from './command-line.ts'
 const charts = [
   ['provider', providerMachine],
   ['request', requestMachine],
+  ['run', runMachine],
   ['supervisor', supervisorMachine],
 ] as const
 

@@ -5,8 +5,12 @@ import type { AnyStateMachine } from 'xstate'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { toStateName } from '../../machines/provider/context.ts'
 import { listTags, providerStates } from '../../machines/provider/tags.ts'
+import { runMachine } from '../../machines/run.ts'
 
-const charts: readonly (readonly [string, AnyStateMachine])[] = [['provider/chart.ts', providerMachine]]
+const charts: readonly (readonly [string, AnyStateMachine])[] = [
+  ['provider/chart.ts', providerMachine],
+  ['run.ts', runMachine],
+]
 
 describe.each(charts)('the source of machines/%s', (file, machine) => {
   const chart = findChart(file)

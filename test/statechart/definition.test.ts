@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { type AnyStateMachine, and, createMachine, not } from 'xstate'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { requestMachine } from '../../machines/request.ts'
+import { runMachine } from '../../machines/run.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { watchdogMachine } from '../../machines/watchdog.ts'
 import { buildDiagram, type DiagramState } from '../../src/inspector/diagram.ts'
@@ -24,6 +25,7 @@ test.each([
   ['provider', providerMachine],
   ['request', requestMachine],
   ['supervisor', supervisorMachine],
+  ['run', runMachine],
   ['watchdog', watchdogMachine],
 ] as const)(
   'the flat definition of the %s chart is ten levels deep at most and has every state and edge',

@@ -5,7 +5,9 @@ import { type AnyStateMachine, createActor, type InspectionEvent } from 'xstate'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
 import { requestMachine } from '../../machines/request.ts'
+import { runMachine } from '../../machines/run.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
+import { watchdogMachine } from '../../machines/watchdog.ts'
 import { compile } from '../../src/statechart/compile.ts'
 import { runScript } from '../../src/testing/run-script.ts'
 import { parseScript } from '../../src/testing/script.ts'
@@ -32,7 +34,14 @@ async function compare<Machine extends AnyStateMachine>(
 }
 
 test('every chart of leasehold is compiled, and stays so when its effects are provided', () => {
-  for (const machine of [requestMachine, providerMachine, supervisedProviderMachine, supervisorMachine]) {
+  for (const machine of [
+    requestMachine,
+    providerMachine,
+    supervisedProviderMachine,
+    supervisorMachine,
+    runMachine,
+    watchdogMachine,
+  ]) {
     const compiled = compile(machine)
     expect(compiled).not.toBe(machine)
     expect(compile(compiled)).toBe(compiled)
