@@ -136,7 +136,7 @@ function toModelPlace(model: string, { env, folder }: Surroundings): string {
   return resolve(folder, toHome(model, env))
 }
 
-/** The options of the preset but those that the file's own arguments state, under any of their names. */
+/** The options of the preset, without each option that the file's own arguments state under any of its names. */
 function listPresetArgs(engine: Engine, input: Parameters<Engine['toArgs']>[0], own: unknown): string[] {
   const stated = listFlags(own)
   const isStated = ([flag = '']: readonly string[]) =>

@@ -21,7 +21,7 @@ export interface Engine {
   readonly toCwd?: (command: string) => string
   /** How to get it, for people. */
   readonly install: string
-  /** An option and its value each; those that stand in the file's own `args` are left out. */
+  /** Each an option with its value. An option that the file's own `args` state is left out. */
   readonly toArgs: (input: EngineInput) => readonly (readonly string[])[]
   /** Options that stand for one another: one of them in `args` replaces the preset's. */
   readonly synonyms?: readonly (readonly string[])[]

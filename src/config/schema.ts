@@ -355,7 +355,7 @@ const leaseholdSchema = z
     firstPort: wholeNumber('', 1, 65_535)
       .default(15_800)
       .describe(
-        `The first \`\${PORT}\`. Ports are assigned in the order of the providers and their replicas; those that the file writes itself are skipped. A new provider at the end changes no other port; one that is added or removed before others changes theirs, and a reload starts those again. A server that answers at such a port and was started for something else is told with its process, and not used.`,
+        `The first \`\${PORT}\`. Ports are assigned in the order of the providers and their replicas; a port that the file states is skipped. A new provider at the end changes no other port. Adding or removing a provider before others changes their ports, and a reload restarts them. A server that was not started for this provider is not used at such a port: the error names its process.`,
       ),
     defaults: serviceDefaultsSchema,
     listAliases: z
