@@ -11,7 +11,7 @@ import { runOutside } from '../lease/caller-context.ts'
 import { createServer, toMessageClass } from '../net/http.ts'
 import { isLoopback } from '../net/loopback.ts'
 import type { Metrics } from '../observe/metrics.ts'
-import { toHolderText } from '../process/ports.ts'
+import { describeHolder } from '../process/ports.ts'
 import { createTurnBudget } from '../request/turns.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { internalsOf } from '../supervisor/internals.ts'
@@ -240,7 +240,7 @@ export function createGateway({
       if (!isLoopback(host) && supervisor.config.leasehold.apiKeys.length === 0)
         return reject(new GatewayError(host, port, NEEDS_KEY))
       server.once('error', (cause) =>
-        reject(new GatewayError(host, port, cause, toHolderText({ host, port }))),
+        reject(new GatewayError(host, port, cause, describeHolder({ host, port }))),
       )
       server.listen({ host, port, backlog: BACKLOG }, () => {
         const address = server.address()

@@ -30,7 +30,7 @@ export interface Levels {
  * Splits a tree by how many launchers stand above each process that have a handler for SIGTERM and so may pass it on:
  * `timeout`, `tini`, a script with a trap.
  */
-export function toLevels(root: TreeRoot, members: readonly ProcessIdentity[]): Levels {
+export function groupLevels(root: TreeRoot, members: readonly ProcessIdentity[]): Levels {
   const found = new Map(members.flatMap((one) => proveMember(one, root) ?? []).map((one) => [one.pid, one]))
   const launchers = new Map<number, boolean>()
   const isLauncher = (pid: number) => {

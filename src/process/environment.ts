@@ -48,7 +48,7 @@ const SECRET_WORD = /(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)/i
  * files, libraries and devices, then `env`, then the markers. A host variable that looks like a secret
  * is passed on only when `inheritEnv` names it, whatever else its name matches (`NVIDIA_API_KEY`).
  */
-export function toChildEnvironment({
+export function buildChildEnvironment({
   host,
   env = {},
   inheritEnv = [],

@@ -40,8 +40,8 @@ async function check(command: string, interpretersLeft: number): Promise<Executa
     const head = await readHead(path)
     const reason =
       head.toString('latin1', 0, 2) === '#!'
-        ? await toScriptProblem(head, interpretersLeft)
-        : toProgramProblem(head, size)
+        ? await findScriptProblem(head, interpretersLeft)
+        : findProgramProblem(head, size)
     return reason === undefined ? { ok: true, path } : no(`"${command}" ${reason}`)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
@@ -71,7 +71,7 @@ async function readHead(path: string): Promise<Buffer> {
   }
 }
 
-async function toScriptProblem(head: Buffer, interpretersLeft: number): Promise<string | undefined> {
+async function findScriptProblem(head: Buffer, interpretersLeft: number): Promise<string | undefined> {
   const [interpreter = ''] = (head.toString('utf8', 2).split('\n', 1)[0] ?? '').trim().split(/[ \t]/, 1)
   if (interpreter === '') return 'is a script that names no interpreter'
   if (interpretersLeft === 0) return 'is a script with too many interpreters in a row'
@@ -84,9 +84,9 @@ const MACH_O_MAGICS: ReadonlySet<number> = new Set([
   0xfeedface, 0xfeedfacf, 0xcefaedfe, 0xcffaedfe, 0xcafebabe, 0xcafebabf,
 ])
 
-function toProgramProblem(head: Buffer, sizeBytes: number): string | undefined {
+function findProgramProblem(head: Buffer, sizeBytes: number): string | undefined {
   if (head.length === 0) return 'is empty'
-  if (head.toString('latin1', 0, 4) === '\x7fELF') return toElfProblem(head, sizeBytes)
+  if (head.toString('latin1', 0, 4) === '\x7fELF') return findElfProblem(head, sizeBytes)
   if (head.toString('latin1', 0, 2) === 'MZ') return undefined
   if (head.length >= 4 && MACH_O_MAGICS.has(head.readUInt32BE(0))) return undefined
   return 'is not a program: it begins neither like an ELF, Mach-O or PE file nor with "#!"'
@@ -99,19 +99,19 @@ const ELF_PROGRAM_TYPES: readonly number[] = [2, 3]
 const ELF_MACHINES: Readonly<Record<string, readonly number[]>> = { x64: [62, 3], arm64: [183, 40] }
 
 /** Checks the fields without which Linux answers ENOEXEC, which is what makes `execvp` turn to the shell. */
-function toElfProblem(head: Buffer, sizeBytes: number): string | undefined {
+function findElfProblem(head: Buffer, sizeBytes: number): string | undefined {
   if (head.length < ELF_HEADER_BYTES) return 'is a damaged ELF file: its header is cut short'
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
   const isLittleEndian = head[5] === 1
   const isWide = head[4] === 2
-  const toUInt16 = (at: number) => view.getUint16(at, isLittleEndian)
+  const readUInt16 = (at: number) => view.getUint16(at, isLittleEndian)
   const tableAt = isWide ? Number(view.getBigUint64(32, isLittleEndian)) : view.getUint32(28, isLittleEndian)
-  const [entryBytes, entries] = isWide ? [toUInt16(54), toUInt16(56)] : [toUInt16(42), toUInt16(44)]
+  const [entryBytes, entries] = isWide ? [readUInt16(54), readUInt16(56)] : [readUInt16(42), readUInt16(44)]
   const isTableSound =
     entryBytes === (isWide ? 56 : 32) && entries > 0 && tableAt + entryBytes * entries <= sizeBytes
-  if (!isTableSound || !ELF_PROGRAM_TYPES.includes(toUInt16(16)))
+  if (!isTableSound || !ELF_PROGRAM_TYPES.includes(readUInt16(16)))
     return 'is a damaged ELF file, or not a program'
-  const machine = toUInt16(18)
+  const machine = readUInt16(18)
   if (platform === 'linux' && ELF_MACHINES[arch]?.includes(machine) === false)
     return `is a program for another processor (ELF machine ${machine}, this host is ${arch})`
   return undefined

@@ -34,7 +34,7 @@ export function createFileLocks(state: StateDirectory, clock: Clock): HostLocks 
 
   const listRivals = async (name: string, own: string): Promise<readonly string[]> => {
     const flags = readdirSync(directory)
-      .filter((file) => file.startsWith(`${toPrefix(name)}.`) && file.endsWith('.flag'))
+      .filter((file) => file.startsWith(`${buildPrefix(name)}.`) && file.endsWith('.flag'))
       .map((file) => file.slice(0, -'.flag'.length))
       .filter((flag) => flag !== own)
     const alive = await Promise.all(
@@ -65,7 +65,7 @@ export function createFileLocks(state: StateDirectory, clock: Clock): HostLocks 
     },
     take: async (name, server) => {
       mkdirSync(directory, { recursive: true, mode: 0o700 })
-      const own = `${toPrefix(name)}.${randomBytes(6).toString('hex')}`
+      const own = `${buildPrefix(name)}.${randomBytes(6).toString('hex')}`
       const startTicks = readProcess(ownPid)?.startTicks ?? null
       writeFileSync(fileOf(own, 'draft'), JSON.stringify({ pid: ownPid, startTicks }), { mode: 0o600 })
       // A flag that can be seen is complete.
@@ -87,7 +87,7 @@ export function createFileLocks(state: StateDirectory, clock: Clock): HostLocks 
 }
 
 /** Short, because the path of a socket has some hundred bytes at most. */
-function toPrefix(name: string): string {
+function buildPrefix(name: string): string {
   return name.slice(-16)
 }
 

@@ -34,13 +34,13 @@ export function toClaimName(directory: string, origin: string): string {
 export function createKernelLocks({ path }: Pick<StateDirectory, 'path'>): HostLocks {
   const toAddress = (name: string) => (platform === 'win32' ? `\\\\.\\pipe\\${name}` : `\0${name}`)
   // Short, because the path of a socket has some hundred bytes at most.
-  const toDoor = (name: string) => join(path, 'claims', `${name.slice(-16)}.door`)
+  const buildDoorPath = (name: string) => join(path, 'claims', `${name.slice(-16)}.door`)
   const hasDoor = platform === 'linux'
   return {
-    addressesOf: async (name) => [...(hasDoor ? [toDoor(name)] : []), toAddress(name)],
+    addressesOf: async (name) => [...(hasDoor ? [buildDoorPath(name)] : []), toAddress(name)],
     take: async (name, server) => {
       if (!(await listen(server, toAddress(name)))) return undefined
-      const door = hasDoor ? await openDoor(toDoor(name), server) : undefined
+      const door = hasDoor ? await openDoor(buildDoorPath(name), server) : undefined
       return {
         release: () => {
           // First the door: its file is removed with it, and the next holder of the name makes another.

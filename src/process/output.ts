@@ -144,7 +144,7 @@ function createSplitter(
   /** Masks secrets in the next piece together with the overlap, so that a cut does not hide one. */
   const cleanAhead = () => {
     if (clean === undefined) return
-    const end = toCharacterStart(held, Math.min(held.length, maxLineBytes + overlapBytes))
+    const end = findCharacterStart(held, Math.min(held.length, maxLineBytes + overlapBytes))
     const text = held.toString('utf8', 0, end)
     const cleaned = clean(text)
     if (cleaned !== text) held = Buffer.concat([Buffer.from(cleaned), held.subarray(end)])
@@ -153,7 +153,7 @@ function createSplitter(
   const cutPieces = (restBytes: number) => {
     while (held.length > maxLineBytes + restBytes) {
       cleanAhead()
-      const cut = toCharacterStart(held, maxLineBytes)
+      const cut = findCharacterStart(held, maxLineBytes)
       print(held.subarray(0, cut))
       held = held.subarray(cut)
     }
@@ -199,7 +199,7 @@ function createSplitter(
 }
 
 /** The cut at or up to three bytes before `at` that does not split a character of UTF-8. */
-function toCharacterStart(bytes: Buffer, at: number): number {
+function findCharacterStart(bytes: Buffer, at: number): number {
   for (let cut = at; cut > Math.max(0, at - 4); cut -= 1) {
     if (((bytes[cut] ?? 0) & 0xc0) !== 0x80) return cut
   }

@@ -74,7 +74,7 @@ export function createOwnerRecord(owner: string, stateDirectory: () => StateDire
     const file = fileOf(state)
     const draft = `${file}.${ownPid}.draft`
     mkdirSync(toRecordDirectory(state), { recursive: true, mode: 0o700 })
-    writeFileSync(draft, JSON.stringify({ body, mac: toMac(state, body) }), { mode: 0o600 })
+    writeFileSync(draft, JSON.stringify({ body, mac: computeMac(state, body) }), { mode: 0o600 })
     renameSync(draft, file)
   }
   const rewrite = () => {
@@ -145,7 +145,7 @@ export function readRecord(state: StateDirectory, name: string): RecordedOwner {
     constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0),
   )
   try {
-    const { size, uid, mode, isFile } = toFacts(fstatSync(descriptor))
+    const { size, uid, mode, isFile } = readFacts(fstatSync(descriptor))
     if (!isFile) throw new Error('it is not a file')
     if (getuid !== undefined && (uid !== getuid() || (mode & 0o022) !== 0))
       throw new Error('others could have written it')
@@ -158,7 +158,7 @@ export function readRecord(state: StateDirectory, name: string): RecordedOwner {
   }
 }
 
-function toFacts(stats: ReturnType<typeof fstatSync>) {
+function readFacts(stats: ReturnType<typeof fstatSync>) {
   return {
     size: Number(stats.size),
     uid: Number(stats.uid),
@@ -168,44 +168,50 @@ function toFacts(stats: ReturnType<typeof fstatSync>) {
 }
 
 function parseRecord(state: StateDirectory, text: string): RecordedOwner {
-  const { body, mac } = toObject(JSON.parse(text))
-  if (typeof body !== 'string' || !isMac(mac, toMac(state, body)))
+  const { body, mac } = parseObject(JSON.parse(text))
+  if (typeof body !== 'string' || !isMac(mac, computeMac(state, body)))
     throw new Error('it does not carry the proof of the host key')
-  const { owner, pid, startTicks, host, runs } = toObject(JSON.parse(body))
+  const { owner, pid, startTicks, host, runs } = parseObject(JSON.parse(body))
   if (typeof owner !== 'string' || !UUID.test(owner) || typeof host !== 'string' || !Array.isArray(runs))
     throw new Error('its fields are not those of a record')
-  return { owner, pid: toPid(pid), startTicks: toNumber(startTicks), host, runs: runs.map(toRecorded) }
+  return {
+    owner,
+    pid: parsePid(pid),
+    startTicks: parseNumber(startTicks),
+    host,
+    runs: runs.map(parseRecorded),
+  }
 }
 
-function toRecorded(value: unknown): RecordedProcess {
-  const { pid, pgid, sid, startTicks, exe } = toObject(value)
+function parseRecorded(value: unknown): RecordedProcess {
+  const { pid, pgid, sid, startTicks, exe } = parseObject(value)
   return {
-    pid: toPid(pid),
-    pgid: toPid(pgid),
-    sid: toPid(sid),
-    startTicks: toNumber(startTicks),
+    pid: parsePid(pid),
+    pgid: parsePid(pgid),
+    sid: parsePid(sid),
+    startTicks: parseNumber(startTicks),
     exe: typeof exe === 'string' ? exe : null,
   }
 }
 
-function toObject(value: unknown): Readonly<Record<string, unknown>> {
+function parseObject(value: unknown): Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) throw new Error('it is not an object')
   return value as Readonly<Record<string, unknown>>
 }
 
-function toPid(value: unknown): number {
+function parsePid(value: unknown): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value <= 1)
     throw new Error(`${JSON.stringify(value)} is no number of a process of ours`)
   return value
 }
 
-function toNumber(value: unknown): number {
+function parseNumber(value: unknown): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
     throw new Error(`${JSON.stringify(value)} is no start time`)
   return value
 }
 
-function toMac({ hostKey }: StateDirectory, body: string): string {
+function computeMac({ hostKey }: StateDirectory, body: string): string {
   return createHmac('sha256', hostKey).update(`record\n${body}`).digest('hex')
 }
 

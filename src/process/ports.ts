@@ -91,7 +91,7 @@ export function findSoleOwner(address: Address, pid: number): PortOwner | undefi
   if (!hasProcfs) return undefined
   const sockets = new Set(listListeningAt(address).map(({ socket }) => socket))
   if (sockets.size === 0 || listHeld(pid, sockets).length < sockets.size) return undefined
-  return { port: address.port, ours: [toListener(pid)], strangers: [] }
+  return { port: address.port, ours: [findListener(pid)], strangers: [] }
 }
 
 /**
@@ -115,7 +115,7 @@ export function findPortOwner({ host, port }: Address, ours: readonly number[]):
       ? []
       : listPids()
           .filter((pid) => !mine.has(pid) && listHeld(pid, sockets).length > 0)
-          .map(toListener)
+          .map(findListener)
           .filter(({ exe }) => exe === undefined || !FORWARDERS.has(basename(exe)))
   const uid = findOtherUid(
     listening.filter(({ socket }) => sockets.has(socket)),
@@ -125,7 +125,7 @@ export function findPortOwner({ host, port }: Address, ours: readonly number[]):
   if (held.length === 0 && strangers.length === 0 && uid === undefined) return undefined
   return {
     port,
-    ours: held.map(({ pid }) => toListener(pid)),
+    ours: held.map(({ pid }) => findListener(pid)),
     strangers,
     ...(uid === undefined ? {} : { uid }),
   }
@@ -200,7 +200,7 @@ export function listPortsOf(pids: readonly number[]): readonly number[] {
 export function listUnreachedOf({ host, port }: Address, pids: readonly number[]): readonly string[] {
   const same = listListeningOf(pids).filter((one) => one.port === port)
   if (same.some(({ address }) => isReached(host, address))) return []
-  return [...new Set(same.map(({ address }) => `${toHost(address)}:${port}`))]
+  return [...new Set(same.map(({ address }) => `${parseHost(address)}:${port}`))]
 }
 
 function listListeningOf(pids: readonly number[]): readonly Listening[] {
@@ -212,7 +212,7 @@ function listListeningOf(pids: readonly number[]): readonly Listening[] {
 }
 
 /** An address as a URL holds it; the kernel writes each 32 bits of it with the last byte first. */
-function toHost(address: string): string {
+function parseHost(address: string): string {
   const bytes = (address.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).toReversed())
   if (bytes.length === 4) return bytes.map((byte) => Number.parseInt(byte, 16)).join('.')
   const { hostname } = new URL(`http://[${(bytes.join('').match(/.{4}/g) ?? []).join(':')}]`)
@@ -222,18 +222,18 @@ function toHost(address: string): string {
 /** Who listens at a Unix socket; `\0` begins an abstract name. `undefined` where that cannot be seen. */
 export function findSocketHolder(path: string): number | undefined {
   if (!hasProcfs) return undefined
-  const name = toShown(path)
+  const name = shortenPath(path)
   const sockets = new Set(
     [...readTable('/proc/net/unix')]
       .map((line) => line.trim().split(/\s+/))
-      .filter(([, , , flags, , , , ...own]) => flags === ACCEPTS && toShown(own.join(' ')) === name)
+      .filter(([, , , flags, , , , ...own]) => flags === ACCEPTS && shortenPath(own.join(' ')) === name)
       .map(([, , , , , , inode]) => `socket:[${inode}]`),
   )
   return sockets.size === 0 ? undefined : listPids().find((pid) => listHeld(pid, sockets).length > 0)
 }
 
 /** As the kernel shows a name: `@` for NUL, with which an older libuv fills an abstract name up. */
-function toShown(path: string): string {
+function shortenPath(path: string): string {
   return path.replace(/^\0/, '@').replace(/@+$/, '')
 }
 
@@ -241,17 +241,17 @@ function toShown(path: string): string {
 const ACCEPTS = '00010000'
 
 /** A port that is taken, in words. */
-export function toTakenText({ port }: Address, owner: PortOwner | undefined): string {
-  const names = toNames(owner)
+export function describeTaken({ port }: Address, owner: PortOwner | undefined): string {
+  const names = listNames(owner)
   return `not spawned, because its port ${port} is taken${names === '' ? '' : ` by ${names}`}`
 }
 
 /** Who listens at an address, in words; empty where that cannot be told. */
-export function toHolderText(address: Address): string {
-  return toNames(findPortOwner(address, []))
+export function describeHolder(address: Address): string {
+  return listNames(findPortOwner(address, []))
 }
 
-function toNames(owner: PortOwner | undefined): string {
+function listNames(owner: PortOwner | undefined): string {
   if (owner?.uid !== undefined && owner.strangers.length === 0) return `another user (uid ${owner.uid})`
   return (owner?.strangers ?? [])
     .map(({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`)
@@ -371,7 +371,7 @@ function readLink(path: string): string {
   }
 }
 
-function toListener(pid: number): Listener {
+function findListener(pid: number): Listener {
   const exe = readExecutable(pid)
   return exe === undefined ? { pid } : { pid, exe }
 }

@@ -10,16 +10,16 @@ import {
 import { findTellingLine, type TellingLine } from '../../machines/telling-line.ts'
 import { afterTurn, type Clock, settledWithin } from '../clock.ts'
 import { toShortText } from '../text/plain-text.ts'
-import { type Markers, toChildEnvironment } from './environment.ts'
+import { buildChildEnvironment, type Markers } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
 import type { OwnerRecord } from './owner-record.ts'
 import {
   type Address,
+  describeTaken,
   findPortOwner,
   isListenedAt,
   isOlder,
   isPortFree,
-  toTakenText,
   untilPortFree,
   untilPortTaken,
 } from './ports.ts'
@@ -177,15 +177,15 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
 
   const prepare = async (): Promise<Failure | null> => {
     const leftovers = await Promise.race([surroundings.vacated, aborted(cancel.signal)])
-    if (leftovers.length > 0) return toLeftoverFailure(leftovers)
+    if (leftovers.length > 0) return buildLeftoverFailure(leftovers)
     const isFree =
       address === undefined ||
       (await isPortFree(address.host, address.port).catch((error) => {
         isForbidden = error.code === 'EACCES'
         return true
       }))
-    if (address !== undefined && !isFree) return toTakenFailure(address)
-    return toRecordFailure(record) ?? null
+    if (address !== undefined && !isFree) return buildTakenFailure(address)
+    return findRecordFailure(record) ?? null
   }
   const spawn = (report: (event: RunEvent) => void) => {
     const markers: Markers = { LEASEHOLD_OWNER: surroundings.owner, LEASEHOLD_GENERATION: generation }
@@ -194,7 +194,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       command,
       args,
       cwd,
-      env: toChildEnvironment({ host: surroundings.environment, env, inheritEnv, markers }),
+      env: buildChildEnvironment({ host: surroundings.environment, env, inheritEnv, markers }),
       markers,
       signal: cancel.signal,
       onSpawn: (child) => {
@@ -385,16 +385,16 @@ function isBindRefusal({ cause, line }: TellingLine): boolean {
   )
 }
 
-function toTakenFailure(address: Address): Failure {
+function buildTakenFailure(address: Address): Failure {
   return {
     code: 'LEASEHOLD_PORT_TAKEN',
-    message: toTakenText(address, findPortOwner(address, [])),
+    message: describeTaken(address, findPortOwner(address, [])),
     retry: 'later',
   }
 }
 
 /** The owner record must exist before the first spawn: after a crash its processes could not be found. */
-function toRecordFailure(record: OwnerRecord | undefined): Failure | undefined {
+function findRecordFailure(record: OwnerRecord | undefined): Failure | undefined {
   try {
     record?.open()
     return undefined
@@ -404,7 +404,7 @@ function toRecordFailure(record: OwnerRecord | undefined): Failure | undefined {
   }
 }
 
-function toLeftoverFailure(pids: readonly number[]): Failure {
+function buildLeftoverFailure(pids: readonly number[]): Failure {
   const named =
     pids.length === 1
       ? `process ${pids[0]} of an earlier run is`

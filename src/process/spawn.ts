@@ -56,7 +56,7 @@ export type SpawnResult =
  * all arrive as a `LEASEHOLD_SPAWN_FAILED` that names what is wrong.
  */
 export async function spawnChild(options: SpawnOptions): Promise<SpawnResult> {
-  const problem = toNulProblem(options) ?? (await toCwdProblem(options.cwd))
+  const problem = findNulProblem(options) ?? (await findCwdProblem(options.cwd))
   const checked = await checkExecutable(options.command)
   if (options.signal?.aborted) return STOPPED_EARLY
   if (problem !== undefined) return fail(problem, 'never')
@@ -65,10 +65,10 @@ export async function spawnChild(options: SpawnOptions): Promise<SpawnResult> {
   try {
     spawned = start(options)
   } catch (error) {
-    return toFailure(error, options)
+    return buildFailure(error, options)
   }
-  if (spawned.pid === undefined) return toFailure(await nextError(spawned), options)
-  const child = toOwnedChild(spawned, spawned.pid, options.markers)
+  if (spawned.pid === undefined) return buildFailure(await nextError(spawned), options)
+  const child = buildOwnedChild(spawned, spawned.pid, options.markers)
   // First of all: what it forks from now on inherits it.
   raiseOomScore(child.pid)
   options.onSpawn?.(child)
@@ -97,7 +97,7 @@ function nextError(spawned: ChildProcess): Promise<unknown> {
   })
 }
 
-function toOwnedChild(spawned: ChildProcess, pid: number, markers: Markers): OwnedChild {
+function buildOwnedChild(spawned: ChildProcess, pid: number, markers: Markers): OwnedChild {
   const { stdout, stderr } = spawned
   if (stdout === null || stderr === null) throw new Error('spawn gave no pipes')
   let status: ExitStatus | undefined
@@ -146,7 +146,7 @@ export function raiseOomScore(pid: number): void {
 }
 
 /** Node's own message for a NUL byte quotes the value, which may be a secret of the environment. */
-function toNulProblem({ command, args, cwd = '', env }: SpawnOptions): string | undefined {
+function findNulProblem({ command, args, cwd = '', env }: SpawnOptions): string | undefined {
   if (command.includes('\0')) return 'the command contains a NUL byte'
   if (cwd.includes('\0')) return 'the working directory contains a NUL byte'
   const argument = args.findIndex((value) => value.includes('\0'))
@@ -155,14 +155,14 @@ function toNulProblem({ command, args, cwd = '', env }: SpawnOptions): string | 
   return variable && `the environment variable ${JSON.stringify(variable[0])} contains a NUL byte`
 }
 
-async function toCwdProblem(cwd: string | undefined): Promise<string | undefined> {
+async function findCwdProblem(cwd: string | undefined): Promise<string | undefined> {
   if (cwd === undefined) return undefined
   try {
     if (!(await stat(cwd)).isDirectory()) return `the working directory "${cwd}" is not a directory`
     await access(cwd, constants.X_OK)
     return undefined
   } catch (error) {
-    const code = toCode(error)
+    const code = findCode(error)
     return code === 'ENOENT'
       ? `the working directory "${cwd}" does not exist`
       : `the working directory "${cwd}" cannot be entered (${code})`
@@ -183,8 +183,8 @@ const LASTING: Readonly<Record<string, string>> = {
   EACCES: 'permission was denied',
 }
 
-function toFailure(error: unknown, { command }: SpawnOptions): SpawnResult {
-  const code = toCode(error)
+function buildFailure(error: unknown, { command }: SpawnOptions): SpawnResult {
+  const code = findCode(error)
   const reason = TRANSIENT[code] ?? LASTING[code] ?? 'the system refused'
   const retry = code in TRANSIENT ? 'later' : code in LASTING ? 'never' : undefined
   return fail(`"${command}" could not be spawned: ${reason} (${code})`, retry)
@@ -195,6 +195,6 @@ function fail(message: string, retry: Failure['retry']): SpawnResult {
   return { ok: false, failure: retry === undefined ? failure : { ...failure, retry } }
 }
 
-function toCode(error: unknown): string {
+function findCode(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
 }

@@ -63,7 +63,7 @@ export function openStateDirectory(path: string): StateDirectory {
   attempt('it cannot be looked at', () => {
     if (!isOurs(lstatSync(path))) throw new StateDirectoryError(path, 'it belongs to another user')
     const found = statSync(path)
-    const problem = toProblem(found)
+    const problem = findProblem(found)
     if (problem !== undefined) throw new StateDirectoryError(path, problem)
     // Windows has no such bits, and a home directory is private there.
     if (getuid !== undefined && (found.mode & 0o077) !== 0) chmodSync(path, 0o700)
@@ -78,7 +78,7 @@ const PASSING: Readonly<Record<string, string>> = {
   ENOSPC: 'Free some space on its disk.',
 }
 
-function toProblem(found: Stats): string | undefined {
+function findProblem(found: Stats): string | undefined {
   if (!found.isDirectory()) return 'it is not a directory'
   if (!isOurs(found)) return 'it belongs to another user'
   if (getuid !== undefined && (found.mode & 0o022) !== 0)

@@ -1,7 +1,7 @@
 import { platform } from 'node:process'
 import type { Receipt } from '../../machines/messages.ts'
 import { type Clock, delay, settledWithin, systemClock } from '../clock.ts'
-import { askLevels, toLevels } from './asking.ts'
+import { askLevels, groupLevels } from './asking.ts'
 import { freezeTree, type SendSignal, toAttempt } from './signals.ts'
 import type { OwnedChild } from './spawn.ts'
 import {
@@ -154,7 +154,7 @@ export function createStop(
   }
 
   const ask = () => {
-    const levels = toLevels(child, known)
+    const levels = groupLevels(child, known)
     if (levels.held.length > 0)
       return void askLevels(levels, { root: child, clock, signal, isOver: () => isKilled })
     // The group as a whole: a process that is forked in this instant is in it.

@@ -98,7 +98,7 @@ export function createProcessTable({
   let watchdog: Watchdog | undefined
   const record = stateDirectory && createOwnerRecord(owner, stateDirectory)
 
-  const toSlot = (key: string): Slot => {
+  const findSlot = (key: string): Slot => {
     const slot = slots.get(key) ?? { runs: [], last: undefined, vacated: Promise.resolve() }
     slots.set(key, slot)
     return slot
@@ -126,7 +126,7 @@ export function createProcessTable({
     run(options, listener) {
       if (isWatched && !isClosed)
         watchdog ??= createWatchdog({ owner, environment, onEvent: onWatchdogEvent, record })
-      const slot = toSlot(options.key)
+      const slot = findSlot(options.key)
       const vacated = slot.vacated.then(() => slot.runs.flatMap((earlier) => earlier.survivors()))
       const surroundings = {
         clock,
@@ -152,7 +152,7 @@ export function createProcessTable({
     entries: () =>
       [...slots].flatMap(([key, slot]) => {
         prune(slot)
-        return slot.runs.map((run) => toEntry(key, run))
+        return slot.runs.map((run) => buildEntry(key, run))
       }),
     keepRecord() {
       try {
@@ -182,7 +182,7 @@ export function createProcessTable({
   }
 }
 
-function toEntry(key: string, run: Run): ProcessEntry {
+function buildEntry(key: string, run: Run): ProcessEntry {
   const state = run.state()
   return {
     key,

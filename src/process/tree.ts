@@ -119,7 +119,7 @@ export function snapshotTree(
   { known = [], root: rootState = 'running' }: SnapshotOptions = {},
 ): readonly ProcessIdentity[] {
   if (!hasProcfs) return []
-  const isOffLimits = toOffLimits()
+  const isOffLimits = findOffLimits()
   const candidates = listPids()
     .flatMap((pid) => readProcess(pid) ?? [])
     .filter((found) => !isOffLimits(found))
@@ -147,7 +147,7 @@ export function snapshotTree(
  */
 export function proveMember(identity: ProcessIdentity, root: TreeRoot): ProcessInfo | undefined {
   const found = readProcess(identity.pid)
-  if (found === undefined || !isRunning(found) || toOffLimits()(found) || !isOwnUser(found.pid))
+  if (found === undefined || !isRunning(found) || findOffLimits()(found) || !isOwnUser(found.pid))
     return undefined
   return isSame(identity, found, root.markers) ? found : undefined
 }
@@ -182,7 +182,7 @@ function withRelatives(
 }
 
 /** Whom no evidence makes ours. Read each time, because an ancestor may die and hand us to another. */
-function toOffLimits(): ({ pid, sid }: ProcessInfo) => boolean {
+function findOffLimits(): ({ pid, sid }: ProcessInfo) => boolean {
   const self = readProcess(ownPid)
   const untouchable = new Set<number>()
   for (let next = self; next !== undefined && next.pid > 1; next = readProcess(next.ppid))

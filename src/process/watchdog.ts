@@ -9,7 +9,7 @@ import {
   watchdogMachine,
 } from '../../machines/watchdog.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { toChildEnvironment } from './environment.ts'
+import { buildChildEnvironment } from './environment.ts'
 import type { OwnerRecord } from './owner-record.ts'
 import type { TreeRoot } from './tree.ts'
 import { readProcess } from './tree.ts'
@@ -144,7 +144,7 @@ function spawnWatchdog({
   const child = spawn(execPath, [...flags, '--eval', program, owner, supervisorSid], {
     cwd: '/',
     // Without the markers: it must not find itself.
-    env: toChildEnvironment({ host: environment, markers: {} }),
+    env: buildChildEnvironment({ host: environment, markers: {} }),
     detached: true,
     stdio: ['pipe', 'pipe', 'ignore'],
   })

@@ -136,7 +136,7 @@ describe.skipIf(!hasCurl)('curl, which this host must have for these tests,', ()
     })
   })
 
-  test('gets what the server says on a path that nobody here knows', async () => {
+  test('gets the server’s answer on an unknown path', async () => {
     const { text } = await post('/v1/whatever?a=1', { model })
     expect(JSON.parse(text)).toMatchObject({
       error: { message: expect.stringContaining('File Not Found'), code: 404 },

@@ -49,7 +49,7 @@ describe('servers of one model', () => {
     expect((await (await fetch(`${house.url}/v1/models`)).json()).data).toMatchObject([{ id: 'local/demo' }])
   })
 
-  test('stand in for each other before the first byte: one that is gone is passed over, and nobody notices', async () => {
+  test('stand in for each other before the first byte: a lost one is skipped, and no client notices', async () => {
     await using house = await openPair()
     await house.supervisor.start('local')
     await house.servers[0].close()

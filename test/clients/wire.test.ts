@@ -71,7 +71,7 @@ test('a refusal that is compressed and needs no explanation passes as it is', as
   expect(await response.text()).toBe('teapot')
 })
 
-test('headers of one connection, and those that it names, do not travel to the server', async () => {
+test('connection headers, and headers named by them, are not forwarded to the server', async () => {
   await using house = await openWatched()
   const body = JSON.stringify(question)
   const { status } = await sendRaw(
@@ -98,7 +98,7 @@ test('headers of one connection, and those that it names, do not travel to the s
   expect(JSON.stringify(sent?.headers)).not.toMatch(/gone|timeout=77|trailers|x-named/i)
 })
 
-test('headers of one connection, and those that it names, do not travel to the client', async () => {
+test('connection headers, and headers named by them, are not forwarded to the client', async () => {
   // A list of models is what the health probe asks for; as an answer to a chat it is as good as any.
   const reply = '{"object":"list","data":[{"id":"demo"}]}'
   await using server = await createRawServer((socket) => {

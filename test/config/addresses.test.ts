@@ -79,7 +79,7 @@ describe('a server that we run', () => {
     ])
   })
 
-  test('by somebody else may be anywhere else', () => {
+  test('by another program may be anywhere else', () => {
     expect(problemsOf({ baseUrl: 'https://api.example/v1' })).toEqual([])
     expect(problemsOf({ baseUrl: 'http://192.168.1.5:1/v1' })).toEqual([])
   })

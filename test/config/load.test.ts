@@ -12,7 +12,7 @@ import { ConfigError } from '../../src/errors.ts'
 import { catchConfigError, catchProblems, toText } from './reports.ts'
 
 describe('files as OpenClaw writes them', () => {
-  test('a provider that somebody else runs loads without a word', async () => {
+  test('a provider without a localService loads without a warning', async () => {
     const config = await loadConfig(toFixture('served-elsewhere.json5'))
     expect(config.problems).toEqual([])
     expect(config.providers).toMatchObject([

@@ -12,7 +12,7 @@ const provider = (replicas: string, more = '') =>
   )
 
 describe('a replica', () => {
-  test('is a service of its own with the options of its provider, except those that it states', () => {
+  test('is a service of its own with the options of its provider, except its own', () => {
     const config = parseConfig(
       provider(`{ baseUrl: 'http://localhost:2/v1', localService: { args: ['--port', '2'] } }`),
     )
@@ -33,7 +33,7 @@ describe('a replica', () => {
     expect(second?.localService?.key).not.toBe(first?.localService?.key)
   })
 
-  test('without a localService is run by somebody else, and may have a key and headers of its own', () => {
+  test('without a localService is external, and may have a key and headers of its own', () => {
     const { providers } = parseConfig(
       provider(`{ baseUrl: 'http://far:9/v1', apiKey: 'other', headers: { 'x-a': 'b' } }`),
     )

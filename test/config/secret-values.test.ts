@@ -48,7 +48,7 @@ test.each([
   ['a variable that is not set', { apiKey: `\${NOT_SET_ANYWHERE}`, headers: { 'x-key': `\${NOR_THIS}` } }],
   ['a name that is also the key', { apiKey: 'LM-Studio', models: [{ id: 'lm-studio/model' }] }],
   [
-    'a header that everybody sends',
+    'a header that all clients send',
     { headers: { accept: 'application/json', 'User-Agent': 'my-program/1' } },
   ],
   [

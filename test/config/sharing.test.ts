@@ -62,7 +62,7 @@ describe('budgets and groups', () => {
     expect(messagesOf(text)).toEqual([`${path}: there is no provider "bb"; the nearest is "b"`])
   })
 
-  test('refuse a provider that nobody here runs', () => {
+  test('refuse a provider without a localService', () => {
     const { localService: _, ...remote } = service(1)
     expect(messagesOf(toText({ a: remote }, { preload: ['a'] }))).toEqual([
       'leasehold.preload[0]: "a" has no localService: it is run by somebody else, and takes no room here',

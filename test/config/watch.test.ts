@@ -43,7 +43,7 @@ function createFolder() {
 }
 
 describe('a watched file', () => {
-  test('that nobody touches is no change, and neither is another file beside it', async () => {
+  test('that stays the same is no change, and neither is another file beside it', async () => {
     using place = createFolder()
     using watched = await watch(place.file)
     writeFileSync(join(place.folder, 'other.json5'), '{}')

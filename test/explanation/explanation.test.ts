@@ -41,7 +41,7 @@ test('one that waits for the memory of another says how much, who has it, why th
   ])
 })
 
-test('one of which nobody knows what it takes is told to say so', () => {
+test('a service with unknown needs is advised to state them', () => {
   const { choice, because, rejected } = decide('no-room')
   const needed = because.needed.map((need) => ({ ...need, isUnmeasured: true }))
   const { advice } = tell({ ...claiming, decision: { choice, because: { ...because, needed }, rejected } })
@@ -188,7 +188,7 @@ test('a server that others run is not said to be started by a request', () => {
   expect(advice.map(({ text }) => text).join(' ')).toMatch(/The next request looks for it again/)
 })
 
-test('one that is as it should be needs nobody', () => {
+test('a healthy service needs no action', () => {
   for (const state of ['ready', 'leased.open', 'probing', 'idle-stopping.terminating', 'starting.spawning'])
     expect(tell({ state }).advice).toEqual([])
 })

@@ -132,7 +132,7 @@ test('a reader that wants a sample is told how far it has come, also when nothin
   )
 })
 
-test('a reader that takes nothing is cut off when it falls behind what is kept, and slows nobody', async () => {
+test('a reader that takes nothing is cut off when it falls behind the kept events, and slows no other reader', async () => {
   await using route = await openRoute()
   const slow = await route.open('')
   slow.on('error', () => {})

@@ -300,7 +300,7 @@ test('a client that closes its side has left: its request ends, as nothing tells
     .toMatchObject([{ outcome: 'cancelled' }])
 })
 
-test('a gateway that closes waits for nobody who is still asking, and for everybody who is being answered', async () => {
+test('a gateway that closes does not wait for incomplete requests, but for every answer in progress', async () => {
   await using house = await openHouseWithServer({ server: { stallMidStreamAfter: 2 } })
   const stream = JSON.stringify({ ...JSON.parse(chat), stream: true })
   const answered = await open(house.port, toHead(house.port, `Content-Length: ${stream.length}`) + stream)

@@ -2,14 +2,14 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
-import { toHolderText } from '../../src/process/ports.ts'
+import { describeHolder } from '../../src/process/ports.ts'
 
 test('a port of the gateway that is taken is told with the process that has it', async () => {
   const rival = createServer().listen(0, '127.0.0.1')
   await once(rival, 'listening')
   const address = rival.address()
   const port = typeof address === 'object' ? (address?.port ?? 0) : 0
-  const holder = toHolderText({ host: '127.0.0.1', port })
+  const holder = describeHolder({ host: '127.0.0.1', port })
   rival.close()
   expect(holder).toMatch(new RegExp(`^process ${process.pid} \\(.*node`))
   const taken = Object.assign(new Error('listen EADDRINUSE'), { code: 'EADDRINUSE' })

@@ -131,7 +131,7 @@ describe('a request that has to wait', () => {
     expect(text).toMatch(/\[DONE\]\n\n$/)
   })
 
-  test('and leaves costs nobody anything: who stood behind it moves up and is served', async () => {
+  test('and leaves delays no other request: the next one moves up and is served', async () => {
     await using house = await openNarrowHouse(10)
     const holder = await house.acquire()
     const leaving = new AbortController()

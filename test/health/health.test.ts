@@ -99,7 +99,7 @@ describe('a warming service', () => {
     expect(warming.startsMs.length).toBeGreaterThan(5)
   })
 
-  test('is left alone when nobody watches any more', async () => {
+  test('stops without a subscriber', async () => {
     const { clock, line$, startsMs, watch } = createWarming()
     await clock.advanceTo(1_000)
     watch.unsubscribe()

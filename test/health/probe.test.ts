@@ -172,7 +172,7 @@ test.each([
   ['a head of a megabyte', `${head}x: ${'y'.repeat(2 ** 20)}\r\n\r\n`, 'foreign'],
   ['a thousand times 100 Continue', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(1000), 'loading'],
   [
-    'an upgrade that nobody asked for',
+    'an upgrade that was not requested',
     'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n',
     'loading',
   ],

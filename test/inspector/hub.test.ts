@@ -207,7 +207,7 @@ test('a request that lives through a flood is told once of what comes after it',
   letGo()
 })
 
-test('nobody inspects before the first viewer comes and after the last one left', async () => {
+test('inspection is off before the first viewer and after the last one', async () => {
   const calls: string[] = []
   const hub = createInspectionHub({
     clock: createVirtualClock(),

@@ -83,7 +83,7 @@ test('a request that comes while the supervisor is closing is answered in the ev
   expect(answered).toEqual(asked)
 })
 
-test('a stop that somebody asks for is announced with its reason, whatever the way it was asked for', async () => {
+test('a requested stop is announced with its reason, however it was requested', async () => {
   await using library = await createLibrary()
   await library.supervisor.start('demo')
   await library.supervisor.stop('demo')

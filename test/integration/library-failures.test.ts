@@ -95,7 +95,7 @@ describe('a start that fails', () => {
     expect(library.all('process.spawned')).toHaveLength(2)
   })
 
-  test('is tried again at once when somebody starts the service by hand (fault 78)', async () => {
+  test('is tried again at once when the service is started by hand (fault 78)', async () => {
     await using library = await createLibrary({
       flags: ['--fail-load', 'exit'],
       leasehold: { breakerFailures: 1, breakerCooldownMs: 600_000 },
@@ -134,7 +134,7 @@ describe.runIf(process.platform === 'linux')('a server that has bad luck', () =>
     expect(library.all('lease.refused')).toEqual([])
   })
 
-  test('and hangs while nobody uses it is ended and replaced (fault 33)', { tags: ['proof'] }, async () => {
+  test('and hangs without a lease is ended and replaced (fault 33)', { tags: ['proof'] }, async () => {
     await using library = await createLibrary({ leasehold: { heartbeatMs: 100 } })
     const first = await library.supervisor.acquire('demo/demo')
     first.release()

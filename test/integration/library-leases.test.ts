@@ -31,7 +31,7 @@ describe('a lease', () => {
     expect(library.all('lease.released')).toHaveLength(1)
   })
 
-  test('that nobody waits for any more costs the other waiters nothing', async () => {
+  test('that was cancelled delays no other waiter', async () => {
     await using library = await createLibrary({ flags: ['--load-ms', '200'] })
     const leave = new AbortController()
     const leaving = library.supervisor.acquire('demo/demo', { signal: leave.signal })

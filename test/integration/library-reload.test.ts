@@ -39,7 +39,7 @@ async function chat({ openai }: Library, model: string): Promise<string> {
   return text.endsWith(' 60') ? 'whole' : `cut: ${text}`
 }
 
-describe('whoever waits for a service that is changed', () => {
+describe('a request that waits for a service that is changed', () => {
   test('waits for its successor instead, and nothing fails (fault 95, race R17)', async () => {
     await using house = await createHouse(['a'], { flags: ['--load-ms', '600000'] })
     const { library } = house

@@ -204,9 +204,7 @@ test('a request that only a pinned service keeps out is refused at once, with it
   expect(await house.chat('other')).toBe('17 * 3 = 51.')
 }, 60_000)
 
-test('a request that waits for room that is in use is not told a time that nobody knows', async ({
-  expect,
-}) => {
+test('a request that waits for room in use gets no estimate', async ({ expect }) => {
   await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] } })
   await house.supervisor.start('b')
   const lease = await house.supervisor.acquire('a/demo')
@@ -242,7 +240,7 @@ test('what is to be preloaded comes up without a request, within the budget', as
   ])
 }, 60_000)
 
-test('what is to be preloaded takes the room of nobody that was preloaded before it', async () => {
+test('preloading takes no room of a service that was preloaded before', async () => {
   await using house = await createShared(['a', 'b'], { groups: { gpu: ['a', 'b'] }, preload: ['a', 'b'] })
   await house.hearing.until('scheduler.decided', ({ because }) => because.cause === 'preload')
   await house.hearing.until('service.state', ({ service, to }) => service === 'a' && to === 'ready')
@@ -254,7 +252,7 @@ test('what is to be preloaded takes the room of nobody that was preloaded before
   await expect(house.supervisor.acquire('b/demo')).resolves.toMatchObject({ owned: true })
 }, 60_000)
 
-test('who waits for one that nobody has measured gets its room as soon as somebody has', async () => {
+test('a request that waits for an unmeasured service gets room as soon as that is measured', async () => {
   await using house = await createShared(
     ['a', 'b'],
     { budgets: { ramMiB: 4_000 }, heartbeatMs: 100 },

@@ -148,7 +148,7 @@ describe('two supervisors of one user', () => {
     })
   })
 
-  test('both use a server that nobody of them runs, and neither lends it', async () => {
+  test('both use a server that neither runs, and neither lends it', async () => {
     const [third, one, two] = (await createHouses(['third', 'one', 'two'])) as [House, House, House]
     await third.supervisor.start('demo')
     const { pid } = await third.until('process.spawned')

@@ -30,7 +30,7 @@ test('a server whose health answer never ends is given up at readyTimeoutMs, and
   expect(library.all('process.spawned')).toEqual([])
 })
 
-test('a process of somebody else that is used outlives a stop and a forced stop, which only let it go (fault 73, promise P5)', async () => {
+test('an adopted process outlives a stop and a forced stop, which only release it (fault 73, promise P5)', async () => {
   const port = await findFreePort()
   const serverUrl = `http://127.0.0.1:${port}`
   const args = [demoServer, '--port', String(port), '--token-delay-ms', '20']

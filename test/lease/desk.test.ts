@@ -94,7 +94,7 @@ describe('a lease', () => {
     ])
   })
 
-  test('is refused at once when nobody supervises the service', () => {
+  test('is refused at once when the service has no supervisor', () => {
     const { book, told, request } = createBook({ isListening: false })
     request('a')
     expect(told).toEqual(['a refused LEASEHOLD_SHUTTING_DOWN'])
@@ -194,7 +194,7 @@ describe('a lease', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('that nobody knows changes nothing', () => {
+  test('that is unknown changes nothing', () => {
     const { book, sent, told, published, grant } = createBook()
     book.end('x')
     grant('x')

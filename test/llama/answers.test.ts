@@ -121,7 +121,7 @@ describeWithLlama('a real llama-server', () => {
     expect(data.map(({ embedding }) => embedding.length)).toEqual([64, 64])
   })
 
-  test('never wedges on its log, because somebody reads it', async () => {
+  test('never blocks on its log, because leasehold reads it', async () => {
     // With a log that nobody reads llama.cpp stops answering after some hundred requests.
     await using llama = await createLlama()
     for (let index = 0; index < 150; index += 1) {

@@ -10,7 +10,7 @@ const bigModel: ModelOptions = { ...countModel, width: 512, layers: 60, contextT
 const readTheFile = ['--load-mode', 'none']
 
 describeWithLlama('a real llama-server that loads', () => {
-  test('refuses everybody else, while a request of ours waits and is answered', async () => {
+  test('refuses other clients, while a request of leasehold waits and is answered', async () => {
     await using llama = await createLlama({ model: bigModel, flags: readTheFile })
     const request = { ...question, max_tokens: 3 }
     const first = llama.openai.library.chat.completions.create(request)

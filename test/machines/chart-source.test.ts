@@ -23,7 +23,7 @@ describe.each(charts)('the source of machines/%s', (file, machine) => {
     expect(listStates(chart).filter(({ hasDescription }) => !hasDescription)).toEqual([])
   })
 
-  test('has no spread, and of the calls only those that join guards', () => {
+  test('has no spread, and calls only to join guards', () => {
     const found = listNodes(chart).flatMap((node) => {
       if (node.type === 'SpreadElement') return ['a spread']
       const name = node.type === 'CallExpression' ? (node.callee as Named).name : 'and'

@@ -374,7 +374,7 @@ describe('a walk through every state of a supervisor of two services', () => {
     expect(findUntaken(supervisorMachine, taken)).toEqual([])
   })
 
-  test('keeps an actor for every service, and permits within the limits for those that live', () => {
+  test('keeps an actor for every service, and permits starts within the limits', () => {
     const broken = states.filter(({ value, context }) => {
       const { alive, services, residents, asking, maxConcurrentStarts } = context
       const starting = residents.filter(({ phase }) => phase === 'starting')

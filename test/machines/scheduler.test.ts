@@ -34,7 +34,7 @@ describe('room', () => {
     expect(house.decisions()).toEqual(['c: evict b (idle-cheapest)', 'c: start after evict b (room-made)'])
   })
 
-  test('is all taken by one that nobody has measured, until somebody has', async () => {
+  test('is reserved for an unmeasured service as a whole, until it is measured', async () => {
     const house = build({
       keys: ['a', 'b'],
       limits: { vramMiB: 24 },
@@ -384,7 +384,7 @@ describe('a service that waits', () => {
     ])
   })
 
-  test('does not hold up those who fit beside what it waits for', async () => {
+  test('does not hold up requests that fit beside it', async () => {
     const house = await buildUp(['a'], {
       keys: ['a', 'b', 'c'],
       limits: { vramMiB: 24 },
@@ -443,7 +443,7 @@ describe('a service that waits', () => {
     expect(order).toEqual(['d', 'b', 'c'])
   })
 
-  test('makes nobody in use give way for a request of low priority', async () => {
+  test('evicts no service in use for a request of low priority', async () => {
     const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares })
     const start = house.clock.now()
     house.request('a', 'r1')
@@ -465,7 +465,7 @@ describe('a service that waits', () => {
     expect(house.decisions().at(-1)).toBe('b: decline (nobody-waits)')
   })
 
-  test('and leaves keeps nobody from going on: what yielded to it takes new requests again', async () => {
+  test('and leaves blocks no service: the one that yielded takes new requests again', async () => {
     const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares })
     const start = house.clock.now()
     house.request('a', 'long')
@@ -484,7 +484,7 @@ describe('a service that waits', () => {
     expect(house.states()).toEqual({ a: 'leased.draining', b: 'starting.claiming' })
   })
 
-  test('and whose every request expires keeps nobody from going on', async () => {
+  test('and whose requests all expire blocks no service', async () => {
     const policies = { policy: { maxQueueMs: 15_000 } }
     const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares, ...policies })
     house.request('a', 'long')

@@ -9,7 +9,7 @@ function readValue(text: string, start: string): number | undefined {
   return line === undefined ? undefined : Number(line.slice(start.length + 1))
 }
 
-test('what happened is counted, also before anybody looked', async () => {
+test('events are counted, also before the first scrape', async () => {
   await using library = await createLibrary({ service: { idleStopMs: 20 } })
   const request = { model: 'demo/demo', messages: ask('1 + 1') }
   await library.openai.chat.completions.create(request)

@@ -66,7 +66,7 @@ describe('a local claim', () => {
     expect(await third).toMatchObject({ key: 'a' })
   })
 
-  test('is not given to somebody who has given up already', async () => {
+  test('is not given to a supervisor that has given up', async () => {
     const claims = createLocalClaims()
     await expect(claims.claim('a', AbortSignal.abort(new Error('left')))).rejects.toThrow('left')
     await claims.claim('a')

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { toChildEnvironment } from '../../src/process/environment.ts'
+import { buildChildEnvironment } from '../../src/process/environment.ts'
 
 const host = {
   PATH: '/bin',
@@ -26,7 +26,7 @@ const host = {
 
 describe('the environment of a child', () => {
   test('holds what is allowed and nothing else', () => {
-    expect(toChildEnvironment({ host, markers: {} })).toEqual({
+    expect(buildChildEnvironment({ host, markers: {} })).toEqual({
       PATH: '/bin',
       HOME: '/home/me',
       LC_ALL: 'C',
@@ -38,7 +38,7 @@ describe('the environment of a child', () => {
   })
 
   test('holds what is named, whatever its name', () => {
-    const named = toChildEnvironment({
+    const named = buildChildEnvironment({
       host,
       inheritEnv: ['HF_TOKEN', 'NODE_OPTIONS', 'ABSENT', 'UNKNOWN'],
       markers: {},
@@ -51,7 +51,7 @@ describe('the environment of a child', () => {
   test('prefers what is set to what is inherited, and the markers to both', () => {
     const env = { PATH: '/opt', LLAMA_API_KEY: 'set', MARK: 'forged' }
     expect(
-      toChildEnvironment({
+      buildChildEnvironment({
         host,
         env,
         inheritEnv: ['LEASEHOLD_OWNER'],
@@ -71,13 +71,13 @@ describe('the environment of a child', () => {
     const suffix = fc.constantFrom('', '_1', '_FILE')
     fc.assert(
       fc.property(prefix, word, suffix, (...parts) => {
-        expect(toChildEnvironment({ host: { [parts.join('')]: 'canary' }, markers: {} })).toEqual({})
+        expect(buildChildEnvironment({ host: { [parts.join('')]: 'canary' }, markers: {} })).toEqual({})
       }),
     )
   })
 
   test('takes __proto__ for a name like any other', () => {
     const env = JSON.parse('{ "__proto__": "x" }')
-    expect(Object.keys(toChildEnvironment({ host: {}, env, markers: {} }))).toEqual(['__proto__'])
+    expect(Object.keys(buildChildEnvironment({ host: {}, env, markers: {} }))).toEqual(['__proto__'])
   })
 })

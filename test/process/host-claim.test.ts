@@ -84,7 +84,7 @@ describe.each(forms)('a claim on this host, %s,', (_, toLocks) => {
     claimed[0]?.release()
   })
 
-  test('is passed on within a supervisor in the order of asking, before anybody else is told that it is held', async () => {
+  test('is passed on within a supervisor in the order of asking, before another supervisor learns that it is held', async () => {
     const a = createHouse('a')
     const first = await a.take()
     const second = a.claims.claim(ADDRESS)
@@ -234,7 +234,7 @@ describe('a guest', () => {
     await expect(guest.claims.meet(ADDRESS)).resolves.toMatchObject({ peer: { name: 'owner' } })
   })
 
-  test('learns that nobody holds the claim any more', async () => {
+  test('learns that the claim is free again', async () => {
     await expect(createHouse('a').claims.meet(ADDRESS)).rejects.toMatchObject({ reason: 'closed' })
   })
 

@@ -8,7 +8,7 @@ import { measureMemory, parseGpuMemory, readGpuMemory } from '../../src/process/
 
 const MIB = 1_048_576
 
-test('the memory of a process grows by what it allocates, and that of nobody is nothing', async () => {
+test('the memory of a process grows by what it allocates, and no process uses none', async () => {
   const program = `process.stdin.once('data', () => { globalThis.kept = Buffer.alloc(${100 * MIB}, 1); console.log('done') }); console.log('up')`
   const child = spawn(process.execPath, ['-e', program], { stdio: ['pipe', 'pipe', 'inherit'] })
   try {

@@ -17,7 +17,7 @@ const listen = async (host: string) => {
 const close = (server: Server) => new Promise((resolve) => server.close(resolve))
 
 describe('a port', () => {
-  test('is free when nobody listens, and still free afterwards', async () => {
+  test('is free without a listener, and still free afterwards', async () => {
     const { server, port } = await listen('127.0.0.1')
     expect(await isPortFree('127.0.0.1', port)).toBe(false)
     await close(server)
@@ -25,7 +25,7 @@ describe('a port', () => {
     expect(await isPortFree('127.0.0.1', port)).toBe(true)
   })
 
-  test('is taken on one address when somebody listens on all', async () => {
+  test('is taken on one address when a program listens on all', async () => {
     const { server, port } = await listen('0.0.0.0')
     expect(await isPortFree('127.0.0.1', port)).toBe(false)
     await close(server)
@@ -35,7 +35,7 @@ describe('a port', () => {
     await expect(isPortFree('192.0.2.1', 0)).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' })
   })
 
-  test.runIf(process.platform === 'linux')('names whoever listens on it', async () => {
+  test.runIf(process.platform === 'linux')('names the process that listens on it', async () => {
     const { server, port } = await listen('127.0.0.1')
     const me = { pid: process.pid, exe: process.execPath }
     const address = { host: '127.0.0.1', port }

@@ -144,7 +144,7 @@ describe.runIf(process.platform === 'linux')('reaping', () => {
     expect(records()).toEqual([])
   })
 
-  describe('signals nobody for a record that', () => {
+  describe('signals no process for a record that', () => {
     const run = { pid: 4_000_000, pgid: 4_000_000, sid: 4_000_000, startTicks: 1, exe: null }
     const parent = { ...run, ...readProcess(process.ppid) }
     // A session that began outside our pid namespace is shown as 0 in it, and in some containers pid 1 is our parent.

@@ -45,7 +45,7 @@ describe.runIf(process.platform === 'linux')('a stop', () => {
     while (stop.survivors().length > 0) await new Promise((resolve) => setImmediate(resolve))
   })
 
-  test('signals nobody once the exit was reported, even with the same number and start time (fault 74)', async () => {
+  test('signals no process once the exit was reported, even with the same number and start time (fault 74)', async () => {
     const innocent = await spawnFixture('never-ready')
     await once(innocent.stdout, 'data')
     // What a number used again within one clock tick looks like: dead by report, alive by every fact.

@@ -542,7 +542,7 @@ describe.runIf(process.platform === 'linux')('a process that cannot be ended', (
     await next.until('process.spawned')
   })
 
-  test('is told by its whole life exactly one receipt, and nobody else is signalled (promise P5)', async () => {
+  test('is told by its whole life exactly one receipt, and no other process is signalled (promise P5)', async () => {
     const sent: [number, string][] = []
     await using world = createWorld({
       sendSignal: (pid, signal) => {

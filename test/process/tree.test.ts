@@ -123,7 +123,7 @@ describe.runIf(process.platform === 'linux')('the process tree', () => {
       for (const untouchable of [0, 1, pid, ppid, pgid, sid]) expect(pids).not.toContain(untouchable)
     })
 
-    test('nobody proves us or our ancestors to be a member (peer O-6)', () => {
+    test('nothing proves us or our ancestors to be members (peer O-6)', () => {
       const root = { pid, startTicks, markers }
       expect(proveMember(own(), root)).toBeUndefined()
       const ancestors = []

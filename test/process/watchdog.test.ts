@@ -79,7 +79,7 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
     await supervisor.untilClean()
   })
 
-  test('is gone after an orderly close, and has ended nobody', async () => {
+  test('is gone after an orderly close, and has ended no process', async () => {
     const { pid } = startBystander()
     const watchdog = createWatchdog({ owner: randomUUID(), environment: process.env })
     watchdog.arm({ pid, startTicks: readProcess(pid)?.startTicks })

@@ -40,6 +40,17 @@ test.each(FOLDERS)('%s is written in plain words', (folder) => {
   expect(found).toEqual([])
 })
 
+test('the titles of tests are in plain words', () => {
+  const found = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.ts'))
+    .flatMap((file) => {
+      const text = readFileSync(join(root, 'test', file), 'utf8')
+      const titles = text.matchAll(/^ *(?:test|describe)(?:\.\w+(?:\([^)\n]*\))?)*\(\s*(['"`])(.*?)\1/gm)
+      return [...titles].flatMap(([, , title = '']) => (RIDDLES.test(title) ? [`${file}: ${title}`] : []))
+    })
+  expect(found).toEqual([])
+})
+
 test.each(['Nobody asked for it.', 'those that wait', 'What of a file is an entry'])(
   '"%s" is found',
   (text) => {

@@ -362,7 +362,7 @@ describe('failover', () => {
     expect(attempts(world)).toEqual(['a/m'])
   })
 
-  test('leaves what a slow candidate answers after its time to nobody (race R20)', async () => {
+  test('discards the late answer of a slow candidate (race R20)', async () => {
     const world = createWorld()
     world.ask({})
     world.grant()
@@ -472,7 +472,7 @@ test('a request that finds no listener says so after its lease is given back, an
   expect(ended).toEqual(['r1', 'r1', 'r1', 'r1', 'r1'])
 })
 
-test('a request that a connection of before may have taken is not sent again, though nobody listens now', async () => {
+test('a request that a connection of before may have taken is not sent again, although the connection is refused now', async () => {
   const { askAndSend, clock, server, refused, told } = createWorld([])
   askAndSend()
   server().handler.onError(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }))

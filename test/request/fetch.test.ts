@@ -90,7 +90,7 @@ describe('fetch', () => {
     expect(await response.json()).toMatchObject({ object: 'chat.completion' })
   })
 
-  test('asks for no compression, because nobody would undo it', async () => {
+  test('asks for no compression, because it would not be undone', async () => {
     server.set({ gzip: true })
     const response = await post(chat, { headers: { 'accept-encoding': 'gzip' } })
     expect(response.headers.get('content-encoding')).toBeNull()

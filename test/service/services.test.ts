@@ -41,7 +41,7 @@ describe('services', () => {
     expect(toServices(parse(twins(changes))).size).toBe(2)
   })
 
-  test('that nobody here runs are one per address', () => {
+  test('without a localService are one per address', () => {
     const { localService: _, ...remote } = local
     const services = toServices(
       parse({ one: remote, two: remote, three: { baseUrl: 'http://127.0.0.1:3/v1' } }),
@@ -79,7 +79,7 @@ describe('services', () => {
     })
   })
 
-  test('that nobody here runs are never started, stopped for being idle, or waited for to end', () => {
+  test('without a localService are never started, stopped when idle, or awaited', () => {
     const [service] = toServices(parse({ one: { baseUrl: 'http://127.0.0.1:1/v1' } })).values()
     expect(service?.policy).toMatchObject({ managed: false, idleStopMs: 0, abandonStartMs: null })
     expect(service?.healthUrl).toBe('http://127.0.0.1:1/v1/models')

@@ -145,7 +145,7 @@ describe('the demo server as a program', () => {
     expect(demo.log().indexOf('listening on')).toBeGreaterThan(300_000)
   })
 
-  test('it does not mind when nobody reads its log any more', async () => {
+  test('it survives the end of its log’s reader', async () => {
     const demo = run('--log-line-every-ms', '1')
     const url = await ready(demo)
     demo.child.stderr?.destroy()

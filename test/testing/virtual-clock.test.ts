@@ -75,7 +75,7 @@ describe('a virtual clock', () => {
 })
 
 describe('rxjs on a virtual clock', () => {
-  test('timer and interval tick in virtual time, and end when nobody listens', async () => {
+  test('timer and interval tick in virtual time, and end without a subscriber', async () => {
     const { clock, seen, note } = record()
     const scheduler = toScheduler(clock)
     merge(

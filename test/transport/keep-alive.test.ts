@@ -85,7 +85,7 @@ test('a request that was answered in part is not sent again', async () => {
   expect(requests).toBe(2)
 })
 
-test('a request that finds nobody was not sent, unless a connection of before took it first', async () => {
+test('a refused request was not sent, unless an earlier connection took it first', async () => {
   const ask = await listen((socket, nth, server) => {
     if (nth === 1) return socket.write(ANSWER)
     server.close()
