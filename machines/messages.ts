@@ -190,7 +190,7 @@ export type ClaimOutcome =
 /** What the one look of `probing` finds: what answers at the address, or how the claim on it ended. */
 export type ProbeOutcome = Verdict | Exclude<ClaimOutcome, { readonly outcome: 'claimed' }>
 
-/** Events of `requests$`, the stream of those who ask a provider machine for leases. */
+/** Events of `requests$`: lease requests, cancellations and releases of one service. */
 export type LeaseEvent =
   | {
       readonly type: 'lease.requested'

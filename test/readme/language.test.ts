@@ -10,9 +10,10 @@ const RIDDLES =
   /\b(?:nobody|somebody|anybody|everybody|whoever)\b|\bthose (?:that|which|who)\b|\bwhat of (?:it|a|the)\b/i
 
 /** A cause of `machines/`, which is API. */
-const CODES = /'nobody-waits'/g
+const CODES = /['`]nobody-waits['`]/g
 
 const FOLDERS = [
+  'machines',
   'src/cli',
   'src/compat',
   'src/explanation',
