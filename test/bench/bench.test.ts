@@ -34,6 +34,7 @@ const ROWS = {
       (viewers) => `${requests} | ${viewers}`,
     ),
   ),
+  features: ['no feature', 'every feature'],
   logs: ['no secret', '5 secrets', '100 secrets'],
   swap: ['leasehold', 'llama-swap'].flatMap((peer) =>
     [

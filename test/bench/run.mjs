@@ -16,6 +16,7 @@ const BENCHES = [
   'cli',
   'inspect',
   'watched',
+  'features',
   'logs',
   'swap',
 ]

@@ -1,12 +1,15 @@
-// Ours: the whole gateway, as `leasehold serve` puts it together, without its logger.
+// Ours: the whole gateway, as `leasehold serve` puts it together; without its logger unless `logLevel` is given.
 import { createSupervisor, parseConfig } from 'leasehold'
 import { createGateway } from 'leasehold/gateway'
+import { pino } from 'pino'
 import { tuneHeap } from '../../../dist/src/cli/heap.js'
 import { options, serveParent } from './parent.mjs'
 
 tuneHeap()
-const config = parseConfig(JSON.stringify({ models: { providers: options.providers } }), { file: 'bench' })
-const supervisor = createSupervisor({ config })
+const { providers, leasehold = {}, logLevel } = options
+const config = parseConfig(JSON.stringify({ models: { providers }, leasehold }), { file: 'bench' })
+const logger = logLevel && pino({ level: logLevel }, pino.destination('/dev/null'))
+const supervisor = createSupervisor({ config, ...(logger && { logger }) })
 const gateway = createGateway({ supervisor, port: 0 })
 const { port } = await gateway.listen()
 
@@ -48,7 +51,7 @@ const answers = {
   },
   'queue length': () => ({ queued: supervisor.snapshot().services[0].queue.length }),
   'stop the service': async () => {
-    await supervisor.stop(Object.keys(options.providers)[0], { force: true })
+    await supervisor.stop(Object.keys(providers)[0], { force: true })
     return {}
   },
 }

@@ -27,7 +27,7 @@ async function show({ pages }) {
 
 function follow(path) {
   return new Promise((resolve, reject) => {
-    const request = get({ port: options.port, path, agent: false }, (response) => {
+    const request = get({ port: options.port, path, headers: options.headers, agent: false }, (response) => {
       response.setEncoding('utf8')
       response.on('data', (text) => {
         messages += text.split('\n\n').length - 1
@@ -40,7 +40,10 @@ function follow(path) {
 }
 
 function ask(path) {
-  get({ port: options.port, path, agent }, (response) => response.resume()).once('error', () => {})
+  get({ port: options.port, path, headers: options.headers, agent }, (response) => response.resume()).once(
+    'error',
+    () => {},
+  )
 }
 
 serveParent({}, show)
