@@ -1,4 +1,4 @@
-import { EMPTY, type Subscription, takeWhile } from 'rxjs'
+import { Subject, type Subscription } from 'rxjs'
 import { fromCallback, fromEventObservable, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
@@ -13,21 +13,13 @@ import type {
 import type { ServiceInput } from '../../machines/ports.ts'
 import type { Clock } from '../clock.ts'
 import type { ServiceEventBody } from '../events/events.ts'
-import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
 import { PROBE_TIMEOUT_MS, probe } from '../health/probe.ts'
-import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
 import { createBorrowing } from '../peers/borrowing.ts'
 import type { ClaimKeeper } from '../peers/claim-keeper.ts'
-import {
-  findOtherUser,
-  findPortOwner,
-  findSoleOwner,
-  listPortsOf,
-  listUnreachedOf,
-  toAddress,
-} from '../process/ports.ts'
+import { findOtherUser, findPortOwner, findSoleOwner, toAddress } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
+import { createHealth$ } from './health-stream.ts'
 import type { LeaseRequests } from './requests.ts'
 import type { Service } from './services.ts'
 
@@ -57,12 +49,6 @@ interface CheckOptions {
 
 /** Least time of the look before a start, in milliseconds: a busy host takes a while to refuse a connection. */
 const MIN_LOOK_MS = 250
-/** When the processes of a server that became ready are looked up, in milliseconds. */
-const MEMBERS_AFTER_MS = 250
-/** How often the process behind a refused connection is looked into, in milliseconds. */
-const EXPLAIN_EVERY_MS = 1_000
-/** Ports of one process tree that are asked whether the server answers there instead. */
-const MAX_PORTS = 8
 
 export type Effects = ReturnType<typeof createEffects>
 
@@ -158,28 +144,17 @@ export function createEffects({
       (pid === null ? undefined : findSoleOwner(address, pid)) ?? findPortOwner(address, run?.members() ?? [])
     return owner === undefined ? verdict : { ...verdict, owner }
   }
-  /** The health URL without what may be secret in it. */
-  const toShownUrl = (key: string) => {
-    const { origin, pathname } = new URL(serviceOf(key).healthUrl)
-    return scrub(`${origin}${pathname}`)
-  }
-  /** Where else the process of a run listens, and whether it is ready there as it should be at its own address. */
-  const findElsewhere = async (key: string, run: RunHandle) => {
-    const { healthUrl, healthHeaders } = serviceOf(key)
-    const own = toAddress(healthUrl)
-    const members = run.members()
-    const ports = listPortsOf(members).filter((port) => port !== own.port)
-    const places = [...ports.map(String), ...listUnreachedOf(own, members)]
-    const looks = places.slice(0, MAX_PORTS).map(async (place) => {
-      const url = new URL(healthUrl)
-      if (place.includes(':')) url.host = place
-      else url.port = place
-      const options = { url: url.href, headers: healthHeaders, clock, timeoutMs: EXPLAIN_EVERY_MS }
-      const verdict = await probe(options).catch(() => undefined)
-      return verdict?.kind === 'ready' ? [place] : []
-    })
-    return { places, ready: (await Promise.all(looks)).flat() }
-  }
+  const health$ = createHealth$({
+    clock,
+    runOf: (key) => runs.get(key),
+    outputOf: (key) => table.outputOf(key)?.lines$,
+    heartbeatMs,
+    publish,
+    check,
+    explain,
+    serviceOf,
+    scrub,
+  })
 
   const actors = {
     probe: fromPromise<ProbeOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
@@ -253,88 +228,11 @@ export function createEffects({
 
     health: fromCallback<HealthCommand, ServiceInput, ProviderEvent>(
       ({ input: { key }, sendBack, receive }) => {
-        let last: Verdict | undefined
-        /** Our child is gone, though its exit is not told yet: what answered is somebody else. */
-        const isGone = (generation: string) => {
-          const run = runs.get(key)
-          return run?.generation === generation && !run.isAlive()
-        }
-        /** When a refused connection was last looked into, in milliseconds of the clock. */
-        let explainedAtMs = clock.now()
-        /** The port, or the host and port, at which the process was ready when that was last looked into. */
-        let elsewhere: string | undefined
-        /** What a refused connection means while the process lives: perhaps it listens elsewhere. */
-        const explainRefused = async (verdict: Verdict, run: RunHandle): Promise<Verdict> => {
-          if (clock.now() - explainedAtMs < EXPLAIN_EVERY_MS) return last?.kind === 'refused' ? last : verdict
-          explainedAtMs = clock.now()
-          const { places, ready } = await findElsewhere(key, run)
-          const before = elsewhere
-          elsewhere = ready[0]
-          if (places.length === 0) return verdict
-          const names = places.map((place) => (place.includes(':') ? place : `port ${place}`))
-          const detail = `${verdict.detail}; its process listens on ${names.join(', ')} instead`
-          // A helper of a server that is still loading may answer for a moment: only the second look decides.
-          if (before === undefined || !ready.includes(before)) return { ...verdict, detail }
-          const isHost = before.includes(':')
-          const { host } = new URL(serviceOf(key).healthUrl)
-          const asked = isHost ? host : toAddress(serviceOf(key).healthUrl).port
-          const mismatch = `listens on ${before} instead of ${asked}: set its ${isHost ? 'host' : 'port'} in args, or baseUrl and healthUrl to ${before}`
-          return { ...verdict, kind: 'failed', detail, mismatch }
-        }
-        const explainWarm = async (generation: string, verdict: Verdict): Promise<Verdict> => {
-          const run = runs.get(key)
-          if (run?.generation !== generation) return verdict
-          if (verdict.kind === 'refused') return explainRefused(verdict, run)
-          // Its workers are recorded a moment later: the look takes milliseconds, and requests wait for this verdict.
-          if (verdict.kind === 'ready') clock.setTimeout(() => run.members(), MEMBERS_AFTER_MS)
-          const explained = explain(key, verdict, run)
-          const { owner } = explained
-          const hasStrangers = owner !== undefined && (owner.strangers.length > 0 || owner.uid !== undefined)
-          return hasStrangers ? explained : toOwnVerdict(explained, toShownUrl(key))
-        }
-        /** Of a process of ours that is up any 2xx is good, as it was when it became ready. */
-        const judge = (generation: string, verdict: Verdict): Verdict =>
-          runs.get(key)?.generation === generation && verdict.owner?.uid === undefined
-            ? toOwnVerdict(verdict, toShownUrl(key))
-            : verdict
-        const tell =
-          (generation: string, isOfRequest = false) =>
-          (verdict: Verdict) => {
-            if (verdict.kind === 'ready' && isGone(generation)) return
-            if (last === undefined || !isSameVerdict(verdict, last))
-              publish(key, { type: 'health.verdict', verdict })
-            last = verdict
-            sendBack({ type: 'health.verdict', generation, verdict, ...(isOfRequest && { isOfRequest }) })
-          }
-        /** The poll that waits for a listener. It ends with the heartbeat beside which it runs. */
-        let awaited: Subscription | undefined
+        const commands$ = new Subject<HealthCommand>()
         const rest = () => watches.get(key)?.unsubscribe()
         rest()
-        receive((command) => {
-          const { generation } = command.type === 'health.rest' ? { generation: '' } : command
-          const look = async () => judge(generation, await check(key))
-          if (command.type === 'health.check') return void look().then(tell(generation), () => {})
-          const output$ = table.outputOf(key)?.lines$ ?? EMPTY
-          if (command.type === 'health.await') {
-            if (awaited !== undefined && !awaited.closed) return
-            awaited = createWarmHealth$({ probe: look, clock, output$ })
-              .pipe(takeWhile(({ kind }) => kind !== 'ready', true))
-              .subscribe(tell(generation, true))
-            return watches.get(key)?.add(awaited)
-          }
-          rest()
-          elsewhere = undefined
-          if (command.type === 'health.rest') return
-          const verdicts$ =
-            command.type === 'health.warm'
-              ? createWarmHealth$({
-                  probe: async () => explainWarm(generation, await check(key)),
-                  clock,
-                  output$,
-                })
-              : createHeartbeat$({ probe: look, clock, everyMs: heartbeatMs() })
-          watches.set(key, verdicts$.subscribe(tell(generation)))
-        })
+        watches.set(key, health$(key, commands$).subscribe(sendBack))
+        receive((command) => commands$.next(command))
         return rest
       },
     ),

@@ -1,0 +1,200 @@
+import {
+  catchError,
+  EMPTY,
+  exhaustMap,
+  filter,
+  from,
+  map,
+  merge,
+  mergeMap,
+  type Observable,
+  switchMap,
+  takeWhile,
+  tap,
+} from 'rxjs'
+import type { HealthCommand, ProviderEvent, Verdict } from '../../machines/messages.ts'
+import type { Clock } from '../clock.ts'
+import type { ServiceEventBody } from '../events/events.ts'
+import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
+import { probe } from '../health/probe.ts'
+import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
+import { listPortsOf, listUnreachedOf, toAddress } from '../process/ports.ts'
+import type { RunHandle } from '../process/run.ts'
+import type { Service } from './services.ts'
+
+type HealthCheck = Exclude<HealthCommand, { type: 'health.rest' }>
+type VerdictEvent = Extract<ProviderEvent, { type: 'health.verdict' }>
+
+export interface HealthStreamOptions {
+  readonly clock: Clock
+  /** The last run of a service. */
+  readonly runOf: (key: string) => RunHandle | undefined
+  /** What a run prints. */
+  readonly outputOf: (key: string) => Observable<unknown> | undefined
+  /** Time between two heartbeats of a service that is up, in milliseconds. */
+  readonly heartbeatMs: () => number
+  readonly publish: (key: string, event: ServiceEventBody) => void
+  /** One health check. Rejects when it could not be made. */
+  readonly check: (key: string) => Promise<Verdict>
+  /** Adds to a verdict who answered, where this host can tell. */
+  readonly explain: (key: string, verdict: Verdict, run?: RunHandle) => Verdict
+  readonly serviceOf: (key: string) => Service
+  /** Removes secrets from a text. */
+  readonly scrub: (text: string) => string
+}
+
+/** When the processes of a server that became ready are looked up, in milliseconds. */
+const MEMBERS_AFTER_MS = 250
+/** How often the process behind a refused connection is looked into, in milliseconds. */
+const EXPLAIN_EVERY_MS = 1_000
+/** Ports of one process tree that are asked whether the server answers there instead. */
+const MAX_PORTS = 8
+
+/**
+ * `health$` of a service: the verdicts that its chart asks for with its commands. `health.warm` polls, and probes at once
+ * when the process prints something; `health.watch` is a slow heartbeat, beside which `health.await` polls until the
+ * server is ready again; `health.check` makes one check; `health.rest` ends all but that.
+ */
+export function createHealth$(
+  options: HealthStreamOptions,
+): (key: string, commands$: Observable<HealthCommand>) => Observable<VerdictEvent> {
+  const { clock, runOf, outputOf, heartbeatMs, publish, check } = options
+
+  return (key, commands$) => {
+    let last: Verdict | undefined
+    const judge = createJudge(key, options, () => last)
+    /** Our process is gone, though its exit is not told yet: another server answered. */
+    const isGone = (generation: string) => {
+      const run = runOf(key)
+      return run?.generation === generation && !run.isAlive()
+    }
+    const tell = (verdicts$: Observable<Verdict>, generation: string, isOfRequest = false) =>
+      verdicts$.pipe(
+        filter((verdict) => verdict.kind !== 'ready' || !isGone(generation)),
+        tap((verdict) => {
+          if (last === undefined || !isSameVerdict(verdict, last))
+            publish(key, { type: 'health.verdict', verdict })
+          last = verdict
+        }),
+        map(
+          (verdict): VerdictEvent => ({
+            type: 'health.verdict',
+            generation,
+            verdict,
+            ...(isOfRequest && { isOfRequest }),
+          }),
+        ),
+      )
+    const output$ = () => outputOf(key) ?? EMPTY
+    const warm$ = (generation: string) => {
+      const look = async () => judge.warm(generation, await check(key))
+      return tell(createWarmHealth$({ probe: look, clock, output$: output$() }), generation)
+    }
+    const watch$ = (generation: string) => {
+      const look = async () => judge.up(generation, await check(key))
+      const heartbeat$ = tell(createHeartbeat$({ probe: look, clock, everyMs: heartbeatMs() }), generation)
+      const awaited$ = commands$.pipe(
+        filter(({ type }) => type === 'health.await'),
+        exhaustMap(() => {
+          const polls$ = createWarmHealth$({ probe: look, clock, output$: output$() })
+          return tell(polls$.pipe(takeWhile(({ kind }) => kind !== 'ready', true)), generation, true)
+        }),
+      )
+      return merge(heartbeat$, awaited$)
+    }
+    const paced$ = commands$.pipe(
+      filter(({ type }) => type !== 'health.check' && type !== 'health.await'),
+      switchMap((command) => {
+        judge.forget()
+        if (command.type === 'health.warm') return warm$(command.generation)
+        return command.type === 'health.watch' ? watch$(command.generation) : EMPTY
+      }),
+    )
+    const checks$ = commands$.pipe(
+      filter((command): command is HealthCheck => command.type === 'health.check'),
+      mergeMap(({ generation }) => {
+        const checked = check(key).then((verdict) => judge.up(generation, verdict))
+        return tell(from(checked).pipe(catchError(() => EMPTY)), generation)
+      }),
+    )
+    return merge(paced$, checks$)
+  }
+}
+
+/** What a verdict means for a run of ours. */
+function createJudge(
+  key: string,
+  { clock, runOf, explain, serviceOf, scrub }: HealthStreamOptions,
+  last: () => Verdict | undefined,
+) {
+  /** When a refused connection was last looked into, in milliseconds of the clock. */
+  let explainedAtMs = clock.now()
+  /** The port, or the host and port, at which the process was ready when that was last looked into. */
+  let elsewhere: string | undefined
+
+  /** The health URL without what may be secret in it. */
+  const toShownUrl = () => {
+    const { origin, pathname } = new URL(serviceOf(key).healthUrl)
+    return scrub(`${origin}${pathname}`)
+  }
+  /** Where else the process of a run listens, and whether it is ready there as it should be at its own address. */
+  const findElsewhere = async (run: RunHandle) => {
+    const { healthUrl, healthHeaders } = serviceOf(key)
+    const own = toAddress(healthUrl)
+    const members = run.members()
+    const ports = listPortsOf(members).filter((port) => port !== own.port)
+    const places = [...ports.map(String), ...listUnreachedOf(own, members)]
+    const looks = places.slice(0, MAX_PORTS).map(async (place) => {
+      const url = new URL(healthUrl)
+      if (place.includes(':')) url.host = place
+      else url.port = place
+      const options = { url: url.href, headers: healthHeaders, clock, timeoutMs: EXPLAIN_EVERY_MS }
+      const verdict = await probe(options).catch(() => undefined)
+      return verdict?.kind === 'ready' ? [place] : []
+    })
+    return { places, ready: (await Promise.all(looks)).flat() }
+  }
+  /** What a refused connection means while the process lives: it may listen elsewhere. */
+  const explainRefused = async (verdict: Verdict, run: RunHandle): Promise<Verdict> => {
+    const before = last()
+    if (clock.now() - explainedAtMs < EXPLAIN_EVERY_MS) return before?.kind === 'refused' ? before : verdict
+    explainedAtMs = clock.now()
+    const { places, ready } = await findElsewhere(run)
+    const known = elsewhere
+    elsewhere = ready[0]
+    if (places.length === 0) return verdict
+    const names = places.map((place) => (place.includes(':') ? place : `port ${place}`))
+    const detail = `${verdict.detail}; its process listens on ${names.join(', ')} instead`
+    // A helper of a server that is still loading may answer for a moment: only the second look decides.
+    if (known === undefined || !ready.includes(known)) return { ...verdict, detail }
+    const isHost = known.includes(':')
+    const { host } = new URL(serviceOf(key).healthUrl)
+    const asked = isHost ? host : toAddress(serviceOf(key).healthUrl).port
+    const mismatch = `listens on ${known} instead of ${asked}: set its ${isHost ? 'host' : 'port'} in args, or baseUrl and healthUrl to ${known}`
+    return { ...verdict, kind: 'failed', detail, mismatch }
+  }
+
+  return {
+    /** Another phase begins. */
+    forget: () => {
+      elsewhere = undefined
+    },
+    /** While it warms up. */
+    warm: async (generation: string, verdict: Verdict): Promise<Verdict> => {
+      const run = runOf(key)
+      if (run?.generation !== generation) return verdict
+      if (verdict.kind === 'refused') return explainRefused(verdict, run)
+      // Its workers are recorded a moment later: the look takes milliseconds, and requests wait for this verdict.
+      if (verdict.kind === 'ready') clock.setTimeout(() => run.members(), MEMBERS_AFTER_MS)
+      const explained = explain(key, verdict, run)
+      const { owner } = explained
+      const hasStrangers = owner !== undefined && (owner.strangers.length > 0 || owner.uid !== undefined)
+      return hasStrangers ? explained : toOwnVerdict(explained, toShownUrl())
+    },
+    /** While it is up: of a process of ours any 2xx is good, as it was when it became ready. */
+    up: (generation: string, verdict: Verdict): Verdict =>
+      runOf(key)?.generation === generation && verdict.owner?.uid === undefined
+        ? toOwnVerdict(verdict, toShownUrl())
+        : verdict,
+  }
+}
