@@ -198,7 +198,7 @@ export function createGateway({
     }
     if (url.pathname === '/running' && method === 'GET')
       return sendJson(response, 200, { running: listRunning(supervisor) })
-    if (url.pathname === '/unload' && (method === 'POST' || method === 'GET'))
+    if (url.pathname === '/unload' && method === 'POST')
       return sendJson(response, 200, await stopAll(supervisor, false))
     if (url.pathname.startsWith('/api/'))
       return answerApi(supervisor, request, response, url, { closing$, inspection, clock })

@@ -90,7 +90,7 @@ test('no request changes what is run, and no GET changes anything (peers A-2, S-
   const places = [
     ...['/config', '/api/config', '/api/config/apply', '/api/config.apply', '/api/reload', '/api/restart'],
     ...['/api/services', '/api/services/local', '/api/services/local/config', '/api/services/other'],
-    ...['/api/providers', '/api/providers/local', '/api/models', '/upstream/local', '/load', '/unload'],
+    ...['/api/providers', '/api/providers/local', '/api/models', '/load'],
   ]
   const writes = ['POST', 'PUT', 'PATCH', 'DELETE'].flatMap((method) =>
     places.map((path) => [method, path] as const),
