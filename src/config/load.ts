@@ -185,12 +185,13 @@ function readConfig(
       port: gateway.port ?? leasehold.port,
     }),
   ])
+  const broken = declared.filter(({ id }) => !providers.some((provider) => provider.id === id))
   const { findings: unresolved, ...references } = resolveReferences(
     values.agents.defaults,
     [
       ...providers,
       // A provider that is too broken to use is still there: references to it are not what is wrong.
-      ...declared.filter(({ id }) => !providers.some((provider) => provider.id === id)),
+      ...broken,
     ],
     listNamedModels(values),
     { isLenient: isOpenClaw },
@@ -202,7 +203,7 @@ function readConfig(
     ...unresolved,
     ...unlocked,
     ...findLeaseholdProblems(leasehold),
-    ...findSharingProblems(providers, leasehold, references.defaultModel !== undefined),
+    ...findSharingProblems(providers, leasehold, references.defaultModel !== undefined, broken),
   ])
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(file, problems)
   const { mode } = values.models

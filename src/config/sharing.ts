@@ -7,15 +7,21 @@ import { toProviderPath } from './provider.ts'
 /** A provider whose server we run. */
 type Managed = ProviderConfig & { readonly localService: LocalServiceConfig }
 
-/** Checks of what the services share: needs against budgets, groups and preloads against what there is. */
+/**
+ * Checks of what the services share: needs against budgets, groups and preloads against what there is. `broken` lists the
+ * providers of the file that cannot be used: a name of one of them is no mistake.
+ */
 export function findSharingProblems(
   providers: readonly ProviderConfig[],
   { budgets, groups, preload, returnToDefaultMs }: LeaseholdConfig,
   hasDefaultModel: boolean,
+  broken: readonly { readonly id: string }[] = [],
 ): Finding[] {
   const managed = providers.filter((one): one is Managed => one.localService !== undefined)
   const named = (ids: readonly string[], at: readonly PropertyKey[]) =>
-    ids.flatMap((id, index) => findNameProblems(id, providers, [...at, index]))
+    ids.flatMap((id, index) =>
+      broken.some((one) => isSameName(one.id, id)) ? [] : findNameProblems(id, providers, [...at, index]),
+    )
   const isAimless = returnToDefaultMs > 0 && !hasDefaultModel
   return [
     ...managed.filter(isStatingNeeds).flatMap((provider) => findNeedProblems(provider, budgets)),

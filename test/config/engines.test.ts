@@ -203,6 +203,14 @@ describe('what is wrong with an engine is told at its place', () => {
     ])
   })
 
+  test('and nothing else is wrong because of it', () => {
+    const text = toText(
+      `p: { localService: { engine: 'vlm', model: 'm' } }`,
+      `leasehold: { groups: { gpu: ['p'] }, preload: ['P'] }, agents: { defaults: { model: 'p/p' } }`,
+    )
+    expect(catchProblems(text)).toMatchObject([{ path: 'models.providers.p.localService.engine' }])
+  })
+
   test('a model may be named by an argument of the engine instead', () => {
     expect(one(`localService: { engine: 'llama.cpp', args: ['-hf', 'org/m'] }`)?.localService?.args).toEqual([
       ...['--alias', 'p', '--host', '127.0.0.1', '--port', '15800', '--jinja', '-hf', 'org/m'],
