@@ -11,6 +11,16 @@ export function nameOrigin(response: ServerResponse, origin: string): void {
   response.setHeader('vary', 'origin')
 }
 
+/** The gateway varies by origin where pages of other origins are listed; what the server varies by is added to that. */
+export function withOwnVary(
+  response: ServerResponse,
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+) {
+  const own = response.getHeader('vary')
+  if (own === undefined || headers.vary === undefined) return headers
+  return { ...headers, vary: `${own}, ${headers.vary}` }
+}
+
 /** Answers the question of a browser whether a listed page may send a request, if this is one. It carries no key. */
 export function answerPreflight({ method, headers }: IncomingMessage, response: ServerResponse): boolean {
   const asked = headers['access-control-request-method']

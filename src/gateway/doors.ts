@@ -46,9 +46,18 @@ export function findDoor(method: string, path: string): Door | undefined {
   return id === '' ? undefined : { kind: 'upstream', id, path: end === -1 ? '/' : path.slice(end) }
 }
 
-/** Whether a request for another protocol is for a WebSocket of a server. Every other such request is an ordinary one. */
-export function isTunnel({ url = '', headers }: Pick<IncomingMessage, 'url' | 'headers'>): boolean {
-  return url.startsWith(UPSTREAM) && headers.upgrade?.toLowerCase() === 'websocket'
+/**
+ * Whether a request for another protocol is for a WebSocket of a server. Every other such request is an ordinary one, as
+ * is one with a body: Node takes no body of a request whose protocol changes.
+ */
+export function isTunnel({
+  method,
+  url = '',
+  headers,
+}: Pick<IncomingMessage, 'method' | 'url' | 'headers'>): boolean {
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = headers
+  const isPlain = method === 'GET' && length === '0' && coding === undefined
+  return isPlain && url.startsWith(UPSTREAM) && headers.upgrade?.toLowerCase() === 'websocket'
 }
 
 /** Whether a path is a client's: it is opened by client keys and takes any body. The control surface is the rest. */

@@ -11,6 +11,7 @@ import type { SupervisorInternals } from '../supervisor/internals.ts'
 import type { AnswerHandler } from '../transport/answer.ts'
 import { type Headers, toMediaType, UNBUFFERED } from '../transport/headers.ts'
 import { writeChunk } from './chunk.ts'
+import { withOwnVary } from './cors.ts'
 import { sendError } from './respond.ts'
 import type { Standing, WaitBoard } from './wait-board.ts'
 
@@ -174,16 +175,6 @@ export function answerModelRequest(
 
 function isEvents(headers: Headers): boolean {
   return toMediaType(headers) === 'text/event-stream'
-}
-
-/** The gateway varies by origin where pages of other origins are listed; what the server varies by is added to that. */
-function withOwnVary(
-  response: ServerResponse,
-  headers: Readonly<Record<string, string | string[] | undefined>>,
-) {
-  const own = response.getHeader('vary')
-  if (own === undefined || headers.vary === undefined) return headers
-  return { ...headers, vary: `${own}, ${headers.vary}` }
 }
 
 /** Whether something of ours may stand in a stream: its length is open, and its bytes are plain text. */

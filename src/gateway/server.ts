@@ -105,14 +105,15 @@ export function createGateway({
     answer(request, response).catch(async (error: unknown) => {
       if (!(error instanceof LeaseholdError))
         logger?.error({ event: 'gateway.failed', err: error }, 'a request failed')
-      if (error instanceof KeyError && error.isGuess) {
-        // One guess per connection, however many were sent on it at once.
-        response.setHeader('connection', 'close')
-        const waitMs = attempts.fail(toClientKey(request.socket.remoteAddress))
-        if (waitMs > 0) await delay(clock, waitMs)
-      }
+      // One guess per connection, however many were sent on it at once.
+      if (isGuess(error)) response.setHeader('connection', 'close')
+      await slowGuess(request, error)
       sendError(response, error)
     })
+  }
+  const slowGuess = async ({ socket }: IncomingMessage, error: unknown) => {
+    const waitMs = isGuess(error) ? attempts.fail(toClientKey(socket.remoteAddress)) : 0
+    if (waitMs > 0) await delay(clock, waitMs)
   }
   const server = createServer(
     { ...toServerOptions(limits), IncomingMessage: toMessageClass(isTunnel) },
@@ -127,9 +128,15 @@ export function createGateway({
     ),
   )
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    upgrade(request, socket, head).catch((error: unknown) => refuseUpgrade(socket, error))
+    // Node has taken its own listener away; a client may reset its connection at any time.
+    socket.on('error', () => socket.destroy())
+    upgrade(request, socket, head).catch(async (error: unknown) => {
+      await slowGuess(request, error)
+      refuseUpgrade(socket, error)
+    })
   })
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    refuseSurplus(request)
     const rules = policy()
     guard(request, rules)
     const url = new URL(request.url ?? '/', 'http://gateway')
@@ -141,19 +148,21 @@ export function createGateway({
     const model = findServed(supervisor, asked, url.searchParams.get('start') === '1')
     tunnels.add(socket)
     socket.once('close', () => tunnels.delete(socket))
-    await tunnelToServer(supervisor, request, socket, head, model, asked)
+    await tunnelToServer({ supervisor, clock }, request, socket, head, model, asked)
   }
   /** Connections that carry no HTTP any more: the server does not close them. */
   const tunnels = new Set<Duplex>()
   const connections = watchConnections(server, () => supervisor.config.leasehold)
 
+  const refuseSurplus = (request: IncomingMessage, response?: ServerResponse) => {
+    if (!connections.isSurplus(request)) return
+    response?.setHeader('connection', 'close')
+    throw new OverloadedError(
+      'There are too many connections (leasehold.maxConnections, maxClientConnections).',
+    )
+  }
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    if (connections.isSurplus(request)) {
-      response.setHeader('connection', 'close')
-      throw new OverloadedError(
-        'There are too many connections (leasehold.maxConnections, maxClientConnections).',
-      )
-    }
+    refuseSurplus(request, response)
     const rules = policy()
     const origin = guard(request, rules)
     if (origin !== undefined) nameOrigin(response, origin)
@@ -193,8 +202,12 @@ export function createGateway({
         door.kind === 'upstream'
           ? toServerRequest(url, door)
           : { ref: url.searchParams.get('model') ?? '', path: door.path + url.search, prefix: '' }
-      const model = findServed(supervisor, asked, method !== 'GET' || url.searchParams.get('start') === '1')
-      return answerFromServer(supervisor, request, response, model, asked)
+      if (method === 'TRACE')
+        // A server echoes it, with the key of the provider.
+        throw new BadRequestError('TRACE is not served here.', { status: 405 })
+      const isRead = method === 'GET' || method === 'OPTIONS'
+      const model = findServed(supervisor, asked, !isRead || url.searchParams.get('start') === '1')
+      return answerFromServer({ supervisor, clock }, request, response, model, asked)
     }
     if (url.pathname === '/running' && method === 'GET')
       return sendJson(response, 200, { running: listRunning(supervisor) })
@@ -220,7 +233,6 @@ export function createGateway({
     throw new BadRequestError(`GET ${url.pathname} is not served here.`, { status: 404 })
   }
 
-  /** Made when somebody looks for the first time: until then nobody pays for them. */
   /** Most gateways are never scraped, and the library is a large one. */
   let metrics: Promise<Metrics> | undefined
   let closing: Promise<void> | undefined
@@ -269,6 +281,10 @@ function findLooping(providers: Supervisor['config']['providers'], place: Gatewa
     ({ baseUrl, unavailable }) => unavailable === undefined && isGatewayAddress(baseUrl, place),
   )
   return looping && `provider "${looping.id}": ${describeLoop(looping.baseUrl)}`
+}
+
+function isGuess(error: unknown): boolean {
+  return error instanceof KeyError && error.isGuess
 }
 
 const NEEDS_KEY =

@@ -1,11 +1,17 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import { connect as connectPlain, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { BadRequestError, UpstreamError } from '../errors.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
+import type { Clock } from '../clock.ts'
+import { BadRequestError, LeaseholdError, UpstreamError } from '../errors.ts'
 import type { Lease } from '../lease/lease.ts'
 import { loadSecureRequest, request as requestPlain } from '../net/http.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
+import { internalsOf } from '../supervisor/internals.ts'
 import { toClientHeaders, toUpstreamHeaders } from '../transport/headers.ts'
+import { checkHops, HOP_HEADER, toHopMark } from '../transport/hops.ts'
+import { decodePath } from '../transport/path.ts'
+import { withOwnVary } from './cors.ts'
+import { createStallWatch } from './stall.ts'
 
 /** A request for the server itself: neither its path nor its body is rewritten. */
 export interface ServerRequest {
@@ -22,10 +28,13 @@ export function toServerRequest(
   url: URL,
   door: { readonly id: string; readonly path: string },
 ): ServerRequest {
-  const query = new URLSearchParams(url.searchParams)
-  query.delete('start')
-  const search = query.size === 0 ? '' : `?${query}`
-  return { ref: decodeURIComponent(door.id), path: door.path + search, prefix: `/upstream/${door.id}` }
+  // Not through `URLSearchParams`, which spells a query anew.
+  const query = url.search
+    .slice(1)
+    .split('&')
+    .filter((part) => !/^start(?:=|$)/.test(part))
+  const search = query.join('&') === '' ? '' : `?${query.join('&')}`
+  return { ref: decodePath(door.id), path: door.path + search, prefix: `/upstream/${door.id}` }
 }
 
 /**
@@ -39,7 +48,7 @@ export function findServed(
   isStartAsked: boolean,
 ): string {
   const { service, state } = supervisor.service(ref)
-  if (!isStartAsked && !/^(?:ready|leased)/.test(state))
+  if (!isStartAsked && !hasTag(state, 'up'))
     throw new BadRequestError(
       `${service} is not running (${state}), and a GET starts nothing. Add ?start=1: ${prefix}/?start=1, or run: leasehold start ${ref}`,
       { status: 409 },
@@ -49,24 +58,32 @@ export function findServed(
   return provider === undefined ? ref : `${provider.id}/${provider.models[0]?.id ?? 'any'}`
 }
 
+/** What the door needs of the gateway. */
+export interface DoorOptions {
+  readonly supervisor: Supervisor
+  readonly clock: Clock
+}
+
 /** Passes a request on to the server behind a service and its answer back. The lease ends with the answer. */
 export async function answerFromServer(
-  supervisor: Supervisor,
+  { supervisor, clock }: DoorOptions,
   request: IncomingMessage,
   response: ServerResponse,
   model: string,
   asked: ServerRequest,
 ): Promise<void> {
+  const hop = toHopHeader(supervisor, request)
   const leaving = new AbortController()
   response.once('close', () => leaving.abort())
   const lease = await supervisor.acquire(model, { signal: leaving.signal })
   response.once('close', lease.release)
   if (response.destroyed) return lease.release()
+  if (request.headers.expect !== undefined) response.writeContinue()
   const { origin, root } = readBase(lease)
   const upstream = openRequest(origin, {
     method: request.method ?? 'GET',
     path: root + asked.path,
-    headers: { ...toUpstreamHeaders(request.headers), ...toLengthHeader(request), ...lease.headers },
+    headers: { ...toUpstreamHeaders(request.headers), ...hop, ...toFraming(request), ...lease.headers },
   })
   const cut = () => upstream.destroy(new Error('the service ended'))
   lease.signal.addEventListener('abort', cut, { once: true })
@@ -76,75 +93,149 @@ export async function answerFromServer(
   })
   request.pipe(upstream)
   await new Promise<void>((resolve, reject) => {
-    upstream.once('error', (cause) => {
-      if (response.headersSent) return void response.destroy()
-      const reason: unknown = lease.signal.aborted ? lease.signal.reason : undefined
-      reject(
-        reason ??
-          new UpstreamError(asked.ref, `the connection to the server broke: ${cause.message}`, { cause }),
-      )
+    upstream.on('error', (cause) => {
+      if (response.headersSent) response.destroy()
+      else reject(toFailure(asked, lease, cause))
     })
     upstream.once('response', (answer) => {
-      const { location } = answer.headers
-      const kept = location === undefined ? undefined : toOwnLocation(location, { origin, root }, asked)
-      if (location !== undefined && kept === undefined) {
-        answer.resume()
-        return reject(
-          new UpstreamError(
-            asked.ref,
-            'it answered with a redirect to another server, which is not passed on',
-          ),
-        )
+      try {
+        sendHead(response, answer, { origin, root }, asked)
+      } catch (error) {
+        upstream.destroy()
+        return reject(error instanceof LeaseholdError ? error : toFailure(asked, lease, error))
       }
-      response.writeHead(answer.statusCode ?? 502, {
-        ...toClientHeaders(answer.headers),
-        ...(kept === undefined ? {} : { location: kept }),
-      })
       answer.once('error', () => response.destroy())
+      answer.on('pause', createStallWatch(response, clock, supervisor.config.leasehold.writeStallMs))
       answer.pipe(response)
       resolve()
     })
   })
 }
 
-/** Passes an upgraded connection, a WebSocket for one, on to the server behind a service: the lease lasts as long. */
+/** @throws {@link UpstreamError} for a redirect to another server; what Node throws for a head that HTTP does not have */
+function sendHead(
+  response: ServerResponse,
+  { statusCode = 502, headers }: IncomingMessage,
+  base: { readonly origin: string; readonly root: string },
+  asked: ServerRequest,
+): void {
+  const { location } = headers
+  const kept = location === undefined ? undefined : toOwnLocation(location, base, asked)
+  if (location !== undefined && kept === undefined)
+    throw new UpstreamError(
+      asked.ref,
+      'it answered with a redirect to another server, which is not passed on',
+    )
+  response.writeHead(statusCode, {
+    ...withOwnVary(response, toClientHeaders(headers)),
+    ...(kept === undefined ? {} : { location: kept }),
+  })
+}
+
+/**
+ * Passes a WebSocket on to the server behind a service. The lease lasts as long as both sides do. An answer that is not
+ * an upgrade ends the connection: what follows on it would reach the server past every guard.
+ */
 export async function tunnelToServer(
-  supervisor: Supervisor,
+  { supervisor, clock }: DoorOptions,
   request: IncomingMessage,
   client: Duplex,
   head: Buffer,
   model: string,
   asked: ServerRequest,
 ): Promise<void> {
+  const hop = toHopHeader(supervisor, request)
   const leaving = new AbortController()
   client.once('close', () => leaving.abort())
+  const unwatch = watchLeave(client)
   const lease = await supervisor.acquire(model, { signal: leaving.signal })
+  unwatch()
+  client.once('close', lease.release)
+  if (client.destroyed) return lease.release()
   const { origin, root } = readBase(lease)
-  const server = openSocket(origin)
+  const upstream = openRequest(origin, {
+    method: 'GET',
+    path: root + asked.path,
+    headers: {
+      ...toUpstreamHeaders(request.headers),
+      ...pickWebSocket(request.headers),
+      ...hop,
+      ...lease.headers,
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+    },
+  })
   const end = () => {
-    lease.release()
-    server.destroy()
     client.destroy()
+    upstream.destroy()
   }
   lease.signal.addEventListener('abort', end, { once: true })
-  for (const side of [client, server]) side.once('close', end).once('error', end)
-  if (client.destroyed) return end()
-  const headers: IncomingHttpHeaders = {
-    ...toUpstreamHeaders(request.headers),
-    ...lease.headers,
-    host: new URL(origin).host,
-    connection: 'Upgrade',
-    upgrade: request.headers.upgrade,
+  client.once('close', () => {
+    lease.signal.removeEventListener('abort', end)
+    upstream.destroy()
+  })
+  await new Promise<void>((resolve, reject) => {
+    upstream.on('error', (cause) => reject(toFailure(asked, lease, cause)))
+    upstream.once('response', (answer) => {
+      writeRawHead(client, answer, { connection: 'close' })
+      answer.once('error', end)
+      client.once('finish', end).resume()
+      answer.pipe(client)
+      resolve()
+    })
+    upstream.once('upgrade', (answer, server, serverHead) => {
+      writeRawHead(client, answer, { connection: 'Upgrade', upgrade: answer.headers.upgrade ?? '' })
+      client.write(serverHead)
+      server.write(head)
+      // A side that has ended is told to the other, and then both are over: the other may never end by itself.
+      for (const side of [client, server]) side.once('close', end).once('finish', end).on('error', end)
+      client.once('close', () => server.destroy())
+      server.on('pause', createStallWatch(client, clock, supervisor.config.leasehold.writeStallMs))
+      server.pipe(client)
+      client.pipe(server)
+      resolve()
+    })
+    upstream.end()
+  })
+}
+
+/** Notices that a client leaves while nothing is read of its connection. What it sends meanwhile is kept for later. */
+function watchLeave(client: Duplex): () => void {
+  const look = () => {
+    if (client.readableLength === 0) client.read()
   }
-  for (const name of Object.keys(request.headers))
-    if (name.startsWith('sec-websocket-')) headers[name] = request.headers[name]
-  const lines = Object.entries(headers).flatMap(([name, value]) =>
-    value === undefined ? [] : [value].flat().map((one) => `${name}: ${one}\r\n`),
+  const leave = () => client.destroy()
+  client.on('readable', look).once('end', leave)
+  return () => client.off('readable', look).off('end', leave)
+}
+
+function writeRawHead(
+  client: Duplex,
+  { statusCode = 502, statusMessage = '', headers }: IncomingMessage,
+  own: Readonly<Record<string, string>>,
+): void {
+  const lines = Object.entries({ ...toClientHeaders(headers), ...own }).flatMap(([name, value]) =>
+    [value].flat().map((one) => `${name}: ${one}\r\n`),
   )
-  server.write(`${request.method} ${root}${asked.path} HTTP/1.1\r\n${lines.join('')}\r\n`)
-  server.write(head)
-  server.pipe(client)
-  client.pipe(server)
+  client.write(`HTTP/1.1 ${statusCode} ${statusMessage}\r\n${lines.join('')}\r\n`, 'latin1')
+}
+
+function pickWebSocket(headers: IncomingHttpHeaders): Record<string, string> {
+  const names = Object.keys(headers).filter((name) => name.startsWith('sec-websocket-'))
+  return Object.fromEntries(names.map((name) => [name, String(headers[name])]))
+}
+
+/** @throws {@link LoopError} */
+function toHopHeader(supervisor: Supervisor, { headers }: IncomingMessage): Record<string, string> {
+  const id = `${internalsOf(supervisor).instance}-0`
+  checkHops(headers, id)
+  return { [HOP_HEADER]: toHopMark(headers, id) }
+}
+
+function toFailure({ ref }: ServerRequest, { signal }: Lease, cause: unknown): unknown {
+  if (signal.aborted) return signal.reason
+  const why = cause instanceof Error ? cause.message : String(cause)
+  return new UpstreamError(ref, `the connection to the server broke: ${why}`, { cause })
 }
 
 /** The root of a server, whose base URL ends in the `/v1` of its API. */
@@ -165,17 +256,10 @@ function openRequest(
   return request(origin, { ...options, agent: false })
 }
 
-function openSocket(origin: string): Socket {
-  const { protocol, hostname, port } = new URL(origin)
-  const host = hostname.replace(/^\[|\]$/g, '')
-  // Loaded when it is needed: TLS takes long to load.
-  if (protocol === 'https:')
-    return process.getBuiltinModule('node:tls').connect({ host, port: Number(port || 443), servername: host })
-  return connectPlain({ host, port: Number(port || 80) })
-}
-
-function toLengthHeader({ headers }: IncomingMessage): Record<string, string> {
-  const length = headers['content-length']
+/** Without it Node sends the body of a DELETE, for one, as bytes after the request: a second request to the server. */
+function toFraming({ headers }: IncomingMessage): Record<string, string> {
+  const { 'content-length': length, 'transfer-encoding': coding } = headers
+  if (coding !== undefined) return { 'transfer-encoding': 'chunked' }
   return length === undefined ? {} : { 'content-length': length }
 }
 

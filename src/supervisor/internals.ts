@@ -9,6 +9,8 @@ import type { AnswerHandler } from '../transport/answer.ts'
 export interface SupervisorInternals {
   /** Sends a model request on its way, without streams or promises in between. */
   dispatch(request: ModelRequest, client: AnswerHandler<LeaseholdError>): ModelCall
+  /** By which the supervisor is known to others: the first part of its requests' ids. */
+  readonly instance: string
   /** The number of each event as it happens: for a reader that reads the events of a while in one go. */
   readonly seq$: Observable<number>
   /** As the public method; `choose` picks among them, and costs less than to drop them afterwards. */

@@ -136,6 +136,7 @@ export function createFace({
   }
   return attachInternals(face, {
     dispatch,
+    instance,
     seq$: hub.seq$,
     pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),
   })

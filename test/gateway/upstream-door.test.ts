@@ -46,9 +46,9 @@ describe('/upstream/ID/', () => {
       headers: { authorization: 'Bearer client', cookie: 'x=y', 'content-type': 'text/plain' },
       body: 'any bytes',
     })
-    expect([answer.status, await answer.text()]).toEqual([200, '<p>/a/b?c=+d</p>'])
+    expect([answer.status, await answer.text()]).toEqual([200, '<p>/a/b?c=%20d</p>'])
     expect(answer.headers.get('set-cookie')).toBeNull()
-    expect(server.asked.at(-1)).toMatchObject({ method: 'PUT', url: '/a/b?c=+d', body: 'any bytes' })
+    expect(server.asked.at(-1)).toMatchObject({ method: 'PUT', url: '/a/b?c=%20d', body: 'any bytes' })
     expect(server.asked.at(-1)?.headers).toMatchObject({ authorization: 'Bearer provider-key' })
     expect(server.asked.at(-1)?.headers).not.toHaveProperty('cookie')
     await expect.poll(() => house.service().leases).toBe(0)
