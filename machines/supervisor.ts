@@ -250,6 +250,7 @@ export const supervisorMachine = supervisor.createMachine({
   },
   states: {
     running: {
+      description: 'Services come, go and start as room permits.',
       on: {
         'services.replaced': { actions: ['replaceServices', 'recount', 'bearProviders', 'decide'] },
         'default.due': { guard: 'isDefaultMissed', actions: 'wantDefault' },
@@ -260,6 +261,7 @@ export const supervisorMachine = supervisor.createMachine({
       },
     },
     draining: {
+      description: 'A shutdown is under way: every service drains and stops, at the same time.',
       always: { guard: 'isUnused', target: 'stopped' },
       on: {
         'xstate.done.actor.*': { actions: ['forgetProvider', 'reportRetirement', 'decide'] },
@@ -267,6 +269,6 @@ export const supervisorMachine = supervisor.createMachine({
         shutdown: { actions: 'stopAll' },
       },
     },
-    stopped: { type: 'final' },
+    stopped: { description: 'No service is left.', type: 'final' },
   },
 })

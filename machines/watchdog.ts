@@ -91,6 +91,7 @@ export const watchdogMachine = setup({
   initial: 'running',
   states: {
     running: {
+      description: 'A watchdog process runs or is being started.',
       invoke: { id: 'process', src: 'process' },
       initial: 'starting',
       on: {
@@ -102,6 +103,7 @@ export const watchdogMachine = setup({
       },
       states: {
         starting: {
+          description: 'The process is spawned and has not reported yet.',
           on: { 'watchdog.reported': 'young', 'watchdog.close': 'killing' },
           after: { report: 'overdue' },
         },
@@ -114,16 +116,19 @@ export const watchdogMachine = setup({
           },
         },
         young: {
+          description: 'It has reported; soon it counts as stable.',
           on: { 'watchdog.close': 'dismissing' },
           after: { stable: { target: 'watching', actions: 'noteStable' } },
         },
         watching: {
+          description: 'It is stable. When it ends, another one is started at once.',
           on: {
             'watchdog.ended': { target: '#watchdog.running', reenter: true },
             'watchdog.close': 'dismissing',
           },
         },
         dismissing: {
+          description: 'It was asked to end without a signal to any server.',
           entry: 'dismiss',
           on: { 'watchdog.ended': '#watchdog.closed' },
           after: { dismissal: 'killing' },
@@ -137,9 +142,10 @@ export const watchdogMachine = setup({
       },
     },
     pausing: {
+      description: 'No watchdog could be kept running; the next one is started after a pause.',
       on: { 'watchdog.needed': 'running', 'watchdog.close': 'closed' },
       after: { pause: 'running' },
     },
-    closed: { type: 'final' },
+    closed: { description: 'The supervisor is closed, and no watchdog is left.', type: 'final' },
   },
 })

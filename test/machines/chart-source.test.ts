@@ -6,10 +6,14 @@ import { providerMachine } from '../../machines/provider/chart.ts'
 import { toStateName } from '../../machines/provider/context.ts'
 import { listTags, providerStates } from '../../machines/provider/tags.ts'
 import { runMachine } from '../../machines/run.ts'
+import { supervisorMachine } from '../../machines/supervisor.ts'
+import { watchdogMachine } from '../../machines/watchdog.ts'
 
 const charts: readonly (readonly [string, AnyStateMachine])[] = [
   ['provider/chart.ts', providerMachine],
   ['run.ts', runMachine],
+  ['supervisor.ts', supervisorMachine],
+  ['watchdog.ts', watchdogMachine],
 ]
 
 describe.each(charts)('the source of machines/%s', (file, machine) => {
