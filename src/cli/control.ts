@@ -38,7 +38,7 @@ export async function stopService(
   const named = id ?? '--all'
   const left = options.force
     ? `The stop of ${id ?? 'all services'} goes on.`
-    : `The stop of ${id ?? 'all services'} goes on, and waits for requests. To cut them off: leasehold stop ${named} --force`
+    : `The stop of ${id ?? 'all services'} goes on, and waits for ${id === undefined ? 'their' : 'its'} requests. To cut them off: leasehold stop ${named} --force`
   const body = options.force ? { force: true } : {}
   if (id !== undefined)
     return control({ path: `${buildPath(id)}/stop`, body, left, tell: describeStopped }, options, terminal)
