@@ -113,7 +113,7 @@ export const providerMachine = provider.createMachine({
 
         backoff: {
           description:
-            'A start or a run failed. Requests queue; the next start waits, longer after each failure.',
+            'A start or a run failed; the next start waits, longer after each failure. After a failed start that was told, requests are told the same until then. Otherwise they queue.',
           tags: 'backoff',
           after: {
             backoff: [
@@ -122,6 +122,8 @@ export const providerMachine = provider.createMachine({
             ],
           },
           on: {
+            // A client that tries again at once meets the failure that it was told, and causes no start.
+            'lease.requested': { guard: 'isToldFailure', actions: 'refuse' },
             'breaker.reset': [
               {
                 guard: 'hasWaiters',

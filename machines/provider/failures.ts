@@ -24,6 +24,15 @@ export const NO_START_FAILURES: ReadonlySet<FailureCode> = new Set([
   'LEASEHOLD_SHUTTING_DOWN',
 ])
 
+/** How a start fails that began: the next one would take as long, and may fail in the same way. */
+export const START_FAILURES: ReadonlySet<FailureCode> = new Set([
+  'LEASEHOLD_SPAWN_FAILED',
+  'LEASEHOLD_EXITED_BEFORE_READY',
+  'LEASEHOLD_READY_TIMEOUT',
+  'LEASEHOLD_BACKEND_FAILED',
+  'LEASEHOLD_HEALTH_MISMATCH',
+])
+
 /** A port conflict is not a failed start and does not count towards the breaker. */
 export function countsAsFailure(failure: Failure | null): boolean {
   return failure?.code !== 'LEASEHOLD_FOREIGN_SERVER' && failure?.code !== 'LEASEHOLD_PORT_TAKEN'

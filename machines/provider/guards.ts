@@ -10,8 +10,8 @@ import {
   UNHEALTHY_MISSES,
 } from './context.ts'
 import { providerDelays } from './delays.ts'
-import { failureOf, idOf, outcomeOf, verdictOf } from './events.ts'
-import { NO_START_FAILURES } from './failures.ts'
+import { causeOf, failureOf, idOf, outcomeOf, verdictOf } from './events.ts'
+import { NO_START_FAILURES, START_FAILURES } from './failures.ts'
 import type { ProviderTag } from './tags.ts'
 
 export type Scope = { context: ProviderContext; event: ProviderEvent }
@@ -103,6 +103,11 @@ export const base = setup({
     // The breaker.
     /** One more failure opens the breaker. */
     isBreakerDue: ({ context }: Scope) => context.failures + 1 >= context.policy.breakerFailures,
+    /** The last start failed, and its waiters were told: none waits for another try. */
+    isToldFailure: ({ context, event }: Scope) =>
+      context.waiters.length === 0 &&
+      START_FAILURES.has(context.failure?.code ?? 'LEASEHOLD_INTERNAL') &&
+      causeOf(event).cause === undefined,
     isBreakerOpen: ({ context }: Scope) =>
       context.failures >= context.policy.breakerFailures || context.failure?.retry === 'cooldown',
 

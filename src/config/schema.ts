@@ -447,7 +447,9 @@ const leaseholdSchema = z
       .describe('Absolute path of the program that reports the GPU memory of each process.'),
     backoffMs: durationMs(1)
       .prefault(1000)
-      .describe('Wait after the first failed start, in milliseconds. It doubles with each further one.'),
+      .describe(
+        'Wait after the first failed start, in milliseconds. It doubles with each further one. Until then requests are told the same failure at once, so that a client that tries again causes no start.',
+      ),
     backoffMaxMs: durationMs(1)
       .prefault(60_000)
       .describe('Longest wait between two starts, in milliseconds.'),

@@ -61,7 +61,15 @@ const world = z
   .describe('How the outside behaves.')
 
 const event = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('lease.requested'), id: z.string(), priority: z.int().optional() }),
+  z.strictObject({
+    type: z.literal('lease.requested'),
+    id: z.string(),
+    priority: z.int().optional(),
+    cause: z
+      .enum(['start', 'preload', 'default'])
+      .optional()
+      .describe('What asks, where it is not a request.'),
+  }),
   z.strictObject({ type: z.literal('lease.cancelled'), id: z.string() }),
   z.strictObject({ type: z.literal('lease.released'), id: z.string(), generation: z.string().optional() }),
   z.strictObject({

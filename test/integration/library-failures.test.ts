@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { ServiceError } from '../../src/index.ts'
 import { toFixturePath } from '../process/world.ts'
 import {
+  afterBackoff,
   ask,
   catchServiceError,
   createLibrary,
@@ -39,8 +40,10 @@ describe('a start that fails', () => {
       leasehold: { backoffMs: 10, breakerFailures: 100 },
     })
     const steps = 3
-    for (let step = 0; step < steps; step += 1)
+    for (let step = 0; step < steps; step += 1) {
       await Promise.all(Array.from({ length: 50 }, () => catchServiceError(library)))
+      await afterBackoff(library)
+    }
     expect(library.all('process.spawned')).toHaveLength(steps)
   })
 
@@ -84,6 +87,7 @@ describe('a start that fails', () => {
       leasehold: { breakerFailures: 2, breakerCooldownMs: 60_000 },
     })
     await catchServiceError(library)
+    await afterBackoff(library)
     await catchServiceError(library)
     const error = await catchServiceError(library)
     expect(error).toMatchObject({

@@ -97,6 +97,12 @@ export async function createLibraryOf(
   return { ...library, port }
 }
 
+/** Settles when the wait after a failure is over, so that the next request causes a start. */
+export async function afterBackoff({ supervisor }: Pick<Library, 'supervisor'>): Promise<void> {
+  while (supervisor.service('demo').state === 'down.backoff')
+    await new Promise((resolve) => setTimeout(resolve, 1))
+}
+
 /** Keeps everything that a supervisor says from now on. */
 export function listen({ events$ }: Supervisor): Hearing {
   const events: SupervisorEvent[] = []

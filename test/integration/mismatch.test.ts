@@ -4,14 +4,14 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Failure } from '../../machines/messages.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
-import { createLibraryOf, type LibraryOptions } from './library.ts'
+import { afterBackoff, createLibraryOf, type LibraryOptions } from './library.ts'
 
 const oddHealth = fileURLToPath(new URL('../fixtures/odd-health.mjs', import.meta.url))
 const leasehold = { breakerFailures: 2, breakerCooldownMs: 60_000, backoffMs: 1, backoffMaxMs: 1 }
 
 const open = (
   what: readonly string[],
-  { readyTimeoutMs = 1_000, ...options }: LibraryOptions & { readyTimeoutMs?: number } = {},
+  { readyTimeoutMs = 3_000, ...options }: LibraryOptions & { readyTimeoutMs?: number } = {},
 ) =>
   createLibraryOf(process.execPath, (port) => [oddHealth, String(port), ...what], {
     leasehold,
@@ -41,6 +41,7 @@ test.each([
     const url = `http://127.0.0.1:${library.port}/v1/models`
 
     const first = await acquire(library)
+    await afterBackoff(library)
     const second = await acquire(library)
     await library.untilState('down.tripped')
     const third = await acquire(library)

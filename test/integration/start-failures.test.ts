@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Failure } from '../../machines/messages.ts'
-import { createLibraryOf, demoServer } from './library.ts'
+import { afterBackoff, createLibraryOf, demoServer } from './library.ts'
 
 const leasehold = { breakerFailures: 3, breakerCooldownMs: 60_000, backoffMs: 1, backoffMaxMs: 1 }
 
@@ -65,6 +65,7 @@ test('a start that fails for want of GPU memory quotes that line, and the next r
   const first = await acquire(library)
   expect(first?.message.split('\n')[0]).toContain(line)
   expect(first?.message).toContain('too little free memory')
+  await afterBackoff(library)
   expect(await acquire(library)).toMatchObject({ code: 'LEASEHOLD_EXITED_BEFORE_READY' })
   expect(library.all('process.spawned')).toHaveLength(2)
 })
@@ -144,3 +145,21 @@ test.runIf(process.platform === 'linux')(
     expect(library.all('process.spawned')).toHaveLength(1)
   },
 )
+
+test('a client that tries again at once meets the failure that it was told, and causes no start of its own', async () => {
+  const patient = { ...leasehold, backoffMs: 600_000, backoffMaxMs: 600_000 }
+  await using library = await createLibraryOf('/bin/sh', () => ['-c', 'echo a riddle >&2; exit 3'], {
+    leasehold: patient,
+  })
+  const answers = []
+  for (let count = 0; count < 5; count += 1) answers.push(await acquire(library))
+  for (const answer of answers)
+    expect(answer).toMatchObject({ code: 'LEASEHOLD_EXITED_BEFORE_READY', failure: { exitCode: 3 } })
+  expect(answers.at(-1)).toMatchObject({ retryAfterMs: expect.any(Number) })
+  expect(library.all('process.spawned')).toHaveLength(1)
+  // A start by hand is another matter.
+  await expect(library.supervisor.start('demo')).rejects.toMatchObject({
+    code: 'LEASEHOLD_EXITED_BEFORE_READY',
+  })
+  expect(library.all('process.spawned')).toHaveLength(2)
+})
