@@ -168,6 +168,18 @@ export function describeListeners(owner: PortOwner | undefined): string {
   return `its port ${owner.port} is shared with another program: ${strangers} ${listens} on it beside ${nameListeners(owner.ours)}`
 }
 
+/**
+ * A listener beside our living process. When none of its tree listens, it may be the server that our process started:
+ * one that left the session of its launcher with a cleaned environment shows no sign of that.
+ */
+export function describeUnproven(owner: PortOwner | undefined, pid: number | null): string {
+  const text = describeListeners(owner)
+  if (owner === undefined || owner.ours.length > 0 || owner.strangers.length === 0 || owner.uid !== undefined)
+    return text
+  const launcher = pid === null ? '' : ` (pid ${pid})`
+  return `${text}. If that is the server that command${launcher} started: it left the session of its launcher with a cleaned environment, so nothing proves that it is ours. End it, and have command run the server in the foreground, or let it keep LEASEHOLD_OWNER and LEASEHOLD_GENERATION in its environment`
+}
+
 function nameListeners(listeners: readonly Listener[]): string {
   return listeners
     .map(({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`)

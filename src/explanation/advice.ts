@@ -22,7 +22,7 @@ const cures: Partial<Record<Failure['code'], string>> = {
   LEASEHOLD_HEALTH_MISMATCH:
     'The server runs, but its configuration asks for something else than it answers: change what is named here.',
   LEASEHOLD_FOREIGN_SERVER:
-    'Another program listens on its port. Stop that program, or give this service another port in args, baseUrl and healthUrl.',
+    'Another program listens on its port. Stop that program, or give this service another port in args, baseUrl and healthUrl. If it is the server that command started, have command run it in the foreground.',
   LEASEHOLD_PORT_TAKEN:
     'Another program takes its port each time. Stop that program, or give this service another port in args, baseUrl and healthUrl.',
   LEASEHOLD_NOT_REACHABLE:

@@ -129,7 +129,12 @@ test.skipIf(!hasProcfs || !existsSync('/usr/bin/python3'))(
     const special = { a: { command: '/usr/bin/python3', args, healthUrl: `http://127.0.0.1:${port}/health` } }
     await using house = await createShared(['a', 'b'], { budgets: { vramMiB: 10 } }, needs, { special })
     const { supervisor, hearing } = house
-    await expect(supervisor.start('a')).rejects.toMatchObject({ code: 'LEASEHOLD_FOREIGN_SERVER' })
+    await expect(supervisor.start('a')).rejects.toMatchObject({
+      code: 'LEASEHOLD_FOREIGN_SERVER',
+      message: expect.stringMatching(
+        /left the session of its launcher with a cleaned environment, so nothing proves that it is ours\. End it, and have command run the server in the foreground/,
+      ),
+    })
     const { receipt } = await hearing.until('process.settled')
     const [{ pid } = { pid: 0 }] = receipt.portOwner?.strangers ?? []
     onTestFinished(() => {

@@ -4,7 +4,7 @@ import { PEER_TIMEOUT_MS } from '../delays.ts'
 import { isConnectionRefused, outcomeOf, verdictOf } from '../events.ts'
 import {
   countsAsFailure,
-  describeListeners,
+  describeUnproven,
   toExitFailure,
   toMismatchFailure,
   toPortFailure,
@@ -81,9 +81,9 @@ export const records = {
   recordVerdictFailure: recordFailure(({ context, event }) =>
     toVerdictFailure(verdictOf(event), context.pid),
   ),
-  recordForeignListener: recordFailure(({ event }) => ({
+  recordForeignListener: recordFailure(({ context, event }) => ({
     code: 'LEASEHOLD_FOREIGN_SERVER',
-    message: describeListeners(verdictOf(event)?.owner),
+    message: describeUnproven(verdictOf(event)?.owner, context.pid),
     ...(verdictOf(event) === undefined ? {} : { verdict: verdictOf(event) }),
   })),
   recordUnhealthy: recordFailure(({ context, event }) => ({
