@@ -55,18 +55,33 @@ export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy)
 }
 
 /**
- * Asks for a key where one is needed. `hasKey` of the error says whether a wrong one was shown.
+ * Asks for a key where one is needed. `isGuess` of the error says whether a wrong one was shown.
  * @throws {@link KeyError} 401
  */
-export function guardKey(
-  { method = 'GET', url = '', headers }: IncomingMessage,
-  { apiKeys, controlKeys, isKeyRequired }: GuardPolicy,
-): void {
+export function guardKey(request: IncomingMessage, policy: GuardPolicy): void {
+  const { method = 'GET', url = '' } = request
+  const { apiKeys, controlKeys } = policy
   const { pathname } = new URL(url, 'http://gateway')
   if (OPEN_PATHS.has(pathname)) return
-  const isControl = !isClientPath(method === 'HEAD' ? 'GET' : method, pathname)
-  const keys =
-    isControl && controlKeys.length > 0 ? controlKeys : apiKeys.length > 0 ? [...apiKeys, ...controlKeys] : []
+  if (isClientPath(method === 'HEAD' ? 'GET' : method, pathname))
+    checkKey(request, policy, apiKeys.length > 0 ? [...apiKeys, ...controlKeys] : [])
+  else guardControl(request, policy)
+}
+
+/**
+ * Asks for a key of the control surface: also for what a client's route does to a service itself.
+ * @throws {@link KeyError} 401
+ */
+export function guardControl(request: IncomingMessage, policy: GuardPolicy): void {
+  const { apiKeys, controlKeys } = policy
+  checkKey(request, policy, controlKeys.length > 0 ? controlKeys : apiKeys)
+}
+
+function checkKey(
+  { headers }: IncomingMessage,
+  { isKeyRequired }: GuardPolicy,
+  keys: readonly string[],
+): void {
   if (keys.length === 0 && !isKeyRequired) return
   if (isKnownKey(toKey(headers), keys)) return
   throw new KeyError(Boolean(headers.authorization || headers['x-api-key'] || headers['api-key']))

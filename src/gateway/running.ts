@@ -1,3 +1,4 @@
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 
@@ -6,21 +7,22 @@ export async function stopAll(
   supervisor: Supervisor,
   force: boolean,
 ): Promise<{ readonly services: readonly ServiceSnapshot[] }> {
-  const running = supervisor.snapshot().services.filter(({ state }) => !state.startsWith('down'))
+  const running = supervisor.snapshot().services.filter(({ state }) => !hasTag(state, 'settled'))
   const services = await Promise.all(running.map(({ key }) => supervisor.stop(key, { force })))
   return { services }
 }
 
 /** The models whose service is up or on its way, as llama-swap lists them. */
 export function listRunning(supervisor: Supervisor): { readonly model: string; readonly state: string }[] {
-  return supervisor
-    .models()
-    .filter(({ state }) => !/^(?:down|unavailable)/.test(state))
-    .map(({ id, state }) => ({ model: id, state: STATES.find(([ours]) => ours.test(state))?.[1] ?? state }))
+  return supervisor.models().flatMap(({ id, state }) => {
+    const word = WORDS.find(([tag]) => hasTag(state, tag))?.[1]
+    return word === undefined ? [] : [{ model: id, state: word }]
+  })
 }
 
-const STATES = [
-  [/^(?:ready|leased)/, 'ready'],
-  [/^(?:probing|starting)/, 'starting'],
-  [/^idle-stopping/, 'stopping'],
+const WORDS = [
+  ['up', 'ready'],
+  ['probing', 'starting'],
+  ['starting', 'starting'],
+  ['stopping', 'stopping'],
 ] as const

@@ -24,7 +24,7 @@ import { createBodyBudget } from './body-budget.ts'
 import { toClientKey } from './client-key.ts'
 import { answerPreflight, nameOrigin } from './cors.ts'
 import { findDoor, isTunnel } from './doors.ts'
-import { type GuardPolicy, guard, guardKey } from './guard.ts'
+import { type GuardPolicy, guard, guardControl, guardKey } from './guard.ts'
 import { toAuthority, toHosts } from './hosts.ts'
 import { BACKLOG, type HttpLimits, toServerOptions, watchConnections } from './limits.ts'
 import { answerModelRequest } from './model-route.ts'
@@ -194,8 +194,12 @@ export function createGateway({
     if (door?.kind === 'ollama') {
       const reservation = budget.open()
       response.once('close', reservation.release)
-      const { maxBodyBytes } = supervisor.config.leasehold
-      return answerOllama(door.route, response, { supervisor, clock, maxBodyBytes, reservation })
+      return answerOllama(door.route, response, {
+        supervisor,
+        clock,
+        reservation,
+        guardControl: () => guardControl(request, rules),
+      })
     }
     if (door !== undefined) {
       const asked =

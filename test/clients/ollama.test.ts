@@ -1,5 +1,6 @@
 import { Ollama } from 'ollama'
 import { describe, expect, test } from 'vitest'
+import { openHouseWithServer } from '../gateway/house.ts'
 import { openDoors } from './doors.ts'
 
 const weather = {
@@ -100,5 +101,28 @@ describe("Ollama's client", () => {
       { error: expect.stringContaining('absent'), code: 'LEASEHOLD_MODEL_UNKNOWN' },
     ])
     await expect(ollama.pull({ model: 'absent' })).rejects.toThrow(/neither fetches nor changes models/)
+  })
+
+  test('stops a service with a key of the control surface alone', async () => {
+    const keys = { apiKeys: ['client-key-0001'], controlKeys: ['control-key-0001'] }
+    await using house = await openHouseWithServer({ leasehold: keys })
+    await house.supervisor.start('local')
+    const unload = (key: string) =>
+      house.post('/api/generate', { model: 'demo', keep_alive: 0 }, { headers: { 'x-api-key': key } })
+    const refused = await unload('client-key-0001')
+    expect([refused.status, house.service().state]).toEqual([401, 'ready'])
+    expect(await refused.json()).toMatchObject({ code: 'LEASEHOLD_KEY_REQUIRED' })
+    expect((await unload('control-key-0001')).status).toBe(200)
+    expect(house.service().state).toBe('down.cold')
+  })
+
+  test('is told of a body that is nested too deep', async () => {
+    await using house = await openHouseWithServer()
+    const answer = await fetch(`${house.url}/api/chat`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: `{"model":"demo","format":${'{"a":'.repeat(9_000)}1${'}'.repeat(9_001)}`,
+    })
+    expect([answer.status, await answer.json()]).toMatchObject([400, { code: 'LEASEHOLD_BAD_REQUEST' }])
   })
 })

@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http'
+import { hasTag } from '../../../machines/provider/tags.ts'
 import type { Clock } from '../../clock.ts'
 import { createEventParser } from '../../compat/event-parser.ts'
-import { BadRequestError } from '../../errors.ts'
+import { BadRequestError, UpstreamError } from '../../errors.ts'
+import { checkJson } from '../../json/check.ts'
 import type { ModelListing } from '../../service/model-list.ts'
 import type { ServiceSnapshot } from '../../service/snapshot.ts'
 import type { Supervisor } from '../../supervisor/interface.ts'
@@ -9,6 +11,7 @@ import { UNBUFFERED } from '../../transport/headers.ts'
 import { readBody } from '../body.ts'
 import type { Reservation } from '../body-budget.ts'
 import { sendJson } from '../respond.ts'
+import { createStallWatch } from '../stall.ts'
 import { type AnswerTimes, createAnswerWriter, toEmbeddings } from './answer.ts'
 import {
   isLoadRequest,
@@ -24,8 +27,9 @@ type Body = Readonly<Record<string, unknown>>
 export interface OllamaOptions {
   readonly supervisor: Supervisor
   readonly clock: Clock
-  readonly maxBodyBytes: number
   readonly reservation: Reservation
+  /** Checks that the request may control services. @throws {@link KeyError} */
+  readonly guardControl: () => void
 }
 
 /** The release of Ollama whose API is spoken: clients compare it. */
@@ -37,12 +41,13 @@ const FOR_EVER_MS = 100 * 365 * 86_400_000
 export async function answerOllama(
   route: string,
   response: ServerResponse,
-  { supervisor, clock, maxBodyBytes, reservation }: OllamaOptions,
+  { supervisor, clock, reservation, guardControl }: OllamaOptions,
 ): Promise<void> {
   if (route === 'version') return sendJson(response, 200, { version: OLLAMA_VERSION })
   if (route === 'tags')
     return sendJson(response, 200, { models: supervisor.models().map((model) => toTag(model)) })
   if (route === 'ps') return sendJson(response, 200, { models: listRunning(supervisor) })
+  const { maxBodyBytes, writeStallMs } = supervisor.config.leasehold
   const body = parseBody(await readBody(response, maxBodyBytes, reservation))
   const model = supervisor.model(findRef(supervisor, body.model ?? body.name))
   if (route === 'show') return sendJson(response, 200, toDetails(model))
@@ -77,7 +82,7 @@ export async function answerOllama(
     const answer = await send(asked)
     const text = await answer.text()
     if (!answer.ok) return sendRefusal(response, answer, text)
-    const value: unknown = JSON.parse(text)
+    const value = parseAnswer(model.id, text)
     const nowMs = clock.now()
     sendJson(response, 200, toAnswer(isObject(value) ? value : {}, { startedAtMs, nowMs }))
   }
@@ -88,6 +93,7 @@ export async function answerOllama(
     const times: { startedAtMs: number; firstByteAtMs?: number } = { startedAtMs }
     let failure: unknown
     const write = (document: unknown) => response.write(`${JSON.stringify(document)}\n`)
+    const watchStall = createStallWatch(response, clock, writeStallMs)
     const parser = createEventParser({
       onEvent: ({ event, data }) => {
         if (data === '[DONE]') return
@@ -101,7 +107,9 @@ export async function answerOllama(
       for await (const bytes of answer.body ?? []) {
         times.firstByteAtMs ??= clock.now()
         parser.push(bytes)
-        if (response.writableNeedDrain) await drained(response)
+        if (!response.writableNeedDrain) continue
+        watchStall()
+        await drained(response)
       }
       parser.end()
     } catch (error) {
@@ -115,11 +123,15 @@ export async function answerOllama(
   /** Brings the service up, or ends it, without a question to the model. */
   async function load(): Promise<void> {
     const isUnload = body.keep_alive === 0 || body.keep_alive === '0'
-    if (isUnload) await supervisor.stop(model.id)
-    else {
+    if (isUnload) {
+      guardControl()
+      await supervisor.stop(model.id)
+    } else {
       const leaving = new AbortController()
       response.once('close', () => leaving.abort())
-      await supervisor.start(model.id, { signal: leaving.signal })
+      // Not `start`, which closes an open breaker: that is for the control surface.
+      const lease = await supervisor.acquire(model.id, { signal: leaving.signal })
+      lease.release()
     }
     sendJson(response, 200, {
       model: body.model,
@@ -162,13 +174,18 @@ function toErrorDocument(error: unknown): Body {
   return { error: error instanceof Error ? error.message : String(error) }
 }
 
-function parseBody(bytes: Buffer): Body {
+function parseAnswer(ref: string, text: string): unknown {
   try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'))
-    if (isObject(value)) return value
+    return JSON.parse(text)
   } catch (cause) {
-    throw new BadRequestError('The request body is not JSON.', { cause })
+    throw new UpstreamError(ref, 'its answer is not JSON', { cause })
   }
+}
+
+function parseBody(bytes: Buffer): Body {
+  checkJson(bytes)
+  const value: unknown = JSON.parse(bytes.toString('utf8'))
+  if (isObject(value)) return value
   throw new BadRequestError('The request body must be a JSON object.')
 }
 
@@ -216,7 +233,7 @@ function toDetails({ id, context_length: context }: ModelListing): Body {
 /** Models whose service is up, with the time at which it is stopped when no request comes. */
 function listRunning(supervisor: Supervisor): Body[] {
   const { services } = supervisor.snapshot()
-  const running = services.filter(({ state }) => /^(?:ready|leased)/.test(state))
+  const running = services.filter(({ state }) => hasTag(state, 'up'))
   const byProvider = new Map(running.flatMap((one) => one.providers.map((id) => [id, one] as const)))
   return supervisor.models().flatMap((model) => {
     const service = byProvider.get(model.owned_by)
