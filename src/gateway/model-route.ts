@@ -7,6 +7,7 @@ import type { LeaseholdError } from '../errors.ts'
 import type { QueuedRequest } from '../lease/queue.ts'
 import { toPlaceHeaders } from '../request/answer-headers.ts'
 import type { ModelCall } from '../request/exchange.ts'
+import { toPreferences } from '../request/preferences.ts'
 import type { SupervisorInternals } from '../supervisor/internals.ts'
 import type { AnswerHandler } from '../transport/answer.ts'
 import { type Headers, toMediaType, UNBUFFERED } from '../transport/headers.ts'
@@ -134,7 +135,7 @@ export function answerModelRequest(
       ...(rootPath === undefined ? {} : { isAtRoot: true }),
       headers: request.headers,
       body,
-      ...toPreferences(request),
+      ...toPreferences(request.headers),
     },
     handler,
   )
@@ -237,13 +238,4 @@ function describePlace(place: QueuedRequest | undefined, length: number): string
 
 function toSeconds(ms: number): string {
   return `${Math.round(ms / 1000)} s`
-}
-
-/** Queue priority and failover as request headers ask for them. */
-function toPreferences({ headers }: IncomingMessage): { priority?: number; failover?: boolean } {
-  const priority = Number(headers['x-leasehold-priority'])
-  return {
-    ...(Number.isInteger(priority) ? { priority: Math.max(-100, Math.min(100, priority)) } : {}),
-    ...(headers['x-leasehold-failover'] === 'true' ? { failover: true } : {}),
-  }
 }

@@ -7,6 +7,7 @@ import type { AnswerHandler } from '../transport/answer.ts'
 import { explainPath } from '../transport/meant-path.ts'
 import { decodePath } from '../transport/path.ts'
 import type { ModelCall, ModelRequest } from './exchange.ts'
+import { toPreferences } from './preferences.ts'
 
 /** What a fetch is made of. */
 export interface FetchParts {
@@ -37,7 +38,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
     const body = Buffer.from(await request.arrayBuffer())
     // A Response that is made by hand is not decoded, so no compression is asked for.
     const headers = { ...Object.fromEntries(request.headers), 'accept-encoding': 'identity' }
-    return send({ method: request.method, path, headers, body }, aborting)
+    return send({ method: request.method, path, headers, body, ...toPreferences(headers) }, aborting)
   }
   return (input, init) => runOutside(fetch, input, init)
 

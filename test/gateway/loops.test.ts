@@ -96,6 +96,30 @@ test('a remote provider gets the priority and the mark, and what the client sent
   expect(second).toMatch(/^x-leasehold-hop: [0-9a-f]{12}#2\r$/m)
 })
 
+test('the library and the door of Ollama read the priority and the mark of a request as the gateway does', async () => {
+  const server = keep(
+    await createRawServer((socket) =>
+      socket.end('HTTP/1.1 200 OK\r\ncontent-length: 11\r\nconnection: close\r\n\r\n{"data":[]}'),
+    ),
+  )
+  const house = keep(await openHouse({ serverUrl: server.url, leasehold: { heartbeatMs: 3_600_000 } }))
+  const headers = {
+    'content-type': 'application/json',
+    'x-leasehold-priority': '7',
+    'x-leasehold-hop': 'abc#1',
+  }
+  const body = JSON.stringify({ model: 'local/demo', messages: [{ role: 'user', content: 'x' }] })
+  const asked = { method: 'POST', headers, body }
+  await house.supervisor.fetch('http://leasehold/v1/chat/completions', asked)
+  await fetch(`${house.url}/api/chat`, asked)
+  const posts = server.received.filter((text) => text.startsWith('POST'))
+  expect(posts).toHaveLength(2)
+  for (const post of posts) {
+    expect(post).toMatch(/^x-leasehold-priority: 7\r$/m)
+    expect(post).toMatch(/^x-leasehold-hop: abc#1, [0-9a-f]{12}#\d\r$/m)
+  }
+})
+
 test('a request that has passed four gateways goes no further', async () => {
   const house = keep(await openHouseWithServer())
   const ask = async (hops: string) =>

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import { hasTag } from '../../../machines/provider/tags.ts'
 import type { Clock } from '../../clock.ts'
 import { createEventParser } from '../../compat/event-parser.ts'
@@ -68,7 +68,7 @@ export async function answerOllama(
     response.once('close', () => leaving.abort())
     const answer = await supervisor.fetch(`http://leasehold${path}`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: { ...pickOwnHeaders(response.req.headers), 'content-type': 'application/json' },
       body: JSON.stringify(sent),
       signal: leaving.signal,
     })
@@ -141,6 +141,12 @@ export async function answerOllama(
       done_reason: isUnload ? 'unload' : 'load',
     })
   }
+}
+
+/** Priority and failover, and the way of the request so far. */
+function pickOwnHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const own = Object.entries(headers).filter(([name]) => name.startsWith('x-leasehold-'))
+  return Object.fromEntries(own.map(([name, value]) => [name, String(value)]))
 }
 
 /** Waits until the client takes more, or has left. */
