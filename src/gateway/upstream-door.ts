@@ -47,13 +47,14 @@ export function findServed(
   { ref, prefix }: Pick<ServerRequest, 'ref' | 'prefix'>,
   isStartAsked: boolean,
 ): string {
-  const { service, state } = supervisor.service(ref)
+  const { service, key, state, providers } = supervisor.service(ref)
   if (!isStartAsked && !hasTag(state, 'up'))
     throw new BadRequestError(
       `${service} is not running (${state}), and a GET starts nothing. Add ?start=1: ${prefix}/?start=1, or run: leasehold start ${ref}`,
       { status: 409 },
     )
-  const wanted = ref.toLowerCase()
+  const [first = ref] = providers
+  const wanted = (ref === service || ref === key ? first : ref).toLowerCase()
   const provider = supervisor.config.providers.find(({ id }) => id.toLowerCase() === wanted)
   return provider === undefined ? ref : `${provider.id}/${provider.models[0]?.id ?? 'any'}`
 }

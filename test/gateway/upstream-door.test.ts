@@ -88,6 +88,20 @@ describe('/upstream/ID/', () => {
     expect((await fetch(`${house.url}/upstream/nothing/`)).status).toBe(404)
   })
 
+  test('finds a service by its name and its key, as the control surface does', async () => {
+    await using server = await openServer()
+    const baseUrl = `${server.url}/v1`
+    const providers = {
+      local: { baseUrl, models: [{ id: 'demo' }] },
+      other: { baseUrl, models: [{ id: 'other' }] },
+    }
+    await using house = await openHouse({ serverUrl: server.url, rest: { models: { providers } } })
+    await house.supervisor.start('local')
+    const { service, key } = house.service()
+    for (const id of [service, key, 'other'])
+      expect((await fetch(`${house.url}/upstream/${encodeURIComponent(id)}/x`)).status).toBe(200)
+  })
+
   test('carries a WebSocket both ways, and holds the service as long as it is open', async () => {
     await using server = await openServer()
     await using house = await openHouse({ serverUrl: server.url })
