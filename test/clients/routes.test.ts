@@ -98,12 +98,31 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
     )
     await reader?.cancel()
   },
+  'POST /api/chat': async () => {
+    const body = { model: 'demo/demo', messages: ask('count to 3'), stream: false }
+    expect(await post('/api/chat', body)).toMatchObject({ message: { content: '1 2 3' }, done: true })
+  },
+  'GET /upstream/{id}/{path}': async () => {
+    expect(await get('/upstream/demo/v1/models')).toMatchObject({ data: [{ id: 'demo' }] })
+  },
+  'POST /infill': async () => {
+    const headers = { 'content-type': 'application/json' }
+    const body = '{"model":"demo/demo","input_prefix":"1 +"}'
+    const answer = await fetch(`${house.url}/infill`, { method: 'POST', headers, body })
+    // The demo server does not offer it: the refusal is its own.
+    expect([answer.status, answer.headers.get('x-leasehold-model')]).toEqual([404, 'demo/demo'])
+  },
   'POST /api/services/{id}/stop': async () => {
     expect(await post('/api/services/demo/stop', {})).toMatchObject({
       state: 'down.cold',
       receipt: { survivors: [] },
     })
     await expect(house.library.seen()).rejects.toThrow()
+  },
+  'POST /api/stop': async () => {
+    expect(await post('/api/stop', {})).toEqual({ services: [] })
+    await post('/api/services/demo/start', {})
+    expect(await post('/api/stop', {})).toMatchObject({ services: [{ state: 'down.cold' }] })
   },
 }
 

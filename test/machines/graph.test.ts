@@ -124,6 +124,7 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
     { type: 'start.permitted' },
     { type: 'start.permitted', follows: true },
     { type: 'start.declined' },
+    { type: 'start.declined', failure },
     // Its timer is armed only while nobody waits, and a new waiter cancels it.
     ...(waiters.length > 0 ? [] : [{ type: 'start.abandoned' } as const]),
     { type: 'stability.reached' },
