@@ -12,14 +12,14 @@ import { describeState } from './words.ts'
 export interface ReplayOptions {
   readonly service?: string
   /** The file that gets the life of one service as an event script. */
-  readonly buildScript?: string
+  readonly toScript?: string
   readonly json?: boolean
 }
 
 /** `leasehold replay`: a recording against the statecharts of this version. Fails at the first difference. */
 export async function replayRecording(
   file: string,
-  { service, buildScript: target, json }: ReplayOptions,
+  { service, toScript: target, json }: ReplayOptions,
   terminal: Terminal,
 ): Promise<number> {
   const recording = await readRecording(file)
