@@ -15,7 +15,7 @@ export {
   type RequestState,
   requestMachine,
 } from './request.ts'
-export { runMachine } from './run.ts'
+export { type RunContext, type RunEvent, type RunInput, runMachine, type StopSignal } from './run.ts'
 export {
   type Amounts,
   type Asking,

@@ -15,6 +15,8 @@ const STAMPS = [
   'src/cli/why.ts',
   'src/events/event-hub.ts',
   'src/gateway/event-route.ts',
+  'src/gateway/ollama/answer.ts',
+  'src/gateway/ollama/routes.ts',
   'src/inspector/message.ts',
   'src/observe/recorder.ts',
   'src/process/run.ts',
