@@ -194,6 +194,23 @@ test('a client that takes nothing of the answer of a server loses its lease', as
   socket.destroy()
 })
 
+test("a client that takes nothing of a stream of Ollama's API loses its lease", async () => {
+  const event = `data: ${JSON.stringify({ choices: [{ delta: { content: 'x'.repeat(10_000) } }] })}\n\n`
+  await using server = await openServer((socket) =>
+    socket.write(`HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n${event.repeat(2_000)}`),
+  )
+  await using house = await openRunning(server.url, { leasehold: { writeStallMs: 200 } })
+  const body = '{"model":"demo","messages":[{"role":"user","content":"x"}]}'
+  const socket = await openSocket(house.port)
+  socket.on('error', () => {})
+  socket.pause()
+  const headers = ['content-type: application/json', `content-length: ${body.length}`]
+  socket.write(toHead(house, 'POST /api/chat', headers) + body)
+  await expect.poll(() => house.service().leases).toBe(1)
+  await expect.poll(() => house.service().leases, { timeout: 5_000 }).toBe(0)
+  socket.destroy()
+})
+
 test('the answer for a page of a listed origin varies by origin, whatever the server says', async () => {
   const origin = 'https://chat.example'
   await using server = await openServer((socket) =>
