@@ -150,7 +150,8 @@ function assemble(options: SupervisorOptions): Supervisor {
     leaseTimes,
     placeOf: registry.placeOf,
     limits,
-    send: leaseRequests.send,
+    // An actor that was spawned in this step listens once it has started; until then its mailbox keeps the event.
+    send: (key, event) => leaseRequests.send(key, event) || registry.send(key, event),
     publish,
     toError: registry.toError,
     isClosing,

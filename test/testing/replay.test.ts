@@ -62,11 +62,14 @@ const stories: Readonly<Record<string, readonly [LibraryOptions, (library: Libra
     },
   ],
   'starts that fail until the breaker opens, and the trial after its cooldown': [
-    { flags: ['--fail-load', 'exit'], leasehold: { breakerFailures: 2, breakerCooldownMs: 50 } },
+    {
+      flags: ['--fail-load', 'exit'],
+      leasehold: { breakerFailures: 2, backoffMs: 50, breakerCooldownMs: 50 },
+    },
     async (library) => {
       const fail = () => library.supervisor.acquire('demo/demo').catch(() => {})
       await fail()
-      await library.untilState('down.backoff')
+      await library.until('service.state', ({ from, to }) => from === 'down.backoff' && to === 'down.cold')
       await fail()
       await library.untilState('down.tripped')
       await fail()
