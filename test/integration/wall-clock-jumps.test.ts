@@ -92,16 +92,16 @@ test('a time of day that jumps by a day ends no lease, no idle time and no back-
   const { pid } = await look('demo')
   await readAll(await ask('broken/m'))
   expect(await look('broken')).toMatchObject({ state: 'down.backoff', failures: 1 })
-  const waiting = ask('broken/m', leaving.signal).then(readAll, () => 'left')
-  await expect.poll(async () => (await look('broken')).queue.length).toBe(1)
 
   await jump(1)
   expect(await look('demo')).toMatchObject({ state: 'leased.open', leases: 1, pid })
-  expect(await look('broken')).toMatchObject({ state: 'down.backoff', queue: [{}], failures: 1 })
+  expect(await look('broken')).toMatchObject({ state: 'down.backoff', failures: 1 })
   expect(await isWithinTheHour('broken', 'backoff')).toBe(true)
+  // The failure is told again, and nothing is started.
+  expect((await ask('broken/m')).ok).toBe(false)
 
   leaving.abort()
-  await Promise.all([answer, waiting])
+  await answer
   await expect.poll(async () => (await look('demo')).state).toBe('ready')
   await jump(2)
   expect(await look('demo')).toMatchObject({ state: 'ready', pid })
