@@ -1,10 +1,12 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { type Duplex, pipeline, Transform } from 'node:stream'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
+import { resolveModel } from '../config/model-ref.ts'
 import { BadRequestError, LeaseholdError, UpstreamError } from '../errors.ts'
 import type { Lease } from '../lease/lease.ts'
 import { loadSecureRequest, request as requestPlain } from '../net/http.ts'
+import type { AnswerSecrets } from '../request/answer-mask.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { internalsOf } from '../supervisor/internals.ts'
 import { toClientHeaders, toUpstreamHeaders } from '../transport/headers.ts'
@@ -81,10 +83,18 @@ export async function answerFromServer(
   if (response.destroyed) return lease.release()
   if (request.headers.expect !== undefined) response.writeContinue()
   const { origin, root } = readBase(lease)
+  const secrets = findSecrets(supervisor, model, lease)
   const upstream = openRequest(origin, {
     method: request.method ?? 'GET',
     path: root + asked.path,
-    headers: { ...toUpstreamHeaders(request.headers), ...hop, ...toFraming(request), ...lease.headers },
+    headers: {
+      ...toUpstreamHeaders(request.headers),
+      ...hop,
+      ...toFraming(request),
+      ...lease.headers,
+      // A compressed answer cannot be searched for secrets.
+      ...(secrets === undefined ? {} : { 'accept-encoding': 'identity' }),
+    },
   })
   const cut = () => upstream.destroy(new Error('the service ended'))
   lease.signal.addEventListener('abort', cut, { once: true })
@@ -100,14 +110,16 @@ export async function answerFromServer(
     })
     upstream.once('response', (answer) => {
       try {
-        sendHead(response, answer, { origin, root }, asked)
+        sendHead(response, answer, { origin, root }, asked, secrets)
       } catch (error) {
         upstream.destroy()
         return reject(error instanceof LeaseholdError ? error : toFailure(asked, lease, error))
       }
       answer.once('error', () => response.destroy())
       answer.on('pause', createStallWatch(response, clock, supervisor.config.leasehold.writeStallMs))
-      answer.pipe(response)
+      const encoding = answer.headers['content-encoding'] ?? 'identity'
+      if (secrets === undefined || encoding !== 'identity') answer.pipe(response)
+      else pipeline(answer, createMask(secrets), response, () => {})
       resolve()
     })
   })
@@ -119,6 +131,7 @@ function sendHead(
   { statusCode = 502, headers }: IncomingMessage,
   base: { readonly origin: string; readonly root: string },
   asked: ServerRequest,
+  secrets: AnswerSecrets | undefined,
 ): void {
   const { location } = headers
   const kept = location === undefined ? undefined : toOwnLocation(location, base, asked)
@@ -127,9 +140,37 @@ function sendHead(
       asked.ref,
       'it answered with a redirect to another server, which is not passed on',
     )
-  response.writeHead(statusCode, {
-    ...withOwnVary(response, toClientHeaders(headers)),
-    ...(kept === undefined ? {} : { location: kept }),
+  const sent = withOwnVary(response, toClientHeaders(headers))
+  const clean = secrets === undefined ? sent : maskHeaders(sent, secrets)
+  response.writeHead(statusCode, { ...clean, ...(kept === undefined ? {} : { location: kept }) })
+}
+
+/** The secrets of the server that a lease leads to, which may be one of several replicas. */
+function findSecrets(supervisor: Supervisor, model: string, { baseUrl }: Lease): AnswerSecrets | undefined {
+  const { config } = supervisor
+  const provider =
+    config.providers.find((one) => one.baseUrl === baseUrl) ?? resolveModel(config, model).provider
+  return internalsOf(supervisor).secretsOf(provider)
+}
+
+function maskHeaders(
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+  { header }: AnswerSecrets,
+): Record<string, string | string[] | undefined> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? header(value) : value?.map(header),
+    ]),
+  )
+}
+
+/** Masks a body on its way, at its length. */
+function createMask(secrets: AnswerSecrets): Transform {
+  const mask = secrets.openBody()
+  return new Transform({
+    transform: (chunk: Buffer, _, done) => done(null, mask.push(chunk)),
+    flush: (done) => done(null, mask.end()),
   })
 }
 

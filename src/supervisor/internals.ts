@@ -1,7 +1,9 @@
 import type { Observable } from 'rxjs'
+import type { ProviderConfig } from '../config/config.ts'
 import type { LeaseholdError } from '../errors.ts'
 import type { ChooseEvents } from '../events/event-hub.ts'
 import type { SupervisorEvent } from '../events/events.ts'
+import type { AnswerSecrets } from '../request/answer-mask.ts'
 import type { ModelCall, ModelRequest } from '../request/exchange.ts'
 import type { AnswerHandler } from '../transport/answer.ts'
 
@@ -9,6 +11,8 @@ import type { AnswerHandler } from '../transport/answer.ts'
 export interface SupervisorInternals {
   /** Sends a model request on its way, without streams or promises in between. */
   dispatch(request: ModelRequest, client: AnswerHandler<LeaseholdError>): ModelCall
+  /** What an answer of this provider's server must not show; `undefined`: nothing. */
+  secretsOf(provider: ProviderConfig): AnswerSecrets | undefined
   /** By which the supervisor is known to others: the first part of its requests' ids. */
   readonly instance: string
   /** The number of each event as it happens: for a reader that reads the events of a while in one go. */

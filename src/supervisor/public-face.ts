@@ -27,7 +27,7 @@ import { attachInternals, type SupervisorInternals } from './internals.ts'
 /** The parts that a supervisor's public methods ask. */
 export interface FaceOptions
   extends Pick<Supervisor, 'close'>,
-    Pick<SupervisorInternals, 'dispatch'>,
+    Pick<SupervisorInternals, 'dispatch' | 'secretsOf'>,
     Pick<ExchangeParts, 'rank'> {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
@@ -63,6 +63,7 @@ export function createFace({
   openRequests,
   inspections,
   dispatch,
+  secretsOf,
   close,
 }: FaceOptions): Supervisor {
   const describe = (key: string): ServiceSnapshot => {
@@ -136,6 +137,7 @@ export function createFace({
   }
   return attachInternals(face, {
     dispatch,
+    secretsOf,
     instance,
     seq$: hub.seq$,
     pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),

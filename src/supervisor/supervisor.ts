@@ -197,6 +197,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     nameOf: catalogue.nameOf,
   })
   if (options.inspect !== undefined) inspections.attach(options.inspect)
+  const secretsOf = rememberAnswerSecrets(() => catalogue.config, environment)
   let requests = 0
   const dispatch = createRequests({
     clock,
@@ -209,7 +210,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     rank,
     upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
     scrub: scrubber.text,
-    secretsOf: rememberAnswerSecrets(() => catalogue.config, environment),
+    secretsOf,
     createId: () => {
       requests += 1
       return `${instance}-${requests}`
@@ -294,6 +295,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     openRequests,
     inspections,
     dispatch,
+    secretsOf,
     close,
   })
 }

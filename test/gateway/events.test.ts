@@ -21,6 +21,7 @@ async function openRoute() {
   }
   const supervisor = attachInternals({ snapshot } as unknown as Supervisor, {
     dispatch,
+    secretsOf: () => undefined,
     instance: 'none',
     seq$: hub.seq$,
     pastEvents: hub.past,

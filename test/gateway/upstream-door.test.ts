@@ -37,6 +37,25 @@ async function openServer() {
   }
 }
 
+/** A server that quotes the key that it was shown. */
+async function openEcho(headersOf: (request: IncomingMessage) => Record<string, string>) {
+  const server = createServer((request, response) => {
+    response.writeHead(200, headersOf(request))
+    response.end(request.url === '/v1/models' ? '{"data":[{"id":"demo"}]}' : request.headers.authorization)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
 describe('/upstream/ID/', () => {
   test('passes any path and method on, with the key of the provider and without that of the client', async () => {
     await using server = await openServer()
@@ -52,6 +71,24 @@ describe('/upstream/ID/', () => {
     expect(server.asked.at(-1)?.headers).toMatchObject({ authorization: 'Bearer provider-key' })
     expect(server.asked.at(-1)?.headers).not.toHaveProperty('cookie')
     await expect.poll(() => house.service().leases).toBe(0)
+  })
+
+  test('shows no secret that the server was given, in headers, body or compressed', async () => {
+    const key = 'provider-key-4711'
+    const encodings: unknown[] = []
+    await using echo = await openEcho((request) => {
+      encodings.push(request.headers['accept-encoding'])
+      return { 'x-echo': String(request.headers.authorization) }
+    })
+    await using house = await openHouse({ serverUrl: echo.url, provider: { apiKey: key } })
+    await house.supervisor.start('local')
+    for (const path of ['/upstream/local/page', '/props']) {
+      const answer = await fetch(house.url + path)
+      const text = await answer.text()
+      expect(text).toMatch(/^Bearer \*+$/)
+      expect(answer.headers.get('x-echo')).toMatch(/^Bearer \*+$/)
+      expect(encodings.at(-1)).toBe('identity')
+    }
   })
 
   test('keeps a redirect within the server, passes 304 on, and refuses a redirect that leads elsewhere', async () => {
