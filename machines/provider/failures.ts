@@ -203,11 +203,19 @@ export function toPinnedFailure({ because, rejected }: Decision): Failure {
   }
 }
 
+/** Without a failure of a start or a run it is a stop that opened the breaker. */
+function describeFailures(failures: number): string {
+  if (failures === 0) return 'its last stop left processes behind'
+  return failures === 1
+    ? 'it failed once, and would fail in the same way'
+    : `it failed ${failures} times in a row`
+}
+
 export function toTrippedFailure({ failure, failures }: ProviderContext): Failure {
   if (failure?.retry === 'never') return failure
   return {
     code: 'LEASEHOLD_CIRCUIT_OPEN',
-    message: `not tried again yet: it failed ${failures === 1 ? 'once, and would fail in the same way' : `${failures} times in a row`}`,
+    message: `not tried again yet: ${describeFailures(failures)}`,
     ...(failure === null ? {} : { cause: failure }),
   }
 }

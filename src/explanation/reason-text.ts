@@ -58,7 +58,7 @@ export function toReasonText(reason: Reason | null): string {
     case 'gone':
       return `the server, which leasehold did not start, does not answer any more${describeVerdict(reason.verdict)}`
     case 'cooled-down':
-      return `it failed ${reason.failures} times in a row; the wait after that is over, and the next request may start it once`
+      return `${reason.failures === 0 ? 'its last stop left processes behind' : `it failed ${reason.failures} times in a row`}; the wait after that is over, and the next request may start it once`
     case 'unwanted':
       return 'the wait after a failure is over, and no request waits'
     case 'declined':

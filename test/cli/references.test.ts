@@ -75,7 +75,7 @@ test('a signal during stop says that the stop goes on, and how to end it sooner;
   await gateway.until(/demo {2}draining/)
   stop.child.kill('SIGINT')
   expect((await stop.ended).stderr).toBe(
-    'The stop of calc goes on, and waits for requests. To cut them off: leasehold stop calc --force\n',
+    'The stop of calc goes on, and waits for its requests. To cut them off: leasehold stop calc --force\n',
   )
   expect(await place.run('stop', 'calc', '--force')).toMatchObject({ code: 0, stdout: 'demo is down\n' })
   await text
