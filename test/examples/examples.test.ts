@@ -5,14 +5,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { ask, type LibraryOptions, toText } from '../integration/library.ts'
 
-const directory = await mkdtemp(join(tmpdir(), 'leasehold-examples-'))
-const config = join(directory, 'leasehold.json5')
+let directory = ''
+let config = ''
 const run: { child?: ChildProcess } = {}
 
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'leasehold-examples-'))
+  config = join(directory, 'leasehold.json5')
+})
 beforeEach(() => configure())
 
 afterAll(async () => {
