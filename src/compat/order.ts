@@ -34,9 +34,9 @@ const model: Rule = {
 }
 
 /**
- * Every rule, in the order they are applied; each sees what the earlier ones made. Messages come first, since
- * tool names and inserted turns need the tool turns that strict keys and missing tools turn into text; the
- * configuration's own words come last and win.
+ * Every rule, in the order they are applied; each sees what the earlier ones made. The model and dropped fields come
+ * first, then the messages, since tool names and inserted turns need the tool turns that strict keys and missing tools
+ * turn into text; the configuration's own words come last and win.
  */
 export const rules: readonly Rule[] = [
   model,

@@ -46,7 +46,7 @@ export function peekBody(body: Buffer): BodyPeek {
 /**
  * Applies every rule that the options ask for to a body that {@link peekBody} has accepted. The pieces share memory
  * with the body wherever it was not changed; the body must not be changed while they are in use. Rules of the order
- * file that are not for every route apply to `chat` only; `model`, the never-send list and `params` apply to all.
+ * file that are not for every route apply to `chat` only; those with `isForEveryRoute` apply to all.
  * @throws {@link BadRequestError} when the body is not a JSON object after all, or holds half a million values.
  */
 export function rewriteBody(body: Buffer, options: RewriteOptions): RewrittenBody {
