@@ -1,3 +1,4 @@
+import { isObject } from '../json/value.ts'
 import type { OpenAiError } from './openai-error.ts'
 
 /** An error as the API of a path has it. Every shape keeps our `code`. */
@@ -100,8 +101,4 @@ function readFacts(body: unknown): Facts {
 
 function formatEvent(event: string, data: unknown): string {
   return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

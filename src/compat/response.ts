@@ -1,3 +1,4 @@
+import { isObject, type JsonObject } from '../json/value.ts'
 import type { CompatFlags } from './flags.ts'
 
 /** Whether {@link rewriteAnswer} can change anything. If not, answers need not be parsed at all. */
@@ -21,8 +22,6 @@ export function rewriteAnswer(answer: unknown, compat: CompatFlags): unknown {
     }),
   )
 }
-
-type JsonObject = Readonly<Record<string, unknown>>
 
 function rewriteMessage(message: unknown, compat: CompatFlags): unknown {
   const shown = showReasoning(message, compat.visibleReasoningDetailTypes ?? [])
@@ -108,8 +107,4 @@ function changeItems(items: unknown, change: (item: unknown) => unknown): readon
   return changed.some((item) => item !== undefined)
     ? items.map((item, index) => changed[index] ?? item)
     : undefined
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

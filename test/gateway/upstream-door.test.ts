@@ -37,6 +37,19 @@ async function openServer() {
   }
 }
 
+/** A house whose provider `local` runs the demo server as a child. */
+async function openHouseWithService() {
+  const port = await findFreePort()
+  const providers = {
+    local: {
+      baseUrl: `http://127.0.0.1:${port}/v1`,
+      models: [{ id: 'demo' }],
+      localService: toLocalService(port),
+    },
+  }
+  return openHouse({ serverUrl: 'http://127.0.0.1:1', rest: { models: { providers } } })
+}
+
 /** A server that quotes the key that it was shown. */
 async function openEcho(headersOf: (request: IncomingMessage) => Record<string, string>) {
   const server = createServer((request, response) => {
@@ -106,15 +119,7 @@ describe('/upstream/ID/', () => {
   })
 
   test('starts nothing for a GET that does not ask for it', async () => {
-    const port = await findFreePort()
-    const providers = {
-      local: {
-        baseUrl: `http://127.0.0.1:${port}/v1`,
-        models: [{ id: 'demo' }],
-        localService: toLocalService(port),
-      },
-    }
-    await using house = await openHouse({ serverUrl: 'http://127.0.0.1:1', rest: { models: { providers } } })
+    await using house = await openHouseWithService()
     const refused = await fetch(`${house.url}/upstream/local/v1/models`)
     expect(refused.status).toBe(409)
     expect(await refused.text()).toMatch(/local is not running \(down\.cold\).*Add \?start=1/)
@@ -212,15 +217,7 @@ describe("llama.cpp's routes", () => {
 
 describe("llama-swap's routes", () => {
   test('list what runs, and stop all of it', async () => {
-    const port = await findFreePort()
-    const providers = {
-      local: {
-        baseUrl: `http://127.0.0.1:${port}/v1`,
-        models: [{ id: 'demo' }],
-        localService: toLocalService(port),
-      },
-    }
-    await using house = await openHouse({ serverUrl: 'http://127.0.0.1:1', rest: { models: { providers } } })
+    await using house = await openHouseWithService()
     const running = async () => (await fetch(`${house.url}/running`)).json()
     expect(await running()).toEqual({ running: [] })
     await house.supervisor.start('local')

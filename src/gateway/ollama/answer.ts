@@ -1,6 +1,4 @@
-import { isObject } from './request.ts'
-
-type Body = Readonly<Record<string, unknown>>
+import { type JsonObject as Body, isObject } from '../../json/value.ts'
 
 /** Times of one request, in milliseconds of the clock. */
 export interface AnswerTimes {

@@ -1,6 +1,5 @@
 import { BadRequestError } from '../../errors.ts'
-
-type Body = Readonly<Record<string, unknown>>
+import { type JsonObject as Body, isObject } from '../../json/value.ts'
 
 /** A request as OpenAI's API has it: its path and its body. */
 export interface OpenAiRequest {
@@ -153,8 +152,4 @@ function toTools({ tools }: Body): Body {
 function toList(value: unknown, name: string): readonly unknown[] {
   if (Array.isArray(value)) return value
   throw new BadRequestError(`"${name}" must be a list.`, { param: name })
-}
-
-export function isObject(value: unknown): value is Body {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../../clock.ts'
 import { createEventParser } from '../../compat/event-parser.ts'
 import { BadRequestError, UpstreamError } from '../../errors.ts'
 import { checkJson } from '../../json/check.ts'
+import { type JsonObject as Body, isObject } from '../../json/value.ts'
 import type { ModelListing } from '../../service/model-list.ts'
 import type { ServiceSnapshot } from '../../service/snapshot.ts'
 import type { Supervisor } from '../../supervisor/interface.ts'
@@ -15,14 +16,11 @@ import { createStallWatch } from '../stall.ts'
 import { type AnswerTimes, createAnswerWriter, toEmbeddings } from './answer.ts'
 import {
   isLoadRequest,
-  isObject,
   type OpenAiRequest,
   toChatRequest,
   toEmbeddingRequest,
   toGenerateRequest,
 } from './request.ts'
-
-type Body = Readonly<Record<string, unknown>>
 
 export interface OllamaOptions {
   readonly supervisor: Supervisor
@@ -46,7 +44,7 @@ export async function answerOllama(
   if (route === 'version') return sendJson(response, 200, { version: OLLAMA_VERSION })
   if (route === 'tags')
     return sendJson(response, 200, { models: supervisor.models().map((model) => toTag(model)) })
-  if (route === 'ps') return sendJson(response, 200, { models: listRunning(supervisor) })
+  if (route === 'ps') return sendJson(response, 200, { models: listLoaded(supervisor) })
   const { maxBodyBytes, writeStallMs } = supervisor.config.leasehold
   const body = parseBody(await readBody(response, maxBodyBytes, reservation))
   const model = supervisor.model(findRef(supervisor, body.model ?? body.name))
@@ -237,7 +235,7 @@ function toDetails({ id, context_length: context }: ModelListing): Body {
 }
 
 /** Models whose service is up, with the time at which it is stopped when no request comes. */
-function listRunning(supervisor: Supervisor): Body[] {
+function listLoaded(supervisor: Supervisor): Body[] {
   const { services } = supervisor.snapshot()
   const running = services.filter(({ state }) => hasTag(state, 'up'))
   const byProvider = new Map(running.flatMap((one) => one.providers.map((id) => [id, one] as const)))
