@@ -903,7 +903,7 @@ export const providerMachine = provider.createMachine({
     },
 
     retired: {
-      description: 'Removed from the configuration or shut down: nothing of it is left.',
+      description: 'Removed from the configuration or shut down: none of its processes is left.',
       tags: ['settled', 'retired'],
       type: 'final',
       entry: ['stopProbing', 'refuseStopped', 'releaseClaim'],

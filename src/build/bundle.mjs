@@ -9,7 +9,7 @@ import { rolldown } from 'rolldown'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const { exports: entryPoints, bin } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
 
-/** A program that is started by its path, beside those that package.json names. */
+/** Programs that are started by path and are not named in package.json. */
 const PROGRAMS = ['./dist/src/testing/demo-server.js']
 /** Not bundled: a host shares its statecharts with the first and its logger with the second. */
 const EXTERNAL = /^(?:node:|xstate$|pino$)/

@@ -62,7 +62,7 @@ export function toWaitMs(position: number, facts: QueueFacts): number | null {
 /** How long until the service is up. */
 function toUpMs(facts: QueueFacts): number | null {
   const { state, inStateMs, backoffMs, startMs, leaseMs, stopMs, roomMs } = facts
-  // Whoever waits for a service that is ready waits until it listens again.
+  // A request that waits for a ready service waits until the server listens again.
   if (hasTag(state, 'idle')) return null
   if (hasTag(state, 'serving')) return 0
   if (startMs === null || roomMs === null) return null

@@ -37,7 +37,7 @@ export interface Surroundings {
   /** Closes our connections to a generation, and waits until its server can have noticed. */
   readonly disconnect: (generation: string) => Promise<void>
   readonly publish: (key: string, event: ServiceEventBody) => void
-  /** Makes what others said fit to be shown to anybody. */
+  /** Masks secrets in text of servers and peers. */
   readonly scrub: <T>(value: T) => T
 }
 
@@ -70,7 +70,7 @@ export function createEffects({
   const runs = new Map<string, RunHandle>()
   /**
    * Where the server of each service was found ready first, until the next start or look for one: it is asked and used
-   * there, whatever else comes to the name of its address. Not of those that others run, perhaps behind a name that moves.
+   * there, whatever else comes to the name of its address. Servers that leasehold does not run have no entry: their name may move to another address.
    */
   const addresses = new Map<string, string>()
   const toOtherUserText = (uid: number, port: number) =>
