@@ -21,7 +21,7 @@ const DEAR = [
   'cli/reload',
   'integration/shared-room',
   'process/watchdog',
-  'cli/config',
+  'cli/config-command',
   'backends/backends',
   'cli/references',
   'integration/library-ports',

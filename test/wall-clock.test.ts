@@ -15,12 +15,12 @@ const STAMPS = [
   'src/cli/why.ts',
   'src/events/event-hub.ts',
   'src/gateway/event-route.ts',
-  'src/gateway/ollama/answer.ts',
-  'src/gateway/ollama/routes.ts',
+  'src/gateway/ollama/ollama-answer.ts',
+  'src/gateway/ollama/ollama-routes.ts',
   'src/inspector/message.ts',
   'src/observe/recorder.ts',
   'src/process/run.ts',
-  'src/supervisor/configuration.ts',
+  'src/supervisor/config-in-force.ts',
 ]
 
 test('the time of day is asked for where it is displayed, and nowhere else (fault 109, peer O-d)', () => {

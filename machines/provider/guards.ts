@@ -10,7 +10,7 @@ import {
   UNHEALTHY_MISSES,
 } from './context.ts'
 import { providerDelays } from './delays.ts'
-import { causeOf, failureOf, idOf, outcomeOf, verdictOf } from './events.ts'
+import { causeOf, failureOf, idOf, outcomeOf, verdictOf } from './event-facts.ts'
 import { NO_START_FAILURES, START_FAILURES } from './failures.ts'
 import type { ProviderTag } from './tags.ts'
 

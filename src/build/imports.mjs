@@ -1,7 +1,8 @@
 // Who imports whom: `node src/build/imports.mjs [FOLDER]` prints every import that breaks a rule, and fails when there is one.
+// It also prints every base name that two files have: one name means one thing.
 // dependency-cruiser 17 does not read TypeScript 7, and 18 does not run on Node 20.
 import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, normalize, resolve } from 'node:path'
+import { basename, dirname, join, normalize, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The rooms from the bottom to the top. A room imports from lower rows; those joined by `+` also from each other. */
@@ -31,7 +32,7 @@ const ONLY_FOR = [
   { to: /^src\/testing\//, rooms: ['cli'], why: 'only src/cli uses src/testing' },
   { to: /^src\/index\.ts$/, rooms: [], why: 'src/index.ts is for embedders' },
   {
-    to: /^src\/statechart\/internals\.ts$/,
+    to: /^src\/statechart\/xstate-internals\.ts$/,
     rooms: ['statechart'],
     why: 'xstate internals stay in src/statechart',
   },
@@ -50,6 +51,9 @@ const LIBRARIES = {
   zod: 'config testing',
 }
 
+/** Base names that two files may have: a face, and a chart with the file that gives it its effects. */
+const SHARED_NAMES = ['index', 'borrowing', 'run', 'supervisor', 'watchdog']
+
 const FACES = /^(machines|src|src\/gateway|src\/testing)\/index\.ts$/
 const PRIVATE_XSTATE =
   /\._(?:parent|scheduledEvents|[a-z]*[sS]napshot|send|start|stop|clock|relay|nextId)\b|from 'xstate\/dist/
@@ -62,7 +66,9 @@ const files = ['machines', 'src'].flatMap((folder) =>
     .map((file) => join(folder, file)),
 )
 const imports = new Map(files.map((file) => [file, listImports(file)]))
-const problems = files.flatMap((file) => [...findForbidden(file), ...findTextual(file)]).concat(findCycles())
+const problems = files
+  .flatMap((file) => [...findForbidden(file), ...findTextual(file)])
+  .concat(findCycles(), findTwins())
 if (problems.length > 0) {
   console.error(problems.join('\n'))
   process.exitCode = 1
@@ -130,6 +136,17 @@ function findCycles() {
   }
   for (const file of files) visit(file, [])
   return cycles.map((cycle) => `cycle: ${cycle}`)
+}
+
+function findTwins() {
+  const byName = new Map()
+  for (const file of files) {
+    const name = basename(file).replace(/\.tsx?$/, '')
+    byName.set(name, [...(byName.get(name) ?? []), file])
+  }
+  return [...byName]
+    .filter(([name, twins]) => twins.length > 1 && !SHARED_NAMES.includes(name))
+    .map(([name, twins]) => `${twins.join(' and ')}: two files are called ${name}`)
 }
 
 function roomOf(file) {

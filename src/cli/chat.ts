@@ -1,11 +1,11 @@
 import { createInterface } from 'node:readline'
-import { readChatAnswer } from './answer.ts'
+import { readChatAnswer } from './chat-answer.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
 import { type Door, type DoorOptions, openDoor } from './door.ts'
-import { exitCodes, formatError, UsageError } from './failures.ts'
+import { exitCodes, formatError, UsageError } from './exit-codes.ts'
 import { explain, findModel } from './infer.ts'
-import { escapeText, type Terminal } from './print.ts'
 import { createProgress, type Progress } from './progress.ts'
+import { escapeText, type Terminal } from './terminal.ts'
 
 export interface ChatOptions extends DoorOptions {
   readonly config?: string

@@ -2,10 +2,10 @@ import { hasTag } from '../../machines/provider/tags.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { onEndingSignal } from './ending-signal.ts'
-import { exitCodes, UsageError } from './failures.ts'
+import { exitCodes, UsageError } from './exit-codes.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
-import { escapeText, type Terminal } from './print.ts'
 import { createProgress } from './progress.ts'
+import { escapeText, type Terminal } from './terminal.ts'
 import { describePeer, describeState } from './words.ts'
 
 export interface ControlOptions {

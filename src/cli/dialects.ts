@@ -1,5 +1,5 @@
 import type { ProviderConfig } from '../config/config.ts'
-import { UsageError } from './failures.ts'
+import { UsageError } from './exit-codes.ts'
 
 /** The values of a provider's `api`. */
 export type Api = ProviderConfig['api']

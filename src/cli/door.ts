@@ -5,7 +5,7 @@ import type { SupervisorEvent } from '../events/events.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { connectToGateway, findGateway, type GatewayClient } from './gateway-client.ts'
 import type { Answer, GatewayRequest } from './gateway-exchange.ts'
-import type { Terminal } from './print.ts'
+import type { Terminal } from './terminal.ts'
 import { describePeer } from './words.ts'
 
 /** The path of a model request: through a running gateway, or a supervisor in this process. */

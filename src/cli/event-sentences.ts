@@ -1,11 +1,11 @@
 import { eventMeanings, type SupervisorEvent } from '../events/events.ts'
 import type { Usage } from '../events/usage.ts'
 import { toDecisionText } from '../explanation/decision-text.ts'
+import { describeRefusal, describeWatchdog } from '../explanation/phrases.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
-import { describeRefusal, describeWatchdog } from '../explanation/words.ts'
 import { toDurationText } from '../text/duration.ts'
 import { describeChange, describeEnd, describeFailure } from './lifecycle.ts'
-import { escapeText } from './print.ts'
+import { escapeText } from './terminal.ts'
 import { describeCode, describePeer, describeState } from './words.ts'
 
 /** Types that are not shown to users: events that only a statechart receives. */

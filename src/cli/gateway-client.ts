@@ -2,11 +2,11 @@ import { Observable } from 'rxjs'
 import type { Config } from '../config/config.ts'
 import type { Environment } from '../config/secrets.ts'
 import type { SupervisorEvent } from '../events/events.ts'
-import { findOtherUser, toAddress } from '../process/ports.ts'
+import { findOtherUser, toAddress } from '../process/tcp-ports.ts'
 import { readEventData } from './event-stream.ts'
-import { AnswerError, NoGatewayError, UsageError } from './failures.ts'
+import { AnswerError, NoGatewayError, UsageError } from './exit-codes.ts'
 import { type Answer, exchange, type GatewayRequest, readText } from './gateway-exchange.ts'
-import { escapeText } from './print.ts'
+import { escapeText } from './terminal.ts'
 
 /** Time limit for a gateway on this host to identify itself, in milliseconds. */
 const HEALTH_TIMEOUT_MS = 2_000

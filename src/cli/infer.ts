@@ -1,15 +1,15 @@
 import { text as readAll } from 'node:stream/consumers'
 import { resolveModel } from '../config/model-ref.ts'
 import { BadRequestError, ConfigError, LeaseholdError } from '../errors.ts'
-import { type ChatAnswer, readChatAnswer, readImages } from './answer.ts'
+import { type ChatAnswer, readChatAnswer, readImages } from './chat-answer.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
 import { type Api, type Dialect, dialects } from './dialects.ts'
 import { type Door, type DoorOptions, openDoor } from './door.ts'
-import { AnswerError, exitCodes, formatError, listErrorFacts, UsageError } from './failures.ts'
+import { AnswerError, exitCodes, formatError, listErrorFacts, UsageError } from './exit-codes.ts'
 import { readAnswer } from './gateway-client.ts'
-import { escapeText, type Terminal } from './print.ts'
 import { createProgress } from './progress.ts'
 import { createRequestRecord, type FailedAttempt, parseAttempt } from './request-record.ts'
+import { escapeText, type Terminal } from './terminal.ts'
 
 export interface InferOptions extends DoorOptions {
   readonly config?: string

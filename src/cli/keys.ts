@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { exitCodes, UsageError } from './failures.ts'
-import type { Terminal } from './print.ts'
+import { exitCodes, UsageError } from './exit-codes.ts'
+import type { Terminal } from './terminal.ts'
 
 /** Random bytes in a key: 256 bits. */
 const KEY_BYTES = 32

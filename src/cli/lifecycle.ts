@@ -3,10 +3,10 @@ import { hasTag } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import { toSentence } from '../errors.ts'
 import { type ConfigChange, isServing, type SupervisorEvent } from '../events/events.ts'
+import { describeRefusal, describeWatchdog } from '../explanation/phrases.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
-import { describeRefusal, describeWatchdog } from '../explanation/words.ts'
 import { toDurationText } from '../text/duration.ts'
-import { escapeText, type Style, type Terminal } from './print.ts'
+import { escapeText, type Style, type Terminal } from './terminal.ts'
 import { describeCode, describeState, formatTimeOfDay } from './words.ts'
 
 /** The events of a supervisor that users should see, one line each. */

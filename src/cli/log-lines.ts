@@ -1,4 +1,4 @@
-import { escapeText, type Terminal } from './print.ts'
+import { escapeText, type Terminal } from './terminal.ts'
 
 /** The format of a log: one JSON document per line, or text. */
 export type LogFormat = 'json' | 'pretty'

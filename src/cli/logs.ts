@@ -1,9 +1,9 @@
 import type { OutputLine } from '../process/output.ts'
 import { loadConfiguration } from './configuration.ts'
 import { readLines } from './event-stream.ts'
-import { exitCodes } from './failures.ts'
+import { exitCodes } from './exit-codes.ts'
 import { connectToGateway, parseAnswerError, readAnswer } from './gateway-client.ts'
-import { escapeText, type Terminal } from './print.ts'
+import { escapeText, type Terminal } from './terminal.ts'
 
 export interface LogsOptions {
   readonly config?: string

@@ -1,8 +1,8 @@
 import { providerMachine, requestMachine, runMachine, supervisorMachine } from '../../machines/index.ts'
 import { formatMermaid } from '../inspector/diagram.ts'
 import { buildDefinition } from '../statechart/definition.ts'
-import { exitCodes } from './failures.ts'
-import type { Terminal } from './print.ts'
+import { exitCodes } from './exit-codes.ts'
+import type { Terminal } from './terminal.ts'
 
 /** The statecharts by their names on the command line. */
 const machines = {

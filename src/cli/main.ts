@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
 import { CommanderError } from 'commander'
-import { exitCodes, findExitCode, formatError } from './failures.ts'
-import { createTerminal } from './print.ts'
+import { exitCodes, findExitCode, formatError } from './exit-codes.ts'
 import { createProgram } from './program.ts'
+import { createTerminal } from './terminal.ts'
 
 const { version }: { version: string } = createRequire(import.meta.url)('../../../package.json')
 // Without a reader of the results the command ends; without a reader of the diagnostics it goes on.

@@ -1,8 +1,8 @@
 import { type ModelListing, toModelList } from '../service/model-list.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
-import { exitCodes } from './failures.ts'
+import { exitCodes } from './exit-codes.ts'
 import { findGateway, readAnswer } from './gateway-client.ts'
-import { escapeText, formatTable, type Terminal } from './print.ts'
+import { escapeText, formatTable, type Terminal } from './terminal.ts'
 import { describeState } from './words.ts'
 
 export interface ModelsOptions {

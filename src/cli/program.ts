@@ -1,9 +1,9 @@
 import { isIP } from 'node:net'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseFlags } from '../testing/model-server/option-fields.ts'
-import { buildDemoServerHelp } from './demo-server.ts'
-import { exitCodeHelp, findExitCode, listErrorFacts } from './failures.ts'
-import type { Terminal } from './print.ts'
+import { buildDemoServerHelp } from './demo-server-help.ts'
+import { exitCodeHelp, findExitCode, listErrorFacts } from './exit-codes.ts'
+import type { Terminal } from './terminal.ts'
 
 /** A command: prints, and settles with the exit code. */
 type Run = () => Promise<number> | number
@@ -203,7 +203,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       .option('--types <types>', 'only these types; a name that ends in a dot is a prefix')
       .option('--raw', 'print types and facts instead of sentences'),
   ).action((options) =>
-    perform(options, async () => (await import('./events.ts')).showEvents(options, terminal)),
+    perform(options, async () => (await import('./events-command.ts')).showEvents(options, terminal)),
   )
 
   add(
@@ -216,7 +216,9 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     .option('--service <id>', 'only this service')
     .option('--to-script <file>', 'write the events of one service as an event script')
     .action((file, options) =>
-      perform(options, async () => (await import('./replay.ts')).replayRecording(file, options, terminal)),
+      perform(options, async () =>
+        (await import('./replay-command.ts')).replayRecording(file, options, terminal),
+      ),
     )
 
   const config = program.command('config').description('check or print a configuration')
@@ -230,7 +232,9 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
     .argument('[file]', 'configuration file')
     .action((file, options) =>
-      perform(options, async () => (await import('./config.ts')).validateConfig(file, options, terminal)),
+      perform(options, async () =>
+        (await import('./config-command.ts')).validateConfig(file, options, terminal),
+      ),
     )
   configured(
     add(
@@ -242,7 +246,9 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
     .argument('[file]', 'configuration file')
     .action((file, options) =>
-      perform(options, async () => (await import('./config.ts')).printConfig(file, options, terminal)),
+      perform(options, async () =>
+        (await import('./config-command.ts')).printConfig(file, options, terminal),
+      ),
     )
   add(
     config,
@@ -250,7 +256,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     'print the JSON Schema of a configuration file',
     'leasehold config schema > leasehold.schema.json',
   ).action((options) =>
-    perform(options, async () => (await import('./config.ts')).printConfigSchema(options, terminal)),
+    perform(options, async () => (await import('./config-command.ts')).printConfigSchema(options, terminal)),
   )
 
   const keys = program.command('keys').description('keys of the gateway')
@@ -296,7 +302,9 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     .argument('<file...>', 'event scripts')
     .option('--real', 'use a real process and real sockets instead of a virtual clock')
     .action((files, options) =>
-      perform(options, async () => (await import('./script.ts')).runScripts(files, options, terminal)),
+      perform(options, async () =>
+        (await import('./script-command.ts')).runScripts(files, options, terminal),
+      ),
     )
 
   program

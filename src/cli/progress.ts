@@ -5,7 +5,7 @@ import type { SupervisorEvent } from '../events/events.ts'
 import { toStateDirectoryPath } from '../process/state-directory.ts'
 import { openHistory } from '../service/past-runs.ts'
 import { toDurationText } from '../text/duration.ts'
-import type { Terminal } from './print.ts'
+import type { Terminal } from './terminal.ts'
 
 /** How often the line of a cold start is drawn again, in milliseconds. */
 const REDRAW_MS = 100

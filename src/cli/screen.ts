@@ -1,5 +1,5 @@
 import { onEndingSignal } from './ending-signal.ts'
-import type { Terminal } from './print.ts'
+import type { Terminal } from './terminal.ts'
 
 /** The alternate screen of a terminal: its previous content returns at the end. */
 export interface Screen {

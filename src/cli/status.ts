@@ -1,15 +1,15 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { describeNextBriefly } from '../explanation/next.ts'
-import { describeRefusal, describeWatchdog } from '../explanation/words.ts'
+import { describeRefusal, describeWatchdog } from '../explanation/phrases.ts'
 import type { Guest } from '../peers/guests.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../service/snapshot.ts'
 import { toDurationText } from '../text/duration.ts'
 import { loadConfiguration } from './configuration.ts'
-import { exitCodes } from './failures.ts'
+import { exitCodes } from './exit-codes.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
 import { describeFailure } from './lifecycle.ts'
-import { escapeText, formatTable, type Terminal } from './print.ts'
 import { openScreen, type Screen } from './screen.ts'
+import { escapeText, formatTable, type Terminal } from './terminal.ts'
 import { describeOwner, describeState } from './words.ts'
 
 export interface StatusOptions {

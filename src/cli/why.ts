@@ -1,14 +1,14 @@
 import type { SupervisorEvent } from '../events/events.ts'
 import type { Advice, AdvisedVerb } from '../explanation/advice.ts'
+import { toCount } from '../explanation/phrases.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
-import { toCount } from '../explanation/words.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { toDurationText } from '../text/duration.ts'
 import { loadConfiguration } from './configuration.ts'
 import { readEventData } from './event-stream.ts'
-import { exitCodes } from './failures.ts'
+import { exitCodes } from './exit-codes.ts'
 import { connectToGateway, type GatewayClient, parseAnswerError, readAnswer } from './gateway-client.ts'
-import { escapeText, type Terminal } from './print.ts'
+import { escapeText, type Terminal } from './terminal.ts'
 import { describeOwner, describeState, formatTimeOfDay } from './words.ts'
 
 export interface WhyOptions {

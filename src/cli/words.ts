@@ -1,7 +1,7 @@
 import type { Peer } from '../../machines/messages.ts'
 import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
-import { escapeText } from './print.ts'
+import { escapeText } from './terminal.ts'
 
 /** States of a service, in words for people. */
 const stateWords: Readonly<Record<ProviderState, string>> = {

@@ -1,5 +1,5 @@
 import type { JsonChild } from '../json/node.ts'
-import { type Advice, formatModelBlock } from './advice.ts'
+import { type Advice, formatModelBlock } from './error-advice.ts'
 import type { CompatFlags } from './flags.ts'
 import { isTranslated } from './reasoning.ts'
 

@@ -1,12 +1,12 @@
 import { setValue } from '../json/edit.ts'
-import { stringContent } from './content.ts'
 import {
   assistantAfterToolResult,
   developerRole,
   reasoningContent,
   thinkingAsText,
   toolResultName,
-} from './messages.ts'
+} from './chat-messages.ts'
+import { stringContent } from './content.ts'
 import { neverSend } from './never-send.ts'
 import { dropParams, extraBody, params } from './params.ts'
 import { cacheControl } from './prompt-cache.ts'

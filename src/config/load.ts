@@ -12,7 +12,6 @@ import { isNoReplica, isSameName } from './model-ref.ts'
 import { addInlineEnv, adoptOpenClaw, isOpenClawFile } from './openclaw.ts'
 import { findPosition } from './positions.ts'
 import { findDurationProblems, findLeaseholdProblems, findProviderProblems } from './problems.ts'
-import { findServiceFault } from './program.ts'
 import { findComplete, toProvider, toProviderPath, toReplicas } from './provider.ts'
 import { type NamedModel, resolveReferences } from './references.ts'
 import type { ConfigInput, ConfigValues, LeaseholdValues, ProviderInput } from './schema.ts'
@@ -25,6 +24,7 @@ import {
   pickSections,
   removeMagicKeys,
 } from './sections.ts'
+import { findServiceFault } from './service-fault.ts'
 import { findSharingProblems } from './sharing.ts'
 import { validateSections } from './validation.ts'
 

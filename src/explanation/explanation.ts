@@ -4,6 +4,7 @@ import { toSentence } from '../errors.ts'
 import { type Advice, listCures } from './advice.ts'
 import { toDecisionText } from './decision-text.ts'
 import { describeNext } from './next.ts'
+import { formatSentence, toCount } from './phrases.ts'
 import { toReasonText } from './reason-text.ts'
 import {
   type Explanation,
@@ -13,7 +14,6 @@ import {
   toAwaited,
 } from './situation.ts'
 import { explainStart } from './start.ts'
-import { formatSentence, toCount } from './words.ts'
 
 /** Explains a service as it stands. */
 export function explain(situation: Situation, surroundings: Surroundings): Explanation {

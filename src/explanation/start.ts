@@ -1,10 +1,10 @@
 import { hasTag } from '../../machines/provider/tags.ts'
 import { toDurationText } from '../text/duration.ts'
 import { describeNext } from './next.ts'
+import { formatSentence, toCount } from './phrases.ts'
 import { toReasonText } from './reason-text.ts'
 import { explainRoom } from './room.ts'
 import { type Explanation, type Situation, type Surroundings, toAwaited } from './situation.ts'
-import { formatSentence, toCount } from './words.ts'
 
 /** A start is slow beyond this multiple of its usual time, or this share of its deadline. */
 const SLOW_FACTOR = 2

@@ -2,7 +2,7 @@ import type { AnyActorRef } from 'xstate'
 import { type Decision, isKeptOutBy } from '../../machines/scheduler.ts'
 import type { SupervisorContext } from '../../machines/supervisor-context.ts'
 import type { Clock } from '../clock.ts'
-import { findDelay } from '../statechart/delays.ts'
+import { findDelay } from '../statechart/armed-delays.ts'
 
 /** The last decision that a service had a part in, with what is left of each minimum residency that it names. */
 export function findDecision(

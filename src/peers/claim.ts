@@ -4,8 +4,8 @@ import { platform } from 'node:process'
 import type { Clock } from '../clock.ts'
 import { createFileLocks } from '../process/file-lock.ts'
 import { createClaimServer, createKernelLocks, type HostLocks, toClaimName } from '../process/host-lock.ts'
-import { findSocketHolder } from '../process/ports.ts'
 import type { StateDirectory } from '../process/state-directory.ts'
+import { findSocketHolder } from '../process/tcp-ports.ts'
 import { HandshakeError, type Identity, type PeerConnection, shakeHands } from './peer-wire.ts'
 
 /** The right to run the one process of a service key, held until it is released. */

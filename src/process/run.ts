@@ -13,6 +13,9 @@ import { toShortText } from '../text/plain-text.ts'
 import { buildChildEnvironment, type Markers } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
 import type { OwnerRecord } from './owner-record.ts'
+import type { SendSignal } from './signals.ts'
+import { type OwnedChild, raiseOomScore, spawnChild } from './spawn.ts'
+import { createStop, type Stop } from './stop.ts'
 import {
   type Address,
   describeTaken,
@@ -22,10 +25,7 @@ import {
   isPortFree,
   untilPortFree,
   untilPortTaken,
-} from './ports.ts'
-import type { SendSignal } from './signals.ts'
-import { type OwnedChild, raiseOomScore, spawnChild } from './spawn.ts'
-import { createStop, type Stop } from './stop.ts'
+} from './tcp-ports.ts'
 import { isAlive, type ProcessIdentity } from './tree.ts'
 import type { Watchdog } from './watchdog.ts'
 

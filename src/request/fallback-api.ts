@@ -1,4 +1,4 @@
-import type { Advice } from '../compat/advice.ts'
+import type { Advice } from '../compat/error-advice.ts'
 import type { ProviderConfig } from '../config/config.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
 

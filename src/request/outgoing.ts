@@ -1,6 +1,6 @@
-import { rewriteHeaders } from '../compat/headers.ts'
 import { peekMultipart, rewriteMultipart } from '../compat/multipart.ts'
 import { streamUsage } from '../compat/request-fields.ts'
+import { rewriteHeaders } from '../compat/request-headers.ts'
 import { hasAnswerRules } from '../compat/response.ts'
 import { type BodyPeek, peekBody, type Route, rewriteBody } from '../compat/rewrite.ts'
 import type { ModelTarget } from '../config/model-ref.ts'

@@ -1,7 +1,7 @@
 import type { Outcome, RequestContext, requestMachine } from '../../machines/request.ts'
 import { LeaseholdError, UpstreamError } from '../errors.ts'
 import type { Inspections } from '../observe/inspection.ts'
-import type { AnswerHandler } from '../transport/answer.ts'
+import type { AnswerHandler } from '../transport/answer-handler.ts'
 import { Exchange, type ExchangeParts, type ModelCall, type ModelRequest } from './exchange.ts'
 import type { RequestBook } from './open-requests.ts'
 

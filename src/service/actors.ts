@@ -16,11 +16,11 @@ import type { ServiceEventBody } from '../events/events.ts'
 import { PROBE_TIMEOUT_MS, probe } from '../health/probe.ts'
 import { createBorrowing } from '../peers/borrowing.ts'
 import type { ClaimKeeper } from '../peers/claim-keeper.ts'
-import { findOtherUser, findPortOwner, findSoleOwner, toAddress } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
+import { findOtherUser, findPortOwner, findSoleOwner, toAddress } from '../process/tcp-ports.ts'
 import { createHealth$ } from './health-stream.ts'
-import type { LeaseRequests } from './requests.ts'
+import type { LeaseRequests } from './lease-requests.ts'
 import type { Service } from './services.ts'
 
 /** What the effects of all services work with. */

@@ -18,8 +18,8 @@ import type { ServiceEventBody } from '../events/events.ts'
 import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
 import { probe } from '../health/probe.ts'
 import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
-import { listPortsOf, listUnreachedOf, toAddress } from '../process/ports.ts'
 import type { RunHandle } from '../process/run.ts'
+import { listPortsOf, listUnreachedOf, toAddress } from '../process/tcp-ports.ts'
 import type { Service } from './services.ts'
 
 type HealthCheck = Exclude<HealthCommand, { type: 'health.rest' }>

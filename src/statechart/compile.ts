@@ -1,8 +1,8 @@
 import { type AnyStateMachine, type MachineContext, StateMachine } from 'xstate'
-import { createChart } from './chart.ts'
-import type { ActorScope, Machine, Snapshot } from './internals.ts'
+import { createChart } from './compiled-chart.ts'
+import { isCompilable } from './state-tree.ts'
 import { SPAWNS, Step } from './step.ts'
-import { isCompilable } from './tree.ts'
+import type { ActorScope, Machine, Snapshot } from './xstate-internals.ts'
 
 /**
  * The same machine, run from a table: the same snapshots, actions, messages and errors as xstate's interpreter, at a

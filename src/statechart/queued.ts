@@ -1,5 +1,5 @@
 import { sendParent, sendTo, spawnChild, stopChild } from 'xstate'
-import type { ActionReference } from './internals.ts'
+import type { ActionReference } from './xstate-internals.ts'
 
 /** What `enqueueActions` collected, without building a function for each as xstate does. */
 export interface Queued {

@@ -1,5 +1,7 @@
 import { type AnyActorRef, type AnyEventObject, assign, type MachineContext, stopChild } from 'xstate'
-import type { Chart } from './chart.ts'
+import type { Chart } from './compiled-chart.ts'
+import { createEnqueue, type QueuedAction } from './queued.ts'
+import type { Block, Candidate, Configuration, Plan } from './transition-table.ts'
 import type {
   ActorScope,
   Builtin,
@@ -8,9 +10,7 @@ import type {
   QueueOfStep,
   Snapshot,
   StateNode,
-} from './internals.ts'
-import { createEnqueue, type QueuedAction } from './queued.ts'
-import type { Block, Candidate, Configuration, Plan } from './table.ts'
+} from './xstate-internals.ts'
 
 /** Builtins that read nothing of a snapshot but `machine`, `context` and `children`, and return it unchanged. */
 const PURE_BUILTINS = new Set(['xstate.sendTo', 'xstate.log'])

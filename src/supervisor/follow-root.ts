@@ -11,9 +11,9 @@ import type { Effects } from '../service/actors.ts'
 import type { Catalogue } from '../service/catalogue.ts'
 import type { ContextSizes } from '../service/context-sizes.ts'
 import type { Learning } from '../service/learning.ts'
+import type { LeaseRequests } from '../service/lease-requests.ts'
 import type { Durations } from '../service/past-durations.ts'
 import type { Registry } from '../service/registry.ts'
-import type { LeaseRequests } from '../service/requests.ts'
 import { toShare } from '../service/seen-needs.ts'
 
 /** Lowest priority: preloading never displaces a service in use. */

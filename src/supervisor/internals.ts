@@ -5,7 +5,7 @@ import type { ChooseEvents } from '../events/event-hub.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 import type { AnswerSecrets } from '../request/answer-mask.ts'
 import type { ModelCall, ModelRequest } from '../request/exchange.ts'
-import type { AnswerHandler } from '../transport/answer.ts'
+import type { AnswerHandler } from '../transport/answer-handler.ts'
 
 /** What the gateway needs of a supervisor and a host does not. It may change with any version. */
 export interface SupervisorInternals {

@@ -20,7 +20,7 @@ import { findModelListing, toModelList } from '../service/model-list.ts'
 import type { Registry } from '../service/registry.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import type { Scrubber } from '../text/scrubber.ts'
-import type { Configuration } from './configuration.ts'
+import type { Configuration } from './config-in-force.ts'
 import type { Supervisor } from './interface.ts'
 import { attachInternals, type SupervisorInternals } from './internals.ts'
 

@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process'
 import { argv } from 'node:process'
 import { pathToFileURL } from 'node:url'
 import { LeaseholdError } from '../errors.ts'
+import { createModelServer } from './model-server/model-server.ts'
 import { parseFlags } from './model-server/option-fields.ts'
 import type { ModelServerOptions } from './model-server/options.ts'
-import { createModelServer } from './model-server/server.ts'
 
 /**
  * The demo model server as a program: `node demo-server.js --port 4142 --load-ms 2500`. Every option of the

@@ -10,18 +10,18 @@ export {
   type Standing,
 } from './invariants.ts'
 export type { RecordedRequest } from './model-server/ledger.ts'
+export {
+  createModelServer,
+  type ModelServer,
+  type ModelServerAddress,
+  type ModelServerEffects,
+} from './model-server/model-server.ts'
 export type {
   FieldRefusal,
   ModelServerOptions,
   ModelServerSettings,
   OnceAnswer,
 } from './model-server/options.ts'
-export {
-  createModelServer,
-  type ModelServer,
-  type ModelServerAddress,
-  type ModelServerEffects,
-} from './model-server/server.ts'
 export { parseRecording, type Recording } from './recording.ts'
 export {
   type Difference,

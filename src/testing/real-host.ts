@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { VerdictKind } from '../../machines/messages.ts'
 import { createServer } from '../net/http.ts'
-import { isPortFree } from '../process/ports.ts'
+import { isPortFree } from '../process/tcp-ports.ts'
 import { isAlive } from '../process/tree.ts'
 import { defaultWorld, type WorldOptions } from './world.ts'
 

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { type Clock, delay } from '../clock.ts'
-import type { AnswerHandler } from './answer.ts'
+import type { AnswerHandler } from './answer-handler.ts'
 import { pinLookup } from './pin.ts'
 
 /** One request as it leaves for a provider. */

@@ -4,8 +4,8 @@ import JSON5 from 'json5'
 import type { CompatFlags } from '../../src/compat/flags.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { createSupervisor, type Supervisor, type SupervisorEvent } from '../../src/index.ts'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { parseOptions } from '../../src/testing/model-server/option-fields.ts'
-import { createModelServer } from '../../src/testing/model-server/server.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 
 const program = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))

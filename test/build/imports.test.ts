@@ -11,7 +11,7 @@ const program = fileURLToPath(new URL('../../src/build/imports.mjs', import.meta
 function check(files: Readonly<Record<string, string>>): string[] {
   const folder = mkdtempSync(join(tmpdir(), 'leasehold-imports-'))
   try {
-    for (const [file, text] of Object.entries({ 'machines/a.ts': '', 'src/clock.ts': '', ...files })) {
+    for (const [file, text] of Object.entries({ 'machines/chart.ts': '', 'src/clock.ts': '', ...files })) {
       mkdirSync(join(folder, dirname(file)), { recursive: true })
       writeFileSync(join(folder, file), text)
     }
@@ -34,7 +34,9 @@ test('this repository breaks no import rule', () => {
 test.each<[string, Readonly<Record<string, string>>]>([
   [
     'a lower room',
-    { 'src/cli/main.ts': "import { a } from '../config/load.ts'\nimport { b } from '../../machines/a.ts'" },
+    {
+      'src/cli/main.ts': "import { a } from '../config/load.ts'\nimport { b } from '../../machines/chart.ts'",
+    },
   ],
   ['a room of the same group', { 'src/lease/desk.ts': "import { a } from '../service/registry.ts'" }],
   [
@@ -107,8 +109,8 @@ test.each<[string, Readonly<Record<string, string>>, string]>([
   ],
   [
     'the executor’s view of xstate',
-    { 'src/service/a.ts': "import { a } from '../statechart/internals.ts'" },
-    'src/service/a.ts: src/statechart/internals.ts: xstate internals stay in src/statechart',
+    { 'src/service/a.ts': "import { a } from '../statechart/xstate-internals.ts'" },
+    'src/service/a.ts: src/statechart/xstate-internals.ts: xstate internals stay in src/statechart',
   ],
   [
     'a field that xstate does not document',
@@ -143,6 +145,11 @@ test.each<[string, Readonly<Record<string, string>>, string]>([
       'src/text/c.ts': "import { a } from './a.ts'",
     },
     'cycle: src/text/a.ts → src/text/b.ts → src/text/c.ts → src/text/a.ts',
+  ],
+  [
+    'a name of two files',
+    { 'src/config/load.ts': '', 'src/testing/server/load.tsx': '' },
+    'src/config/load.ts and src/testing/server/load.tsx: two files are called load',
   ],
 ])('%s is refused', (_, files, problem) => {
   expect(check(files)).toEqual([problem])

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { readChatAnswer } from '../../src/cli/answer.ts'
+import { readChatAnswer } from '../../src/cli/chat-answer.ts'
 import { type Api, dialects } from '../../src/cli/dialects.ts'
-import { AnswerError, UsageError } from '../../src/cli/failures.ts'
-import { createModelServer } from '../../src/testing/model-server/server.ts'
+import { AnswerError, UsageError } from '../../src/cli/exit-codes.ts'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { createPlace } from './command-line.ts'
 
 const apis = ['openai-completions', 'openai-responses', 'anthropic-messages'] as const satisfies Api[]

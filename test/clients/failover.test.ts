@@ -1,7 +1,7 @@
 // @module-tag waits
 
 import { describe, expect, test } from 'vitest'
-import { createModelServer, type ModelServer } from '../../src/testing/model-server/server.ts'
+import { createModelServer, type ModelServer } from '../../src/testing/model-server/model-server.ts'
 import { openHouse, readAll, toLocalService } from '../gateway/house.ts'
 import { ask } from '../integration/library.ts'
 import { takeFreePort } from '../transport/raw-server.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createModelServer, type ModelServer } from '../../src/testing/model-server/server.ts'
+import { createModelServer, type ModelServer } from '../../src/testing/model-server/model-server.ts'
 import { openHouse, readAll, toLocalService } from '../gateway/house.ts'
 import { takeFreePort } from '../transport/raw-server.ts'
 

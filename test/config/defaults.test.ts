@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { parseConfig, parseWithValues } from '../../src/config/load.ts'
-import { toPrintable } from '../../src/config/print.ts'
+import { toPrintable } from '../../src/config/printable.ts'
 import { catchProblems, toText } from './reports.ts'
 
 const read = (service: string, defaults: string, more = '') =>

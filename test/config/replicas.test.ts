@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { parseConfig, parseWithValues } from '../../src/config/load.ts'
 import { listReplicas, resolveModel } from '../../src/config/model-ref.ts'
-import { toPrintable } from '../../src/config/print.ts'
+import { toPrintable } from '../../src/config/printable.ts'
 import { catchProblems, toText } from './reports.ts'
 
 const service = `{ command: '/bin/server', args: ['--port', '1'], idleStopMs: 5000, healthUrl: 'http://localhost:1/health?x=1' }`

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { parseWithValues } from '../../src/config/load.ts'
-import { toPrintable } from '../../src/config/print.ts'
+import { toPrintable } from '../../src/config/printable.ts'
 import { listSecretValues } from '../../src/config/secret-values.ts'
 
 const load = (args: readonly string[]) =>

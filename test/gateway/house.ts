@@ -9,8 +9,8 @@ import { createGateway, type Gateway } from '../../src/gateway/server.ts'
 import type { ServiceSnapshot } from '../../src/service/snapshot.ts'
 import type { Supervisor } from '../../src/supervisor/interface.ts'
 import { createSupervisor } from '../../src/supervisor/supervisor.ts'
+import { createModelServer, type ModelServer } from '../../src/testing/model-server/model-server.ts'
 import type { ModelServerOptions } from '../../src/testing/model-server/options.ts'
-import { createModelServer, type ModelServer } from '../../src/testing/model-server/server.ts'
 
 /** A gateway on a free port, its supervisor, and the model server behind provider `local`, which has one model `demo`. */
 export interface House extends AsyncDisposable {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
-import { describeHolder } from '../../src/process/ports.ts'
+import { describeHolder } from '../../src/process/tcp-ports.ts'
 
 test('a port of the gateway that is taken is told with the process that has it', async () => {
   const rival = createServer().listen(0, '127.0.0.1')

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { getGlobalDispatcher, MockAgent, setGlobalDispatcher } from 'undici'
 import { expect, test } from 'vitest'
 import { MAX_HEALTH_BODY_BYTES, ProbeError, probe } from '../../src/health/probe.ts'
-import { createModelServer } from '../../src/testing/model-server/server.ts'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { createRawServer, takeFreePort } from '../transport/raw-server.ts'
 

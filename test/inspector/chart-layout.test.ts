@@ -5,7 +5,7 @@ import { requestMachine } from '../../machines/request.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { type ChartBox, layOutChart } from '../../src/inspector/chart-layout.ts'
 import { buildDiagram } from '../../src/inspector/diagram.ts'
-import { findWay } from '../../src/inspector/page/chart.tsx'
+import { findWay } from '../../src/inspector/page/chart-view.tsx'
 
 const machines = { provider: providerMachine, request: requestMachine, supervisor: supervisorMachine }
 

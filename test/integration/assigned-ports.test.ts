@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createSupervisor } from '../../src/index.ts'
-import { createModelServer } from '../../src/testing/model-server/server.ts'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { demoServer, listen, writeAndLoad } from './library.ts'
 

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { AbortedError } from '../../src/index.ts'
-import { createModelServer } from '../../src/testing/model-server/server.ts'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { ask, createLibrary, createLibraryOf, isRunning } from './library.ts'
 
 describe('a lease', () => {

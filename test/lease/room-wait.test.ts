@@ -5,7 +5,7 @@ import { findDecision } from '../../src/lease/room-wait.ts'
 import { createCatalogue } from '../../src/service/catalogue.ts'
 import { createDurations } from '../../src/service/past-durations.ts'
 import { createRegistry } from '../../src/service/registry.ts'
-import { stampDelays } from '../../src/statechart/delays.ts'
+import { stampDelays } from '../../src/statechart/armed-delays.ts'
 import { build, closeHouses } from '../machines/house.ts'
 
 afterEach(closeHouses)

@@ -2,7 +2,7 @@
 
 import type OpenAI from 'openai'
 import { expect, test } from 'vitest'
-import { isPortFree } from '../../src/process/ports.ts'
+import { isPortFree } from '../../src/process/tcp-ports.ts'
 import {
   countText,
   createLlama,

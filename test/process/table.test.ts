@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { isPortFree } from '../../src/process/ports.ts'
+import { isPortFree } from '../../src/process/tcp-ports.ts'
 import { takeFreePort } from '../transport/raw-server.ts'
 import { createWorld, isRunning, listOf, toFixturePath, type World } from './world.ts'
 

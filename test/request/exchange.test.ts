@@ -8,7 +8,7 @@ import type { Exchange, ModelRequest } from '../../src/request/exchange.ts'
 import { createRequestBook } from '../../src/request/open-requests.ts'
 import { createRequests } from '../../src/request/requests.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
-import type { AnswerHandler } from '../../src/transport/answer.ts'
+import type { AnswerHandler } from '../../src/transport/answer-handler.ts'
 import { UnsentError, type UpstreamRequest } from '../../src/transport/upstream.ts'
 
 const toConfig = (fallbacks: readonly string[]) =>

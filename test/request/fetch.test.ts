@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
 import type { Supervisor } from '../../src/supervisor/interface.ts'
 import { createSupervisor } from '../../src/supervisor/supervisor.ts'
-import { createModelServer, type ModelServer } from '../../src/testing/model-server/server.ts'
+import { createModelServer, type ModelServer } from '../../src/testing/model-server/model-server.ts'
 import { takeFreePort } from '../transport/raw-server.ts'
 
 let server: ModelServer

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Prompt } from '../../src/testing/model-server/answer.ts'
-import { decideAnswer, splitArguments, splitTokens } from '../../src/testing/model-server/answer.ts'
 import { findSum } from '../../src/testing/model-server/arithmetic.ts'
+import type { Prompt } from '../../src/testing/model-server/fake-answer.ts'
+import { decideAnswer, splitArguments, splitTokens } from '../../src/testing/model-server/fake-answer.ts'
 import { buildSample } from '../../src/testing/model-server/sample.ts'
 
 function say(text: string, prompt: Partial<Prompt> = {}): string {

@@ -5,9 +5,9 @@ import { PassThrough } from 'node:stream'
 import { gunzipSync } from 'node:zlib'
 import { request } from 'undici'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { ModelServer } from '../../src/testing/model-server/model-server.ts'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { defaultSettings, parseFlags, parseOptions } from '../../src/testing/model-server/option-fields.ts'
-import type { ModelServer } from '../../src/testing/model-server/server.ts'
-import { createModelServer } from '../../src/testing/model-server/server.ts'
 import { writeEvents } from '../../src/testing/model-server/sse.ts'
 
 let server: ModelServer

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { expect, test, vi } from 'vitest'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import type { ModelServerOptions } from '../../src/testing/model-server/options.ts'
-import { createModelServer } from '../../src/testing/model-server/server.ts'
 
 /** Longer than any test runs: a load that only `close()` ends. */
 const endlessMs = 600_000

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { defaultSettings } from '../../src/testing/model-server/option-fields.ts'
-import { createModelServer } from '../../src/testing/model-server/server.ts'
 
 const server = createModelServer({ models: ['demo', 'org/other'] })
 let url = ''

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
-import { createModelServer } from '../../src/testing/model-server/server.ts'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { createVirtualClock, settle } from '../../src/testing/virtual-clock.ts'
 import {
   createUpstream,

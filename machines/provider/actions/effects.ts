@@ -1,6 +1,6 @@
 import type { HealthCommand, ProcessCommand } from '../../messages.ts'
 import type { ProviderContext } from '../context.ts'
-import { idOf } from '../events.ts'
+import { idOf } from '../event-facts.ts'
 import { base } from '../guards.ts'
 import { returnLease } from './peer-commands.ts'
 

@@ -1,7 +1,7 @@
 import type { Verdict } from '../../messages.ts'
 import type { Reason } from '../../reasons.ts'
 import { countRequests, type ProviderContext } from '../context.ts'
-import { causeOf, idOf, verdictOf } from '../events.ts'
+import { causeOf, idOf, verdictOf } from '../event-facts.ts'
 import { base, type Scope } from '../guards.ts'
 
 /** Sets why the service is in its state. */

@@ -1,7 +1,7 @@
 import type { Failure, StopReason } from '../../messages.ts'
 import { MAX_LOST_PEERS } from '../context.ts'
 import { PEER_TIMEOUT_MS } from '../delays.ts'
-import { isConnectionRefused, outcomeOf, verdictOf } from '../events.ts'
+import { isConnectionRefused, outcomeOf, verdictOf } from '../event-facts.ts'
 import {
   countsAsFailure,
   describeUnproven,

@@ -1,5 +1,5 @@
 import { countRequests, type ProviderContext } from '../context.ts'
-import { verdictOf } from '../events.ts'
+import { verdictOf } from '../event-facts.ts'
 import { base } from '../guards.ts'
 import { wantLease } from './peer-commands.ts'
 

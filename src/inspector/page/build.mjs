@@ -15,7 +15,7 @@ const charts = { provider: layOutChart(buildDiagram(machines.providerMachine)) }
 
 const CHARTS = 'leasehold:charts'
 const bundle = await rolldown({
-  input: fileURLToPath(new URL('main.tsx', here)),
+  input: fileURLToPath(new URL('entry.tsx', here)),
   platform: 'browser',
   tsconfig: false,
   transform: { jsx: { runtime: 'automatic', importSource: 'preact' } },

@@ -1,12 +1,12 @@
 import { useRef, useState } from 'preact/hooks'
 import type { SupervisorEvent } from '../../events/events.ts'
-import { describeRefusal, describeWatchdog, formatSentence, toCount } from '../../explanation/words.ts'
+import { describeRefusal, describeWatchdog, formatSentence, toCount } from '../../explanation/phrases.ts'
 import { toDurationText } from '../../text/duration.ts'
 import type { App, AppState, Connection } from './app.ts'
 import type { PageModel, ServiceView } from './model.ts'
 import { SequenceView } from './sequence-view.tsx'
 import { Service } from './service.tsx'
-import { explainView } from './situation.ts'
+import { explainView } from './view-explanation.ts'
 
 export interface PageProps {
   readonly app: App

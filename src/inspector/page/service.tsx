@@ -6,9 +6,9 @@ import { findMainTimer } from '../../explanation/next.ts'
 import type { Explanation } from '../../explanation/situation.ts'
 import { toDurationText } from '../../text/duration.ts'
 import type { App, PrintedLine } from './app.ts'
-import { StateChart } from './chart.tsx'
+import { StateChart } from './chart-view.tsx'
 import type { HolderView, PageModel, ServiceView } from './model.ts'
-import { explainView } from './situation.ts'
+import { explainView } from './view-explanation.ts'
 
 /** A change is flashed for this long, in milliseconds. */
 const FRESH_MS = 1_600

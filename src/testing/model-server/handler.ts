@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Call } from './call.ts'
-import type { Controls } from './control.ts'
-import { buildControlReply, controlPath } from './control.ts'
+import type { Controls } from './control-reply.ts'
+import { buildControlReply, controlPath } from './control-reply.ts'
 import { findObstacle } from './faults.ts'
 import type { Journal, JournalEnd } from './journal.ts'
 import type { Ledger } from './ledger.ts'
@@ -9,7 +9,7 @@ import { findOnceReply } from './once.ts'
 import type { ModelServerSettings } from './options.ts'
 import { pauseForEver } from './pace.ts'
 import { buildErrorReply } from './reply.ts'
-import { findReply } from './routes.ts'
+import { findReply } from './reply-routes.ts'
 import { sendReply } from './send.ts'
 
 /** What the handler sees of the server it works for, as it is at the moment of asking. */

@@ -1,5 +1,5 @@
-import type { Tool } from './answer.ts'
-import { splitTokens } from './answer.ts'
+import type { Tool } from './fake-answer.ts'
+import { splitTokens } from './fake-answer.ts'
 import type { JsonObject } from './json.ts'
 import { asObject, isObject, listObjects } from './json.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { LeaseEvent } from '../../machines/messages.ts'
-import { createLeaseRequests } from '../../src/service/requests.ts'
+import { createLeaseRequests } from '../../src/service/lease-requests.ts'
 
 const ask = (id: string): LeaseEvent => ({ type: 'lease.requested', id })
 

@@ -1,6 +1,6 @@
 import { toOpenAiError } from '../compat/openai-error.ts'
 import { ConfigError, LeaseholdError, toProblemText } from '../errors.ts'
-import { escapeText } from './print.ts'
+import { escapeText } from './terminal.ts'
 
 /** The meaning of the exit codes of every command; `--help` prints this table. */
 export const exitCodes = {

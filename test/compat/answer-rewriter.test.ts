@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createAnswerRewriter } from '../../src/compat/answer.ts'
+import { createAnswerRewriter } from '../../src/compat/answer-rewriter.ts'
 
 const compat = { toolCallArgumentsEncoding: 'html-entities' } as const
 const toChunk = (text: string) =>

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Failure } from '../../machines/messages.ts'
-import { AnswerError, formatError } from '../../src/cli/failures.ts'
+import { AnswerError, formatError } from '../../src/cli/exit-codes.ts'
 import { describeFailure } from '../../src/cli/lifecycle.ts'
 import { ServiceError } from '../../src/errors.ts'
 

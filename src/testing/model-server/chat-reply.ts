@@ -1,7 +1,7 @@
-import type { Answer, Prompt } from './answer.ts'
-import { decideAnswer, splitArguments } from './answer.ts'
 import type { Call } from './call.ts'
 import { buildFrame } from './call.ts'
+import type { Answer, Prompt } from './fake-answer.ts'
+import { decideAnswer, splitArguments } from './fake-answer.ts'
 import { findChatRefusal } from './faults.ts'
 import type { JsonObject } from './json.ts'
 import { asObject, isObject, listObjects } from './json.ts'
@@ -16,7 +16,7 @@ import {
 } from './prompt.ts'
 import type { Reply, StreamEvent } from './reply.ts'
 import { buildErrorReply, buildJsonReply, buildStreamEvent } from './reply.ts'
-import { buildTimings, buildUsage } from './usage.ts'
+import { buildTimings, buildUsage } from './token-usage.ts'
 
 /** `POST /v1/chat/completions`, streamed or whole. */
 export function buildChatReply(body: JsonObject, call: Call): Reply {

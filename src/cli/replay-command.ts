@@ -5,8 +5,8 @@ import { parseRecording, type Recording } from '../testing/recording.ts'
 import { type Replay, type ReplayedLife, type ReplayStep, replay } from '../testing/replay.ts'
 import { buildScript } from '../testing/replay-script.ts'
 import { runScript } from '../testing/run-script.ts'
-import { exitCodes, UsageError } from './failures.ts'
-import { escapeText, type Terminal } from './print.ts'
+import { exitCodes, UsageError } from './exit-codes.ts'
+import { escapeText, type Terminal } from './terminal.ts'
 import { describeState } from './words.ts'
 
 export interface ReplayOptions {

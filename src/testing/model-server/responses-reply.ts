@@ -1,7 +1,7 @@
-import type { Answer, Prompt } from './answer.ts'
-import { decideAnswer, splitArguments } from './answer.ts'
 import type { Call } from './call.ts'
 import { findCreated, findServedModel } from './call.ts'
+import type { Answer, Prompt } from './fake-answer.ts'
+import { decideAnswer, splitArguments } from './fake-answer.ts'
 import type { JsonObject } from './json.ts'
 import { asObject, isObject, listObjects } from './json.ts'
 import {

@@ -1,4 +1,4 @@
-import type { StateNode, TransitionDefinition } from './internals.ts'
+import type { StateNode, TransitionDefinition } from './xstate-internals.ts'
 
 /**
  * A chart as a tree of states. Without parallel states the active leaf says everything, so exits, entries and

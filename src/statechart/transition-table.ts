@@ -1,14 +1,6 @@
 import { spawnChild, stopChild } from 'xstate'
-import type { Action } from './actions.ts'
-import type { Guard } from './guards.ts'
-import type {
-  ActionReference,
-  GuardReference,
-  Machine,
-  Snapshot,
-  StateNode,
-  TransitionDefinition,
-} from './internals.ts'
+import type { Action } from './action-functions.ts'
+import type { Guard } from './guard-functions.ts'
 import {
   buildValue,
   findInitialLeaf,
@@ -17,7 +9,15 @@ import {
   listNodes,
   listPath,
   listTransitions,
-} from './tree.ts'
+} from './state-tree.ts'
+import type {
+  ActionReference,
+  GuardReference,
+  Machine,
+  Snapshot,
+  StateNode,
+  TransitionDefinition,
+} from './xstate-internals.ts'
 
 /** Everything that is decided once for an active leaf: its value and tags, and what each event type may do. */
 export interface Configuration {

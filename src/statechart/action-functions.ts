@@ -1,5 +1,5 @@
-import type { ActionFunction, ActionReference, Builtin, Machine } from './internals.ts'
 import type { Step } from './step.ts'
+import type { ActionFunction, ActionReference, Builtin, Machine } from './xstate-internals.ts'
 
 /** An action with its name and parameters resolved. */
 export type Action = (step: Step) => void

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { advise } from '../../src/compat/advice.ts'
+import { advise } from '../../src/compat/error-advice.ts'
 
 const ref = 'local/google/gemma-4-E2B-it'
 const asked = { ref, path: '/v1/responses?x=1', baseUrl: 'http://127.0.0.1:1/v1' }

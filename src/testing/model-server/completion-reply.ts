@@ -1,13 +1,13 @@
-import type { Answer } from './answer.ts'
-import { decideAnswer } from './answer.ts'
 import type { Call } from './call.ts'
 import { buildFrame } from './call.ts'
+import type { Answer } from './fake-answer.ts'
+import { decideAnswer } from './fake-answer.ts'
 import type { JsonObject } from './json.ts'
 import { asObject } from './json.ts'
 import { countTokens, readMaxTokens } from './prompt.ts'
 import type { Reply, StreamEvent } from './reply.ts'
 import { buildErrorReply, buildJsonReply, buildStreamEvent } from './reply.ts'
-import { buildTimings, buildUsage } from './usage.ts'
+import { buildTimings, buildUsage } from './token-usage.ts'
 
 /** `POST /v1/completions`, streamed or whole. Of a list of prompts only the first is answered. */
 export function buildCompletionReply(body: JsonObject, call: Call): Reply {

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { findPortOwner, findSocketHolder, findSoleOwner, isPortFree } from '../../src/process/ports.ts'
+import { findPortOwner, findSocketHolder, findSoleOwner, isPortFree } from '../../src/process/tcp-ports.ts'
 
 const listen = async (host: string) => {
   const server = createServer()

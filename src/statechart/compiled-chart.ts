@@ -1,8 +1,8 @@
 import type { AnyStateMachine, MachineContext } from 'xstate'
-import { type Action, createActions } from './actions.ts'
-import { createGuards, type Guard } from './guards.ts'
-import type { ActionReference, GuardReference, Machine, Snapshot, StateNode } from './internals.ts'
-import { type Configuration, createTable, type Table } from './table.ts'
+import { type Action, createActions } from './action-functions.ts'
+import { createGuards, type Guard } from './guard-functions.ts'
+import { type Configuration, createTable, type Table } from './transition-table.ts'
+import type { ActionReference, GuardReference, Machine, Snapshot, StateNode } from './xstate-internals.ts'
 
 /** A machine with everything that is looked up once. */
 export interface Chart extends Table {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { type Dialect, dialects, type Image } from './dialects.ts'
 import { readEventData } from './event-stream.ts'
-import { AnswerError, UsageError } from './failures.ts'
+import { AnswerError, UsageError } from './exit-codes.ts'
 import { parseAnswerError } from './gateway-client.ts'
 import type { Answer } from './gateway-exchange.ts'
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { readEventData, readLines } from '../../src/cli/event-stream.ts'
-import { escapeJson, escapeText, formatTable } from '../../src/cli/print.ts'
 import { formatCurl } from '../../src/cli/serve.ts'
+import { escapeJson, escapeText, formatTable } from '../../src/cli/terminal.ts'
 import { toDurationText } from '../../src/text/duration.ts'
 
 test.each([

@@ -4,7 +4,7 @@ import { createHandler } from './handler.ts'
 import { openJournal } from './journal.ts'
 import type { RecordedRequest } from './ledger.ts'
 import { createLedger } from './ledger.ts'
-import { load, printLines, printLoadEnd } from './load.ts'
+import { load, printLines, printLoadEnd } from './model-load.ts'
 import { defaultSettings, parseOptions } from './option-fields.ts'
 import type { ModelServerOptions, ModelServerSettings } from './options.ts'
 

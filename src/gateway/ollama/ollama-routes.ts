@@ -13,14 +13,14 @@ import { readBody } from '../body.ts'
 import type { Reservation } from '../body-budget.ts'
 import { sendJson } from '../respond.ts'
 import { createStallWatch } from '../stall.ts'
-import { type AnswerTimes, createAnswerWriter, toEmbeddings } from './answer.ts'
+import { type AnswerTimes, createAnswerWriter, toEmbeddings } from './ollama-answer.ts'
 import {
   isLoadRequest,
   type OpenAiRequest,
   toChatRequest,
   toEmbeddingRequest,
   toGenerateRequest,
-} from './request.ts'
+} from './ollama-request.ts'
 
 export interface OllamaOptions {
   readonly supervisor: Supervisor

@@ -1,4 +1,4 @@
-import type { Answer } from './answer.ts'
+import type { Answer } from './fake-answer.ts'
 import type { ModelServerSettings } from './options.ts'
 
 /** Token counts in the shape of the OpenAI chat API. */

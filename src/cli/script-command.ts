@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { runScript, type Story, type StoryFact, type StoryStep } from '../testing/run-script.ts'
 import { parseScript, type Script } from '../testing/script.ts'
-import { exitCodes, UsageError } from './failures.ts'
-import { escapeText, type Terminal } from './print.ts'
+import { exitCodes, UsageError } from './exit-codes.ts'
+import { escapeText, type Terminal } from './terminal.ts'
 
 export interface ScriptOptions {
   /** Against a real process and real sockets instead of the virtual clock. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { rewriteHeaders } from '../../src/compat/headers.ts'
+import { rewriteHeaders } from '../../src/compat/request-headers.ts'
 
 test('headers that attribute the client are not sent, others are', () => {
   const headers = {

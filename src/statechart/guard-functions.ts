@@ -1,5 +1,5 @@
 import { and, not, or } from 'xstate'
-import type { GuardFunction, GuardReference, GuardScope, Machine, Snapshot } from './internals.ts'
+import type { GuardFunction, GuardReference, GuardScope, Machine, Snapshot } from './xstate-internals.ts'
 
 /** A guard with its name, parts and parameters resolved. */
 export type Guard = (scope: GuardScope, snapshot: Snapshot) => boolean

@@ -2,9 +2,9 @@ import { eventMeanings, type SupervisorEvent } from '../events/events.ts'
 import { loadConfiguration } from './configuration.ts'
 import { describeEvent, toldTypes } from './event-sentences.ts'
 import { readEventData } from './event-stream.ts'
-import { exitCodes } from './failures.ts'
+import { exitCodes } from './exit-codes.ts'
 import { connectToGateway, parseAnswerError, readAnswer } from './gateway-client.ts'
-import { escapeText, type Terminal } from './print.ts'
+import { escapeText, type Terminal } from './terminal.ts'
 
 export interface EventsOptions {
   readonly config?: string

@@ -1,9 +1,9 @@
-import { toPrintable } from '../config/print.ts'
+import { toPrintable } from '../config/printable.ts'
 import { toJsonSchema } from '../config/schema.ts'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { loadConfiguration, loadConfigurationWithValues, tellDemo } from './configuration.ts'
-import { exitCodes, formatProblem } from './failures.ts'
-import { escapeJson, type Terminal } from './print.ts'
+import { exitCodes, formatProblem } from './exit-codes.ts'
+import { escapeJson, type Terminal } from './terminal.ts'
 
 export interface ConfigCommandOptions {
   readonly config?: string

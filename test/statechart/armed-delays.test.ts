@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { type AnyStateMachine, createActor, setup } from 'xstate'
 import { toTimers } from '../../src/service/snapshot.ts'
+import { stampDelays } from '../../src/statechart/armed-delays.ts'
 import { compile } from '../../src/statechart/compile.ts'
-import { stampDelays } from '../../src/statechart/delays.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 
 test.each([

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { parseConfig, parseWithValues } from '../../src/config/load.ts'
-import { toPrintable } from '../../src/config/print.ts'
+import { toPrintable } from '../../src/config/printable.ts'
 import { toText } from './reports.ts'
 
 test('nothing printed holds a secret, wherever the file or the environment put it', () => {
