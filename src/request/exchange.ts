@@ -243,10 +243,11 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   finish(outcome: 'done' | 'failed' | 'cancelled'): void {
     this.#parts.forget(this.id)
-    const failure = this.#failure ?? new AbortedError()
-    const code = outcome === 'done' ? null : failure.code
+    // An error costs its stack, so an answered request makes none.
+    const failure = outcome === 'done' ? null : (this.#failure ?? new AbortedError())
+    const code = failure?.code ?? null
     this.#parts.publish(this.id, { type: 'request.ended', outcome, code, usage: this.#usage })
-    if (outcome === 'done') return this.#client.onEnd()
+    if (failure === null) return this.#client.onEnd()
     failure.requestId = this.id
     this.#client.onError(failure)
   }
