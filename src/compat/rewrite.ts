@@ -1,8 +1,8 @@
 import { BadRequestError } from '../errors.ts'
 import { byteOf, skipSpace } from '../json/bytes.ts'
 import { checkJson } from '../json/check.ts'
-import { getMember, isNothing, textOf, toValue } from '../json/edit.ts'
-import { childrenOf, type JsonSpan, readJson } from '../json/node.ts'
+import { isNothing, textOf, toValue } from '../json/edit.ts'
+import { childrenOf, findMembers, readJson } from '../json/node.ts'
 import { writeWholePieces } from '../json/pieces.ts'
 import { listDropped } from './dropped.ts'
 import { rules } from './order.ts'
@@ -34,14 +34,15 @@ export interface RewrittenBody {
  */
 export function peekBody(body: Buffer): BodyPeek {
   checkJson(body)
-  const root = readRoot(body, 1)
-  const model = getMember(root, 'model')
+  const [model, stream] = findMembers(body, findRoot(body), PEEKED)
   const modelText = textOf(model)
   if (modelText === undefined && !isNothing(model)) {
     throw new BadRequestError('"model" must be a string.', { param: 'model' })
   }
-  return { model: modelText, stream: toValue(getMember(root, 'stream')) === true }
+  return { model: modelText, stream: toValue(stream) === true }
 }
+
+const PEEKED = ['model', 'stream']
 
 /**
  * Applies every rule that the options ask for to a body that {@link peekBody} has accepted. The pieces share memory
@@ -51,12 +52,12 @@ export function peekBody(body: Buffer): BodyPeek {
  */
 export function rewriteBody(body: Buffer, options: RewriteOptions): RewrittenBody {
   const isChat = options.route === 'chat'
-  const root = readRoot(body, isChat ? levelsOfContentPart : 1)
+  const root = readJson(body, findRoot(body), isChat ? countLevels(options) : 1)
   // A rule that removes members gives the body a new list of them.
   const before = childrenOf(root)
-  const applied = rules
-    .filter((rule) => (isChat || rule.isForEveryRoute === true) && rule.apply(root, options))
-    .map((rule) => rule.name)
+  const applied: string[] = []
+  for (const rule of isChat ? rules : rulesForEveryRoute)
+    if (rule.apply(root, options)) applied.push(rule.name)
   const after = childrenOf(root)
   const dropped = before === after ? NOTHING : listDropped(before, after, options.compat)
   return { ...writeWholePieces(root), applied, dropped }
@@ -64,11 +65,18 @@ export function rewriteBody(body: Buffer, options: RewriteOptions): RewrittenBod
 
 const NOTHING: readonly string[] = []
 
-/** Body, messages, message, content, part: opening them while they are first read saves walking the text again. */
-const levelsOfContentPart = 5
+const rulesForEveryRoute = rules.filter(({ isForEveryRoute }) => isForEveryRoute === true)
 
-function readRoot(body: Buffer, levels: number): JsonSpan {
+/**
+ * Body, messages, message, content, part: opening what a rule reads while it is first read saves walking the text
+ * again. The role of every message is read; the parts of its content are where they may have to be joined.
+ */
+function countLevels({ compat: { requiresStringContent } }: RewriteOptions): number {
+  return requiresStringContent === true ? 5 : 3
+}
+
+function findRoot(body: Buffer): number {
   const start = skipSpace(body, 0)
   if (body[start] !== byteOf.openBrace) throw new BadRequestError('The request body must be a JSON object.')
-  return readJson(body, start, levels)
+  return start
 }

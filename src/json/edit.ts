@@ -22,7 +22,10 @@ export function itemsOf(node: JsonNode | undefined): JsonChild[] {
 
 /** The value of a member; of duplicates the last, as `JSON.parse` has it. */
 export function getMember(object: JsonNode | undefined, key: string): JsonNode | undefined {
-  return membersOf(object).findLast((member) => member.key === key)?.value
+  const members = membersOf(object)
+  for (let index = members.length - 1; index >= 0; index -= 1)
+    if (members[index]?.key === key) return members[index]?.value
+  return undefined
 }
 
 /** The text of a string member; `undefined` when it is absent or not a string. */
@@ -140,6 +143,8 @@ function escapedTextOf(node: JsonNode): readonly Buffer[] {
 }
 
 function readRawText(node: JsonNode): string {
+  if ('source' in node && node.children === undefined)
+    return node.source.toString('utf8', node.start, node.end)
   return Buffer.concat(writePieces(node).pieces).toString()
 }
 

@@ -1,6 +1,6 @@
 import { BadRequestError } from '../errors.ts'
 import { byteOf, skipSpace } from './bytes.ts'
-import { endsOf } from './check.ts'
+import { type Ends, endsOf } from './check.ts'
 
 /**
  * A JSON value as a span of the bytes it came in. Rules read and change the tree; what they do not touch
@@ -50,32 +50,45 @@ const maxOpenValues = 500_000
  * @throws {@link BadRequestError} when the source is not JSON after all, or opens more than {@link maxOpenValues}.
  */
 export function readJson(source: Buffer, start: number, levels: number): JsonSpan {
-  return createReader(source).readValue(start, levels)
+  return new Reader(source).readValue(start, levels)
+}
+
+/** The values of some members of the object at `start`, which is not opened: of duplicates the last. */
+export function findMembers(
+  source: Buffer,
+  start: number,
+  names: readonly string[],
+): readonly (JsonSpan | undefined)[] {
+  return new Reader(source).findMembers(start, names)
 }
 
 /** The children of a container, which is opened if necessary. The list may be changed. */
 export function childrenOf(container: JsonSpan): JsonChild[] {
-  container.children ??= createReader(container.source).readChildren(container.start, 1).children
+  container.children ??= new Reader(container.source).readChildren(container.start, 1).children
   return container.children
 }
 
-interface JsonReader {
-  readValue(start: number, levels: number): JsonSpan
-  readChildren(start: number, levels: number): { children: JsonChild[]; end: number }
-}
+/** Reads one source. A class, because at least two are made for each request. */
+class Reader {
+  readonly #source: Buffer
+  readonly #ends: Ends
+  #openCount = 0
 
-function createReader(source: Buffer): JsonReader {
-  let openCount = 0
-  const ends = endsOf(source)
-
-  function readValue(start: number, levels: number): JsonSpan {
-    const isOpened = levels > 0 && (source[start] === openBrace || isArrayOfObjects(source, start))
-    return isOpened
-      ? { source, start, ...readChildren(start, levels) }
-      : { source, start, end: ends.get(start) ?? endOfValue(source, start) }
+  constructor(source: Buffer) {
+    this.#source = source
+    this.#ends = endsOf(source)
   }
 
-  function readChildren(start: number, levels: number): { children: JsonChild[]; end: number } {
+  readValue(start: number, levels: number): JsonSpan {
+    const source = this.#source
+    if (levels === 0 || (source[start] !== openBrace && !isArrayOfObjects(source, start)))
+      return { source, start, end: this.#endOf(start) }
+    const { children, end } = this.readChildren(start, levels)
+    return { source, start, end, children }
+  }
+
+  readChildren(start: number, levels: number): { children: JsonChild[]; end: number } {
+    const source = this.#source
     const isMembers = source[start] === openBrace
     const children: JsonChild[] = []
     let childStart = start + 1
@@ -83,14 +96,11 @@ function createReader(source: Buffer): JsonReader {
     if (isCloser(source[first])) return { children, end: first + 1 }
 
     for (;;) {
-      openCount += 1
-      if (openCount > maxOpenValues) {
-        throw new BadRequestError(`The request body holds more than ${maxOpenValues} values.`)
-      }
+      this.#count()
       const keyStart = skipSpace(source, childStart)
       const keyEnd = isMembers ? endOfText(source, keyStart) : keyStart
       const valueStart = isMembers ? skipSpace(source, skipSpace(source, keyEnd) + 1) : keyStart
-      const value = readValue(valueStart, levels - 1)
+      const value = this.readValue(valueStart, levels - 1)
       const end = skipSpace(source, value.end)
       const key = isMembers ? decodeText(source, keyStart, keyEnd) : ''
       const origin = { start: childStart, end, key, keyStart, keyEnd, valueStart, valueEnd: value.end }
@@ -101,7 +111,33 @@ function createReader(source: Buffer): JsonReader {
     }
   }
 
-  return { readValue, readChildren }
+  findMembers(start: number, names: readonly string[]): (JsonSpan | undefined)[] {
+    const source = this.#source
+    const found = names.map((): JsonSpan | undefined => undefined)
+    let position = skipSpace(source, start + 1)
+    while (!isCloser(source[position])) {
+      this.#count()
+      const keyEnd = endOfText(source, position)
+      const valueStart = skipSpace(source, skipSpace(source, keyEnd) + 1)
+      const end = this.#endOf(valueStart)
+      const index = names.indexOf(decodeText(source, position, keyEnd))
+      if (index !== -1) found[index] = { source, start: valueStart, end }
+      position = skipSpace(source, end)
+      if (source[position] === comma) position = skipSpace(source, position + 1)
+      else if (!isCloser(source[position])) throw notJson(position)
+    }
+    return found
+  }
+
+  #endOf(start: number): number {
+    return this.#ends.get(start) ?? endOfValue(this.#source, start)
+  }
+
+  #count(): void {
+    this.#openCount += 1
+    if (this.#openCount > maxOpenValues)
+      throw new BadRequestError(`The request body holds more than ${maxOpenValues} values.`)
+  }
 }
 
 /** The text of the JSON string in `source[start..end)`, quotes included. Lone surrogates are kept. */

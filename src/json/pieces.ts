@@ -31,7 +31,7 @@ interface PieceWriter {
 function createPieceWriter(): PieceWriter {
   const pieces: Buffer[] = []
   let byteLength = 0
-  let source: Buffer = Buffer.alloc(0)
+  let source = NOTHING
   let start = 0
   let end = 0
 
@@ -125,6 +125,7 @@ function isBlank({ source, start, end }: JsonSpan): boolean {
   return source.subarray(start + 1, end - 1).every((byte) => byte <= 0x20)
 }
 
+const NOTHING: Buffer = Buffer.alloc(0)
 const quotes = Buffer.from('"')
 const comma = Buffer.from(',')
 const emptyObject = Buffer.from('{}')
