@@ -72,12 +72,15 @@ export type { WatchdogStanding } from './process/watchdog.ts'
 export type { RequestSnapshot } from './request/open-requests.ts'
 export type { ModelListing } from './service/model-list.ts'
 export type { Typical } from './service/past-durations.ts'
+export type { PastStart } from './service/past-runs.ts'
+export type { ServiceModel } from './service/services.ts'
 export type {
   ConfigStanding,
   MemoryUse,
   RunningTimer,
   ServiceSnapshot,
   SupervisorSnapshot,
+  UnavailableProvider,
 } from './service/snapshot.ts'
 export type { SignalOptions } from './supervisor/host-signals.ts'
 export type { StopOptions, Supervisor, SupervisorOptions } from './supervisor/interface.ts'

@@ -65,6 +65,8 @@ export function listWhyLines({ service, history }: WhyFacts, terminal: Terminal)
   const { explanation, queue, leases } = service
   const rows: [string, string][] = [
     ['because', formatOneLine(explanation.sentence)],
+    // A gateway of an earlier version does not send it.
+    ['cause', formatOneLine(explanation.cause ?? '')],
     ['next', formatOneLine(explanation.next ?? '')],
     ...explanation.advice.map((advice): [string, string] => ['you can', formatAdvice(advice, terminal)]),
     ['state', `${service.state}, for ${toDurationText(service.inStateMs)}`],
@@ -88,11 +90,16 @@ export function listWhyLines({ service, history }: WhyFacts, terminal: Terminal)
 }
 
 /** An action for the user, with its command. */
-function formatAdvice({ text, command }: Advice, terminal: Terminal): string {
-  if (command === null) return formatOneLine(text)
-  const [before, after] = commands[command.verb]
-  const line = formatOneLine(`${before} ${command.service}${after}`)
-  return `${formatOneLine(text).replace(/\.$/, ':')} ${terminal.paint('bold', line)}`
+function formatAdvice({ text, command, copy }: Advice, terminal: Terminal): string {
+  const lines = [...(command === null ? [] : [formatCommand(command)]), ...(copy === undefined ? [] : [copy])]
+  if (lines.length === 0) return formatOneLine(text)
+  const told = lines.map((line) => terminal.paint('bold', formatOneLine(line))).join(', ')
+  return `${formatOneLine(text).replace(/\.$/, ':')} ${told}`
+}
+
+function formatCommand({ verb, service }: NonNullable<Advice['command']>): string {
+  const [before, after] = commands[verb]
+  return `${before} ${service}${after}`
 }
 
 /** The command line of a verb, before and after the name of its service. */

@@ -1,5 +1,6 @@
 import type { Failure } from '../../machines/messages.ts'
 import { causeAdvice } from '../text/cause-advice.ts'
+import type { Situation } from './situation.ts'
 
 /** `cut`: stop it without waiting for its requests. `logs`: show its output. */
 export type AdvisedVerb = 'start' | 'stop' | 'cut' | 'logs'
@@ -8,6 +9,13 @@ export type AdvisedVerb = 'start' | 'stop' | 'cut' | 'logs'
 export interface Advice {
   readonly text: string
   readonly command: { readonly verb: AdvisedVerb; readonly service: string } | null
+  /** A line to copy: a setting for the configuration file, or a command for a shell. */
+  readonly copy?: string
+}
+
+/** A setting with twice its value, as a line of the configuration; nothing where its value is unknown or `0`. */
+export function suggest(setting: string, value: number | undefined): Pick<Advice, 'copy'> {
+  return value === undefined || value <= 0 ? {} : { copy: `${setting}: ${value * 2}` }
 }
 
 /** The usual remedy for a failure. */
@@ -36,7 +44,7 @@ const cures: Partial<Record<Failure['code'], string>> = {
 }
 
 /** Failures that the output of a process explains. */
-const PRINTED: ReadonlySet<string> = new Set([
+const PRINTED: ReadonlySet<Failure['code']> = new Set<Failure['code']>([
   'LEASEHOLD_EXITED_BEFORE_READY',
   'LEASEHOLD_READY_TIMEOUT',
   'LEASEHOLD_BACKEND_FAILED',
@@ -44,11 +52,27 @@ const PRINTED: ReadonlySet<string> = new Set([
   'LEASEHOLD_SERVICE_EXITED',
 ])
 
+export function isPrinted({ code }: Failure): boolean {
+  return PRINTED.has(code)
+}
+
 /** Remedies for a failure of a service; empty if none is known. */
-export function listCures(service: string, failure: Failure | null): Advice[] {
+export function listCures({
+  service,
+  failure,
+  policy,
+}: Pick<Situation, 'service' | 'failure' | 'policy'>): Advice[] {
   const cause = failure?.telling?.cause
   const known = cause === undefined ? undefined : causeAdvice[cause]
   const text = known ?? (failure === null ? undefined : cures[failure.code])
   if (failure === null || text === undefined) return []
-  return [{ text, command: PRINTED.has(failure.code) ? { verb: 'logs', service } : null }]
+  return [
+    {
+      text,
+      command: isPrinted(failure) ? { verb: 'logs', service } : null,
+      ...(failure.code === 'LEASEHOLD_READY_TIMEOUT'
+        ? suggest('readyTimeoutMs', policy?.readyTimeoutMs)
+        : {}),
+    },
+  ]
 }

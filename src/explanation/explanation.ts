@@ -1,22 +1,33 @@
 import type { Failure } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import { toSentence } from '../errors.ts'
-import { type Advice, listCures } from './advice.ts'
+import { type Advice, listCures, suggest } from './advice.ts'
 import { toDecisionText } from './decision-text.ts'
 import { describeNext } from './next.ts'
 import { formatSentence, toCount } from './phrases.ts'
 import { toReasonText } from './reason-text.ts'
+import { describeShort, findCauseLine } from './short.ts'
 import {
   type Explanation,
   type Neighbour,
   type Situation,
   type Surroundings,
+  type Told,
   toAwaited,
 } from './situation.ts'
 import { explainStart } from './start.ts'
 
 /** Explains a service as it stands. */
 export function explain(situation: Situation, surroundings: Surroundings): Explanation {
+  const told = tell(situation, surroundings)
+  return {
+    ...told,
+    short: describeShort(situation, told.title),
+    cause: findCauseLine(situation, surroundings),
+  }
+}
+
+function tell(situation: Situation, surroundings: Surroundings): Told {
   const { state } = situation
   if (hasTag(state, 'starting')) return explainStart(situation, surroundings)
   const next = describeNext(situation)
@@ -55,7 +66,7 @@ function describeWhy(situation: Situation): string {
 }
 
 /** Its process runs, and a request was refused the connection. */
-function explainUnreachable({ queue, verdict }: Situation): Omit<Explanation, 'next'> {
+function explainUnreachable({ queue, verdict }: Situation): Omit<Told, 'next'> {
   const seen = verdict === null ? '' : ` (${verdict.detail})`
   return {
     tone: 'warn',
@@ -65,7 +76,7 @@ function explainUnreachable({ queue, verdict }: Situation): Omit<Explanation, 'n
   }
 }
 
-function explainUse(situation: Situation, { all }: Surroundings): Omit<Explanation, 'next'> {
+function explainUse(situation: Situation, { all }: Surroundings): Omit<Told, 'next'> {
   const { state, service, leases, queue, policy } = situation
   const sentence = describeWhy(situation)
   if (hasTag(state, 'draining'))
@@ -95,6 +106,7 @@ function explainUse(situation: Situation, { all }: Surroundings): Omit<Explanati
             {
               text: 'If the server can serve more requests at the same time, raise maxConcurrent.',
               command: null,
+              ...suggest('maxConcurrent', policy?.maxConcurrent),
             },
           ],
   }
@@ -105,8 +117,8 @@ function isKeptOut(one: Neighbour, holder: Neighbour): boolean {
   return toAwaited(one)?.rejected.some(({ key }) => key === holder.key) ?? false
 }
 
-function explainStop(situation: Situation): Omit<Explanation, 'next'> {
-  const { state, queue } = situation
+function explainStop(situation: Situation): Omit<Told, 'next'> {
+  const { state, queue, policy } = situation
   const isKilled = state.endsWith('killing')
   const sentence = describeWhy(situation)
   return {
@@ -121,13 +133,14 @@ function explainStop(situation: Situation): Omit<Explanation, 'next'> {
           {
             text: 'It did not end within stopGraceMs after SIGTERM; if the server needs longer to save its state, raise stopGraceMs.',
             command: null,
+            ...suggest('stopGraceMs', policy?.stopGraceMs),
           },
         ]
       : [],
   }
 }
 
-function explainDown(situation: Situation): Omit<Explanation, 'next'> {
+function explainDown(situation: Situation): Omit<Told, 'next'> {
   const { state, service, failures, failure, why } = situation
   const sentence = describeWhy(situation)
   const start = (text: string): Advice => ({ text, command: { verb: 'start', service } })
@@ -136,7 +149,7 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
       tone: 'warn',
       title: failures > 1 ? `Failed ${failures} times in a row` : 'Failed, waits before the next start',
       sentence,
-      advice: listCures(service, failure),
+      advice: listCures(situation),
     }
   if (hasTag(state, 'tripped'))
     return {
@@ -146,7 +159,7 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
           ? 'Keeps failing: requests are refused at once'
           : 'Failed, and would fail again: requests are refused at once',
       sentence,
-      advice: [...listCures(service, failure), start('When the cause is fixed, start it.')],
+      advice: [...listCures(situation), start('When the cause is fixed, start it.')],
     }
   if (failure !== null)
     return {
@@ -158,7 +171,7 @@ function explainDown(situation: Situation): Omit<Explanation, 'next'> {
           ? sentence
           : `${formatSentence(failure.message)}${describeLastOutput(failure)} ${sentence}`,
       advice: [
-        ...listCures(service, failure),
+        ...listCures(situation),
         failure.code === 'LEASEHOLD_NOT_REACHABLE'
           ? start('The next request looks for it again, and so can you.')
           : start('The next request starts it again, and so can you.'),

@@ -2,10 +2,10 @@ import { type Decision, isKeptOutBy, type SpareCause, type Spared } from '../../
 import { toSentence } from '../errors.ts'
 import type { Advice } from './advice.ts'
 import { formatProcesses, toDecisionText } from './decision-text.ts'
-import type { Explanation } from './situation.ts'
+import type { Told } from './situation.ts'
 
 /** Explains a start that waits for room: its needs, the services that hold the room, why they keep it, and when it starts. */
-export function explainRoom(decision: Decision, waiting: string): Explanation {
+export function explainRoom(decision: Decision, waiting: string): Told {
   const { because } = decision
   const holders = formatList(findHolders(decision).map(({ service }) => service))
   return {
@@ -92,7 +92,8 @@ function listAdvice(decision: Decision): Advice[] {
   const { choice, because } = decision
   if (because.cause !== 'no-room') return []
   const limits = because.needed.map(({ limit }) => limit)
-  const budgets = limits.filter((limit) => !limit.startsWith('group:'))
+  const needed = because.needed.filter(({ limit }) => !limit.startsWith('group:'))
+  const budgets = needed.map(({ limit }) => limit)
   const groups = limits.filter((limit) => limit.startsWith('group:')).map((limit) => limit.slice(6))
   return [
     ...because.needed
@@ -114,7 +115,13 @@ function listAdvice(decision: Decision): Advice[] {
           {
             text: `If there is memory for both, raise ${budgets.map((limit) => `leasehold.budgets.${limit}`).join(' and ')}, or state smaller needs.`,
             command: null,
+            copy: `budgets: { ${needed.map(formatEnough).join(', ')} }`,
           },
         ]),
   ]
+}
+
+/** A budget that is large enough for what is held and for the start. */
+function formatEnough({ limit, amount, capacity, free }: Decision['because']['needed'][number]): string {
+  return `${limit}: ${Math.max(capacity, capacity - free + amount)}`
 }

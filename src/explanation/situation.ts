@@ -26,7 +26,10 @@ export interface Situation {
   /** The last decision of the scheduler that involved it. */
   readonly decision: Decision | null
   /** Its policy; `null` if unknown. */
-  readonly policy: Pick<ServicePolicy, 'maxQueue'> | null
+  readonly policy:
+    | (Pick<ServicePolicy, 'maxQueue'> &
+        Partial<Pick<ServicePolicy, 'readyTimeoutMs' | 'stopGraceMs' | 'maxConcurrent'>>)
+    | null
 }
 
 /** The facts about another service that an explanation uses. */
@@ -38,6 +41,8 @@ export interface Surroundings {
   readonly all: readonly Neighbour[]
   /** Its last line of output. */
   readonly lastLine?: string | undefined
+  /** Looks in its output for the line that says why it failed. */
+  readonly findCause?: (() => string | undefined) | undefined
 }
 
 /** How urgent a state is: at rest, at work, serving, to be looked at, broken. */
@@ -51,12 +56,19 @@ export interface Explanation {
   readonly tone: Tone
   /** `Loading for 12 s`, `In use by 2 requests`. */
   readonly title: string
+  /** What it does now, or why it does nothing, for one row of a table: at most 60 characters, no full stop. */
+  readonly short: string
   readonly sentence: string
+  /** The line of its output that says why it failed; `null`: it has not failed, or no line says why. */
+  readonly cause: string | null
   /** What happens at the end of the running delay: `It stops in 12 s, unless a request comes.` */
   readonly next: string | null
   /** Actions for the user; empty when none is needed. */
   readonly advice: readonly Advice[]
 }
+
+/** An explanation without what follows from the state alone. */
+export type Told = Omit<Explanation, 'short' | 'cause'>
 
 /** The decision it waits on, for room or for a start slot; `null` if it does not wait. */
 export function toAwaited({

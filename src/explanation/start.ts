@@ -1,10 +1,11 @@
 import { hasTag } from '../../machines/provider/tags.ts'
 import { toDurationText } from '../text/duration.ts'
+import { suggest } from './advice.ts'
 import { describeNext } from './next.ts'
 import { formatSentence, toCount } from './phrases.ts'
 import { toReasonText } from './reason-text.ts'
 import { explainRoom } from './room.ts'
-import { type Explanation, type Situation, type Surroundings, toAwaited } from './situation.ts'
+import { type Situation, type Surroundings, type Told, toAwaited } from './situation.ts'
 
 /** A start is slow beyond this multiple of its usual time, or this share of its deadline. */
 const SLOW_FACTOR = 2
@@ -13,7 +14,7 @@ const SLOW_SHARE = 0.4
 const SLOW_MS = 2_000
 
 /** Explains a start: one that waits for its turn or for room, and one that loads. */
-export function explainStart(situation: Situation, surroundings: Surroundings): Explanation {
+export function explainStart(situation: Situation, surroundings: Surroundings): Told {
   const { state, queue } = situation
   const waiting =
     queue.length === 0
@@ -26,7 +27,7 @@ export function explainStart(situation: Situation, surroundings: Surroundings): 
 }
 
 /** `maxConcurrentStarts` is reached, or its claim is not answered yet. */
-function explainTurn(situation: Situation, { all }: Surroundings, waiting: string): Explanation {
+function explainTurn(situation: Situation, { all }: Surroundings, waiting: string): Told {
   const { key, service, why } = situation
   const others = all.filter(
     (other) => other.key !== key && (hasTag(other.state, 'loading') || hasTag(other.state, 'stopping')),
@@ -60,8 +61,8 @@ function explainTurn(situation: Situation, { all }: Surroundings, waiting: strin
 }
 
 /** It is being spawned, or runs and is not ready. */
-function explainLoading(situation: Situation, { lastLine }: Surroundings, waiting: string): Explanation {
-  const { service, inStateMs, verdict, startTimes, pid, why, timers, ownership } = situation
+function explainLoading(situation: Situation, { lastLine }: Surroundings, waiting: string): Told {
+  const { service, inStateMs, verdict, startTimes, pid, why, timers, ownership, policy } = situation
   const next = describeNext(situation)
   const usual = startTimes === null ? '' : ` It usually takes ${toDurationText(startTimes.medianMs)}.`
   const deadline = timers.find(({ name }) => name === 'readyTimeout')
@@ -97,6 +98,7 @@ function explainLoading(situation: Situation, { lastLine }: Surroundings, waitin
       {
         text: 'If the model needs longer to load, raise readyTimeoutMs. If the server is ready already, correct healthUrl.',
         command: null,
+        ...suggest('readyTimeoutMs', policy?.readyTimeoutMs),
       },
     ],
   }

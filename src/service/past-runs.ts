@@ -7,9 +7,17 @@ const MAX_KEPT = 9
 const MAX_SERVICES = 200
 const MAX_FILE_BYTES = 256 * 1024
 
+/** One start of a service: the time until it was ready, or until it failed, in milliseconds. */
+export interface PastStart {
+  readonly ms: number
+  readonly failed: boolean
+}
+
 interface Entry {
   /** How long its last starts took, in milliseconds. */
   readonly startsMs: readonly number[]
+  /** The last starts, failed ones included. Absent in a file of an earlier version. */
+  readonly starts?: readonly PastStart[]
   /** The most that each of its last runs occupied, by budget. */
   readonly peaks: readonly Readonly<Record<string, number>>[]
 }
@@ -17,9 +25,12 @@ interface Entry {
 /** What the earlier runs of each service took, by service key. It outlives the supervisor. */
 export interface History {
   startsOf(key: string): Typical | null
+  /** The last starts, oldest first, failed ones included. */
+  pastStartsOf(key: string): readonly PastStart[]
   /** The most that any run in memory occupied, by budget, in MiB. */
   needsOf(key: string): Readonly<Record<string, number>>
-  addStart(key: string, durationMs: number): void
+  /** A failed start does not count for `startsOf`. */
+  addStart(key: string, durationMs: number, failed?: boolean): void
   /** A run is over; it occupied this at the most. */
   addRun(key: string, peak: Readonly<Record<string, number>>): void
 }
@@ -74,6 +85,7 @@ export function openHistory({ path, ensure }: HistoryPlace): History {
 
   return {
     startsOf: (key) => toTypical(entryOf(key).startsMs),
+    pastStartsOf: (key) => listStarts(entryOf(key)),
     needsOf: (key) => {
       const needs: Record<string, number> = {}
       for (const peak of entryOf(key).peaks)
@@ -81,14 +93,22 @@ export function openHistory({ path, ensure }: HistoryPlace): History {
           needs[budget] = Math.max(needs[budget] ?? 0, amount)
       return needs
     },
-    addStart: (key, durationMs) =>
-      change(key, (entry) => ({
-        ...entry,
-        startsMs: [...entry.startsMs, Math.round(durationMs)].slice(-MAX_KEPT),
-      })),
+    addStart: (key, durationMs, failed = false) =>
+      change(key, (entry) => {
+        const ms = Math.round(durationMs)
+        return {
+          ...entry,
+          startsMs: failed ? entry.startsMs : [...entry.startsMs, ms].slice(-MAX_KEPT),
+          starts: [...listStarts(entry), { ms, failed }].slice(-MAX_KEPT),
+        }
+      }),
     addRun: (key, peak) =>
       change(key, (entry) => ({ ...entry, peaks: [...entry.peaks, { ...peak }].slice(-MAX_KEPT) })),
   }
+}
+
+function listStarts({ starts, startsMs }: Entry): readonly PastStart[] {
+  return starts ?? startsMs.map((ms) => ({ ms, failed: false }))
 }
 
 /** What of a file is an entry; the rest is nobody's. */
@@ -102,12 +122,17 @@ function isEntry(value: unknown): value is Entry {
   return (
     isRecord(value) &&
     isListOf(value.startsMs, isAmount) &&
+    (value.starts === undefined || isListOf(value.starts, isPastStart)) &&
     isListOf(value.peaks, (peak) => isRecord(peak) && Object.values(peak).every(isAmount))
   )
 }
 
 function isListOf(value: unknown, is: (item: unknown) => boolean): boolean {
   return Array.isArray(value) && value.length <= MAX_KEPT && value.every(is)
+}
+
+function isPastStart(value: unknown): boolean {
+  return isRecord(value) && isAmount(value.ms) && typeof value.failed === 'boolean'
 }
 
 function isAmount(value: unknown): boolean {

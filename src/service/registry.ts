@@ -6,6 +6,7 @@ import { hasTag, type ProviderState } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { ReplicaStanding } from '../../machines/replicas.ts'
 import type { Decision } from '../../machines/scheduler.ts'
+import { findTellingLine } from '../../machines/telling-line.ts'
 import type { Clock } from '../clock.ts'
 import type { ProviderConfig } from '../config/config.ts'
 import { ServiceError } from '../errors.ts'
@@ -133,6 +134,7 @@ export function createRegistry({
     inStateMs: inStateMsOf(key),
     leaseTimes: leaseTimesOf(key),
     startTimes: history.startsOf(key),
+    starts: history.pastStartsOf(key),
     memory: memoryOf(key),
     nowMs: clock.now(),
     guests: guestsOf(key),
@@ -140,12 +142,14 @@ export function createRegistry({
     stopLeftMsOf,
   })
   const explainOne = (one: ServiceFacts, all: () => readonly Neighbour[]): ServiceSnapshot => {
-    const lastLine = outputOf(one.key)?.tail(1)[0]?.text
+    const output = outputOf(one.key)
+    const lastLine = output?.tail(1)[0]?.text
     const surroundings = {
       get all() {
         return all()
       },
       lastLine,
+      findCause: () => findTellingLine(output?.tail(MAX_CAUSE_LINES).map(({ text }) => text) ?? [])?.line,
     }
     return { ...one, explanation: explain(one, surroundings) }
   }
@@ -201,7 +205,8 @@ export function createRegistry({
       const actor = actorOf(key)
       if (actor === undefined) return
       let state = toStateName(actor.getSnapshot().value)
-      let spawnedAtMs = clock.now()
+      /** Of the process that is being started; absent: there is none, or the server is another program's. */
+      let spawnedAtMs: number | undefined
       entered.set(key, { state, atMs: clock.now() })
       actor.on('*', message)
       actor.subscribe({
@@ -210,8 +215,13 @@ export function createRegistry({
           if (to === state) return
           const change = { from: state, to, reason: toReason(to, context), why: context.why }
           if (hasTag(to, 'spawning')) spawnedAtMs = clock.now()
-          if (hasTag(state, 'warming') && hasTag(to, 'up') && context.ownership === 'owned')
-            history.addStart(key, clock.now() - spawnedAtMs)
+          else if (spawnedAtMs !== undefined && !hasTag(to, 'loading')) {
+            const isFailed = hasTag(to, 'backoff') || hasTag(to, 'tripped') || context.stop === 'start-failed'
+            // A start that was stopped, because its room was needed for one, says nothing about the next one.
+            const isReady = hasTag(to, 'up') && context.ownership === 'owned'
+            if (isReady || isFailed) history.addStart(key, clock.now() - spawnedAtMs, isFailed)
+            spawnedAtMs = undefined
+          }
           state = to
           noteStop(key, to)
           entered.set(key, { state, atMs: clock.now() })
@@ -294,6 +304,9 @@ function withRoom(key: string, failure: Failure, decision: Decision | null): Fai
     decision.choice.type !== 'start'
   return isAboutRoom ? { ...failure, message: `${failure.message}; ${toDecisionText(decision)}` } : failure
 }
+
+/** Last lines among which the cause of a failure is looked for. */
+const MAX_CAUSE_LINES = 40
 
 /** Failures of a process that is still alive when they happen, so that they do not carry its last words yet. */
 const ABOUT_PROCESS: ReadonlySet<string> = new Set([

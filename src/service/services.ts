@@ -1,5 +1,18 @@
 import type { ServicePolicy } from '../../machines/messages.ts'
-import type { Config, LeaseholdConfig, LocalServiceConfig, ProviderConfig } from '../config/config.ts'
+import type {
+  Config,
+  LeaseholdConfig,
+  LocalServiceConfig,
+  ModelAlias,
+  ProviderConfig,
+} from '../config/config.ts'
+
+/** A model of a service, under the name that requests use. */
+export interface ServiceModel {
+  /** `provider/model`; for a replica that of the provider it stands in for. */
+  readonly id: string
+  readonly aliases: readonly string[]
+}
 
 /** One service: the process behind one or more providers, or the remote server of one. */
 export interface Service {
@@ -8,6 +21,8 @@ export interface Service {
   /** Ids of its providers, for people: `inferrs` or `chat+embeddings`. */
   readonly name: string
   readonly providers: readonly ProviderConfig[]
+  /** The configured models, unlisted ones included. Empty: its providers list none, and pass any model id on. */
+  readonly models: readonly ServiceModel[]
   readonly healthUrl: string
   /** Sent with a health probe, which asks the provider's own origin. */
   readonly healthHeaders: Readonly<Record<string, string>>
@@ -41,10 +56,14 @@ export function toServices(config: Config): ReadonlyMap<string, Service> {
     const key = toServiceKey(provider)
     groups.set(key, [...(groups.get(key) ?? []), provider])
   }
-  return new Map([...groups].map(([key, providers]) => [key, toService(key, providers, config.leasehold)]))
+  return new Map([...groups].map(([key, providers]) => [key, toService(key, providers, config)]))
 }
 
-function toService(key: string, providers: readonly ProviderConfig[], shared: LeaseholdConfig): Service {
+function toService(
+  key: string,
+  providers: readonly ProviderConfig[],
+  { leasehold, aliases }: Pick<Config, 'leasehold' | 'aliases'>,
+): Service {
   const [first] = providers
   if (first === undefined) throw new RangeError('A service has at least one provider.')
   const { localService } = first
@@ -52,11 +71,26 @@ function toService(key: string, providers: readonly ProviderConfig[], shared: Le
     key,
     name: providers.map(({ id }) => id).join('+'),
     providers,
+    models: listServiceModels(providers, aliases),
     healthUrl: localService?.healthUrl ?? `${first.baseUrl}/models`,
     healthHeaders: toKeyHeaders(first),
-    policy: toPolicy(localService, shared),
+    policy: toPolicy(localService, leasehold),
     ...(localService === undefined ? {} : { localService }),
   }
+}
+
+/** The models of some providers, each with its other names. */
+export function listServiceModels(
+  providers: readonly ProviderConfig[],
+  aliases: readonly ModelAlias[],
+): readonly ServiceModel[] {
+  const ids = providers.flatMap(({ id, replicaOf, models }) =>
+    models.map((model) => `${replicaOf?.provider ?? id}/${model.id}`),
+  )
+  return [...new Set(ids)].map((id) => ({
+    id,
+    aliases: aliases.filter(({ ref }) => ref === id).map(({ alias }) => alias),
+  }))
 }
 
 function toPolicy(localService: LocalServiceConfig | undefined, shared: LeaseholdConfig): ServicePolicy {

@@ -15,7 +15,8 @@ import type { Guest } from '../peers/guests.ts'
 import type { WatchdogStanding } from '../process/watchdog.ts'
 import { listScheduledEvents } from '../statechart/system.ts'
 import type { Typical } from './past-durations.ts'
-import type { Service } from './services.ts'
+import type { PastStart } from './past-runs.ts'
+import type { Service, ServiceModel } from './services.ts'
 
 /** A delay that is running, how long it still has to run, and its whole length, in milliseconds. */
 export interface RunningTimer {
@@ -30,6 +31,10 @@ export interface ServiceSnapshot {
   /** Ids of its providers: `inferrs`, or `chat+embeddings`. */
   readonly service: string
   readonly providers: readonly string[]
+  /** Its models with their other names. Empty: it takes any model id. */
+  readonly models: readonly ServiceModel[]
+  /** Address of its API: `http://127.0.0.1:8080/v1`. */
+  readonly baseUrl: string
   readonly state: ProviderState
   /** Time in this state, in milliseconds. */
   readonly inStateMs: number
@@ -50,6 +55,8 @@ export interface ServiceSnapshot {
   /** How long its last leases were held, and its last starts took; `null`: there was none. */
   readonly leaseTimes: Typical | null
   readonly startTimes: Typical | null
+  /** Its last starts, oldest first: at most nine, failed ones included. */
+  readonly starts: readonly PastStart[]
   /** What its processes occupy, as last measured; `null`: nothing of ours runs, or nobody looked yet. */
   readonly memory: MemoryUse | null
   readonly timers: readonly RunningTimer[]
@@ -77,10 +84,20 @@ export type ServiceFacts = Omit<ServiceSnapshot, 'explanation'>
 /** The configuration in force, and what was refused after it. */
 export interface ConfigStanding {
   readonly file: string
+  /** Time of day when it came into force, ISO 8601. */
+  readonly loadedAt: string
   /** The last attempt to replace it, where that failed. `time`: of day, ISO 8601. */
   readonly refusal: (Pick<ConfigRefusal, 'message' | 'problems'> & { readonly time: string }) | null
   /** Providers that cannot be used on this host, each with the reason. They have no service. */
-  readonly unavailable: readonly { readonly provider: string; readonly reason: string }[]
+  readonly unavailable: readonly UnavailableProvider[]
+}
+
+/** A provider that cannot be used on this host. */
+export interface UnavailableProvider {
+  readonly provider: string
+  readonly reason: string
+  /** The models that it would serve. */
+  readonly models: readonly ServiceModel[]
 }
 
 /** What a run occupies, in bytes: memory of its whole process tree, and of GPUs; `null` where `nvidia-smi` cannot tell. */
@@ -112,6 +129,7 @@ export interface Observed {
   readonly inStateMs: number
   readonly leaseTimes: Typical | null
   readonly startTimes: Typical | null
+  readonly starts: readonly PastStart[]
   readonly memory: MemoryUse | null
   readonly nowMs: number
   /** Who else of this user uses the server we run. */
@@ -125,7 +143,7 @@ export interface Observed {
 /** A provider actor as it stands. */
 export function toServiceFacts(
   actor: ActorRefFrom<typeof providerMachine>,
-  { key, name, providers }: Service,
+  { key, name, providers, models }: Service,
   observed: Observed,
   armed: readonly ArmedTimer[] = toTimers(actor),
 ): ServiceFacts {
@@ -135,6 +153,8 @@ export function toServiceFacts(
     key,
     service: name,
     providers: providers.map(({ id }) => id),
+    models,
+    baseUrl: providers[0]?.baseUrl ?? '',
     state: toStateName(value),
     inStateMs,
     ownership: context.ownership,
@@ -146,6 +166,7 @@ export function toServiceFacts(
     queue: toQueue(context.waiters, toQueueFacts(actor, observed), observed.nowMs),
     leaseTimes: observed.leaseTimes,
     startTimes: observed.startTimes,
+    starts: observed.starts,
     memory: observed.memory,
     timers: armed
       .filter(({ isOfState }) => isOfState)

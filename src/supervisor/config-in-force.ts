@@ -3,6 +3,7 @@ import { ConfigError, ServiceError } from '../errors.ts'
 import type { EventHub } from '../events/event-hub.ts'
 import type { ConfigChange } from '../events/events.ts'
 import { toConfigChange } from '../service/config-change.ts'
+import { listServiceModels } from '../service/services.ts'
 import type { ConfigStanding } from '../service/snapshot.ts'
 
 /** The one way to replace the configuration in force. */
@@ -30,6 +31,7 @@ export function createConfiguration({
   apply,
 }: ConfigurationOptions): Configuration {
   let refusal: ConfigStanding['refusal'] = null
+  let loadedAt = new Date().toISOString()
   /** Calls so far, and the last of them that took effect: of two that load at once the earlier may be ready later. */
   let calls = 0
   let lastCall = 0
@@ -45,10 +47,13 @@ export function createConfiguration({
   return {
     standing: () => ({
       file: current().file,
+      loadedAt,
       refusal,
-      unavailable: current().providers.flatMap(({ id, unavailable: reason }) =>
-        reason === undefined ? [] : [{ provider: id, reason }],
-      ),
+      unavailable: current().providers.flatMap((provider) => {
+        const { id, unavailable: reason } = provider
+        if (reason === undefined) return []
+        return [{ provider: id, reason, models: listServiceModels([provider], current().aliases) }]
+      }),
     }),
     replace: async (given) => {
       calls += 1
@@ -68,6 +73,7 @@ export function createConfiguration({
       lastCall = call
       refusal = null
       apply(next)
+      loadedAt = new Date().toISOString()
       publish({ type: 'config.replaced', file: next.file, ...change })
       return change
     },

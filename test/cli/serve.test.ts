@@ -340,7 +340,7 @@ test('a provider whose program is missing is listed as unavailable by status and
   expect((await place.run('status')).stdout).toBe(`gone: unavailable: ${missing}\n`)
   expect((await place.run('models', 'list')).stdout).toContain(missing)
   expect(JSON.parse((await place.run('status', '--json')).stdout)).toMatchObject({
-    config: { unavailable: [{ provider: 'gone', reason: missing }] },
+    config: { unavailable: [{ provider: 'gone', reason: missing, models: [{ id: 'gone/m', aliases: [] }] }] },
     services: [],
   })
   serving.child.kill('SIGTERM')

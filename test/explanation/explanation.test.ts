@@ -37,7 +37,11 @@ test('one that waits for the memory of another says how much, who has it, why th
   expect(next).toMatch(/^It starts when other is done\. .*maxStarveMs/)
   expect(advice).toEqual([
     { text: expect.stringContaining('stop other'), command: { verb: 'stop', service: 'other' } },
-    { text: expect.stringContaining('leasehold.budgets.ramMiB'), command: null },
+    {
+      text: expect.stringContaining('leasehold.budgets.ramMiB'),
+      command: null,
+      copy: 'budgets: { ramMiB: 12000 }',
+    },
   ])
 })
 
@@ -191,4 +195,66 @@ test('a server that others run is not said to be started by a request', () => {
 test('a healthy service needs no action', () => {
   for (const state of ['ready', 'leased.open', 'probing', 'idle-stopping.terminating', 'starting.spawning'])
     expect(tell({ state }).advice).toEqual([])
+})
+
+const LONG =
+  'the process exited with code 1 before it was ready: an unusually long line of output that no table has room for'
+const failedOf = (telling?: NonNullable<Situation['failure']>['telling']) =>
+  ({
+    state: 'down.tripped',
+    failures: 5,
+    failure: {
+      code: 'LEASEHOLD_EXITED_BEFORE_READY',
+      message: LONG,
+      ...(telling === undefined ? {} : { telling }),
+    },
+  }) as const
+
+test.each<[Partial<Situation>, string]>([
+  [{}, 'Ready, not in use'],
+  [{ state: 'leased.open', leases: 2, queue: [{}] }, '2 requests use it, 1 waits'],
+  [{ state: 'leased.draining', leases: 1 }, '1 request may finish'],
+  [
+    { state: 'starting.warming', inStateMs: 12_000, startTimes: { medianMs: 11_000 } },
+    'Loads for 12 s, usually 11 s',
+  ],
+  [{ state: 'down.cold', why: { kind: 'idle', idleStopMs: 30_000 } }, 'It was not used for 30 s'],
+  [failedOf({ cause: 'memory', line: 'CUDA error: out of memory' }), 'Out of memory, 5 times in a row'],
+  [
+    failedOf({ cause: 'other', line: 'error: x' }),
+    'The process exited with code 1 before it…, 5 times in a row',
+  ],
+  [{ ...claiming, decision: decide('no-room') }, 'Waits for room that other has'],
+])('the row of a service has a short text: %o', (changes, short) => {
+  const told = tell(changes).short
+  expect(told).toBe(short)
+  expect(told.length).toBeLessThanOrEqual(60)
+})
+
+test('a failure names the line of output that says why, also of a process that was still alive', () => {
+  const line = 'CUDA error: out of memory'
+  const { failure, ...rest } = failedOf({ cause: 'memory', line })
+  const findCause = () => 'error: found in the output'
+  const causeOf = (changes: Partial<Situation>) => {
+    const situation = toSituation(changes)
+    return explain(situation, { all: [situation], findCause }).cause
+  }
+  expect(causeOf({ ...rest, failure })).toBe(line)
+  const behind = { code: 'LEASEHOLD_CIRCUIT_OPEN', message: 'not tried again yet', cause: failure } as const
+  expect(causeOf({ ...rest, failure: behind })).toBe(line)
+  const timeout = { code: 'LEASEHOLD_READY_TIMEOUT', message: 'not ready within 1000 ms' } as const
+  expect(causeOf({ ...rest, failure: timeout })).toBe('error: found in the output')
+  // The output is that of the next run.
+  expect(causeOf({ state: 'ready', failure: timeout })).toBeNull()
+  const foreign = { code: 'LEASEHOLD_FOREIGN_SERVER', message: 'another program answers' } as const
+  expect(causeOf({ ...rest, failure: foreign })).toBeNull()
+})
+
+test('advice to raise a setting has the setting as a line to copy', () => {
+  const policy = { maxQueue: 10, readyTimeoutMs: 60_000, maxConcurrent: 4, stopGraceMs: 5_000 }
+  const copyOf = (changes: Partial<Situation>) => tell({ policy, ...changes }).advice.map(({ copy }) => copy)
+  const failure = { code: 'LEASEHOLD_READY_TIMEOUT', message: 'not ready' } as const
+  expect(copyOf({ state: 'down.backoff', failures: 1, failure })).toEqual(['readyTimeoutMs: 120000'])
+  expect(copyOf({ state: 'leased.open', leases: 4, queue: [{}] })).toEqual(['maxConcurrent: 8'])
+  expect(copyOf({ state: 'idle-stopping.killing' })).toEqual(['stopGraceMs: 10000'])
 })

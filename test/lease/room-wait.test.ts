@@ -33,6 +33,7 @@ async function buildKnown() {
     leaseTimesOf: () => null,
     decisionOf,
     history: {
+      pastStartsOf: () => [],
       startsOf: starts.of,
       addStart: starts.add,
       needsOf: () => ({}),

@@ -65,3 +65,22 @@ test('where nothing can be written it is known to this process alone, and nothin
   history.addStart('a', 5)
   expect(history.startsOf('a')).toEqual({ medianMs: 5, count: 1 })
 })
+
+test('failed starts are remembered beside the others, and do not count for the usual time', () => {
+  const history = open()
+  history.addStart('a', 300)
+  history.addStart('a', 40.4, true)
+  expect(open().pastStartsOf('a')).toEqual([
+    { ms: 300, failed: false },
+    { ms: 40, failed: true },
+  ])
+  expect(open().startsOf('a')).toEqual({ medianMs: 300, count: 1 })
+  for (let n = 0; n < 12; n += 1) history.addStart('a', n, true)
+  expect(open().pastStartsOf('a')).toHaveLength(9)
+  expect(open().startsOf('a')).toEqual({ medianMs: 300, count: 1 })
+})
+
+test('the starts in a file of an earlier version are those that succeeded', () => {
+  writeFileSync(join(folder, 'history.json'), '{"a":{"startsMs":[5],"peaks":[]}}')
+  expect(open().pastStartsOf('a')).toEqual([{ ms: 5, failed: false }])
+})
