@@ -17,7 +17,7 @@ export interface Listener {
 }
 
 /** The processes that listen on the port of a service, as far as this host can tell. */
-export interface PortOwner {
+export interface PortHolder {
   readonly port: number
   /** Processes of the service's own tree. */
   readonly ours: readonly Listener[]
@@ -34,7 +34,7 @@ export interface Verdict {
   readonly detail: string
   readonly status?: number
   /** The listeners, when they were looked up: once per readiness, and when another program answered. */
-  readonly owner?: PortOwner
+  readonly portHolder?: PortHolder
   /**
    * What our own process does that its configuration does not expect, with what to change: `answers 404 at …`. `loading`
    * when that may still change, `failed` when it cannot.
@@ -105,7 +105,7 @@ export interface Receipt {
   /** Processes of the tree that are still alive. Empty: the stop is complete. */
   readonly survivors: readonly number[]
   /** Who has its port, when that is not free although nothing of its tree is left. */
-  readonly portOwner?: PortOwner
+  readonly portHolder?: PortHolder
   /**
    * Something still listens at its address that was not there before it: a part of it that nothing proves to be its own,
    * a daemon for one. Then the stop is not complete either.
@@ -287,12 +287,12 @@ export type ProcessEvent =
       /** The line of all its output that says why, where there is one. */
       readonly telling?: TellingLine
       /** Who has its port, where its output says that the port is taken. */
-      readonly portOwner?: PortOwner
+      readonly portHolder?: PortHolder
       /**
        * Set where it ended with 0 without a signal of ours: it may have left the foreground. Who listens on its port now;
        * `ours`: listened there when it exited, and is ended with it.
        */
-      readonly daemon?: PortOwner
+      readonly daemon?: PortHolder
     }
   | { readonly type: 'process.settled'; readonly generation: string; readonly receipt: Receipt }
 

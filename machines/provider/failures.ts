@@ -2,7 +2,7 @@ import type {
   Failure,
   FailureCode,
   Listener,
-  PortOwner,
+  PortHolder,
   ProviderEvent,
   Receipt,
   StopReason,
@@ -85,7 +85,7 @@ export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure 
   }
 }
 
-function describeDaemon(daemon: PortOwner): string {
+function describeDaemon(daemon: PortHolder): string {
   return daemon.ours.length === 0
     ? `${nameStrangers(daemon)} listens on its port ${daemon.port}; end that process, and `
     : `${nameListeners(daemon.ours)}, which listened on its port ${daemon.port}, was ended with it; `
@@ -94,12 +94,12 @@ function describeDaemon(daemon: PortOwner): string {
 /** The process ended because another process has its port. */
 export function toPortFailure(event: ProviderEvent): Failure {
   if (event.type !== 'process.exited') return UNEXPLAINED
-  const { portOwner } = event
-  const by = portOwner === undefined ? '' : nameListeners(portOwner.strangers)
+  const { portHolder } = event
+  const by = portHolder === undefined ? '' : nameListeners(portHolder.strangers)
   return {
     ...toExitFailure('LEASEHOLD_PORT_TAKEN', event),
     message:
-      `the process ended because its port ${portOwner?.port ?? ''} is taken`.replace('  ', ' ') +
+      `the process ended because its port ${portHolder?.port ?? ''} is taken`.replace('  ', ' ') +
       (by === '' ? '' : ` by ${by}`),
     retry: 'later',
   }
@@ -115,15 +115,15 @@ export function toSurvivorsFailure(event: ProviderEvent): Failure {
   }
 }
 
-function describeSurvivors({ survivors, portOwner }: Receipt): string {
+function describeSurvivors({ survivors, portHolder }: Receipt): string {
   if (survivors.length > 0) return `its processes ${survivors.join(', ')} survived SIGKILL`
-  const port = portOwner === undefined ? '' : ` ${portOwner.port}`
-  return `its processes have ended, but ${portOwner === undefined ? UNSEEN : nameStrangers(portOwner)} still listens on its port${port}: end that process, and if command puts the server into the background, have it run in the foreground`
+  const port = portHolder === undefined ? '' : ` ${portHolder.port}`
+  return `its processes have ended, but ${portHolder === undefined ? UNSEEN : nameStrangers(portHolder)} still listens on its port${port}: end that process, and if command puts the server into the background, have it run in the foreground`
 }
 
 const UNSEEN = 'a process that cannot be seen'
 
-function nameStrangers({ strangers }: PortOwner): string {
+function nameStrangers({ strangers }: PortHolder): string {
   return strangers.length === 0 ? UNSEEN : nameListeners(strangers)
 }
 
@@ -131,7 +131,7 @@ export function toVerdictFailure(verdict: Verdict | undefined, pid: number | nul
   if (verdict === undefined) return UNEXPLAINED
   if (verdict.mismatch !== undefined) return toMismatchFailure(verdict.mismatch, pid, verdict)
   if (verdict.kind === 'foreign')
-    return { code: 'LEASEHOLD_FOREIGN_SERVER', message: describeListeners(verdict.owner), verdict }
+    return { code: 'LEASEHOLD_FOREIGN_SERVER', message: describeListeners(verdict.portHolder), verdict }
   if (verdict.kind === 'failed')
     return {
       code: 'LEASEHOLD_BACKEND_FAILED',
@@ -155,26 +155,31 @@ export function toMismatchFailure(mismatch: string, pid: number | null, verdict:
 }
 
 /** Which process has the port, in words: `process 12 (/usr/bin/nc) listens on its port 8080`. */
-export function describeListeners(owner: PortOwner | undefined): string {
-  if (owner?.uid !== undefined) {
-    const who = owner.strangers.length === 0 ? '' : `: ${nameListeners(owner.strangers)}`
-    return `its port ${owner.port} belongs to another user of this host (uid ${owner.uid})${who}`
+export function describeListeners(holder: PortHolder | undefined): string {
+  if (holder?.uid !== undefined) {
+    const who = holder.strangers.length === 0 ? '' : `: ${nameListeners(holder.strangers)}`
+    return `its port ${holder.port} belongs to another user of this host (uid ${holder.uid})${who}`
   }
-  if (owner === undefined || owner.strangers.length === 0) return 'another server answers at its address'
-  const strangers = nameListeners(owner.strangers)
-  const listens = owner.strangers.length === 1 ? 'listens' : 'listen'
-  if (owner.ours.length === 0)
-    return `its port ${owner.port} belongs to another program: ${strangers} ${listens} on it`
-  return `its port ${owner.port} is shared with another program: ${strangers} ${listens} on it beside ${nameListeners(owner.ours)}`
+  if (holder === undefined || holder.strangers.length === 0) return 'another server answers at its address'
+  const strangers = nameListeners(holder.strangers)
+  const listens = holder.strangers.length === 1 ? 'listens' : 'listen'
+  if (holder.ours.length === 0)
+    return `its port ${holder.port} belongs to another program: ${strangers} ${listens} on it`
+  return `its port ${holder.port} is shared with another program: ${strangers} ${listens} on it beside ${nameListeners(holder.ours)}`
 }
 
 /**
  * A listener beside our living process. When none of its tree listens, it may be the server that our process started:
  * one that left the session of its launcher with a cleaned environment shows no sign of that.
  */
-export function describeUnproven(owner: PortOwner | undefined, pid: number | null): string {
-  const text = describeListeners(owner)
-  if (owner === undefined || owner.ours.length > 0 || owner.strangers.length === 0 || owner.uid !== undefined)
+export function describeUnproven(holder: PortHolder | undefined, pid: number | null): string {
+  const text = describeListeners(holder)
+  if (
+    holder === undefined ||
+    holder.ours.length > 0 ||
+    holder.strangers.length === 0 ||
+    holder.uid !== undefined
+  )
     return text
   const launcher = pid === null ? '' : ` (pid ${pid})`
   return `${text}. If that is the server that command${launcher} started: it left the session of its launcher with a cleaned environment, so nothing proves that it is ours. End it, and have command run the server in the foreground, or let it keep LEASEHOLD_OWNER and LEASEHOLD_GENERATION in its environment`

@@ -71,10 +71,10 @@ export const base = setup({
     /** This miss is one too many. */
     isHung: ({ context }: Scope) => context.misses + 1 >= UNHEALTHY_MISSES,
     hasForeignListener: ({ event }: Scope) => {
-      const owner = verdictOf(event)?.owner
-      return owner !== undefined && (owner.strangers.length > 0 || owner.uid !== undefined)
+      const holder = verdictOf(event)?.portHolder
+      return holder !== undefined && (holder.strangers.length > 0 || holder.uid !== undefined)
     },
-    isListenerOfOtherUser: ({ event }: Scope) => verdictOf(event)?.owner?.uid !== undefined,
+    isListenerOfOtherUser: ({ event }: Scope) => verdictOf(event)?.portHolder?.uid !== undefined,
 
     // Claims and other supervisors.
     isClaimHeld: ({ event }: Scope) => outcomeOf(event)?.outcome === 'held',

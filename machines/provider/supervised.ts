@@ -85,7 +85,7 @@ function countSurvivors({ survivors, isPortHeld = false }: Receipt): number {
   return survivors.length + (isPortHeld ? 1 : 0)
 }
 
-function listSurvivors({ survivors, isPortHeld = false, portOwner }: Receipt): readonly number[] {
-  const listeners = isPortHeld ? (portOwner?.strangers ?? []).map(({ pid }) => pid) : []
+function listSurvivors({ survivors, isPortHeld = false, portHolder }: Receipt): readonly number[] {
+  const listeners = isPortHeld ? (portHolder?.strangers ?? []).map(({ pid }) => pid) : []
   return [...new Set([...survivors, ...listeners])]
 }

@@ -1,5 +1,5 @@
 import { createActor, fromCallback, fromPromise } from 'xstate'
-import type { Failure, PortOwner, ProcessEvent, Receipt } from '../../machines/messages.ts'
+import type { Failure, PortHolder, ProcessEvent, Receipt } from '../../machines/messages.ts'
 import {
   type RunEvent,
   type RunReport,
@@ -19,7 +19,7 @@ import { createStop, type Stop } from './stop.ts'
 import {
   type Address,
   describeTaken,
-  findPortOwner,
+  findPortHolder,
   isListenedAt,
   isOlder,
   isPortFree,
@@ -138,7 +138,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   /** Where a process still listened when the receipt was written. */
   let heldAt: Address | undefined
   /** The processes of its tree that listened when its leader ended with 0 by itself. */
-  let left: PortOwner | undefined
+  let left: PortHolder | undefined
   let own: Own | undefined
 
   const tell = (report: RunReport) => {
@@ -161,8 +161,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       raiseOomScore(member.pid)
     }
     const onLeft = (members: readonly number[]) => {
-      const owner = address === undefined ? undefined : findPortOwner(address, members)
-      if (owner !== undefined && owner.ours.length > 0) left = owner
+      const holder = address === undefined ? undefined : findPortHolder(address, members)
+      if (holder !== undefined && holder.ours.length > 0) left = holder
     }
     const stop = createStop(child, { generation, clock, sweepMs, onFound, onLeft, sendSignal })
     const output = createOutput({ clock, clean })
@@ -213,8 +213,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const lines = output.tail().map(({ text }) => text)
     const telling = explainExit(lines, isForbidden, address?.port)
     wasPortTaken = telling?.cause === 'port'
-    const holder =
-      telling?.cause === 'port' && address !== undefined ? findPortOwner(address, stop.members()) : undefined
+    const portHolder =
+      telling?.cause === 'port' && address !== undefined ? findPortHolder(address, stop.members()) : undefined
     const { exitCode = null, signal = null } = child.exitStatus() ?? {}
     const isUnasked = actor.getSnapshot().context.signals.length === 0
     const isQuickEnd = clock.now() - bornAtMs < FOREGROUND_MS
@@ -228,16 +228,17 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       signal,
       tail: lines.slice(-TAIL_LINES).map((line) => toShortText(line, MAX_TOLD_LINE)),
       ...(telling === undefined ? {} : { telling }),
-      ...(holder === undefined ? {} : { portOwner: holder }),
+      ...(portHolder === undefined ? {} : { portHolder }),
       ...(daemon === undefined ? {} : { daemon }),
     }
   }
   const settle = async (): Promise<Receipt> => {
     const { child, stop, output } = taken()
     const swept = await stop.sweep()
-    const portOwner =
+    const portHolder =
       address === undefined ? undefined : await untilPortFree(address, clock, child.startTicks)
-    const isPortHeld = portOwner !== undefined && !wasPortTaken && !isOlder(portOwner, child.startTicks ?? 0)
+    const isPortHeld =
+      portHolder !== undefined && !wasPortTaken && !isOlder(portHolder, child.startTicks ?? 0)
     if (isPortHeld) heldAt = address
     if (swept.survivors.length === 0) {
       for (const pid of [child.pid, ...found]) {
@@ -246,7 +247,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       }
     }
     output.close()
-    return portOwner === undefined ? swept : { ...swept, portOwner, ...(isPortHeld ? { isPortHeld } : {}) }
+    return portHolder === undefined ? swept : { ...swept, portHolder, ...(isPortHeld ? { isPortHeld } : {}) }
   }
   /** Signals the tree. The chart is told when a process was left to get the signal. */
   const end = (signal: StopSignal, act: (stop: Stop) => void) => {
@@ -344,9 +345,9 @@ async function findDaemon(
   isWaitedFor: boolean,
   bornAtTicks: number | undefined,
   clock: Clock,
-): Promise<PortOwner | undefined> {
-  const owner = isWaitedFor ? await untilPortTaken(address, clock) : findPortOwner(address, [])
-  return owner === undefined || isOlder(owner, bornAtTicks ?? 0) ? undefined : owner
+): Promise<PortHolder | undefined> {
+  const holder = isWaitedFor ? await untilPortTaken(address, clock) : findPortHolder(address, [])
+  return holder === undefined || isOlder(holder, bornAtTicks ?? 0) ? undefined : holder
 }
 
 /** An empty list of survivors, when the signal is aborted: the spawn that follows sees it and refuses. */
@@ -388,7 +389,7 @@ function isBindRefusal({ cause, line }: TellingLine): boolean {
 function buildTakenFailure(address: Address): Failure {
   return {
     code: 'LEASEHOLD_PORT_TAKEN',
-    message: describeTaken(address, findPortOwner(address, [])),
+    message: describeTaken(address, findPortHolder(address, [])),
     retry: 'later',
   }
 }

@@ -3,7 +3,7 @@ import { createServer, isIPv4 } from 'node:net'
 import { hostname, networkInterfaces, userInfo } from 'node:os'
 import { basename } from 'node:path'
 import { geteuid } from 'node:process'
-import type { Listener, PortOwner } from '../../machines/messages.ts'
+import type { Listener, PortHolder } from '../../machines/messages.ts'
 import { type Clock, delay } from '../clock.ts'
 import { isLoopback } from '../net/loopback.ts'
 import { hasProcfs, readExecutable, readProcess } from './tree.ts'
@@ -52,29 +52,29 @@ export async function untilPortFree(
   address: Address,
   clock: Clock,
   bornAtTicks = Number.POSITIVE_INFINITY,
-): Promise<PortOwner | undefined> {
+): Promise<PortHolder | undefined> {
   const deadlineMs = clock.now() + PORT_FREE_MS
   for (;;) {
     if (await isPortFree(address.host, address.port).catch(() => true)) return undefined
-    const owner = findPortOwner(address, [])
-    if (owner !== undefined && isOlder(owner, bornAtTicks)) return owner
-    if (clock.now() >= deadlineMs) return owner ?? { port: address.port, ours: [], strangers: [] }
+    const holder = findPortHolder(address, [])
+    if (holder !== undefined && isOlder(holder, bornAtTicks)) return holder
+    if (clock.now() >= deadlineMs) return holder ?? { port: address.port, ours: [], strangers: [] }
     await delay(clock, LOOK_MS)
   }
 }
 
 /** Whether a listener, or at least its process, is older than a process that started at `bornAtTicks`. */
-export function isOlder({ strangers }: PortOwner, bornAtTicks: number): boolean {
+export function isOlder({ strangers }: PortHolder, bornAtTicks: number): boolean {
   return strangers.some(({ pid }) => (readProcess(pid)?.startTicks ?? bornAtTicks) < bornAtTicks)
 }
 
-/** Waits for a moment until a process listens at an address, and answers with its owner. */
-export async function untilPortTaken(address: Address, clock: Clock): Promise<PortOwner | undefined> {
+/** Waits for a moment until a process listens at an address, and answers with its holder. */
+export async function untilPortTaken(address: Address, clock: Clock): Promise<PortHolder | undefined> {
   const deadlineMs = clock.now() + PORT_TAKEN_MS
   for (;;) {
     await delay(clock, LOOK_MS)
-    const owner = findPortOwner(address, [])
-    if (owner !== undefined || clock.now() >= deadlineMs) return owner
+    const holder = findPortHolder(address, [])
+    if (holder !== undefined || clock.now() >= deadlineMs) return holder
   }
 }
 
@@ -84,10 +84,10 @@ export function isListenedAt(address: Address): boolean {
 }
 
 /**
- * The owner of an address of which one process holds every socket; `undefined`: it does not, or that cannot be told.
+ * The holder of an address of which one process holds every socket; `undefined`: it does not, or that cannot be told.
  * It reads the descriptors of that process alone.
  */
-export function findSoleOwner(address: Address, pid: number): PortOwner | undefined {
+export function findSoleHolder(address: Address, pid: number): PortHolder | undefined {
   if (!hasProcfs) return undefined
   const sockets = new Set(listListeningAt(address).map(({ socket }) => socket))
   if (sockets.size === 0 || listHeld(pid, sockets).length < sockets.size) return undefined
@@ -100,7 +100,7 @@ export function findSoleOwner(address: Address, pid: number): PortOwner | undefi
  * such as another user's process. If our processes hold everything, no other process is examined; otherwise it reads
  * the descriptors of every process of this user: once per start, not once per probe.
  */
-export function findPortOwner({ host, port }: Address, ours: readonly number[]): PortOwner | undefined {
+export function findPortHolder({ host, port }: Address, ours: readonly number[]): PortHolder | undefined {
   if (!hasProcfs) return undefined
   const listening = listListeningAt({ host, port })
   const sockets = new Set(listening.map(({ socket }) => socket))
@@ -241,19 +241,19 @@ function shortenPath(path: string): string {
 const ACCEPTS = '00010000'
 
 /** A port that is taken, in words. */
-export function describeTaken({ port }: Address, owner: PortOwner | undefined): string {
-  const names = listNames(owner)
+export function describeTaken({ port }: Address, holder: PortHolder | undefined): string {
+  const names = listNames(holder)
   return `not spawned, because its port ${port} is taken${names === '' ? '' : ` by ${names}`}`
 }
 
 /** Who listens at an address, in words; empty where that cannot be told. */
 export function describeHolder(address: Address): string {
-  return listNames(findPortOwner(address, []))
+  return listNames(findPortHolder(address, []))
 }
 
-function listNames(owner: PortOwner | undefined): string {
-  if (owner?.uid !== undefined && owner.strangers.length === 0) return `another user (uid ${owner.uid})`
-  return (owner?.strangers ?? [])
+function listNames(holder: PortHolder | undefined): string {
+  if (holder?.uid !== undefined && holder.strangers.length === 0) return `another user (uid ${holder.uid})`
+  return (holder?.strangers ?? [])
     .map(({ pid, exe }) => `process ${pid}${exe === undefined ? '' : ` (${exe})`}`)
     .join(' and ')
 }

@@ -18,7 +18,7 @@ import { createBorrowing } from '../peers/borrowing.ts'
 import type { ClaimKeeper } from '../peers/claim-keeper.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
-import { findOtherUser, findPortOwner, findSoleOwner, toAddress } from '../process/tcp-ports.ts'
+import { findOtherUser, findPortHolder, findSoleHolder, toAddress } from '../process/tcp-ports.ts'
 import { createHealth$ } from './health-stream.ts'
 import type { LeaseRequests } from './lease-requests.ts'
 import type { Service } from './services.ts'
@@ -82,9 +82,9 @@ export function createEffects({
       const address = toAddress(url)
       const uid = findOtherUser(address, ours)
       if (uid === undefined) continue
-      const { strangers = [] } = findPortOwner(address, ours()) ?? {}
+      const { strangers = [] } = findPortHolder(address, ours()) ?? {}
       const detail = toOtherUserText(uid, address.port)
-      return { kind: 'foreign', detail, owner: { port: address.port, ours: [], strangers, uid } }
+      return { kind: 'foreign', detail, portHolder: { port: address.port, ours: [], strangers, uid } }
     }
     return undefined
   }
@@ -137,12 +137,13 @@ export function createEffects({
   const explain = (key: string, verdict: Verdict, run?: RunHandle): Verdict => {
     const { localService, healthUrl } = serviceOf(key)
     if (localService === undefined || !['foreign', 'ready'].includes(verdict.kind)) return verdict
-    if (verdict.owner?.uid !== undefined) return verdict
+    if (verdict.portHolder?.uid !== undefined) return verdict
     const address = toAddress(healthUrl)
     const pid = run?.pid() ?? null
-    const owner =
-      (pid === null ? undefined : findSoleOwner(address, pid)) ?? findPortOwner(address, run?.members() ?? [])
-    return owner === undefined ? verdict : { ...verdict, owner }
+    const portHolder =
+      (pid === null ? undefined : findSoleHolder(address, pid)) ??
+      findPortHolder(address, run?.members() ?? [])
+    return portHolder === undefined ? verdict : { ...verdict, portHolder }
   }
   const health$ = createHealth$({
     clock,

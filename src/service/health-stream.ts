@@ -187,13 +187,13 @@ function createJudge(
       // Its workers are recorded a moment later: the look takes milliseconds, and requests wait for this verdict.
       if (verdict.kind === 'ready') clock.setTimeout(() => run.members(), MEMBERS_AFTER_MS)
       const explained = explain(key, verdict, run)
-      const { owner } = explained
-      const hasStrangers = owner !== undefined && (owner.strangers.length > 0 || owner.uid !== undefined)
+      const { portHolder: holder } = explained
+      const hasStrangers = holder !== undefined && (holder.strangers.length > 0 || holder.uid !== undefined)
       return hasStrangers ? explained : toOwnVerdict(explained, toShownUrl())
     },
     /** While it is up: of a process of ours any 2xx is good, as it was when it became ready. */
     up: (generation: string, verdict: Verdict): Verdict =>
-      runOf(key)?.generation === generation && verdict.owner?.uid === undefined
+      runOf(key)?.generation === generation && verdict.portHolder?.uid === undefined
         ? toOwnVerdict(verdict, toShownUrl())
         : verdict,
   }

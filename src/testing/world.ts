@@ -155,7 +155,7 @@ export function createWorld(
         ...(state.options.isPortHeld
           ? {
               isPortHeld: true,
-              portOwner: { port: 8080, ours: [], strangers: [{ pid: 7, exe: '/usr/bin/other' }] },
+              portHolder: { port: 8080, ours: [], strangers: [{ pid: 7, exe: '/usr/bin/other' }] },
             }
           : {}),
         durationMs: 0,
@@ -198,7 +198,7 @@ export function createWorld(
     if (run?.pid == null || !options.isPortShared) return verdict
     return {
       ...verdict,
-      owner: { port: 8080, ours: [{ pid: run.pid }], strangers: [{ pid: 7, exe: '/usr/bin/other' }] },
+      portHolder: { port: 8080, ours: [{ pid: run.pid }], strangers: [{ pid: 7, exe: '/usr/bin/other' }] },
     }
   }
 

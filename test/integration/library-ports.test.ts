@@ -44,7 +44,7 @@ function runStranger(command: string, args: readonly string[]) {
 }
 
 describe.runIf(process.platform === 'linux')('a port that belongs to another program', () => {
-  test('is told with the pid and the program of its owner, who is left alone; nothing is charged (fault 12)', async () => {
+  test('is told with the pid and the program of the port holder, which is left alone; nothing is charged (fault 12)', async () => {
     await using library = await createLibrary({ leasehold: { breakerFailures: 1 } })
     const script = `require('http').createServer((q, s) => { s.statusCode = 404; s.end() }).listen(${library.port}, '127.0.0.1', () => console.log('up'))`
     await using stranger = runStranger(process.execPath, ['-e', script])

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { getuid, platform } from 'node:process'
 import { expect, test } from 'vitest'
 import { connectToGateway, findGateway } from '../../src/cli/gateway-client.ts'
-import { findOtherUser, findPortOwner } from '../../src/process/tcp-ports.ts'
+import { findOtherUser, findPortHolder } from '../../src/process/tcp-ports.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { launch } from '../cli/command-line.ts'
 import { createLibrary, demoServer, type Library } from './library.ts'
@@ -123,7 +123,7 @@ test.runIf(canBeOthers)('a listener of our own children is ours, whatever user t
   const port = await findFreePort()
   await using _ = await startOther(port)
   const address = { host: '127.0.0.1', port }
-  const pid = findPortOwner(address, [])?.strangers[0]?.pid ?? 0
+  const pid = findPortHolder(address, [])?.strangers[0]?.pid ?? 0
 
   expect(findOtherUser(address)).toBe(OTHER_UID)
   expect(findOtherUser(address, () => [pid])).toBeUndefined()

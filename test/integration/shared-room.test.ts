@@ -136,11 +136,11 @@ test.skipIf(!hasProcfs || !existsSync('/usr/bin/python3'))(
       ),
     })
     const { receipt } = await hearing.until('process.settled')
-    const [{ pid } = { pid: 0 }] = receipt.portOwner?.strangers ?? []
+    const [{ pid } = { pid: 0 }] = receipt.portHolder?.strangers ?? []
     onTestFinished(() => {
       if (isRunning(pid)) process.kill(pid, 'SIGKILL')
     })
-    expect(receipt).toMatchObject({ survivors: [], isPortHeld: true, portOwner: { port } })
+    expect(receipt).toMatchObject({ survivors: [], isPortHeld: true, portHolder: { port } })
     expect(hearing.all('stop.incomplete')).toMatchObject([
       { failure: { message: expect.stringContaining(`process ${pid} (`) } },
     ])

@@ -101,7 +101,7 @@ test('a start that fails because its port is taken names the process that has it
   await asked
   expect(exited).toMatchObject({
     telling: { cause: 'port' },
-    portOwner: { port, strangers: [{ pid: process.pid }] },
+    portHolder: { port, strangers: [{ pid: process.pid }] },
   })
 })
 

@@ -46,7 +46,7 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
       verdict: {
         kind: 'ready',
         detail: 'a stranger is',
-        owner: { port: 1, ours: [], strangers: [{ pid: 2 }] },
+        portHolder: { port: 1, ours: [], strangers: [{ pid: 2 }] },
       },
     },
     {
@@ -55,7 +55,7 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
       verdict: {
         kind: 'foreign',
         detail: 'another user is there',
-        owner: { port: 1, ours: [], strangers: [], uid: 3 },
+        portHolder: { port: 1, ours: [], strangers: [], uid: 3 },
       },
     },
     {

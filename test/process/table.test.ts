@@ -207,7 +207,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     run.kill()
     const { receipt } = await run.until('process.settled')
     expect(receipt).toMatchObject({ exitCode: 0, survivors: [] })
-    expect(receipt).not.toHaveProperty('portOwner')
+    expect(receipt).not.toHaveProperty('portHolder')
     expect(isRunning(grandchild)).toBe(false)
     expect(await isPortFree(address.host, port)).toBe(true)
   })
@@ -229,7 +229,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
     const { receipt } = await run.until('process.settled')
     expect(receipt).toMatchObject({
       survivors: [grandchild],
-      portOwner: { port, strangers: [{ pid: grandchild }] },
+      portHolder: { port, strangers: [{ pid: grandchild }] },
     })
     process.kill(grandchild, 'SIGKILL')
     await expect.poll(() => isRunning(grandchild)).toBe(false)
@@ -250,7 +250,7 @@ describe.runIf(process.platform === 'linux')('a process table', () => {
       expect((await run.until('process.settled')).receipt).toMatchObject({
         survivors: [],
         isPortHeld: true,
-        portOwner: { port, strangers: [{ pid: grandchild }] },
+        portHolder: { port, strangers: [{ pid: grandchild }] },
       })
       expect(world.table.entries()).toMatchObject([{ generation: run.generation, state: 'survived' }])
     } finally {

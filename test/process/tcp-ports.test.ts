@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { findPortOwner, findSocketHolder, findSoleOwner, isPortFree } from '../../src/process/tcp-ports.ts'
+import { findPortHolder, findSocketHolder, findSoleHolder, isPortFree } from '../../src/process/tcp-ports.ts'
 
 const listen = async (host: string) => {
   const server = createServer()
@@ -39,23 +39,23 @@ describe('a port', () => {
     const { server, port } = await listen('127.0.0.1')
     const me = { pid: process.pid, exe: process.execPath }
     const address = { host: '127.0.0.1', port }
-    expect(findPortOwner(address, [])).toEqual({ port, ours: [], strangers: [me] })
-    expect(findPortOwner(address, [process.pid])).toEqual({ port, ours: [me], strangers: [] })
-    expect(findPortOwner({ host: '::1', port }, [])).toBeUndefined()
-    expect(findPortOwner({ host: 'localhost', port }, [])).toMatchObject({ strangers: [me] })
+    expect(findPortHolder(address, [])).toEqual({ port, ours: [], strangers: [me] })
+    expect(findPortHolder(address, [process.pid])).toEqual({ port, ours: [me], strangers: [] })
+    expect(findPortHolder({ host: '::1', port }, [])).toBeUndefined()
+    expect(findPortHolder({ host: 'localhost', port }, [])).toMatchObject({ strangers: [me] })
     await close(server)
-    expect(findPortOwner(address, [])).toBeUndefined()
+    expect(findPortHolder(address, [])).toBeUndefined()
   })
 })
 
 describe.runIf(process.platform === 'linux')('a process that holds every socket of an address', () => {
-  test('is its sole owner, and no other process is', async () => {
+  test('is its sole holder, and no other process is', async () => {
     const { server, port } = await listen('127.0.0.1')
     const address = { host: '127.0.0.1', port }
-    expect(findSoleOwner(address, process.pid)).toEqual(findPortOwner(address, [process.pid]))
-    expect(findSoleOwner(address, process.ppid)).toBeUndefined()
+    expect(findSoleHolder(address, process.pid)).toEqual(findPortHolder(address, [process.pid]))
+    expect(findSoleHolder(address, process.ppid)).toBeUndefined()
     await close(server)
-    expect(findSoleOwner(address, process.pid)).toBeUndefined()
+    expect(findSoleHolder(address, process.pid)).toBeUndefined()
   })
 
   test('is not alone at a name that leads to another process over IPv6', async () => {
@@ -65,8 +65,8 @@ describe.runIf(process.platform === 'linux')('a process that holds every socket 
     })
     await once(other.stdout, 'data')
     // `localhost` may lead to either.
-    expect(findSoleOwner({ host: '127.0.0.1', port }, process.pid)).toBeDefined()
-    expect(findSoleOwner({ host: 'localhost', port }, process.pid)).toBeUndefined()
+    expect(findSoleHolder({ host: '127.0.0.1', port }, process.pid)).toBeDefined()
+    expect(findSoleHolder({ host: 'localhost', port }, process.pid)).toBeUndefined()
     other.kill()
     await once(other, 'exit')
     await close(server)

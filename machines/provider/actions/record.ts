@@ -83,7 +83,7 @@ export const records = {
   ),
   recordForeignListener: recordFailure(({ context, event }) => ({
     code: 'LEASEHOLD_FOREIGN_SERVER',
-    message: describeUnproven(verdictOf(event)?.owner, context.pid),
+    message: describeUnproven(verdictOf(event)?.portHolder, context.pid),
     ...(verdictOf(event) === undefined ? {} : { verdict: verdictOf(event) }),
   })),
   recordUnhealthy: recordFailure(({ context, event }) => ({

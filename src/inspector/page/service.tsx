@@ -203,7 +203,7 @@ function Facts({ service, atMs }: { readonly service: ServiceView; readonly atMs
       ? [
           [
             'Port still taken by',
-            receipt.portOwner?.strangers.map(({ pid }) => pid).join(', ') || 'unknown',
+            receipt.portHolder?.strangers.map(({ pid }) => pid).join(', ') || 'unknown',
           ] as const,
         ]
       : []),
