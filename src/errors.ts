@@ -133,19 +133,26 @@ export class ProviderUnavailableError extends LeaseholdError {
   }
 }
 
+/** The HTTP statuses of a {@link BadRequestError}. */
+export const badRequestStatuses = [400, 403, 404, 405, 409, 413, 415, 417, 431] as const
+
 /** The request is invalid; nothing was started for it. `status` is the HTTP status. */
 export class BadRequestError extends LeaseholdError {
   override get name() {
     return 'BadRequestError' as const
   }
   readonly code = 'LEASEHOLD_BAD_REQUEST'
-  readonly status: number
+  readonly status: (typeof badRequestStatuses)[number]
   /** The field that is wrong, in OpenAI's sense of `param`. */
   readonly param: string | null
 
   constructor(
     message: string,
-    { status = 400, param = null, cause }: { status?: number; param?: string | null; cause?: unknown } = {},
+    {
+      status = 400,
+      param = null,
+      cause,
+    }: { status?: (typeof badRequestStatuses)[number]; param?: string | null; cause?: unknown } = {},
   ) {
     super(message, cause === undefined ? undefined : { cause })
     this.status = status

@@ -455,7 +455,9 @@ const leaseholdSchema = z
       .describe('Longest wait between two starts, in milliseconds.'),
     breakerFailures: wholeNumber('', 1, MAX_COUNT)
       .default(5)
-      .describe('Failed starts in a row after which requests are refused at once.'),
+      .describe(
+        'Failures in a row after which requests are refused at once: failed starts, crashes, and stops of a server that hung without a lease.',
+      ),
     breakerCooldownMs: durationMs(1)
       .prefault(30_000)
       .describe(

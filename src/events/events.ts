@@ -159,7 +159,7 @@ export function isServing(state: string): boolean {
   return hasTag(state, 'serving')
 }
 
-/** Every event type with its one-line meaning: the table of the README. */
+/** Every event type with its one-line meaning: the table of the README beside this file. */
 export const eventMeanings = {
   'service.added': 'A service was configured. It has no process yet.',
   'service.state': 'The statechart of the service changed its state: `from`, `to`, `reason` and `why`.',

@@ -6,7 +6,7 @@ export interface Route {
   readonly meaning: string
 }
 
-/** Everything the gateway answers: the table of the README. What is not here is answered with 404. */
+/** Everything the gateway answers: the table of the README beside this file. What is not here is answered with 404. */
 export const routes: readonly Route[] = [
   {
     method: 'POST',

@@ -1,4 +1,4 @@
-// Every number that the README states, as Markdown.
+// Every number that the README beside this file states, as Markdown.
 // Run: node --expose-gc test/bench/run.mjs [lease requests …] [--quick] [--json FILE]
 //      node test/bench/run.mjs requests --guard [--record]
 import { writeFileSync } from 'node:fs'

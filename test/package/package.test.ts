@@ -112,6 +112,13 @@ test('every file that package.json names is in the package, and nothing runs whe
     expect(scripts).not.toHaveProperty(script)
 })
 
+test('every page that the README links to is in the package, and every example', async () => {
+  const text = await readFile(join(installed, 'README.md'), 'utf8')
+  const paths = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, path = '']) => path)
+  expect(paths.length).toBeGreaterThan(8)
+  expect(paths.filter((path) => !existsSync(join(installed, path)))).toEqual([])
+})
+
 test('a host in a folder of its own works with the package', patience, async () => {
   const { stdout } = await run(process.execPath, ['host.mjs'], { cwd: join(folder, 'host') })
   expect(JSON.parse(stdout)).toEqual(ANSWER)

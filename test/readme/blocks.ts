@@ -1,30 +1,72 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Command } from 'commander'
+import { NEVER } from 'rxjs'
+import type { AnyStateMachine } from 'xstate'
 import { providerMachine } from '../../machines/provider/chart.ts'
+import { providerDelays } from '../../machines/provider/delays.ts'
+import { exitCodeHelp } from '../../src/cli/exit-codes.ts'
 import { createProgram } from '../../src/cli/program.ts'
 import { errorRows } from '../../src/compat/openai-error.ts'
 import { toJsonSchema } from '../../src/config/schema.ts'
+import { badRequestStatuses } from '../../src/errors.ts'
 import { eventMeanings } from '../../src/events/events.ts'
 import { routes } from '../../src/gateway/routes.ts'
-import { formatMermaid } from '../../src/inspector/diagram.ts'
+import { buildDiagram, formatMermaid } from '../../src/inspector/diagram.ts'
+import { createMetrics } from '../../src/observe/metrics.ts'
 
-/** The parts of the README that the code says itself, by name. */
-export function toBlocks(): Readonly<Record<string, string>> {
+/** Options that the page describes once for all commands. */
+const COMMON_OPTIONS = ['--json', '--config <file>', '--gateway <url>']
+
+/** The parts that the code says itself, by page and name: a page has them between `<!-- NAME -->` and `<!-- /NAME -->`. */
+export async function buildPages(): Promise<Readonly<Record<string, Readonly<Record<string, string>>>>> {
   return {
-    statechart: `\`\`\`mermaid\n${formatMermaid(providerMachine, { depth: 1 }).trim()}\n\`\`\``,
-    'service-options': toOptionTable('models', 'providers', '*', 'localService'),
-    'provider-options': toOptionTable('models', 'providers', '*'),
-    'model-options': toOptionTable('models', 'providers', '*', 'models', '[]'),
-    'leasehold-options': toOptionTable('leasehold'),
-    events: toTable(['About', 'Events'], listEvents()),
-    errors: toTable(['Status', 'Type', 'Codes'], listErrors()),
-    endpoints: toTable(
-      ['Endpoint', 'What'],
-      routes.map(({ method, path, meaning }) => [code(`${method} ${path}`), meaning]),
-    ),
-    commands: toTable(['Command', 'What'], listCommands()),
+    'README.md': {},
+    'machines/README.md': {
+      provider: `\`\`\`mermaid\n${formatMermaid(providerMachine, { depth: 1 }).trim()}\n\`\`\``,
+      states: toTable(['State', 'Tags', 'Meaning'], listStates(providerMachine.root)),
+      timers: toTable(['Timer', 'Runs in'], listTimers()),
+    },
+    'src/cli/README.md': {
+      commands: toTable(
+        ['Command', 'What'],
+        listCommands().map(({ usage, command }) => [code(usage), command.description()]),
+      ),
+      options: listCommands().flatMap(describeOptions).join('\n\n'),
+      'exit-codes': `\`\`\`text\n${exitCodeHelp.trim()}\n\`\`\``,
+    },
+    'src/config/README.md': {
+      'leasehold-options': toOptionTable('leasehold'),
+      'provider-options': toOptionTable('models', 'providers', '*'),
+      'service-options': toOptionTable('models', 'providers', '*', 'localService'),
+      'model-options': toOptionTable('models', 'providers', '*', 'models', '[]'),
+      'compat-options': toOptionTable('models', 'providers', '*', 'models', '[]', 'compat'),
+    },
+    'src/events/README.md': { events: toTable(['About', 'Events'], listEvents()) },
+    'src/observe/README.md': {
+      metrics: toTable(['Metric', 'Type', 'Labels', 'Meaning'], await listMetrics()),
+    },
+    'src/gateway/README.md': {
+      endpoints: toTable(
+        ['Endpoint', 'What'],
+        routes.map(({ method, path, meaning }) => [code(`${method} ${path}`), meaning]),
+      ),
+      errors: toTable(['Status', 'Type', 'Codes'], listErrors()),
+    },
   }
 }
 
-/** One row for all events of one subject: the table would be the longest part of the README. */
+/** Every header of ours that the code reads or writes. */
+export function listHeaders(): readonly string[] {
+  const src = fileURLToPath(new URL('../../src', import.meta.url))
+  const names = readdirSync(src, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => readFileSync(join(src, file), 'utf8').match(/['`]x-leasehold-[a-z-]*[a-z]['`]/g) ?? [])
+  return [...new Set(names.map((name) => name.slice(1, -1)))].toSorted()
+}
+
+/** One row for all events of one subject. */
 function listEvents(): string[][] {
   const groups = new Map<string, string[]>()
   for (const [type, meaning] of Object.entries(eventMeanings)) {
@@ -37,12 +79,13 @@ function listEvents(): string[][] {
 function listErrors(): string[][] {
   const groups = new Map<string, string[]>()
   for (const [name, { status, type }] of Object.entries(errorRows)) {
-    const group = `${status} ${type}`
+    const statuses = name === 'LEASEHOLD_BAD_REQUEST' ? badRequestStatuses.join(', ') : String(status)
+    const group = `${statuses}|${type}`
     groups.set(group, [...(groups.get(group) ?? []), code(name)])
   }
   return [...groups]
     .sort(([a], [b]) => a.localeCompare(b))
-    .map(([group, names]) => [...group.split(' ').map(code), names.join(', ')])
+    .map(([group, names]) => [...group.split('|').map(code), names.join(', ')])
 }
 
 interface Schema {
@@ -68,18 +111,83 @@ function toOptionTable(...path: readonly string[]): string {
   return toTable(['Option', 'Default', 'Meaning'], rows)
 }
 
-function listCommands(): string[][] {
+interface ListedCommand {
+  readonly usage: string
+  readonly command: Command
+}
+
+function listCommands(): readonly ListedCommand[] {
   const program = createProgram('0.0.0', { out: () => {}, err: () => {} } as never, () => {})
-  const list = (command: (typeof program.commands)[number], before: string): string[][] => {
+  const list = (command: Command, before: string): ListedCommand[] => {
     const name = `${before} ${command.name()}`
     if (command.commands.length > 0) return command.commands.flatMap((inner) => list(inner, name))
     const args = command.registeredArguments
       .map((one) => (one.required ? one.name() : `[${one.name()}]`))
       .map((argument) => ` ${argument.toUpperCase()}`)
       .join('')
-    return [[code(`${name}${args}`.trim()), command.description()]]
+    return [{ usage: `${name}${args}`, command }]
   }
   return program.commands.flatMap((command) => list(command, 'leasehold'))
+}
+
+/** The options of one command that are not the same for all. */
+function describeOptions({ usage, command }: ListedCommand): string[] {
+  const rows = command.options
+    .filter(({ flags }) => !COMMON_OPTIONS.includes(flags))
+    .map(({ flags, description, defaultValue, argChoices = [] }) => [
+      code(flags),
+      [
+        description,
+        ...(argChoices.length > 0 ? [argChoices.map(code).join(', ')] : []),
+        ...(['string', 'number'].includes(typeof defaultValue)
+          ? [`default: ${code(String(defaultValue))}`]
+          : []),
+      ].join('; '),
+    ])
+  return rows.length === 0 ? [] : [`### ${code(usage)}\n\n${toTable(['Option', 'Meaning'], rows)}`]
+}
+
+async function listMetrics(): Promise<string[][]> {
+  const { registry, close } = createMetrics({ pastEvents: () => [], events$: NEVER } as never)
+  close()
+  const found = registry.getMetricsAsArray() as unknown as readonly {
+    readonly name: string
+    readonly help: string
+    readonly type?: string
+    readonly labelNames: readonly string[]
+    readonly constructor: { readonly name: string }
+  }[]
+  return found.map((metric) => [
+    code(metric.name),
+    metric.constructor.name.toLowerCase(),
+    metric.labelNames
+      .filter((label) => label !== 'le')
+      .map(code)
+      .join(', '),
+    metric.help,
+  ])
+}
+
+function listStates(node: AnyStateMachine['root'], depth = 0): string[][] {
+  return Object.values(node.states).flatMap((state) => [
+    [
+      `${'&nbsp;&nbsp;'.repeat(depth)}${code(state.key)}`,
+      state.tags.map(code).join(' '),
+      state.description ?? '',
+    ],
+    ...listStates(state, depth + 1),
+  ])
+}
+
+function listTimers(): string[][] {
+  const { states } = buildDiagram(providerMachine)
+  return Object.keys(providerDelays).map((name) => {
+    const timed = states.filter(({ transitions }) =>
+      transitions.some(({ event }) => event === `after ${name}`),
+    )
+    const places = timed.map(({ path }) => code(path)).join(', ')
+    return [code(name), places || 'several states: raised by an action']
+  })
 }
 
 function code(text: string): string {
