@@ -16,7 +16,7 @@ const ROWS = [
   'lease+observe+peers+request+service',
   'supervisor',
   'index',
-  'inspector testing',
+  'doctor inspector testing',
   'gateway',
   'cli',
 ].map((row) => row.split(' ').map((group) => group.split('+')))

@@ -133,6 +133,14 @@ describe('refusals', () => {
     expect((await postChat({ reasoning_effort: null })).status).toBe(400)
   })
 
+  test('ignoreFields acts as if a field were absent', async () => {
+    server.set({ ignoreFields: ['max_completion_tokens'] })
+    const answer = await (
+      await postChat({ messages: [{ role: 'user', content: 'count to 9' }], max_completion_tokens: 1 })
+    ).json()
+    expect(answer).toMatchObject({ usage: { completion_tokens: 9 } })
+  })
+
   test('a key is asked for everywhere but at health', async () => {
     server.set({ apiKey: 'k' })
     const statusWith = async (headers: Record<string, string>) => (await postChat({}, { headers })).status

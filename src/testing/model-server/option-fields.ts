@@ -46,6 +46,7 @@ const fields: { readonly [K in keyof ModelServerSettings]: Field<ModelServerSett
     flag: 'json',
     is: isRefusals,
   },
+  ignoreFields: { default: [], expects: 'a list of texts', flag: 'list', is: isTextList },
   status429Once: flag(),
   statusOnce: nullable({
     default: { status: 500 },

@@ -81,6 +81,8 @@ export interface ModelServerSettings {
   readonly rejectDeveloper: boolean
   /** Refuse bodies with one of these top-level fields, with the answer given here. @default {} */
   readonly rejectFields: Readonly<Record<string, FieldRefusal>>
+  /** Take bodies with these top-level fields and act as if the fields were absent. @default [] */
+  readonly ignoreFields: readonly string[]
 
   /** Answer the next POST with 429 and `retry-after: 1`, then turn itself off. @default false */
   readonly status429Once: boolean

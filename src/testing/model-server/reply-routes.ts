@@ -68,6 +68,14 @@ function withJson(route: (body: JsonObject, call: Call) => Reply): Route {
       )
     }
     if (!isObject(body)) return buildErrorReply(400, 'The body must be a JSON object')
-    return findFieldRefusal(body, call.settings) ?? route(body, call)
+    return (
+      findFieldRefusal(body, call.settings) ?? route(withoutFields(body, call.settings.ignoreFields), call)
+    )
   }
+}
+
+function withoutFields(body: JsonObject, names: readonly string[]): JsonObject {
+  return names.length === 0
+    ? body
+    : Object.fromEntries(Object.entries(body).filter(([name]) => !names.includes(name)))
 }

@@ -1,0 +1,210 @@
+import { describe, expect, test } from 'vitest'
+import type { CompatFlags } from '../../src/compat/flags.ts'
+import { compatSchema } from '../../src/config/compat-schema.ts'
+import type { JsonObject } from '../../src/config/sections.ts'
+import { type Answer, parseAnswer } from '../../src/doctor/probe-answer.ts'
+import { probes, type Settings, thinkingFlags, unprobed } from '../../src/doctor/probes.ts'
+import { createSend, probeModel } from '../../src/doctor/probing.ts'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
+import { type Personality, personalities, toBody } from './personalities.ts'
+
+describe.each(personalities)('$name', (personality) => {
+  const { compat, dropParams = [], uncured = [] } = personality
+
+  test('the probes find the smallest settings, and tell what no setting cures', async () => {
+    await using server = await play(personality)
+    const { settings, results, ended } = await probe(server)
+    expect({ ...settings, ended }).toEqual({ compat, dropParams, ended: undefined })
+    const failed = results.filter(({ outcome }) => outcome === 'refused' || outcome === 'missing')
+    expect(failed.map(({ probe }) => probe)).toEqual(uncured)
+    for (const { detail } of failed) expect(detail).toEqual(expect.any(String))
+  })
+
+  test('everything at once passes with these settings, and not without any one of them', async () => {
+    await using server = await play(personality)
+    const settings = { compat, dropParams }
+    expect(await attempt(server, settings)).toBe('passes')
+    for (const flag of Object.keys(compat)) {
+      const { [flag]: _, ...rest } = compat
+      expect([flag, await attempt(server, { compat: rest, dropParams })]).not.toEqual([flag, 'passes'])
+    }
+    for (const name of dropParams) {
+      const rest = { compat, dropParams: dropParams.filter((one) => one !== name) }
+      expect([name, await attempt(server, rest)]).not.toEqual([name, 'passes'])
+    }
+  })
+})
+
+test('every flag is found by a probe, or there is a reason why not', () => {
+  const flags = new Set<string>([
+    ...probes.flatMap(({ remedies }) => remedies.flatMap(({ compat = {} }) => Object.keys(compat))),
+    ...thinkingFlags,
+  ])
+  expect(Object.keys(unprobed).filter((flag) => flags.has(flag))).toEqual([])
+  expect([...flags, ...Object.keys(unprobed)].sort()).toEqual(Object.keys(compatSchema.shape).sort())
+})
+
+test('flags that are not probed stay as they are', async () => {
+  await using server = await play({ name: 'plain', flags: {}, compat: {} })
+  const { settings } = await probe(server, { supportsStore: true })
+  expect(settings.compat).toEqual({ supportsStore: true })
+})
+
+test('the probes end when the server has ended, and tell which one it was', async () => {
+  await using server = await play({ name: 'plain', flags: {}, compat: {} })
+  let isGone = false
+  const { results, ended } = await probeModel({
+    ...options(server),
+    ask: async (body) => {
+      const answer = await server.ask(body)
+      isGone = body.includes('get_weather')
+      return answer
+    },
+    ended: () => (isGone ? 'exited with SIGSEGV' : undefined),
+  })
+  expect(ended).toBe('exited with SIGSEGV')
+  expect(results.at(-1)).toMatchObject({ probe: 'tools', outcome: 'refused', detail: 'exited with SIGSEGV' })
+})
+
+test('a server that does not answer a plain question gets no other', async () => {
+  await using server = await play({
+    name: 'broken',
+    flags: {},
+    refuse: () => ({ status: 404, message: 'no such model' }),
+    compat: {},
+  })
+  const { results, ended } = await probe(server)
+  expect(ended).toBe('the server does not answer a plain question')
+  expect(results).toMatchObject([
+    { probe: 'plain', outcome: 'refused', detail: 'no such model', isWarning: true },
+  ])
+})
+
+test('tools that do not reach the model are told, and no flag is set', async () => {
+  await using server = await play({
+    name: 'a template without tools',
+    flags: { ignoreFields: ['tools', 'tool_choice'] },
+    compat: {},
+  })
+  const { settings, results } = await probe(server)
+  expect(settings.compat).toEqual({})
+  expect(results.find(({ probe }) => probe === 'tools')).toMatchObject({
+    outcome: 'missing',
+    isWarning: true,
+  })
+})
+
+/** A server under way, and what is asked of it. */
+interface Played extends AsyncDisposable {
+  readonly personality: Personality
+  ask(body: Buffer): Promise<Answer>
+}
+
+async function play(personality: Personality): Promise<Played> {
+  const server = createModelServer(personality.flags)
+  const { url } = await server.listen()
+  return {
+    personality,
+    ask: async (body) => {
+      const refusal = personality.refuse?.(toBody(JSON.parse(body.toString())))
+      if (refusal !== undefined)
+        return parseAnswer(refusal.status, JSON.stringify({ error: { message: refusal.message } }))
+      const response = await fetch(`${url}/v1/chat/completions`, {
+        method: 'POST',
+        body: new Uint8Array(body),
+      })
+      return parseAnswer(response.status, await response.text())
+    },
+    [Symbol.asyncDispose]: () => server.close(),
+  }
+}
+
+function options({ personality, ask }: Played) {
+  return {
+    model: 'demo',
+    compat: {},
+    isReasoning: personality.isReasoning === true,
+    ask,
+    ended: () => undefined,
+    explain: ({ failure = '' }: Answer) => failure,
+  }
+}
+
+function probe(server: Played, compat: CompatFlags = {}) {
+  return probeModel({ ...options(server), compat })
+}
+
+/** What an agent sends in the middle of its work: everything at once. Without what this server never takes. */
+async function attempt(server: Played, settings: Settings): Promise<string> {
+  const { personality } = server
+  const send = createSend({ model: 'demo', ask: server.ask })
+  const takes = (probe: string) => !(personality.uncured ?? []).includes(probe)
+  const limit = 1
+  const body: JsonObject = {
+    stream: true,
+    stream_options: { include_usage: true },
+    store: true,
+    temperature: 0,
+    seed: 1,
+    user: 'ann',
+    metadata: { a: 'b' },
+    parallel_tool_calls: true,
+    tool_choice: 'auto',
+    tools: [
+      {
+        type: 'function',
+        function: {
+          name: 'read_file',
+          description: 'Reads a file.',
+          strict: true,
+          parameters: {
+            type: 'object',
+            properties: { path: { type: 'string', pattern: '^/' } },
+            required: ['path'],
+            additionalProperties: false,
+          },
+        },
+      },
+    ],
+    messages: [
+      { role: 'developer', content: [{ type: 'text', text: 'You are an agent.' }] },
+      { role: 'user', name: 'ann', content: [{ type: 'text', text: 'Look at this.' }] },
+      {
+        role: 'assistant',
+        content: null,
+        tool_calls: [
+          { id: 'call_1', type: 'function', function: { name: 'read_file', arguments: '{"path":"/a"}' } },
+        ],
+      },
+      { role: 'tool', tool_call_id: 'call_1', content: [{ type: 'text', text: 'What is in the file.' }] },
+      { role: 'user', content: 'What is it?' },
+      ...(personality.name.includes('no reasoning back') || personality.isReasoning !== true
+        ? [{ role: 'assistant', content: 'It is a file.', reasoning_content: 'A file.' }]
+        : [{ role: 'assistant', content: 'It is a file.' }]),
+      ...(takes('later-system-message') ? [{ role: 'system', content: 'Be brief.' }] : []),
+      { role: 'user', content: [{ type: 'text', text: 'Count to 60.' }] },
+    ],
+  }
+  // With it the answer is too short to exceed a limit.
+  const format = {
+    response_format: {
+      type: 'json_schema',
+      json_schema: { name: 'answer', schema: { type: 'object', properties: { text: { type: 'string' } } } },
+    },
+  }
+  const efforts = personality.isReasoning === true ? ['xhigh', 'none'] : ['low']
+  // Of the two names of the limit a client sends either.
+  for (const effort of efforts)
+    for (const name of ['max_tokens', 'max_completion_tokens']) {
+      const answer = await send(
+        { ...body, ...(name === 'max_tokens' ? format : {}), [name]: limit, reasoning_effort: effort },
+        settings,
+      )
+      if (answer.failure !== undefined) return answer.failure
+      const spoken = answer.completionTokens ?? answer.pieces
+      const thought = answer.reasoning.split(/\s+/).filter((word) => word !== '').length
+      if (spoken - thought > limit) return `the limit is ignored: ${spoken}`
+      if (effort === 'xhigh' && thought === 0) return 'no thinking'
+    }
+  return 'passes'
+}
