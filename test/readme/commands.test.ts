@@ -1,0 +1,97 @@
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Command } from 'commander'
+import { expect, test } from 'vitest'
+import { createProgram } from '../../src/cli/program.ts'
+import { createPlace, launch, type Running } from '../cli/command-line.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const blocks = readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```sh\n([\s\S]*?)```/g)
+const lines = [...blocks]
+  .flatMap(([, block = '']) => block.trim().split('\n'))
+  .map((line) => line.replace(/ +# .*$/, ''))
+
+test('the README has a line for every command', () => {
+  const list = (command: Command, before: string): string[] => {
+    const name = `${before} ${command.name()}`
+    return command.commands.length > 0 ? command.commands.flatMap((inner) => list(inner, name)) : [name]
+  }
+  const program = createProgram('0.0.0', { out: () => {}, err: () => {} } as never, () => {})
+  const names = program.commands.flatMap((command) => list(command, 'leasehold'))
+  expect(names.filter((name) => !lines.some((line) => `${line} `.startsWith(`${name} `)))).toEqual([])
+})
+
+/** What a line prints, where more is known than that it succeeds. */
+const PRINTS: readonly (readonly [RegExp, RegExp])[] = [
+  [/^curl /, /17 \* 3 = 51\./],
+  [/^leasehold infer /, /6 \* 7 = 42\./],
+  [/^leasehold status/, /^demo /m],
+  [/^leasehold events/, /ready/],
+  [/^leasehold config print/, /"demo"/],
+  [/^leasehold keys new/, /^\S{20,}\n/],
+  [/^leasehold (?:models|why|logs|start|stop|config|machines|script|replay)/, /\S/],
+]
+
+test('every line of the README runs, in its order', { tags: ['proof'] }, async () => {
+  await using place = await createPlace()
+  const { folder, gatewayPort } = place
+  const { stdout } = await place.run('config', 'print', '--config', 'builtin:demo')
+  place.write('leasehold.json5', JSON.stringify({ ...JSON.parse(stdout), leasehold: { port: gatewayPort } }))
+  mkdirSync(join(folder, 'test/scripts'), { recursive: true })
+  for (const file of ['package.json', 'package-lock.json', 'test/scripts/idle-stop.json5'])
+    copyFileSync(join(root, file), join(folder, file))
+
+  const environment = {
+    PATH: `${folder}/prefix/bin:${process.env.PATH}`,
+    HOME: folder,
+    XDG_STATE_HOME: join(folder, 'state'),
+    NO_COLOR: '1',
+    npm_config_prefix: join(folder, 'prefix'),
+    npm_config_cache: join(folder, 'cache'),
+    npm_config_offline: 'true',
+    npm_config_ignore_scripts: 'true',
+    npm_config_audit: 'false',
+  }
+  const start = (line: string, { cwd = folder, env = {} } = {}) =>
+    launch('sh', ['-c', line.replaceAll('4141', String(gatewayPort))], {
+      cwd,
+      env: { ...environment, ...env },
+    })
+  /** Starts a program that goes on until it gets SIGTERM. */
+  const keep = async (line: string, isUp: RegExp) => {
+    const running = start(`exec ${line}`)
+    await running.until(isUp)
+    return running
+  }
+  const end = async (running: Running | undefined) => {
+    if (running === undefined) return
+    running.child.kill('SIGTERM')
+    expect(await running.ended).toMatchObject({ code: 0 })
+  }
+
+  let gateway: Running | undefined
+  try {
+    for (const line of lines) {
+      if (line.startsWith('leasehold serve')) {
+        const record = gateway === undefined ? ' --record crash.ndjson' : ''
+        await end(gateway)
+        gateway = await keep(`${line} --port ${gatewayPort}${record}`, /listens on/)
+      } else if (line === 'leasehold demo-server') await end(await keep(`${line} --port 0`, /http:/))
+      else {
+        // `npm ci` would replace the modules of this run: a dry run compares the lock file.
+        const place =
+          line === 'npm ci'
+            ? { env: { npm_config_dry_run: 'true' } }
+            : { cwd: line === 'npm link' ? root : folder }
+        const ending = await start(line, place).ended
+        expect({ line, ...ending }).toMatchObject({ line, code: 0 })
+        const [, pattern] = PRINTS.find(([of]) => of.test(line)) ?? []
+        if (pattern !== undefined)
+          expect({ line, ...ending }).toMatchObject({ stdout: expect.stringMatching(pattern) })
+      }
+    }
+  } finally {
+    await end(gateway)
+  }
+})
