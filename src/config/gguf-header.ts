@@ -10,6 +10,8 @@ export interface GgufHeader {
   readonly tensors: readonly string[]
   /** Size of the file. */
   readonly bytes: number
+  /** Whether a tensor begins behind the end of the file: a download that was cut. */
+  readonly isCut: boolean
 }
 
 const MAX_KEPT = 4096
@@ -18,6 +20,7 @@ const MAX_TEXT_BYTES = 4 * 1024 * 1024
 const MAX_ENTRIES = 1_000_000
 const MAX_DIMENSIONS = 8
 const MAX_NESTING = 4
+const DEFAULT_ALIGNMENT = 32
 const READ_BYTES = 256 * 1024
 
 /**
@@ -50,14 +53,19 @@ async function parseHeader(reader: Reader, bytes: number): Promise<GgufHeader> {
     values.set(key, await readValue(reader, (await reader.take(4)).readUInt32LE(), 0))
   }
   const tensors: string[] = []
+  let lastOffset = 0
   for (let index = 0; index < tensorCount; index += 1) {
     tensors.push(await reader.text())
     const dimensions = (await reader.take(4)).readUInt32LE()
     if (dimensions > MAX_DIMENSIONS) throw new RangeError(`a tensor has ${dimensions} dimensions`)
-    // Its shape, its type, and where it begins.
-    await reader.skip(8 * dimensions + 4 + 8)
+    // Its shape and its type.
+    await reader.skip(8 * dimensions + 4)
+    lastOffset = Math.max(lastOffset, Number((await reader.take(8)).readBigUInt64LE()))
   }
-  return { version, values, tensors, bytes }
+  const given = values.get('general.alignment')
+  const alignment = typeof given === 'number' && given > 0 ? given : DEFAULT_ALIGNMENT
+  const dataStart = Math.ceil(reader.position() / alignment) * alignment
+  return { version, values, tensors, bytes, isCut: tensorCount > 0 && dataStart + lastOffset >= bytes }
 }
 
 const TEXT = 8
@@ -115,6 +123,8 @@ interface Reader {
   count(most: number): Promise<number>
   text(): Promise<string>
   skipText(): Promise<void>
+  /** Where the next byte is in the file. */
+  position(): number
 }
 
 function createReader(handle: FileHandle, size: number): Reader {
@@ -161,5 +171,6 @@ function createReader(handle: FileHandle, size: number): Reader {
     count,
     text: async () => (await take(await count(MAX_TEXT_BYTES))).toString('utf8'),
     skipText: async () => skip(await count(Number.MAX_SAFE_INTEGER)),
+    position: () => start + next,
   }
 }

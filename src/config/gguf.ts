@@ -23,6 +23,8 @@ export interface GgufModel {
   readonly bytes: number
   /** Parts that the file names and that are not there: it cannot be loaded. */
   readonly missing: readonly string[]
+  /** Parts that end before their last tensor begins, for instance downloads that were cut: the model cannot be loaded. */
+  readonly cut: readonly string[]
   /** `mmproj` files in its folder, for models that see images. */
   readonly projectors: readonly string[]
   readonly layers: readonly GgufLayer[]
@@ -42,7 +44,7 @@ export async function readGguf(file: string): Promise<GgufModel> {
   const get = (key: string) => header.values.get(key)
   const architecture = toText(get('general.architecture')) ?? 'unknown'
   const of = (key: string) => get(`${architecture}.${key}`)
-  const { bytes, missing } = await findParts(file, header, toNumber(get('split.count')))
+  const { bytes, missing, cut } = await findParts(file, header, toNumber(get('split.count')))
   const template = toText(get('tokenizer.chat_template'))
   const quantization = FILE_TYPES[toNumber(get('general.file_type')) ?? -1] ?? findQuantization(file)
   const contextTokens = toNumber(of('context_length'))
@@ -64,6 +66,7 @@ export async function readGguf(file: string): Promise<GgufModel> {
         }),
     bytes,
     missing,
+    cut,
     projectors: kind === 'projector' ? [] : await findProjectors(file),
     layers: listLayers(of),
   }
@@ -164,7 +167,7 @@ function findName({ values }: GgufHeader, file: string): string {
 }
 
 /** The name of a file without what says its part and its quantisation. */
-function toPlainName(file: string): string {
+export function toPlainName(file: string): string {
   const name = basename(file)
     .replace(/\.gguf$/i, '')
     .replace(PART, '')
@@ -181,26 +184,36 @@ function findQuantization(file: string): string | undefined {
   return new RegExp(`[-._]${QUANTIZATION.source}$`, 'i').exec(name)?.[1]?.toUpperCase()
 }
 
-/** The sizes of all parts, and which are not there. The first part is the one to load. */
+/** The sizes of all parts, and which are not there or not whole. The first part is the one to load. */
 async function findParts(
   file: string,
-  { bytes }: GgufHeader,
+  { bytes, isCut }: GgufHeader,
   count: number | undefined,
-): Promise<{ bytes: number; missing: string[] }> {
+): Promise<{ bytes: number; missing: string[]; cut: string[] }> {
   const stem = file.replace(/\.gguf$/i, '')
   const [, , total] = PART.exec(stem) ?? []
   const parts = Math.min(count ?? Number(total ?? 1), MAX_PARTS)
-  if (total === undefined || parts <= 1) return { bytes, missing: [] }
+  if (total === undefined || parts <= 1) return { bytes, missing: [], cut: isCut ? [file] : [] }
   const sizes = await Promise.all(
     Array.from({ length: parts }, async (_, index) => {
       const part = `${stem.replace(PART, '')}-${String(index + 1).padStart(5, '0')}-of-${total}.gguf`
       const entry = await stat(part).catch(() => undefined)
-      return { part, size: entry?.size }
+      const isWhole = entry !== undefined && (await isWholePart(part))
+      return { part, size: entry?.size, isWhole }
     }),
   )
   return {
     bytes: sizes.reduce((sum, { size = 0 }) => sum + size, 0),
     missing: sizes.flatMap(({ part, size }) => (size === undefined ? [part] : [])),
+    cut: sizes.flatMap(({ part, size, isWhole }) => (size !== undefined && !isWhole ? [part] : [])),
+  }
+}
+
+async function isWholePart(part: string): Promise<boolean> {
+  try {
+    return !(await readGgufHeader(part)).isCut
+  } catch {
+    return false
   }
 }
 

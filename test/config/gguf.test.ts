@@ -1,4 +1,4 @@
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -162,6 +162,19 @@ describe('a broken or hostile file is refused', () => {
       await truncate(file, bytes)
       await expect(readGgufHeader(file)).rejects.toThrow(RangeError)
     }
+  })
+
+  test('is told to be cut where it ends before its last tensor', async () => {
+    const file = join(folder, 'cut.gguf')
+    await writeModel(file, { pieces: [' a', ' b'] })
+    const { bytes, cut } = await readGguf(file)
+    expect(cut).toEqual([])
+    await truncate(file, Math.floor(bytes / 2))
+    expect((await readGguf(file)).cut).toEqual([file])
+    const part = join(folder, 'cut-00001-of-00002.gguf')
+    await rename(file, part)
+    await writeFile(join(folder, 'cut-00002-of-00002.gguf'), 'GGUF')
+    expect((await readGguf(part)).cut).toEqual([part, join(folder, 'cut-00002-of-00002.gguf')])
   })
 
   test('lists within lists without end', async () => {
