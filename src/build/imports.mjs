@@ -40,6 +40,7 @@ const ONLY_FOR = [
 
 /** The rooms that import a library. One that is not listed is for every room of src/. */
 const LIBRARIES = {
+  '@clack': 'cli',
   commander: 'cli',
   'eventsource-parser': 'compat',
   json5: 'config cli testing',

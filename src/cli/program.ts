@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { toDurationMs } from '../config/duration-form.ts'
 import { parseFlags } from '../testing/model-server/option-fields.ts'
 import { buildDemoServerHelp } from './demo-server-help.ts'
 import { exitCodeHelp, findExitCode, listErrorFacts } from './exit-codes.ts'
@@ -79,6 +80,25 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   ).action((options) =>
     perform(options, async () => (await import('./serve.ts')).serve(options, version, terminal)),
   )
+
+  add(program, 'init', 'write a configuration for the models of this host', 'leasehold init ~/models')
+    .argument(
+      '[path...]',
+      'folders and GGUF files (default: where llama.cpp, Hugging Face, LM Studio and Ollama keep them)',
+    )
+    .option('--engine <name>', 'engine that loads the models (default: the first one found)')
+    .option('--context <tokens>', 'longest context to load a model with (default: 16384)', parseCount)
+    .option(
+      '--idle-stop <duration>',
+      'time without a request after which a server stops; 0 for never (default: 10m)',
+      parseIdleStop,
+    )
+    .option('--output <file>', 'file to write; an existing one is never written over', 'leasehold.json5')
+    .option('--dry-run', 'print the configuration instead of writing it')
+    .option('-y, --yes', 'ask nothing')
+    .action((paths, options) =>
+      perform(options, async () => (await import('./init.ts')).init(paths, options, terminal)),
+    )
 
   const infer = program.command('infer').description('send a prompt to a model')
   const model = infer.command('model').description('send a prompt to a model')
@@ -371,6 +391,14 @@ function parseAmount(text: string): number {
   if (value >= 0 && Number.isFinite(value)) return value
   throw new InvalidArgumentError('Expected a number that is not negative.')
 }
+
+function parseIdleStop(text: string): string {
+  const ms = text === '0' ? 0 : toDurationMs(text)
+  if (ms !== undefined && Number.isInteger(ms) && ms <= MAX_TIMER_MS) return text
+  throw new InvalidArgumentError('Expected a duration such as 10m or 1h30m, or 0.')
+}
+
+const MAX_TIMER_MS = 2_147_483_647
 
 /** A timer holds at most 2^31-1 milliseconds. */
 function parseTimeout(text: string): number {

@@ -100,13 +100,21 @@ export function expandEngine(
 }
 
 /** Where the program of an engine is: the first on PATH, else in the usual places, else where it would be. */
-export function findProgram({ programs, places }: Engine, { env }: Pick<Surroundings, 'env'>): string {
+export function findProgram(engine: Engine, surroundings: Pick<Surroundings, 'env'>): string {
+  return findInstalledProgram(engine, surroundings) ?? toAbsentProgram(engine, surroundings)
+}
+
+/** {@link findProgram}; `undefined` where there is none. */
+export function findInstalledProgram(
+  { programs, places }: Pick<Engine, 'programs' | 'places'>,
+  { env }: Pick<Surroundings, 'env'>,
+): string | undefined {
   const folders = [
     ...(env.PATH ?? '').split(delimiter).filter((one) => isAbsolute(one)),
     ...places.map((place) => toHome(place, env)),
   ]
   const candidates = programs.flatMap((program) => folders.map((folder) => join(folder, program)))
-  return candidates.find(isProgram) ?? toAbsentProgram({ programs, places }, { env })
+  return candidates.find(isProgram)
 }
 
 /** Where the program of an engine would be, if it were in the first of the usual places. */

@@ -3,6 +3,7 @@ import { createPlace } from './command-line.ts'
 
 const commands = [
   ['serve'],
+  ['init'],
   ['infer', 'model', 'run'],
   ['models', 'list'],
   ['status'],

@@ -1,0 +1,99 @@
+import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { createPlace, type Place } from './command-line.ts'
+import { chatValues, writeHeader } from './init/gguf-files.ts'
+
+/** A place where a program of that name is in PATH, and nothing else is. */
+async function createHost(program?: string): Promise<Place> {
+  const place = await createPlace({ PATH: '/nowhere' })
+  if (program === undefined) return place
+  const bin = join(place.folder, '.local/bin')
+  mkdirSync(bin, { recursive: true })
+  symlinkSync('/bin/true', join(bin, program))
+  return place
+}
+
+const hasEngine = ['/usr/local/bin', '/usr/bin', '/opt/llama.cpp/bin'].some((folder) =>
+  existsSync(join(folder, 'llama-server')),
+)
+
+test('init writes a file for the models of a folder, which is valid and only for its owner, and says what is next', async () => {
+  await using place = await createHost('llama-server')
+  writeHeader(join(place.folder, 'gguf/qwen3-8b-Q4_K_M.gguf'), chatValues)
+  writeFileSync(join(place.folder, 'gguf/broken.gguf'), 'no')
+  const { code, stdout, stderr } = await place.run('init', 'gguf', '--context', '8192', '--idle-stop', '1h')
+  expect({ code, stderr }).toEqual({
+    code: 0,
+    stderr: `left out: ${join(place.folder, 'gguf/broken.gguf')}: the file ends within its header\n`,
+  })
+  expect(stdout).toContain('\nWrote leasehold.json5. Next:\n  leasehold serve\n  leasehold chat qwen3-8b\n')
+  expect(statSync(join(place.folder, 'leasehold.json5')).mode & 0o777).toBe(0o600)
+  const listed = JSON.parse((await place.run('models', 'list', '--json')).stdout)
+  expect(listed.data).toMatchObject([
+    { id: 'qwen3-8b/qwen3-8b-q4_k_m', aliases: ['qwen3-8b'], default: true },
+  ])
+  const printed = JSON.parse((await place.run('config', 'print', '--json')).stdout)
+  const { args, idleStopMs } = printed.models.providers['qwen3-8b'].localService
+  expect(args.join(' ')).toMatch(/--ctx-size 8192$/)
+  expect(idleStopMs).toBe(3_600_000)
+})
+
+test('init never writes over a file', async () => {
+  await using place = await createHost('llama-server')
+  writeHeader(join(place.folder, 'a.gguf'), chatValues)
+  place.write('leasehold.json5', '// mine')
+  const { code, stdout, stderr } = await place.run('init', '.', '--yes')
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+  expect(stderr).toMatch(/^leasehold\.json5 exists already, and is never written over/)
+  expect(readFileSync(join(place.folder, 'leasehold.json5'), 'utf8')).toBe('// mine')
+  const other = await place.run('init', '.', '--output', 'other.json5')
+  expect(other.stdout).toContain('leasehold serve --config other.json5')
+})
+
+test('init --dry-run prints the file and writes none; --json says it in one document', async () => {
+  await using place = await createHost('koboldcpp')
+  writeHeader(join(place.folder, 'a.gguf'), chatValues)
+  const dry = await place.run('init', '--dry-run', '.', '--engine', 'llama.cpp')
+  expect(dry).toMatchObject({ code: 0, stderr: '' })
+  const { stdout } = await place.run('init', '--dry-run', '.', '--engine', 'llama.cpp', '--json')
+  expect(JSON.parse(stdout)).toMatchObject({
+    ok: true,
+    engine: 'llama.cpp',
+    text: dry.stdout,
+    models: [{ ref: 'a/a-q4_k_m', aliases: ['a'], kind: 'chat', contextTokens: 16_384 }],
+    broken: [],
+  })
+  expect(existsSync(join(place.folder, 'leasehold.json5'))).toBe(false)
+})
+
+test.skipIf(hasEngine)('without an engine init says how to get one', async () => {
+  await using place = await createHost('vllm')
+  writeHeader(join(place.folder, 'a.gguf'), chatValues)
+  const { code, stderr } = await place.run('init', '.')
+  expect(code).toBe(2)
+  expect(stderr).toMatch(/No engine that loads GGUF files .*; there is vllm \(.*\.local\/bin\/vllm\)\./)
+  expect(stderr).toMatch(/Install llama\.cpp: brew install llama\.cpp/)
+})
+
+test('without a model init says where it looked', async () => {
+  await using place = await createHost('llama-server')
+  const none = await place.run('init')
+  expect(none.code).toBe(2)
+  for (const folder of ['.cache/llama.cpp', '.cache/huggingface/hub', '.lmstudio/models', '.ollama/models'])
+    expect(none.stderr).toContain(join(place.folder, folder))
+  const missing = await place.run('init', 'nowhere')
+  expect(missing).toMatchObject({ code: 2, stderr: 'nowhere does not exist.\n' })
+})
+
+test.each([
+  [['--engine', 'lama'], /lama is not a known engine; the engines are llama\.cpp, vllm/],
+  [['--idle-stop', 'soon'], /Expected a duration such as 10m/],
+  [['--context', '0'], /Expected a whole number from 1/],
+])('init %j is wrong usage', async (args, reason) => {
+  await using place = await createHost('llama-server')
+  writeHeader(join(place.folder, 'a.gguf'), chatValues)
+  const { code, stdout, stderr } = await place.run('init', '.', ...args)
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+  expect(stderr).toMatch(reason)
+})
