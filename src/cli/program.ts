@@ -326,6 +326,14 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
         (await import('./script-command.ts')).runScripts(files, options, terminal),
       ),
     )
+  add(
+    script,
+    'schema',
+    'print the JSON Schema of an event script',
+    'leasehold script schema > script.schema.json',
+  ).action((options) =>
+    perform(options, async () => (await import('./script-command.ts')).printScriptSchema(options, terminal)),
+  )
 
   program
     .command('demo-server')

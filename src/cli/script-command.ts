@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { runScript, type Story, type StoryFact, type StoryStep } from '../testing/run-script.ts'
-import { parseScript, type Script } from '../testing/script.ts'
+import { buildScriptSchema, parseScript, type Script } from '../testing/script.ts'
 import { exitCodes, UsageError } from './exit-codes.ts'
 import { escapeText, type Terminal } from './terminal.ts'
 
@@ -27,6 +27,12 @@ export async function runScripts(
   const ok = stories.every((story) => story.ok)
   if (json) terminal.json({ ok, stories })
   return ok ? exitCodes.ok : exitCodes.failed
+}
+
+/** `leasehold script schema`: the JSON Schema of an event script. */
+export function printScriptSchema({ json }: ScriptOptions, terminal: Terminal): number {
+  terminal.line(JSON.stringify(buildScriptSchema(), null, json ? undefined : 2))
+  return exitCodes.ok
 }
 
 async function readScript(file: string): Promise<Script> {

@@ -33,7 +33,7 @@ export {
 } from './replay.ts'
 export { buildScript } from './replay-script.ts'
 export { runScript, type Story, type StoryFact, type StoryStep } from './run-script.ts'
-export { parseScript, type Script, type ScriptStep } from './script.ts'
+export { buildScriptSchema, parseScript, type Script, type ScriptStep } from './script.ts'
 export { createStage, defaultPolicy, type Stage, type StageOptions } from './stage.ts'
 export { createVirtualClock, settle, type VirtualClock } from './virtual-clock.ts'
 export {

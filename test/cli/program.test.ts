@@ -18,6 +18,7 @@ const commands = [
   ['config', 'schema'],
   ['machines', 'print'],
   ['script', 'run'],
+  ['script', 'schema'],
   ['demo-server'],
 ]
 

@@ -15,6 +15,9 @@ import { eventMeanings } from '../../src/events/events.ts'
 import { routes } from '../../src/gateway/routes.ts'
 import { buildDiagram, formatMermaid } from '../../src/inspector/diagram.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
+import { buildScriptSchema } from '../../src/testing/script.ts'
+import { defaultPolicy } from '../../src/testing/stage.ts'
+import { defaultWorld } from '../../src/testing/world.ts'
 
 /** Options that the page describes once for all commands. */
 const COMMON_OPTIONS = ['--json', '--config <file>', '--gateway <url>']
@@ -44,6 +47,13 @@ export async function buildPages(): Promise<Readonly<Record<string, Readonly<Rec
       'compat-options': toOptionTable('models', 'providers', '*', 'models', '[]', 'compat'),
     },
     'src/events/README.md': { events: toTable(['About', 'Events'], listEvents()) },
+    'src/testing/README.md': {
+      script: toFieldTable(scriptSchema, {}, (name) => name !== 'service' && name !== 'world'),
+      step: toFieldTable(readProperty(scriptSchema, 'steps').items ?? {}),
+      send: toTable(['Type', 'Fields'], listSends()),
+      service: toFieldTable(readProperty(scriptSchema, 'service'), defaultPolicy),
+      world: toFieldTable(readProperty(scriptSchema, 'world'), defaultWorld),
+    },
     'src/observe/README.md': {
       metrics: toTable(['Metric', 'Type', 'Labels', 'Meaning'], await listMetrics()),
     },
@@ -88,12 +98,52 @@ function listErrors(): string[][] {
     .map(([group, names]) => [...group.split('|').map(code), names.join(', ')])
 }
 
+const scriptSchema = buildScriptSchema() as Schema
+
+function readProperty(schema: Schema, name: string): Schema {
+  return schema.properties?.[name] ?? {}
+}
+
+/** A table of the fields of an event script. `defaults` are those that the parser does not fill in. */
+function toFieldTable(schema: Schema, defaults: object = {}, isShown = (_name: string) => true): string {
+  const rows = Object.entries(schema.properties ?? {})
+    .filter(([name]) => isShown(name))
+    .map(([name, field]) => {
+      const value = Reflect.get(defaults, name) ?? field.default
+      const isKnown = name in defaults || value !== undefined
+      const choices = field.enum ?? field.anyOf?.find((one) => one.enum !== undefined)?.enum
+      const meaning = field.description ?? ''
+      return [
+        code(name),
+        isKnown ? code(JSON.stringify(value ?? null)) : '',
+        choices === undefined ? meaning : `${meaning} ${choices.map(code).join(', ')}.`,
+      ]
+    })
+  return toTable(['Field', 'Default', 'Meaning'], rows)
+}
+
+/** The events that a script may send, with their fields. */
+function listSends(): string[][] {
+  const [event] = readProperty(readProperty(scriptSchema, 'steps').items ?? {}, 'send').anyOf ?? []
+  return (event?.oneOf ?? []).map(({ properties = {}, required = [] }) => [
+    code(String(properties.type?.const)),
+    Object.keys(properties)
+      .filter((name) => name !== 'type')
+      .map((name) => code(required.includes(name) ? name : `${name}?`))
+      .join(', '),
+  ])
+}
+
 interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>
   readonly additionalProperties?: Schema
   readonly items?: Schema
   readonly required?: readonly string[]
   readonly default?: unknown
+  readonly const?: unknown
+  readonly enum?: readonly string[]
+  readonly anyOf?: readonly Schema[]
+  readonly oneOf?: readonly Schema[]
   readonly description?: string
 }
 

@@ -80,7 +80,7 @@ test('failed starts are remembered beside the others, and do not count for the u
   expect(open().startsOf('a')).toEqual({ medianMs: 300, count: 1 })
 })
 
-test('the starts in a file of an earlier version are those that succeeded', () => {
+test('the starts in a file of an earlier version count as successful ones', () => {
   writeFileSync(join(folder, 'history.json'), '{"a":{"startsMs":[5],"peaks":[]}}')
   expect(open().pastStartsOf('a')).toEqual([{ ms: 5, failed: false }])
 })
