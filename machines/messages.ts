@@ -165,6 +165,8 @@ export interface Waiter {
   readonly sinceMs: number
   /** What asks for the service where no request does. */
   readonly cause?: StartCause
+  /** The idle time that it asks for, as in `lease.requested`. */
+  readonly keepAliveMs?: number
 }
 
 /**
@@ -200,6 +202,11 @@ export type LeaseEvent =
       readonly sinceMs?: number
       /** Absent: a request. */
       readonly cause?: StartCause
+      /**
+       * Replaces `idleStopMs` from the grant to the end of this run, or until a later lease asks for another time. `0`:
+       * stop as soon as it is idle. 2^31-1: never for being idle.
+       */
+      readonly keepAliveMs?: number
     }
   | { readonly type: 'lease.cancelled'; readonly id: string }
   | { readonly type: 'lease.released'; readonly id: string; readonly generation: string }
@@ -264,6 +271,7 @@ export type PeerCommand =
       readonly generation: string
       readonly id: string
       readonly priority: number
+      readonly keepAliveMs?: number
     }
   | { readonly type: 'peer.return'; readonly generation: string; readonly id: string }
   | { readonly type: 'peer.leave'; readonly generation: string }
@@ -320,6 +328,8 @@ export type ProviderEmitted =
       readonly id: string
       readonly generation: string
       readonly owned: boolean
+      /** The idle time of this run, where the lease asked for one. */
+      readonly keepAliveMs?: number
     }
   | { readonly type: 'lease.refused'; readonly id: string; readonly failure: Failure }
   | { readonly type: 'leases.revoked'; readonly generation: string; readonly failure: Failure }

@@ -31,8 +31,8 @@ export type Reason =
   | { readonly kind: 'leased'; readonly id: string; readonly cause?: StartCause }
   /** Its last lease ended. */
   | { readonly kind: 'released' }
-  /** No lease was held for `idleStopMs`. */
-  | { readonly kind: 'idle'; readonly idleStopMs: number }
+  /** No lease was held for `idleStopMs`. `isAsked`: a request had asked for this time (`keep_alive`). */
+  | { readonly kind: 'idle'; readonly idleStopMs: number; readonly isAsked?: true }
   /** For `abandonStartMs` no request waited for the start. */
   | { readonly kind: 'abandoned'; readonly abandonStartMs: number }
   /** A request came before the stop had sent a signal. */

@@ -21,6 +21,7 @@ export const providerMachine = provider.createMachine({
     lostPeers: 0,
     pid: null,
     leases: 0,
+    keepAliveMs: null,
     waiters: [],
     failures: 0,
     failure: null,
@@ -517,7 +518,7 @@ export const providerMachine = provider.createMachine({
 
     ready: {
       description:
-        'Healthy, no lease held; the idle clock runs when `idleStopMs` is above zero. After a refused connection requests queue until the next good check.',
+        'Healthy, no lease held; the idle clock runs when `idleStopMs` is above zero, or for the time that a lease of this run asked for. After a refused connection requests queue until the next good check.',
       tags: ['up', 'serving', 'idle'],
       entry: ['resetRetries', 'reportRest'],
       always: {

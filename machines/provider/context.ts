@@ -22,6 +22,8 @@ export interface ProviderContext extends ProviderInput {
   readonly lostPeers: number
   readonly pid: number | null
   readonly leases: number
+  /** The idle time that a lease of this run asked for; `null`: that of the policy. */
+  readonly keepAliveMs: number | null
   readonly waiters: readonly Waiter[]
   /** Failures since the service was last stable: the count of the breaker. */
   readonly failures: number

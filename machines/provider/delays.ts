@@ -1,3 +1,4 @@
+import type { ServicePolicy } from '../messages.ts'
 import { type ProviderContext, toBackoffMs } from './context.ts'
 
 /** The longest a timer can hold, used as `never`: a `setTimeout` of 2^31 fires at once. */
@@ -11,6 +12,17 @@ export const PEER_TIMEOUT_MS = 7_000
 /** The pause before a claim is asked for again, in milliseconds. */
 const PEER_RETRY_MS = 100
 
+/** The idle time of this run in milliseconds: what a lease asked for, else that of the policy; {@link NEVER_MS}: none. */
+export function toIdleStopMs({
+  keepAliveMs,
+  policy,
+}: {
+  readonly keepAliveMs: number | null
+  readonly policy: Pick<ServicePolicy, 'idleStopMs'>
+}): number {
+  return keepAliveMs ?? (policy.idleStopMs || NEVER_MS)
+}
+
 /** What a delay is computed from. */
 export type DelayScope = { readonly context: ProviderContext }
 
@@ -23,7 +35,7 @@ export const providerDelays = {
   /** A service that makes room for others has all the time that its leases need. */
   drainTimeout: ({ context }: DelayScope) =>
     context.stop === 'yielded' ? NEVER_MS : context.policy.drainTimeoutMs,
-  idleStop: ({ context }: DelayScope) => context.policy.idleStopMs || NEVER_MS,
+  idleStop: ({ context }: DelayScope) => toIdleStopMs(context),
   killGrace: KILL_GRACE_MS,
   peerRetry: PEER_RETRY_MS,
   peerTimeout: PEER_TIMEOUT_MS,

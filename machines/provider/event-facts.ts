@@ -10,6 +10,11 @@ export function causeOf(event: ProviderEvent): { readonly cause?: StartCause } {
   return event.type === 'lease.requested' && event.cause !== undefined ? { cause: event.cause } : {}
 }
 
+/** The idle time that a request for a lease asks for. */
+export function keepAliveOf(event: ProviderEvent): number | undefined {
+  return event.type === 'lease.requested' ? event.keepAliveMs : undefined
+}
+
 /** The verdict that an event carries: of a health check, or of the probe in `probing`. */
 export function verdictOf(event: ProviderEvent): Verdict | undefined {
   if (event.type === 'health.verdict') return event.verdict

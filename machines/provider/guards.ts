@@ -9,7 +9,7 @@ import {
   type ProviderInput,
   UNHEALTHY_MISSES,
 } from './context.ts'
-import { providerDelays } from './delays.ts'
+import { NEVER_MS, providerDelays, toIdleStopMs } from './delays.ts'
 import { causeOf, failureOf, idOf, outcomeOf, verdictOf } from './event-facts.ts'
 import { NO_START_FAILURES, START_FAILURES } from './failures.ts'
 import type { ProviderTag } from './tags.ts'
@@ -112,9 +112,12 @@ export const base = setup({
       context.failures >= context.policy.breakerFailures || context.failure?.retry === 'cooldown',
 
     // Stops.
-    canIdleStop: ({ context }: Scope) => context.policy.idleStopMs > 0,
+    canIdleStop: ({ context }: Scope) => toIdleStopMs(context) < NEVER_MS,
+    /** What a lease asked for outlasts a new policy. */
     hasNewIdleStop: ({ context, event }: Scope) =>
-      event.type === 'policy.replaced' && event.policy.idleStopMs !== context.policy.idleStopMs,
+      event.type === 'policy.replaced' &&
+      context.keepAliveMs === null &&
+      event.policy.idleStopMs !== context.policy.idleStopMs,
     isForced: ({ event }: Scope) => event.type === 'service.stop' && event.force === true,
     /** The scheduler wants the room for another service: what is in use, or not up yet, is not stopped for that. */
     isRoomRequest: ({ event }: Scope) =>

@@ -1,6 +1,7 @@
 import type { JsonChild } from '../json/node.ts'
 import { type Advice, formatModelBlock } from './error-advice.ts'
 import type { CompatFlags } from './flags.ts'
+import { KEEP_ALIVE } from './keep-alive.ts'
 import { isTranslated } from './reasoning.ts'
 
 /** Names of body members that no rule forwards in any form. */
@@ -10,12 +11,12 @@ export function listDropped(
   compat: CompatFlags,
 ): readonly string[] {
   const kept = new Set(after.map(({ key }) => key))
-  const gone = before.map(({ key }) => key).filter((key) => !kept.has(key) && !RENAMED.has(key))
+  const gone = before.map(({ key }) => key).filter((key) => !kept.has(key) && !HEEDED.has(key))
   return [...new Set(gone.filter((key) => !isTranslated(key, compat)))]
 }
 
-/** Two names of the same limit; only one is sent. */
-const RENAMED: ReadonlySet<string> = new Set(['max_tokens', 'max_completion_tokens'])
+/** Two names of the same limit, of which only one is sent, and what leasehold itself does. */
+const HEEDED: ReadonlySet<string> = new Set(['max_tokens', 'max_completion_tokens', KEEP_ALIVE])
 
 /** The warning about a dropped member, given once per model. `ref`: the model, as `provider/model`. */
 export function adviseDropped(member: string, ref: string): Advice {

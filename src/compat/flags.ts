@@ -48,6 +48,8 @@ export interface CompatFlags {
   readonly supportsPromptCacheKey?: boolean
   /** Lets `prompt_cache_retention` through, on every route. @default false */
   readonly supportsLongCacheRetention?: boolean
+  /** Lets `keep_alive` through, on every route, for a server that unloads models itself, as Ollama. @default false */
+  readonly supportsKeepAlive?: boolean
   /** A client that sends a prompt-cache hint gets `cache_control` marks of this form. */
   readonly cacheControlFormat?: 'anthropic'
   /** Removes the JSON-schema keywords that this family of backends refuses in tools. */

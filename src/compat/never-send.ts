@@ -1,8 +1,9 @@
 import { removeMembers } from '../json/edit.ts'
 import type { CompatFlags } from './flags.ts'
+import { KEEP_ALIVE } from './keep-alive.ts'
 import type { Rule } from './rule.ts'
 
-/** Members that mean something to OpenAI's own service only. A flag lets one through. */
+/** Members that mean something to OpenAI's own service only, or to leasehold. A flag lets one through. */
 export const neverSend: Rule = {
   name: 'neverSend',
   isForEveryRoute: true,
@@ -15,6 +16,7 @@ const flagOf: ReadonlyMap<string, keyof CompatFlags | undefined> = new Map([
   ['store', 'supportsStore'],
   ['prompt_cache_key', 'supportsPromptCacheKey'],
   ['prompt_cache_retention', 'supportsLongCacheRetention'],
+  [KEEP_ALIVE, 'supportsKeepAlive'],
 ])
 
 function isLetThrough(key: string, compat: CompatFlags): boolean {

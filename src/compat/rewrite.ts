@@ -5,6 +5,7 @@ import { isNothing, textOf, toValue } from '../json/edit.ts'
 import { childrenOf, findMembers, readJson } from '../json/node.ts'
 import { writeWholePieces } from '../json/pieces.ts'
 import { listDropped } from './dropped.ts'
+import { KEEP_ALIVE, toKeepAliveMs } from './keep-alive.ts'
 import { rules } from './order.ts'
 import type { RewriteOptions } from './rule.ts'
 
@@ -16,6 +17,8 @@ export interface BodyPeek {
   readonly model: string | undefined
   /** Whether `stream` is `true`. */
   readonly stream: boolean
+  /** The idle time that `keep_alive` asks for, in milliseconds. */
+  readonly keepAliveMs?: number | undefined
 }
 
 /** A rewritten body, ready to be sent: its bytes, their number, and the names of the rules that changed something. */
@@ -30,19 +33,23 @@ export interface RewrittenBody {
 /**
  * Checks a whole JSON body and reads its model, so that a broken one is refused before a model server is started.
  * @throws {@link BadRequestError} 400 when the body is not valid UTF-8 or JSON (with the offset), nests deeper than
- * 200 levels, is not an object, or has a `model` that is neither a string nor `null`.
+ * 200 levels, is not an object, has a `model` that is neither a string nor `null`, or a `keep_alive` that is no duration.
  */
 export function peekBody(body: Buffer): BodyPeek {
   checkJson(body)
-  const [model, stream] = findMembers(body, findRoot(body), PEEKED)
+  const [model, stream, keepAlive] = findMembers(body, findRoot(body), PEEKED)
   const modelText = textOf(model)
   if (modelText === undefined && !isNothing(model)) {
     throw new BadRequestError('"model" must be a string.', { param: 'model' })
   }
-  return { model: modelText, stream: toValue(stream) === true }
+  return {
+    model: modelText,
+    stream: toValue(stream) === true,
+    keepAliveMs: toKeepAliveMs(toValue(keepAlive)),
+  }
 }
 
-const PEEKED = ['model', 'stream']
+const PEEKED = ['model', 'stream', KEEP_ALIVE]
 
 /**
  * Applies every rule that the options ask for to a body that {@link peekBody} has accepted. The pieces share memory

@@ -52,6 +52,9 @@ export const compatSchema = z
     requiresReasoningContentOnAssistantMessages: flag('Add `reasoning_content: ""` to assistant messages.'),
     supportsPromptCacheKey: flag('`true` lets `prompt_cache_key` through.'),
     supportsLongCacheRetention: flag('`true` lets `prompt_cache_retention` through.'),
+    supportsKeepAlive: flag(
+      '`true` lets `keep_alive` through, for a server that unloads models itself, as Ollama.',
+    ),
     cacheControlFormat: z
       .enum(['anthropic'])
       .optional()

@@ -266,6 +266,7 @@ export const engines: Readonly<Record<string, Engine>> = {
       maxTokensField: 'max_tokens',
       supportsReasoningEffort: true,
       supportedReasoningEfforts: ['none', 'low', 'medium', 'high', 'max'],
+      supportsKeepAlive: true,
     },
     toServedName: (model) => model,
     isModelOptional: true,

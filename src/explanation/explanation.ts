@@ -1,6 +1,8 @@
 import type { Failure } from '../../machines/messages.ts'
+import { NEVER_MS } from '../../machines/provider/delays.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import { toSentence } from '../errors.ts'
+import { toDurationText } from '../text/duration.ts'
 import { type Advice, listCures, suggest } from './advice.ts'
 import { toDecisionText } from './decision-text.ts'
 import { describeNext } from './next.ts'
@@ -36,7 +38,14 @@ function tell(situation: Situation, surroundings: Surroundings): Told {
   if (hasTag(state, 'down')) return { next, ...explainDown(situation) }
   const sentence = describeWhy(situation)
   if (hasTag(state, 'idle') && situation.queue.length > 0) return { next, ...explainUnreachable(situation) }
-  if (hasTag(state, 'idle')) return { tone: 'good', title: 'Ready, not in use', sentence, next, advice: [] }
+  if (hasTag(state, 'idle'))
+    return {
+      tone: 'good',
+      title: 'Ready, not in use',
+      sentence: sentence + describeKeepAlive(situation),
+      next,
+      advice: [],
+    }
   if (hasTag(state, 'probing'))
     return { tone: 'busy', title: 'Looking for a running server', sentence, next, advice: [] }
   return { tone: 'rest', title: 'Ended', sentence, next, advice: [] }
@@ -63,6 +72,14 @@ function isUp(state: string): boolean {
 /** The same as a sentence of its own. */
 function describeWhy(situation: Situation): string {
   return formatSentence(toWhyText(situation))
+}
+
+/** How long a request asked to keep it; empty where none did. */
+function describeKeepAlive({ keepAliveMs }: Situation): string {
+  if (keepAliveMs === null) return ''
+  if (keepAliveMs >= NEVER_MS) return ' A request asked that it stay until it is stopped (keep_alive).'
+  if (keepAliveMs === 0) return ' A request asked that it stop when it is idle (keep_alive: 0).'
+  return ` A request asked that it stop after ${toDurationText(keepAliveMs)} without use (keep_alive).`
 }
 
 /** Its process runs, and a request was refused the connection. */
@@ -98,7 +115,7 @@ function explainUse(situation: Situation, { all }: Surroundings): Omit<Told, 'ne
   return {
     tone: isFull ? 'warn' : 'good',
     title: `In use by ${toCount(leases, 'request')}${isFull ? ', and its queue is full' : ''}`,
-    sentence: `${sentence}${waiting}${refused}${others}`,
+    sentence: `${sentence}${waiting}${refused}${others}${describeKeepAlive(situation)}`,
     advice:
       queue.length === 0
         ? []

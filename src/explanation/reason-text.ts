@@ -44,7 +44,7 @@ export function toReasonText(reason: Reason | null): string {
     case 'released':
       return 'nothing uses it any more'
     case 'idle':
-      return `it was not used for ${toDurationText(reason.idleStopMs)}`
+      return describeIdle(reason)
     case 'abandoned':
       return `no request has waited for its start for ${toDurationText(reason.abandonStartMs)}`
     case 'called-off':
@@ -84,6 +84,12 @@ const stopTexts: Readonly<Record<StopReason, string>> = {
   abandoned: 'no request waited for its start any more',
   removed: 'it was removed from the configuration',
   shutdown: 'leasehold is shutting down',
+}
+
+function describeIdle({ idleStopMs, isAsked }: Extract<Reason, { kind: 'idle' }>): string {
+  if (idleStopMs === 0) return 'nothing uses it, and a request had asked that it stop then (keep_alive: 0)'
+  const asked = isAsked ? ', the time that a request had asked for (keep_alive)' : ''
+  return `it was not used for ${toDurationText(idleStopMs)}${asked}`
 }
 
 function describeFailure({ message, verdict, tail, telling }: Failure, failures: number): string {

@@ -14,6 +14,8 @@ export interface Situation {
   readonly ownership: 'owned' | 'adopted' | 'borrowed' | 'none'
   readonly pid: number | null
   readonly leases: number
+  /** The idle time that a request asked for, in milliseconds; `null`: that of the policy. */
+  readonly keepAliveMs: number | null
   readonly queue: readonly unknown[]
   /** The running delays with their remaining time. */
   readonly timers: readonly { readonly name: string; readonly remainingMs: number }[]

@@ -21,7 +21,14 @@ export interface LeaseListener {
 /** Who waits for a lease and who holds one. The machines count; this knows whom to tell. */
 export interface LeaseBook {
   /** Asks for a lease; without a `cause` a request does. On a ready service the listener is told before this returns. */
-  request(key: string, id: string, listener: LeaseListener, priority?: number, cause?: StartCause): void
+  request(
+    key: string,
+    id: string,
+    listener: LeaseListener,
+    priority?: number,
+    cause?: StartCause,
+    keepAliveMs?: number,
+  ): void
   /** Gives up waiting, or gives the lease back. Every further call, and one after a revocation, does nothing. */
   end(id: string): void
   /** Hands a machine's message on to whom it concerns. */
@@ -158,7 +165,7 @@ export function createLeaseBook({
   }
 
   return {
-    request: (key, id, listener, priority = 0, cause) => {
+    request: (key, id, listener, priority = 0, cause, keepAliveMs) => {
       const entry: Entry = {
         key,
         listener,
@@ -174,6 +181,7 @@ export function createLeaseBook({
         priority,
         sinceMs: clock.now(),
         ...(cause === undefined ? {} : { cause }),
+        ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
       } as const
       publish(key, event)
       asking = entry

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { StartCause } from '../../machines/messages.ts'
 import { MAX_RESTARTS } from '../../machines/request.ts'
+import { limitKeepAlive } from '../compat/keep-alive.ts'
 import type { Config } from '../config/config.ts'
 import { listReplicas, type ModelTarget, resolveModel } from '../config/model-ref.ts'
 import { AbortedError, ProviderUnavailableError, ServiceError } from '../errors.ts'
@@ -32,6 +33,13 @@ export interface AcquireOptions {
   readonly signal?: AbortSignal | undefined
   /** Higher goes first in the queue. @default 0 */
   readonly priority?: number | undefined
+  /**
+   * Replaces the service's `idleStopMs` until this run ends, or until a later lease asks for another time. In
+   * milliseconds; `0`: the service stops as soon as it is idle. `Infinity`, or below zero: it stays until it is stopped.
+   * A server that leasehold does not start is left alone.
+   * @default what was in force before
+   */
+  readonly keepAliveMs?: number | undefined
 }
 
 /**
@@ -53,7 +61,10 @@ export async function acquireLease(
     try {
       if (provider.unavailable !== undefined)
         throw new ProviderUnavailableError(provider.id, provider.unavailable)
-      const held = await holdLease(leases, toServiceKey(provider), options)
+      const held = await holdLease(leases, toServiceKey(provider), {
+        ...options,
+        keepAliveMs: provider.localService === undefined ? undefined : options?.keepAliveMs,
+      })
       return { ...held, baseUrl: provider.baseUrl, model: upstreamId, headers: toKeyHeaders(provider) }
     } catch (error) {
       if (error instanceof AbortedError) throw error
@@ -73,7 +84,7 @@ function isRemoval(error: unknown): boolean {
 export function holdLease(
   leases: LeaseBook,
   key: string,
-  { signal, priority, cause }: AcquireOptions & { readonly cause?: StartCause } = {},
+  { signal, priority, cause, keepAliveMs }: AcquireOptions & { readonly cause?: StartCause } = {},
 ): Promise<Omit<Lease, 'baseUrl' | 'model' | 'headers'>> {
   const id = randomUUID()
   const revocation = new AbortController()
@@ -104,6 +115,7 @@ export function holdLease(
       },
       revoked: (error) => revocation.abort(error),
     }
-    leases.request(key, id, listener, priority, cause)
+    const keepMs = keepAliveMs === undefined ? undefined : limitKeepAlive(keepAliveMs)
+    leases.request(key, id, listener, priority, cause, keepMs)
   })
 }

@@ -86,7 +86,13 @@ export function createBorrowing({ key, clock, meet, report }: BorrowingOptions):
       if (current.isOver) return
       const message =
         type === 'peer.want'
-          ? { type: 'want', key, id: command.id, priority: command.priority }
+          ? {
+              type: 'want',
+              key,
+              id: command.id,
+              priority: command.priority,
+              keepAliveMs: command.keepAliveMs,
+            }
           : { type: 'return', id: command.id }
       if (current.peer === undefined) current.unsent.push(message)
       else current.peer.send(message)

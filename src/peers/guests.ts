@@ -1,4 +1,5 @@
 import type { Failure, Peer } from '../../machines/messages.ts'
+import { limitKeepAlive } from '../compat/keep-alive.ts'
 import type { GuestEventBody } from '../events/events.ts'
 import type { LeaseBook } from '../lease/desk.ts'
 import type { PeerConnection, PeerMessage } from './peer-wire.ts'
@@ -39,7 +40,7 @@ export function createGuests({ publish, self }: GuestsOptions): Guests {
     present.set(guest, { key, open })
     publish(key, { type: 'guest.joined', guest: peer })
 
-    const ask = (id: string, priority: number) => {
+    const ask = (id: string, priority: number, keepAliveMs: number | undefined) => {
       const question: Question = { isGranted: false }
       open.set(id, question)
       leases.request(
@@ -64,9 +65,11 @@ export function createGuests({ publish, self }: GuestsOptions): Guests {
           },
         },
         priority,
+        undefined,
+        keepAliveMs,
       )
     }
-    const answer = ({ type, key: wanted, id, priority }: PeerMessage) => {
+    const answer = ({ type, key: wanted, id, priority, keepAliveMs }: PeerMessage) => {
       if (type === 'ping') return guest.send({ type: 'pong' })
       if (typeof id !== 'string') return
       if (type === 'return') {
@@ -76,7 +79,12 @@ export function createGuests({ publish, self }: GuestsOptions): Guests {
       if (type !== 'want' || open.has(id)) return
       if (wanted !== key) guest.send({ type: 'refused', id, failure: toOtherServiceFailure(self) })
       else if (open.size >= MAX_OPEN) guest.close()
-      else ask(id, typeof priority === 'number' && Number.isSafeInteger(priority) ? priority : 0)
+      else
+        ask(
+          id,
+          typeof priority === 'number' && Number.isSafeInteger(priority) ? priority : 0,
+          typeof keepAliveMs === 'number' ? limitKeepAlive(keepAliveMs) : undefined,
+        )
     }
     guest.listen({
       message: answer,

@@ -99,6 +99,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   #request: ModelRequest
   #targets: readonly ModelTarget[] = []
   #index = 0
+  #keepAliveMs: number | undefined
   #isStarted = false
   #askedAtMs = 0
   #wait: Wait | undefined
@@ -134,8 +135,9 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     const { failover = false, headers, method, path } = this.#request
     if (method !== 'POST') throw new BadRequestError(`${method} is not served here.`, { status: 405 })
     checkHops(headers, this.id)
-    const { model, stream } = peekRequest(this.#request)
+    const { model, stream, keepAliveMs } = peekRequest(this.#request)
     this.isStream = stream
+    this.#keepAliveMs = keepAliveMs
     this.#targets = []
     this.#index = 0
     const { spoken, others } = partByApi(path, resolveCandidates(config(), model, { failover }))
@@ -157,7 +159,8 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
       return this.fail(new ProviderUnavailableError(provider.id, provider.unavailable))
     this.#askedAtMs = clock.now()
     this.#wait = undefined
-    leases.request(toServiceKey(provider), this.id, this, this.#request.priority)
+    const keepAliveMs = provider.localService === undefined ? undefined : this.#keepAliveMs
+    leases.request(toServiceKey(provider), this.id, this, this.#request.priority, undefined, keepAliveMs)
   }
 
   releaseLease(): void {

@@ -50,6 +50,8 @@ export interface ServiceSnapshot {
   readonly generation: string | null
   readonly pid: number | null
   readonly leases: number
+  /** The idle time that a request asked for (`keep_alive`), in milliseconds, 2^31-1: for ever; `null`: that of the policy. */
+  readonly keepAliveMs: number | null
   /** Who waits, the next one first. */
   readonly queue: readonly QueuedRequest[]
   /** How long its last leases were held, and its last starts took; `null`: there was none. */
@@ -163,6 +165,7 @@ export function toServiceFacts(
     generation: context.generation,
     pid: context.pid,
     leases: context.leases,
+    keepAliveMs: context.keepAliveMs,
     queue: toQueue(context.waiters, toQueueFacts(actor, observed), observed.nowMs),
     leaseTimes: observed.leaseTimes,
     startTimes: observed.startTimes,

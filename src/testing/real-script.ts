@@ -5,7 +5,7 @@ import { delay, systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { parseConfig } from '../config/load.ts'
 import type { ServiceEventBody } from '../events/events.ts'
-import type { Lease } from '../lease/lease.ts'
+import type { AcquireOptions, Lease } from '../lease/lease.ts'
 import { originalOf } from '../observe/inspection.ts'
 import { isAlive } from '../process/tree.ts'
 import { toServiceKey } from '../service/services.ts'
@@ -172,11 +172,11 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
     }
   }
 
-  const request = (id: string, priority: number | undefined) => {
+  const request = (id: string, wish: Pick<AcquireOptions, 'priority' | 'keepAliveMs'>) => {
     const holder: Holder = { leave: new AbortController(), lease: undefined }
     holders.set(id, holder)
     requesting = id
-    const asked = supervisor.acquire(`${PROVIDER}/any`, { signal: holder.leave.signal, priority }).then(
+    const asked = supervisor.acquire(`${PROVIDER}/any`, { ...wish, signal: holder.leave.signal }).then(
       (lease) => {
         holder.lease = lease
       },
@@ -198,7 +198,8 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
     return reason === 'shutdown' ? supervisor.close({ force }) : supervisor.replaceConfig(parseConfig('{}'))
   }
   const send = async (event: ScriptEvent) => {
-    if (event.type === 'lease.requested') request(event.id, event.priority)
+    if (event.type === 'lease.requested')
+      request(event.id, { priority: event.priority, keepAliveMs: event.keepAliveMs })
     else if (event.type === 'lease.cancelled') holders.get(event.id)?.leave.abort()
     else if (event.type === 'lease.released') await release(event.id)
     else if (event.type === 'service.stop') pending.push(stop(event).catch(() => {}))

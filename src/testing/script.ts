@@ -93,6 +93,9 @@ const event = z.discriminatedUnion('type', [
     id: z.string(),
     priority: z.int().optional(),
     cause: z.enum(['start', 'preload', 'default']).optional().describe('What asks, unless it is a request.'),
+    keepAliveMs: ms
+      .optional()
+      .describe('The idle time that it asks for in this run; 2147483647: it is not stopped for being idle.'),
   }),
   z.strictObject({ type: z.literal('lease.cancelled'), id: z.string() }),
   z.strictObject({ type: z.literal('lease.released'), id: z.string(), generation: z.string().optional() }),

@@ -10,6 +10,7 @@ export function toSituation(changes: Partial<Situation> = {}): Situation {
     ownership: 'owned',
     pid: 7,
     leases: 0,
+    keepAliveMs: null,
     queue: [],
     timers: [],
     startTimes: null,

@@ -60,6 +60,19 @@ describe('two supervisors of one user', () => {
     expect(owner.all('leases.revoked')).toEqual([])
   })
 
+  test('keep the server for as long as a request of the guest asks', async () => {
+    const [owner, guest] = (await createHouses(['owner', 'guest'], { service: { idleStopMs: 600_000 } })) as [
+      House,
+      House,
+    ]
+    await owner.supervisor.start('demo')
+    const borrowed = await guest.supervisor.acquire('demo/demo', { keepAliveMs: 0 })
+    expect(service(owner)).toMatchObject({ state: 'leased.open', keepAliveMs: 0 })
+    borrowed.release()
+    await owner.until('process.settled')
+    expect(service(owner)?.whyText).toContain('keep_alive: 0')
+  })
+
   test('queue with the owner, by priority, and within its limit', async () => {
     const [owner, guest] = (await createHouses(['owner', 'guest'], { service: { maxConcurrent: 1 } })) as [
       House,

@@ -111,6 +111,7 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
   ]
   return [
     ...['a', 'b', 'c'].map((id) => ({ type: 'lease.requested' as const, id })),
+    { type: 'lease.requested', id: 'a', keepAliveMs: 0 },
     { type: 'lease.cancelled', id: 'a' },
     { type: 'waiter.expired', id: 'a' },
     ...reasons.flatMap((reason) =>
@@ -165,7 +166,7 @@ function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
 /** The part of the memory that guards look at, counters only as far as they tell: so the walk ends. */
 function toKey({ value, context }: ProviderSnapshot): string {
   const { ownership, generation, leases, waiters, failures, retries, follows, misses, stop, policy } = context
-  const { why, lostPeers, failure } = context
+  const { why, lostPeers, failure, keepAliveMs } = context
   const isKnown = waiters.some(({ id }) => id === 'a')
   const failed = Math.min(failures, policy.breakerFailures)
   return JSON.stringify([
@@ -184,6 +185,8 @@ function toKey({ value, context }: ProviderSnapshot): string {
     context.isUnreachable,
     lostPeers,
     failure?.retry === 'cooldown',
+    // The other walks find nothing else.
+    policy.managed && policy.breakerFailures === 1 && keepAliveMs !== null,
   ])
 }
 
@@ -233,9 +236,10 @@ describe('a walk through every state of the provider', () => {
 })
 
 function isSound({ value, context }: ProviderSnapshot): boolean {
-  const { leases, waiters, policy, ownership, generation } = context
+  const { leases, waiters, policy, ownership, generation, keepAliveMs } = context
   const name = toStateName(value)
   const isDown = name.startsWith('down')
+  const isUp = name === 'ready' || name.startsWith('leased') || name.startsWith('idle-stopping')
   return (
     leases >= 0 &&
     leases <= policy.maxConcurrent &&
@@ -246,6 +250,8 @@ function isSound({ value, context }: ProviderSnapshot): boolean {
     // A service that is ready makes a request wait only until it listens again.
     (waiters.length === 0 || name !== 'ready' || context.isUnreachable) &&
     (ownership !== 'borrowed' || /^(starting.warming|leased.open|leased.draining|retired)$/.test(name)) &&
+    // What a lease asked for ends with its run.
+    (keepAliveMs === null || isUp || name === 'retired') &&
     (!isDown || (generation === null && ownership === 'none')) &&
     (!name.startsWith('idle-stopping') || ownership === 'owned') &&
     (policy.managed || ownership !== 'owned') &&

@@ -2,7 +2,7 @@ import type { Failure, ProviderEmitted, Waiter } from '../../messages.ts'
 import type { Reason } from '../../reasons.ts'
 import { lineUp } from '../../waiting-line.ts'
 import type { ProviderContext } from '../context.ts'
-import { causeOf, idOf } from '../event-facts.ts'
+import { causeOf, idOf, keepAliveOf } from '../event-facts.ts'
 import { toStopFailure, toTrippedFailure, UNEXPLAINED } from '../failures.ts'
 import { base } from '../guards.ts'
 import { returnLease, wantLease } from './peer-commands.ts'
@@ -31,8 +31,14 @@ const revokeAll = (buildFailure: (context: ProviderContext) => Failure) =>
 export const admission = {
   enqueueWaiter: base.enqueueActions(({ context, event, enqueue }) => {
     if (event.type !== 'lease.requested') return
-    const { id, priority = 0, sinceMs = 0, cause } = event
-    const waiter: Waiter = { id, priority, sinceMs, ...(cause === undefined ? {} : { cause }) }
+    const { id, priority = 0, sinceMs = 0, cause, keepAliveMs } = event
+    const waiter: Waiter = {
+      id,
+      priority,
+      sinceMs,
+      ...(cause === undefined ? {} : { cause }),
+      ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
+    }
     enqueue.assign({ waiters: lineUp(context.waiters, waiter) })
     enqueue.raise(
       { type: 'waiter.expired', id: waiter.id },
@@ -48,14 +54,16 @@ export const admission = {
   }),
   /** The owner of a borrowed server has granted a lease to this waiter. */
   grantWaiter: base.enqueueActions(({ context, event, enqueue }) => {
+    const waiter = context.waiters.find(({ id }) => id === idOf(event))
     enqueue.assign({
       leases: context.leases + 1,
-      waiters: context.waiters.filter(({ id }) => id !== idOf(event)),
+      keepAliveMs: waiter?.keepAliveMs ?? context.keepAliveMs,
+      waiters: context.waiters.filter((one) => one !== waiter),
       failure: null,
       why: { kind: 'leased', id: idOf(event) },
     })
     enqueue.cancel(timerOf(idOf(event)))
-    enqueue.emit(buildGrant(context, idOf(event)))
+    enqueue.emit(buildGrant(context, idOf(event), waiter?.keepAliveMs))
   }),
   refuseAsOwnerDid: base.emit(({ event }) => ({
     type: 'lease.refused',
@@ -64,9 +72,10 @@ export const admission = {
   })),
   countLease: base.assign(({ context, event }) => ({
     leases: context.leases + 1,
+    keepAliveMs: keepAliveOf(event) ?? context.keepAliveMs,
     why: { kind: 'leased', id: idOf(event), ...causeOf(event) },
   })),
-  grantLease: base.emit(({ context, event }) => buildGrant(context, idOf(event))),
+  grantLease: base.emit(({ context, event }) => buildGrant(context, idOf(event), keepAliveOf(event))),
   grantWaiters: base.enqueueActions(({ context, enqueue }) => {
     // A replaced policy may allow fewer leases than are held.
     const granted = context.waiters.slice(0, Math.max(0, context.policy.maxConcurrent - context.leases))
@@ -74,11 +83,15 @@ export const admission = {
       retries: 0,
       follows: false,
       leases: context.leases + granted.length,
+      keepAliveMs: granted.reduce<number | null>(
+        (before, one) => one.keepAliveMs ?? before,
+        context.keepAliveMs,
+      ),
       waiters: context.waiters.slice(granted.length),
     })
-    for (const { id } of granted) {
+    for (const { id, keepAliveMs } of granted) {
       enqueue.cancel(timerOf(id))
-      enqueue.emit(buildGrant(context, id))
+      enqueue.emit(buildGrant(context, id, keepAliveMs))
     }
   }),
   refuse: base.emit(({ context, event }) => ({
@@ -136,8 +149,14 @@ export const admission = {
 
 const RELEASED: Reason = { kind: 'released' }
 
-function buildGrant({ generation, ownership }: ProviderContext, id: string): ProviderEmitted {
-  return { type: 'lease.granted', id, generation: generation ?? '', owned: ownership === 'owned' }
+function buildGrant(
+  { generation, ownership }: ProviderContext,
+  id: string,
+  keepAliveMs: number | undefined,
+): ProviderEmitted {
+  const owned = ownership === 'owned'
+  const grant = { type: 'lease.granted', id, generation: generation ?? '', owned } as const
+  return keepAliveMs === undefined ? grant : { ...grant, keepAliveMs }
 }
 
 function timerOf(waiterId: string): string {

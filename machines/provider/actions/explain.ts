@@ -1,6 +1,7 @@
 import type { Verdict } from '../../messages.ts'
 import type { Reason } from '../../reasons.ts'
 import { countRequests, type ProviderContext } from '../context.ts'
+import { toIdleStopMs } from '../delays.ts'
 import { causeOf, idOf, verdictOf } from '../event-facts.ts'
 import { base, type Scope } from '../guards.ts'
 
@@ -45,8 +46,9 @@ export const explanations = {
 
 const UNSEEN: Verdict = { kind: 'refused', detail: 'nothing was seen' }
 
-export function buildIdleReason({ policy }: ProviderContext): Reason {
-  return { kind: 'idle', idleStopMs: policy.idleStopMs }
+export function buildIdleReason(context: ProviderContext): Reason {
+  const isAsked = context.keepAliveMs !== null
+  return { kind: 'idle', idleStopMs: toIdleStopMs(context), ...(isAsked ? { isAsked } : {}) }
 }
 
 export function buildAbandonedReason({ policy }: ProviderContext): Reason {

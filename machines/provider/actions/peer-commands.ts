@@ -4,8 +4,9 @@ import type { ProviderContext } from '../context.ts'
 type Conversation = Pick<ProviderContext, 'generation'>
 
 /** Asks the owner of a borrowed server for a lease for this waiter. */
-export function wantLease({ generation }: Conversation, { id, priority }: Waiter): PeerCommand {
-  return { type: 'peer.want', generation: generation ?? '', id, priority }
+export function wantLease({ generation }: Conversation, { id, priority, keepAliveMs }: Waiter): PeerCommand {
+  const want = { type: 'peer.want', generation: generation ?? '', id, priority } as const
+  return keepAliveMs === undefined ? want : { ...want, keepAliveMs }
 }
 
 /** Gives a borrowed lease back, or takes the question back. */

@@ -46,6 +46,7 @@ export const runs = {
       isUnreachable: false,
       stop: null,
       leases: 0,
+      keepAliveMs: null,
       verdict: null,
     })
   }),
@@ -58,6 +59,7 @@ function buildNextRun({ instance, run }: ProviderContext) {
     pid: null,
     misses: 0,
     isUnreachable: false,
+    keepAliveMs: null,
     verdict: null,
     lookedMs: 0,
     stop: null,

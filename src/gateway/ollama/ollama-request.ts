@@ -36,13 +36,20 @@ export function toGenerateRequest(body: Body): OpenAiRequest {
 }
 
 /** Turns the body of `POST /api/embed` (`input`) or of the older `POST /api/embeddings` (`prompt`). */
-export function toEmbeddingRequest({ model, input, prompt, dimensions }: Body): OpenAiRequest {
+export function toEmbeddingRequest({
+  model,
+  input,
+  prompt,
+  dimensions,
+  keep_alive: keepAlive,
+}: Body): OpenAiRequest {
   return {
     path: '/v1/embeddings',
     body: {
       model,
       input: input ?? prompt ?? '',
       ...(dimensions === undefined ? {} : { dimensions }),
+      ...(keepAlive === undefined ? {} : { keep_alive: keepAlive }),
     },
   }
 }
@@ -70,8 +77,9 @@ const OPTIONS: ReadonlyMap<string, string> = new Map([
 ])
 
 /** Model, streaming, options, format and thinking. Options of the model's loading, such as `num_ctx`, are left out. */
-function toSettings({ model, stream, options, format, think }: Body): Body {
+function toSettings({ model, stream, options, format, think, keep_alive: keepAlive }: Body): Body {
   const settings: Record<string, unknown> = { model, stream: stream !== false }
+  if (keepAlive !== undefined) settings.keep_alive = keepAlive
   if (settings.stream === true) settings.stream_options = { include_usage: true }
   for (const [name, value] of Object.entries(isObject(options) ? options : {})) {
     const known = OPTIONS.get(name)

@@ -1,7 +1,9 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import { NEVER_MS, toIdleStopMs } from '../../../machines/provider/delays.ts'
 import { hasTag } from '../../../machines/provider/tags.ts'
 import type { Clock } from '../../clock.ts'
 import { createEventParser } from '../../compat/event-parser.ts'
+import { toKeepAliveMs } from '../../compat/keep-alive.ts'
 import { BadRequestError, UpstreamError } from '../../errors.ts'
 import { checkJson } from '../../json/check.ts'
 import { type JsonObject as Body, isObject } from '../../json/value.ts'
@@ -120,7 +122,8 @@ export async function answerOllama(
   }
   /** Brings the service up, or ends it, without a question to the model. */
   async function load(): Promise<void> {
-    const isUnload = body.keep_alive === 0 || body.keep_alive === '0'
+    const keepAliveMs = toKeepAliveMs(body.keep_alive)
+    const isUnload = keepAliveMs === 0
     if (isUnload) {
       guardControl()
       await supervisor.stop(model.id)
@@ -128,7 +131,7 @@ export async function answerOllama(
       const leaving = new AbortController()
       response.once('close', () => leaving.abort())
       // Not `start`, which closes an open breaker: that is for the control surface.
-      const lease = await supervisor.acquire(model.id, { signal: leaving.signal })
+      const lease = await supervisor.acquire(model.id, { signal: leaving.signal, keepAliveMs })
       lease.release()
     }
     sendJson(response, 200, {
@@ -255,6 +258,10 @@ function listLoaded(supervisor: Supervisor): Body[] {
   })
 }
 
-function toExpiry({ timers }: ServiceSnapshot): number {
-  return timers.find(({ name }) => name === 'idleStop')?.remainingMs ?? FOR_EVER_MS
+/** The rest of the idle time; while a lease is held, all of it. */
+function toExpiry(service: ServiceSnapshot): number {
+  const idleMs = hasTag(service.state, 'idle')
+    ? service.timers.find(({ name }) => name === 'idleStop')?.remainingMs
+    : toIdleStopMs(service)
+  return idleMs === undefined || idleMs >= NEVER_MS ? FOR_EVER_MS : idleMs
 }

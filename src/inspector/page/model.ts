@@ -1,4 +1,5 @@
 import type { Failure, Receipt, ServicePolicy, StopReason, Verdict } from '../../../machines/messages.ts'
+import { NEVER_MS, toIdleStopMs } from '../../../machines/provider/delays.ts'
 import { hasTag } from '../../../machines/provider/tags.ts'
 import type { Reason } from '../../../machines/reasons.ts'
 import type { Decision } from '../../../machines/scheduler.ts'
@@ -49,6 +50,8 @@ export interface ServiceView {
   readonly generation: string | null
   readonly pid: number | null
   readonly leases: number
+  /** The idle time that a request asked for; `null`: that of the policy. */
+  readonly keepAliveMs: number | null
   /** Holders that are known by name; earlier ones are only counted. */
   readonly holders: readonly HolderView[]
   readonly queue: readonly HolderView[]
@@ -150,6 +153,7 @@ function advanceService(service: ServiceView, event: ServiceEvent): ServiceView 
         holders,
         ownership: event.owned ? 'owned' : service.ownership === 'borrowed' ? 'borrowed' : 'adopted',
         leases: service.leases + 1,
+        keepAliveMs: event.keepAliveMs ?? service.keepAliveMs,
         queue: without(service.queue, event.id),
       }
     }
@@ -202,7 +206,8 @@ function applyTold(
   const next = { ...service, policy }
   const isArmedAnew =
     hasTag(service.state, 'idle') &&
-    (event.type === 'host.resumed' || policy?.idleStopMs !== service.policy?.idleStopMs)
+    (event.type === 'host.resumed' ||
+      (service.keepAliveMs === null && policy?.idleStopMs !== service.policy?.idleStopMs))
   return isArmedAnew ? { ...next, timers: listTimers(next, atMs) } : next
 }
 
@@ -227,6 +232,7 @@ function applyStateChange(
     stopReason: why?.kind === 'stop' ? why.reason : isDown ? null : service.stopReason,
     ownership: findOwnership(why) ?? (isDown ? 'none' : service.ownership),
     holder: why?.kind === 'held' ? why.holder : isDown ? null : service.holder,
+    keepAliveMs: hasTag(to, 'up') ? service.keepAliveMs : null,
     ...(isDown ? { pid: null, memory: null, generation: null, leases: 0, holders: [], verdict: null } : {}),
   }
   return { ...next, timers: listTimers(next, atMs) }
@@ -240,13 +246,16 @@ function findOwnership(why: ServiceView['why']): ServiceView['ownership'] | unde
 
 /** The delays that a state arms at this time, from the policy; a snapshot knows them better. */
 function listTimers(
-  { state, policy, failures, ownership, stopReason }: ServiceView,
+  { state, policy, failures, ownership, stopReason, keepAliveMs }: ServiceView,
   armedAtMs: number,
 ): TimerView[] {
   if (policy === null) return []
   const timer = (name: string, totalMs: number) =>
     totalMs > 0 ? [{ name, totalMs, endsAtMs: armedAtMs + totalMs }] : []
-  if (hasTag(state, 'idle')) return timer('idleStop', policy.idleStopMs)
+  if (hasTag(state, 'idle')) {
+    const idleMs = toIdleStopMs({ keepAliveMs, policy })
+    return idleMs >= NEVER_MS ? [] : timer('idleStop', idleMs)
+  }
   if (hasTag(state, 'tripped')) return timer('breakerCooldown', policy.breakerCooldownMs)
   if (hasTag(state, 'backoff'))
     return timer('backoff', Math.min(policy.backoffMs * 2 ** Math.max(0, failures - 1), policy.backoffMaxMs))
@@ -271,6 +280,7 @@ function buildService({ key, service: name, atMs }: ServiceEvent): ServiceView {
     generation: null,
     pid: null,
     leases: 0,
+    keepAliveMs: null,
     holders: [],
     queue: [],
     timers: [],
@@ -343,6 +353,7 @@ function buildView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: 
     generation: one.generation,
     pid: one.pid,
     leases: one.leases,
+    keepAliveMs: one.keepAliveMs,
     holders: (before?.holders ?? []).slice(0, one.leases),
     queue: one.queue.map((waiter) => buildWaiter(waiter, atMs)),
     timers: one.timers.map(({ name, remainingMs, totalMs }) => ({

@@ -110,6 +110,21 @@ test('a countdown starts again when its state arms the delay anew', () => {
     toldTo(5_000, { type: 'policy.replaced', policy: { ...policy, idleStopMs } })
   expect(play(...ready, replaced(10_000))).toEqual([timer('idleStop', 1_000, 10_000)])
   expect(play(...ready, replaced(20_000))).toEqual([timer('idleStop', 5_000, 20_000)])
+  const kept = [
+    at(0, { type: 'service.added', policy }),
+    at(900, { type: 'lease.granted', id: 'a', generation: 'g.1', owned: true, keepAliveMs: 3_000 }),
+    at(950, { type: 'service.state', from: 'starting.warming', to: 'leased.open', why: null }),
+    at(1_000, { type: 'service.state', from: 'leased.open', to: 'ready', why: null }),
+  ]
+  expect(play(...kept)).toEqual([timer('idleStop', 1_000, 3_000)])
+  expect(play(...kept, replaced(20_000))).toEqual([timer('idleStop', 1_000, 3_000)])
+  expect(
+    play(
+      ...kept,
+      at(6_000, { type: 'service.state', from: 'ready', to: 'down.cold', why: null }),
+      at(7_000, { type: 'service.state', from: 'starting.warming', to: 'ready', why: null }),
+    ),
+  ).toEqual([timer('idleStop', 7_000, 10_000)])
   const yielding = [
     ...ready,
     at(2_000, { type: 'service.stop', reason: 'yielded' }),
