@@ -87,7 +87,7 @@ const stopTexts: Readonly<Record<StopReason, string>> = {
 }
 
 function describeIdle({ idleStopMs, isAsked }: Extract<Reason, { kind: 'idle' }>): string {
-  if (idleStopMs === 0) return 'nothing uses it, and a request had asked that it stop then (keep_alive: 0)'
+  if (idleStopMs === 0) return 'a request asked that it stop when idle (keep_alive: 0)'
   const asked = isAsked ? ', the time that a request had asked for (keep_alive)' : ''
   return `it was not used for ${toDurationText(idleStopMs)}${asked}`
 }

@@ -37,7 +37,7 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/api/chat',
     meaning:
-      "And `generate`, `embed`, `embeddings`, `show`, `GET tags`, `ps`, `version`: Ollama's API, with its streams, tools, images, `format`, `think` and `options`. Opened by client keys; `keep_alive: 0`, which stops the service, by those of the control surface.",
+      "And `generate`, `embed`, `embeddings`, `show`, `GET tags`, `ps`, `version`: Ollama's API, with its streams, tools, images, `format`, `think` and `options`. Opened by client keys; an unload (`keep_alive: 0` without a prompt), which stops the service at once, by those of the control surface.",
   },
   {
     method: 'GET',
