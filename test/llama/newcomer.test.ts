@@ -1,0 +1,72 @@
+// @module-tag proof
+
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect, test } from 'vitest'
+import { createProgram } from '../../src/cli/program.ts'
+import { createPlace } from '../cli/command-line.ts'
+import { describeWithLlama, llamaServer } from './llama-server.ts'
+import { writeModel } from './model.ts'
+
+const answers = {
+  'Alpha-1B-Q8_0.gguf': ['alpha-1b', 'one two three'],
+  'beta-mini-f16.gguf': ['beta-mini', 'red green blue'],
+  'gamma.gguf': ['gamma', 'north south east'],
+} as const
+const TWO_MINUTES = 120_000
+
+const isCommand = (name: string) =>
+  createProgram('0.0.0', { out: () => {}, err: () => {} } as never, () => {}).commands.some(
+    (command) => command.name() === name,
+  )
+
+describeWithLlama('a newcomer with a folder of GGUF files', () => {
+  test(
+    'gets from init to answers of three models in under two minutes, and nothing is left afterwards',
+    async () => {
+      await using place = await createPlace({ PATH: dirname(llamaServer ?? '') })
+      const folder = join(place.folder, 'models')
+      mkdirSync(folder)
+      for (const [name, [, text]] of Object.entries(answers))
+        await writeModel(join(folder, name), { pieces: text.split(' ').map((word) => ` ${word}`) })
+
+      const written = await place.run('init', 'models', '--yes')
+      expect(written).toMatchObject({ code: 0, stderr: '' })
+      expect((await place.run('config', 'validate')).stdout).toBe('leasehold.json5: ok\n')
+
+      const url = `http://127.0.0.1:${place.gatewayPort}`
+      const gateway = place.start('serve', '--port', String(place.gatewayPort))
+      await gateway.until(new RegExp(url))
+      for (const [alias, text] of Object.values(answers)) {
+        const chat = place.startWithInput('chat', alias, '--gateway', url)
+        chat.child.stdin?.end('Hello!\n')
+        expect(await chat.ended).toMatchObject({ code: 0, stdout: `${text}\n` })
+      }
+      const { services } = JSON.parse((await place.run('status', '--json', '--gateway', url)).stdout)
+      expect(services).toHaveLength(3)
+      for (const service of services) expect(service).toMatchObject({ state: 'ready', ownership: 'owned' })
+
+      if (isCommand('doctor')) {
+        const { code, stdout } = await place.run('doctor', '--gateway', url)
+        expect({ code, stdout }).toMatchObject({ code: 0 })
+      }
+      expect(await place.run('stop', '--all', '--gateway', url)).toMatchObject({ code: 0 })
+      gateway.child.kill('SIGTERM')
+      expect(await gateway.ended).toMatchObject({ code: 0 })
+      expect(listCommandLines().filter((line) => line.includes(place.folder))).toEqual([])
+    },
+    TWO_MINUTES,
+  )
+})
+
+function listCommandLines(): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        return [readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ')]
+      } catch {
+        return []
+      }
+    })
+}
