@@ -1,10 +1,11 @@
-import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { expect, test } from 'vitest'
 import { createProgram } from '../../src/cli/program.ts'
 import { createPlace, launch, type Running } from '../cli/command-line.ts'
+import { chatValues, writeHeader } from '../cli/init/gguf-files.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const blocks = readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```sh\n([\s\S]*?)```/g)
@@ -24,6 +25,7 @@ test('the README has a line for every command', () => {
 
 /** What a line prints, where more is known than that it succeeds. */
 const PRINTS: readonly (readonly [RegExp, RegExp])[] = [
+  [/^leasehold init /, /tiny/],
   [/^curl /, /17 \* 3 = 51\./],
   [/^leasehold infer /, /6 \* 7 = 42\./],
   [/^leasehold status/, /^demo /m],
@@ -31,6 +33,15 @@ const PRINTS: readonly (readonly [RegExp, RegExp])[] = [
   [/^leasehold config print/, /"demo"/],
   [/^leasehold keys new/, /^\S{20,}\n/],
   [/^leasehold (?:models|why|logs|start|stop|config|machines|script|replay)/, /\S/],
+]
+
+/** Where a line runs, if not in the folder of the test. */
+const PLACES: readonly (readonly [RegExp, (folder: string) => { cwd?: string; env?: object }])[] = [
+  // It would replace the modules of this run: a dry run compares the lock file.
+  [/^npm ci$/, () => ({ env: { npm_config_dry_run: 'true' } })],
+  [/^npm link$/, () => ({ cwd: root })],
+  // It does not write over the configuration of the test.
+  [/^leasehold init /, (folder) => ({ cwd: join(folder, 'new') })],
 ]
 
 test('every line of the README runs, in its order', { tags: ['proof'] }, async () => {
@@ -41,6 +52,12 @@ test('every line of the README runs, in its order', { tags: ['proof'] }, async (
   mkdirSync(join(folder, 'test/scripts'), { recursive: true })
   for (const file of ['package.json', 'package-lock.json', 'test/scripts/idle-stop.json5'])
     copyFileSync(join(root, file), join(folder, file))
+
+  // `init` finds an engine and a model here.
+  mkdirSync(join(folder, 'new'))
+  mkdirSync(join(folder, 'prefix/bin'), { recursive: true })
+  symlinkSync('/bin/true', join(folder, 'prefix/bin/llama-server'))
+  writeHeader(join(folder, 'models/tiny.gguf'), chatValues)
 
   const environment = {
     PATH: `${folder}/prefix/bin:${process.env.PATH}`,
@@ -79,12 +96,7 @@ test('every line of the README runs, in its order', { tags: ['proof'] }, async (
         gateway = await keep(`${line} --port ${gatewayPort}${record}`, /listens on/)
       } else if (line === 'leasehold demo-server') await end(await keep(`${line} --port 0`, /http:/))
       else {
-        // `npm ci` would replace the modules of this run: a dry run compares the lock file.
-        const place =
-          line === 'npm ci'
-            ? { env: { npm_config_dry_run: 'true' } }
-            : { cwd: line === 'npm link' ? root : folder }
-        const ending = await start(line, place).ended
+        const ending = await start(line, PLACES.find(([of]) => of.test(line))?.[1](folder)).ended
         expect({ line, ...ending }).toMatchObject({ line, code: 0 })
         const [, pattern] = PRINTS.find(([of]) => of.test(line)) ?? []
         if (pattern !== undefined)
