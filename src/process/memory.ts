@@ -19,6 +19,20 @@ export async function measureMemory(pids: readonly number[]): Promise<number> {
   return (own + shared) * PAGE_BYTES
 }
 
+/**
+ * The most memory that each of these processes has occupied since it began, added up, in bytes. What several of them
+ * share counts more than once. 0 where there is no `/proc`.
+ */
+export async function measurePeakMemory(pids: readonly number[]): Promise<number> {
+  const peaks = await Promise.all(
+    pids.map(async (pid) => {
+      const status = await readFile(`/proc/${pid}/status`, 'latin1').catch(() => '')
+      return Number(/^VmHWM:\s*(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
+    }),
+  )
+  return peaks.reduce((sum, bytes) => sum + bytes, 0)
+}
+
 /** Pages that are resident, and those among them that other processes may share. */
 async function readStatm(pid: number): Promise<{ resident: number; shared: number }> {
   const text = await readFile(`/proc/${pid}/statm`, 'latin1').catch(() => '')

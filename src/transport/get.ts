@@ -32,16 +32,20 @@ export interface GetAnswer {
  * One bounded GET on a connection of its own. Redirects are answers, not followed.
  * @throws the transport's error with its `code`; `ETIMEOUT` when the time is up.
  */
-export async function get({
-  url,
-  headers,
-  timeoutMs,
-  maxBodyBytes,
-  clock,
-  address,
-  signal,
-  refuse,
-}: GetOptions): Promise<GetAnswer> {
+export function get(options: GetOptions): Promise<GetAnswer> {
+  return exchange(options, { method: 'GET' })
+}
+
+/** The same as a POST of JSON. An answer that is longer than `maxBodyBytes` is cut off, and its connection closed. */
+export function post({ body, ...options }: GetOptions & { readonly body: Buffer }): Promise<GetAnswer> {
+  const headers = { 'content-type': 'application/json', ...options.headers }
+  return exchange({ ...options, headers }, { method: 'POST', body })
+}
+
+async function exchange(
+  { url, headers, timeoutMs, maxBodyBytes, clock, address, signal, refuse }: GetOptions,
+  request: { readonly method: 'GET' } | { readonly method: 'POST'; readonly body: Buffer },
+): Promise<GetAnswer> {
   signal?.throwIfAborted()
   const abort = new AbortController()
   const onAbort = () => abort.abort(signal?.reason)
@@ -66,7 +70,7 @@ export async function get({
   const client = new Client(origin, { headersTimeout: 0, bodyTimeout: 0, connect })
   try {
     const response = await client.request({
-      method: 'GET',
+      ...request,
       path: pathname + search,
       headers: { accept: 'application/json', ...headers },
       signal: abort.signal,

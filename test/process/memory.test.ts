@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { measureMemory, parseGpuMemory, readGpuMemory } from '../../src/process/memory.ts'
+import { measureMemory, measurePeakMemory, parseGpuMemory, readGpuMemory } from '../../src/process/memory.ts'
 
 const MIB = 1_048_576
 
@@ -25,6 +25,25 @@ test('the memory of a process grows by what it allocates, and no process uses no
   }
   expect(await measureMemory([child.pid ?? 0])).toBe(0)
   expect(await measureMemory([])).toBe(0)
+})
+
+test('the peak of a process is what it occupied at most, also after it gave the memory back', async () => {
+  const program = `process.stdin.once('data', () => { let held = Buffer.alloc(${100 * MIB}, 1); held = null; globalThis.gc(); console.log('done') }); console.log('up')`
+  const child = spawn(process.execPath, ['--expose-gc', '-e', program], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  try {
+    await once(child.stdout, 'data')
+    const before = await measurePeakMemory([child.pid ?? 0])
+    child.stdin.write('go\n')
+    await once(child.stdout, 'data')
+    expect((await measurePeakMemory([child.pid ?? 0])) - before).toBeGreaterThan(90 * MIB)
+  } finally {
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+  }
+  expect(await measurePeakMemory([child.pid ?? 0])).toBe(0)
 })
 
 test('what processes may share counts once', async () => {
