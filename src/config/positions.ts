@@ -72,10 +72,11 @@ interface Container {
 }
 
 /** White space, comments, strings, punctuation, and words: identifiers, numbers, literals. */
-const TOKEN =
+export const TOKEN =
   /\s+|\/\/[^\n\r\u2028\u2029]*|\/\*.*?\*\/|"[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*'|[{}[\],:]|[^\s{}[\],:"'/]+/gs
 
-function isValueOrKey(token: string): boolean {
+/** Whether a token is a key, a scalar or the beginning of a container, and no space, comment or separator. */
+export function isValueOrKey(token: string): boolean {
   return !/^[\s/,:]/.test(token)
 }
 
@@ -94,7 +95,7 @@ function addEntry(container: Container, at: Position, token: string): OpenEntry 
 }
 
 /** The key a token stands for. JSON5 itself reads the escapes, so that both agree on every spelling. */
-function toKey(token: string): string {
+export function toKey(token: string): string {
   const isQuoted = token.startsWith('"') || token.startsWith("'")
   if (!token.includes('\\')) return isQuoted ? token.slice(1, -1) : token
   return Object.keys(JSON5.parse<object>(`{${token}:0}`))[0] ?? ''
