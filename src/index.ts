@@ -52,6 +52,8 @@ export {
   type SupervisorEvent,
   type SupervisorEventBody,
 } from './events/events.ts'
+export type { RequestTotals } from './events/request-totals.ts'
+export type { RequestTimings } from './events/timings.ts'
 export type { Usage } from './events/usage.ts'
 export type { Advice, AdvisedVerb } from './explanation/advice.ts'
 export { toReasonText } from './explanation/reason-text.ts'
@@ -70,6 +72,7 @@ export type { Guest } from './peers/guests.ts'
 export type { OutputLine, OutputStream, ServiceOutput } from './process/output.ts'
 export type { WatchdogStanding } from './process/watchdog.ts'
 export type { RequestSnapshot } from './request/open-requests.ts'
+export type { EndedRequest, FailedCandidate } from './request/request-log.ts'
 export type { ModelListing } from './service/model-list.ts'
 export type { Typical } from './service/past-durations.ts'
 export type { PastStart } from './service/past-runs.ts'

@@ -20,6 +20,7 @@ const STAMPS = [
   'src/inspector/message.ts',
   'src/observe/recorder.ts',
   'src/process/run.ts',
+  'src/request/request-log.ts',
   'src/supervisor/config-in-force.ts',
 ]
 

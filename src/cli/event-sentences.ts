@@ -76,7 +76,9 @@ function describeFact(event: SupervisorEvent): string {
     case 'stop.incomplete':
       return `ALARM: ${describeFailure(event.failure)}`
     case 'request.started':
-      return `asks for ${event.ref || 'the default model'} (${event.route})`
+      return `${event.client ?? ''} asks for ${event.ref || 'the default model'} (${event.route})`.trimStart()
+    case 'request.sent':
+      return `is sent to ${event.ref}${event.rewrites.length === 0 ? '' : `, rewritten: ${event.rewrites.join(', ')}`}`
     case 'request.attempted':
       return `${event.ref} could not answer: ${describeCode(event.code)}`
     case 'request.responded':

@@ -11,6 +11,7 @@ import type { Reason } from '../../machines/reasons.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { WatchdogEmitted } from '../../machines/watchdog.ts'
 import type { ConfigProblem } from '../errors.ts'
+import type { RequestTimings } from './timings.ts'
 import type { Usage } from './usage.ts'
 
 /** What can be said about another supervisor that borrows a service of ours. */
@@ -81,7 +82,19 @@ export type ServiceEventBody =
 
 /** What can be said about one request. Never a prompt, never an answer. */
 export type RequestEventBody =
-  | { readonly type: 'request.started'; readonly route: string; readonly ref: string }
+  | {
+      readonly type: 'request.started'
+      readonly route: string
+      readonly ref: string
+      /** Product name in its `user-agent`, at most 40 characters; `null`: it names none. */
+      readonly client: string | null
+    }
+  | {
+      readonly type: 'request.sent'
+      readonly ref: string
+      /** Names of the rules that changed its body. */
+      readonly rewrites: readonly string[]
+    }
   | { readonly type: 'request.attempted'; readonly ref: string; readonly code: string }
   | {
       readonly type: 'request.responded'
@@ -102,6 +115,7 @@ export type RequestEventBody =
       readonly code: string | null
       /** What the server said about its answer; `null`: nothing, or there is none. */
       readonly usage: Usage | null
+      readonly timings: RequestTimings
     }
 
 /** What a new configuration changes. Names only: no value of either configuration is in it. */
@@ -191,11 +205,13 @@ export const eventMeanings = {
   'stop.incomplete':
     'A stop is incomplete: processes survived SIGKILL, or a process still listens on the port.',
   'request.started': 'A model request arrived.',
+  'request.sent': 'The request was sent to a server: `rewrites` names the rules that changed its body.',
   'request.attempted': 'A candidate model could not serve the request; the next one is tried.',
   'request.responded': 'The status and headers of the answer arrived from upstream.',
   'request.advised':
     'The server refused with a known message, a field of the request was dropped, or a fallback was left out because its `api` differs: `text` names the setting to change.',
-  'request.ended': 'The request is done, failed or cancelled.',
+  'request.ended':
+    'The request is done, failed or cancelled: `usage`, and `timings` (wait, load, first byte, stream).',
   'events.missed': 'Events `from` to `to` are no longer kept and were not sent to this reader.',
   'config.replaced': 'A new configuration is in force: the providers and settings that changed.',
   'config.refused': 'A new configuration was refused; the current one stays in force. Lists every problem.',

@@ -7,7 +7,7 @@ import type { Supervisor } from '../supervisor/interface.ts'
 import { UNBUFFERED } from '../transport/headers.ts'
 import { decodePath } from '../transport/path.ts'
 import { readJsonBody } from './body.ts'
-import { sendEvents } from './event-route.ts'
+import { sendEvents, toCount } from './event-route.ts'
 import { sendJson } from './respond.ts'
 import { stopAll } from './running.ts'
 
@@ -69,7 +69,7 @@ export async function answerApi(
     case 'GET events':
       return sendEvents(supervisor, request, response, url, { closing$, clock })
     case 'GET requests':
-      return sendJson(response, 200, { requests: supervisor.requests(MAX_REQUESTS) })
+      return sendJson(response, 200, listRequests(supervisor, url))
     case 'DELETE requests/:id': {
       if (supervisor.cancel(id ?? '')) return sendJson(response, 200, { id, cancelled: true })
       throw new BadRequestError(`There is no request "${id}" under way.`, { status: 404 })
@@ -79,6 +79,13 @@ export async function answerApi(
     default:
       throw new BadRequestError(`${request.method} ${url.pathname} is not served here.`, { status: 404 })
   }
+}
+
+/** The requests under way; with `ended=N` the last N that ended, too. */
+function listRequests(supervisor: Supervisor, url: URL): unknown {
+  const requests = supervisor.requests(MAX_REQUESTS)
+  const count = toCount('ended', url)
+  return count === undefined ? { requests } : { requests, ended: supervisor.endedRequests(count) }
 }
 
 /** The kept lines as one document; with `follow` as NDJSON that goes on until the reader leaves or we close. */

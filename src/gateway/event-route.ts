@@ -120,7 +120,8 @@ function toFilter(types: string | null): (kept: KeptEvent) => boolean {
   }
 }
 
-function toCount(param: string, { searchParams }: URL): number | undefined {
+/** A number in the query; `undefined`: it is not there. @throws {@link BadRequestError} it is no number */
+export function toCount(param: string, { searchParams }: URL): number | undefined {
   const text = searchParams.get(param)
   if (text === null) return undefined
   if (/^\d{1,9}$/.test(text)) return Number(text)

@@ -88,7 +88,12 @@ export const routes: readonly Route[] = [
     meaning:
       'Every event as it happens, as server-sent events; resumes after `Last-Event-ID`. `?last=N` begins with the last N, `?follow=0` ends with them, `?types=service.,lease.refused` picks, `?requestsPerSecond=N` tells of at most so many new requests, and of many turns of a service between use and rest the last.',
   },
-  { method: 'GET', path: '/api/requests', meaning: 'The requests under way, the oldest first.' },
+  {
+    method: 'GET',
+    path: '/api/requests',
+    meaning:
+      'The requests under way, the oldest first; `?ended=N` adds the last N that ended (500 are kept), the newest first, each with its client, outcome, timings, tokens and rewrites. Never a prompt or an answer.',
+  },
   {
     method: 'DELETE',
     path: '/api/requests/{id}',

@@ -15,6 +15,7 @@ import {
   UpstreamTimeoutError,
 } from '../errors.ts'
 import type { RequestEventBody } from '../events/events.ts'
+import type { RequestTimings } from '../events/timings.ts'
 import type { Usage } from '../events/usage.ts'
 import type { LeaseBook, LeaseListener, Place } from '../lease/desk.ts'
 import type { Inspections } from '../observe/inspection.ts'
@@ -26,10 +27,12 @@ import { checkHops } from '../transport/hops.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
 import type { AnswerSecrets } from './answer-mask.ts'
+import type { FindClientName } from './client-name.ts'
 import { adviseOtherApi, partByApi } from './fallback-api.ts'
 import type { OpenRequest } from './open-requests.ts'
 import { type OutgoingRequest, peekRequest, toUpstreamRequest } from './outgoing.ts'
 import { Relay, type RelayListener } from './relay.ts'
+import type { FailedCandidate, RequestRecord } from './request-log.ts'
 
 /** A model request as any door of leasehold hands it in. */
 export interface ModelRequest {
@@ -75,12 +78,19 @@ export interface ExchangeParts {
   readonly secretsOf: (provider: ProviderConfig) => AnswerSecrets | undefined
   /** Whether advice is told for the first time. */
   readonly isNews: (advice: string) => boolean
+  readonly clientOf: FindClientName
+  /** How long a service has been loading since a moment, in milliseconds. */
+  readonly loadMsOf: (key: string, sinceMs: number) => number
+  /** Keeps what is known of a request that has ended. */
+  readonly keep: (record: RequestRecord) => void
   /** The request has ended. */
   readonly forget: (id: string) => void
 }
 
 /** Replaces a body that is not needed any more. */
 const NO_BODY = Buffer.alloc(0)
+const NOTHING: readonly string[] = []
+const NO_ATTEMPTS: readonly FailedCandidate[] = []
 /** Longest path that an event tells, in characters: events are kept. */
 const MAX_ROUTE = 256
 
@@ -93,6 +103,8 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   readonly actor: Actor<typeof requestMachine>
   readonly startedAtMs: number
   isStream = false
+  /** What its `user-agent` names. */
+  client: string | null = null
   readonly #parts: ExchangeParts
   readonly #client: AnswerHandler<LeaseholdError>
   /** Loses its body when the answer begins: no other attempt can need it then. */
@@ -102,11 +114,20 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   #keepAliveMs: number | undefined
   #isStarted = false
   #askedAtMs = 0
+  /** When its lease was granted, and its answer began; `0`: not yet. */
+  #grantedAtMs = 0
+  #firstByteAtMs = 0
+  #loadMs = 0
+  #bytes = 0
   #wait: Wait | undefined
   #generation = ''
   /** From `rewrite` to `dispatch`: a stream must not keep the body. */
   #outgoing: OutgoingRequest | undefined
-  #dropped: readonly string[] = []
+  #dropped: readonly string[] = NOTHING
+  #rewrites: readonly string[] = NOTHING
+  #route: string | null = null
+  #status: number | null = null
+  #attempts: readonly FailedCandidate[] = NO_ATTEMPTS
   #relay: Relay | undefined
   #call: UpstreamCall | undefined
   /** Why the last attempt failed. */
@@ -133,6 +154,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   resolve(): void {
     const { config, publish, rank } = this.#parts
     const { failover = false, headers, method, path } = this.#request
+    this.client = this.#parts.clientOf(headers)
     if (method !== 'POST') throw new BadRequestError(`${method} is not served here.`, { status: 405 })
     checkHops(headers, this.id)
     const { model, stream, keepAliveMs } = peekRequest(this.#request)
@@ -144,7 +166,14 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     const targets = spoken.flatMap((one) => rank(listReplicas(config(), one)))
     this.#targets = targets
     const route = describeRoute(path)
-    if (!this.#isStarted) publish(this.id, { type: 'request.started', route, ref: targets[0]?.ref ?? '' })
+    this.#route = route
+    if (!this.#isStarted)
+      publish(this.id, {
+        type: 'request.started',
+        route,
+        ref: targets[0]?.ref ?? '',
+        client: this.client,
+      })
     this.#isStarted = true
     for (const other of others) this.#adviseOnce(adviseOtherApi(other, route), other.ref, ` ${route}`)
     this.actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
@@ -158,6 +187,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     if (provider.unavailable !== undefined)
       return this.fail(new ProviderUnavailableError(provider.id, provider.unavailable))
     this.#askedAtMs = clock.now()
+    this.#grantedAtMs = 0
     this.#wait = undefined
     const keepAliveMs = provider.localService === undefined ? undefined : this.#keepAliveMs
     leases.request(toServiceKey(provider), this.id, this, this.#request.priority, undefined, keepAliveMs)
@@ -177,6 +207,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     })
     this.#outgoing = outgoing
     this.#dropped = outgoing.dropped
+    this.#rewrites = outgoing.rewrites
     for (const member of outgoing.dropped)
       if (!target.model?.dropParams.includes(member))
         this.#adviseOnce(adviseDropped(member, target.ref), target.ref, '')
@@ -198,18 +229,24 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#outgoing = undefined
     // The rewrite failed, and has said so.
     if (outgoing === undefined || this.#relay === undefined) return
-    this.#call = this.#parts.upstreamOf(this.#target, this.#generation).send(outgoing, this.#relay)
+    const target = this.#target
+    this.#parts.publish(this.id, { type: 'request.sent', ref: target.ref, rewrites: this.#rewrites })
+    this.#call = this.#parts.upstreamOf(target, this.#generation).send(outgoing, this.#relay)
   }
 
   relay(): void {
     const head = this.#relay?.head
     if (head === undefined) return
     const { ref } = this.#target
+    const nowMs = this.#parts.clock.now()
+    // An answer without a body has no later byte.
+    this.#firstByteAtMs = nowMs
+    this.#status = head.status
     this.#parts.publish(this.id, {
       type: 'request.responded',
       ref,
       status: head.status,
-      waitedMs: Math.round(this.#parts.clock.now() - this.startedAtMs),
+      waitedMs: Math.round(nowMs - this.startedAtMs),
     })
     this.#request = { ...this.#request, body: NO_BODY }
     const own = toOwnHeaders(this.id, ref, this.#index, this.#wait, this.#dropped)
@@ -222,6 +259,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#relay = undefined
     this.#call = undefined
     if (relay === undefined) return
+    this.#noteProgress(relay)
     relay.close()
     if (!relay.isOver) call?.abort(this.#failure ?? new AbortedError())
   }
@@ -232,6 +270,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     if (failure === undefined || target === undefined) return
     if (isConnectionRefused(failure.cause))
       this.#parts.noteRefused(toServiceKey(target.provider), this.#generation)
+    this.#attempts = [...this.#attempts, { ref: target.ref, code: failure.code }]
     this.#parts.publish(this.id, { type: 'request.attempted', ref: target.ref, code: failure.code })
   }
 
@@ -249,7 +288,27 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     // An error costs its stack, so an answered request makes none.
     const failure = outcome === 'done' ? null : (this.#failure ?? new AbortedError())
     const code = failure?.code ?? null
-    this.#parts.publish(this.id, { type: 'request.ended', outcome, code, usage: this.#usage })
+    const usage = this.#usage
+    const endedAtMs = this.#parts.clock.now()
+    const timings = this.timingsAt(endedAtMs)
+    this.#parts.publish(this.id, { type: 'request.ended', outcome, code, usage, timings })
+    this.#parts.keep({
+      id: this.id,
+      ref: this.#targets[this.#index]?.ref ?? null,
+      service: this.serviceKey ?? null,
+      route: this.#route,
+      client: this.client,
+      startedAtMs: this.startedAtMs,
+      endedAtMs,
+      outcome,
+      code,
+      status: this.#status,
+      timings,
+      usage,
+      bytes: this.#bytes,
+      rewrites: this.#rewrites,
+      attempts: this.#attempts,
+    })
     if (failure === null) return this.#client.onEnd()
     failure.requestId = this.id
     this.#client.onError(failure)
@@ -263,13 +322,18 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   granted({ generation }: { readonly generation: string }): void {
     this.#generation = generation
-    const waitedMs = Math.round(this.#parts.clock.now() - this.#askedAtMs)
+    const nowMs = this.#parts.clock.now()
+    const waitedMs = Math.round(nowMs - this.#askedAtMs)
+    this.#loadMs += this.#measureLoad()
+    this.#grantedAtMs = nowMs
     if (this.#wait !== undefined) this.#wait = { ...this.#wait, waitedMs }
     const { timeoutMs = null } = this.#target.provider
     this.actor.send({ type: 'lease.granted', timeLimitMs: timeoutMs })
   }
 
   refused(error: ServiceError): void {
+    this.#loadMs += this.#measureLoad()
+    this.#wait = undefined
     this.fail(error)
   }
 
@@ -305,6 +369,27 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     return target && toServiceKey(target.provider)
   }
 
+  /** Where its time went until a moment. */
+  timingsAt(nowMs: number): RequestTimings {
+    const relay = this.#relay
+    if (relay !== undefined) this.#noteProgress(relay)
+    const grantedAtMs = this.#grantedAtMs || nowMs
+    // The head alone may come long before the answer.
+    const firstByteAtMs = this.#firstByteAtMs || nowMs
+    const loadMs = this.#loadMs + this.#measureLoad()
+    return {
+      waitMs: Math.max(0, Math.round(grantedAtMs - this.startedAtMs - loadMs)),
+      loadMs: Math.round(loadMs),
+      firstByteMs: Math.round(firstByteAtMs - grantedAtMs),
+      streamMs: Math.round(nowMs - firstByteAtMs),
+    }
+  }
+
+  /** The size of its answer so far, and in how many pieces it came. */
+  get progress(): { readonly bytes: number; readonly chunks: number } {
+    return { bytes: this.#relay?.bytes ?? this.#bytes, chunks: this.#relay?.chunks ?? 0 }
+  }
+
   resume(): void {
     this.#relay?.resume()
     this.#call?.resume()
@@ -325,6 +410,17 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     // It may quote what a server said.
     failure.message = this.#parts.scrub(failure.message)
     this.#failure = failure
+  }
+
+  #noteProgress({ firstByteMs, bytes }: Relay): void {
+    if (firstByteMs > 0) this.#firstByteAtMs = firstByteMs
+    this.#bytes = bytes
+  }
+
+  /** How long its service has been loading while it waits for its lease. One that did not have to wait is not asked. */
+  #measureLoad(): number {
+    const key = this.#wait === undefined || this.#grantedAtMs !== 0 ? undefined : this.serviceKey
+    return key === undefined ? 0 : this.#parts.loadMsOf(key, this.#askedAtMs)
   }
 
   /** The candidate in use. */

@@ -1,6 +1,7 @@
 import type { ActorRefFrom } from 'xstate'
 import { nameRequestState, type RequestState, type requestMachine } from '../../machines/request.ts'
 import { AbortedError } from '../errors.ts'
+import type { RequestTimings } from '../events/timings.ts'
 
 /** One model request under way, as it stands. Never a prompt, never an answer. */
 export interface RequestSnapshot {
@@ -13,6 +14,14 @@ export interface RequestSnapshot {
   readonly state: RequestState
   /** Since it came in, in milliseconds. */
   readonly ageMs: number
+  /** Product name in its `user-agent`, at most 40 characters; `null`: it names none. */
+  readonly client: string | null
+  /** Where that time went so far. */
+  readonly timings: RequestTimings
+  /** Size of the body of its answer so far. */
+  readonly bytes: number
+  /** In how many pieces that body came: of a stream about one for each token. */
+  readonly chunks: number
 }
 
 /** A request as the book knows it. */
@@ -21,6 +30,9 @@ export interface OpenRequest {
   readonly actor: ActorRefFrom<typeof requestMachine>
   readonly startedAtMs: number
   readonly serviceKey: string | undefined
+  readonly client: string | null
+  readonly progress: { readonly bytes: number; readonly chunks: number }
+  timingsAt(nowMs: number): RequestTimings
   abort(reason?: unknown): void
 }
 
@@ -43,7 +55,8 @@ export function createRequestBook<One extends OpenRequest>(): RequestBook<One> {
     add: (request) => open.set(request.id, request),
     remove: (id) => open.delete(id),
     list: (nowMs, limit = Number.POSITIVE_INFINITY) =>
-      [...open.values()].slice(0, limit).map(({ id, actor, startedAtMs, serviceKey }) => {
+      [...open.values()].slice(0, limit).map((request) => {
+        const { id, actor, startedAtMs, serviceKey, client, progress } = request
         const { value, context } = actor.getSnapshot()
         return {
           id,
@@ -51,6 +64,9 @@ export function createRequestBook<One extends OpenRequest>(): RequestBook<One> {
           service: serviceKey ?? null,
           state: nameRequestState(value),
           ageMs: Math.round(nowMs - startedAtMs),
+          client,
+          timings: request.timingsAt(nowMs),
+          ...progress,
         }
       }),
     cancel: (id) => {

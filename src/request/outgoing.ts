@@ -48,6 +48,8 @@ export interface OutgoingRequest extends UpstreamRequest {
   readonly hidesUsage: boolean
   /** Members of the client's body that are not sent on. */
   readonly dropped: readonly string[]
+  /** Names of the rules that changed the body. */
+  readonly rewrites: readonly string[]
 }
 
 const NOTHING: readonly string[] = []
@@ -101,6 +103,7 @@ export function toUpstreamRequest(
     bodyBytes: pieces.reduce((bytes, piece) => bytes + piece.length, 0),
     isStream,
     dropped,
+    rewrites: applied,
     hidesUsage: compat.supportsUsageInStreaming !== false && applied.includes(streamUsage.name),
   }
 }

@@ -72,6 +72,11 @@ export class Relay implements AnswerHandler {
   head: Head | undefined
   /** Whether the server has ended the answer or the connection. */
   isOver = false
+  /** When the first byte of the body went to the client; minus infinity: none did. */
+  firstByteMs = NEVER
+  /** Size of the body so far, and in how many pieces it went to the client. */
+  bytes = 0
+  chunks = 0
   readonly #options: RelayOptions
   readonly #tail = createUsageTail()
   #isClosed = false
@@ -85,8 +90,7 @@ export class Relay implements AnswerHandler {
   #rewriter: AnswerRewriter | undefined
   #usageFilter: UsageFilter | undefined
   #bodyMask: BodyMask | undefined
-  /** When the first and the last byte came, and whether the client has asked for a pause. */
-  #firstByteMs = NEVER
+  /** When the last byte came, and whether the client has asked for a pause. */
   #lastByteMs = NEVER
   #isPaused = false
   #stall: unknown
@@ -165,7 +169,7 @@ export class Relay implements AnswerHandler {
   /** What the answer said of itself, once it is over. */
   usage(): Usage | null {
     const usage = this.#tail.read()
-    return this.#isEventStream ? withPace(usage, this.#options.clock.now() - this.#firstByteMs) : usage
+    return this.#isEventStream ? withPace(usage, this.#options.clock.now() - this.firstByteMs) : usage
   }
 
   /** The client wants more. */
@@ -231,11 +235,13 @@ export class Relay implements AnswerHandler {
   #deliver(bytes: Buffer): boolean {
     if (this.#isClosed) return true
     const nowMs = this.#options.clock.now()
-    if (this.#firstByteMs === NEVER) {
-      this.#firstByteMs = nowMs
+    if (this.firstByteMs === NEVER) {
+      this.firstByteMs = nowMs
       this.#watchStall(this.#options.target.provider.stallTimeoutMs)
     }
     this.#lastByteMs = nowMs
+    this.bytes += bytes.length
+    this.chunks += 1
     const isHungry = this.#options.client.onData(bytes)
     this.#isPaused = !isHungry
     return isHungry

@@ -10,6 +10,7 @@ import { findTellingLine } from '../../machines/telling-line.ts'
 import type { Clock } from '../clock.ts'
 import type { ProviderConfig } from '../config/config.ts'
 import { ServiceError } from '../errors.ts'
+import type { RequestTotals } from '../events/request-totals.ts'
 import { toDecisionText } from '../explanation/decision-text.ts'
 import { explain } from '../explanation/explanation.ts'
 import type { Neighbour } from '../explanation/situation.ts'
@@ -71,6 +72,8 @@ export interface Registry {
   placeOf(key: string, id: string): Place | undefined
   /** Settles as soon as its state or its run satisfies `is`, or the actor is gone. */
   untilState(key: string, is: (state: string, generation: string | null) => boolean): Promise<void>
+  /** How long the last load of a service has overlapped the time since a moment, in milliseconds. */
+  loadMsOf(key: string, sinceMs: number): number
   /** When trying again makes sense, in milliseconds. `undefined`: at once, or never. */
   retryAfter(key: string, failure: Failure): number | undefined
   /** A failure as an error: with the last output where it is about a process, and when to try again. */
@@ -85,6 +88,7 @@ export interface RegistryOptions {
   readonly outputOf: (key: string) => Output | undefined
   readonly guestsOf: (key: string) => readonly Guest[]
   readonly leaseTimesOf: (key: string) => Typical | null
+  readonly totalsOf: (key: string) => RequestTotals
   /** The last decision about room that a service had a part in. */
   readonly decisionOf: (key: string) => Decision | null
   readonly history: History
@@ -100,6 +104,7 @@ export function createRegistry({
   outputOf,
   guestsOf,
   leaseTimesOf,
+  totalsOf,
   decisionOf,
   history,
   memoryOf,
@@ -112,6 +117,14 @@ export function createRegistry({
     const since = entered.get(key)
     const state = toStateName(actorOf(key)?.getSnapshot().value ?? '')
     return since?.state === state ? clock.now() - since.atMs : 0
+  }
+  /** The last load of each service; `toMs`: absent while it goes on. */
+  const loads = new Map<string, { readonly fromMs: number; readonly toMs?: number }>()
+  const noteLoad = (key: string, from: string, to: string) => {
+    const isLoading = hasTag(to, 'loading')
+    if (hasTag(from, 'loading') === isLoading) return
+    if (isLoading) loads.set(key, { fromMs: clock.now() })
+    else loads.set(key, { fromMs: loads.get(key)?.fromMs ?? clock.now(), toMs: clock.now() })
   }
   /** How long the stops of each service took, and since when it stops now. */
   const stopTimes = createDurations()
@@ -133,6 +146,7 @@ export function createRegistry({
   const observe = (key: string): Observed => ({
     inStateMs: inStateMsOf(key),
     leaseTimes: leaseTimesOf(key),
+    totals: totalsOf(key),
     startTimes: history.startsOf(key),
     starts: history.pastStartsOf(key),
     memory: memoryOf(key),
@@ -192,6 +206,7 @@ export function createRegistry({
     activeKeys: keysOf,
     forget: (key) => {
       entered.delete(key)
+      loads.delete(key)
       stopTimes.forget(key)
       stoppingSinceMs.delete(key)
     },
@@ -214,6 +229,7 @@ export function createRegistry({
           const to = toStateName(value)
           if (to === state) return
           const change = { from: state, to, reason: toReason(to, context), why: context.why }
+          noteLoad(key, state, to)
           if (hasTag(to, 'spawning')) spawnedAtMs = clock.now()
           else if (spawnedAtMs !== undefined && !hasTag(to, 'loading')) {
             const isFailed = hasTag(to, 'backoff') || hasTag(to, 'tripped') || context.stop === 'start-failed'
@@ -277,6 +293,10 @@ export function createRegistry({
           error: () => resolve(),
         })
       }),
+    loadMsOf: (key, sinceMs) => {
+      const load = loads.get(key)
+      return load === undefined ? 0 : Math.max(0, (load.toMs ?? clock.now()) - Math.max(load.fromMs, sinceMs))
+    },
     retryAfter,
     toError: (key, failure) => {
       const tail =

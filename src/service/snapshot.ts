@@ -7,6 +7,7 @@ import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import type { ConfigRefusal } from '../events/events.ts'
+import type { RequestTotals } from '../events/request-totals.ts'
 import { toWhyText } from '../explanation/explanation.ts'
 import { type Explanation, toAwaited } from '../explanation/situation.ts'
 import { type QueuedRequest, type QueueFacts, toQueue } from '../lease/queue.ts'
@@ -59,6 +60,8 @@ export interface ServiceSnapshot {
   readonly startTimes: Typical | null
   /** Its last starts, oldest first: at most nine, failed ones included. */
   readonly starts: readonly PastStart[]
+  /** Its requests that are over. */
+  readonly totals: RequestTotals
   /** What its processes occupy, as last measured; `null`: nothing of ours runs, or nobody looked yet. */
   readonly memory: MemoryUse | null
   readonly timers: readonly RunningTimer[]
@@ -123,6 +126,8 @@ export interface SupervisorSnapshot {
   readonly config: ConfigStanding
   /** The process that ends our servers when we are killed. It begins with the first server that we start. */
   readonly watchdog: WatchdogStanding
+  /** Requests that are over, those of services that were removed included. */
+  readonly totals: RequestTotals
   readonly services: readonly ServiceSnapshot[]
 }
 
@@ -132,6 +137,7 @@ export interface Observed {
   readonly leaseTimes: Typical | null
   readonly startTimes: Typical | null
   readonly starts: readonly PastStart[]
+  readonly totals: RequestTotals
   readonly memory: MemoryUse | null
   readonly nowMs: number
   /** Who else of this user uses the server we run. */
@@ -170,6 +176,7 @@ export function toServiceFacts(
     leaseTimes: observed.leaseTimes,
     startTimes: observed.startTimes,
     starts: observed.starts,
+    totals: observed.totals,
     memory: observed.memory,
     timers: armed
       .filter(({ isOfState }) => isOfState)

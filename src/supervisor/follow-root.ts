@@ -6,6 +6,7 @@ import type { ServiceEventBody } from '../events/events.ts'
 import type { LeaseBook } from '../lease/desk.ts'
 import { holdLease } from '../lease/lease.ts'
 import type { ProcessTable } from '../process/table.ts'
+import type { RequestLog } from '../request/request-log.ts'
 import type { Upstreams } from '../request/upstreams.ts'
 import type { Effects } from '../service/actors.ts'
 import type { Catalogue } from '../service/catalogue.ts'
@@ -26,6 +27,7 @@ export interface FollowRootOptions {
   readonly leases: LeaseBook
   readonly leaseRequests: LeaseRequests
   readonly leaseTimes: Durations
+  readonly requestLog: Pick<RequestLog, 'forget'>
   readonly learning: Learning
   readonly contextSizes: ContextSizes
   readonly effects: Effects
@@ -42,6 +44,7 @@ export function followRoot({
   leases,
   leaseRequests,
   leaseTimes,
+  requestLog,
   learning,
   contextSizes,
   effects,
@@ -97,6 +100,7 @@ export function followRoot({
     registry.forget(key)
     effects.forget(key)
     leaseTimes.forget(key)
+    requestLog.forget(key)
   })
   root.on('service.failed', ({ key, message }) => {
     publish(key, { type: 'service.failed', message })

@@ -9,6 +9,7 @@ import type { AcquireOptions, Lease } from '../lease/lease.ts'
 import type { Inspector } from '../observe/inspection.ts'
 import type { ServiceOutput } from '../process/output.ts'
 import type { RequestSnapshot } from '../request/open-requests.ts'
+import type { EndedRequest } from '../request/request-log.ts'
 import type { ModelListing } from '../service/model-list.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../service/snapshot.ts'
 import type { SignalOptions } from './host-signals.ts'
@@ -81,6 +82,11 @@ export interface Supervisor {
   service(id: string): ServiceSnapshot
   /** Model requests that have not ended, the oldest first. @param limit at most so many @default all */
   requests(limit?: number): readonly RequestSnapshot[]
+  /**
+   * The last model requests that ended, the newest first; 500 are kept.
+   * @param limit at most so many @default all
+   */
+  endedRequests(limit?: number): readonly EndedRequest[]
   /** Ends a request as if its client had left; the client is told. `false`: there is none by that id. */
   cancel(requestId: string): boolean
   /**

@@ -14,6 +14,7 @@ import type { ProcessTable } from '../process/table.ts'
 import type { ExchangeParts } from '../request/exchange.ts'
 import { createFetch } from '../request/fetch.ts'
 import type { RequestBook } from '../request/open-requests.ts'
+import type { RequestLog } from '../request/request-log.ts'
 import type { Catalogue } from '../service/catalogue.ts'
 import type { ContextSizes } from '../service/context-sizes.ts'
 import { findModelListing, toModelList } from '../service/model-list.ts'
@@ -42,6 +43,7 @@ export interface FaceOptions
   readonly leases: LeaseBook
   readonly contextSizes: ContextSizes
   readonly openRequests: RequestBook
+  readonly requestLog: Pick<RequestLog, 'list' | 'totals'>
   readonly inspections: Inspections
 }
 
@@ -61,6 +63,7 @@ export function createFace({
   contextSizes,
   rank,
   openRequests,
+  requestLog,
   inspections,
   dispatch,
   secretsOf,
@@ -96,10 +99,13 @@ export function createFace({
         state: root.getSnapshot().value,
         config: configuration.standing(),
         watchdog: table.watchdog(),
+        totals: requestLog.totals,
         services: registry.snapshots(),
       }),
     service: (id) => scrubber.value(describe(catalogue.keyOf(id))),
     requests: (limit) => openRequests.list(clock.now(), limit),
+    endedRequests: (limit = Number.POSITIVE_INFINITY) =>
+      scrubber.value(requestLog.list(limit, hub.nowMs - clock.now())),
     cancel: (id) => runOutside(openRequests.cancel, id),
     inspect: (inspector) => runOutside(inspections.attach, inspector),
     output: (id) => table.outputOf(catalogue.keyOf(id)),

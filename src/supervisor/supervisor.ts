@@ -26,8 +26,10 @@ import { reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
 import { rememberAnswerSecrets } from '../request/answer-mask.ts'
+import { rememberClientNames } from '../request/client-name.ts'
 import type { Exchange } from '../request/exchange.ts'
 import { createRequestBook } from '../request/open-requests.ts'
+import { createRequestLog } from '../request/request-log.ts'
 import { createRequests } from '../request/requests.ts'
 import { createTurns } from '../request/turns.ts'
 import { createUpstreams } from '../request/upstreams.ts'
@@ -132,6 +134,7 @@ function assemble(options: SupervisorOptions): Supervisor {
   const isClosing = () => !root.getSnapshot().matches('running')
 
   const leaseTimes = createDurations()
+  const requestLog = createRequestLog()
   const registry = createRegistry({
     catalogue,
     clock,
@@ -141,6 +144,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     outputOf: table.outputOf,
     guestsOf: guests.of,
     leaseTimesOf: leaseTimes.of,
+    totalsOf: requestLog.totalsOf,
     decisionOf: (key) => findDecision(root, root.getSnapshot().context, key, clock),
     history,
     memoryOf: learning.memoryOf,
@@ -168,6 +172,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     leases,
     leaseRequests,
     leaseTimes,
+    requestLog,
     learning,
     contextSizes,
     effects,
@@ -221,6 +226,9 @@ function assemble(options: SupervisorOptions): Supervisor {
       registry.send(key, { type: 'health.verdict', generation, verdict, isOfRequest: true })
     },
     publish: (requestId, event) => hub.publish({ requestId, ...event }),
+    clientOf: rememberClientNames(),
+    loadMsOf: registry.loadMsOf,
+    keep: requestLog.add,
   })
 
   const replaceServices = () =>
@@ -293,6 +301,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     contextSizes,
     rank,
     openRequests,
+    requestLog,
     inspections,
     dispatch,
     secretsOf,

@@ -41,8 +41,17 @@ const told: readonly (readonly [SupervisorEvent, string])[] = [
       outcome: 'done',
       code: null,
       usage: { promptTokens: 3, completionTokens: 5, tokensPerSecond: 10_230.18 },
+      timings: { waitMs: 1, loadMs: 2, firstByteMs: 3, streamMs: 4 },
     },
     '00:00:01.500  request r1  done, 3 tokens in, 5 tokens out, 10230.2 a second',
+  ],
+  [
+    { ...request, type: 'request.started', route: '/v1/x', ref: 'demo/a', client: 'curl' },
+    '00:00:01.500  request r1  curl asks for demo/a (/v1/x)',
+  ],
+  [
+    { ...request, type: 'request.sent', ref: 'demo/a', rewrites: ['model', 'reasoning'] },
+    '00:00:01.500  request r1  is sent to demo/a, rewritten: model, reasoning',
   ],
   [{ ...head, type: 'supervisor.closed' }, '00:00:01.500  leasehold  everything is stopped'],
 ]

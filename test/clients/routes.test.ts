@@ -82,6 +82,7 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
   },
   'GET /api/requests': async () => {
     expect(await get('/api/requests')).toEqual({ requests: [] })
+    expect(await get('/api/requests?ended=0')).toEqual({ requests: [], ended: [] })
   },
   'DELETE /api/requests/{id}': async () => {
     const response = await fetch(`${house.url}/api/requests/nobody`, { method: 'DELETE' })

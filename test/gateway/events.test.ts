@@ -112,11 +112,11 @@ test('a new reader gets what happens from now on, or as many of the last as it a
 test('types are picked by name, or by the beginning of it', async () => {
   await using route = await openRoute()
   route.fill(1)
-  route.hub.publish({ type: 'request.ended', requestId: 'r', outcome: 'done', code: null, usage: null })
+  route.hub.publish({ type: 'request.sent', requestId: 'r', ref: 's/m', rewrites: [] })
   route.hub.publish({ type: 'supervisor.closed' })
   const types = async (query: string) =>
     (await route.read(`?last=9&follow=0&types=${query}`)).map(({ type }) => type)
-  expect(await types('request.')).toEqual(['request.ended'])
+  expect(await types('request.')).toEqual(['request.sent'])
   expect(await types('service.retired,supervisor.')).toEqual(['service.retired', 'supervisor.closed'])
   expect(await types('service')).toEqual([])
 })
@@ -124,7 +124,13 @@ test('types are picked by name, or by the beginning of it', async () => {
 test('a reader that wants a sample is told how far it has come, also when nothing is for it', async () => {
   await using route = await openRoute()
   for (let index = 0; index < 30; index += 1)
-    route.hub.publish({ type: 'request.started', requestId: `r${index}`, route: '/v1/models', ref: 's/m' })
+    route.hub.publish({
+      type: 'request.started',
+      requestId: `r${index}`,
+      route: '/v1/models',
+      ref: 's/m',
+      client: null,
+    })
   const text = await route.readText('?last=99&follow=0&requestsPerSecond=2')
   expect(toEvents(text).map(({ seq }) => seq)).toEqual([1, 2])
   expect(text.trimEnd().split('\n').at(-1)).toBe('id: abc.30')

@@ -52,6 +52,15 @@ test('the requests under way are listed, and one of them is cancelled: its clien
         service: house.service().key,
         state: expect.stringMatching(/sending|streaming/),
         ageMs: expect.any(Number),
+        client: 'node',
+        timings: {
+          waitMs: expect.any(Number),
+          loadMs: 0,
+          firstByteMs: expect.any(Number),
+          streamMs: expect.any(Number),
+        },
+        bytes: expect.any(Number),
+        chunks: expect.any(Number),
       },
     ])
   expect(house.service().leases).toBe(1)

@@ -31,6 +31,7 @@ async function buildKnown() {
     outputOf: () => undefined,
     guestsOf: () => [],
     leaseTimesOf: () => null,
+    totalsOf: () => ({ requests: 0, failed: 0, promptTokens: 0, completionTokens: 0 }),
     decisionOf,
     history: {
       pastStartsOf: () => [],

@@ -4,8 +4,10 @@ import { parseConfig } from '../../src/config/load.ts'
 import { type LeaseholdError, ServiceError } from '../../src/errors.ts'
 import type { RequestEventBody } from '../../src/events/events.ts'
 import type { LeaseListener } from '../../src/lease/desk.ts'
+import { rememberClientNames } from '../../src/request/client-name.ts'
 import type { Exchange, ModelRequest } from '../../src/request/exchange.ts'
 import { createRequestBook } from '../../src/request/open-requests.ts'
+import type { RequestRecord } from '../../src/request/request-log.ts'
 import { createRequests } from '../../src/request/requests.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import type { AnswerHandler } from '../../src/transport/answer-handler.ts'
@@ -46,13 +48,17 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
   /** Whether the client wants a pause after each chunk. */
   const isFull = { now: false }
   const errors: LeaseholdError[] = []
+  const book = createRequestBook<Exchange>()
+  const records: RequestRecord[] = []
+  /** How long the service has been loading. */
+  const load = { ms: 0 }
   const dispatch = createRequests({
     machine: requestMachine,
     compile: (machine) => machine,
     scrub: (text) => text,
     secretsOf: () => undefined,
     clock,
-    requests: createRequestBook<Exchange>(),
+    requests: book,
     inspection: () => ({}),
     config: () => config,
     leases: {
@@ -77,6 +83,9 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     }),
     createId: () => 'r1',
     publish: (_, event) => events.push(event),
+    clientOf: rememberClientNames(),
+    loadMsOf: () => load.ms,
+    keep: (record) => records.push(record),
   })
   const ask = (body: object | string = {}, more: Partial<ModelRequest> = {}) =>
     dispatch(
@@ -119,6 +128,9 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     told,
     isFull,
     errors,
+    records,
+    load,
+    book,
     ask,
     askAndSend,
     grant,
@@ -157,6 +169,7 @@ describe('a request', () => {
     expect(world.clock.pending).toBe(0)
     expect(world.events.map(({ type }) => type)).toEqual([
       'request.started',
+      'request.sent',
       'request.responded',
       'request.ended',
     ])
@@ -576,4 +589,119 @@ test('a stream has the pace of its tokens where the server tells only how many; 
       usage: { completionTokens: 40, tokensPerSecond },
     })
   }
+})
+
+describe('a request that is over', () => {
+  const stream = { 'content-type': 'text/event-stream' }
+  const token = Buffer.from('data: {"choices":[{"delta":{"content":"a"}}]}\n\n')
+
+  test('tells where its time went: wait, load, first byte, stream', async () => {
+    const world = createWorld()
+    await world.clock.advanceTo(1_000)
+    world.ask({ model: 'a/m', stream: true }, { headers: { 'user-agent': 'curl/8.5.0' } })
+    world.waiting.at(-1)?.listener.queued?.({ position: 1, estimatedMs: null })
+    await world.clock.advanceTo(11_000)
+    world.load.ms = 7_000
+    expect(world.book.list(11_000)).toMatchObject([
+      {
+        client: 'curl',
+        bytes: 0,
+        chunks: 0,
+        timings: { waitMs: 3_000, loadMs: 7_000, firstByteMs: 0, streamMs: 0 },
+      },
+    ])
+    world.grant()
+    world.load.ms = 0
+    await world.clock.advanceTo(11_100)
+    const { handler } = world.server()
+    handler.onHead(200, stream)
+    await world.clock.advanceTo(11_500)
+    handler.onData(token)
+    await world.clock.advanceTo(13_500)
+    const timings = { waitMs: 3_000, loadMs: 7_000, firstByteMs: 500, streamMs: 2_000 }
+    expect(world.book.list(13_500)).toMatchObject([
+      { state: 'streaming', bytes: token.length, chunks: 1, timings },
+    ])
+    handler.onData(Buffer.from('data: [DONE]\n\n'))
+    handler.onEnd()
+    expect(world.events.at(-1)).toMatchObject({ type: 'request.ended', outcome: 'done', timings })
+    expect(world.records).toEqual([
+      {
+        id: 'r1',
+        ref: 'a/m',
+        service: 'remote:http://127.0.0.1:1/v1',
+        route: '/v1/chat/completions',
+        client: 'curl',
+        startedAtMs: 1_000,
+        endedAtMs: 13_500,
+        outcome: 'done',
+        code: null,
+        status: 200,
+        timings,
+        usage: null,
+        bytes: token.length + 'data: [DONE]\n\n'.length,
+        rewrites: ['model', 'supportsUsageInStreaming'],
+        attempts: [],
+      },
+    ])
+    expect(world.book.list(14_000)).toEqual([])
+  })
+
+  test('counts failed candidates as wait, and names them', async () => {
+    const world = createWorld()
+    await world.clock.advanceTo(1_000)
+    world.askAndSend({ model: 'default' })
+    await world.clock.advanceTo(4_000)
+    world.server().handler.onHead(500, json)
+    world.grant()
+    await world.clock.advanceTo(5_000)
+    world.server().handler.onHead(200, json)
+    world.server().handler.onData(Buffer.from('{}'))
+    world.server().handler.onEnd()
+    expect(world.records).toMatchObject([
+      {
+        ref: 'b/m',
+        attempts: [{ ref: 'a/m', code: 'LEASEHOLD_UPSTREAM_FAILED' }],
+        timings: { waitMs: 3_000, loadMs: 0, firstByteMs: 1_000, streamMs: 0 },
+      },
+    ])
+  })
+
+  test('was refused its lease: all of its time is wait and load, counted once', async () => {
+    const world = createWorld([])
+    await world.clock.advanceTo(1_000)
+    world.ask(named)
+    world.waiting.at(-1)?.listener.queued?.({ position: 1, estimatedMs: null })
+    await world.clock.advanceTo(3_000)
+    world.load.ms = 1_500
+    world.waiting.at(-1)?.listener.refused(refusal)
+    expect(world.records).toMatchObject([
+      {
+        outcome: 'failed',
+        code: 'LEASEHOLD_SPAWN_FAILED',
+        status: null,
+        timings: { waitMs: 500, loadMs: 1_500, firstByteMs: 0, streamMs: 0 },
+      },
+    ])
+  })
+
+  test('named no model that there is: it has an outcome and a client, and no service', () => {
+    const world = createWorld()
+    world.ask({ model: 'nowhere/x' }, { headers: { 'user-agent': 'OpenAI/Python 1.40.0' } })
+    expect(world.records).toMatchObject([
+      { ref: null, service: null, route: null, client: 'OpenAI/Python', outcome: 'failed' },
+    ])
+  })
+
+  test('is told as sent, with the names of the rules that changed its body', () => {
+    const world = createWorld()
+    world.askAndSend({ model: 'a/m', stream: true, messages: [{ role: 'user', content: 'SECRET' }] })
+    const sent = world.events.find(({ type }) => type === 'request.sent')
+    expect(sent).toEqual({
+      type: 'request.sent',
+      ref: 'a/m',
+      rewrites: ['model', 'supportsUsageInStreaming'],
+    })
+    expect(JSON.stringify(world.events)).not.toContain('SECRET')
+  })
 })
