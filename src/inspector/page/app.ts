@@ -10,9 +10,12 @@ import {
   record,
   renew,
   seek,
+  seekTime,
   step,
 } from './history.ts'
-import { applySnapshot, forgetHolders, type PageModel } from './model.ts'
+import { applySnapshot, findNamed, forgetHolders, type PageModel } from './model.ts'
+import { addLook, emptyPace, type Pace } from './rates.ts'
+import { parseRoute, type Route } from './route.ts'
 import { buildEventRow, buildRow, findActorName, MAX_ROWS, type SequenceRow } from './sequence.ts'
 import { ask, LockedError, readEvents, readLines, setKey } from './stream.ts'
 
@@ -26,6 +29,9 @@ export interface PrintedLine {
 
 export type Connection = 'connecting' | 'open' | 'lost' | 'locked'
 
+/** What concerns no single service; only snapshots tell of it, and a recording holds none. */
+export type Standing = Omit<SupervisorSnapshot, 'services'>
+
 /** The state of the page. */
 export interface AppState {
   readonly connection: Connection
@@ -33,17 +39,32 @@ export interface AppState {
   /** The name of the recording that is shown instead of live events. */
   readonly recording: string | null
   readonly isPlaying: boolean
+  /** What the address names. */
+  readonly route: Route
+  /** Key of the service whose page is open, or whose machine is looked at. */
   readonly selected: string | null
+  /** Key of the row of a list that the keys are at. */
+  readonly row: string | null
+  readonly filter: string
   readonly output: readonly PrintedLine[]
   readonly rows: readonly SequenceRow[]
   readonly notice: string | null
-  /** The gateway's part of the last snapshot; a recording does not hold it. */
-  readonly standing: Pick<SupervisorSnapshot, 'config' | 'watchdog'> | null
-  readonly isHelpOpen: boolean
+  readonly standing: Standing | null
+  /** How fast tokens and requests come, as the last looks tell. */
+  readonly pace: Pace
+  readonly dialog: 'keys' | 'search' | null
+}
+
+interface Timings {
+  readonly waitMs?: number | null
+  readonly loadMs?: number | null
+  readonly firstByteMs?: number | null
 }
 
 /** Lines that are kept of the selected service. */
-const MAX_LINES = 500
+const MAX_LINES = 2_000
+/** The time that the bar at the bottom spans, in milliseconds. */
+export const SPAN_MS = 15 * 60_000
 /** The longest pause between two moments of a recording that is played, in milliseconds. */
 const MAX_PAUSE_MS = 1_200
 const RETRY_MS = [500, 1_000, 2_000, 5_000] as const
@@ -60,12 +81,16 @@ export function createApp(onChange: () => void) {
     history: emptyHistory,
     recording: null,
     isPlaying: false,
+    route: parseRoute(location.hash),
     selected: null,
+    row: null,
+    filter: '',
     output: [],
     rows: [],
     notice: null,
     standing: null,
-    isHelpOpen: false,
+    pace: emptyPace,
+    dialog: null,
   }
   /** Live events are still recorded while a recording is shown. */
   let live: History = emptyHistory
@@ -97,15 +122,22 @@ export function createApp(onChange: () => void) {
   const nowMs = () => lostAtMs ?? (offsetMs === null ? 0 : performance.now() + offsetMs)
   const setLive = (history: History) => {
     live = history
-    if (state.recording === null) {
-      const first = Object.keys(history.latest.services)[0] ?? null
-      const known = state.selected !== null && state.selected in history.latest.services
-      set({ history, selected: known ? state.selected : first })
-    }
+    if (state.recording === null) set({ history })
+    if ((findNamed(history.latest, state.route.id)?.key ?? null) !== state.selected) choose()
+  }
+  /** Reads the output of what the address names. */
+  const choose = () => {
+    set({ selected: findNamed(live.latest, state.route.id)?.key ?? null })
+    followOutput()
+  }
+  const go = (route: Route) => {
+    const isOther = route.view !== state.route.view || route.id !== state.route.id
+    set({ route, filter: route.view === state.route.view ? state.filter : '' })
+    if (isOther) choose()
   }
   const notify = (notice: string) => {
     clearTimeout(noticeTimer)
-    noticeTimer = setTimeout(() => set({ notice: null }), 8_000)
+    noticeTimer = setTimeout(() => set({ notice: null }), 6_000)
     set({ notice })
   }
 
@@ -139,7 +171,7 @@ export function createApp(onChange: () => void) {
     )) as [SupervisorSnapshot, { requests: readonly RequestSnapshot[] }]
     if (instance !== null && instance !== snapshot.instance) forget()
     instance = snapshot.instance
-    set({ standing: snapshot })
+    set({ standing: snapshot, pace: addLook(state.pace, snapshot, requests) })
     // It was taken about halfway between the question and the answer.
     offsetMs = snapshot.atMs - (askedAtMs + performance.now()) / 2
     const { atMs } = snapshot
@@ -153,6 +185,7 @@ export function createApp(onChange: () => void) {
     lastId = null
     toldSeq = 0
     pending = null
+    set({ pace: emptyPace })
     setLive(emptyHistory)
   }
 
@@ -218,12 +251,18 @@ export function createApp(onChange: () => void) {
   /** Reads what the selected service prints, from its last lines on. */
   const followOutput = () => {
     follow?.abort()
-    if (state.recording !== null || state.selected === null) return
+    if (state.output.length > 0) set({ output: [] })
+    if (state.recording !== null || state.selected === null || state.route.view !== 'service') return
     const service = live.latest.services[state.selected]
     if (service === undefined) return
     const leaving = new AbortController()
     follow = leaving
-    set({ output: [] })
+    let heard: PrintedLine[] = []
+    const tell = () => {
+      const added = heard
+      heard = []
+      if (!leaving.signal.aborted) set({ output: [...state.output, ...added].slice(-MAX_LINES) })
+    }
     const read = async () => {
       const response = await ask(`/api/logs/${encodeURIComponent(service.name)}?follow=1`, {
         signal: leaving.signal,
@@ -234,8 +273,9 @@ export function createApp(onChange: () => void) {
         if (leaving.signal.aborted) return
         const { stream, text, atMs } = JSON.parse(line)
         lineNumber += 1
-        const printed = { number: lineNumber, stream, text, atMs: atMs + shiftMs }
-        set({ output: [...state.output, printed].slice(-MAX_LINES) })
+        heard.push({ number: lineNumber, stream, text, atMs: atMs + shiftMs })
+        // Lines come in bursts: one change of the page for all of them.
+        if (heard.length === 1) queueMicrotask(tell)
       })
     }
     read().catch(() => {})
@@ -299,10 +339,44 @@ export function createApp(onChange: () => void) {
         if (state.connection === 'open') refresh().catch(() => {})
       }, REFRESH_MS)
     },
-    select: (key: string) => {
-      set({ selected: key })
-      followOutput()
+    /** When it is now, on the clock of the events. */
+    nowMs,
+    /** The time of day of a moment on the clock of the events. */
+    wallMs: (atMs: number): number => {
+      const event = state.history.moments.at(-1)?.event
+      return event === undefined ? Date.now() - nowMs() + atMs : Date.parse(event.time) - event.atMs + atMs
     },
+    /** From when to when the bar at the bottom goes. */
+    span: (): readonly [number, number] => {
+      const { moments } = state.history
+      if (state.recording === null) return [nowMs() - SPAN_MS, nowMs()]
+      const [first, last] = [moments[0]?.event.atMs ?? 0, moments.at(-1)?.event.atMs ?? 0]
+      return [first, Math.max(last, first + 1_000)]
+    },
+    /** The median time until the first byte of the requests that ended in the last five minutes, in milliseconds. */
+    firstByteMs: (atMs: number): number | null => {
+      const { moments } = state.history
+      const times: number[] = []
+      for (let index = moments.length - 1; index >= 0 && times.length < 200; index -= 1) {
+        const event = moments[index]?.event as (SupervisorEvent & { readonly timings?: Timings }) | undefined
+        if (event === undefined || event.atMs < atMs - 300_000) break
+        const { timings } = event
+        if (timings != null && event.atMs <= atMs)
+          times.push((timings.waitMs ?? 0) + (timings.loadMs ?? 0) + (timings.firstByteMs ?? 0))
+      }
+      return times.sort((a, b) => a - b)[times.length >> 1] ?? null
+    },
+    go,
+    choose: (row: string | null) => set({ row }),
+    filter: (filter: string) => set({ filter }),
+    notify,
+    copy: (text: string, what: string) => {
+      navigator.clipboard.writeText(text).then(
+        () => notify(`${what} is copied.`),
+        () => notify('The browser does not let this page copy.'),
+      )
+    },
+    retry: () => wake(),
     start: (key: string) => act(`/api/services/${nameOf(key)}/start`, 'POST', `${findName(key)} is ready.`),
     /** `force`: without waiting for its requests. */
     stop: (key: string, force = false) =>
@@ -332,29 +406,39 @@ export function createApp(onChange: () => void) {
       if (state.recording === null) setLive(history)
       else set({ history })
     },
+    /** Looks at a time; at the end of the span it goes on with what happens. */
+    seekTime: (atMs: number) => {
+      stopPlaying()
+      const isNow = state.recording === null && atMs >= nowMs() - 500
+      const history = isNow ? seek(state.history, null) : seekTime(state.history, atMs)
+      if (state.recording === null) setLive(history)
+      else set({ history })
+    },
     open: (name: string, text: string) => {
       const { history, skipped } = parseRecording(text)
       if (history.moments.length === 0) return notify(`${name} holds no events.`)
       follow?.abort()
       clearTimeout(playTimer)
-      const first = Object.keys(history.latest.services)[0] ?? null
-      const last = history.moments.findLast(({ model }) => Object.keys(model.services).length > 0)
-      const selected = first ?? Object.keys(last?.model.services ?? {})[0] ?? null
-      set({ recording: name, history, selected, output: [], isPlaying: false })
+      set({ recording: name, history, output: [], isPlaying: false })
       if (skipped > 0) notify(`${skipped} lines of ${name} are no events, or too many, and are left out.`)
     },
     close: () => {
       clearTimeout(playTimer)
-      set({ recording: null, isPlaying: false, rows: liveRows, selected: null })
+      set({ recording: null, isPlaying: false, rows: liveRows })
       setLive(seek(live, null))
-      followOutput()
+      choose()
     },
     unlock: (key: string) => {
       setKey(key)
       set({ connection: 'connecting' })
       wake()
     },
-    toggleHelp: () => set({ isHelpOpen: !state.isHelpOpen }),
+    /** The events in memory, as a recording. */
+    saved: () =>
+      [{ leasehold: 'recording' }, ...state.history.moments.map(({ event }) => event)]
+        .map((line) => `${JSON.stringify(line)}\n`)
+        .join(''),
+    show: (dialog: AppState['dialog']) => set({ dialog }),
   }
 }
 

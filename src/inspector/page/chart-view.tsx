@@ -1,12 +1,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import type { Tone } from '../../explanation/situation.ts'
 import type { Chart, ChartArrow, ChartBox } from '../chart-layout.ts'
+import type { Look } from './look.ts'
 
 export interface ChartProps {
   readonly chart: Chart
   /** Dotted path of the state that is now. */
   readonly state: string
-  readonly tone: Tone
+  readonly tone: Look
   /** The last change, and whether it is so fresh that it is flashed. */
   readonly change: {
     readonly from: string
@@ -14,12 +14,14 @@ export interface ChartProps {
     readonly heard: readonly string[]
     readonly isFresh: boolean
   } | null
+  /** Its width in percent of the place it has. */
+  readonly zoom?: number
 }
 
 const RADIUS = 7
 
 /** The statechart itself: the current state filled, the way that was just taken drawn through. */
-export function StateChart({ chart, state, tone, change }: ChartProps) {
+export function StateChart({ chart, state, tone, change, zoom = 100 }: ChartProps) {
   const [looked, look] = useState<string | null>(null)
   const box = useRef<HTMLElement>(null)
   // In a narrow window the picture scrolls: the state that is now stays in sight.
@@ -29,18 +31,23 @@ export function StateChart({ chart, state, tone, change }: ChartProps) {
     if (now === undefined || view === null) return
     const scale = view.scrollWidth / chart.width
     view.scrollLeft = (now.x + now.width / 2) * scale - view.clientWidth / 2
-  }, [chart, state])
+  }, [chart, state, zoom])
   const way = change === null ? undefined : findWay(chart, change.from, change.to, change.heard)
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
-    <section class="chart" tabIndex={0} aria-label="Statechart" ref={box}>
-      <svg viewBox={`0 0 ${chart.width} ${chart.height}`} role="img" aria-label={`Now in ${state}`}>
+    <section class="chart whole scrolls" tabIndex={0} aria-label="All states" ref={box}>
+      <svg
+        viewBox={`0 0 ${chart.width} ${chart.height}`}
+        style={{ width: `${zoom}%` }}
+        role="img"
+        aria-label={`Now in ${state}`}
+      >
         <defs>
           {['plain', 'looked', 'taken'].map((kind) => (
             <marker
               key={kind}
               id={`head-${kind}`}
-              class={`head ${kind}`}
+              class={`arrow-head ${kind}`}
               viewBox="0 0 8 8"
               refX="7"
               refY="4"
@@ -82,7 +89,7 @@ export function StateChart({ chart, state, tone, change }: ChartProps) {
 
 interface StateProps {
   readonly box: ChartBox
-  readonly tone: Tone
+  readonly tone: Look
   readonly isNow: boolean
   readonly isAround: boolean
   onLook(path: string | null): void

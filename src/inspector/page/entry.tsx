@@ -1,36 +1,84 @@
 import { render } from 'preact'
 import { createApp } from './app.ts'
 import { listenToKeys } from './keyboard.ts'
+import { findGroup, findLook } from './look.ts'
 import { Page } from './page.tsx'
+import { parseRoute } from './route.ts'
 
 const THEMES = ['auto', 'light', 'dark'] as const
 const THEME_NAME = 'leasehold.theme'
-/** Countdowns are drawn this often, in milliseconds. */
-const TICK_MS = 200
+/** The page is drawn at most this often, however much happens, and countdowns this often, in milliseconds. */
+const MIN_PAUSE_MS = 100
+const TICK_MS = 250
+/** Where nothing counts down, and with reduced motion. */
+const SLOW_TICK_MS = 1_000
 
 const root = document.getElementById('page') as HTMLElement
+const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]') as HTMLLinkElement
+const prefersStill = matchMedia('(prefers-reduced-motion: reduce)')
 let theme = localStorage.getItem(THEME_NAME) ?? 'auto'
 let isDue = false
+let drawnAt = Number.NEGATIVE_INFINITY
 
-/** Draws at most once per frame, however much has changed. */
+/** Draws in the next frame, however much has changed; nothing where nothing is seen. */
 const draw = () => {
-  if (isDue) return
+  if (isDue || document.hidden) return
   isDue = true
-  requestAnimationFrame(() => {
-    isDue = false
-    document.documentElement.dataset.theme = theme
-    render(<Page app={app} theme={theme} onTheme={changeTheme} />, root)
-  })
+  const pauseMs = Math.max(0, drawnAt + MIN_PAUSE_MS - performance.now())
+  if (pauseMs > 0) setTimeout(() => requestAnimationFrame(drawNow), pauseMs)
+  else requestAnimationFrame(drawNow)
+}
+const drawNow = () => {
+  isDue = false
+  drawnAt = performance.now()
+  document.documentElement.dataset.theme = theme
+  render(<Page app={app} theme={theme} onTheme={changeTheme} />, root)
+  tellTab()
 }
 const changeTheme = () => {
   theme = THEMES[(THEMES.indexOf(theme as 'auto') + 1) % THEMES.length] ?? 'auto'
   localStorage.setItem(THEME_NAME, theme)
   draw()
 }
+
+const icons = {
+  bad: '<path d="M8 1 15 14H1z" fill="#d23b30"/>',
+  use: '<circle cx="8" cy="8" r="6" fill="#1f9d70"/>',
+  quiet: '<circle cx="8" cy="8" r="5" fill="none" stroke="#888" stroke-width="2.5"/>',
+} as const
+
+/** The tab tells what is worst. */
+const tellTab = () => {
+  const looks = Object.values(app.shown().model.services).map(findLook)
+  const failing = looks.filter((look) => findGroup(look) === 'Failing').length
+  const busy = looks.filter((look) => look === 'use').length
+  const parts = [
+    ...(app.state.connection === 'lost' ? ['no connection'] : []),
+    ...(failing > 0 ? [`${failing} failing`] : []),
+    ...(busy > 0 ? [`${busy} in use`] : []),
+  ]
+  const title = `${parts.join(' · ') || 'quiet'} – leasehold`
+  if (document.title !== title) document.title = title
+  const shape = icons[failing > 0 ? 'bad' : busy > 0 ? 'use' : 'quiet']
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">${shape}</svg>`
+  const href = `data:image/svg+xml,${encodeURIComponent(svg)}`
+  if (icon.getAttribute('href') !== href) icon.setAttribute('href', href)
+}
+
 const app = createApp(draw)
 listenToKeys(app, changeTheme)
+addEventListener('hashchange', () => app.go(parseRoute(location.hash)))
+document.addEventListener('visibilitychange', draw)
 draw()
 app.run()
-setInterval(() => {
-  if (app.state.history.cursor === null) draw()
-}, TICK_MS)
+
+/** A moment that is held, and one of a gateway that is gone, stands still. */
+const tick = () => {
+  const { history, recording, connection } = app.state
+  if (history.cursor === null && recording === null && connection === 'open') draw()
+  const counts = Object.values(history.latest.services).some(
+    ({ timers, state }) => timers.length > 0 || state.startsWith('starting'),
+  )
+  setTimeout(tick, counts && !prefersStill.matches ? TICK_MS : SLOW_TICK_MS)
+}
+tick()

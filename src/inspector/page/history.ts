@@ -1,68 +1,139 @@
 import type { SupervisorEvent } from '../../events/events.ts'
 import { applyEvent, emptyModel, type PageModel } from './model.ts'
 
-/** One event and everything as it was just after it. */
+/** One event, and everything as it was just after it where that is kept; `findModel` replays it elsewhere. */
 export interface Moment {
   readonly event: SupervisorEvent
-  readonly model: PageModel
+  readonly model: PageModel | null
 }
 
 /** What was told so far, and which moment of it is looked at. */
 export interface History {
+  /** Grows in place: only the newest history is in use. */
   readonly moments: readonly Moment[]
   /** The newest state: after the last event and the last snapshot. */
   readonly latest: PageModel
   /** Index of the moment that is shown; `null`: the newest, as it changes. */
   readonly cursor: number | null
+  /** The time that is shown, at or after that moment; absent: that of its event. */
+  readonly heldAtMs?: number | undefined
+  /** Whether a snapshot has changed `latest` since the last event: no replay would find that again. */
+  readonly isRenewed: boolean
 }
 
 /** Moments that are kept; the oldest go first. A recording is kept whole up to its own limit. */
 export const MAX_MOMENTS = 4_096
 export const MAX_RECORDED = 100_000
+/** The model of every so many moments is kept; those between are replayed from it. */
+const KEPT_EVERY = 64
 
-export const emptyHistory: History = { moments: [], latest: emptyModel, cursor: null }
+export const emptyHistory: History = { moments: [], latest: emptyModel, cursor: null, isRenewed: false }
 
 /** One more event. The moment that is looked at stays. */
 export function record(history: History, event: SupervisorEvent): History {
   const model = applyEvent(history.latest, event)
-  const all = [...history.moments, { event, model }]
-  const dropped = Math.max(0, all.length - MAX_MOMENTS)
+  const moments = history.moments.length === 0 ? [] : (history.moments as Moment[])
+  const isKept = history.isRenewed || event.seq % KEPT_EVERY === 0 || moments.length === 0
+  moments.push({ event, model: isKept ? model : null })
+  const isFull = moments.length > MAX_MOMENTS
+  if (isFull) {
+    const second = moments[1] as Moment
+    moments[1] = { ...second, model: findModel(moments, 1) }
+    moments.shift()
+  }
+  const { cursor, heldAtMs } = history
   return {
-    moments: dropped === 0 ? all : all.slice(dropped),
+    moments,
     latest: model,
-    cursor: history.cursor === null ? null : Math.max(0, history.cursor - dropped),
+    cursor: cursor === null ? null : Math.max(0, cursor - (isFull ? 1 : 0)),
+    heldAtMs,
+    isRenewed: false,
   }
 }
 
 /** Another newest state, from a snapshot. */
 export function renew(history: History, latest: PageModel): History {
-  return { ...history, latest }
+  const isRenewed =
+    history.isRenewed ||
+    latest.services !== history.latest.services ||
+    latest.budgets !== history.latest.budgets
+  return { ...history, latest, isRenewed }
+}
+
+/** Everything as it was just after the event of an index. */
+export function findModel(moments: readonly Moment[], index: number): PageModel {
+  let kept = index
+  while (kept > 0 && moments[kept]?.model == null) kept -= 1
+  let model = moments[kept]?.model ?? emptyModel
+  for (let at = kept + 1; at <= index; at += 1) model = applyEvent(model, (moments[at] as Moment).event)
+  return model
 }
 
 /** Looks at one moment: `null` is the newest. Beyond either end is that end. */
 export function seek(history: History, cursor: number | null): History {
   const last = history.moments.length - 1
-  if (cursor === null || last < 0) return { ...history, cursor: null }
-  return { ...history, cursor: Math.max(0, Math.min(last, cursor)) }
+  if (cursor === null || last < 0) return { ...history, cursor: null, heldAtMs: undefined }
+  return { ...history, cursor: Math.max(0, Math.min(last, cursor)), heldAtMs: undefined }
 }
 
-/** Goes on or back by a number of events; stepping on from the last one is the newest state again. */
-export function step(history: History, by: number, isRecording: boolean): History {
-  const last = history.moments.length - 1
-  const from = history.cursor ?? last + (by < 0 && !isRecording ? 1 : 0)
-  const to = from + by
-  return to > last && !isRecording ? seek(history, null) : seek(history, to)
+/** Looks at a time of the events' clock: what the last event until then left. */
+export function seekTime(history: History, atMs: number): History {
+  const { moments } = history
+  let [low, high] = [0, moments.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((moments[middle] as Moment).event.atMs <= atMs) low = middle + 1
+    else high = middle
+  }
+  const held = seek(history, low - 1)
+  return low === 0 || held.cursor === null ? held : { ...held, heldAtMs: atMs }
 }
+
+/** Events that change what a view shows at a glance: the steps of the arrow keys. */
+const CHANGES: ReadonlySet<SupervisorEvent['type']> = new Set([
+  'service.added',
+  'service.state',
+  'service.failed',
+  'service.retired',
+  'scheduler.decided',
+  'health.verdict',
+  'process.exited',
+  'stop.incomplete',
+  'config.replaced',
+  'config.refused',
+  'watchdog.lost',
+  'watchdog.restored',
+  'supervisor.closed',
+])
+
+/** Goes on or back by a number of changes; stepping on from the last one is the newest state again. */
+export function step(history: History, by: number, isRecording: boolean): History {
+  const { moments } = history
+  const direction = Math.sign(by)
+  let at = history.cursor ?? moments.length - (isRecording ? 1 : 0)
+  let found = at
+  for (let left = Math.abs(by); left > 0; left -= 1) {
+    do at += direction
+    while (at >= 0 && at < moments.length && !CHANGES.has((moments[at] as Moment).event.type))
+    if (at < 0 || at >= moments.length) break
+    found = at
+  }
+  if (at >= moments.length) return isRecording ? seek(history, moments.length - 1) : seek(history, null)
+  return seek(history, at < 0 ? 0 : found)
+}
+
+/** The last moment that was asked for: every part of the page asks for the same. */
+let asked: { readonly moment: Moment; readonly model: PageModel } | null = null
 
 /** What is shown, and the time of it on the clock of the events; `nowMs` is what it is there now. */
 export function findShown(
-  history: History,
+  { moments, cursor, latest, heldAtMs }: History,
   nowMs: number,
 ): { readonly model: PageModel; readonly atMs: number } {
-  const moment = history.cursor === null ? undefined : history.moments[history.cursor]
-  return moment === undefined
-    ? { model: history.latest, atMs: Math.max(nowMs, history.latest.atMs) }
-    : { model: moment.model, atMs: moment.event.atMs }
+  const moment = cursor === null ? undefined : moments[cursor]
+  if (cursor === null || moment === undefined) return { model: latest, atMs: Math.max(nowMs, latest.atMs) }
+  if (asked?.moment !== moment) asked = { moment, model: findModel(moments, cursor) }
+  return { model: asked.model, atMs: heldAtMs ?? moment.event.atMs }
 }
 
 /** A recording: a header, then one event per line. Lines that are neither are counted, not hidden. */
@@ -80,9 +151,10 @@ export function parseRecording(text: string): { readonly history: History; reado
       continue
     }
     model = applyEvent(model, event)
-    moments.push({ event, model })
+    moments.push({ event, model: moments.length % KEPT_EVERY === 0 ? model : null })
   }
-  return { history: { moments, latest: model, cursor: moments.length === 0 ? null : 0 }, skipped }
+  const cursor = moments.length === 0 ? null : 0
+  return { history: { moments, latest: model, cursor, isRenewed: false }, skipped }
 }
 
 function parseEvent(line: string): SupervisorEvent | undefined {

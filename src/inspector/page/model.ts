@@ -7,7 +7,7 @@ import { lineUp } from '../../../machines/waiting-line.ts'
 import type { SupervisorEvent } from '../../events/events.ts'
 import { toReasonText } from '../../explanation/reason-text.ts'
 import type { RequestSnapshot } from '../../request/open-requests.ts'
-import type { ServiceSnapshot, SupervisorSnapshot } from '../../service/snapshot.ts'
+import type { MemoryUse, ServiceSnapshot, SupervisorSnapshot } from '../../service/snapshot.ts'
 
 /** A request that waits for a service or holds a lease on it. Times are on the clock of the events. */
 export interface HolderView {
@@ -65,8 +65,14 @@ export interface ServiceView {
   /** The last decision of the scheduler that involved it. */
   readonly decision: Decision | null
   readonly policy: ServicePolicy | null
-  readonly memory: { readonly bytes: number; readonly peakBytes: number } | null
+  readonly memory: MemoryUse | null
   readonly startTimes: { readonly medianMs: number; readonly count: number } | null
+  /** Its last starts, the oldest first. */
+  readonly starts: readonly { readonly ms: number; readonly failed: boolean }[]
+  /** Its models with their other names. */
+  readonly models: readonly { readonly id: string; readonly aliases: readonly string[] }[]
+  /** Address of its API; `null`: not known. */
+  readonly baseUrl: string | null
   /** The last changes, the newest first. */
   readonly changes: readonly ChangeView[]
 }
@@ -75,8 +81,14 @@ export interface ServiceView {
 export interface RequestView {
   readonly id: string
   readonly ref: string | null
+  /** Key of the service it waits for or talks to; `null`: not known, or none yet. */
+  readonly service: string | null
   readonly state: string
   readonly sinceMs: number
+  /** What asks, as it names itself; `null`: not known. */
+  readonly client: string | null
+  /** Parts of its answer so far: about its tokens. `0`: none, or not known. */
+  readonly events: number
 }
 
 /** Everything the page shows, at one moment. A pure function of the messages until then. */
@@ -86,9 +98,32 @@ export interface PageModel {
   readonly isClosed: boolean
   readonly services: Readonly<Record<string, ServiceView>>
   readonly requests: Readonly<Record<string, RequestView>>
+  /** As the last snapshot told; empty where none did. */
+  readonly budgets: readonly BudgetView[]
 }
 
-export const emptyModel: PageModel = { seq: 0, atMs: 0, isClosed: false, services: {}, requests: {} }
+/** One budget of memory: who holds how much of it, and who waits for how much. */
+export interface BudgetView {
+  readonly name: string
+  readonly capacity: number
+  readonly holds: readonly { readonly key: string; readonly amount: number; readonly isLearned?: boolean }[]
+  readonly wants: readonly { readonly key: string; readonly amount: number }[]
+}
+
+export const emptyModel: PageModel = {
+  seq: 0,
+  atMs: 0,
+  isClosed: false,
+  services: {},
+  requests: {},
+  budgets: [],
+}
+
+/** A service by what an address names: its key or its name. */
+export function findNamed({ services }: PageModel, id: string | null): ServiceView | undefined {
+  if (id === null) return undefined
+  return services[id] ?? Object.values(services).find(({ name }) => name === id)
+}
 
 /** Changes that are kept of one service. */
 const MAX_CHANGES = 12
@@ -294,6 +329,9 @@ function buildService({ key, service: name, atMs }: ServiceEvent): ServiceView {
     policy: null,
     memory: null,
     startTimes: null,
+    starts: [],
+    models: [],
+    baseUrl: null,
     changes: [],
   }
 }
@@ -306,31 +344,66 @@ function applyToRequests(requests: PageModel['requests'], event: RequestEvent): 
     const { [id]: _gone, ...rest } = requests
     return rest
   }
-  const before = requests[id] ?? { id, ref: null, state: 'leasing', sinceMs: atMs }
+  const before = requests[id] ?? {
+    id,
+    ref: null,
+    service: null,
+    state: 'leasing',
+    sinceMs: atMs,
+    client: null,
+    events: 0,
+  }
   if (event.type === 'request.started') return { ...requests, [id]: { ...before, ref: event.ref } }
   if (event.type === 'request.responded')
     return { ...requests, [id]: { ...before, ref: event.ref, state: 'streaming' } }
   return { ...requests, [id]: before }
 }
 
+type ToldRequest = RequestSnapshot & { readonly client?: string | null; readonly events?: number }
+
+/** Times that two looks may tell differently though nothing has changed, in milliseconds. */
+const JITTER_MS = 60
+
 /** The moment according to a snapshot; `atMs`: when it was taken, on the clock of the events. */
 export function applySnapshot(
   model: PageModel,
-  snapshot: Pick<SupervisorSnapshot, 'services'>,
+  snapshot: Pick<SupervisorSnapshot, 'services'> & { readonly budgets?: readonly BudgetView[] },
   requests: readonly RequestSnapshot[],
   atMs: number,
 ): PageModel {
-  const services = snapshot.services.map(
-    (one) => [one.key, buildView(one, model.services[one.key], atMs)] as const,
+  const services = Object.fromEntries(
+    snapshot.services.map((one) => {
+      const before = model.services[one.key]
+      return [one.key, keep(before, buildView(one, before, atMs))]
+    }),
+  )
+  const open = Object.fromEntries(
+    (requests as readonly ToldRequest[]).map(({ id, ref, state, ageMs, service, client, events }) => [
+      id,
+      { id, ref, state, service, sinceMs: atMs - ageMs, client: client ?? null, events: events ?? 0 },
+    ]),
   )
   return {
     ...model,
     atMs: Math.max(model.atMs, atMs),
-    services: Object.fromEntries(services),
-    requests: Object.fromEntries(
-      requests.map(({ id, ref, state, ageMs }) => [id, { id, ref, state, sinceMs: atMs - ageMs }]),
-    ),
+    services: keep(model.services, services),
+    requests: keep(model.requests, open),
+    budgets: keep(model.budgets, snapshot.budgets ?? []),
   }
+}
+
+/** The value before where the new one says the same: what has not changed is not drawn again, nor kept twice. */
+function keep<Value>(before: Value | undefined, next: Value): Value {
+  return before !== undefined && isSame(before, next) ? before : next
+}
+
+function isSame(a: unknown, b: unknown, name = ''): boolean {
+  if (a === b) return true
+  if (typeof a === 'number' && typeof b === 'number')
+    return name.endsWith('AtMs') || name === 'sinceMs' ? Math.abs(a - b) < JITTER_MS : false
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  const [left, right] = [Object.entries(a), b as Record<string, unknown>]
+  return left.length === Object.keys(b).length && left.every(([key, value]) => isSame(value, right[key], key))
 }
 
 /** Without the names of holders: a holder that left unseen would stay. */
@@ -339,7 +412,11 @@ export function forgetHolders(model: PageModel): PageModel {
   return { ...model, services: Object.fromEntries(services) }
 }
 
-function buildView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: number): ServiceView {
+function buildView(
+  one: ServiceSnapshot & Partial<Pick<ServiceView, 'starts' | 'models' | 'baseUrl'>>,
+  before: ServiceView | undefined,
+  atMs: number,
+): ServiceView {
   const enteredAtMs = atMs - one.inStateMs
   return {
     key: one.key,
@@ -371,6 +448,9 @@ function buildView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: 
     policy: one.policy,
     memory: one.memory,
     startTimes: one.startTimes,
+    starts: one.starts ?? [],
+    models: one.models ?? [],
+    baseUrl: one.baseUrl ?? null,
     changes: before?.changes ?? [],
   }
 }

@@ -1,0 +1,50 @@
+import type { ComponentChildren } from 'preact'
+import type { Explanation } from '../../../explanation/situation.ts'
+import type { App } from '../app.ts'
+import { findLook, type Look } from '../look.ts'
+import type { PageModel, ServiceView } from '../model.ts'
+import { explainView } from '../view-explanation.ts'
+import { Banners } from './banners.tsx'
+
+/** What every view is given: the moment that is shown, and the actions. */
+export interface ViewProps {
+  readonly app: App
+  readonly model: PageModel
+  /** On the clock of the events. */
+  readonly atMs: number
+  /** Whether nothing can be changed: a moment is held, a recording is shown, or the gateway is not there. */
+  readonly isStill: boolean
+}
+
+/** A service, how it looks and what is to be said of it. */
+export interface Told {
+  readonly service: ServiceView
+  readonly look: Look
+  readonly explanation: Explanation
+}
+
+export function tell(service: ServiceView, model: PageModel, atMs: number, lastLine?: string): Told {
+  const look = findLook({ ...service, key: service.key })
+  return { service, look, explanation: explainView(service, model, atMs, lastLine) }
+}
+
+interface ScreenProps {
+  readonly view: ViewProps
+  readonly title: ComponentChildren
+  readonly tools?: ComponentChildren
+  readonly children: ComponentChildren
+}
+
+/** One view: its head, which stays in sight, what concerns all of them, and its body. */
+export function Screen({ view, title, tools, children }: ScreenProps) {
+  return (
+    <main id="view" tabIndex={-1}>
+      <header class="head">
+        <h1>{title}</h1>
+        <div class="tools">{tools}</div>
+      </header>
+      <Banners {...view} />
+      <div class="page">{children}</div>
+    </main>
+  )
+}

@@ -1,0 +1,85 @@
+import type { RequestSnapshot } from '../../request/open-requests.ts'
+import type { SupervisorSnapshot } from '../../service/snapshot.ts'
+
+/** What one look told. */
+interface Look {
+  readonly atMs: number
+  readonly open: number
+  /** Requests that have ended. */
+  readonly ended: number | null
+  /** Tokens so far, by key of the service. */
+  readonly tokens: Readonly<Record<string, number>>
+}
+
+/** What the last looks told, the oldest first. */
+export interface Pace {
+  readonly looks: readonly Look[]
+}
+
+export const emptyPace: Pace = { looks: [] }
+
+/** As long as the bar at the bottom spans, at one look in two seconds. */
+const MAX_LOOKS = 450
+/** Sparks span this time, in this many steps. */
+const SPARK_MS = 120_000
+const SPARK_STEPS = 40
+
+export function addLook(
+  { looks }: Pace,
+  snapshot: SupervisorSnapshot,
+  requests: readonly RequestSnapshot[],
+): Pace {
+  const last = looks.at(-1)
+  // Looks come sooner after a change of state: those would only make the line uneven.
+  if (last !== undefined && snapshot.atMs - last.atMs < 900) return { looks }
+  const tokens: Record<string, number> = {}
+  for (const { key, totals } of snapshot.services as readonly Counted[])
+    if (totals !== undefined) tokens[key] = totals.completionTokens
+  for (const { service, events } of requests as readonly UnderWay[])
+    if (service !== null && events !== undefined) tokens[service] = (tokens[service] ?? 0) + events
+  const ended = (snapshot as { totals?: Totals }).totals?.requests ?? null
+  const look = { atMs: snapshot.atMs, open: requests.length, ended, tokens }
+  return { looks: [...looks, look].slice(-MAX_LOOKS) }
+}
+
+interface Totals {
+  readonly requests: number
+  readonly completionTokens: number
+}
+
+interface Counted {
+  readonly key: string
+  readonly totals?: Totals
+}
+
+interface UnderWay {
+  readonly service: string | null
+  readonly events?: number
+}
+
+/** Tokens per second of a service over the last two minutes until a time, the oldest first. */
+export function listRates({ looks }: Pace, key: string, atMs: number): readonly number[] {
+  const rates = new Array<number>(SPARK_STEPS).fill(0)
+  const stepMs = SPARK_MS / SPARK_STEPS
+  for (let index = looks.length - 1; index > 0; index -= 1) {
+    const [before, look] = [looks[index - 1], looks[index]] as [Look, Look]
+    if (look.atMs < atMs - SPARK_MS) break
+    if (before.atMs > atMs) continue
+    const ms = look.atMs - before.atMs
+    const rate = Math.max(0, ((look.tokens[key] ?? 0) - (before.tokens[key] ?? 0)) / ms) * 1_000
+    const [first, last] = [before, look].map((one) =>
+      Math.ceil((one.atMs - atMs + SPARK_MS) / stepMs - 0.5),
+    ) as [number, number]
+    for (let step = Math.max(0, first); step < Math.min(SPARK_STEPS, Math.max(last, first + 1)); step += 1)
+      rates[step] = rate
+  }
+  return rates
+}
+
+/** Requests that ended in the minute until a time; `null`: that is not known. */
+export function countPerMinute({ looks }: Pace, atMs: number): number | null {
+  const until = looks.findLast((look) => look.atMs <= atMs + 2_000)
+  const from = looks.find((look) => look.atMs >= atMs - 60_000)
+  if (until?.ended == null || from?.ended == null || from === until) return null
+  return until.ended - from.ended
+}

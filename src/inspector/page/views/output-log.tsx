@@ -1,0 +1,192 @@
+import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
+import type { App, PrintedLine } from '../app.ts'
+import { formatClock } from '../display-text.ts'
+import { Icon } from '../shapes.tsx'
+
+/** Height of a line, in pixels: the same for all, so that only those in sight need to be there. */
+const LINE = 20
+/** Lines beyond either edge of what is in sight. */
+const AROUND = 12
+
+type Level = 'all' | 'warn' | 'bad'
+
+const levels: readonly (readonly [Level, string])[] = [
+  ['all', 'All'],
+  ['warn', 'Warnings'],
+  ['bad', 'Errors'],
+]
+
+/** How a line is meant, told from its words: servers mark their levels in many ways. */
+export function findLevel(text: string): Level {
+  if (
+    /\b(error|fatal|panic|critical|exception|traceback|failed|failure|out of memory|abort(ed)?)\b|^E /i.test(
+      text,
+    )
+  )
+    return 'bad'
+  return /\bwarn(ing)?\b|^W /i.test(text) ? 'warn' : 'all'
+}
+
+interface LogProps {
+  readonly app: App
+  readonly name: string
+  readonly lines: readonly PrintedLine[]
+  /** The line that says why it failed. */
+  readonly cause: string | null
+  readonly isRecording: boolean
+}
+
+/** What a service prints: followed, searched, copied. It is text, whatever it contains. */
+export function Log({ app, name, lines, cause, isRecording }: LogProps) {
+  const [wanted, search] = useState('')
+  const [level, choose] = useState<Level>('all')
+  const [isFollowing, follow] = useState(true)
+  const shown = useMemo(() => filterLines(lines, wanted, level), [lines, wanted, level])
+  const text = () => shown.map((line) => `${line.text}\n`).join('')
+  return (
+    <section class="card output" aria-label="Output">
+      <header>
+        <h2>Output</h2>
+        <small class="hide-s">
+          {shown.length === lines.length
+            ? `${lines.length} lines`
+            : `${shown.length} of ${lines.length} lines`}
+        </small>
+        <span class="tools">
+          <span class="seg hide-s" role="group" aria-label="Level">
+            {levels.map(([value, word]) => (
+              <button key={value} type="button" aria-pressed={level === value} onClick={() => choose(value)}>
+                {word}
+              </button>
+            ))}
+          </span>
+          <span class="find">
+            <Icon name="search" size={14} />
+            <input
+              class="field"
+              type="search"
+              placeholder="Search output"
+              aria-label="Search output"
+              value={wanted}
+              onInput={({ currentTarget }) => search(currentTarget.value)}
+            />
+          </span>
+          <button type="button" class="btn" aria-pressed={isFollowing} onClick={() => follow(!isFollowing)}>
+            <i class="led" />
+            Follow
+          </button>
+          <button
+            type="button"
+            class="btn sq bare"
+            aria-label="Copy the output"
+            title="Copy the output"
+            onClick={() => app.copy(text(), 'The output')}
+          >
+            <Icon name="copy" size={14} />
+          </button>
+          <button
+            type="button"
+            class="btn sq bare"
+            aria-label="Download the output"
+            title="Download the output"
+            onClick={() => download(`${name}.log`, text())}
+          >
+            <Icon name="download" size={14} />
+          </button>
+        </span>
+      </header>
+      {lines.length === 0 ? (
+        <p class="none">
+          {isRecording
+            ? 'A recording holds no output, but the last lines of a process that ended.'
+            : 'It has printed nothing yet.'}
+        </p>
+      ) : (
+        <Lines
+          app={app}
+          name={name}
+          {...{ shown, cause, wanted, isFollowing, isRecording }}
+          onFollow={follow}
+        />
+      )}
+    </section>
+  )
+}
+
+function filterLines(lines: readonly PrintedLine[], wanted: string, level: Level): readonly PrintedLine[] {
+  const sought = wanted.toLowerCase()
+  if (sought === '' && level === 'all') return lines
+  return lines.filter(({ text }) => {
+    const found = findLevel(text)
+    return text.toLowerCase().includes(sought) && (level === 'all' || found === 'bad' || found === level)
+  })
+}
+
+interface LinesProps extends Omit<LogProps, 'lines'> {
+  readonly shown: readonly PrintedLine[]
+  readonly wanted: string
+  readonly isFollowing: boolean
+  onFollow(isFollowing: boolean): void
+}
+
+function Lines({ app, name, shown, cause, wanted, isFollowing, isRecording, onFollow }: LinesProps) {
+  const box = useRef<HTMLDivElement>(null)
+  const [top, scroll] = useState(0)
+  const height = box.current?.clientHeight ?? 300
+  const count = Math.ceil(height / LINE) + 2 * AROUND
+  const end = Math.max(0, shown.length * LINE - height)
+  const from = Math.max(0, Math.floor((isFollowing ? end : Math.min(top, end)) / LINE) - AROUND)
+  useLayoutEffect(() => {
+    if (isFollowing && box.current !== null) box.current.scrollTop = box.current.scrollHeight
+  }, [shown, isFollowing])
+  return (
+    <div
+      class="log scrolls"
+      role="log"
+      aria-live="off"
+      aria-label={`Output of ${name}`}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
+      tabIndex={0}
+      ref={box}
+      onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
+        scroll(scrollTop)
+        const isAtEnd = scrollHeight - scrollTop - clientHeight < LINE
+        if (isAtEnd !== isFollowing) onFollow(isAtEnd)
+      }}
+    >
+      <pre style={{ height: `${shown.length * LINE}px` }}>
+        {shown.slice(from, from + count).map((line, index) => (
+          <span
+            key={line.number}
+            class={`line ${line.text === cause ? 'cause' : line.stream === 'leasehold' ? 'ours' : findLevel(line.text)}`}
+            style={{ top: `${(from + index) * LINE}px` }}
+          >
+            {!isRecording && <time>{formatClock(app.wallMs(line.atMs))}</time>}
+            <Marked text={line.text} wanted={wanted} />
+          </span>
+        ))}
+      </pre>
+    </div>
+  )
+}
+
+function Marked({ text, wanted }: { readonly text: string; readonly wanted: string }) {
+  const at = wanted === '' ? -1 : text.toLowerCase().indexOf(wanted.toLowerCase())
+  if (at === -1) return <span>{`${text}\n`}</span>
+  return (
+    <span>
+      {text.slice(0, at)}
+      <mark>{text.slice(at, at + wanted.length)}</mark>
+      {`${text.slice(at + wanted.length)}\n`}
+    </span>
+  )
+}
+
+function download(name: string, text: string): void {
+  const link = document.createElement('a')
+  link.href = URL.createObjectURL(new Blob([text], { type: 'text/plain' }))
+  link.download = name
+  link.click()
+  // The download has begun once this turn is over.
+  setTimeout(() => URL.revokeObjectURL(link.href), 1_000)
+}

@@ -1,0 +1,295 @@
+import { Component } from 'preact'
+import { useRef, useState } from 'preact/hooks'
+import { hasTag } from '../../../../machines/provider/tags.ts'
+import { findMainTimer } from '../../../explanation/next.ts'
+import type { App, AppState } from '../app.ts'
+import { formatLeft, formatSize } from '../display-text.ts'
+import type { Told } from '../frame/view-frame.tsx'
+import { findGroup, type Group, groups, type Look, lookWords } from '../look.ts'
+import type { ServiceView } from '../model.ts'
+import { listRates } from '../rates.ts'
+import { formatRoute } from '../route.ts'
+import { Glyph, Icon, Ring, Spark } from '../shapes.tsx'
+import { formatBrief } from './countdown.ts'
+import type { OverviewProps } from './overview.tsx'
+
+interface TableProps extends OverviewProps {
+  readonly filter: string
+  readonly isDense: boolean
+}
+
+/** A row for each service: what is broken on top, what is at rest below. */
+export function ServiceTable({ app, told, atMs, isStill, filter, isDense }: TableProps) {
+  const [closed, close] = useState<ReadonlySet<Group>>(new Set())
+  const table = useRef<HTMLTableElement>(null)
+  const sorted = useSorted(told, table.current)
+  const shown = sorted.filter((one) => matches(one, filter))
+  const hasGroups = told.length > 8
+  return (
+    <section class={`card ${isDense ? 'dense' : ''}`} aria-label="Services">
+      <table class="svc" ref={table}>
+        <colgroup>
+          {['name', 'now', 'pace', 'leases', 'memory', 'next', 'act'].map((name) => (
+            <col key={name} class={`c-${name}`} />
+          ))}
+        </colgroup>
+        <thead>
+          <tr>
+            <th scope="col">Service</th>
+            <th scope="col">Now</th>
+            <th scope="col" class="c-pace">
+              Pace, 2 min
+            </th>
+            <th scope="col" class="c-leases">
+              Requests
+            </th>
+            <th scope="col" class="c-memory">
+              Memory
+            </th>
+            <th scope="col" class="c-next">
+              Next
+            </th>
+            <th scope="col" class="c-act">
+              <span class="vh">Start or stop</span>
+            </th>
+          </tr>
+        </thead>
+        {groups.map((group) => {
+          const rows = shown.filter(({ look }) => findGroup(look) === group)
+          const isClosed = closed.has(group) && filter === ''
+          if (rows.length === 0) return null
+          return (
+            <tbody key={group}>
+              {hasGroups && (
+                <tr>
+                  <th scope="rowgroup" colSpan={7}>
+                    <button
+                      type="button"
+                      class="fold"
+                      aria-expanded={!isClosed}
+                      onClick={() => close(toggle(closed, group))}
+                    >
+                      <Icon name="fold" size={12} />
+                      {group} <i>{rows.length}</i>
+                    </button>
+                  </th>
+                </tr>
+              )}
+              {!isClosed &&
+                rows.map((one) => (
+                  <Row
+                    key={one.service.key}
+                    app={app}
+                    {...describeRow(one, app.state, atMs)}
+                    isStill={isStill}
+                    isAt={app.state.row === one.service.key}
+                  />
+                ))}
+            </tbody>
+          )
+        })}
+      </table>
+      {shown.length === 0 && <p class="none">{`No service matches “${filter}”.`}</p>}
+    </section>
+  )
+}
+
+/** Services in the order of their groups. It stays while the pointer or the focus is among the rows. */
+function useSorted(told: readonly Told[], table: HTMLTableElement | null): readonly Told[] {
+  const order = useRef<readonly string[]>([])
+  const isHeld = table?.querySelector('tbody:hover, tbody :focus') != null
+  const rank = ({ service, look }: Told) => {
+    const before = isHeld ? order.current.indexOf(service.key) : -1
+    return before === -1 ? groups.indexOf(findGroup(look)) * 1_000 : before
+  }
+  if (isHeld) return told.toSorted((a, b) => rank(a) - rank(b))
+  const sorted = told.toSorted((a, b) => rank(a) - rank(b))
+  order.current = sorted.map(({ service }) => service.key)
+  return sorted
+}
+
+function toggle(closed: ReadonlySet<Group>, group: Group): ReadonlySet<Group> {
+  return new Set(closed.has(group) ? [...closed].filter((one) => one !== group) : [...closed, group])
+}
+
+function matches({ service, look, explanation }: Told, filter: string): boolean {
+  const wanted = filter.trim().toLowerCase()
+  if (wanted === '') return true
+  const models = service.models.flatMap(({ id, aliases }) => [id, ...aliases])
+  return [service.name, ...models, lookWords[look], explanation.title].some((text) =>
+    text.toLowerCase().includes(wanted),
+  )
+}
+
+/** What a row shows, as plain values: a row whose values are the same is not drawn again. */
+interface RowFacts {
+  readonly id: string
+  readonly name: string
+  readonly look: Look
+  readonly models: string
+  readonly title: string
+  readonly short: string
+  /** Tokens per second, the oldest first; empty: it has made none. */
+  readonly rates: string
+  readonly leases: number
+  readonly waiting: number
+  readonly memory: string
+  /** Its part of the largest memory of any service, in percent. */
+  readonly nextName: string
+  readonly nextLeft: string
+  readonly nextShare: number
+  readonly action: 'start' | 'stop' | 'stopping' | 'let go'
+}
+
+function describeRow({ service, look, explanation }: Told, { pace }: AppState, atMs: number): RowFacts {
+  const rates = listRates(pace, service.key, atMs).map(Math.round)
+  const timer = findMainTimer(service.timers.map((one) => ({ ...one, remainingMs: one.endsAtMs - atMs })))
+  const isShown = rates.some((rate) => rate > 0)
+  return {
+    id: service.key,
+    name: service.name,
+    look,
+    models: describeModels(service),
+    title: explanation.title,
+    short: explanation.short ?? explanation.next ?? explanation.sentence,
+    rates: isShown ? rates.join(' ') : '',
+    leases: service.leases,
+    waiting: service.queue.length,
+    memory: describeMemory(service),
+    nextName: timer === undefined ? '' : formatBrief(timer.name, service.ownership),
+    nextLeft: timer === undefined ? '' : formatLeft(timer.remainingMs),
+    nextShare:
+      timer === undefined ? 0 : Math.ceil((timer.remainingMs / Math.max(1, timer.totalMs)) * 100) / 100,
+    action: findAction(service),
+  }
+}
+
+function describeModels({ name, models, holder }: ServiceView): string {
+  const names = models.flatMap(({ id, aliases }) => [id, ...aliases]).filter((one) => one !== name)
+  return [names.join(', '), ...(holder === null ? [] : [`run by ${holder.name}`])].filter(Boolean).join(' · ')
+}
+
+function describeMemory({ memory }: ServiceView): string {
+  if (memory === null) return ''
+  return memory.gpuBytes === null || memory.gpuBytes === 0
+    ? formatSize(memory.bytes)
+    : `${formatSize(memory.gpuBytes)} GPU`
+}
+
+function findAction({ state, ownership }: ServiceView): RowFacts['action'] {
+  if (hasTag(state, 'down')) return 'start'
+  if (hasTag(state, 'stopping')) return 'stopping'
+  return ownership === 'adopted' ? 'let go' : 'stop'
+}
+
+interface RowProps extends RowFacts {
+  readonly app: App
+  readonly isStill: boolean
+  readonly isAt: boolean
+}
+
+class Row extends Component<RowProps> {
+  override shouldComponentUpdate(next: RowProps): boolean {
+    const now = this.props as unknown as Record<string, unknown>
+    return Object.entries(next).some(([name, value]) => now[name] !== value)
+  }
+
+  override render(row: RowProps) {
+    const { id, name, look, models, title, short, rates, isAt } = row
+    const href = formatRoute('service', name)
+    const values = rates === '' ? [] : rates.split(' ').map(Number)
+    return (
+      <tr
+        class={`one ${look} ${isAt ? 'at' : ''}`}
+        data-row={id}
+        data-look={look}
+        onClick={({ target }) => {
+          if ((target as HTMLElement).closest('a, button') === null) location.hash = href
+        }}
+      >
+        <td class="c-name">
+          <div class="name">
+            <Glyph look={look} label />
+            <a class="cut" href={href} title={name}>
+              {name}
+            </a>
+            <small class="cut" title={models}>
+              {models}
+            </small>
+          </div>
+        </td>
+        <td class="c-now">
+          <div class="now">
+            <b class="cut">{title}</b>
+            <small class="cut" title={short}>
+              {short}
+            </small>
+          </div>
+        </td>
+        <td class="c-pace">
+          {values.length > 0 && (
+            <div class="pace">
+              <Spark values={values} />
+              <span>
+                <b>{values.at(-1)}</b> <small>tok/s</small>
+              </span>
+            </div>
+          )}
+        </td>
+        <td class="c-leases">
+          {row.leases > 0 && (
+            <span>
+              {row.leases} <span class="faint">in use</span>
+            </span>
+          )}
+          {row.waiting > 0 && (
+            <span>
+              {row.waiting} <span class="faint">waiting</span>
+            </span>
+          )}
+        </td>
+        <td class="c-memory">{row.memory}</td>
+        <td class="c-next">
+          {row.nextName !== '' && (
+            <div class={`next ${look}`}>
+              <Ring share={row.nextShare} />
+              <span>
+                <small>{row.nextName}</small> {row.nextLeft}
+              </span>
+            </div>
+          )}
+        </td>
+        <td class="c-act">
+          <Act {...row} />
+        </td>
+      </tr>
+    )
+  }
+}
+
+/** Two buttons and never one that changes: it would keep the focus, and a key meant for Start would stop. */
+function Act({ app, id, name, action, isStill }: RowProps) {
+  return action === 'start' ? (
+    <button
+      key="start"
+      type="button"
+      class="btn"
+      disabled={isStill}
+      onClick={() => app.start(id)}
+      aria-label={`Start ${name}`}
+    >
+      Start
+    </button>
+  ) : (
+    <button
+      key="stop"
+      type="button"
+      class="btn"
+      disabled={isStill || action === 'stopping'}
+      onClick={() => app.stop(id)}
+      aria-label={`${action === 'let go' ? 'Let go of' : 'Stop'} ${name}`}
+    >
+      {action === 'let go' ? 'Let go' : 'Stop'}
+    </button>
+  )
+}
