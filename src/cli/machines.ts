@@ -1,4 +1,10 @@
-import { providerMachine, requestMachine, runMachine, supervisorMachine } from '../../machines/index.ts'
+import {
+  borrowingMachine,
+  providerMachine,
+  requestMachine,
+  runMachine,
+  supervisorMachine,
+} from '../../machines/index.ts'
 import { formatMermaid } from '../inspector/diagram.ts'
 import { buildDefinition } from '../statechart/definition.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -6,6 +12,7 @@ import type { Terminal } from './terminal.ts'
 
 /** The statecharts by their names on the command line. */
 const machines = {
+  borrowing: borrowingMachine,
   provider: providerMachine,
   request: requestMachine,
   run: runMachine,

@@ -1,161 +1,80 @@
-import type { Failure, PeerCommand, PeerEvent } from '../../machines/messages.ts'
+import type { Observable } from 'rxjs'
+import { createActor, fromCallback } from 'xstate'
+import {
+  type BorrowingCommand,
+  type BorrowingEvent,
+  borrowingMachine,
+  type ConnectionEvent,
+  type OwnerMessage,
+} from '../../machines/borrowing.ts'
+import type { PeerEvent } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
 import { toFailure } from './peer-messages.ts'
-import { HandshakeError, OWNER_SILENCE_MS, type PeerConnection, type PeerMessage } from './peer-wire.ts'
-import { type SilenceWatch, watchSilence } from './silence-watch.ts'
+import { HandshakeError, type PeerConnection, type PeerMessage } from './peer-wire.ts'
 
-/** One conversation with the supervisor that runs what we borrow; a run of the machine has one. */
+/** What a service borrows from another supervisor. The chart `machines/borrowing.ts` decides, this is the connection. */
 export interface Borrowing {
-  obey(command: Exclude<PeerCommand, { type: 'claim.release' }>): void
+  obey(command: BorrowingCommand): void
   close(): void
 }
 
 export interface BorrowingOptions {
   readonly key: string
   readonly clock: Clock
+  /** Connects to the supervisor that has the claim. */
   readonly meet: () => Promise<PeerConnection>
   readonly report: (event: PeerEvent) => void
+  /** This host or this process goes on after it stood still. */
+  readonly resumed$: Observable<void>
 }
 
-/** Opens conversations as the machine asks for leases, one at a time. What an old one says is not reported. */
-export function createBorrowing({ key, clock, meet, report }: BorrowingOptions): Borrowing {
-  let current: Conversation | undefined
-
-  const begin = (generation: string): Conversation => {
-    const conversation: Conversation = {
-      generation,
-      peer: undefined,
-      watch: undefined,
-      unsent: [],
-      isOver: false,
+export function createBorrowing({ key, clock, meet, report, resumed$ }: BorrowingOptions): Borrowing {
+  const connection = fromCallback<OwnerMessage, undefined, BorrowingEvent>(({ sendBack, receive }) => {
+    let isOver = false
+    let owner: PeerConnection | undefined
+    const begin = (met: PeerConnection) => {
+      if (isOver) return met.close()
+      owner = met
+      sendBack({ type: 'connection.made', owner: met.peer })
+      met.listen({
+        message: (message) => {
+          sendBack({ type: 'owner.heard' })
+          const event = parseAnswer(message)
+          if (event !== undefined) sendBack(event)
+        },
+        closed: () => sendBack({ type: 'connection.closed' }),
+      })
     }
-    const say = (event: PeerEvent) => {
-      if (!conversation.isOver) report(event)
+    meet().then(begin, (error) => sendBack(buildRefusal(error)))
+    receive((message) => owner?.send(message.type === 'want' ? { ...message, key } : message))
+    return () => {
+      isOver = true
+      owner?.close()
     }
-    const lose = (failure: Failure) => {
-      say({ type: 'peer.lost', generation, failure })
-      finish(conversation)
-    }
-    meet().then(
-      (peer) => {
-        if (conversation.isOver) return peer.close()
-        conversation.peer = peer
-        say({ type: 'peer.met', generation, holder: peer.peer })
-        for (const message of conversation.unsent.splice(0)) peer.send(message)
-        conversation.watch = watchSilence({
-          clock,
-          ping: () => peer.send({ type: 'ping' }),
-          onSilent: () => say({ type: 'peer.silent', generation, failure: toSilenceFailure(peer.peer) }),
-        })
-        peer.listen({
-          message: (message) => {
-            conversation.watch?.hear()
-            const event = toEvent(generation, message)
-            if (event?.type === 'peer.lost') lose(event.failure)
-            else if (event !== undefined) say(event)
-          },
-          closed: () => lose(toLossFailure(peer)),
-        })
-      },
-      (error) => {
-        if (error instanceof HandshakeError && error.reason === 'closed') return lose(NOBODY)
-        if (error instanceof HandshakeError && error.reason === 'timeout')
-          say({ type: 'peer.silent', generation, failure: toSilenceFailure({ pid: error.pid }) })
-        else say({ type: 'peer.failed', generation, failure: UNPROVEN })
-        finish(conversation)
-      },
-    )
-    return conversation
-  }
-  const end = () => {
-    if (current === undefined) return
-    finish(current)
-    current.peer?.close()
-    current = undefined
-  }
-
+  })
+  const actor = createActor(borrowingMachine.provide({ actors: { connection } }), { clock })
+  actor.on('*', report)
+  const resuming = resumed$.subscribe(() => actor.send({ type: 'host.resumed' }))
+  actor.start()
   return {
-    obey: (command) => {
-      const { type, generation } = command
-      if (type === 'peer.want' && current?.generation !== generation) {
-        end()
-        current = begin(generation)
-      }
-      if (current?.generation !== generation) return
-      if (type === 'peer.leave') return end()
-      if (current.isOver) return
-      const message =
-        type === 'peer.want'
-          ? {
-              type: 'want',
-              key,
-              id: command.id,
-              priority: command.priority,
-              keepAliveMs: command.keepAliveMs,
-            }
-          : { type: 'return', id: command.id }
-      if (current.peer === undefined) current.unsent.push(message)
-      else current.peer.send(message)
+    obey: (command) => actor.send(command),
+    close: () => {
+      resuming.unsubscribe()
+      actor.stop()
     },
-    close: end,
   }
 }
 
-function finish(conversation: Conversation) {
-  conversation.isOver = true
-  conversation.watch?.close()
+function buildRefusal(error: unknown): ConnectionEvent {
+  if (!(error instanceof HandshakeError)) return { type: 'connection.refused', reason: 'unproven' }
+  const { reason, pid } = error
+  return { type: 'connection.refused', reason, ...(pid === undefined ? {} : { pid }) }
 }
 
-interface Conversation {
-  readonly generation: string
-  peer: PeerConnection | undefined
-  watch: SilenceWatch | undefined
-  /** What was asked before the peer was met: at most the queue of the service and its cancellations. */
-  readonly unsent: object[]
-  isOver: boolean
-}
-
-const NOBODY: Failure = {
-  code: 'LEASEHOLD_OWNER_LOST',
-  message: 'the supervisor that held the claim on its address is gone',
-}
-const UNPROVEN: Failure = {
-  code: 'LEASEHOLD_CLAIM_FAILED',
-  message:
-    'the claim on its address is held by a process that does not prove to be a supervisor of this user and state directory; nothing is started beside it',
-}
-
-function toLossFailure({ peer: { name, pid } }: PeerConnection): Failure {
-  return {
-    code: 'LEASEHOLD_OWNER_LOST',
-    message: `the supervisor that ran it (leasehold ${name}, process ${pid}) let it go or is gone`,
-  }
-}
-
-function toSilenceFailure({
-  pid,
-  name,
-}: {
-  readonly pid?: number | undefined
-  readonly name?: string
-}): Failure {
-  const who = name === undefined ? '' : `leasehold ${name}, `
-  const named = pid === undefined ? '' : ` (${who}process ${pid})`
-  const advice =
-    pid === undefined
-      ? 'resume it or end it'
-      : `resume it (kill -CONT ${pid}) or end it (kill -KILL ${pid}): then the next request goes on`
-  return {
-    code: 'LEASEHOLD_OWNER_SILENT',
-    message: `the supervisor that holds the claim on its address${named} has not answered for ${OWNER_SILENCE_MS} ms: it is stopped or hung, and nothing is started beside it; ${advice}`,
-  }
-}
-
-function toEvent(generation: string, message: PeerMessage): PeerEvent | undefined {
-  const { type, id } = message
-  if (type === 'revoked') return { type: 'peer.lost', generation, failure: toFailure(message.failure) }
+function parseAnswer({ type, id, failure }: PeerMessage): ConnectionEvent | undefined {
+  if (type === 'revoked') return { type: 'owner.revoked', failure: toFailure(failure) }
   if (typeof id !== 'string') return undefined
-  if (type === 'granted') return { type: 'peer.granted', generation, id }
-  if (type === 'refused') return { type: 'peer.refused', generation, id, failure: toFailure(message.failure) }
+  if (type === 'granted') return { type: 'owner.granted', id }
+  if (type === 'refused') return { type: 'owner.refused', id, failure: toFailure(failure) }
   return undefined
 }

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { pid as ownPid } from 'node:process'
+import { OWNER_SILENCE_MS } from '../../machines/borrowing.ts'
 import type { Peer } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
 
@@ -10,8 +11,6 @@ export const MAX_LINE_BYTES = 262_144
 const MAX_BEHIND_BYTES = 1_048_576
 /** Longest name that a supervisor gives itself. */
 const MAX_NAME_LENGTH = 64
-/** How long an owner may be silent, who may only be busy, in milliseconds. */
-export const OWNER_SILENCE_MS = 5_000
 /** How long the other end may take to prove who it is, in milliseconds: less for a stranger who comes to us. */
 const HANDSHAKE_TIMEOUT_MS = { owner: 2_000, guest: OWNER_SILENCE_MS } as const
 const NONCE_BYTES = 32

@@ -1,4 +1,4 @@
-import { Subject, type Subscription } from 'rxjs'
+import { type Observable, Subject, type Subscription } from 'rxjs'
 import { fromCallback, fromEventObservable, fromPromise } from 'xstate'
 import type {
   ClaimOutcome,
@@ -36,6 +36,8 @@ export interface Surroundings {
   readonly heartbeatMs: () => number
   /** Closes our connections to a generation, and waits until its server can have noticed. */
   readonly disconnect: (generation: string) => Promise<void>
+  /** This host or this process goes on after it stood still. */
+  readonly resumed$: Observable<void>
   readonly publish: (key: string, event: ServiceEventBody) => void
   /** Masks secrets in text of servers and peers. */
   readonly scrub: <T>(value: T) => T
@@ -61,6 +63,7 @@ export function createEffects({
   serviceOf,
   heartbeatMs,
   disconnect,
+  resumed$,
   publish,
   scrub,
 }: Surroundings) {
@@ -173,7 +176,13 @@ export function createEffects({
     claim: fromPromise<ClaimOutcome, ServiceInput>(({ input: { key }, signal }) => claims.take(key, signal)),
 
     peer: fromCallback<PeerCommand, ServiceInput, ProviderEvent>(({ input: { key }, sendBack, receive }) => {
-      const borrowing = createBorrowing({ key, clock, meet: () => claims.meet(key), report: sendBack })
+      const borrowing = createBorrowing({
+        key,
+        clock,
+        meet: () => claims.meet(key),
+        report: sendBack,
+        resumed$,
+      })
       receive((command) => {
         if (command.type === 'claim.release') claims.release(key)
         else borrowing.obey(command)

@@ -111,6 +111,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     serviceOf: catalogue.serviceOf,
     heartbeatMs: () => limits().heartbeatMs,
     disconnect: upstreams.disconnect,
+    resumed$: gap$,
     publish: (key, event) => {
       publish(key, event)
       learning.hear(key, event)

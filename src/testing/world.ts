@@ -14,6 +14,8 @@ import type {
 import type { ServiceInput } from '../../machines/ports.ts'
 import { type Clock, delay } from '../clock.ts'
 import type { ServiceEventBody } from '../events/events.ts'
+import { createBorrowing } from '../peers/borrowing.ts'
+import { HandshakeError, type PeerConnection, type PeerListener } from '../peers/peer-wire.ts'
 
 /** How the environment behaves: the host, its process, and other listeners. Times in milliseconds. */
 export interface WorldOptions {
@@ -272,7 +274,7 @@ export function createWorld(
     if (outcome !== 'impossible') return { outcome }
     return { outcome, failure: { code: 'LEASEHOLD_STATE_UNUSABLE', message: 'the world allows no claim' } }
   }
-  const peers = createPeers(clock, () => state.options)
+  const owner = createOwner(clock, () => state.options)
 
   const effects: WorldEffects = {
     probe: () =>
@@ -281,7 +283,7 @@ export function createWorld(
         return outcome.outcome === 'claimed' ? verdictNow() : outcome
       }),
     claim: () => delay(clock, state.options.claimMs).then(claimNow),
-    peer: peers.effect,
+    peer: owner.effect,
     process: ({ sendBack, receive }) => {
       report = sendBack
       receive((command) => void obey(command))
@@ -295,7 +297,7 @@ export function createWorld(
     },
     set: (changes) => {
       state.options = { ...state.options, ...changes }
-      if (changes.peer === 'gone') peers.leave()
+      if (changes.peer === 'gone') owner.leave()
     },
     crash: ({ exitCode = null, signal: name = null }) => {
       for (const run of runs) exit(run, exitCode, name)
@@ -348,67 +350,65 @@ export function buildActors(effectsOf: (key: string, system: AnyActorRef['system
   }
 }
 
-/** The supervisor that holds the claim of an imitated host: one conversation at a time. */
-function createPeers(clock: Clock, options: () => WorldOptions) {
-  let generation = ''
-  let isMet = false
-  let wants = new Set<string>()
-  let report: (event: ProviderEvent) => void = () => {}
-
-  const lose = () => {
-    const lost = generation
-    generation = ''
-    if (lost === '') return
-    const failure = { code: 'LEASEHOLD_OWNER_LOST', message: 'its owner is gone' } as const
-    report({ type: 'peer.lost', generation: lost, failure })
-  }
-  const answer = async (id: string, asked: string) => {
-    await delay(clock, options().grantMs)
-    if (generation !== asked || !isMet || !wants.has(id)) return
-    if (options().peer === 'willing') report({ type: 'peer.granted', generation, id })
-    if (options().peer === 'hung') {
-      const failure = { code: 'LEASEHOLD_OWNER_SILENT', message: 'its owner does not answer' } as const
-      return report({ type: 'peer.silent', generation, failure })
+/** The supervisor that holds the claim of an imitated host: one connection at a time. */
+function createOwner(clock: Clock, options: () => WorldOptions) {
+  let current: PeerListener | undefined
+  const connect = (): PeerConnection => {
+    let listener: PeerListener | undefined
+    const wants = new Set<string>()
+    const say = (message: object) => {
+      if (listener === current) listener?.message({ ...message })
     }
-    if (options().peer !== 'refusing') return
-    wants.delete(id)
-    const failure = { code: 'LEASEHOLD_EXITED_BEFORE_READY', message: 'it failed over there' } as const
-    report({ type: 'peer.refused', generation, id, failure })
+    const answer = async (id: string) => {
+      await delay(clock, options().grantMs)
+      if (!wants.has(id)) return
+      if (options().peer === 'willing') say({ type: 'granted', id })
+      if (options().peer !== 'refusing') return
+      wants.delete(id)
+      const failure = { code: 'LEASEHOLD_EXITED_BEFORE_READY', message: 'it failed over there' } as const
+      say({ type: 'refused', id, failure })
+    }
+    return {
+      peer: { pid: 7, name: 'other' },
+      listen: (given) => {
+        listener = given
+        current = given
+      },
+      send: (message) => {
+        const { type, id = '' } = message as { readonly type: string; readonly id?: string }
+        if (type === 'ping' && options().peer !== 'hung') say({ type: 'pong' })
+        if (type === 'return') wants.delete(id)
+        if (type !== 'want') return
+        wants.add(id)
+        void answer(id)
+      },
+      close: () => {
+        if (current === listener) current = undefined
+        wants.clear()
+      },
+    }
   }
-  const meet = async (asked: string) => {
-    generation = asked
-    isMet = false
-    wants = new Set()
+  const meet = async (): Promise<PeerConnection> => {
     await delay(clock, options().peerMs)
     const { peer } = options()
-    if (generation !== asked || peer === 'silent') return
-    if (peer === 'gone') return lose()
-    if (peer === 'failing') {
-      const failure = { code: 'LEASEHOLD_CLAIM_FAILED', message: 'it is a stranger' } as const
-      return report({ type: 'peer.failed', generation, failure })
-    }
-    isMet = true
-    report({ type: 'peer.met', generation, holder: { pid: 7, name: 'other' } })
-    for (const id of wants) void answer(id, asked)
+    if (peer === 'silent') return new Promise(() => {})
+    if (peer === 'gone') throw new HandshakeError('closed')
+    if (peer === 'failing') throw new HandshakeError('unproven')
+    return connect()
   }
-  const effect: WorldEffects['peer'] = ({ sendBack, receive }) => {
-    report = sendBack
-    let last = ''
+  const effect: WorldEffects['peer'] = ({ input: { key }, sendBack, receive }) => {
+    const borrowing = createBorrowing({ key, clock, meet, report: sendBack, resumed$: NEVER })
     receive((command) => {
-      if (command.type === 'claim.release') return
-      if (command.type === 'peer.want' && command.generation !== last) {
-        last = command.generation
-        void meet(last)
-      }
-      if (command.generation !== generation) return
-      if (command.type === 'peer.leave') generation = ''
-      if (command.type === 'peer.return') wants.delete(command.id)
-      if (command.type !== 'peer.want') return
-      wants.add(command.id)
-      if (isMet) void answer(command.id, generation)
+      if (command.type !== 'claim.release') borrowing.obey(command)
     })
+    return borrowing.close
   }
-  return { effect, leave: lose }
+  const leave = () => {
+    const left = current
+    current = undefined
+    left?.closed()
+  }
+  return { effect, leave }
 }
 
 function createHealth(

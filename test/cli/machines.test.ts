@@ -1,11 +1,18 @@
 import { expect, test } from 'vitest'
 import { and, createMachine, not, or } from 'xstate'
-import { providerMachine, requestMachine, runMachine, supervisorMachine } from '../../machines/index.ts'
+import {
+  borrowingMachine,
+  providerMachine,
+  requestMachine,
+  runMachine,
+  supervisorMachine,
+} from '../../machines/index.ts'
 import { buildDiagram, formatMermaid } from '../../src/inspector/diagram.ts'
 import { buildDefinition } from '../../src/statechart/definition.ts'
 import { createPlace } from './command-line.ts'
 
 const charts = [
+  ['borrowing', borrowingMachine],
   ['provider', providerMachine],
   ['request', requestMachine],
   ['run', runMachine],

@@ -50,7 +50,10 @@ test.each([
   [['infer', 'model', 'run', '--prompt', 'x', '--timeout', '0'], /Expected a number of seconds/],
   [['demo-server', '--nosuch'], /Unknown option '--nosuch'/],
   [['demo-server', '--port', 'x'], /port: expected/],
-  [['machines', 'print', '--machine', 'toaster'], /Allowed choices are provider, request, run, supervisor/],
+  [
+    ['machines', 'print', '--machine', 'toaster'],
+    /Allowed choices are borrowing, provider, request, run, supervisor/,
+  ],
   [['status', '--gateway', 'nowhere'], /"nowhere" is not an http URL/],
   [['infer', 'model', 'run', '--prompt', 'x', '--local', '--gateway'], /cannot be used with option/],
 ])('%j is wrong usage', async (args, reason) => {

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { parseAst } from 'rolldown/parseAst'
 import { describe, expect, test } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
+import { borrowingMachine } from '../../machines/borrowing.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { toStateName } from '../../machines/provider/context.ts'
 import { listTags, providerStates } from '../../machines/provider/tags.ts'
@@ -10,6 +11,7 @@ import { supervisorMachine } from '../../machines/supervisor.ts'
 import { watchdogMachine } from '../../machines/watchdog.ts'
 
 const charts: readonly (readonly [string, AnyStateMachine])[] = [
+  ['borrowing.ts', borrowingMachine],
   ['provider/chart.ts', providerMachine],
   ['run.ts', runMachine],
   ['supervisor.ts', supervisorMachine],

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { type AnyStateMachine, and, createMachine, not } from 'xstate'
+import { borrowingMachine } from '../../machines/borrowing.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { requestMachine } from '../../machines/request.ts'
 import { runMachine } from '../../machines/run.ts'
@@ -26,6 +27,7 @@ test.each([
   ['request', requestMachine],
   ['supervisor', supervisorMachine],
   ['run', runMachine],
+  ['borrowing', borrowingMachine],
   ['watchdog', watchdogMachine],
 ] as const)(
   'the flat definition of the %s chart is ten levels deep at most and has every state and edge',

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type AnyStateMachine, createActor, type InspectionEvent } from 'xstate'
+import { borrowingMachine } from '../../machines/borrowing.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
 import { requestMachine } from '../../machines/request.ts'
@@ -40,6 +41,7 @@ test('every chart of leasehold is compiled, and stays so when its effects are pr
     supervisedProviderMachine,
     supervisorMachine,
     runMachine,
+    borrowingMachine,
     watchdogMachine,
   ]) {
     const compiled = compile(machine)
