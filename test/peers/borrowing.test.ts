@@ -32,7 +32,7 @@ function openBorrowing() {
       return connection
     },
   })
-  borrowing.obey({ type: 'peer.want', generation: 'g', id: 'a', priority: 3 })
+  borrowing.obey({ type: 'peer.want', generation: 'g', id: 'a', priority: 3, keepAliveMs: 0 })
   return {
     clock,
     resumed$,
@@ -44,10 +44,10 @@ function openBorrowing() {
   }
 }
 
-test('a question names the service, and an answer of another version is passed over', async () => {
+test('a question names the service and carries its wishes, and an answer of another version is passed over', async () => {
   const { clock, sent, say, types } = openBorrowing()
   await clock.advanceTo(10)
-  expect(sent).toEqual([{ type: 'want', key: 'k', id: 'a', priority: 3 }])
+  expect(sent).toEqual([{ type: 'want', key: 'k', id: 'a', priority: 3, keepAliveMs: 0 }])
   for (const message of [{ type: 'granted', id: 'a' }, { type: 'granted' }, { type: 'unheard-of', id: 'a' }])
     say(message)
   expect(types()).toEqual(['peer.met', 'peer.granted'])
