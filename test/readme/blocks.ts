@@ -18,6 +18,7 @@ import { createMetrics } from '../../src/observe/metrics.ts'
 import { buildScriptSchema } from '../../src/testing/script.ts'
 import { defaultPolicy } from '../../src/testing/stage.ts'
 import { defaultWorld } from '../../src/testing/world.ts'
+import { errorMeanings } from './error-meanings.ts'
 
 /** Options that the page describes once for all commands. */
 const COMMON_OPTIONS = ['--json', '--config <file>', '--gateway <url>']
@@ -62,7 +63,7 @@ export async function buildPages(): Promise<Readonly<Record<string, Readonly<Rec
         ['Endpoint', 'What'],
         routes.map(({ method, path, meaning }) => [code(`${method} ${path}`), meaning]),
       ),
-      errors: toTable(['Status', 'Type', 'Codes'], listErrors()),
+      errors: toTable(['Code', 'Status', 'Type', 'Meaning'], listErrors()),
     },
   }
 }
@@ -87,15 +88,12 @@ function listEvents(): string[][] {
 }
 
 function listErrors(): string[][] {
-  const groups = new Map<string, string[]>()
-  for (const [name, { status, type }] of Object.entries(errorRows)) {
-    const statuses = name === 'LEASEHOLD_BAD_REQUEST' ? badRequestStatuses.join(', ') : String(status)
-    const group = `${statuses}|${type}`
-    groups.set(group, [...(groups.get(group) ?? []), code(name)])
-  }
-  return [...groups]
-    .sort(([a], [b]) => a.localeCompare(b))
-    .map(([group, names]) => [...group.split('|').map(code), names.join(', ')])
+  return Object.entries(errorRows).map(([name, { status, type }]) => [
+    code(name),
+    name === 'LEASEHOLD_BAD_REQUEST' ? badRequestStatuses.join(', ') : String(status),
+    code(type),
+    errorMeanings[name as keyof typeof errorRows],
+  ])
 }
 
 const scriptSchema = buildScriptSchema() as Schema

@@ -1,0 +1,46 @@
+import type { errorRows } from '../../src/compat/openai-error.ts'
+
+/** What each code means, for the page of the gateway. A new code needs its sentence here. */
+export const errorMeanings: Readonly<Record<keyof typeof errorRows, string>> = {
+  LEASEHOLD_ABORTED: 'The client ended the request, or it was cancelled.',
+  LEASEHOLD_BACKEND_FAILED: 'The server says that it cannot become ready; `leasehold logs ID` has the cause.',
+  LEASEHOLD_BAD_REQUEST: 'The request is invalid, or not allowed here. Nothing was started for it.',
+  LEASEHOLD_CIRCUIT_OPEN: 'The service has failed too often in a row; the message has the last failure.',
+  LEASEHOLD_CLAIM_FAILED:
+    'The service could not be claimed on this host, or the process that has the claim is foreign.',
+  LEASEHOLD_CONFIG_INVALID: 'The configuration has an error.',
+  LEASEHOLD_EXITED_BEFORE_READY: 'The process ended while it loaded; the message has its last output.',
+  LEASEHOLD_FOREIGN_SERVER: 'Another program listens at the address of the service; the message has its pid.',
+  LEASEHOLD_HEALTH_MISMATCH: 'The health check got an answer that is not one of this server.',
+  LEASEHOLD_INTERNAL: 'An error in leasehold.',
+  LEASEHOLD_KEY_REQUIRED: 'No valid API key.',
+  LEASEHOLD_LEASE_TIMEOUT: 'The lease was held longer than `maxLeaseMs`.',
+  LEASEHOLD_LISTEN_FAILED: 'The gateway cannot listen at its address.',
+  LEASEHOLD_LOOP: 'The request came back to this leasehold, or has passed too many.',
+  LEASEHOLD_MODEL_AMBIGUOUS: 'Several models have this name; the message lists them.',
+  LEASEHOLD_MODEL_UNKNOWN: 'No model has this name; the message has the nearest ones.',
+  LEASEHOLD_NO_ROOM: 'Other services hold the room, and none of them may be stopped for this one.',
+  LEASEHOLD_NOT_REACHABLE: 'No server answers at the address, and leasehold does not start it.',
+  LEASEHOLD_OVERLOADED: 'The gateway is at one of its limits.',
+  LEASEHOLD_OWNER_LOST: 'The supervisor that runs the server has gone during the answer.',
+  LEASEHOLD_OWNER_SILENT: 'The supervisor that runs the server does not answer; the message has its pid.',
+  LEASEHOLD_PORT_TAKEN: 'Another process has the port of the service.',
+  LEASEHOLD_PROVIDER_UNAVAILABLE:
+    'The provider cannot be used as it is configured; the message has the reason.',
+  LEASEHOLD_QUEUE_FULL: '`maxQueue` requests already wait.',
+  LEASEHOLD_QUEUE_TIMEOUT: 'The request has waited `maxQueueMs`.',
+  LEASEHOLD_READY_TIMEOUT: 'The server was not ready within `readyTimeoutMs`.',
+  LEASEHOLD_REMOVED: 'The service was removed from the configuration.',
+  LEASEHOLD_SERVICE_EXITED: 'The server ended while it was in use.',
+  LEASEHOLD_SHUTTING_DOWN: 'leasehold is closing.',
+  LEASEHOLD_SPAWN_FAILED: 'The process could not be started.',
+  LEASEHOLD_STATE_UNUSABLE: 'The state directory cannot be used, so no server is started.',
+  LEASEHOLD_STOPPED: 'The service was stopped on request.',
+  LEASEHOLD_STOP_TIMEOUT:
+    'Processes of the service are still alive after its stop; the message has their pids.',
+  LEASEHOLD_STREAM_STALLED: 'The answer paused for longer than `stallTimeoutMs`.',
+  LEASEHOLD_STREAM_TRUNCATED: 'The answer ended before it was complete.',
+  LEASEHOLD_UNHEALTHY: 'The server stopped answering its health checks.',
+  LEASEHOLD_UPSTREAM_FAILED: 'The connection to the server failed, or its answer is not one.',
+  LEASEHOLD_UPSTREAM_TIMEOUT: 'The answer was not complete within `timeoutSeconds`.',
+}
