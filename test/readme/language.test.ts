@@ -41,6 +41,27 @@ test.each(FOLDERS)('%s is written in plain words', (folder) => {
   expect(found).toEqual([])
 })
 
+test('event scripts are written in plain words', () => {
+  const folder = join(root, 'test/scripts')
+  const found = readdirSync(folder).flatMap((file) =>
+    [file.replaceAll('-', ' '), ...readFileSync(join(folder, file), 'utf8').split('\n')]
+      .map((line) => line.replaceAll(CODES, "''"))
+      .flatMap((line) => (RIDDLES.test(line) ? [`${file}: ${line}`] : [])),
+  )
+  expect(found).toEqual([])
+})
+
+test('every page is written in plain words', () => {
+  const pages = ['README.md', ...['src', 'machines', 'test'].flatMap(listPages)]
+  expect(pages.length).toBeGreaterThan(10)
+  const found = pages.flatMap((page) =>
+    readFileSync(join(root, page), 'utf8')
+      .split('\n')
+      .flatMap((line, index) => (RIDDLES.test(line) ? [`${page}:${index + 1}: ${line}`] : [])),
+  )
+  expect(found).toEqual([])
+})
+
 test('the titles of tests are in plain words', () => {
   const found = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.test.ts'))
@@ -58,3 +79,9 @@ test.each(['Nobody asked for it.', 'those that wait', 'What of a file is an entr
     expect(RIDDLES.test(text)).toBe(true)
   },
 )
+
+function listPages(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('README.md'))
+    .map((file) => join(folder, file))
+}
