@@ -68,11 +68,19 @@ export {
   type RecordingEnd,
   type RecordingHeader,
 } from './observe/recorder.ts'
+export type {
+  Timeline,
+  TimelineChange,
+  TimelineDecision,
+  TimelineLane,
+  TimelineStep,
+} from './observe/timeline.ts'
 export type { Guest } from './peers/guests.ts'
 export type { OutputLine, OutputStream, ServiceOutput } from './process/output.ts'
 export type { WatchdogStanding } from './process/watchdog.ts'
 export type { RequestSnapshot } from './request/open-requests.ts'
 export type { EndedRequest, FailedCandidate } from './request/request-log.ts'
+export type { Budget, BudgetHold, BudgetWant } from './service/budgets.ts'
 export type { ModelListing } from './service/model-list.ts'
 export type { Typical } from './service/past-durations.ts'
 export type { PastStart } from './service/past-runs.ts'

@@ -70,6 +70,8 @@ export async function answerApi(
       return sendEvents(supervisor, request, response, url, { closing$, clock })
     case 'GET requests':
       return sendJson(response, 200, listRequests(supervisor, url))
+    case 'GET timeline':
+      return sendJson(response, 200, supervisor.timeline())
     case 'DELETE requests/:id': {
       if (supervisor.cancel(id ?? '')) return sendJson(response, 200, { id, cancelled: true })
       throw new BadRequestError(`There is no request "${id}" under way.`, { status: 404 })

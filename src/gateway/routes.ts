@@ -95,6 +95,12 @@ export const routes: readonly Route[] = [
       'The requests under way, the oldest first; `?ended=N` adds the last N that ended (500 are kept), the newest first, each with its client, outcome, timings, tokens and rewrites. Never a prompt or an answer.',
   },
   {
+    method: 'GET',
+    path: '/api/timeline',
+    meaning:
+      'The last 15 minutes: the changes of state of every service, the decisions that took room, and how much of each budget was held.',
+  },
+  {
     method: 'DELETE',
     path: '/api/requests/{id}',
     meaning: 'Ends one as if its client had left; the client is told.',

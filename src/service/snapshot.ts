@@ -15,6 +15,7 @@ import { toRoomMs } from '../lease/room-wait.ts'
 import type { Guest } from '../peers/guests.ts'
 import type { WatchdogStanding } from '../process/watchdog.ts'
 import { listScheduledEvents } from '../statechart/system.ts'
+import type { Budget } from './budgets.ts'
 import type { Typical } from './past-durations.ts'
 import type { PastStart } from './past-runs.ts'
 import type { Service, ServiceModel } from './services.ts'
@@ -128,6 +129,8 @@ export interface SupervisorSnapshot {
   readonly watchdog: WatchdogStanding
   /** Requests that are over, those of services that were removed included. */
   readonly totals: RequestTotals
+  /** Who holds how much of each budget, and who waits for a part of it. */
+  readonly budgets: readonly Budget[]
   readonly services: readonly ServiceSnapshot[]
 }
 

@@ -2,13 +2,16 @@ import type { Actor } from 'xstate'
 import type { ProviderEmitted } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { supervisorMachine } from '../../machines/supervisor.ts'
-import type { ServiceEventBody } from '../events/events.ts'
+import type { Clock } from '../clock.ts'
+import { isServing, type ServiceEventBody } from '../events/events.ts'
 import type { LeaseBook } from '../lease/desk.ts'
 import { holdLease } from '../lease/lease.ts'
+import type { TimelineKeeper } from '../observe/timeline.ts'
 import type { ProcessTable } from '../process/table.ts'
 import type { RequestLog } from '../request/request-log.ts'
 import type { Upstreams } from '../request/upstreams.ts'
 import type { Effects } from '../service/actors.ts'
+import { sumHolds } from '../service/budgets.ts'
 import type { Catalogue } from '../service/catalogue.ts'
 import type { ContextSizes } from '../service/context-sizes.ts'
 import type { Learning } from '../service/learning.ts'
@@ -28,6 +31,8 @@ export interface FollowRootOptions {
   readonly leaseRequests: LeaseRequests
   readonly leaseTimes: Durations
   readonly requestLog: Pick<RequestLog, 'forget'>
+  readonly timeline: TimelineKeeper
+  readonly clock: Clock
   readonly learning: Learning
   readonly contextSizes: ContextSizes
   readonly effects: Effects
@@ -45,6 +50,8 @@ export function followRoot({
   leaseRequests,
   leaseTimes,
   requestLog,
+  timeline,
+  clock,
   learning,
   contextSizes,
   effects,
@@ -73,11 +80,17 @@ export function followRoot({
         share: toShare(service, catalogue.config.leasehold, learning.seenOf(key)),
       })
   }
+  /** The root hears of a change after the change is told. */
+  const lookAtRoom = () => {
+    const atMs = clock.now()
+    queueMicrotask(() => timeline.noteRoom(atMs, sumHolds(root.getSnapshot().context)))
+  }
   learning.looked$.subscribe(forgetStrays)
   learning.grown$.subscribe(remeasure)
 
   root.on('service.added', ({ key }) => {
     publish(key, { type: 'service.added', ...registry.birthOf(key) })
+    timeline.noteState(key, catalogue.nameOf(key), clock.now(), registry.stateOf(key) ?? 'down.cold', null)
     registry.follow(key, {
       message: (message) => {
         publish(key, message.type === 'lease.refused' ? withRetryAfter(key, message) : message)
@@ -85,6 +98,8 @@ export function followRoot({
       },
       changed: (change, context) => {
         publish(key, { type: 'service.state', ...change })
+        timeline.noteState(key, catalogue.nameOf(key), clock.now(), change.to, change.reason)
+        if (!isServing(change.from) || !isServing(change.to)) lookAtRoom()
         contextSizes.hear(key, change, context.generation)
         if (hasTag(change.from, 'warming')) remeasure(key)
         if (hasTag(change.to, 'cold') || hasTag(change.to, 'retired'))
@@ -108,9 +123,10 @@ export function followRoot({
     leases.abandon(key, { code: 'LEASEHOLD_INTERNAL', message: `its supervision failed: ${message}` })
     void table.reap(key).then(forgetStrays)
   })
-  root.on('scheduler.decided', ({ key, type, choice, because, rejected }) =>
-    publish(key, { type, choice, because, rejected }),
-  )
+  root.on('scheduler.decided', ({ key, type, choice, because, rejected }) => {
+    timeline.noteDecision(clock.now(), { choice, because, rejected })
+    publish(key, { type, choice, because, rejected })
+  })
   root.on('service.wanted', ({ key, cause }) => {
     // The events tell why it could not be had.
     holdLease(leases, key, { priority: BACKGROUND_PRIORITY, cause }).then(

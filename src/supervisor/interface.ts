@@ -7,6 +7,7 @@ import type { ConfigInput } from '../config/load.ts'
 import type { ConfigChange, SupervisorEvent } from '../events/events.ts'
 import type { AcquireOptions, Lease } from '../lease/lease.ts'
 import type { Inspector } from '../observe/inspection.ts'
+import type { Timeline } from '../observe/timeline.ts'
 import type { ServiceOutput } from '../process/output.ts'
 import type { RequestSnapshot } from '../request/open-requests.ts'
 import type { EndedRequest } from '../request/request-log.ts'
@@ -87,6 +88,8 @@ export interface Supervisor {
    * @param limit at most so many @default all
    */
   endedRequests(limit?: number): readonly EndedRequest[]
+  /** States, decisions and held room of the last 15 minutes. */
+  timeline(): Timeline
   /** Ends a request as if its client had left; the client is told. `false`: there is none by that id. */
   cancel(requestId: string): boolean
   /**

@@ -10,11 +10,13 @@ import type { LeaseBook } from '../lease/desk.ts'
 import { acquireLease } from '../lease/lease.ts'
 import { warmUp } from '../lease/warm-up.ts'
 import type { Inspections } from '../observe/inspection.ts'
+import type { TimelineKeeper } from '../observe/timeline.ts'
 import type { ProcessTable } from '../process/table.ts'
 import type { ExchangeParts } from '../request/exchange.ts'
 import { createFetch } from '../request/fetch.ts'
 import type { RequestBook } from '../request/open-requests.ts'
 import type { RequestLog } from '../request/request-log.ts'
+import { listBudgets } from '../service/budgets.ts'
 import type { Catalogue } from '../service/catalogue.ts'
 import type { ContextSizes } from '../service/context-sizes.ts'
 import { findModelListing, toModelList } from '../service/model-list.ts'
@@ -44,6 +46,7 @@ export interface FaceOptions
   readonly contextSizes: ContextSizes
   readonly openRequests: RequestBook
   readonly requestLog: Pick<RequestLog, 'list' | 'totals'>
+  readonly timeline: Pick<TimelineKeeper, 'read'>
   readonly inspections: Inspections
 }
 
@@ -64,6 +67,7 @@ export function createFace({
   rank,
   openRequests,
   requestLog,
+  timeline,
   inspections,
   dispatch,
   secretsOf,
@@ -100,12 +104,14 @@ export function createFace({
         config: configuration.standing(),
         watchdog: table.watchdog(),
         totals: requestLog.totals,
+        budgets: listBudgets(root.getSnapshot().context, catalogue.services),
         services: registry.snapshots(),
       }),
     service: (id) => scrubber.value(describe(catalogue.keyOf(id))),
     requests: (limit) => openRequests.list(clock.now(), limit),
     endedRequests: (limit = Number.POSITIVE_INFINITY) =>
       scrubber.value(requestLog.list(limit, hub.nowMs - clock.now())),
+    timeline: () => scrubber.value(timeline.read(clock.now(), hub.nowMs - clock.now())),
     cancel: (id) => runOutside(openRequests.cancel, id),
     inspect: (inspector) => runOutside(inspections.attach, inspector),
     output: (id) => table.outputOf(catalogue.keyOf(id)),

@@ -18,6 +18,7 @@ import { createLeaseBook } from '../lease/desk.ts'
 import { findDecision } from '../lease/room-wait.ts'
 import { createInspections } from '../observe/inspection.ts'
 import { logConfig, logEvents } from '../observe/log.ts'
+import { createTimeline } from '../observe/timeline.ts'
 import { createHostClaims } from '../peers/claim.ts'
 import { createClaimKeeper } from '../peers/claim-keeper.ts'
 import { createGuests } from '../peers/guests.ts'
@@ -136,6 +137,7 @@ function assemble(options: SupervisorOptions): Supervisor {
 
   const leaseTimes = createDurations()
   const requestLog = createRequestLog()
+  const timeline = createTimeline()
   const registry = createRegistry({
     catalogue,
     clock,
@@ -174,6 +176,8 @@ function assemble(options: SupervisorOptions): Supervisor {
     leaseRequests,
     leaseTimes,
     requestLog,
+    timeline,
+    clock,
     learning,
     contextSizes,
     effects,
@@ -303,6 +307,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     rank,
     openRequests,
     requestLog,
+    timeline,
     inspections,
     dispatch,
     secretsOf,

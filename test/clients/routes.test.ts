@@ -84,6 +84,9 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
     expect(await get('/api/requests')).toEqual({ requests: [] })
     expect(await get('/api/requests?ended=0')).toEqual({ requests: [], ended: [] })
   },
+  'GET /api/timeline': async () => {
+    expect(await get('/api/timeline')).toMatchObject({ lanes: [{ service: 'demo' }], decisions: [] })
+  },
   'DELETE /api/requests/{id}': async () => {
     const response = await fetch(`${house.url}/api/requests/nobody`, { method: 'DELETE' })
     expect(response.status).toBe(404)

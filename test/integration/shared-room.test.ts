@@ -308,3 +308,56 @@ test('a service that declares no need is given the room that its earlier runs to
     await rm(stateDir, { recursive: true })
   }
 })
+
+test('budgets tell who holds their room, and the timeline tells what was decided and how the room changed', async () => {
+  await using shared = await createShared(
+    ['a', 'b'],
+    { budgets: { vramMiB: 100 } },
+    {},
+    { special: { a: { needs: { vramMiB: 70 } }, b: { needs: { vramMiB: 60 } } } },
+  )
+  const { supervisor, chat } = shared
+  await chat('a')
+  const [a, b] = supervisor.snapshot().services
+  expect(supervisor.snapshot().budgets).toEqual([
+    {
+      name: 'vramMiB',
+      capacity: 100,
+      holds: [
+        { key: a?.key, service: 'a', amount: 70, isLearned: false, isUnmeasured: false, phase: 'idle' },
+      ],
+      wants: [],
+    },
+  ])
+  const asking = chat('b')
+  await expect
+    .poll(() => supervisor.snapshot().budgets[0]?.wants, { interval: 1, timeout: 20_000 })
+    .toEqual([{ key: b?.key, service: 'b', amount: 60, isUnmeasured: false, waiting: 1 }])
+  await asking
+  const { lanes, decisions, room, atMs } = supervisor.timeline()
+  expect(decisions).toMatchObject([
+    {
+      key: b?.key,
+      service: 'b',
+      cause: 'idle-cheapest',
+      taken: [{ key: a?.key, service: 'a', how: 'evict' }],
+    },
+  ])
+  expect(room.map(({ held }) => held.vramMiB)).toEqual([0, 70, 60])
+  const statesOf = (key = '') => lanes.find((lane) => lane.key === key)?.changes.map(([, state]) => state)
+  // A stop may sweep.
+  expect(statesOf(a?.key)?.filter((state) => state !== 'idle-stopping.sweeping')).toEqual([
+    'down.cold',
+    'probing',
+    'starting.claiming',
+    'starting.spawning',
+    'starting.warming',
+    'leased.open',
+    'ready',
+    'idle-stopping.terminating',
+    'down.cold',
+  ])
+  expect(statesOf(b?.key)?.at(-1)).toMatch(/^(leased\.open|ready)$/)
+  const times = lanes.flatMap(({ changes }) => changes.map(([ms]) => ms))
+  expect(Math.max(...times)).toBeLessThanOrEqual(atMs)
+})
