@@ -135,27 +135,6 @@ const chart = request.extend({
   },
 })
 
-/** Before the first response byte a failure may move to the next candidate. */
-const failBeforeFirstByte = [
-  {
-    guard: and(['isRetryable', 'hasNextCandidate']),
-    target: '#request.leasing',
-    reenter: true,
-    actions: ['noteAttempt', 'reportAttempt', 'moveOn'],
-  },
-  { target: '#request.failed', actions: ['noteAttempt', 'reportAttempt'] },
-] as const
-
-const begin = [
-  { guard: 'hasTimeLimit', target: '#request.leased', actions: 'limitTime' },
-  { target: '#request.leased' },
-] as const
-
-const failLease = [
-  { guard: and(['isRemoved', 'canStartOver']), target: '#request.resolving', actions: 'startOver' },
-  ...failBeforeFirstByte,
-] as const
-
 /**
  * The life of one request: one root actor per request, without invokes and without events for the pieces of an answer.
  * The chart decides what comes next and names the effects, which `src/request` provides.
@@ -179,18 +158,47 @@ export const requestMachine = chart.createMachine({
       description: 'Its model is looked up: which servers can answer, in which order.',
       entry: 'resolve',
       on: {
-        'request.resolved': { target: 'leasing', actions: 'noteCandidates' },
+        'request.resolved': { target: 'waiting', actions: 'noteCandidates' },
         'request.failed': 'failed',
       },
     },
 
-    leasing: {
-      description: 'It waits for a lease of the service of its candidate.',
-      entry: 'requestLease',
+    waiting: {
+      description: 'It waits for a lease, before its first try and before the next.',
       on: {
-        'lease.granted': begin,
-        'request.failed': failLease,
+        'lease.granted': [
+          { guard: 'hasTimeLimit', target: 'leased', actions: 'limitTime' },
+          { target: 'leased' },
+        ],
+        'request.failed': [
+          { guard: and(['isRemoved', 'canStartOver']), target: 'resolving', actions: 'startOver' },
+          {
+            guard: and(['isRetryable', 'hasNextCandidate']),
+            target: 'waiting',
+            reenter: true,
+            actions: ['noteAttempt', 'reportAttempt', 'moveOn'],
+          },
+          { target: 'failed', actions: ['noteAttempt', 'reportAttempt'] },
+        ],
         'request.cancelled': { target: 'cancelled', actions: 'releaseLease' },
+      },
+      initial: 'leasing',
+      states: {
+        leasing: {
+          description: 'It waits for a lease of the service of its candidate.',
+          entry: 'requestLease',
+        },
+        reconnecting: {
+          description: 'It was refused the connection, and waits for a lease of the same candidate again.',
+          entry: 'requestLease',
+          after: {
+            listenAgain: {
+              guard: 'hasNextCandidate',
+              target: 'leasing',
+              actions: ['releaseLease', 'moveOn'],
+            },
+          },
+        },
       },
     },
 
@@ -203,7 +211,7 @@ export const requestMachine = chart.createMachine({
         'request.failed': [
           {
             guard: and(['isRetryable', 'hasNextCandidate', not('hasBegun')]),
-            target: 'leasing',
+            target: 'waiting',
             actions: ['noteAttempt', 'reportAttempt', 'moveOn'],
           },
           { target: 'failed', actions: ['noteAttempt', 'reportAttempt'] },
@@ -220,7 +228,7 @@ export const requestMachine = chart.createMachine({
             'connection.refused': [
               {
                 guard: and(['hasAnotherTry', 'isFirstRefusal']),
-                target: '#request.reconnecting',
+                target: '#request.waiting.reconnecting',
                 actions: ['noteAttempt', 'reportAttempt', 'countRefusal'],
               },
               {
@@ -228,7 +236,12 @@ export const requestMachine = chart.createMachine({
                 target: '#request.pausing',
                 actions: ['noteAttempt', 'reportAttempt', 'countRefusal'],
               },
-              ...failBeforeFirstByte,
+              {
+                guard: 'hasNextCandidate',
+                target: '#request.waiting',
+                actions: ['noteAttempt', 'reportAttempt', 'moveOn'],
+              },
+              { target: '#request.failed', actions: ['noteAttempt', 'reportAttempt'] },
             ],
           },
         },
@@ -248,31 +261,27 @@ export const requestMachine = chart.createMachine({
       },
     },
 
-    reconnecting: {
-      description: 'It was refused the connection, and waits for a lease of the same candidate again.',
-      entry: 'requestLease',
-      after: {
-        listenAgain: {
-          guard: 'hasNextCandidate',
-          target: 'leasing',
-          actions: ['releaseLease', 'moveOn'],
-        },
-      },
-      on: {
-        'lease.granted': begin,
-        'request.failed': failLease,
-        'request.cancelled': { target: 'cancelled', actions: 'releaseLease' },
-      },
-    },
-
     pausing: {
       description: 'It was refused the connection more than once, although the health check passed.',
-      after: { reconnectPause: 'reconnecting' },
+      after: { reconnectPause: 'waiting.reconnecting' },
     },
 
-    done: { type: 'final', entry: { type: 'finish', params: { outcome: 'done' } } },
-    failed: { type: 'final', entry: { type: 'finish', params: { outcome: 'failed' } } },
-    cancelled: { type: 'final', entry: { type: 'finish', params: { outcome: 'cancelled' } } },
+    done: {
+      description: 'The whole answer was passed on to the client.',
+      type: 'final',
+      entry: { type: 'finish', params: { outcome: 'done' } },
+    },
+    failed: {
+      description:
+        'The client gets the error, or its answer is cut off: no candidate is left, or an answer broke.',
+      type: 'final',
+      entry: { type: 'finish', params: { outcome: 'failed' } },
+    },
+    cancelled: {
+      description: 'The client has left, or the request was cancelled by hand.',
+      type: 'final',
+      entry: { type: 'finish', params: { outcome: 'cancelled' } },
+    },
   },
 })
 
@@ -290,7 +299,8 @@ export type RequestState =
 
 /** The innermost state of a state value: `streaming` of `{ leased: 'streaming' }`. */
 export function nameRequestState(value: StateValueFrom<typeof requestMachine>): RequestState {
-  const name = typeof value === 'string' ? value : value.leased
-  // xstate types `leased` alone as a value, too.
-  return name === undefined || name === 'leased' ? 'sending' : name
+  const [name] = typeof value === 'string' ? [value] : Object.values(value)
+  // xstate types the outer states alone as values, too.
+  if (name === undefined || name === 'leased') return 'sending'
+  return name === 'waiting' ? 'leasing' : name
 }

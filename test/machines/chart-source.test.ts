@@ -6,6 +6,7 @@ import { borrowingMachine } from '../../machines/borrowing.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { toStateName } from '../../machines/provider/context.ts'
 import { listTags, providerStates } from '../../machines/provider/tags.ts'
+import { requestMachine } from '../../machines/request.ts'
 import { runMachine } from '../../machines/run.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { watchdogMachine } from '../../machines/watchdog.ts'
@@ -13,6 +14,7 @@ import { watchdogMachine } from '../../machines/watchdog.ts'
 const charts: readonly (readonly [string, AnyStateMachine])[] = [
   ['borrowing.ts', borrowingMachine],
   ['provider/chart.ts', providerMachine],
+  ['request.ts', requestMachine],
   ['run.ts', runMachine],
   ['supervisor.ts', supervisorMachine],
   ['watchdog.ts', watchdogMachine],
