@@ -46,8 +46,9 @@ interface Entry {
   /** Whether its listener knows of the grant: one that had to wait is told in a later turn. */
   isTold: boolean
   grantedAtMs: number
-  /** What waits for it to be held for too long. */
-  timers: readonly unknown[]
+  /** When it will have been held for too long; infinite where there is no such limit, or once it is told. */
+  warnsAtMs: number
+  endsAtMs: number
 }
 
 /** How long a lease may be held. Durations in milliseconds, `0`: for ever. */
@@ -78,6 +79,8 @@ export interface LeaseBookOptions {
   readonly inTurn: (work: () => void) => void
 }
 
+const NEVER_MS = Number.POSITIVE_INFINITY
+
 /** Opens an empty book. */
 export function createLeaseBook({
   clock,
@@ -93,10 +96,25 @@ export function createLeaseBook({
   const entries = new Map<string, Entry>()
   /** The request that is being asked for now: its grant is answered at once. */
   let asking: Entry | undefined
+  let held = 0
+  /** One timer for all leases, because each request has one: it fires when the first limit may have passed. */
+  let timer: unknown
+  let firesAtMs = NEVER_MS
 
-  const drop = (id: string, { timers }: Entry) => {
+  const drop = (id: string, { generation }: Entry) => {
     entries.delete(id)
-    for (const timer of timers) clock.clearTimeout(timer)
+    if (generation === null) return
+    held -= 1
+    if (held > 0) return
+    clock.clearTimeout(timer)
+    firesAtMs = NEVER_MS
+  }
+  const fireBy = ({ warnsAtMs, endsAtMs }: Entry) => {
+    const dueMs = Math.min(warnsAtMs, endsAtMs)
+    if (dueMs >= firesAtMs) return
+    clock.clearTimeout(timer)
+    firesAtMs = dueMs
+    timer = clock.setTimeout(checkLimits, dueMs - clock.now())
   }
   const giveBack = (key: string, id: string, generation: string) => {
     const event = { type: 'lease.released', id, generation } as const
@@ -106,21 +124,35 @@ export function createLeaseBook({
   /** A listener that does not know of its grant yet hears a refusal. */
   const tellRevoked = ({ isTold, listener }: Entry, error: ServiceError) =>
     isTold ? listener.revoked(error) : listener.refused(error)
-  const limit = (id: string, entry: Entry, generation: string) => {
+  const note = (entry: Entry, generation: string) => {
     const { leaseWarnMs, maxLeaseMs } = limits()
-    const { key } = entry
-    const after = (ms: number, fn: () => void) => (ms > 0 ? [clock.setTimeout(fn, ms)] : [])
-    const message = `the lease was held for ${maxLeaseMs} ms, longer than maxLeaseMs allows`
-    entry.timers = [
-      ...after(leaseWarnMs, () =>
-        publish(key, { type: 'lease.overdue', id, generation, heldMs: leaseWarnMs }),
-      ),
-      ...after(maxLeaseMs, () => {
-        drop(id, entry)
-        giveBack(key, id, generation)
-        tellRevoked(entry, toError(key, { code: 'LEASEHOLD_LEASE_TIMEOUT', message, generation }))
-      }),
-    ]
+    const nowMs = clock.now()
+    if (entry.generation === null) held += 1
+    entry.generation = generation
+    entry.grantedAtMs = nowMs
+    if (leaseWarnMs > 0) entry.warnsAtMs = nowMs + leaseWarnMs
+    if (maxLeaseMs > 0) entry.endsAtMs = nowMs + maxLeaseMs
+    fireBy(entry)
+  }
+  const checkLimits = () => {
+    firesAtMs = NEVER_MS
+    const nowMs = clock.now()
+    for (const [id, entry] of entries) {
+      const { key, generation, grantedAtMs, warnsAtMs, endsAtMs } = entry
+      if (generation === null) continue
+      if (warnsAtMs <= nowMs) {
+        entry.warnsAtMs = NEVER_MS
+        publish(key, { type: 'lease.overdue', id, generation, heldMs: Math.round(warnsAtMs - grantedAtMs) })
+      }
+      if (endsAtMs > nowMs) {
+        fireBy(entry)
+        continue
+      }
+      drop(id, entry)
+      giveBack(key, id, generation)
+      const message = `the lease was held for ${Math.round(endsAtMs - grantedAtMs)} ms, longer than maxLeaseMs allows`
+      tellRevoked(entry, toError(key, { code: 'LEASEHOLD_LEASE_TIMEOUT', message, generation }))
+    }
   }
 
   const refuse = (key: string, id: string, failure: Failure) => {
@@ -142,9 +174,7 @@ export function createLeaseBook({
     else if (message.type === 'lease.granted') {
       const entry = entries.get(message.id)
       if (entry === undefined) return
-      entry.generation = message.generation
-      entry.grantedAtMs = clock.now()
-      limit(message.id, entry, message.generation)
+      note(entry, message.generation)
       const tell = () => {
         if (entries.get(message.id) !== entry) return
         entry.isTold = true
@@ -172,7 +202,8 @@ export function createLeaseBook({
         generation: null,
         isTold: false,
         grantedAtMs: 0,
-        timers: [],
+        warnsAtMs: NEVER_MS,
+        endsAtMs: NEVER_MS,
       }
       entries.set(id, entry)
       const event = {

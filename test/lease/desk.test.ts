@@ -185,7 +185,12 @@ describe('a lease', () => {
     const { clock, book, request, grant } = createBook({ leaseWarnMs: 1_000, maxLeaseMs: 2_000 })
     request('a')
     grant('a')
-    expect(clock.pending).toBe(2)
+    request('c')
+    grant('c')
+    // One for all leases and both limits.
+    expect(clock.pending).toBe(1)
+    book.end('c')
+    expect(clock.pending).toBe(1)
     book.end('a')
     expect(clock.pending).toBe(0)
     request('b')
