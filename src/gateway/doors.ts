@@ -38,6 +38,12 @@ const FIXED: ReadonlyMap<string, Door> = new Map(
   ]),
 )
 
+/** The path of a request's target, without what follows `?`. */
+export function withoutQuery(url: string): string {
+  const queryAt = url.indexOf('?')
+  return queryAt === -1 ? url : url.slice(0, queryAt)
+}
+
 /** Finds the door of a request. `path`: without its query. */
 export function findDoor(method: string, path: string): Door | undefined {
   if (!path.startsWith(UPSTREAM)) return FIXED.get(`${method} ${path}`)

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { BadRequestError, KeyError } from '../errors.ts'
 import { explainPath } from '../transport/meant-path.ts'
-import { isClientPath } from './doors.ts'
+import { isClientPath, withoutQuery } from './doors.ts'
 
 /** Who is served. */
 export interface GuardPolicy {
@@ -29,12 +29,9 @@ const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/inspect/stately', '/heal
  * @throws {@link BadRequestError} with 400, 403 or 415
  */
 export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy): string | undefined {
-  const { method = 'GET', headers, rawHeaders, url = '' } = request
+  const { method = 'GET', headers, url = '' } = request
   guardFraming(request)
-  const hostCount = rawHeaders.filter(
-    (name, index) => index % 2 === 0 && name.toLowerCase() === 'host',
-  ).length
-  if (hostCount !== 1 || headers.host === undefined)
+  if (countHosts(request) !== 1 || headers.host === undefined)
     throw new BadRequestError('Exactly one Host header is required.', { status: 400 })
   if (!hosts.has(headers.host.toLowerCase()))
     throw new BadRequestError(
@@ -61,7 +58,7 @@ export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy)
 export function guardKey(request: IncomingMessage, policy: GuardPolicy): void {
   const { method = 'GET', url = '' } = request
   const { apiKeys, controlKeys } = policy
-  const { pathname } = new URL(url, 'http://gateway')
+  const pathname = withoutQuery(url)
   if (OPEN_PATHS.has(pathname)) return
   if (isClientPath(method === 'HEAD' ? 'GET' : method, pathname))
     checkKey(request, policy, apiKeys.length > 0 ? [...apiKeys, ...controlKeys] : [])
@@ -75,6 +72,15 @@ export function guardKey(request: IncomingMessage, policy: GuardPolicy): void {
 export function guardControl(request: IncomingMessage, policy: GuardPolicy): void {
   const { apiKeys, controlKeys } = policy
   checkKey(request, policy, controlKeys.length > 0 ? controlKeys : apiKeys)
+}
+
+function countHosts({ rawHeaders }: IncomingMessage): number {
+  let count = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? ''
+    if (name.length === 4 && name.toLowerCase() === 'host') count += 1
+  }
+  return count
 }
 
 function checkKey(

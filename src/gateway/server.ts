@@ -23,7 +23,7 @@ import { readBody } from './body.ts'
 import { createBodyBudget } from './body-budget.ts'
 import { toClientKey } from './client-key.ts'
 import { answerPreflight, nameOrigin } from './cors.ts'
-import { findDoor, isTunnel } from './doors.ts'
+import { findDoor, isTunnel, withoutQuery } from './doors.ts'
 import { type GuardPolicy, guard, guardControl, guardKey } from './guard.ts'
 import { toAuthority, toHosts } from './hosts.ts'
 import { BACKLOG, type HttpLimits, toServerOptions, watchConnections } from './limits.ts'
@@ -170,8 +170,7 @@ export function createGateway({
     const { url: path = '/' } = request
     // A GET without its body, for container health checks.
     const method = request.method === 'HEAD' ? 'GET' : (request.method ?? 'GET')
-    const queryAt = path.indexOf('?')
-    const door = findDoor(method, queryAt === -1 ? path : path.slice(0, queryAt))
+    const door = findDoor(method, withoutQuery(path))
     const wrongPath = door === undefined ? explainPath(method, path) : undefined
     if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
     guardKey(request, rules)
