@@ -5,7 +5,7 @@ import type { Clock } from '../clock.ts'
 import { adviseDropped } from '../compat/dropped.ts'
 import type { Advice } from '../compat/error-advice.ts'
 import type { Config, ProviderConfig } from '../config/config.ts'
-import { listReplicas, type ModelTarget, resolveCandidates } from '../config/model-ref.ts'
+import type { ModelTarget } from '../config/model-ref.ts'
 import {
   AbortedError,
   BadRequestError,
@@ -27,6 +27,7 @@ import { checkHops } from '../transport/hops.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
 import type { AnswerSecrets } from './answer-mask.ts'
+import type { rememberCandidates } from './candidates.ts'
 import type { FindClientName } from './client-name.ts'
 import { adviseOtherApi, partByApi } from './fallback-api.ts'
 import type { OpenRequest } from './open-requests.ts'
@@ -83,6 +84,8 @@ export interface ExchangeParts {
   readonly loadMsOf: (key: string, sinceMs: number) => number
   /** Keeps what is known of a request that has ended. */
   readonly keep: (record: RequestRecord) => void
+  /** The candidates of a model name. */
+  readonly candidatesOf: ReturnType<typeof rememberCandidates>
   /** The request has ended. */
   readonly forget: (id: string) => void
 }
@@ -152,7 +155,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   // The effects.
 
   resolve(): void {
-    const { config, publish, rank } = this.#parts
+    const { candidatesOf, config, publish, rank } = this.#parts
     const { failover = false, headers, method, path } = this.#request
     this.client = this.#parts.clientOf(headers)
     if (method !== 'POST') throw new BadRequestError(`${method} is not served here.`, { status: 405 })
@@ -162,8 +165,12 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#keepAliveMs = keepAliveMs
     this.#targets = []
     this.#index = 0
-    const { spoken, others } = partByApi(path, resolveCandidates(config(), model, { failover }))
-    const targets = spoken.flatMap((one) => rank(listReplicas(config(), one)))
+    const { spoken, others } = partByApi(path, candidatesOf(config(), model, failover))
+    const [first] = spoken
+    const targets =
+      spoken.length === 1 && first !== undefined
+        ? rank(first.replicas)
+        : spoken.flatMap(({ replicas }) => rank(replicas))
     this.#targets = targets
     const route = describeRoute(path)
     this.#route = route
@@ -175,7 +182,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
         client: this.client,
       })
     this.#isStarted = true
-    for (const other of others) this.#adviseOnce(adviseOtherApi(other, route), other.ref, ` ${route}`)
+    for (const { target } of others) this.#adviseOnce(adviseOtherApi(target, route), target.ref, ` ${route}`)
     this.actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
   }
 
@@ -441,5 +448,6 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
 /** The path alone: a query may hold a key. */
 function describeRoute(path: string): string {
-  return toShortText(path.replace(/[?#].*$/s, ''), MAX_ROUTE)
+  const end = path.search(/[?#]/)
+  return toShortText(end === -1 ? path : path.slice(0, end), MAX_ROUTE)
 }

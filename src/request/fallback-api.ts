@@ -1,6 +1,7 @@
 import type { Advice } from '../compat/error-advice.ts'
 import type { ProviderConfig } from '../config/config.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
+import type { Candidate } from './candidates.ts'
 
 type Api = ProviderConfig['api']
 
@@ -20,14 +21,16 @@ const API_OF_PATH: ReadonlyMap<string, Api> = new Map([
  */
 export function partByApi(
   path: string,
-  candidates: readonly ModelTarget[],
-): { readonly spoken: readonly ModelTarget[]; readonly others: readonly ModelTarget[] } {
-  const first = candidates[0]?.provider.api
+  candidates: readonly Candidate[],
+): { readonly spoken: readonly Candidate[]; readonly others: readonly Candidate[] } {
+  const first = candidates[0]?.target.provider.api
   const asked = candidates.length > 1 ? API_OF_PATH.get(path.replace(/[?#].*$/s, '')) : undefined
-  if (asked === undefined) return { spoken: candidates, others: [] }
-  const isSpoken = ({ provider: { api } }: ModelTarget) => api === asked || api === first
+  if (asked === undefined) return { spoken: candidates, others: NONE }
+  const isSpoken = ({ target: { provider } }: Candidate) => provider.api === asked || provider.api === first
   return { spoken: candidates.filter(isSpoken), others: candidates.filter((one) => !isSpoken(one)) }
 }
+
+const NONE: readonly Candidate[] = []
 
 /** What an operator is told of a fallback that is left out. `path`: without its query. */
 export function adviseOtherApi({ provider }: ModelTarget, path: string): Advice {

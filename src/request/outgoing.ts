@@ -82,23 +82,20 @@ export function toUpstreamRequest(
           ...(maxTokens === undefined ? {} : { maxTokens }),
         })
       : { pieces: rewriteMultipart(request.body, form, upstreamId), applied: NOTHING, dropped: NOTHING }
+  const isAtRoot = request.isAtRoot === true
+  const headers = rewriteHeaders(toUpstreamHeaders(request.headers), compat)
+  // A compressed answer can neither be searched nor rewritten; no comment may precede it, and its end proves nothing.
+  if (isStream || isSearched || hasAnswerRules(compat)) headers['accept-encoding'] = 'identity'
+  // Behind a remote provider may be another leasehold, whose queue knows priorities, too.
+  if (request.priority !== undefined && provider.localService === undefined)
+    headers['x-leasehold-priority'] = String(request.priority)
+  headers[HOP_HEADER] = toHopMark(request.headers, id)
+  Object.assign(headers, headersOf(target))
   return {
     method: request.method,
-    ...(request.isAtRoot === true
-      ? { path: request.path, isAtRoot: true }
-      : { path: request.path.replace(/^\/v1/, '') }),
-    headers: {
-      ...rewriteHeaders(toUpstreamHeaders(request.headers), compat),
-      // A compressed answer can neither be searched nor rewritten; no comment may precede it, and its end proves nothing.
-      ...(isStream || isSearched || hasAnswerRules(compat) ? { 'accept-encoding': 'identity' } : {}),
-      // Behind a remote provider may be another leasehold, whose queue knows priorities, too.
-      ...(request.priority === undefined || provider.localService !== undefined
-        ? {}
-        : { 'x-leasehold-priority': String(request.priority) }),
-      [HOP_HEADER]: toHopMark(request.headers, id),
-      ...toKeyHeaders(provider),
-      ...toLowerCaseNames(model?.headers),
-    },
+    path: isAtRoot || !request.path.startsWith('/v1') ? request.path : request.path.slice('/v1'.length),
+    isAtRoot,
+    headers,
     body: pieces,
     bodyBytes: pieces.reduce((bytes, piece) => bytes + piece.length, 0),
     isStream,
@@ -108,6 +105,17 @@ export function toUpstreamRequest(
   }
 }
 
+const ownHeaders = new WeakMap<ModelTarget, Readonly<Record<string, string>>>()
+
+/** What every request to a target gets. A target is remembered with its configuration. */
+function headersOf(target: ModelTarget): Readonly<Record<string, string>> {
+  const known = ownHeaders.get(target)
+  if (known !== undefined) return known
+  const headers = { ...toKeyHeaders(target.provider), ...toLowerCaseNames(target.model?.headers) }
+  ownHeaders.set(target, headers)
+  return headers
+}
+
 function toFormType({ 'content-type': contentType }: Headers): string | undefined {
   const type = typeof contentType === 'string' ? contentType : ''
   return type.toLowerCase().startsWith('multipart/form-data') ? type : undefined
@@ -115,6 +123,7 @@ function toFormType({ 'content-type': contentType }: Headers): string | undefine
 
 /** The rewrites that a path calls for. */
 function toRoute(path: string): Route {
+  if (path === '/v1/chat/completions') return 'chat'
   const name = path.replace(/[?#].*$/, '').replace(/^\/v1\//, '')
   if (name === 'chat/completions') return 'chat'
   return name === 'completions' || name === 'embeddings' || name === 'responses' || name === 'messages'

@@ -2,10 +2,11 @@ import type { Outcome, RequestContext, requestMachine } from '../../machines/req
 import { LeaseholdError, UpstreamError } from '../errors.ts'
 import type { Inspections } from '../observe/inspection.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
+import { rememberCandidates } from './candidates.ts'
 import { Exchange, type ExchangeParts, type ModelCall, type ModelRequest } from './exchange.ts'
 import type { RequestBook } from './open-requests.ts'
 
-export interface RequestsOptions extends Omit<ExchangeParts, 'forget' | 'isNews'> {
+export interface RequestsOptions extends Omit<ExchangeParts, 'candidatesOf' | 'forget' | 'isNews'> {
   readonly machine: typeof requestMachine
   /** Makes the machine fast, or leaves it to xstate's interpreter. */
   readonly compile: (machine: typeof requestMachine) => typeof requestMachine
@@ -31,6 +32,7 @@ export function createRequests({
   const told = new Set<string>()
   const own: ExchangeParts = {
     ...parts,
+    candidatesOf: rememberCandidates(),
     forget: requests.remove,
     isNews: (advice) => !told.has(advice) && told.size < MAX_TOLD && told.add(advice).size > 0,
   }
