@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 /** The rooms from the bottom to the top. A room imports from lower rows; those joined by `+` also from each other. */
 const ROWS = [
   'machines',
-  'clock text net',
+  'clock collections text net',
   'errors',
   'events json',
   'compat config explanation process statechart transport',

@@ -62,7 +62,7 @@ export function watchConnections(server: Server, limits: () => ConnectionLimits)
   const surplus = new WeakSet<Socket>()
   const perClient = new Map<string, number>()
   /** Every connection, and the requests on it that are not answered yet. */
-  const open = new Map<Socket, Set<IncomingMessage>>()
+  const open = new Map<Socket, IncomingMessage[]>()
   let isClosing = false
   server.maxConnections = limits().maxConnections + MAX_SURPLUS
   // The size of the head is the limit. Node's limit of their number drops what is beyond it, unseen by any guard.
@@ -71,7 +71,7 @@ export function watchConnections(server: Server, limits: () => ConnectionLimits)
     const client = toClientKey(socket.remoteAddress)
     const { maxConnections, maxClientConnections } = limits()
     const count = (perClient.get(client) ?? 0) + 1
-    open.set(socket, new Set())
+    open.set(socket, [])
     perClient.set(client, count)
     if (open.size > maxConnections || (count > maxClientConnections && !isLoopback(client)))
       surplus.add(socket)
@@ -86,17 +86,16 @@ export function watchConnections(server: Server, limits: () => ConnectionLimits)
     isSurplus: ({ socket }) => surplus.has(socket),
     note: (request, response) => {
       const { socket } = request
-      open.get(socket)?.add(request)
+      const requests = open.get(socket)
+      requests?.push(request)
       response.once('close', () => {
-        const requests = open.get(socket)
-        requests?.delete(request)
-        if (isClosing && requests?.size === 0) socket.destroySoon()
+        requests?.splice(requests.indexOf(request), 1)
+        if (isClosing && requests?.length === 0) socket.destroySoon()
       })
     },
     close: () => {
       isClosing = true
-      for (const [socket, requests] of open)
-        if (![...requests].some(({ complete }) => complete)) socket.destroy()
+      for (const [socket, requests] of open) if (!requests.some(({ complete }) => complete)) socket.destroy()
     },
   }
 }

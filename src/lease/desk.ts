@@ -1,5 +1,6 @@
 import type { Failure, LeaseEvent, ProviderEmitted, StartCause } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
+import { OpenMap } from '../collections/open-map.ts'
 import type { ServiceError } from '../errors.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import type { Durations } from '../service/past-durations.ts'
@@ -93,7 +94,7 @@ export function createLeaseBook({
   isClosing,
   inTurn,
 }: LeaseBookOptions): LeaseBook {
-  const entries = new Map<string, Entry>()
+  const entries = new OpenMap<Entry>()
   /** The request that is being asked for now: its grant is answered at once. */
   let asking: Entry | undefined
   let held = 0

@@ -1,5 +1,6 @@
 import type { ActorRefFrom } from 'xstate'
 import { nameRequestState, type RequestState, type requestMachine } from '../../machines/request.ts'
+import { OpenMap } from '../collections/open-map.ts'
 import { AbortedError } from '../errors.ts'
 import type { RequestTimings } from '../events/timings.ts'
 
@@ -38,7 +39,7 @@ export interface OpenRequest {
 
 /** Every model request that has not ended. */
 export interface RequestBook<One extends OpenRequest = OpenRequest> {
-  readonly open: ReadonlyMap<string, One>
+  readonly open: Pick<OpenMap<One>, 'get' | typeof Symbol.iterator>
   add(request: One): void
   remove(id: string): void
   /** The oldest first; at most `limit` of them. */
@@ -49,13 +50,13 @@ export interface RequestBook<One extends OpenRequest = OpenRequest> {
 
 /** Opens an empty book. */
 export function createRequestBook<One extends OpenRequest>(): RequestBook<One> {
-  const open = new Map<string, One>()
+  const open = new OpenMap<One>()
   return {
     open,
     add: (request) => open.set(request.id, request),
     remove: (id) => open.delete(id),
     list: (nowMs, limit = Number.POSITIVE_INFINITY) =>
-      [...open.values()].slice(0, limit).map((request) => {
+      [...open].slice(0, limit).map(([, request]) => {
         const { id, actor, startedAtMs, serviceKey, client, progress } = request
         const { value, context } = actor.getSnapshot()
         return {

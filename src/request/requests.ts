@@ -48,7 +48,7 @@ export function createRequests({
 /** The one page on which the effects of a request meet its chart. What an effect throws fails the request. */
 function provideEffects(
   machine: typeof requestMachine,
-  open: ReadonlyMap<string, Exchange>,
+  open: RequestBook<Exchange>['open'],
 ): typeof requestMachine {
   type Scope = { readonly context: RequestContext }
   const effect =

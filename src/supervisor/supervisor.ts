@@ -203,7 +203,7 @@ function assemble(options: SupervisorOptions): Supervisor {
   const openRequests = createRequestBook<Exchange>()
   const inspections = createInspections({
     root: () => root,
-    requests: () => [...openRequests.open.values()].map(({ actor }) => actor),
+    requests: () => [...openRequests.open].map(([, { actor }]) => actor),
     nameOf: catalogue.nameOf,
   })
   if (options.inspect !== undefined) inspections.attach(options.inspect)
