@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
@@ -8,7 +8,8 @@ import { createPlace, launch, type Running } from '../cli/command-line.ts'
 import { chatValues, writeHeader } from '../cli/init/gguf-files.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const blocks = readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```sh\n([\s\S]*?)```/g)
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const blocks = readme.matchAll(/```sh\n([\s\S]*?)```/g)
 const lines = [...blocks]
   .flatMap(([, block = '']) => block.trim().split('\n'))
   .map((line) => line.replace(/ +# .*$/, ''))
@@ -105,5 +106,33 @@ test('every line of the README runs, in its order', { tags: ['proof'] }, async (
     }
   } finally {
     await end(gateway)
+    // It links to the checkout, which is not a file of the test.
+    rmSync(join(folder, 'prefix'), { recursive: true })
   }
+})
+
+test('the program of the README embeds it', { tags: ['proof'] }, async () => {
+  await using place = await createPlace()
+  const { folder, modelPort } = place
+  place.configure()
+  const config = readFileSync(join(folder, 'leasehold.json5'), 'utf8')
+  place.write('leasehold.json5', config.replace('"calc"', '"qwen"'))
+  mkdirSync(join(folder, 'node_modules'))
+  symlinkSync(root, join(folder, 'node_modules/leasehold'))
+  symlinkSync(join(root, 'node_modules/openai'), join(folder, 'node_modules/openai'))
+  const [, program = ''] = /```js\n([\s\S]*?)```/.exec(readme) ?? []
+  const file = place.write(
+    'program.mjs',
+    `${program}\nconsole.log(answer.choices[0].message.role, lease.baseUrl)\n`,
+  )
+  const env = { PATH: process.env.PATH, HOME: folder, XDG_STATE_HOME: join(folder, 'state') }
+  const ending = await launch(process.execPath, [file], { cwd: folder, env }).ended
+  rmSync(join(folder, 'node_modules'), { recursive: true })
+  expect(ending).toEqual({
+    code: 0,
+    signal: null,
+    stdout: `assistant http://127.0.0.1:${modelPort}/v1\n`,
+    stderr: '',
+  })
+  expect(place.strays()).toEqual([])
 })
