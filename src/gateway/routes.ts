@@ -31,7 +31,7 @@ export const routes: readonly Route[] = [
     method: 'GET',
     path: '/upstream/{id}/{path}',
     meaning:
-      "Any path and method of the server behind a service, WebSockets too: its own web page works through it. A GET starts nothing unless it has `?start=1`. Secrets in an answer are masked; what a WebSocket carries is not. Its pages run on the gateway's origin: with a server that you do not trust, set `controlKeys`.",
+      "Any path and method of the server behind a service, WebSockets too: its own web page works through it. A GET starts nothing unless it has `?start=1`; of a server that leasehold does not start it is passed on at once. Secrets in an answer are masked; what a WebSocket carries is not. Its pages run on the gateway's origin: with a server that you do not trust, set `controlKeys`.",
   },
   {
     method: 'POST',

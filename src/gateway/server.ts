@@ -145,10 +145,10 @@ export function createGateway({
       throw new BadRequestError(`GET ${url.pathname} is not served here.`, { status: 404 })
     guardKey(request, rules)
     const asked = toServerRequest(url, door)
-    const model = findServed(supervisor, asked, url.searchParams.get('start') === '1')
+    const served = findServed(supervisor, asked, url.searchParams.get('start') === '1')
     tunnels.add(socket)
     socket.once('close', () => tunnels.delete(socket))
-    await tunnelToServer({ supervisor, clock }, request, socket, head, model, asked)
+    await tunnelToServer({ supervisor, clock }, request, socket, head, served, asked)
   }
   /** Connections that carry no HTTP any more: the server does not close them. */
   const tunnels = new Set<Duplex>()
@@ -209,8 +209,8 @@ export function createGateway({
         // A server echoes it, with the key of the provider.
         throw new BadRequestError('TRACE is not served here.', { status: 405 })
       const isRead = method === 'GET' || method === 'OPTIONS'
-      const model = findServed(supervisor, asked, !isRead || url.searchParams.get('start') === '1')
-      return answerFromServer({ supervisor, clock }, request, response, model, asked)
+      const served = findServed(supervisor, asked, !isRead || url.searchParams.get('start') === '1')
+      return answerFromServer({ supervisor, clock }, request, response, served, asked)
     }
     if (url.pathname === '/running' && method === 'GET')
       return sendJson(response, 200, { running: listRunning(supervisor) })

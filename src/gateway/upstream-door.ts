@@ -1,12 +1,13 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import { type Duplex, pipeline, Transform } from 'node:stream'
+import { type Duplex, Transform } from 'node:stream'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
 import { resolveModel } from '../config/model-ref.ts'
-import { BadRequestError, LeaseholdError, UpstreamError } from '../errors.ts'
+import { AbortedError, BadRequestError, LeaseholdError, UpstreamError } from '../errors.ts'
 import type { Lease } from '../lease/lease.ts'
 import { loadSecureRequest, request as requestPlain } from '../net/http.ts'
 import type { AnswerSecrets } from '../request/answer-mask.ts'
+import type { ServerCall } from '../request/server-calls.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { internalsOf } from '../supervisor/internals.ts'
 import { toClientHeaders, toUpstreamHeaders } from '../transport/headers.ts'
@@ -39,26 +40,40 @@ export function toServerRequest(
   return { ref: decodePath(door.id), path: door.path + search, prefix: `/upstream/${door.id}` }
 }
 
+/** The model whose service a request means, and the key of the service. */
+export interface Served {
+  readonly model: string
+  readonly serviceKey: string
+}
+
 /**
  * Finds the model whose service a request means, and refuses a read that would start it without being asked to:
- * browsers and discovery read many paths. `isStartAsked`: the query says `start=1`.
+ * browsers and discovery read many paths. `isStartAsked`: the query says `start=1`. A server that leasehold does not
+ * start may always be read.
  * @throws {@link BadRequestError} 404 there is none; 409 it is not running
  */
 export function findServed(
   supervisor: Supervisor,
-  { ref, prefix }: Pick<ServerRequest, 'ref' | 'prefix'>,
+  { ref, prefix, path }: ServerRequest,
   isStartAsked: boolean,
-): string {
-  const { service, key, state, providers } = supervisor.service(ref)
-  if (!isStartAsked && !hasTag(state, 'up'))
+): Served {
+  const { service, key, state, providers, policy } = supervisor.service(ref)
+  if (!isStartAsked && policy.managed && !hasTag(state, 'up')) {
+    const url = `${prefix}${path}${path.includes('?') ? '&' : '?'}start=1`
     throw new BadRequestError(
-      `${service} is not running (${state}), and a GET starts nothing. Add ?start=1: ${prefix}/?start=1, or run: leasehold start ${ref}`,
+      hasTag(state, 'starting') || hasTag(state, 'probing')
+        ? `${service} is starting (${state}), and a GET does not wait for it. Try again when it is ready, or wait with ?start=1: ${url}`
+        : `${service} is not running (${state}), and a GET starts nothing. Add ?start=1: ${url}, or run: leasehold start ${ref}`,
       { status: 409 },
     )
+  }
   const [first = ref] = providers
   const wanted = (ref === service || ref === key ? first : ref).toLowerCase()
   const provider = supervisor.config.providers.find(({ id }) => id.toLowerCase() === wanted)
-  return provider === undefined ? ref : `${provider.id}/${provider.models[0]?.id ?? 'any'}`
+  return {
+    model: provider === undefined ? ref : `${provider.id}/${provider.models[0]?.id ?? 'any'}`,
+    serviceKey: key,
+  }
 }
 
 /** What the door needs of the gateway. */
@@ -69,24 +84,81 @@ export interface DoorOptions {
 
 /** Passes a request on to the server behind a service and its answer back. The lease ends with the answer. */
 export async function answerFromServer(
+  options: DoorOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  served: Served,
+  asked: ServerRequest,
+): Promise<void> {
+  const hop = toHopHeader(options.supervisor, request)
+  const leaving = new AbortController()
+  const call = openCall(options.supervisor, request, served, (reason) => {
+    leaving.abort(reason)
+    // Before its head the failure is the answer.
+    if (response.headersSent) response.destroy()
+  })
+  response.once('close', () => {
+    leaving.abort()
+    if (response.writableFinished) call.ended()
+    else call.cancelled()
+  })
+  try {
+    await passOn(options, request, response, served, asked, { hop, call, signal: leaving.signal })
+  } catch (error) {
+    const failure = toCancellation(leaving.signal) ?? error
+    call.failed(failure)
+    if (!response.headersSent) response.setHeader('x-leasehold-request-id', call.id)
+    throw failure
+  }
+}
+
+/** Notes a request among those that are open. */
+function openCall(
+  supervisor: Supervisor,
+  { url = '/', headers }: IncomingMessage,
+  { model, serviceKey }: Served,
+  onCancel: (reason: AbortedError) => void,
+): ServerCall {
+  return internalsOf(supervisor).openServerCall({ route: url, headers, ref: model, serviceKey, onCancel })
+}
+
+/** One request on its way to the server. */
+interface Passage {
+  readonly hop: Record<string, string>
+  readonly call: ServerCall
+  /** The client has left, or the request was cancelled. */
+  readonly signal: AbortSignal
+}
+
+async function passOn(
   { supervisor, clock }: DoorOptions,
   request: IncomingMessage,
   response: ServerResponse,
-  model: string,
+  { model }: Served,
   asked: ServerRequest,
+  { hop, call, signal }: Passage,
 ): Promise<void> {
-  const hop = toHopHeader(supervisor, request)
-  const leaving = new AbortController()
-  response.once('close', () => leaving.abort())
-  const lease = await supervisor.acquire(model, { signal: leaving.signal })
-  response.once('close', lease.release)
+  const lease = await supervisor.acquire(model, { signal })
   if (response.destroyed) return lease.release()
+  call.granted()
+  let upstream: ClientRequest | undefined
+  const cut = () => upstream?.destroy(new Error('the service ended'))
+  const cancel = () => {
+    if (!response.destroyed) upstream?.destroy(new Error('the request was cancelled'))
+  }
+  lease.signal.addEventListener('abort', cut, { once: true })
+  signal.addEventListener('abort', cancel, { once: true })
+  response.once('close', () => {
+    lease.release()
+    lease.signal.removeEventListener('abort', cut)
+    upstream?.destroy()
+  })
   if (request.headers.expect !== undefined) response.writeContinue()
-  const { origin, root } = readBase(lease)
+  const base = readBase(lease)
   const secrets = findSecrets(supervisor, model, lease)
-  const upstream = openRequest(origin, {
+  const sent = openRequest(base.origin, {
     method: request.method ?? 'GET',
-    path: root + asked.path,
+    path: base.root + asked.path,
     headers: {
       ...toUpstreamHeaders(request.headers),
       ...hop,
@@ -96,30 +168,30 @@ export async function answerFromServer(
       ...(secrets === undefined ? {} : { 'accept-encoding': 'identity' }),
     },
   })
-  const cut = () => upstream.destroy(new Error('the service ended'))
-  lease.signal.addEventListener('abort', cut, { once: true })
-  response.once('close', () => {
-    lease.signal.removeEventListener('abort', cut)
-    upstream.destroy()
-  })
-  request.pipe(upstream)
+  upstream = sent
+  request.pipe(sent)
   await new Promise<void>((resolve, reject) => {
-    upstream.on('error', (cause) => {
-      if (response.headersSent) response.destroy()
-      else reject(toFailure(asked, lease, cause))
+    const breakOff = (cause: unknown) => {
+      call.failed(toFailure(asked, lease, signal, cause))
+      response.destroy()
+    }
+    sent.on('error', (cause) => {
+      if (response.headersSent) breakOff(cause)
+      else reject(toFailure(asked, lease, signal, cause))
     })
-    upstream.once('response', (answer) => {
+    sent.once('response', (answer) => {
       try {
-        sendHead(response, answer, { origin, root }, asked, secrets)
+        sendHead(response, answer, base, asked, { secrets, requestId: call.id })
+        call.responded(response.statusCode)
       } catch (error) {
-        upstream.destroy()
-        return reject(error instanceof LeaseholdError ? error : toFailure(asked, lease, error))
+        sent.destroy()
+        return reject(error instanceof LeaseholdError ? error : toFailure(asked, lease, signal, error))
       }
-      answer.once('error', () => response.destroy())
+      answer.once('error', breakOff).on('data', ({ length }: Buffer) => call.received(length))
       answer.on('pause', createStallWatch(response, clock, supervisor.config.leasehold.writeStallMs))
       const encoding = answer.headers['content-encoding'] ?? 'identity'
       if (secrets === undefined || encoding !== 'identity') answer.pipe(response)
-      else pipeline(answer, createMask(secrets), response, () => {})
+      else answer.pipe(createMask(secrets).once('error', breakOff)).pipe(response)
       resolve()
     })
   })
@@ -131,7 +203,7 @@ function sendHead(
   { statusCode = 502, headers }: IncomingMessage,
   base: { readonly origin: string; readonly root: string },
   asked: ServerRequest,
-  secrets: AnswerSecrets | undefined,
+  { secrets, requestId }: { readonly secrets: AnswerSecrets | undefined; readonly requestId: string },
 ): void {
   const { location } = headers
   const kept = location === undefined ? undefined : toOwnLocation(location, base, asked)
@@ -142,7 +214,11 @@ function sendHead(
     )
   const sent = withOwnVary(response, toClientHeaders(headers))
   const clean = secrets === undefined ? sent : maskHeaders(sent, secrets)
-  response.writeHead(statusCode, { ...clean, ...(kept === undefined ? {} : { location: kept }) })
+  response.writeHead(statusCode, {
+    ...clean,
+    ...(kept === undefined ? {} : { location: kept }),
+    'x-leasehold-request-id': requestId,
+  })
 }
 
 /** The secrets of the server that a lease leads to, which may be one of several replicas. */
@@ -174,26 +250,57 @@ function createMask(secrets: AnswerSecrets): Transform {
   })
 }
 
+/** How long one side of a tunnel may go on after the other has ended, in milliseconds. */
+const LINGER_MS = 10_000
+
 /**
- * Passes a WebSocket on to the server behind a service. The lease lasts as long as both sides do. An answer that is not
+ * Passes a WebSocket on to the server behind a service. The lease lasts as long as the tunnel does. An answer that is not
  * an upgrade ends the connection: what follows on it would reach the server past every guard.
  */
 export async function tunnelToServer(
+  options: DoorOptions,
+  request: IncomingMessage,
+  client: Duplex,
+  head: Buffer,
+  served: Served,
+  asked: ServerRequest,
+): Promise<void> {
+  const hop = toHopHeader(options.supervisor, request)
+  const leaving = new AbortController()
+  let hasBegun = false
+  const call = openCall(options.supervisor, request, served, (reason) => {
+    leaving.abort(reason)
+    if (hasBegun) client.destroy()
+  })
+  client.once('close', () => {
+    leaving.abort()
+    call.cancelled()
+  })
+  try {
+    await openTunnel(options, request, client, head, served, asked, { hop, call, signal: leaving.signal })
+    hasBegun = true
+  } catch (error) {
+    const failure = toCancellation(leaving.signal) ?? error
+    call.failed(failure)
+    throw failure
+  }
+}
+
+async function openTunnel(
   { supervisor, clock }: DoorOptions,
   request: IncomingMessage,
   client: Duplex,
   head: Buffer,
-  model: string,
+  { model }: Served,
   asked: ServerRequest,
+  { hop, call, signal }: Passage,
 ): Promise<void> {
-  const hop = toHopHeader(supervisor, request)
-  const leaving = new AbortController()
-  client.once('close', () => leaving.abort())
   const unwatch = watchLeave(client)
-  const lease = await supervisor.acquire(model, { signal: leaving.signal })
+  const lease = await supervisor.acquire(model, { signal })
   unwatch()
   client.once('close', lease.release)
   if (client.destroyed) return lease.release()
+  call.granted()
   const { origin, root } = readBase(lease)
   const upstream = openRequest(origin, {
     method: 'GET',
@@ -211,34 +318,81 @@ export async function tunnelToServer(
     client.destroy()
     upstream.destroy()
   }
-  lease.signal.addEventListener('abort', end, { once: true })
+  const revoke = () => {
+    call.failed(lease.signal.reason)
+    end()
+  }
+  const cancel = () => {
+    if (!client.destroyed) upstream.destroy(new Error('the request was cancelled'))
+  }
+  lease.signal.addEventListener('abort', revoke, { once: true })
+  signal.addEventListener('abort', cancel, { once: true })
   client.once('close', () => {
-    lease.signal.removeEventListener('abort', end)
+    lease.signal.removeEventListener('abort', revoke)
     upstream.destroy()
   })
   await new Promise<void>((resolve, reject) => {
-    upstream.on('error', (cause) => reject(toFailure(asked, lease, cause)))
+    upstream.on('error', (cause) => reject(toFailure(asked, lease, signal, cause)))
     upstream.once('response', (answer) => {
-      writeRawHead(client, answer, { connection: 'close' })
-      answer.once('error', end)
+      writeRawHead(client, answer, { connection: 'close', 'x-leasehold-request-id': call.id })
+      call.responded(answer.statusCode ?? 502)
+      answer.once('error', end).once('end', () => call.ended())
       client.once('finish', end).resume()
       answer.pipe(client)
       resolve()
     })
     upstream.once('upgrade', (answer, server, serverHead) => {
-      writeRawHead(client, answer, { connection: 'Upgrade', upgrade: answer.headers.upgrade ?? '' })
+      const { upgrade = '' } = answer.headers
+      writeRawHead(client, answer, { connection: 'Upgrade', upgrade, 'x-leasehold-request-id': call.id })
+      call.responded(answer.statusCode ?? 101)
       client.write(serverHead)
       server.write(head)
-      // A side that has ended is told to the other, and then both are over: the other may never end by itself.
-      for (const side of [client, server]) side.once('close', end).once('finish', end).on('error', end)
-      client.once('close', () => server.destroy())
-      server.on('pause', createStallWatch(client, clock, supervisor.config.leasehold.writeStallMs))
-      server.pipe(client)
-      client.pipe(server)
+      const { writeStallMs } = supervisor.config.leasehold
+      server.on('pause', createStallWatch(client, clock, writeStallMs))
+      server.on('data', ({ length }: Buffer) => call.received(length))
+      joinSides(client, server, { clock, writeStallMs }, (broken) => {
+        if (broken === undefined) call.ended()
+        else call.failed(toFailure(asked, lease, signal, broken))
+        end()
+      })
       resolve()
     })
     upstream.end()
   })
+}
+
+/**
+ * Passes on what each side sends, and the end of each to the other. A side may send its last words after the other has
+ * ended, but not for ever. `onOver` is called when both have ended, and with the cause when the server's side broke.
+ */
+function joinSides(
+  client: Duplex,
+  server: Duplex,
+  { clock, writeStallMs }: { readonly clock: Clock; readonly writeStallMs: number },
+  onOver: (broken?: unknown) => void,
+): void {
+  let timer: unknown
+  const over = (broken?: unknown) => {
+    clock.clearTimeout(timer)
+    server.destroy()
+    onOver(broken)
+  }
+  const finishWithin = (ms: number) => {
+    if (client.writableFinished && server.writableFinished) return over()
+    clock.clearTimeout(timer)
+    timer = clock.setTimeout(over, ms)
+  }
+  for (const side of [client, server]) side.once('finish', () => finishWithin(LINGER_MS))
+  server.on('error', over)
+  client.on('error', () => over())
+  server.once('close', () => {
+    // What it has sent may still be on its way to the client.
+    client.end()
+    finishWithin(writeStallMs)
+  })
+  client.once('close', () => over())
+  server.pipe(client)
+  client.pipe(server)
 }
 
 /** Notices that a client leaves while nothing is read of its connection. What it sends meanwhile is kept for later. */
@@ -274,8 +428,15 @@ function toHopHeader(supervisor: Supervisor, { headers }: IncomingMessage): Reco
   return { [HOP_HEADER]: toHopMark(headers, id) }
 }
 
-function toFailure({ ref }: ServerRequest, { signal }: Lease, cause: unknown): unknown {
+/** Why the control surface ended the request. */
+function toCancellation({ reason }: AbortSignal): AbortedError | undefined {
+  return reason instanceof AbortedError ? reason : undefined
+}
+
+function toFailure({ ref }: ServerRequest, { signal }: Lease, leaving: AbortSignal, cause: unknown): unknown {
   if (signal.aborted) return signal.reason
+  const cancellation = toCancellation(leaving)
+  if (cancellation !== undefined) return cancellation
   const why = cause instanceof Error ? cause.message : String(cause)
   return new UpstreamError(ref, `the connection to the server broke: ${why}`, { cause })
 }

@@ -13,8 +13,14 @@ export interface Metrics {
 
 /** Requests that are followed at the same time; of further ones only the end is counted. */
 const MAX_FOLLOWED = 10_000
-const ROUTES =
-  /^\/v1\/(?:chat\/completions|completions|embeddings|responses|messages|rerank|audio\/\w+|images\/\w+)$/
+const ROUTES = [
+  /^\/v1\/(?:chat\/completions|completions|embeddings|responses|messages|rerank|audio\/\w+|images\/\w+)$/,
+  // Ollama's API and llama.cpp's routes.
+  /^\/api\/(?:chat|generate|embed|embeddings)$/,
+  /^\/(?:props|slots|apply-template|completion|detokenize|infill|rerank|reranking|tokenize)$/,
+  // Any path of the server itself.
+  /^\/upstream(?=\/)/,
+]
 const SECONDS = [0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 
 /** Creates the metrics. They begin with the events that are still kept. Labels are bounded by the configuration. */
@@ -37,7 +43,7 @@ export function createMetrics(supervisor: Supervisor): Metrics {
     switch (event.type) {
       case 'request.started': {
         if (requests.size >= MAX_FOLLOWED) return
-        const route = ROUTES.test(event.route) ? event.route : 'other'
+        const route = findRoute(event.route)
         requests.set(event.requestId, { ref: event.ref, route, atMs: event.atMs })
         return
       }
@@ -116,6 +122,15 @@ export function createMetrics(supervisor: Supervisor): Metrics {
     },
     close: () => watch.unsubscribe(),
   }
+}
+
+/** A route as a label: the clients choose the paths, so there must be few. */
+function findRoute(path: string): string {
+  for (const pattern of ROUTES) {
+    const [route] = pattern.exec(path) ?? []
+    if (route !== undefined) return route
+  }
+  return 'other'
 }
 
 /** What is true at the moment of a scrape. */

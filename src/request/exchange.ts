@@ -40,6 +40,8 @@ export interface ModelRequest {
   readonly method: string
   /** Path and query of the client: `/v1/chat/completions`. */
   readonly path: string
+  /** The path that the client called, where that is another. */
+  readonly route?: string
   /** Whether the path begins at the root of the server, as llama.cpp's own routes do. @default false */
   readonly isAtRoot?: boolean
   readonly headers: Headers
@@ -156,7 +158,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   resolve(): void {
     const { candidatesOf, config, publish, rank } = this.#parts
-    const { failover = false, headers, method, path } = this.#request
+    const { failover = false, headers, method, path, route: called = path } = this.#request
     this.client = this.#parts.clientOf(headers)
     if (method !== 'POST') throw new BadRequestError(`${method} is not served here.`, { status: 405 })
     checkHops(headers, this.id)
@@ -172,7 +174,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
         ? rank(first.replicas)
         : spoken.flatMap(({ replicas }) => rank(replicas))
     this.#targets = targets
-    const route = describeRoute(path)
+    const route = describeRoute(called)
     this.#route = route
     if (!this.#isStarted)
       publish(this.id, {
@@ -447,7 +449,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 }
 
 /** The path alone: a query may hold a key. */
-function describeRoute(path: string): string {
+export function describeRoute(path: string): string {
   const end = path.search(/[?#]/)
   return toShortText(end === -1 ? path : path.slice(0, end), MAX_ROUTE)
 }

@@ -21,6 +21,7 @@ export interface FetchParts {
  * An error of ours is an answer in OpenAI's shape, so that clients see its code; only an abort rejects.
  */
 export function createFetch({ dispatch, listModels, findModel }: FetchParts): typeof globalThis.fetch {
+  const send = createAsk(dispatch)
   const fetch: typeof globalThis.fetch = async (input, init) => {
     const request = new Request(input, init)
     const url = new URL(request.url)
@@ -48,8 +49,16 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
     if (ref === undefined) throw new BadRequestError(`GET ${pathname} is not served here.`, { status: 404 })
     return Response.json(findModel(decodePath(ref)))
   }
+}
 
-  function send(request: ModelRequest, aborting: Aborting): Promise<Response> {
+/**
+ * Sends a model request and answers as `fetch` does: an error of ours is an answer in OpenAI's shape, and only an abort
+ * rejects.
+ */
+export function createAsk(
+  dispatch: FetchParts['dispatch'],
+): (request: ModelRequest, aborting: Aborting) => Promise<Response> {
+  return (request, aborting) => {
     const { signal } = aborting
     return new Promise((resolve, reject) => {
       const handler = toResponseHandler(aborting, resolve, (error) => {
@@ -67,7 +76,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
 }
 
 /** What may abort a request, kept as long as the request is under way. */
-interface Aborting {
+export interface Aborting {
   readonly signal: AbortSignal
 }
 

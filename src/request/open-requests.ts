@@ -48,6 +48,20 @@ export interface RequestBook<One extends OpenRequest = OpenRequest> {
   cancel(id: string): boolean
 }
 
+/** Several books as one. */
+export function joinBooks(
+  books: readonly Pick<RequestBook, 'list' | 'cancel'>[],
+): Pick<RequestBook, 'list' | 'cancel'> {
+  return {
+    list: (nowMs, limit = Number.POSITIVE_INFINITY) =>
+      books
+        .flatMap((book) => book.list(nowMs, limit))
+        .sort((a, b) => b.ageMs - a.ageMs)
+        .slice(0, limit),
+    cancel: (id) => books.some((book) => book.cancel(id)),
+  }
+}
+
 /** Opens an empty book. */
 export function createRequestBook<One extends OpenRequest>(): RequestBook<One> {
   const open = new OpenMap<One>()

@@ -5,12 +5,18 @@ import type { ChooseEvents } from '../events/event-hub.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 import type { AnswerSecrets } from '../request/answer-mask.ts'
 import type { ModelCall, ModelRequest } from '../request/exchange.ts'
+import type { Aborting } from '../request/fetch.ts'
+import type { ServerCall, ServerCallStart } from '../request/server-calls.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 
 /** What the gateway needs of a supervisor and a host does not. It may change with any version. */
 export interface SupervisorInternals {
   /** Sends a model request on its way, without streams or promises in between. */
   dispatch(request: ModelRequest, client: AnswerHandler<LeaseholdError>): ModelCall
+  /** The same as an answer of `fetch`, whose body is read at the caller's pace. */
+  ask(request: ModelRequest, aborting: Aborting): Promise<Response>
+  /** Tells the open requests and the events of a request for a server itself, which the gateway passes on. */
+  openServerCall(start: ServerCallStart): ServerCall
   /** What an answer of this provider's server must not show; `undefined`: nothing. */
   secretsOf(provider: ProviderConfig): AnswerSecrets | undefined
   /** By which the supervisor is known to others: the first part of its requests' ids. */

@@ -13,7 +13,7 @@ import type { Inspections } from '../observe/inspection.ts'
 import type { TimelineKeeper } from '../observe/timeline.ts'
 import type { ProcessTable } from '../process/table.ts'
 import type { ExchangeParts } from '../request/exchange.ts'
-import { createFetch } from '../request/fetch.ts'
+import { createAsk, createFetch } from '../request/fetch.ts'
 import type { RequestBook } from '../request/open-requests.ts'
 import type { RequestLog } from '../request/request-log.ts'
 import { listBudgets } from '../service/budgets.ts'
@@ -30,7 +30,7 @@ import { attachInternals, type SupervisorInternals } from './internals.ts'
 /** The parts that a supervisor's public methods ask. */
 export interface FaceOptions
   extends Pick<Supervisor, 'close'>,
-    Pick<SupervisorInternals, 'dispatch' | 'secretsOf'>,
+    Pick<SupervisorInternals, 'dispatch' | 'openServerCall' | 'secretsOf'>,
     Pick<ExchangeParts, 'rank'> {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
@@ -44,7 +44,7 @@ export interface FaceOptions
   readonly registry: Registry
   readonly leases: LeaseBook
   readonly contextSizes: ContextSizes
-  readonly openRequests: RequestBook
+  readonly openRequests: Pick<RequestBook, 'list' | 'cancel'>
   readonly requestLog: Pick<RequestLog, 'list' | 'totals'>
   readonly timeline: Pick<TimelineKeeper, 'read'>
   readonly inspections: Inspections
@@ -70,6 +70,7 @@ export function createFace({
   timeline,
   inspections,
   dispatch,
+  openServerCall,
   secretsOf,
   close,
 }: FaceOptions): Supervisor {
@@ -149,6 +150,8 @@ export function createFace({
   }
   return attachInternals(face, {
     dispatch,
+    ask: createAsk(dispatch),
+    openServerCall,
     secretsOf,
     instance,
     seq$: hub.seq$,

@@ -11,7 +11,7 @@ import { toConfig } from '../config/load.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
 import { listSecretValues } from '../config/secret-values.ts'
 import { createEventHub } from '../events/event-hub.ts'
-import type { ServiceEventBody } from '../events/events.ts'
+import type { RequestEventBody, ServiceEventBody } from '../events/events.ts'
 import { listenIn } from '../events/listen-in.ts'
 import { runOutside } from '../lease/caller-context.ts'
 import { createLeaseBook } from '../lease/desk.ts'
@@ -29,9 +29,10 @@ import { createProcessTable } from '../process/table.ts'
 import { rememberAnswerSecrets } from '../request/answer-mask.ts'
 import { rememberClientNames } from '../request/client-name.ts'
 import type { Exchange } from '../request/exchange.ts'
-import { createRequestBook } from '../request/open-requests.ts'
+import { createRequestBook, joinBooks } from '../request/open-requests.ts'
 import { createRequestLog } from '../request/request-log.ts'
 import { createRequests } from '../request/requests.ts'
+import { createServerCalls, type ServerCallRecord } from '../request/server-calls.ts'
 import { createTurns } from '../request/turns.ts'
 import { createUpstreams } from '../request/upstreams.ts'
 import { createEffects } from '../service/actors.ts'
@@ -201,39 +202,44 @@ function assemble(options: SupervisorOptions): Supervisor {
     return isManaged ? { address, refuse: () => effects.refuseOf(key, provider.baseUrl) } : { address }
   }
   const openRequests = createRequestBook<Exchange>()
+  const openServerCalls = createRequestBook<ServerCallRecord>()
   const inspections = createInspections({
     root: () => root,
-    requests: () => [...openRequests.open].map(([, { actor }]) => actor),
+    requests: () => [...openRequests.open, ...openServerCalls.open].map(([, { actor }]) => actor),
     nameOf: catalogue.nameOf,
   })
   if (options.inspect !== undefined) inspections.attach(options.inspect)
   const secretsOf = rememberAnswerSecrets(() => catalogue.config, environment)
   let requests = 0
-  const dispatch = createRequests({
+  const parts = {
     clock,
     machine: requestMachine,
     compile,
-    requests: openRequests,
     inspection: inspections.optionsOf,
+    createId: () => {
+      requests += 1
+      return `${instance}-${requests}`
+    },
+    publish: (requestId: string, event: RequestEventBody) => hub.publish({ requestId, ...event }),
+    clientOf: rememberClientNames(),
+    loadMsOf: registry.loadMsOf,
+    keep: requestLog.add,
+  }
+  const openServerCall = createServerCalls({ ...parts, book: openServerCalls })
+  const dispatch = createRequests({
+    ...parts,
+    requests: openRequests,
     config: () => catalogue.config,
     leases,
     rank,
     upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
     scrub: scrubber.text,
     secretsOf,
-    createId: () => {
-      requests += 1
-      return `${instance}-${requests}`
-    },
     noteRefused: (key, generation) => {
       const verdict = { kind: 'refused', detail: 'a request was refused the connection' } as const
       publish(key, { type: 'health.verdict', verdict })
       registry.send(key, { type: 'health.verdict', generation, verdict, isOfRequest: true })
     },
-    publish: (requestId, event) => hub.publish({ requestId, ...event }),
-    clientOf: rememberClientNames(),
-    loadMsOf: registry.loadMsOf,
-    keep: requestLog.add,
   })
 
   const replaceServices = () =>
@@ -305,7 +311,8 @@ function assemble(options: SupervisorOptions): Supervisor {
     leases,
     contextSizes,
     rank,
-    openRequests,
+    openRequests: joinBooks([openRequests, openServerCalls]),
+    openServerCall,
     requestLog,
     timeline,
     inspections,

@@ -116,6 +116,39 @@ describe("Ollama's client", () => {
     expect(house.service().state).toBe('down.cold')
   })
 
+  test('has the limits of every route: of a body, of all that wait, and of an answer', async () => {
+    await using house = await openHouseWithServer({
+      leasehold: { maxBodyBytes: 10_000, maxQueuedBytes: 10_000 },
+    })
+    const ask = (path: string, body: object, init: RequestInit = {}) =>
+      house.post(path, { model: 'demo', stream: false, ...body }, init)
+    const chat = (characters: number, init?: RequestInit) =>
+      ask('/api/chat', { messages: [{ role: 'user', content: 'x'.repeat(characters) }] }, init)
+    const tooLarge = await chat(20_000)
+    expect([tooLarge.status, await tooLarge.json()]).toEqual([
+      413,
+      { error: expect.stringContaining('10000 bytes'), code: 'LEASEHOLD_BAD_REQUEST' },
+    ])
+    await house.supervisor.start('local')
+    house.server.set({ hang: true })
+    const leaving = new AbortController()
+    const waiting = chat(6_000, { signal: leaving.signal }).catch(() => {})
+    await expect.poll(() => house.supervisor.requests()).toMatchObject([{ state: 'sending' }])
+    const surplus = await chat(6_000)
+    expect([surplus.status, await surplus.json()]).toMatchObject([503, { code: 'LEASEHOLD_OVERLOADED' }])
+    leaving.abort()
+    await waiting
+    await expect.poll(() => house.service().leases).toBe(0)
+    house.server.set({ hang: false })
+    expect((await chat(6_000)).status).toBe(200)
+    const tooLong = await ask('/api/embed', { input: Array.from({ length: 500 }, () => 'x') })
+    expect([tooLong.status, await tooLong.json()]).toEqual([
+      502,
+      { error: expect.stringContaining('larger than 10000 bytes'), code: 'LEASEHOLD_UPSTREAM_FAILED' },
+    ])
+    await expect.poll(() => house.service().leases).toBe(0)
+  })
+
   test('is told of a body that is nested too deep', async () => {
     await using house = await openHouseWithServer()
     const answer = await fetch(`${house.url}/api/chat`, {

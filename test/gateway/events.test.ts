@@ -21,6 +21,8 @@ async function openRoute() {
   }
   const supervisor = attachInternals({ snapshot } as unknown as Supervisor, {
     dispatch,
+    ask: dispatch,
+    openServerCall: dispatch,
     secretsOf: () => undefined,
     instance: 'none',
     seq$: hub.seq$,

@@ -7,15 +7,17 @@ import { toKeepAliveMs } from '../../compat/keep-alive.ts'
 import { BadRequestError, UpstreamError } from '../../errors.ts'
 import { checkJson } from '../../json/check.ts'
 import { type JsonObject as Body, isObject } from '../../json/value.ts'
+import { toPreferences } from '../../request/preferences.ts'
 import type { ModelListing } from '../../service/model-list.ts'
 import type { ServiceSnapshot } from '../../service/snapshot.ts'
 import type { Supervisor } from '../../supervisor/interface.ts'
+import { internalsOf } from '../../supervisor/internals.ts'
 import { UNBUFFERED } from '../../transport/headers.ts'
 import { readBody } from '../body.ts'
 import type { Reservation } from '../body-budget.ts'
 import { sendJson } from '../respond.ts'
 import { createStallWatch } from '../stall.ts'
-import { type AnswerTimes, createAnswerWriter, toEmbeddings } from './ollama-answer.ts'
+import { createAnswerWriter, toEmbeddings } from './ollama-answer.ts'
 import {
   isLoadRequest,
   type OpenAiRequest,
@@ -41,112 +43,216 @@ const FOR_EVER_MS = 100 * 365 * 86_400_000
 export async function answerOllama(
   route: string,
   response: ServerResponse,
-  { supervisor, clock, reservation, guardControl }: OllamaOptions,
+  options: OllamaOptions,
 ): Promise<void> {
+  const { supervisor } = options
   if (route === 'version') return sendJson(response, 200, { version: OLLAMA_VERSION })
   if (route === 'tags')
     return sendJson(response, 200, { models: supervisor.models().map((model) => toTag(model)) })
   if (route === 'ps') return sendJson(response, 200, { models: listLoaded(supervisor) })
-  const { maxBodyBytes, writeStallMs } = supervisor.config.leasehold
-  const body = parseBody(await readBody(response, maxBodyBytes, reservation))
-  const model = supervisor.model(findRef(supervisor, body.model ?? body.name))
-  if (route === 'show') return sendJson(response, 200, toDetails(model))
-  const given = { ...body, model: model.id }
-  const startedAtMs = clock.now()
-  if (route === 'embed' || route === 'embeddings')
-    return ask(toEmbeddingRequest(given), (answer, times) =>
-      toEmbeddings(body.model, answer, route === 'embeddings', times),
-    )
-  const isChat = route === 'chat'
-  if (isLoadRequest(route, body)) return load()
-  const writer = createAnswerWriter(body.model, isChat)
-  const asked = isChat ? toChatRequest(given) : toGenerateRequest(given)
-  return asked.body.stream === true ? stream() : ask(asked, writer.whole)
+  const asked = await readAsked(route, response, options)
+  if (asked.kind === 'show') return sendJson(response, 200, toDetails(asked.model))
+  if (asked.kind === 'load') return load(route, response, asked, options)
+  return asked.isStream
+    ? stream(route, response, asked, options)
+    : answerWhole(route, response, asked, options)
+}
 
-  async function send({ path, body: sent }: OpenAiRequest): Promise<Response> {
-    const leaving = new AbortController()
-    response.once('close', () => leaving.abort())
-    const answer = await supervisor.fetch(`http://leasehold${path}`, {
-      method: 'POST',
-      headers: { ...pickOwnHeaders(response.req.headers), 'content-type': 'application/json' },
-      body: JSON.stringify(sent),
-      signal: leaving.signal,
-    })
-    reservation.release()
-    return answer
-  }
-  async function ask(
-    asked: OpenAiRequest,
-    toAnswer: (answer: Body, times: AnswerTimes) => Body,
-  ): Promise<void> {
-    const answer = await send(asked)
-    const text = await answer.text()
-    if (!answer.ok) return sendRefusal(response, answer, text)
-    const value = parseAnswer(model.id, text)
-    const nowMs = clock.now()
-    sendJson(response, 200, toAnswer(isObject(value) ? value : {}, { startedAtMs, nowMs }))
-  }
-  async function stream(): Promise<void> {
-    const answer = await send(asked)
-    if (!answer.ok) return sendRefusal(response, answer, await answer.text())
-    response.writeHead(200, { 'content-type': 'application/x-ndjson', ...UNBUFFERED })
-    const times: { startedAtMs: number; firstByteAtMs?: number } = { startedAtMs }
-    let failure: unknown
-    const write = (document: unknown) => response.write(`${JSON.stringify(document)}\n`)
-    const watchStall = createStallWatch(response, clock, writeStallMs)
-    const parser = createEventParser({
-      onEvent: ({ event, data }) => {
-        if (data === '[DONE]') return
-        const chunk: unknown = JSON.parse(data)
-        if (!isObject(chunk)) return
-        if (event === 'error' || chunk.error !== undefined) failure ??= chunk.error ?? chunk
-        for (const document of writer.push(chunk)) write(document)
-      },
-    })
-    try {
-      for await (const bytes of answer.body ?? []) {
-        times.firstByteAtMs ??= clock.now()
-        parser.push(bytes)
-        if (!response.writableNeedDrain) continue
-        watchStall()
-        await drained(response)
-      }
-      parser.end()
-    } catch (error) {
-      failure ??= error
-    }
-    if (response.destroyed) return
-    // A stream of Ollama's that fails ends in a document with nothing but the error.
-    write(failure === undefined ? writer.finish({ ...times, nowMs: clock.now() }) : toErrorDocument(failure))
-    response.end()
-  }
-  /** Brings the service up, or ends it, without a question to the model. */
-  async function load(): Promise<void> {
-    const keepAliveMs = toKeepAliveMs(body.keep_alive)
-    const isUnload = keepAliveMs === 0
-    if (isUnload) {
-      guardControl()
-      await supervisor.stop(model.id)
-    } else {
-      const leaving = new AbortController()
-      response.once('close', () => leaving.abort())
-      // Not `start`, which closes an open breaker: that is for the control surface.
-      const lease = await supervisor.acquire(model.id, { signal: leaving.signal, keepAliveMs })
-      lease.release()
-    }
-    sendJson(response, 200, {
-      model: body.model,
-      created_at: new Date().toISOString(),
-      ...(isChat ? { message: { role: 'assistant', content: '' } } : { response: '' }),
-      done: true,
-      done_reason: isUnload ? 'unload' : 'load',
-    })
+/** What a body asks for. The body itself is not kept while the request waits. */
+type Asked = { readonly kind: 'show'; readonly model: ModelListing } | Load | Question
+
+interface Load {
+  readonly kind: 'load'
+  readonly id: string
+  /** The model as the client calls it. */
+  readonly name: unknown
+  readonly keepAliveMs: number | undefined
+}
+
+interface Question {
+  readonly kind: 'question'
+  readonly id: string
+  readonly name: unknown
+  readonly path: string
+  readonly isStream: boolean
+  /** The body for the model server. It is taken once, so that it is not kept here. */
+  takeBody(): Buffer
+}
+
+async function readAsked(
+  route: string,
+  response: ServerResponse,
+  { supervisor, reservation }: OllamaOptions,
+): Promise<Asked> {
+  const body = parseBody(await readBody(response, supervisor.config.leasehold.maxBodyBytes, reservation))
+  const model = supervisor.model(findRef(supervisor, body.model ?? body.name))
+  if (route === 'show') return { kind: 'show', model }
+  const name = body.model
+  const isEmbedding = route === 'embed' || route === 'embeddings'
+  if (!isEmbedding && isLoadRequest(route, body))
+    return { kind: 'load', id: model.id, name, keepAliveMs: toKeepAliveMs(body.keep_alive) }
+  const { path, body: sent } = translate(route, { ...body, model: model.id })
+  let bytes = Buffer.from(JSON.stringify(sent))
+  return {
+    kind: 'question',
+    id: model.id,
+    name,
+    path,
+    isStream: sent.stream === true,
+    takeBody: () => {
+      const taken = bytes
+      bytes = NO_BODY
+      return taken
+    },
   }
 }
 
-/** Priority and failover, and the way of the request so far. */
+const NO_BODY = Buffer.alloc(0)
+
+function translate(route: string, body: Body): OpenAiRequest {
+  if (route === 'embed' || route === 'embeddings') return toEmbeddingRequest(body)
+  return route === 'chat' ? toChatRequest(body) : toGenerateRequest(body)
+}
+
+async function send(
+  route: string,
+  response: ServerResponse,
+  { path, takeBody }: Question,
+  { supervisor, reservation }: OllamaOptions,
+): Promise<Response> {
+  const leaving = new AbortController()
+  response.once('close', () => leaving.abort())
+  const headers = {
+    ...pickOwnHeaders(response.req.headers),
+    'content-type': 'application/json',
+    // Its answer is translated, so it must be plain.
+    'accept-encoding': 'identity',
+  }
+  const request = { method: 'POST', path, route: `/api/${route}`, headers, body: takeBody() }
+  const answer = await internalsOf(supervisor).ask(
+    { ...request, ...toPreferences(headers) },
+    { signal: leaving.signal },
+  )
+  reservation.release()
+  for (const [name, value] of answer.headers) if (name.startsWith(OWN)) response.setHeader(name, value)
+  return answer
+}
+
+async function answerWhole(
+  route: string,
+  response: ServerResponse,
+  question: Question,
+  options: OllamaOptions,
+): Promise<void> {
+  const { clock, supervisor } = options
+  const startedAtMs = clock.now()
+  const answer = await send(route, response, question, options)
+  const text = await readText(question.id, answer, supervisor.config.leasehold.maxBodyBytes)
+  if (!answer.ok) return sendRefusal(response, answer, text)
+  const value = parseAnswer(question.id, text)
+  const body = isObject(value) ? value : {}
+  const times = { startedAtMs, nowMs: clock.now() }
+  const isEmbedding = route === 'embed' || route === 'embeddings'
+  sendJson(
+    response,
+    200,
+    isEmbedding
+      ? toEmbeddings(question.name, body, route === 'embeddings', times)
+      : createAnswerWriter(question.name, route === 'chat').whole(body, times),
+  )
+}
+
+async function stream(
+  route: string,
+  response: ServerResponse,
+  question: Question,
+  options: OllamaOptions,
+): Promise<void> {
+  const { clock, supervisor } = options
+  const { maxBodyBytes, writeStallMs } = supervisor.config.leasehold
+  const times: { startedAtMs: number; firstByteAtMs?: number } = { startedAtMs: clock.now() }
+  const writer = createAnswerWriter(question.name, route === 'chat')
+  const answer = await send(route, response, question, options)
+  if (!answer.ok) return sendRefusal(response, answer, await readText(question.id, answer, maxBodyBytes))
+  response.writeHead(200, { 'content-type': 'application/x-ndjson', ...UNBUFFERED })
+  let failure: unknown
+  const write = (document: unknown) => response.write(`${JSON.stringify(document)}\n`)
+  const watchStall = createStallWatch(response, clock, writeStallMs)
+  const parser = createEventParser({
+    onEvent: ({ event, data }) => {
+      if (data === '[DONE]') return
+      const chunk: unknown = JSON.parse(data)
+      if (!isObject(chunk)) return
+      if (event === 'error' || chunk.error !== undefined) failure ??= chunk.error ?? chunk
+      for (const document of writer.push(chunk)) write(document)
+    },
+  })
+  try {
+    for await (const bytes of answer.body ?? []) {
+      times.firstByteAtMs ??= clock.now()
+      parser.push(bytes)
+      if (!response.writableNeedDrain) continue
+      watchStall()
+      await drained(response)
+    }
+    parser.end()
+  } catch (error) {
+    failure ??= error
+  }
+  if (response.destroyed) return
+  // A stream of Ollama's that fails ends in a document with nothing but the error.
+  write(failure === undefined ? writer.finish({ ...times, nowMs: clock.now() }) : toErrorDocument(failure))
+  response.end()
+}
+
+/** Brings the service up, or ends it, without a question to the model. */
+async function load(
+  route: string,
+  response: ServerResponse,
+  { id, name, keepAliveMs }: Load,
+  { supervisor, reservation, guardControl }: OllamaOptions,
+): Promise<void> {
+  reservation.release()
+  const isUnload = keepAliveMs === 0
+  if (isUnload) {
+    guardControl()
+    await supervisor.stop(id)
+  } else {
+    const leaving = new AbortController()
+    response.once('close', () => leaving.abort())
+    // Not `start`, which closes an open breaker: that is for the control surface.
+    const lease = await supervisor.acquire(id, { signal: leaving.signal, keepAliveMs })
+    lease.release()
+  }
+  sendJson(response, 200, {
+    model: name,
+    created_at: new Date().toISOString(),
+    ...(route === 'chat' ? { message: { role: 'assistant', content: '' } } : { response: '' }),
+    done: true,
+    done_reason: isUnload ? 'unload' : 'load',
+  })
+}
+
+/**
+ * Reads a whole answer, which has to be translated as one.
+ * @throws {@link UpstreamError} when it is longer than a request may be; what reading it throws
+ */
+async function readText(ref: string, answer: Response, maxBytes: number): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of answer.body ?? []) {
+    size += chunk.length
+    if (size > maxBytes) throw new UpstreamError(ref, `its answer is larger than ${maxBytes} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks, size).toString('utf8')
+}
+
+const OWN = 'x-leasehold-'
+
+/** Priority and failover, the way of the request so far, and the name of the client. */
 function pickOwnHeaders(headers: IncomingHttpHeaders): Record<string, string> {
-  const own = Object.entries(headers).filter(([name]) => name.startsWith('x-leasehold-'))
+  const own = Object.entries(headers).filter(([name]) => name.startsWith(OWN) || name === 'user-agent')
   return Object.fromEntries(own.map(([name, value]) => [name, String(value)]))
 }
 
