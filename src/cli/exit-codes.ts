@@ -14,7 +14,8 @@ export const exitCodes = {
 export const exitCodeHelp = `
 Exit codes:
   0    success; serve: stopped by a signal, and all services are stopped
-  1    the request or the command failed; infer model run: also when --gateway finds no gateway
+  1    the request or the command failed; infer model run: also when --gateway finds no gateway;
+       doctor: there is an error or a warning
   2    wrong usage, or an invalid configuration
   3    no gateway is running (status, start, stop, logs, why, events)
   129, 130, 143

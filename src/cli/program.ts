@@ -100,6 +100,23 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       perform(options, async () => (await import('./init.ts')).init(paths, options, terminal)),
     )
 
+  configured(
+    add(
+      program,
+      'doctor',
+      'check host, programs and ports; start each service once, measure it, and find the compat flags that its server needs',
+      'leasehold doctor llama --write',
+    )
+      .argument('[ref...]', `${REFERENCE} (default: every service)`)
+      .option('--no-start', 'only what can be known without starting a server')
+      .option('--write', 'write what the file lacks into it; comments stay')
+      .addHelpText('after', DOCTOR_HELP),
+  ).action((ids, options) =>
+    perform(options, async () =>
+      (await import('./doctor-command.ts')).examineConfiguration(ids, options, terminal),
+    ),
+  )
+
   const infer = program.command('infer').description('send a prompt to a model')
   const model = infer.command('model').description('send a prompt to a model')
   configured(
@@ -361,6 +378,10 @@ The configuration is --config FILE, else $LEASEHOLD_CONFIG, else ./leasehold.jso
 or ./leasehold.json, else the same names in ~/.config/leasehold ($XDG_CONFIG_HOME), else builtin:demo.
 builtin:demo is a demo that needs no model; its server listens on a free port. FILE may also be builtin:demo.
 Other variables: LEASEHOLD_API_KEY, NO_COLOR, LEASEHOLD_DEBUG=1 (errors with their stack).`
+
+const DOCTOR_HELP = `
+A service that the gateway uses is left alone, and a server that runs already is asked and goes on running. What the
+doctor starts it stops, also after Ctrl-C. The exit code is 1 when there is an error or a warning.`
 
 const RELOAD_HELP = `
 Reload, with --watch or on SIGHUP:

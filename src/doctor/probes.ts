@@ -399,6 +399,7 @@ export const unprobed: Readonly<Partial<Record<keyof CompatFlags, string>>> = {
   supportsStore:
     'whether a server keeps answers is not seen from outside, so "store" is never sent by itself',
   reasoningEffortMap: 'what a label means to the server is not seen in an answer',
+  supportsKeepAlive: 'when a server lets go of its model is not seen in an answer',
   supportsPromptCacheKey: 'what a hint does to a cache is not seen in an answer',
   supportsLongCacheRetention: 'what a hint does to a cache is not seen in an answer',
   cacheControlFormat: 'what a hint does to a cache is not seen in an answer',

@@ -50,6 +50,8 @@ export interface ProbingOptions {
   readonly ended: () => string | undefined
   /** What a refusal means. */
   readonly explain: (answer: Answer) => string
+  /** Whether a refusal is about something else than the form of the request: its size, or the state of the server. */
+  readonly isUnrelated: (answer: Answer) => boolean
   readonly onProbe?: (name: string, index: number, total: number) => void
 }
 
@@ -63,6 +65,7 @@ export type Send = (body: JsonObject, settings: Settings) => Promise<Answer>
  */
 export async function probeModel(options: ProbingOptions): Promise<Probing> {
   const { compat, isReasoning, ended, explain, onProbe } = options
+  let silences = 0
   const send = createSend(options)
   const results: ProbeResult[] = []
   const found: { readonly probe: Probe; readonly remedy: Remedy }[] = []
@@ -84,7 +87,8 @@ export async function probeModel(options: ProbingOptions): Promise<Probing> {
       results.push({ ...toHead(probe), outcome: 'skipped', detail: skipped, isWarning: false })
       continue
     }
-    const { answer, remedy, effect } = await examine(probe, settings, plain, send, ended)
+    const examined = await examine(probe, settings, plain, send, options)
+    const { answer, remedy } = examined
     // What has ended the server is told as that, and not as a refusal.
     const crashed = ended()
     if (crashed !== undefined) {
@@ -95,7 +99,9 @@ export async function probeModel(options: ProbingOptions): Promise<Probing> {
       settings = join(settings, remedy)
       found.push({ probe, remedy })
     }
-    results.push(toResult(probe, { answer, remedy, effect }, explain))
+    results.push(toResult(probe, examined, explain))
+    silences = answer.status === 0 ? silences + 1 : 0
+    if (silences === MAX_SILENCES) return report(`the server does not answer any more (${answer.failure})`)
     if (probe.name !== 'plain') continue
     plain = answer.failure !== undefined && remedy !== undefined ? await send(probe.body, settings) : answer
     if (plain.failure !== undefined) return report('the server does not answer a plain question')
@@ -107,11 +113,14 @@ export async function probeModel(options: ProbingOptions): Promise<Probing> {
   for (const { probe, remedy } of found) {
     if (ended() !== undefined) break
     const smaller = leaveOut(settings, remedy)
-    if ((await examine({ ...probe, remedies: [] }, smaller, plain, send, ended)).effect.kind === 'works')
-      settings = smaller
+    const { effect } = await examine({ ...probe, remedies: [] }, smaller, plain, send, options)
+    if (effect.kind === 'works') settings = smaller
   }
   return report(ended())
 }
+
+/** After so many probes without an answer in a row no more are sent. */
+const MAX_SILENCES = 2
 
 /** Every body of the probes, as leasehold sends it with these settings. */
 export function createSend({ model, ask }: Pick<ProbingOptions, 'model' | 'ask'>): Send {
@@ -148,12 +157,12 @@ async function examine(
   settings: Settings,
   plain: Answer | undefined,
   send: Send,
-  ended: () => string | undefined,
+  { ended, isUnrelated }: Pick<ProbingOptions, 'ended' | 'isUnrelated'>,
 ): Promise<Examined> {
-  const judge = (answer: Answer): Effect =>
-    answer.failure !== undefined
-      ? { kind: 'missing', text: answer.failure }
-      : probe.effect(answer, plain ?? answer)
+  const judge = (answer: Answer): Effect => {
+    if (answer.failure === undefined) return probe.effect(answer, plain ?? answer)
+    return { kind: isUnrelated(answer) ? 'unclear' : 'missing', text: answer.failure }
+  }
   const answer = await send(probe.body, settings)
   const effect = judge(answer)
   const isRefused = answer.failure !== undefined
@@ -212,7 +221,8 @@ function toResult(
   const isWanted = isRefused ? probe.remedies.length > 0 : probe.isEffectWanted === true
   return {
     ...toHead(probe),
-    outcome: remedy !== undefined ? 'cured' : isRefused ? 'refused' : effect.kind,
+    outcome:
+      remedy !== undefined ? 'cured' : isRefused && effect.kind === 'missing' ? 'refused' : effect.kind,
     ...(detail === undefined ? {} : { detail }),
     ...(remedy?.compat === undefined ? {} : { compat: remedy.compat }),
     ...(remedy?.dropParams === undefined ? {} : { dropParams: remedy.dropParams }),

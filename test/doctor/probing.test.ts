@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { CompatFlags } from '../../src/compat/flags.ts'
 import { compatSchema } from '../../src/config/compat-schema.ts'
 import type { JsonObject } from '../../src/config/sections.ts'
-import { type Answer, parseAnswer } from '../../src/doctor/probe-answer.ts'
+import { type Answer, parseAnswer, toSilence } from '../../src/doctor/probe-answer.ts'
 import { probes, type Settings, thinkingFlags, unprobed } from '../../src/doctor/probes.ts'
 import { createSend, probeModel } from '../../src/doctor/probing.ts'
 import { createModelServer } from '../../src/testing/model-server/model-server.ts'
@@ -80,6 +80,36 @@ test('a server that does not answer a plain question gets no other', async () =>
   ])
 })
 
+test('a prompt that is too long for the server tells nothing about the form of a request', async () => {
+  await using server = await play({
+    name: 'small',
+    flags: {},
+    refuse: ({ messages }) =>
+      messages.length > 2 ? { status: 400, message: 'exceeds the available context size' } : undefined,
+    compat: {},
+  })
+  const { settings, results } = await probe(server)
+  expect(settings).toEqual({ compat: {}, dropParams: [] })
+  expect(results.find(({ probe }) => probe === 'tool-result')).toMatchObject({
+    outcome: 'unclear',
+    isWarning: false,
+  })
+})
+
+test('a server that falls silent is not asked for ever', async () => {
+  await using server = await play({ name: 'plain', flags: {}, compat: {} })
+  let asked = 0
+  const { results, ended } = await probeModel({
+    ...options(server),
+    ask: async (body) => {
+      asked += 1
+      return asked > 3 ? toSilence('no answer') : server.ask(body)
+    },
+  })
+  expect(ended).toBe('the server does not answer any more (no answer)')
+  expect(results.slice(-2)).toMatchObject([{ outcome: 'unclear' }, { outcome: 'unclear' }])
+})
+
 test('tools that do not reach the model are told, and no flag is set', async () => {
   await using server = await play({
     name: 'a template without tools',
@@ -127,6 +157,7 @@ function options({ personality, ask }: Played) {
     ask,
     ended: () => undefined,
     explain: ({ failure = '' }: Answer) => failure,
+    isUnrelated: ({ status, failure = '' }: Answer) => status === 0 || failure.includes('context size'),
   }
 }
 

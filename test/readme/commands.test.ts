@@ -29,6 +29,7 @@ const PRINTS: readonly (readonly [RegExp, RegExp])[] = [
   [/^leasehold init /, /tiny/],
   [/^curl /, /17 \* 3 = 51\./],
   [/^leasehold infer /, /6 \* 7 = 42\./],
+  [/^leasehold doctor/, /probes work as they are/],
   [/^leasehold status/, /^demo /m],
   [/^leasehold events/, /ready/],
   [/^leasehold config print/, /"demo"/],
