@@ -76,6 +76,7 @@ export type {
   TimelineStep,
 } from './observe/timeline.ts'
 export type { Guest } from './peers/guests.ts'
+export type { SignalOptions } from './process/host-signals.ts'
 export type { OutputLine, OutputStream, ServiceOutput } from './process/output.ts'
 export type { WatchdogStanding } from './process/watchdog.ts'
 export type { RequestSnapshot } from './request/open-requests.ts'
@@ -93,6 +94,5 @@ export type {
   SupervisorSnapshot,
   UnavailableProvider,
 } from './service/snapshot.ts'
-export type { SignalOptions } from './supervisor/host-signals.ts'
 export type { StopOptions, Supervisor, SupervisorOptions } from './supervisor/interface.ts'
 export { createSupervisor } from './supervisor/supervisor.ts'

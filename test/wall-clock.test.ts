@@ -21,7 +21,7 @@ const STAMPS = [
   'src/observe/recorder.ts',
   'src/process/run.ts',
   'src/request/request-log.ts',
-  'src/supervisor/config-in-force.ts',
+  'src/service/config-in-force.ts',
 ]
 
 test('the time of day is asked for where it is displayed, and nowhere else (fault 109, peer O-d)', () => {

@@ -1,45 +1,13 @@
-import type { Actor } from 'xstate'
 import type { ProviderEmitted } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
-import type { supervisorMachine } from '../../machines/supervisor.ts'
-import type { Clock } from '../clock.ts'
-import { isServing, type ServiceEventBody } from '../events/events.ts'
-import type { LeaseBook } from '../lease/desk.ts'
+import { isServing } from '../events/events.ts'
 import { holdLease } from '../lease/lease.ts'
-import type { TimelineKeeper } from '../observe/timeline.ts'
-import type { ProcessTable } from '../process/table.ts'
-import type { RequestLog } from '../request/request-log.ts'
-import type { Upstreams } from '../request/upstreams.ts'
-import type { Effects } from '../service/actors.ts'
 import { sumHolds } from '../service/budgets.ts'
-import type { Catalogue } from '../service/catalogue.ts'
-import type { ContextSizes } from '../service/context-sizes.ts'
-import type { Learning } from '../service/learning.ts'
-import type { LeaseRequests } from '../service/lease-requests.ts'
-import type { Durations } from '../service/past-durations.ts'
-import type { Registry } from '../service/registry.ts'
 import { toShare } from '../service/seen-needs.ts'
+import type { Parts } from './parts.ts'
 
 /** Lowest priority: preloading never displaces a service in use. */
 const BACKGROUND_PRIORITY = -100
-
-export interface FollowRootOptions {
-  readonly root: Actor<typeof supervisorMachine>
-  readonly catalogue: Catalogue
-  readonly registry: Registry
-  readonly leases: LeaseBook
-  readonly leaseRequests: LeaseRequests
-  readonly leaseTimes: Durations
-  readonly requestLog: Pick<RequestLog, 'forget'>
-  readonly timeline: TimelineKeeper
-  readonly clock: Clock
-  readonly learning: Learning
-  readonly contextSizes: ContextSizes
-  readonly effects: Effects
-  readonly upstreams: Upstreams
-  readonly table: ProcessTable
-  readonly publish: (key: string, event: ServiceEventBody) => void
-}
 
 /** Carries out what the root chart emits, and tells it what was measured. */
 export function followRoot({
@@ -58,7 +26,7 @@ export function followRoot({
   upstreams,
   table,
   publish,
-}: FollowRootOptions): void {
+}: Parts): void {
   const withRetryAfter = (key: string, message: Extract<ProviderEmitted, { type: 'lease.refused' }>) => {
     const retryAfterMs = registry.retryAfter(key, message.failure)
     return retryAfterMs === undefined ? message : { ...message, retryAfterMs }

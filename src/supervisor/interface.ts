@@ -8,12 +8,12 @@ import type { ConfigChange, SupervisorEvent } from '../events/events.ts'
 import type { AcquireOptions, Lease } from '../lease/lease.ts'
 import type { Inspector } from '../observe/inspection.ts'
 import type { Timeline } from '../observe/timeline.ts'
+import type { SignalOptions } from '../process/host-signals.ts'
 import type { ServiceOutput } from '../process/output.ts'
 import type { RequestSnapshot } from '../request/open-requests.ts'
 import type { EndedRequest } from '../request/request-log.ts'
 import type { ModelListing } from '../service/model-list.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../service/snapshot.ts'
-import type { SignalOptions } from './host-signals.ts'
 
 export interface SupervisorOptions {
   /** What `loadConfig` gives, or an object with what a configuration file holds: it is checked in the same way. */

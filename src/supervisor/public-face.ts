@@ -1,79 +1,43 @@
-import type { Actor } from 'xstate'
 import { hasTag } from '../../machines/provider/tags.ts'
-import type { supervisorMachine } from '../../machines/supervisor.ts'
-import type { Clock } from '../clock.ts'
 import { toConfig } from '../config/load.ts'
 import { ServiceError } from '../errors.ts'
-import type { EventHub } from '../events/event-hub.ts'
 import { runOutside } from '../lease/caller-context.ts'
-import type { LeaseBook } from '../lease/desk.ts'
 import { acquireLease } from '../lease/lease.ts'
 import { warmUp } from '../lease/warm-up.ts'
-import type { Inspections } from '../observe/inspection.ts'
-import type { TimelineKeeper } from '../observe/timeline.ts'
-import type { ProcessTable } from '../process/table.ts'
-import type { ExchangeParts } from '../request/exchange.ts'
 import { createAsk, createFetch } from '../request/fetch.ts'
-import type { RequestBook } from '../request/open-requests.ts'
-import type { RequestLog } from '../request/request-log.ts'
 import { listBudgets } from '../service/budgets.ts'
-import type { Catalogue } from '../service/catalogue.ts'
-import type { ContextSizes } from '../service/context-sizes.ts'
 import { findModelListing, toModelList } from '../service/model-list.ts'
-import type { Registry } from '../service/registry.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
-import type { Scrubber } from '../text/scrubber.ts'
-import type { Configuration } from './config-in-force.ts'
 import type { Supervisor } from './interface.ts'
-import { attachInternals, type SupervisorInternals } from './internals.ts'
-
-/** The parts that a supervisor's public methods ask. */
-export interface FaceOptions
-  extends Pick<Supervisor, 'close'>,
-    Pick<SupervisorInternals, 'dispatch' | 'openServerCall' | 'secretsOf'>,
-    Pick<ExchangeParts, 'rank'> {
-  readonly environment: Readonly<Record<string, string | undefined>>
-  readonly clock: Clock
-  readonly instance: string
-  readonly scrubber: Scrubber
-  readonly hub: EventHub
-  readonly catalogue: Catalogue
-  readonly configuration: Configuration
-  readonly table: ProcessTable
-  readonly root: Actor<typeof supervisorMachine>
-  readonly registry: Registry
-  readonly leases: LeaseBook
-  readonly contextSizes: ContextSizes
-  readonly openRequests: Pick<RequestBook, 'list' | 'cancel'>
-  readonly requestLog: Pick<RequestLog, 'list' | 'totals'>
-  readonly timeline: Pick<TimelineKeeper, 'read'>
-  readonly inspections: Inspections
-}
+import { attachInternals } from './internals.ts'
+import type { Parts } from './parts.ts'
 
 /** The methods of {@link Supervisor}. */
-export function createFace({
-  environment,
-  clock,
-  instance,
-  scrubber,
-  hub,
-  catalogue,
-  configuration,
-  table,
-  root,
-  registry,
-  leases,
-  contextSizes,
-  rank,
-  openRequests,
-  requestLog,
-  timeline,
-  inspections,
-  dispatch,
-  openServerCall,
-  secretsOf,
-  close,
-}: FaceOptions): Supervisor {
+export function createFace(
+  {
+    environment,
+    clock,
+    instance,
+    scrubber,
+    hub,
+    catalogue,
+    configuration,
+    table,
+    root,
+    registry,
+    leases,
+    contextSizes,
+    rank,
+    openRequests,
+    requestLog,
+    timeline,
+    inspections,
+    dispatch,
+    openServerCall,
+    secretsOf,
+  }: Parts,
+  close: Supervisor['close'],
+): Supervisor {
   const describe = (key: string): ServiceSnapshot => {
     const snapshot = registry.snapshotOf(key)
     if (snapshot !== undefined) return snapshot

@@ -2,9 +2,9 @@ import type { Config } from '../config/config.ts'
 import { ConfigError, ServiceError } from '../errors.ts'
 import type { EventHub } from '../events/event-hub.ts'
 import type { ConfigChange } from '../events/events.ts'
-import { toConfigChange } from '../service/config-change.ts'
-import { listServiceModels } from '../service/services.ts'
-import type { ConfigStanding } from '../service/snapshot.ts'
+import { toConfigChange } from './config-change.ts'
+import { listServiceModels } from './services.ts'
+import type { ConfigStanding } from './snapshot.ts'
 
 /** The one way to replace the configuration in force. */
 export interface Configuration {

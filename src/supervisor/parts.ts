@@ -1,0 +1,267 @@
+import { randomBytes } from 'node:crypto'
+import { Subject } from 'rxjs'
+import { type ActorRefFrom, createActor } from 'xstate'
+import type { providerMachine } from '../../machines/provider/chart.ts'
+import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
+import { rankReplicas } from '../../machines/replicas.ts'
+import { requestMachine } from '../../machines/request.ts'
+import { supervisorMachine } from '../../machines/supervisor.ts'
+import { createLenientClock, systemClock } from '../clock.ts'
+import { toConfig } from '../config/load.ts'
+import type { ModelTarget } from '../config/model-ref.ts'
+import { listSecretValues } from '../config/secret-values.ts'
+import { createEventHub } from '../events/event-hub.ts'
+import type { RequestEventBody, ServiceEventBody } from '../events/events.ts'
+import { listenIn } from '../events/listen-in.ts'
+import { createLeaseBook } from '../lease/desk.ts'
+import { findDecision } from '../lease/room-wait.ts'
+import { createInspections } from '../observe/inspection.ts'
+import { logConfig } from '../observe/log.ts'
+import { createTimeline } from '../observe/timeline.ts'
+import { createHostClaims } from '../peers/claim.ts'
+import { createClaimKeeper } from '../peers/claim-keeper.ts'
+import { createGuests } from '../peers/guests.ts'
+import type { PeerConnection } from '../peers/peer-wire.ts'
+import { reapOrphans } from '../process/reaping.ts'
+import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
+import { createProcessTable } from '../process/table.ts'
+import { rememberAnswerSecrets } from '../request/answer-mask.ts'
+import { rememberClientNames } from '../request/client-name.ts'
+import type { Exchange } from '../request/exchange.ts'
+import { createRequestBook, joinBooks } from '../request/open-requests.ts'
+import { createRequestLog } from '../request/request-log.ts'
+import { createRequests } from '../request/requests.ts'
+import { createServerCalls, type ServerCallRecord } from '../request/server-calls.ts'
+import { createTurns } from '../request/turns.ts'
+import { createUpstreams } from '../request/upstreams.ts'
+import { createEffects } from '../service/actors.ts'
+import { createCatalogue } from '../service/catalogue.ts'
+import { createConfiguration } from '../service/config-in-force.ts'
+import { createContextSizes } from '../service/context-sizes.ts'
+import { createLearning } from '../service/learning.ts'
+import { createLeaseRequests } from '../service/lease-requests.ts'
+import { createDurations } from '../service/past-durations.ts'
+import { openHistory } from '../service/past-runs.ts'
+import { createRegistry } from '../service/registry.ts'
+import { toSharing } from '../service/seen-needs.ts'
+import { toServiceKey } from '../service/services.ts'
+import { stampDelays } from '../statechart/armed-delays.ts'
+import { chooseInterpreter } from '../statechart/compile.ts'
+import { createScrubber } from '../text/scrubber.ts'
+import type { SupervisorOptions } from './interface.ts'
+
+/** The parts of one supervisor. */
+export type Parts = ReturnType<typeof createParts>
+
+/** What a supervisor consists of. Each part is given what it needs of the parts above it; nothing is started. */
+export function createParts(options: SupervisorOptions) {
+  const { environment = process.env, logger, name = 'library' } = options
+  const config = toConfig(options.config, environment)
+  const instance = randomBytes(6).toString('hex')
+  const gap$ = new Subject<void>()
+  const clock = createLenientClock(options.clock ?? systemClock, () => gap$.next())
+
+  const catalogue = createCatalogue(config)
+  const limits = () => catalogue.config.leasehold
+  const scrubber = createScrubber(listSecretValues(config, environment))
+  const hub = createEventHub(clock, scrubber.value)
+  const publish = (key: string, event: ServiceEventBody) =>
+    hub.publish({ service: catalogue.nameOf(key), key, ...event })
+
+  const stateDirectoryPath = () => options.stateDir ?? toStateDirectoryPath(environment)
+  const stateDirectory = () => openStateDirectory(stateDirectoryPath())
+  const table = createProcessTable({
+    environment,
+    clock,
+    watchdog: true,
+    onWatchdogEvent: hub.publish,
+    clean: scrubber.text,
+    stateDirectory,
+  })
+  const history = openHistory({ path: stateDirectoryPath, ensure: stateDirectory })
+  const learning = createLearning({ clock, table, history, nvidiaSmi: () => limits().nvidiaSmi })
+
+  const arrival$ = new Subject<{ readonly address: string; readonly guest: PeerConnection }>()
+  const hostClaims = createHostClaims({
+    clock,
+    name,
+    stateDirectory,
+    onClaimed: async () => {
+      for (const reaping of await reapOrphans({ state: stateDirectory(), owner: table.owner, clock }))
+        hub.publish(reaping)
+    },
+    onGuest: (address, guest) => arrival$.next({ address, guest }),
+  })
+  const claims = createClaimKeeper(hostClaims, (key) => new URL(catalogue.serviceOf(key).healthUrl).origin)
+  const guests = createGuests({ publish, self: { pid: process.pid, name } })
+
+  const upstreams = createUpstreams(clock)
+  const leaseRequests = createLeaseRequests()
+  const effects = createEffects({
+    clock,
+    table,
+    claims,
+    requests$: leaseRequests.requests$,
+    serviceOf: catalogue.serviceOf,
+    heartbeatMs: () => limits().heartbeatMs,
+    disconnect: upstreams.disconnect,
+    resumed$: gap$,
+    publish: (key, event) => {
+      publish(key, event)
+      learning.hear(key, event)
+    },
+    scrub: scrubber.value,
+  })
+  const contextSizes = createContextSizes({
+    clock,
+    serviceOf: catalogue.serviceOf,
+    addressOf: effects.addressOf,
+  })
+
+  const compile = chooseInterpreter(environment)
+  const provider = listenIn(compile(supervisedProviderMachine.provide({ actors: effects.actors })), publish)
+  const root = createActor(compile(supervisorMachine.provide({ actors: { provider } })), {
+    id: 'supervisor',
+    clock,
+    input: { instance },
+  })
+  stampDelays(root, clock)
+  const isClosing = () => !root.getSnapshot().matches('running')
+
+  const leaseTimes = createDurations()
+  const requestLog = createRequestLog()
+  const timeline = createTimeline()
+  const registry = createRegistry({
+    catalogue,
+    clock,
+    // The root knows its children by key; xstate types them only by id patterns.
+    actorOf: (key) => root.getSnapshot().children[key] as ActorRefFrom<typeof providerMachine> | undefined,
+    keysOf: () => Object.keys(root.getSnapshot().children),
+    outputOf: table.outputOf,
+    guestsOf: guests.of,
+    leaseTimesOf: leaseTimes.of,
+    totalsOf: requestLog.totalsOf,
+    decisionOf: (key) => findDecision(root, root.getSnapshot().context, key, clock),
+    history,
+    memoryOf: learning.memoryOf,
+  })
+  const leases = createLeaseBook({
+    clock,
+    leaseTimes,
+    placeOf: registry.placeOf,
+    limits,
+    // An actor that was spawned in this step listens once it has started; until then its mailbox keeps the event.
+    send: (key, event) => leaseRequests.send(key, event) || registry.send(key, event),
+    publish,
+    toError: registry.toError,
+    isClosing,
+    inTurn: createTurns(),
+  })
+  gap$.subscribe(() => {
+    for (const key of registry.activeKeys()) registry.send(key, { type: 'host.resumed' })
+  })
+  arrival$.subscribe(({ address, guest }) => guests.receive(claims.keyOf(address), guest, leases))
+  const rank = (replicas: readonly ModelTarget[]) =>
+    replicas.length < 2
+      ? replicas
+      : rankReplicas(replicas.map(({ provider }) => registry.standingOf(provider))).flatMap(
+          (index) => replicas[index] ?? [],
+        )
+  const locate = ({ provider }: ModelTarget) => {
+    const key = toServiceKey(provider)
+    const address = effects.addressOf(key)
+    // The supervisor that runs a borrowed server watches its port, and knows which users its processes are.
+    const isManaged =
+      provider.localService !== undefined && registry.snapshotOf(key)?.ownership !== 'borrowed'
+    return isManaged ? { address, refuse: () => effects.refuseOf(key, provider.baseUrl) } : { address }
+  }
+  const openRequests = createRequestBook<Exchange>()
+  const openServerCalls = createRequestBook<ServerCallRecord>()
+  const inspections = createInspections({
+    root: () => root,
+    requests: () => [...openRequests.open, ...openServerCalls.open].map(([, { actor }]) => actor),
+    nameOf: catalogue.nameOf,
+  })
+  const secretsOf = rememberAnswerSecrets(() => catalogue.config, environment)
+  let requests = 0
+  const common = {
+    clock,
+    machine: requestMachine,
+    compile,
+    inspection: inspections.optionsOf,
+    createId: () => {
+      requests += 1
+      return `${instance}-${requests}`
+    },
+    publish: (requestId: string, event: RequestEventBody) => hub.publish({ requestId, ...event }),
+    clientOf: rememberClientNames(),
+    loadMsOf: registry.loadMsOf,
+    keep: requestLog.add,
+  }
+  const openServerCall = createServerCalls({ ...common, book: openServerCalls })
+  const dispatch = createRequests({
+    ...common,
+    requests: openRequests,
+    config: () => catalogue.config,
+    leases,
+    rank,
+    upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
+    scrub: scrubber.text,
+    secretsOf,
+    noteRefused: (key, generation) => {
+      const verdict = { kind: 'refused', detail: 'a request was refused the connection' } as const
+      publish(key, { type: 'health.verdict', verdict })
+      registry.send(key, { type: 'health.verdict', generation, verdict, isOfRequest: true })
+    },
+  })
+
+  const replaceServices = () =>
+    root.send({
+      type: 'services.replaced',
+      services: Object.fromEntries([...catalogue.services].map(([key, { policy }]) => [key, policy])),
+      maxConcurrentStarts: limits().maxConcurrentStarts,
+      sharing: toSharing(catalogue.config, catalogue.services, learning.seenOf),
+    })
+  const configuration = createConfiguration({
+    current: () => catalogue.config,
+    publish: hub.publish,
+    isClosing,
+    apply: (next) => {
+      scrubber.learn(listSecretValues(next, environment))
+      hub.rescrub()
+      catalogue.replace(next)
+      replaceServices()
+      if (logger !== undefined) logConfig(next, logger)
+    },
+  })
+
+  return {
+    environment,
+    clock,
+    instance,
+    catalogue,
+    scrubber,
+    hub,
+    publish,
+    table,
+    learning,
+    upstreams,
+    leaseRequests,
+    effects,
+    contextSizes,
+    root,
+    leaseTimes,
+    requestLog,
+    timeline,
+    registry,
+    leases,
+    rank,
+    openRequests: joinBooks([openRequests, openServerCalls]),
+    inspections,
+    secretsOf,
+    dispatch,
+    openServerCall,
+    replaceServices,
+    configuration,
+  }
+}
