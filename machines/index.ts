@@ -1,5 +1,12 @@
 /** The statecharts and the scheduler, for inspectors, graph tools and other hosts. Effects are named in `ports.ts`. */
-export { type BorrowingContext, type BorrowingEvent, borrowingMachine } from './borrowing.ts'
+export {
+  type BorrowingCommand,
+  type BorrowingContext,
+  type BorrowingEvent,
+  borrowingMachine,
+  type ConnectionEvent,
+  type OwnerMessage,
+} from './borrowing.ts'
 export type * from './messages.ts'
 export type { ServiceInput } from './ports.ts'
 export { providerMachine } from './provider/chart.ts'
