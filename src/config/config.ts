@@ -1,7 +1,7 @@
 import type { ConfigProblem } from '../errors.ts'
 import type { LeaseholdValues, LocalServiceValues, ModelValues, ProviderValues } from './schema.ts'
 
-/** A value nobody can change, all the way down. */
+/** A value that is read-only at every level. */
 export type Frozen<T> = T extends readonly (infer Item)[]
   ? readonly Frozen<Item>[]
   : T extends object
@@ -57,7 +57,7 @@ export interface ProviderConfig
   readonly timeoutMs?: number
   /** Why the provider cannot be used on this host. Absent: nothing is known against it. */
   readonly unavailable?: string
-  /** Absent: somebody else runs the server. */
+  /** Absent: leasehold does not run the server. */
   readonly localService?: LocalServiceConfig
   /** Empty: any model id is accepted and passed on. */
   readonly models: readonly ModelConfig[]

@@ -18,7 +18,7 @@ export async function readDocument(file: string): Promise<string> {
   let bytes: Uint8Array
   try {
     const entry = await stat(file)
-    // Opening a FIFO that nobody writes to would wait for ever, and a device has no end.
+    // Opening a FIFO without a writer waits for ever, and a device has no end.
     if (!entry.isFile()) {
       const kind = entry.isDirectory() ? 'a directory' : 'a pipe or a device'
       throw toFailure(file, `this is ${kind}, not a file`)

@@ -4,11 +4,11 @@ import { dirname, resolve } from 'node:path'
 
 const GROUP_WRITES = 0o020
 const OTHERS_WRITE = 0o002
-/** In a directory with this bit, as in `/tmp`, everybody may add files and nobody may replace those of others. */
+/** In a directory with this bit, such as `/tmp`, every user may add files, and none may replace the files of another. */
 const STICKY = 0o1000
 
 /**
- * Why a file must not choose the programs that run as this user: somebody else can write to it, replace it, or lead a
+ * Why a file must not choose the programs that run as this user: another user can write to it, replace it, or point a
  * link elsewhere. Looks at the file, at a link in its place, and at the directory of each. Absent: nothing is wrong, or
  * this is Windows, where these bits say nothing.
  */

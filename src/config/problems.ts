@@ -38,7 +38,7 @@ export function findLeaseholdProblems(leasehold: LeaseholdConfig): Finding[] {
   return findings
 }
 
-/** Shorter keys can be guessed by somebody who has a network to guess in. */
+/** Shorter keys can be guessed over a network. */
 const LEAST_KEY_LENGTH = 16
 
 function findKeyProblems({ host, apiKeys, controlKeys }: LeaseholdConfig): Finding[] {
@@ -90,7 +90,7 @@ function isManaged(provider: ProviderConfig): provider is Managed {
   return provider.localService !== undefined
 }
 
-/** Whoever came first under this key: perhaps the value itself. */
+/** The first value that was set under this key: possibly this one. */
 function setFirst<Value>(firsts: Map<string, Value>, key: string, value: Value): Value {
   const first = firsts.get(key) ?? value
   firsts.set(key, first)

@@ -3,7 +3,7 @@ import type { Config, LocalServiceConfig, ProviderConfig } from './config.ts'
 import { isPlaceholder } from './file-mode.ts'
 import type { Environment } from './secrets.ts'
 
-/** Headers whose values everybody may know, and that stand in many a harmless text. */
+/** Headers whose values are no secret and occur in harmless texts. */
 const PUBLIC_HEADER =
   /^(accept(-\w+)?|connection|content-type|user-agent|http-referer|x-title|anthropic-(version|beta)|openai-(beta|organization|project))$/i
 /** Values of variables that only say where something is, or how much: paths, numbers, addresses. */

@@ -5,7 +5,7 @@ import type { Entry } from './positions.ts'
 /** How deep our sections may nest: far beyond any real file, and safe for code that recurses. */
 export const MAX_DEPTH_OF_VALUES = 64
 
-/** Keys that reach an object's prototype where somebody copies carelessly. */
+/** Keys that reach an object's prototype when a program copies them without a check. */
 const MAGIC_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
 /** The sections of which something is read. `secrets` and `env` are OpenClaw's: keys are found there. */
@@ -19,7 +19,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** The sections of a file that are ours, and the dotted paths of those that are not. */
+/** Our sections of a file, and the dotted paths of all others. */
 export interface Sections {
   readonly own: JsonObject
   readonly ignored: readonly string[]
@@ -27,8 +27,8 @@ export interface Sections {
 }
 
 /**
- * Takes `models`, `agents.defaults.model`, `agents.defaults.models` and `leasehold` out of a file. All else is
- * somebody else's, is not looked at, and is listed; a name that looks like a slip for one of ours gives a warning.
+ * Takes `models`, `agents.defaults.model`, `agents.defaults.models` and `leasehold` out of a file. Every other
+ * section is left alone and listed; a name that looks like a misspelling of one of ours gives a warning.
  */
 export function pickSections(file: JsonObject): Sections {
   const ignored: string[] = []

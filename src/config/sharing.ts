@@ -111,7 +111,7 @@ function findNameProblems(
     return [toError(at, `there is no provider "${id}"${hint}`)]
   }
   return found.localService === undefined
-    ? [toError(at, `"${id}" has no localService: it is run by somebody else, and takes no room here`)]
+    ? [toError(at, `"${id}" has no localService: leasehold does not run it, so it takes no room here`)]
     : []
 }
 

@@ -65,7 +65,7 @@ describe('budgets and groups', () => {
   test('refuse a provider without a localService', () => {
     const { localService: _, ...remote } = service(1)
     expect(messagesOf(toText({ a: remote }, { preload: ['a'] }))).toEqual([
-      'leasehold.preload[0]: "a" has no localService: it is run by somebody else, and takes no room here',
+      'leasehold.preload[0]: "a" has no localService: leasehold does not run it, so it takes no room here',
     ])
   })
 
