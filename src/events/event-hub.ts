@@ -21,7 +21,7 @@ export type ChooseEvents = (kept: readonly KeptEvent[]) => readonly KeptEvent[]
 /** Where every event of a supervisor passes. */
 export interface EventHub {
   readonly events$: Observable<SupervisorEvent>
-  /** The number of each event as it happens; nothing is put together for whoever listens here. */
+  /** The number of each event as it happens; the event itself is not built for these subscribers. */
   readonly seq$: Observable<number>
   /** The number of the last event; `0`: there was none. */
   readonly lastSeq: number
@@ -43,8 +43,8 @@ export interface EventHub {
 export const MAX_KEPT_EVENTS = 4096
 
 /**
- * Creates a hub. `scrub` makes an event fit to be shown to anybody. One that nobody reads costs its place among those
- * that are kept: it is put together when it is read first, and once.
+ * Creates a hub. `scrub` removes secrets from an event. An event is built once, when it is first read: without a reader
+ * it costs only its place in the history.
  */
 export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value) => value): EventHub {
   const subject = new Subject<SupervisorEvent>()

@@ -124,7 +124,7 @@ export interface ConfigChange {
   readonly added: readonly string[]
   readonly removed: readonly string[]
   readonly changed: readonly string[]
-  /** Of those that differ, the ones with another server: the old one drains and stops, then the new one may start. */
+  /** Changed services with another server: the old one drains and stops, then the new one may start. */
   readonly restarted: readonly string[]
   readonly unchanged: readonly string[]
   /** Paths of other settings that differ: `agents.defaults.model`, `leasehold.apiKeys`. */
@@ -168,7 +168,7 @@ export type SupervisorEvent = { readonly seq: number; readonly atMs: number; rea
   | SupervisorEventBody
 )
 
-/** Whether a service in this state serves whoever asks: at rest, or in use. It goes to and fro with every request. */
+/** Whether a service in this state grants leases: idle or in use. Each request moves it from one to the other and back. */
 export function isServing(state: string): boolean {
   return hasTag(state, 'serving')
 }
