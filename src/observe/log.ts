@@ -68,14 +68,14 @@ export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger):
     try {
       write(event)
     } catch (error) {
-      // Thrown on, it would end the process: nobody else is there to catch it.
+      // Not caught here, it would end the process.
       if (!hasFailed) process.emitWarning(`The logger failed, and a line is lost: ${error}`, WARNING)
       hasFailed = true
     }
   })
 }
 
-/** Says once what of a configuration was left alone, and which flags of it change nothing here. */
+/** Logs once which sections of a configuration were ignored, and which of its flags have no effect. */
 export function logConfig({ file, ignoredSections, providers }: Config, logger: Logger): void {
   if (ignoredSections.length > 0)
     logger.debug({ file, ignoredSections }, 'sections that belong to others are ignored')

@@ -53,7 +53,7 @@ const MAX_BEHIND_BYTES = 16 * 1024 * 1024
 export function createRecorder(supervisor: Supervisor, options: RecorderOptions): Recorder {
   const { file, maxBytes = MAX_BYTES, version = '0.0.0', onEnd = () => {} } = options
   const fd = openSync(file, 'w', 0o600)
-  // One that was there keeps its mode, whoever could read it.
+  // An existing file keeps its mode, which may let others read it.
   fchmodSync(fd, 0o600)
   const stream = createWriteStream(file, { fd })
   let bytes = 0
