@@ -26,7 +26,7 @@ export const GAP_MS = 2_000
 
 /**
  * A clock for decisions: a timer that fires late, because the event loop stood still, first yields a full turn of it and
- * a little time, so that an answer that has already arrived is read before anybody decides that it is missing. After a
+ * a little time, so that an answer that has already arrived is read before it is counted as missing. After a
  * gap of two seconds or more `onGap` is called, once, before any of the late timers; one that begins within that little
  * time is a gap like any other.
  */

@@ -142,7 +142,7 @@ function toHeaders(headers: Readonly<Record<string, string | string[] | undefine
 function toErrorResponse(error: unknown, path: string): Response {
   const told = toOpenAiError(error)
   const { status, headers } = told
-  // A fetch Response cannot carry 499; nobody reads the answer to a request that was given up.
+  // A fetch Response cannot carry 499; the answer to an aborted request is not read.
   return Response.json(toErrorBody(toErrorApi(path), told), {
     status: status === 499 ? 500 : status,
     headers,
