@@ -13,7 +13,7 @@ import { stopAll } from './running.ts'
 
 /** Requests that one answer lists: the oldest. */
 const MAX_REQUESTS = 200
-/** A reader that falls this far behind is cut off, in bytes: a slow reader never slows anybody. */
+/** A reader that falls this far behind is cut off, in bytes: a slow reader slows no other. */
 const MAX_BEHIND_BYTES = 1_048_576
 
 export interface ApiOptions {

@@ -85,7 +85,7 @@ export function sendEvents(
   const close = () => {
     isOver = true
     pump()
-    // Whoever takes nothing now must not hold up the end of us all.
+    // A reader that takes nothing now must not delay the shutdown.
     if (response.writableNeedDrain) response.destroy()
   }
   const watch = seq$

@@ -1,7 +1,7 @@
 import type { ChooseEvents, EventBody, KeptEvent } from '../events/event-hub.ts'
 import { isServing } from '../events/events.ts'
 
-/** Requests and leases under way that are remembered; of those whose end nobody tells the oldest make room. */
+/** Limit of remembered requests and leases under way: the oldest are forgotten, in case their end is never reported. */
 const MAX_KNOWN = 10_000
 /** Turns of a service between use and rest in one batch; of more only the last is told. */
 const MAX_TURNS = 4

@@ -14,11 +14,11 @@ export interface GuardPolicy {
   readonly apiKeys: readonly string[]
   /** Keys that open everything, and alone the control surface. */
   readonly controlKeys: readonly string[]
-  /** Whether nobody is served without a key, even if there is none: beyond loopback. */
+  /** Whether a request without a key is refused even if no key is configured: beyond loopback. */
   readonly isKeyRequired: boolean
 }
 
-/** What a page of the gateway itself, or a health check, needs no key for: nothing of it is anybody's data. */
+/** Paths of the page and the health check, which need no key: they carry no data. */
 const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/inspect/stately', '/health'])
 
 /**
@@ -93,7 +93,7 @@ function checkKey(
   throw new KeyError(Boolean(headers.authorization || headers['x-api-key'] || headers['api-key']))
 }
 
-/** The page of the gateway itself may talk to it, and those of listed origins; nobody else's may. */
+/** Only the gateway's own page and pages of listed origins may call it. */
 function findListedOrigin({ headers }: IncomingMessage, origins: ReadonlySet<string>): string | undefined {
   const { origin, host } = headers
   const site = headers['sec-fetch-site']

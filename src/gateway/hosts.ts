@@ -3,7 +3,7 @@ import type { NetworkInterfaceInfo } from 'node:os'
 
 /**
  * The `Host` headers by which a gateway that listens at an address may be called: the address and loopback; where it
- * listens at every address, those of this host. A name is never among them, since anybody can make a name point here.
+ * listens at every address, those of this host. A name is never among them: any domain can point to this address.
  */
 export function toHosts(
   host: string,

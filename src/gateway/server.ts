@@ -119,7 +119,7 @@ export function createGateway({
     { ...toServerOptions(limits), IncomingMessage: toMessageClass(isTunnel) },
     serve,
   )
-  // Without this listener Node asks for a body before anybody has looked at its head.
+  // Without this listener Node asks for the body before the head is checked.
   server.on('checkContinue', serve)
   server.on('checkExpectation', (_: IncomingMessage, response: ServerResponse) =>
     sendError(

@@ -60,7 +60,7 @@ export function isLoadRequest(route: string, { messages, prompt, images }: Body)
   return (prompt === undefined || prompt === '') && images === undefined
 }
 
-/** Options of Ollama under the names of OpenAI's API, or under those that llama.cpp and vLLM read. */
+/** Options of Ollama under the names of OpenAI's API, or under the names that llama.cpp and vLLM read. */
 const OPTIONS: ReadonlyMap<string, string> = new Map([
   ['temperature', 'temperature'],
   ['top_p', 'top_p'],
