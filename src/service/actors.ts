@@ -163,12 +163,12 @@ export function createEffects({
   const actors = {
     probe: fromPromise<ProbeOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
       if (serviceOf(key).localService === undefined) return checkOther(key, signal)
-      // Not before what we ran there is settled: a server of our own that is still being stopped is nobody to adopt.
+      // Waits for the receipt of our own run at this address: a server of ours that is being stopped must not be adopted.
       const claimed = await claims.take(key, signal)
       if (claimed.outcome !== 'claimed') return claimed
       addresses.delete(key)
       const verdict = refuseAtAssignedPort(key, await checkOther(key, signal))
-      // Nobody else may start what we are about to start.
+      // The claim is kept, so that no other supervisor starts the service, too.
       if (verdict.kind !== 'refused' || signal.aborted) claims.release(key)
       return verdict.kind === 'foreign' ? explain(key, verdict) : verdict
     }),

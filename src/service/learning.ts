@@ -88,7 +88,7 @@ export function createLearning({ clock, table, history, nvidiaSmi }: LearningOpt
   }
 }
 
-/** The larger of two amounts; what nobody could tell is none. */
+/** The larger of two amounts; `null` is not an amount. */
 function toLarger(one: number | null, other: number | null): number | null {
   return one === null || other === null ? (one ?? other) : Math.max(one, other)
 }

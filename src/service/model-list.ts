@@ -40,7 +40,7 @@ export interface ModelStanding {
 }
 
 /**
- * Every configured model but those that are not to be listed; nothing is started or asked for it. With
+ * Every configured model that is not `unlisted`; no server is started or asked. With
  * `leasehold.listAliases` each alias follows its model as an entry of its own.
  */
 export function toModelList(config: Config, standing: ModelStanding): ModelListing[] {

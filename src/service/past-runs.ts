@@ -111,7 +111,7 @@ function listStarts({ starts, startsMs }: Entry): readonly PastStart[] {
   return starts ?? startsMs.map((ms) => ({ ms, failed: false }))
 }
 
-/** What of a file is an entry; the rest is nobody's. */
+/** Keeps valid entries, drops the rest. */
 function toEntries(file: unknown): Record<string, Entry> {
   return isRecord(file)
     ? Object.fromEntries(Object.entries(file).filter((pair): pair is [string, Entry] => isEntry(pair[1])))

@@ -68,7 +68,7 @@ export interface Registry {
   birthOf(key: string): Pick<ProviderContext, 'instance' | 'policy'>
   /** What a choice between this provider and its replicas looks at. */
   standingOf(provider: ProviderConfig): ReplicaStanding
-  /** Where somebody stands in the queue, and how long that may take. */
+  /** The position of a waiter in the queue, and its estimated wait. */
   placeOf(key: string, id: string): Place | undefined
   /** Settles as soon as its state or its run satisfies `is`, or the actor is gone. */
   untilState(key: string, is: (state: string, generation: string | null) => boolean): Promise<void>
@@ -196,7 +196,7 @@ export function createRegistry({
   }
 
   const retryAfter = (key: string, failure: Failure) => {
-    // The time of a start is the least that whoever is held up waits.
+    // A request that has to wait waits at least for one start.
     if (failure.code === 'LEASEHOLD_QUEUE_FULL') return waitMsOf(key, 1, { roomMs: 0 }) ?? QUEUE_RETRY_MS
     const actor = actorOf(key)
     return actor && toRetryAfterMs(failure, actor.getSnapshot(), inStateMsOf(key))

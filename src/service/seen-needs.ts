@@ -6,7 +6,7 @@ import type { Service } from './services.ts'
 
 /** What was seen of a service in its earlier runs. */
 export interface Seen {
-  /** The most it ever held, by budget; what nobody measured is absent. */
+  /** The peak of its use, by budget; a budget that was not measured is absent. */
   readonly needs: Amounts
   /** The median of its start times, in milliseconds. */
   readonly startMs: number | null
@@ -42,7 +42,7 @@ export function toSharing(
   }
 }
 
-/** What one service takes: what its configuration declares, else what was seen; what nobody could see, all of it. */
+/** What one service needs: as configured, else as measured; where neither is known, the whole budget. */
 export function toShare(service: Service, { budgets, groups }: LeaseholdConfig, seen: Seen): Share {
   const { localService, name } = service
   if (localService === undefined) throw new RangeError('A service that others run has no share.')

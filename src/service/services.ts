@@ -27,11 +27,11 @@ export interface Service {
   /** Sent with a health probe, which asks the provider's own origin. */
   readonly healthHeaders: Readonly<Record<string, string>>
   readonly policy: ServicePolicy
-  /** Absent: somebody else runs it. */
+  /** Absent: leasehold does not run it. */
   readonly localService?: LocalServiceConfig
 }
 
-/** The limits of a server that somebody else runs: it is neither started nor stopped. */
+/** The limits of a server that leasehold does not run: it is neither started nor stopped. */
 const REMOTE_LIMITS = {
   readyTimeoutMs: 120_000,
   idleStopMs: 0,
@@ -114,7 +114,7 @@ function toPolicy(localService: LocalServiceConfig | undefined, shared: Leasehol
   }
 }
 
-/** Whether services compete for anything but their places among those that start. */
+/** Whether services compete for anything but the limit of concurrent starts. */
 function hasLimits({ budgets, groups, returnToDefaultMs }: LeaseholdConfig): boolean {
   return Object.keys(budgets).length + Object.keys(groups).length > 0 || returnToDefaultMs > 0
 }

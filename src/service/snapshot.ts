@@ -63,7 +63,7 @@ export interface ServiceSnapshot {
   readonly starts: readonly PastStart[]
   /** Its requests that are over. */
   readonly totals: RequestTotals
-  /** What its processes occupy, as last measured; `null`: nothing of ours runs, or nobody looked yet. */
+  /** Memory of its processes, as last measured; `null`: no process of ours runs, or it was not measured yet. */
   readonly memory: MemoryUse | null
   readonly timers: readonly RunningTimer[]
   /** Failures since the service was last stable. */
