@@ -34,9 +34,9 @@ export interface LeaseBook {
   end(id: string): void
   /** Hands a machine's message on to whom it concerns. */
   deliver(key: string, message: ProviderEmitted): void
-  /** Everyone of a service is told that it failed: its actor died without answering. */
+  /** Fails every waiter and lease of a service whose actor died without an answer. */
   abandon(key: string, failure: Failure): void
-  /** Ids that wait for a key or hold a lease of it, with the generation of those that hold one. */
+  /** Ids that wait for a key, or hold a lease of it: then with its generation. */
   entriesOf(key: string): readonly { readonly id: string; readonly generation: string | null }[]
 }
 
@@ -64,7 +64,7 @@ export interface LeaseBookOptions {
   readonly clock: Clock
   /** Gets how long each lease was held; a revoked lease does not count. */
   readonly leaseTimes: Durations
-  /** The place of somebody who waits. */
+  /** The place of a waiter. */
   readonly placeOf: (key: string, id: string) => Place | undefined
   readonly limits: () => LeaseLimits
   /** Puts an event into `requests$` of a service; `false`: no actor listens to it. */
@@ -220,7 +220,7 @@ export function createLeaseBook({
       const isHeard = send(key, event)
       asking = undefined
       if (!isHeard) return announce(key, { type: 'lease.refused', id, failure: toGone() })
-      // Answered already, or it waits: a service that is up does not keep anybody waiting.
+      // It was answered already, or no longer waits: a service that is up grants at once.
       if (entries.get(id) !== entry || entry.generation !== null) return
       const place = placeOf(key, id)
       if (place === undefined) return

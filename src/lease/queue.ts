@@ -1,7 +1,7 @@
 import type { Waiter } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 
-/** One request in a service's queue, as far as anybody can know. */
+/** One request in a service's queue, as far as it is known. */
 export interface QueuedRequest {
   readonly id: string
   /** `1`: the next one. */
@@ -46,8 +46,8 @@ export function toQueue(waiters: readonly Waiter[], facts: QueueFacts, nowMs: nu
 }
 
 /**
- * How long whoever has this place in the queue will wait. On a service that is up, places become free one by one as
- * leases end; one that has yet to start takes in as many as it can at once, and then the next as many when those end.
+ * Estimated wait at this place in the queue. A service that is up grants one lease as each other ends; a service that
+ * has yet to start grants as many as it can at once, and the next as many when they end.
  */
 export function toWaitMs(position: number, facts: QueueFacts): number | null {
   const { leases, maxConcurrent, leaseMs } = facts

@@ -51,7 +51,7 @@ export async function warmUp<Seen>(
   }
 }
 
-/** Whether somebody holds the room who will not leave it soon. One that could stay beside it is not waited for. */
+/** Whether a service holds the room and will not leave it soon. A service that could stay does not count. */
 function isHeldBack(decision: Decision): boolean {
   const { choice, because, rejected } = decision
   if (choice.type !== 'wait') return false
