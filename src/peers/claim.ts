@@ -24,7 +24,7 @@ export interface LocalClaims {
   claim(key: string, signal?: AbortSignal): Promise<Claim>
 }
 
-/** Claims that hold among the users of this one object, and nobody else. */
+/** Claims that hold among the users of this one object only. */
 export function createLocalClaims(): LocalClaims {
   /** Per claimed key, who waits for it. */
   const waiting = new Map<string, (() => void)[]>()
@@ -82,8 +82,8 @@ export interface Claims {
    */
   claim(address: string, signal?: AbortSignal): Promise<ClaimResult>
   /**
-   * Speaks with whoever holds the claim on an address. The connection keeps this process alive.
-   * @throws {@link HandshakeError} `closed` when nobody listens any more; `timeout` when whoever listens says nothing
+   * Connects to the holder of the claim on an address. The connection keeps this process alive.
+   * @throws {@link HandshakeError} `closed` when no process listens any more; `timeout` when the listener says nothing
    */
   meet(address: string): Promise<PeerConnection>
 }

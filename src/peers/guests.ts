@@ -49,7 +49,7 @@ export function createGuests({ publish, self }: GuestsOptions): Guests {
         {
           granted: ({ owned }) => {
             question.isGranted = true
-            // What we adopted ourselves is nobody's to lend; the claim on it is about to be free.
+            // An adopted server is not ours to lend; its claim is about to be released.
             if (owned) guest.send({ type: 'granted', id })
             else leases.end(prefix + id)
           },

@@ -59,8 +59,8 @@ export class HandshakeError extends Error {
 }
 
 /**
- * Proves both ends to each other: the owner of the claim speaks first, and each answers the other's nonce. Whoever
- * owns the name of a socket need not be who we think: an abstract name can be taken by any user of the host.
+ * Proves both ends to each other: the owner of the claim speaks first, and each answers the other's nonce. The
+ * listener on a name is not proven by the name: any user of the host can take an abstract name.
  * @throws {@link HandshakeError}
  */
 export async function shakeHands(
@@ -115,7 +115,7 @@ function toPeer({ pid, name }: PeerMessage): Peer {
   }
 }
 
-/** A socket as lines of JSON. What comes before anybody listens is kept, bounded by the socket's own buffer. */
+/** A socket as lines of JSON. Input before the first listener is kept, bounded by the socket's own buffer. */
 function createLines(socket: Socket) {
   let rest = ''
   let listener: PeerListener | undefined
