@@ -35,8 +35,8 @@ export interface SupervisorOptions {
   /** The host's environment; children get an allow-listed part of it. @default process.env */
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined
   /**
-   * A directory of this user's supervisors: those that share it share their servers. Made where it is absent; nothing
-   * is spawned without it.
+   * A directory of this user's supervisors. Supervisors that share it share their servers. It is created when absent;
+   * without it no process is spawned.
    * @default `$LEASEHOLD_STATE_DIR`, `$XDG_STATE_HOME/leasehold` or `~/.local/state/leasehold`
    */
   readonly stateDir?: string | undefined
@@ -93,8 +93,8 @@ export interface Supervisor {
   /** Ends a request as if its client had left; the client is told. `false`: there is none by that id. */
   cancel(requestId: string): boolean
   /**
-   * Attaches an xstate inspector while somebody looks: every living machine is announced to it, then it is told
-   * everything until it unsubscribes. While nobody inspects, inspection costs nothing.
+   * Attaches an xstate inspector: it gets every living machine, then everything that happens, until it unsubscribes.
+   * Without an inspector, inspection costs nothing.
    */
   inspect(inspector: Inspector): Subscription
   /** What the last process of a service printed, and prints. `id` as for `service`. Absent: it never ran. */
@@ -114,7 +114,7 @@ export interface Supervisor {
   /**
    * Puts another configuration into force, `replaceConfig(loadConfig(file))` for one. Services that are the same in
    * both are not touched, one that is gone or runs another program drains and ends while its successor waits for the
-   * receipt, and whoever waited for it waits for the successor; keys, aliases, compat flags and limits count from the
+   * receipt, and its waiters wait for the successor; keys, aliases, compat flags and limits count from the
    * next request on. A gateway that listens stays where it is. Of two that are still loading the later call counts.
    * @throws {@link ConfigError} when `next` is refused: the configuration in force stays, and `config.refused` tells
    * @throws {@link ServiceError} `LEASEHOLD_SHUTTING_DOWN` when the supervisor is closed
