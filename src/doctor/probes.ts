@@ -316,7 +316,7 @@ export const probes: readonly Probe[] = [
     asks: `other common fields (${Object.keys(commonFields).join(', ')})`,
     body: { messages: [hello], max_tokens: 4, ...commonFields },
     effect: accepted,
-    // All of them; those that are not refused are sent again afterwards.
+    // All of them; the ones that are not refused are sent again afterwards.
     remedies: [{ dropParams: Object.keys(commonFields), isLoss: true }],
   },
   {

@@ -16,7 +16,7 @@ export interface ThinkingOptions {
 /** In the order of OpenAI's scale. */
 const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max']
 
-/** The formats beside OpenAI's, those that most servers on a host know first. */
+/** The formats beside OpenAI's, in the order of how many local servers know them. */
 const FORMATS: readonly ThinkingFormat[] = [
   'qwen-chat-template',
   'qwen',
