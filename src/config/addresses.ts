@@ -89,7 +89,7 @@ export function isGatewayAddress(url: string, { host, port }: GatewayPlace): boo
   return isEverywhere && (name === '::1' || name.startsWith('127.') || listOwnAddresses().includes(name))
 }
 
-/** What a loop is told as. */
+/** The problem that reports a loop. */
 export function describeLoop(url: string): string {
   return `${new URL(url).host} is where the gateway itself listens, so that every request would come back to it; set the address of the model server, or another leasehold.port (serve --port)`
 }

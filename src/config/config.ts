@@ -83,6 +83,6 @@ export interface LocalServiceConfig extends Frozen<LocalServiceValues> {
   readonly isPortAssigned?: true
   /** Longest time a request waits for a lease, in milliseconds. */
   readonly maxQueueMs: number
-  /** Positions in `args` that hold a value from the environment: not for the eyes of others. */
+  /** Positions in `args` that hold a value from the environment, which is never shown. */
   readonly secretArgs: readonly number[]
 }

@@ -6,7 +6,7 @@ import { type Finding, toError, toWarning } from './finding.ts'
 import { toProviderPath } from './provider.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
-/** Checks that look at a whole provider, or at several: everything a schema of single options cannot see. */
+/** Checks of a whole provider, or of several, which a schema of single options cannot make. */
 export function findProviderProblems(providers: readonly ProviderConfig[]): Finding[] {
   const firstById = new Map<string, ProviderConfig>()
   const firstByEndpoint = new Map<string, Managed>()

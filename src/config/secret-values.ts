@@ -65,7 +65,7 @@ export function listAnswerSecrets(config: Config, provider: ProviderConfig, env:
   )
 }
 
-/** A variable that is not set stays as it is written: its name must be told. */
+/** A variable that is not set stays as it is written, because its name is shown. */
 const UNSET = /^\$\{\w+\}$/
 /** What may be a word of a language, or a number. */
 const COMMON_VALUE = /^(?:[a-z]{1,15}|\d{1,15})$/i

@@ -11,7 +11,7 @@ const MAGIC_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'pr
 /** The sections of which something is read. `secrets` and `env` are OpenClaw's: keys are found there. */
 export const READ_SECTIONS: ReadonlySet<string> = new Set(['models', 'agents', 'leasehold', 'secrets', 'env'])
 
-/** A JSON object: its own keys are all there is to it. */
+/** A JSON object: only its own keys count. */
 export type JsonObject = Record<string, unknown>
 
 /** Whether a parsed value is an object and no array. */

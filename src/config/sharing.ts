@@ -115,7 +115,7 @@ function findNameProblems(
     : []
 }
 
-/** A name that is far off would send the reader the wrong way. */
+/** A name that is not near would mislead the reader. */
 function toHint(name: string, known: readonly string[]): string {
   const nearest = findNearest(name, known)
   return nearest !== undefined && isNearMiss(name, nearest.edits)

@@ -4,7 +4,7 @@ import { findNearest, isNearMiss } from './nearest.ts'
 import { type ConfigValues, configSchema, toJsonSchema } from './schema.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
-/** A file is read once: to generate code for its schema takes longer than that code saves. */
+/** A file is read once: generating code for its schema would take longer than it saves. */
 const ONCE = { jitless: true }
 
 type Issue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number]
@@ -73,7 +73,7 @@ function toFindings(issue: Issue, own: JsonObject, jsonSchema: unknown, isLenien
   return [toError(issue.path, issue.message.replace(/^Invalid (input|option): /, ''))]
 }
 
-/** The nearest known key is only named when it is near: a far one sends the reader the wrong way. */
+/** The nearest known key is named only when it is near: a far one would mislead the reader. */
 function toUnknownKey(
   key: string,
   at: readonly PropertyKey[],

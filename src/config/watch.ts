@@ -9,8 +9,8 @@ const LOOK_EVERY_MS = 250
 /** Files that are watched together: a configuration and the files that it is made of. */
 export interface FileWatch {
   /**
-   * Says when a file has changed and all have then been left alone for one look, so that twenty saves in a second, or
-   * of several files, are one change and a file is hardly read half-written.
+   * Emits when a file has changed and no file has changed since one more look: twenty saves in a second, or saves of
+   * several files, are one change, and a file is rarely read half-written.
    */
   readonly changes$: Observable<void>
   /**
@@ -76,12 +76,12 @@ function lookNow(file: string): string {
   }
 }
 
-/** Everything about a file that an edit changes, as one word. */
+/** The properties of a file that an edit changes, as one string. */
 function toSignature({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
   return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
 }
 
-/** Why a file cannot be seen: being gone is a state of it like any other. */
+/** Why a file cannot be read: a missing file is a state like any other. */
 function toFault(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
 }
