@@ -2,7 +2,7 @@ import { type Observable, Subject } from 'rxjs'
 import type { Clock } from '../clock.ts'
 import type { RequestEventBody, ServiceEventBody, SupervisorEvent, SupervisorEventBody } from './events.ts'
 
-/** What an event says before it is numbered and timed. */
+/** An event before it has its number and time. */
 export type EventBody =
   | ({ readonly service: string; readonly key: string } & ServiceEventBody)
   | ({ readonly requestId: string } & RequestEventBody)
@@ -18,7 +18,7 @@ export interface KeptEvent {
 /** Picks what a reader is told, in the same order. */
 export type ChooseEvents = (kept: readonly KeptEvent[]) => readonly KeptEvent[]
 
-/** Where every event of a supervisor passes. */
+/** The hub of all events of a supervisor. */
 export interface EventHub {
   readonly events$: Observable<SupervisorEvent>
   /** The number of each event as it happens; the event itself is not built for these subscribers. */
@@ -33,7 +33,7 @@ export interface EventHub {
    */
   past(afterSeq: number, limit?: number, choose?: ChooseEvents): SupervisorEvent[]
   publish(body: EventBody): void
-  /** More must be hidden than before: what is kept is made fit again. */
+  /** Scrubs the kept events again, because more must be hidden. */
   rescrub(): void
   /** Completes `events$` and `seq$`. */
   close(): void
@@ -57,7 +57,7 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
   let seq = 0
   let told = { ms: Number.NaN, time: '' }
 
-  /** Events come in swarms: those of one millisecond share the text of their time. */
+  /** Many events come in one millisecond: they share the text of their time. */
   const toTime = (ms: number): string => {
     if (ms !== told.ms) told = { ms, time: new Date(ms).toISOString() }
     return told.time

@@ -13,7 +13,7 @@ export interface Usage {
 const TAIL_BYTES = 4096
 /** Of an answer in several chunks less is kept, because every open stream holds it. */
 const RING_BYTES = 2048
-/** A stream that is over faster was not sent as it was made. */
+/** A stream that ends faster was not sent while it was generated. */
 const MIN_STREAM_MS = 10
 
 /** Keeps the end of an answer as it passes. Nothing is parsed before the answer is over. */
@@ -61,7 +61,7 @@ export function createUsageTail(): UsageTail {
   }
 }
 
-/** Inside of a JSON string the quotes are escaped, so what a model says is never taken for a number. */
+/** Quotes inside of a JSON string are escaped, so text of the model never matches. */
 function readUsage(text: string): Usage | null {
   const promptTokens = findLast(text, '"prompt_tokens"') ?? findLast(text, '"input_tokens"')
   const completionTokens = findLast(text, '"completion_tokens"') ?? findLast(text, '"output_tokens"')
@@ -73,7 +73,7 @@ function readUsage(text: string): Usage | null {
 /** What a server said of a stream that took this long, with the pace that follows where it told none. */
 export function withPace(usage: Usage | null, elapsedMs: number): Usage | null {
   if (usage === null || usage.completionTokens === null || usage.tokensPerSecond !== null) return usage
-  // What came all at once was made before it was sent: no pace can be seen in it.
+  // An answer that came at once was generated before it was sent: its pace is unknown.
   if (usage.completionTokens < 2 || elapsedMs < MIN_STREAM_MS) return usage
   const tokensPerSecond = Math.round((usage.completionTokens / elapsedMs) * 100_000) / 100
   return { ...usage, tokensPerSecond }
