@@ -72,7 +72,7 @@ export function createInspections({ root, requests, nameOf }: InspectionsOptions
   }
 }
 
-/** An actor as its birth would have been told, and what it is now. */
+/** An actor as it would have been announced at its creation, with its current state. */
 function toAnnouncement(actor: AnyActorRef): InspectionEvent[] {
   const { sessionId: rootId } = rootOf(actor)
   const event = { type: 'xstate.init' }

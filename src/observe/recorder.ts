@@ -42,7 +42,7 @@ export interface Recorder {
 }
 
 const MAX_BYTES = 256 * 1024 * 1024
-/** What may wait for a slow disk, in bytes. */
+/** Limit of bytes that wait for a slow disk. */
 const MAX_BEHIND_BYTES = 16 * 1024 * 1024
 
 /**
