@@ -16,13 +16,13 @@ export interface AnswerSecrets {
 
 /** Overwrites secrets in a body, so that its length stays. */
 export interface BodyMask {
-  /** What may go on of the bytes so far: an end that may be the beginning of a secret is held back. */
+  /** Gives the bytes that may be sent: an end that may begin a secret is held back. */
   push(chunk: Buffer): Buffer
   /** The rest. */
   end(): Buffer
 }
 
-/** Answers what a provider's answers must not show; prepares it once for each provider of each configuration. */
+/** Finds the secrets that a provider's answers must not show; prepared once for each provider of a configuration. */
 export function rememberAnswerSecrets(
   config: () => Config,
   env: Environment,

@@ -114,7 +114,7 @@ function toResponseHandler(
       onResponse(new Response(hasBody ? stream : null, { status, headers: toHeaders(headers) }))
     },
     onData: (chunk) => {
-      // A queue that counts chunks would be full of nothing.
+      // A queue that counts chunks would be filled by empty ones.
       if (chunk.length > 0) body?.enqueue(chunk)
       return (body?.desiredSize ?? 1) > 0
     },

@@ -25,7 +25,7 @@ export interface RequestSnapshot {
   readonly chunks: number
 }
 
-/** A request as the book knows it. */
+/** A request in the list. */
 export interface OpenRequest {
   readonly id: string
   readonly actor: ActorRefFrom<typeof requestMachine>
@@ -62,7 +62,7 @@ export function joinBooks(
   }
 }
 
-/** Opens an empty book. */
+/** Creates an empty list. */
 export function createRequestBook<One extends OpenRequest>(): RequestBook<One> {
   const open = new OpenMap<One>()
   return {

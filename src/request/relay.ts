@@ -22,7 +22,7 @@ export interface RelayListener {
   can(event: RequestEvent): boolean
   /** Whether there is another candidate. */
   hasNext(): boolean
-  /** A known complaint of a backend: what cures it. */
+  /** A known error of a backend: the setting that cures it. */
   advise(advice: Advice): void
 }
 
@@ -80,7 +80,7 @@ export class Relay implements AnswerHandler {
   readonly #options: RelayOptions
   readonly #tail = createUsageTail()
   #isClosed = false
-  /** The head made no sense: the rest belongs to no answer. */
+  /** The head is invalid: the rest is ignored. */
   #isRejected = false
   #refusal: Refusal | undefined
   #ending: StreamEnding | undefined
@@ -139,7 +139,7 @@ export class Relay implements AnswerHandler {
     if (this.#refusal !== undefined) return this.#answerRefusal(this.#refusal)
     const isTruncated =
       this.#ending?.isComplete() === false || (this.#isOpenEnded && !CLOSERS.has(this.#lastByte))
-    // Half an event must not become a whole one.
+    // An incomplete event must not be completed by our own.
     if (this.#rewriter !== undefined && !(isTruncated && this.#isEventStream)) {
       const rest = this.#rewriter.end()
       this.#pass(this.#usageFilter === undefined ? rest : this.#usageFilter.push(rest))
