@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 
-/** Wrong keys that a client may show before it has to wait for the answer, and all clients together. */
+/** Wrong keys before the answers are delayed: of one client, and of all clients together. */
 const FREE = { client: 10, all: 100 } as const
 /** Wait before the next answer, in milliseconds: it doubles with each wrong key, up to the longest. */
 const FIRST_WAIT_MS = 100
@@ -10,7 +10,7 @@ const FORGET_MS = 60_000
 /** Clients that are remembered; the one that failed longest ago is forgotten first. */
 const MAX_CLIENTS = 1_024
 
-/** Counts wrong keys. A right key is never made to wait: an attacker on this host must not lock out its user. */
+/** Counts wrong keys. A correct key is never delayed: an attacker on this host must not lock out its user. */
 export interface Attempts {
   /** Notes a wrong key, and says how long its answer has to wait, in milliseconds. `client`: see `toClientKey`. */
   fail(client: string): number

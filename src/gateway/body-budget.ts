@@ -1,8 +1,8 @@
 import { OverloadedError } from '../errors.ts'
 
-/** Bytes that one request holds of what all may hold. */
+/** The bytes that one request holds of the shared limit. */
 export interface Reservation {
-  /** @throws {@link OverloadedError} when all together would hold too much. A request that is alone always may. */
+  /** @throws {@link OverloadedError} when the limit would be exceeded. The only request is always accepted. */
   grow(bytes: number): void
   /** Gives everything back. Idempotent. */
   release(): void

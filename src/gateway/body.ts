@@ -24,7 +24,7 @@ export function readBody(
       new BadRequestError(`The request body is larger than ${maxBytes} bytes.`, { status: 413 })
     const announced = Number(request.headers['content-length'] ?? 0)
     if (announced > maxBytes) return reject(tooLarge())
-    // Node lets no body be longer than announced, so what is announced is reserved once; only chunks come as they will.
+    // Node enforces an announced length, so it is reserved once; only a chunked body is reserved piece by piece.
     reservation?.grow(announced)
     if (request.headers.expect !== undefined) response.writeContinue()
     const parts = collectParts(announced, isJson(request))

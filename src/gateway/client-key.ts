@@ -1,8 +1,8 @@
 import { isIPv4, isIPv6 } from 'node:net'
 
 /**
- * One name for each client, however its address is spelled: an IPv4 address in IPv6 clothes is the IPv4 address, all
- * of loopback is `127.0.0.1`, and of an IPv6 address the network counts (`/64`), since its owner has all of it.
+ * One name for each client, however its address is spelled: a mapped IPv4 address is the IPv4 address, all of loopback
+ * is `127.0.0.1`, and an IPv6 address counts by its network (`/64`), because one client has all of it.
  */
 export function toClientKey(address = ''): string {
   const [plain = ''] = address.toLowerCase().split('%')

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 /** How long a browser may remember that a listed page may ask, in seconds. */
 const MAX_AGE_S = 600
 
-/** Names the listed origin that an answer is for: without it the page would not be shown the answer. */
+/** Names the listed origin in an answer: without it the browser hides the answer from the page. */
 export function nameOrigin(response: ServerResponse, origin: string): void {
   response.setHeader('access-control-allow-origin', origin)
   // All of them: an SDK in a browser needs `x-should-retry` and `retry-after` as much as one elsewhere does.

@@ -10,15 +10,15 @@ import { UNBUFFERED } from '../transport/headers.ts'
 import { createEventSampler } from './event-sample.ts'
 import { toSseEvent } from './respond.ts'
 
-/** Events that are put together and written in one go: a reader that comes late must not stop the loop. */
+/** Events that are built and written in one turn: a reader that is far behind must not block the event loop. */
 const BATCH = 64
-/** What happens in so many milliseconds is told in one go: a busy gateway must not pay for every reader of each event. */
+/** Events of this many milliseconds are written together: a busy gateway must not pay for each event and reader. */
 const GATHER_MS = { all: 20, sample: 100 } as const
 
 /**
- * Events as server-sent events, until the reader leaves or we close. A reader is given what it takes, never more: what
- * waits for it are the events that the supervisor keeps anyhow. One that falls behind those is cut off, and when it
- * comes again with its `Last-Event-ID` it is told what it missed.
+ * Server-sent events until the reader leaves or we close. They are written as fast as the reader takes them: there is no
+ * buffer besides the kept events of the supervisor. A reader that falls behind those is disconnected; when it returns
+ * with its `Last-Event-ID`, it is told what it missed.
  * @throws {@link BadRequestError} for a query that means nothing
  */
 export function sendEvents(
@@ -72,7 +72,7 @@ export function sendEvents(
       if (first === undefined) break
       if (first.seq !== cursor + 1) return void response.destroy()
       cursor += batch.length
-      // The last ones may be nothing for this reader, who learns how far it has come all the same.
+      // The last events may be filtered out; the reader still gets the number of the last one.
       const mark = told.at(-1)?.seq === cursor ? '' : `id: ${instance}.${cursor}\n\n`
       response.write(told.map(toText).join('') + mark)
     }
@@ -97,7 +97,7 @@ export function sendEvents(
   response.once('close', () => watch.unsubscribe())
 }
 
-/** `INSTANCE.SEQ`, as we wrote it; anything else is as good as none. */
+/** `INSTANCE.SEQ`, as we wrote it; any other text is ignored. */
 function toResumed(id: string | string[] | undefined): { instance: string; seq: number } | undefined {
   const [, instance = '', seq] = /^([0-9a-f]{1,64})\.(\d{1,15})$/.exec(String(id)) ?? []
   return seq === undefined ? undefined : { instance, seq: Number(seq) }

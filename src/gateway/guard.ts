@@ -116,7 +116,7 @@ function isListed(origin: string, origins: ReadonlySet<string>): boolean {
 }
 
 /**
- * True for a path that every reader takes for the same one. To a server that decodes it once, `/v1/..%2fapi` is `/api`;
+ * True for a path that every server reads in the same way. To a server that decodes it once, `/v1/..%2fapi` is `/api`;
  * to one that decodes it twice, so is `/v1/%252e%252e/api`; to one that drops parameters, so is `/v1/..;/api`.
  */
 function isPlainPath(url: string): boolean {
@@ -130,7 +130,7 @@ const DOT_SEGMENT =
 /** More headers than any client sends. */
 const MAX_HEADERS = 200
 
-/** What the parser lets pass although two readers may read it in two ways. */
+/** Refuses what the parser accepts although two servers may read it differently. */
 function guardFraming({ httpVersion, headers, rawHeaders }: IncomingMessage): void {
   if (httpVersion !== '1.1' && httpVersion !== '1.0')
     throw new BadRequestError(`HTTP/${httpVersion} is not spoken here.`, { status: 400 })
@@ -149,7 +149,7 @@ function guardBodyType({ method, url, headers }: IncomingMessage): void {
   const [type = ''] = (headers['content-type'] ?? '').toLowerCase().split(';')
   if (type.trim() === 'application/json') return
   if (type.trim() === 'multipart/form-data' && url?.startsWith('/v1/')) return
-  // Its own page asks it in whatever form it likes; a page of another origin has been refused.
+  // The gateway's own page may use any form; a page of another origin was refused before.
   if (url?.startsWith('/upstream/')) return
   throw new BadRequestError('Send the body as application/json; below /v1 also as multipart/form-data.', {
     status: 415,

@@ -32,10 +32,10 @@ export function toServerOptions({
   }
 }
 
-/** Connections that wait for us to accept them: a burst must not be told to come again a second later. */
+/** Backlog of connections that are not accepted yet: a burst must not wait for the retry of a SYN. */
 export const BACKLOG = 4096
 
-/** Connections above the limit that are still told so in an answer; those beyond them are cut without a word. */
+/** Connections above the limit that still get an answer; further ones are closed without one. */
 const MAX_SURPLUS = 16_384
 
 export interface ConnectionLimits {

@@ -46,7 +46,7 @@ export function answerModelRequest(
   { dispatch, clock, waits, coldStartCommentsMs, writeStallMs, rootPath, onAnswer }: ModelRouteOptions,
 ): void {
   let call: ModelCall | undefined
-  /** Comments are out, and then no stream came: what came instead goes into the error that ends it. */
+  /** Comments were sent, and then no stream came: the answer goes into the error that ends the stream. */
   let isStatusLate = false
   const lateAnswer: Buffer[] = []
   let isEventStream = false
@@ -62,7 +62,7 @@ export function answerModelRequest(
     if (!hasBody && !response.writableEnded) response.flushHeaders()
   }
 
-  /** Ends a stream that must not look whole: an error event, then in most APIs a connection that is cut. */
+  /** Ends a stream that must not look complete: an error event, then in most APIs a cut connection. */
   const breakOff = (error: unknown) => {
     if (!isEventStream) return void response.destroy()
     const isFirst = lastSent === NOTHING_SENT
@@ -142,7 +142,7 @@ export function answerModelRequest(
   if (call.isStream && coldStartCommentsMs > 0 && !response.headersSent && !response.writableEnded)
     comment(coldStartCommentsMs)
 
-  /** After a while of waiting, tells the client true facts in comments, which every SSE reader skips. */
+  /** After a while of waiting, tells the client its situation in comments, which every SSE reader skips. */
   function comment(afterMs: number): void {
     timer = clock.setTimeout(() => {
       if (call === undefined) return

@@ -40,7 +40,7 @@ export function refuseUpgrade(socket: Duplex, error: unknown): void {
   if (socket.destroyed) return
   const { status, body } = toOpenAiError(error)
   const text = JSON.stringify(body)
-  // The client need not close its side, and no limit of Node's ends a connection whose protocol was to change.
+  // The client may keep its side open, and no limit of Node's ends a connection after an upgrade request.
   socket.once('finish', () => socket.destroy()).resume()
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Error'}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,

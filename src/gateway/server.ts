@@ -88,7 +88,7 @@ export function createGateway({
   const attempts = createAttempts(clock)
   const budgetOfTurn = createTurnBudget(MAX_REQUESTS_PER_TURN)
   const budget = createBodyBudget(() => supervisor.config.leasehold.maxQueuedBytes)
-  /** What would go on for ever ends here: streams of events and logs. */
+  /** Ends the endless answers: streams of events and logs. */
   const closing$ = new Subject<void>()
   const waits = createWaitBoard(supervisor, clock)
   const inspection = createInspectionHub({ inspect: supervisor.inspect, clock })
@@ -293,7 +293,7 @@ function isGuess(error: unknown): boolean {
 const NEEDS_KEY =
   'other hosts can reach that address, and leasehold.apiKeys holds no key; leasehold keys new makes one'
 
-/** The guard's rules, made anew when another configuration is in force. */
+/** The guard's rules, rebuilt when another configuration is in force. */
 function toPolicy(supervisor: Supervisor, ownHosts: () => readonly string[], isKeyRequired: boolean) {
   let source: unknown
   let policy: GuardPolicy | undefined

@@ -9,7 +9,7 @@ export interface Standing {
   readonly place: QueuedRequest | undefined
 }
 
-/** Tells waiting requests where they stand. Those of one service that ask at about the same time share one look-up. */
+/** Gives waiting requests their places. Requests of one service that ask at about the same time share one look-up. */
 export interface WaitBoard {
   /** `maxAgeMs`: how old a look-up may be that answers this one, in milliseconds; {@link SHARED_MS} at most. */
   find(call: { readonly id: string; readonly serviceKey: string | undefined }, maxAgeMs: number): Standing
