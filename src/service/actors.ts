@@ -36,7 +36,7 @@ export interface Surroundings {
   readonly heartbeatMs: () => number
   /** Closes our connections to a generation, and waits until its server can have noticed. */
   readonly disconnect: (generation: string) => Promise<void>
-  /** This host or this process goes on after it stood still. */
+  /** The host or this process resumed after it stood still. */
   readonly resumed$: Observable<void>
   readonly publish: (key: string, event: ServiceEventBody) => void
   /** Masks secrets in text of servers and peers. */
@@ -67,7 +67,7 @@ export function createEffects({
   publish,
   scrub,
 }: Surroundings) {
-  /** What watches each service now: by key, because an actor that died of a bug leaves its watch behind. */
+  /** The subscriptions of each service, by key: an actor that fails leaves its own behind. */
   const watches = new Map<string, Subscription>()
   /** The last run of each service. */
   const runs = new Map<string, RunHandle>()
@@ -112,8 +112,8 @@ export function createEffects({
     return scrub(otherUsers ?? verdict)
   }
   /**
-   * What answers before anything of ours runs may be for other models. A server that never ends its answer is waited for
-   * until the deadline and no longer, so the look counts as part of the wait.
+   * A server that answers before ours runs may be for other models. A server that never ends its answer is waited for
+   * until the deadline, so the check counts as part of the wait.
    */
   const checkOther = async (key: string, signal: AbortSignal): Promise<Verdict> => {
     const { providers, policy } = serviceOf(key)
@@ -136,7 +136,7 @@ export function createEffects({
       detail: `another server answers at port ${port}, which was assigned to this service; set another leasehold.firstPort`,
     }
   }
-  /** A verdict with what only this host can tell about it: who answered. */
+  /** Adds the process that answered to a verdict. */
   const explain = (key: string, verdict: Verdict, run?: RunHandle): Verdict => {
     const { localService, healthUrl } = serviceOf(key)
     if (localService === undefined || !['foreign', 'ready'].includes(verdict.kind)) return verdict
@@ -252,7 +252,7 @@ export function createEffects({
     actors,
     /** Where a service's server was found, if it was. */
     addressOf: (key: string): string | undefined => addresses.get(key),
-    /** Why what listens at the address of a service may not be used; `undefined`: it may. */
+    /** Why the server at the address of a service may not be used; `undefined`: it may. */
     refuseOf: (key: string, baseUrl: string): string | undefined => {
       const { host, port } = toAddress(baseUrl)
       const uid = findOtherUser({ host, port }, () => runs.get(key)?.members() ?? [])

@@ -39,13 +39,13 @@ export interface History {
 export interface HistoryPlace {
   /** The state directory, whether it is there or not. */
   readonly path: () => string
-  /** Makes sure of it before something is written; throws when it cannot be used. */
+  /** Checks or creates it before a write; throws when it cannot be used. */
   readonly ensure: () => void
 }
 
 /**
- * Opens the history of a state directory. A file that is missing or spoilt is an empty one, and where nothing can be
- * written it is forgotten with this process: neither may keep a model from answering.
+ * Opens the history of a state directory. A file that is missing or invalid counts as empty. Where nothing can be
+ * written, the history ends with this process: neither may keep a model from answering.
  */
 export function openHistory({ path, ensure }: HistoryPlace): History {
   const toFile = () => join(path(), 'history.json')
@@ -79,7 +79,7 @@ export function openHistory({ path, ensure }: HistoryPlace): History {
       writeFileSync(draft, JSON.stringify(Object.fromEntries(all)), { mode: 0o600 })
       renameSync(draft, toFile())
     } catch {
-      // Nothing can be kept here; what is known in this process still is.
+      // Nothing can be written; the history in memory stays.
     }
   }
 

@@ -42,7 +42,7 @@ export interface StateChange {
   readonly why: Reason | null
 }
 
-/** The actors that live the services' lives: their mailboxes, and what is told of them. */
+/** The provider actors: their mailboxes, states and failures. */
 export interface Registry {
   /** Keys of every service that has an actor, removed ones that still stop included. */
   activeKeys(): readonly string[]
@@ -112,7 +112,7 @@ export function createRegistry({
   /** Which state each service is known to be in, and since when. */
   const entered = new Map<string, { readonly state: string; readonly atMs: number }>()
 
-  /** What a transition says is heard before the transition is. */
+  /** Messages of a transition arrive before the new state does. */
   const inStateMsOf = (key: string) => {
     const since = entered.get(key)
     const state = toStateName(actorOf(key)?.getSnapshot().value ?? '')
@@ -233,7 +233,7 @@ export function createRegistry({
           if (hasTag(to, 'spawning')) spawnedAtMs = clock.now()
           else if (spawnedAtMs !== undefined && !hasTag(to, 'loading')) {
             const isFailed = hasTag(to, 'backoff') || hasTag(to, 'tripped') || context.stop === 'start-failed'
-            // A start that was stopped, because its room was needed for one, says nothing about the next one.
+            // A start that was stopped, for instance to make room, says nothing about the duration of the next one.
             const isReady = hasTag(to, 'up') && context.ownership === 'owned'
             if (isReady || isFailed) history.addStart(key, clock.now() - spawnedAtMs, isFailed)
             spawnedAtMs = undefined
@@ -243,7 +243,7 @@ export function createRegistry({
           entered.set(key, { state, atMs: clock.now() })
           changed(change, context)
         },
-        // The supervisor machine hears of it and replaces the actor; here it only must not go unhandled.
+        // The supervisor machine gets the error and replaces the actor; here it only must not be unhandled.
         error: () => {},
       })
     },
@@ -328,7 +328,7 @@ function withRoom(key: string, failure: Failure, decision: Decision | null): Fai
 /** Last lines among which the cause of a failure is looked for. */
 const MAX_CAUSE_LINES = 40
 
-/** Failures of a process that is still alive when they happen, so that they do not carry its last words yet. */
+/** Failures that happen while the process is alive, so that they do not have its last output yet. */
 const ABOUT_PROCESS: ReadonlySet<string> = new Set([
   'LEASEHOLD_READY_TIMEOUT',
   'LEASEHOLD_BACKEND_FAILED',
@@ -336,7 +336,7 @@ const ABOUT_PROCESS: ReadonlySet<string> = new Set([
   'LEASEHOLD_UNHEALTHY',
 ])
 
-/** When a full queue may have a place again, in milliseconds, where nothing is known yet to tell it from. */
+/** Default of `Retry-After` for a full queue, in milliseconds, while no duration is known. */
 const QUEUE_RETRY_MS = 1_000
 
 /** When trying again makes sense: what is left of the wait before the next start, or the wait that will follow a stop. */

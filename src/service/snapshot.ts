@@ -78,13 +78,13 @@ export interface ServiceSnapshot {
   readonly whyText: string
   /** The last decision about room that it had a part in: its own start, or that of the one it left for. */
   readonly decision: Decision | null
-  /** The numbers that it lives by: those of its `localService`, and those of `leasehold` that concern it. */
+  /** Its limits: the options of its `localService`, and the options of `leasehold` that concern it. */
   readonly policy: ServicePolicy
-  /** What is going on, in words: what the page and `leasehold why` say of it. */
+  /** Its situation in sentences, as the page and `leasehold why` show it. */
   readonly explanation: Explanation
 }
 
-/** A service as it stands, before it is put into words: those need to know of the others, too. */
+/** A service without its sentences, which need the other services, too. */
 export type ServiceFacts = Omit<ServiceSnapshot, 'explanation'>
 
 /** The configuration in force, and what was refused after it. */
