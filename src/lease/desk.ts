@@ -9,19 +9,19 @@ import type { QueuedRequest } from './queue.ts'
 /** A place in a queue; `estimatedMs` as in {@link QueuedRequest}. */
 export type Place = Pick<QueuedRequest, 'position' | 'estimatedMs'>
 
-/** Told what becomes of one request for a lease: `granted` or `refused` once, `revoked` at most once after a grant. */
+/** Listener of one request for a lease: `granted` or `refused` is called once, `revoked` at most once after a grant. */
 export interface LeaseListener {
-  /** There is no lease to be had at once: at most once, before the answer. */
+  /** The lease is not granted at once: called at most once, before the answer. */
   queued?(place: Place): void
   granted(grant: { readonly generation: string; readonly owned: boolean }): void
   refused(error: ServiceError): void
-  /** The service ended under the lease, or was made to. The lease needs no release any more. */
+  /** The service ended, or was forced to end, while the lease was held. The lease needs no release any more. */
   revoked(error: ServiceError): void
 }
 
-/** Who waits for a lease and who holds one. The machines count; this knows whom to tell. */
+/** Waiters and holders of leases. The machines count them; the desk knows their listeners. */
 export interface LeaseBook {
-  /** Asks for a lease; without a `cause` a request does. On a ready service the listener is told before this returns. */
+  /** Asks for a lease, for a request unless a `cause` is given. On a ready service the listener is called before this returns. */
   request(
     key: string,
     id: string,
@@ -30,9 +30,9 @@ export interface LeaseBook {
     cause?: StartCause,
     keepAliveMs?: number,
   ): void
-  /** Gives up waiting, or gives the lease back. Every further call, and one after a revocation, does nothing. */
+  /** Cancels the wait, or releases the lease. Further calls, and calls after a revocation, do nothing. */
   end(id: string): void
-  /** Hands a machine's message on to whom it concerns. */
+  /** Passes a machine's message to the listener that it is for. */
   deliver(key: string, message: ProviderEmitted): void
   /** Fails every waiter and lease of a service whose actor died without an answer. */
   abandon(key: string, failure: Failure): void
@@ -44,10 +44,10 @@ interface Entry {
   readonly key: string
   readonly listener: LeaseListener
   generation: string | null
-  /** Whether its listener knows of the grant: one that had to wait is told in a later turn. */
+  /** Whether its listener was called with the grant: after a wait it is called in a later turn. */
   isTold: boolean
   grantedAtMs: number
-  /** When it will have been held for too long; infinite where there is no such limit, or once it is told. */
+  /** When `leaseWarnMs` will have passed; infinite without that limit, or once it is reported. */
   warnsAtMs: number
   endsAtMs: number
 }
@@ -71,7 +71,7 @@ export interface LeaseBookOptions {
   readonly send: (key: string, event: LeaseEvent) => boolean
   readonly publish: (key: string, event: ServiceEventBody) => void
   readonly toError: (key: string, failure: Failure) => ServiceError
-  /** Whether services end because everything does. Otherwise one that is gone was removed. */
+  /** Whether services end because the supervisor closes. Otherwise a service that is gone was removed. */
   readonly isClosing: () => boolean
   /**
    * Runs work in a later turn of the event loop. The listener of a request that waited is told of its grant there: it
@@ -82,7 +82,7 @@ export interface LeaseBookOptions {
 
 const NEVER_MS = Number.POSITIVE_INFINITY
 
-/** Opens an empty book. */
+/** Creates an empty desk. */
 export function createLeaseBook({
   clock,
   leaseTimes,
@@ -189,7 +189,7 @@ export function createLeaseBook({
     code: isClosing() ? 'LEASEHOLD_SHUTTING_DOWN' : 'LEASEHOLD_REMOVED',
     message: 'it is not supervised any more',
   })
-  /** Says what an actor that is not there any more cannot say. */
+  /** Answers in place of an actor that does not exist any more. */
   const announce = (key: string, message: ProviderEmitted) => {
     publish(key, message)
     deliver(key, message)

@@ -29,7 +29,7 @@ export interface Lease {
 }
 
 export interface AcquireOptions {
-  /** Gives up waiting. Others who wait are left alone, and a start that this call caused goes on. */
+  /** Cancels the wait. Other waiters are not affected, and a start that this call caused goes on. */
   readonly signal?: AbortSignal | undefined
   /** Higher goes first in the queue. @default 0 */
   readonly priority?: number | undefined

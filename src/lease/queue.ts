@@ -9,11 +9,11 @@ export interface QueuedRequest {
   readonly priority: number
   /** How long it has waited, in milliseconds. */
   readonly waitedMs: number
-  /** How long it will still wait, in milliseconds, if things go as they did before; `null` where they never did. */
+  /** Estimated rest of its wait, in milliseconds, from earlier durations; `null` without any. */
   readonly estimatedMs: number | null
 }
 
-/** What an estimate is made of. Times in milliseconds; `null`: not known yet. */
+/** Input of an estimate. Times in milliseconds; `null`: not known yet. */
 export interface QueueFacts {
   readonly state: string
   readonly inStateMs: number
@@ -26,11 +26,11 @@ export interface QueueFacts {
   readonly leaseMs: number | null
   /** What is left of its stop; the whole of a stop that has yet to begin. `null`: it was never stopped. */
   readonly stopMs: number | null
-  /** How long others keep the room that it waits for; `null`: not known. */
+  /** How long other services keep the room that it waits for; `null`: not known. */
   readonly roomMs: number | null
 }
 
-/** The requests that wait, each with its place: now, on the clock that their waiting is counted on. */
+/** The waiting requests with their places. `now` is on the clock of their waiting times. */
 export function toQueue(waiters: readonly Waiter[], facts: QueueFacts, nowMs: number): QueuedRequest[] {
   return waiters.flatMap(({ id, priority, sinceMs, cause }, index) =>
     cause === undefined
@@ -68,7 +68,7 @@ function toUpMs(facts: QueueFacts): number | null {
   if (startMs === null || roomMs === null) return null
   if (hasTag(state, 'warming')) return Math.max(0, startMs - inStateMs)
   if (hasTag(state, 'backoff')) return backoffMs + startMs
-  // A successor starts when the leases of today have ended.
+  // A successor starts when the current leases have ended.
   if (hasTag(state, 'draining'))
     return leaseMs === null || stopMs === null ? null : leaseMs + stopMs + startMs
   if (hasTag(state, 'stopping')) return stopMs === null ? null : stopMs + startMs

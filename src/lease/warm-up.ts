@@ -10,7 +10,7 @@ export interface WarmUpOptions<Seen> extends AcquireOptions {
   readonly root: Actor<typeof supervisorMachine>
   readonly leases: LeaseBook
   readonly toError: (key: string, failure: Failure) => Error
-  /** Called while the service is held up; the answer is its answer. */
+  /** Called while the service is held; its result is the result of the warm-up. */
   readonly look: () => Seen
 }
 
@@ -56,7 +56,7 @@ function isHeldBack(decision: Decision): boolean {
   const { choice, because, rejected } = decision
   if (choice.type !== 'wait') return false
   if (because.cause === 'no-room') return isKeptOutBy(decision, ['leased', 'pinned', 'survivor'])
-  // Those ahead may be waiting for one in use themselves.
+  // Services ahead in the queue may wait for a service in use themselves.
   return (
     because.cause === 'promised' &&
     rejected.some((one) => one.because === 'leased' || one.because === 'survivor')
