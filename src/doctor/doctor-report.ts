@@ -87,7 +87,7 @@ export interface ServiceReport {
   readonly outcome: 'examined' | 'skipped' | 'failed'
   readonly reason: string | null
   readonly baseUrl: string
-  /** Who holds its port before it is started, in words; `null`: nobody that is seen. */
+  /** Who holds its port before it is started, in words; `null`: no process is seen there. */
   readonly portHolder: string | null
   /** `owned`: started here, and stopped. `adopted`, `borrowed`: it ran, and still does. */
   readonly ownership: 'owned' | 'adopted' | 'borrowed' | 'none'

@@ -112,7 +112,7 @@ export async function answerFromServer(
   }
 }
 
-/** Notes a request among those that are open. */
+/** Adds a request to the open ones. */
 function openCall(
   supervisor: Supervisor,
   { url = '/', headers }: IncomingMessage,

@@ -17,7 +17,7 @@ export interface ServerCallStart {
   /** The model whose service was found, `provider/model`. */
   readonly ref: string
   readonly serviceKey: string
-  /** Ends the work on it: somebody cancelled it. */
+  /** Ends the work on it, because it was cancelled. */
   readonly onCancel: (reason: AbortedError) => void
 }
 
