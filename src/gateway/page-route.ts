@@ -1,49 +1,91 @@
 import { createHash } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
+import { promisify } from 'node:util'
+import { brotliCompress, gzip } from 'node:zlib'
 
 /** A document of ours as it is sent: whole, from memory, with nothing allowed in it but what it is made of. */
 interface Document {
-  readonly body: Buffer
+  /** By coding; `identity` as it is. */
+  readonly bodies: Readonly<Record<'br' | 'gzip' | 'identity', Buffer>>
+  readonly tag: string
+  readonly type: string
   readonly policy: string
 }
 
-/** The documents the gateway shows in a browser, by path. */
-const files: Readonly<Record<string, { readonly name: string; readonly frames: string }>> = {
-  '/': { name: 'page.html', frames: "'none'" },
-  '/inspect/stately': { name: 'stately.html', frames: 'https://stately.ai' },
+interface File {
+  readonly name: string
+  readonly type: string
+  readonly frames: string
+  /** A file of ours whose text it may run as a script of its own. */
+  readonly runs?: string
 }
 
-const documents = new Map<string, Document>()
+const HTML = 'text/html; charset=utf-8'
+
+/** The documents the gateway shows in a browser, by path. */
+const files: Readonly<Record<string, File>> = {
+  '/': { name: 'page.html', type: HTML, frames: "'none'", runs: 'views.js' },
+  '/page/views.js': { name: 'views.js', type: 'text/javascript; charset=utf-8', frames: "'none'" },
+  '/inspect/stately': { name: 'stately.html', type: HTML, frames: 'https://stately.ai' },
+}
+
+const documents = new Map<string, Promise<Document>>()
 
 /** Answers with a document of ours; `false`: there is none at this path. */
 export async function sendPage(response: ServerResponse, path: string): Promise<boolean> {
   const file = files[path]
   if (file === undefined) return false
-  const document = documents.get(path) ?? (await loadDocument(file.name, file.frames))
-  documents.set(path, document)
-  response.writeHead(200, {
-    'content-type': 'text/html; charset=utf-8',
-    'content-length': document.body.length,
+  const loading = documents.get(path) ?? loadDocument(file)
+  documents.set(path, loading)
+  const document = await loading
+  const { headers } = response.req
+  const coding = findCoding(String(headers['accept-encoding'] ?? ''))
+  const tag = `"${document.tag}-${coding}"`
+  const isKnown = (headers['if-none-match'] ?? '').includes(tag)
+  const body = document.bodies[coding]
+  response.writeHead(isKnown ? 304 : 200, {
+    'content-type': document.type,
+    ...(isKnown ? {} : { 'content-length': body.length }),
+    ...(coding === 'identity' ? {} : { 'content-encoding': coding }),
+    etag: tag,
+    vary: 'accept-encoding',
     'content-security-policy': document.policy,
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'no-referrer',
     'cross-origin-opener-policy': 'same-origin',
     'cache-control': 'no-cache',
   })
-  response.end(document.body)
+  response.end(isKnown ? undefined : body)
   return true
 }
 
-/** Loaded when it is first asked for: most gateways show no page. */
-async function loadDocument(name: string, frames: string): Promise<Document> {
+/** The smallest coding that a reader accepts. */
+function findCoding(accepted: string): keyof Document['bodies'] {
+  const codings = accepted.split(',').map((one) => one.trim())
+  const accepts = (name: string) =>
+    codings.some((one) => one.split(';')[0] === name && !/;\s*q=0(\.0*)?$/.test(one))
+  if (accepts('br')) return 'br'
+  return accepts('gzip') ? 'gzip' : 'identity'
+}
+
+/** Loaded when it is first asked for: most gateways show no page. Compressed once, beside the event loop. */
+async function loadDocument({ name, type, frames, runs }: File): Promise<Document> {
   const { readDocument } = await import('../inspector/documents.ts')
   const text = readDocument(name)
+  const body = Buffer.from(text)
+  const [br, zipped] = await Promise.all([
+    promisify(brotliCompress)(body),
+    promisify(gzip)(body, { level: 9 }),
+  ])
+  const scripts = [...listInside(text, 'script'), ...(runs === undefined ? [] : [readDocument(runs)])]
   return {
-    body: Buffer.from(text),
+    bodies: { br, gzip: zipped, identity: body },
+    tag: createHash('sha256').update(body).digest('base64url').slice(0, 16),
+    type,
     policy: [
       "default-src 'none'",
-      `script-src ${toHashes(text, 'script')}`,
-      `style-src ${toHashes(text, 'style')}`,
+      `script-src ${toHashes(scripts)}`,
+      `style-src ${toHashes(listInside(text, 'style'))}`,
       'img-src data:',
       "connect-src 'self'",
       `frame-src ${frames}`,
@@ -54,10 +96,14 @@ async function loadDocument(name: string, frames: string): Promise<Document> {
   }
 }
 
-/** What is inside every element of a name, as a policy names it. */
-function toHashes(text: string, element: string): string {
-  const inside = [...text.matchAll(new RegExp(`<${element}>([\\s\\S]*?)</${element}>`, 'g'))]
-  return inside
-    .map(([, content = '']) => `'sha256-${createHash('sha256').update(content).digest('base64')}'`)
-    .join(' ')
+/** What is inside every element of a name. */
+function listInside(text: string, element: string): readonly string[] {
+  const inside = text.matchAll(new RegExp(`<${element}>([\\s\\S]*?)</${element}>`, 'g'))
+  return [...inside].map(([, content = '']) => content)
+}
+
+/** Texts as a policy names them. */
+function toHashes(texts: readonly string[]): string {
+  if (texts.length === 0) return "'none'"
+  return texts.map((text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`).join(' ')
 }

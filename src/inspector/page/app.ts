@@ -55,12 +55,6 @@ export interface AppState {
   readonly dialog: 'keys' | 'search' | null
 }
 
-interface Timings {
-  readonly waitMs?: number | null
-  readonly loadMs?: number | null
-  readonly firstByteMs?: number | null
-}
-
 /** Lines that are kept of the selected service. */
 const MAX_LINES = 2_000
 /** The time that the bar at the bottom spans, in milliseconds. */
@@ -358,11 +352,11 @@ export function createApp(onChange: () => void) {
       const { moments } = state.history
       const times: number[] = []
       for (let index = moments.length - 1; index >= 0 && times.length < 200; index -= 1) {
-        const event = moments[index]?.event as (SupervisorEvent & { readonly timings?: Timings }) | undefined
+        const event = moments[index]?.event
         if (event === undefined || event.atMs < atMs - 300_000) break
-        const { timings } = event
-        if (timings != null && event.atMs <= atMs)
-          times.push((timings.waitMs ?? 0) + (timings.loadMs ?? 0) + (timings.firstByteMs ?? 0))
+        if (event.type !== 'request.ended' || event.atMs > atMs || event.outcome !== 'done') continue
+        const { waitMs, loadMs, firstByteMs } = event.timings
+        times.push(waitMs + loadMs + (firstByteMs ?? 0))
       }
       return times.sort((a, b) => a - b)[times.length >> 1] ?? null
     },

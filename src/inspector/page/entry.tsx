@@ -2,7 +2,7 @@ import { render } from 'preact'
 import { createApp } from './app.ts'
 import { listenToKeys } from './keyboard.ts'
 import { findGroup, findLook } from './look.ts'
-import { Page } from './page.tsx'
+import { Page, type Views } from './page.tsx'
 import { parseRoute } from './route.ts'
 
 const THEMES = ['auto', 'light', 'dark'] as const
@@ -17,22 +17,36 @@ const root = document.getElementById('page') as HTMLElement
 const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]') as HTMLLinkElement
 const prefersStill = matchMedia('(prefers-reduced-motion: reduce)')
 let theme = localStorage.getItem(THEME_NAME) ?? 'auto'
+let views: Views | null = null
 let isDue = false
+let isAnswer = false
+let timer: ReturnType<typeof setTimeout> | undefined
 let drawnAt = Number.NEGATIVE_INFINITY
 
-/** Draws in the next frame, however much has changed; nothing where nothing is seen. */
+/** Draws soon, however much has changed; nothing where nothing is seen. */
 const draw = () => {
   if (isDue || document.hidden) return
   isDue = true
-  const pauseMs = Math.max(0, drawnAt + MIN_PAUSE_MS - performance.now())
-  if (pauseMs > 0) setTimeout(() => requestAnimationFrame(drawNow), pauseMs)
-  else requestAnimationFrame(drawNow)
+  const pauseMs = drawnAt + MIN_PAUSE_MS - performance.now()
+  if (pauseMs > 0 && !isAnswer) timer = setTimeout(drawInFrame, pauseMs)
+  else drawInFrame()
+}
+const drawInFrame = () => requestAnimationFrame(drawNow)
+/** What a person does is answered in the next frame. */
+const hurry = () => {
+  isAnswer = true
+  if (timer === undefined) return
+  clearTimeout(timer)
+  timer = undefined
+  drawInFrame()
 }
 const drawNow = () => {
   isDue = false
+  isAnswer = false
+  timer = undefined
   drawnAt = performance.now()
   document.documentElement.dataset.theme = theme
-  render(<Page app={app} theme={theme} onTheme={changeTheme} />, root)
+  render(<Page app={app} views={views} theme={theme} onTheme={changeTheme} />, root)
   tellTab()
 }
 const changeTheme = () => {
@@ -66,11 +80,24 @@ const tellTab = () => {
 }
 
 const app = createApp(draw)
+for (const type of ['keydown', 'input', 'click', 'hashchange']) addEventListener(type, hurry, true)
 listenToKeys(app, changeTheme)
 addEventListener('hashchange', () => app.go(parseRoute(location.hash)))
 document.addEventListener('visibilitychange', draw)
 draw()
 app.run()
+
+/** The other views come once the first is there, and again later where the line is down. */
+const loadViews = () => {
+  import('./views.ts').then(
+    (loaded) => {
+      views = loaded
+      draw()
+    },
+    () => setTimeout(loadViews, 2_000),
+  )
+}
+loadViews()
 
 /** A moment that is held, and one of a gateway that is gone, stands still. */
 const tick = () => {

@@ -106,6 +106,15 @@ const CHANGES: ReadonlySet<SupervisorEvent['type']> = new Set([
   'supervisor.closed',
 ])
 
+/** The last of them up to an index. */
+export function findLastChange(moments: readonly Moment[], index: number): SupervisorEvent | undefined {
+  for (let at = index; at >= 0; at -= 1) {
+    const event = moments[at]?.event
+    if (event !== undefined && CHANGES.has(event.type)) return event
+  }
+  return undefined
+}
+
 /** Goes on or back by a number of changes; stepping on from the last one is the newest state again. */
 export function step(history: History, by: number, isRecording: boolean): History {
   const { moments } = history

@@ -5,8 +5,10 @@ import type { Reason } from '../../../machines/reasons.ts'
 import type { Decision } from '../../../machines/scheduler.ts'
 import { lineUp } from '../../../machines/waiting-line.ts'
 import type { SupervisorEvent } from '../../events/events.ts'
+import type { RequestTimings } from '../../events/timings.ts'
 import { toReasonText } from '../../explanation/reason-text.ts'
 import type { RequestSnapshot } from '../../request/open-requests.ts'
+import type { Budget } from '../../service/budgets.ts'
 import type { MemoryUse, ServiceSnapshot, SupervisorSnapshot } from '../../service/snapshot.ts'
 
 /** A request that waits for a service or holds a lease on it. Times are on the clock of the events. */
@@ -87,8 +89,10 @@ export interface RequestView {
   readonly sinceMs: number
   /** What asks, as it names itself; `null`: not known. */
   readonly client: string | null
-  /** Parts of its answer so far: about its tokens. `0`: none, or not known. */
-  readonly events: number
+  /** Parts of its answer so far: about its tokens. */
+  readonly chunks: number
+  /** Where its time went until the last look; `null`: no look has told. */
+  readonly timings: RequestTimings | null
 }
 
 /** Everything the page shows, at one moment. A pure function of the messages until then. */
@@ -99,15 +103,7 @@ export interface PageModel {
   readonly services: Readonly<Record<string, ServiceView>>
   readonly requests: Readonly<Record<string, RequestView>>
   /** As the last snapshot told; empty where none did. */
-  readonly budgets: readonly BudgetView[]
-}
-
-/** One budget of memory: who holds how much of it, and who waits for how much. */
-export interface BudgetView {
-  readonly name: string
-  readonly capacity: number
-  readonly holds: readonly { readonly key: string; readonly amount: number; readonly isLearned?: boolean }[]
-  readonly wants: readonly { readonly key: string; readonly amount: number }[]
+  readonly budgets: readonly Budget[]
 }
 
 export const emptyModel: PageModel = {
@@ -351,15 +347,15 @@ function applyToRequests(requests: PageModel['requests'], event: RequestEvent): 
     state: 'leasing',
     sinceMs: atMs,
     client: null,
-    events: 0,
+    chunks: 0,
+    timings: null,
   }
-  if (event.type === 'request.started') return { ...requests, [id]: { ...before, ref: event.ref } }
+  if (event.type === 'request.started')
+    return { ...requests, [id]: { ...before, ref: event.ref, client: event.client ?? null } }
   if (event.type === 'request.responded')
     return { ...requests, [id]: { ...before, ref: event.ref, state: 'streaming' } }
   return { ...requests, [id]: before }
 }
-
-type ToldRequest = RequestSnapshot & { readonly client?: string | null; readonly events?: number }
 
 /** Times that two looks may tell differently though nothing has changed, in milliseconds. */
 const JITTER_MS = 60
@@ -367,7 +363,7 @@ const JITTER_MS = 60
 /** The moment according to a snapshot; `atMs`: when it was taken, on the clock of the events. */
 export function applySnapshot(
   model: PageModel,
-  snapshot: Pick<SupervisorSnapshot, 'services'> & { readonly budgets?: readonly BudgetView[] },
+  snapshot: Pick<SupervisorSnapshot, 'services' | 'budgets'>,
   requests: readonly RequestSnapshot[],
   atMs: number,
 ): PageModel {
@@ -378,9 +374,9 @@ export function applySnapshot(
     }),
   )
   const open = Object.fromEntries(
-    (requests as readonly ToldRequest[]).map(({ id, ref, state, ageMs, service, client, events }) => [
+    requests.map(({ id, ref, state, ageMs, service, client, chunks, timings }) => [
       id,
-      { id, ref, state, service, sinceMs: atMs - ageMs, client: client ?? null, events: events ?? 0 },
+      { id, ref, state, service, sinceMs: atMs - ageMs, client, chunks, timings },
     ]),
   )
   return {
@@ -388,7 +384,7 @@ export function applySnapshot(
     atMs: Math.max(model.atMs, atMs),
     services: keep(model.services, services),
     requests: keep(model.requests, open),
-    budgets: keep(model.budgets, snapshot.budgets ?? []),
+    budgets: keep(model.budgets, snapshot.budgets),
   }
 }
 
@@ -412,11 +408,7 @@ export function forgetHolders(model: PageModel): PageModel {
   return { ...model, services: Object.fromEntries(services) }
 }
 
-function buildView(
-  one: ServiceSnapshot & Partial<Pick<ServiceView, 'starts' | 'models' | 'baseUrl'>>,
-  before: ServiceView | undefined,
-  atMs: number,
-): ServiceView {
+function buildView(one: ServiceSnapshot, before: ServiceView | undefined, atMs: number): ServiceView {
   const enteredAtMs = atMs - one.inStateMs
   return {
     key: one.key,
@@ -448,9 +440,9 @@ function buildView(
     policy: one.policy,
     memory: one.memory,
     startTimes: one.startTimes,
-    starts: one.starts ?? [],
-    models: one.models ?? [],
-    baseUrl: one.baseUrl ?? null,
+    starts: one.starts,
+    models: one.models,
+    baseUrl: one.baseUrl,
     changes: before?.changes ?? [],
   }
 }

@@ -1,40 +1,29 @@
 import { useState } from 'preact/hooks'
 import type { App } from './app.ts'
-import { Keys, Search } from './frame/dialogs.tsx'
 import { Rail, Tabs } from './frame/rail.tsx'
 import { TimeBar } from './frame/time-bar.tsx'
-import { type Told, tell, type ViewProps } from './frame/view-frame.tsx'
-import { Machines } from './views/machines-view.tsx'
+import { Screen, type Told, tell, type ViewProps } from './frame/view-frame.tsx'
 import { Overview } from './views/overview.tsx'
-import { Requests } from './views/requests-view.tsx'
-import { Service } from './views/service-view.tsx'
-import { Timeline } from './views/timeline-view.tsx'
-import { TryIt } from './views/try-view.tsx'
+
+export type Views = typeof import('./views.ts')
 
 export interface PageProps {
   readonly app: App
+  /** All views but the overview; `null`: they have yet to come. */
+  readonly views: Views | null
   readonly theme: string
   onTheme(): void
 }
 
-const views = {
-  overview: Overview,
-  service: Service,
-  requests: Requests,
-  timeline: Timeline,
-  try: TryIt,
-  machines: Machines,
-} as const
-
 /** The whole page at the moment that is shown. */
-export function Page({ app, theme, onTheme }: PageProps) {
+export function Page({ app, views, theme, onTheme }: PageProps) {
   const { connection, recording, history, route, notice, dialog } = app.state
   const { model, atMs } = app.shown()
   const isLost = recording === null && connection !== 'open'
   const isStill = history.cursor !== null || recording !== null || isLost
   const told: readonly Told[] = Object.values(model.services).map((one) => tell(one, model, atMs))
   const view: ViewProps = { app, model, atMs, isStill }
-  const Shown = views[route.view]
+  const Shown = route.view === 'overview' ? Overview : (views?.[route.view] ?? Coming)
   if (connection === 'locked' && recording === null) return <Lock app={app} />
   return (
     <>
@@ -52,9 +41,17 @@ export function Page({ app, theme, onTheme }: PageProps) {
       <p id="toast" role="status">
         {notice}
       </p>
-      {dialog === 'keys' && <Keys app={app} />}
-      {dialog === 'search' && <Search app={app} told={told} onTheme={onTheme} />}
+      {dialog === 'keys' && views !== null && <views.Keys app={app} />}
+      {dialog === 'search' && views !== null && <views.Search app={app} told={told} onTheme={onTheme} />}
     </>
+  )
+}
+
+function Coming(view: ViewProps) {
+  return (
+    <Screen view={view} title="">
+      <p class="soft">This view is loading…</p>
+    </Screen>
   )
 }
 

@@ -6,7 +6,7 @@ interface Look {
   readonly atMs: number
   readonly open: number
   /** Requests that have ended. */
-  readonly ended: number | null
+  readonly ended: number
   /** Tokens so far, by key of the service. */
   readonly tokens: Readonly<Record<string, number>>
 }
@@ -33,28 +33,12 @@ export function addLook(
   // Looks come sooner after a change of state: those would only make the line uneven.
   if (last !== undefined && snapshot.atMs - last.atMs < 900) return { looks }
   const tokens: Record<string, number> = {}
-  for (const { key, totals } of snapshot.services as readonly Counted[])
-    if (totals !== undefined) tokens[key] = totals.completionTokens
-  for (const { service, events } of requests as readonly UnderWay[])
-    if (service !== null && events !== undefined) tokens[service] = (tokens[service] ?? 0) + events
-  const ended = (snapshot as { totals?: Totals }).totals?.requests ?? null
+  for (const { key, totals } of snapshot.services) tokens[key] = totals.completionTokens
+  for (const { service, chunks } of requests)
+    if (service !== null) tokens[service] = (tokens[service] ?? 0) + chunks
+  const ended = snapshot.totals.requests
   const look = { atMs: snapshot.atMs, open: requests.length, ended, tokens }
   return { looks: [...looks, look].slice(-MAX_LOOKS) }
-}
-
-interface Totals {
-  readonly requests: number
-  readonly completionTokens: number
-}
-
-interface Counted {
-  readonly key: string
-  readonly totals?: Totals
-}
-
-interface UnderWay {
-  readonly service: string | null
-  readonly events?: number
 }
 
 /** Tokens per second of a service over the last two minutes until a time, the oldest first. */
@@ -80,6 +64,6 @@ export function listRates({ looks }: Pace, key: string, atMs: number): readonly 
 export function countPerMinute({ looks }: Pace, atMs: number): number | null {
   const until = looks.findLast((look) => look.atMs <= atMs + 2_000)
   const from = looks.find((look) => look.atMs >= atMs - 60_000)
-  if (until?.ended == null || from?.ended == null || from === until) return null
+  if (until === undefined || from === undefined || from === until) return null
   return until.ended - from.ended
 }

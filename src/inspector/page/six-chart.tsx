@@ -18,8 +18,8 @@ interface SixState {
 /** The six states of a life. A test compares them, and the ways between them, with the machine. */
 export const sixStates: readonly SixState[] = [
   { id: 'down', name: 'Down', detail: 'nothing runs', x: 8, y: 44 },
-  { id: 'probing', name: 'Looking', detail: 'does one run?', x: 170, y: 44 },
-  { id: 'starting', name: 'Starting', detail: 'room, process, model', x: 344, y: 44 },
+  { id: 'probing', name: 'Looking', detail: 'is one running?', x: 170, y: 44 },
+  { id: 'starting', name: 'Starting', detail: 'room, then load', x: 344, y: 44 },
   { id: 'ready', name: 'Ready', detail: 'not in use', x: 518, y: 44 },
   { id: 'leased', name: 'In use', detail: 'answers stream', x: 692, y: 44 },
   { id: 'idle-stopping', name: 'Stopping', detail: 'until it has ended', x: 518, y: 146 },
@@ -141,13 +141,15 @@ interface SixChartProps {
   readonly look: Look
   /** The newest first. */
   readonly changes: readonly ChangeView[]
+  /** What was heard just before a change, the newest first. */
+  listHeard(change: ChangeView): readonly string[]
 }
 
 /** The life of a service in six states: which it is in, and how it came there. What is inside one is shown on demand. */
-export function SixChart({ name, state, look, changes }: SixChartProps) {
+export function SixChart({ name, state, look, changes, listHeard }: SixChartProps) {
   const [opened, open] = useState<string | null>(null)
   const now = topOf(state)
-  const ways = listWays(changes)
+  const ways = listWays(changes, listHeard)
   const last = ways[0]
   const rank = ({ from, to }: SixWay) => {
     const at = ways.indexOf(`${from} ${to}`)
@@ -246,9 +248,9 @@ function labelOf(way: string): string {
 }
 
 /** The last ways between the six, the newest first. A state that is left at once is gone through. */
-function listWays(changes: readonly ChangeView[]): readonly string[] {
-  return changes.slice(0, 6).flatMap(({ from, to }) =>
-    findWay(chart, from, to, [])
+function listWays(changes: readonly ChangeView[], listHeard: SixChartProps['listHeard']): readonly string[] {
+  return changes.slice(0, 6).flatMap((change) =>
+    findWay(chart, change.from, change.to, listHeard(change))
       .arrows.map((arrow) => `${topOf(arrow.from)} ${topOf(arrow.to)}`)
       .filter((way) => new Set(way.split(' ')).size === 2)
       .toReversed(),

@@ -39,6 +39,16 @@ export function drawn(page: Page): Promise<unknown> {
   )
 }
 
+/** Where a page shows a service. */
+export function toService(url: string, name: string): string {
+  return `${url}/#/service/${encodeURIComponent(name)}`
+}
+
+/** Settles when the page of a service, or of a machine, shows this state. */
+export function inState(page: Page, state: string): Promise<void> {
+  return page.locator(`:is(.service, section)[data-state="${state}"]`).waitFor()
+}
+
 /** A service whose server a test steers: it loads and answers when told. */
 export interface Steered {
   steer(what: string): Promise<void>
@@ -118,7 +128,7 @@ export async function openStage({
     locale: 'en-GB',
   })
   const page = context.pages()[0] ?? (await context.newPage())
-  page.setDefaultTimeout(60_000)
+  page.setDefaultTimeout(Number(process.env.PAGE_TIMEOUT_MS ?? 60_000))
   const complaints: string[] = []
   page.on('pageerror', ({ message }) => complaints.push(message))
   page.on('console', (message) => {

@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { findFreePort } from '../../../src/testing/real-host.ts'
-import { hasNoBrowser, openStage } from './browser.ts'
+import { hasNoBrowser, inState, openStage, toService } from './browser.ts'
 
 const demoServer = fileURLToPath(new URL('../../../dist/src/testing/demo-server.js', import.meta.url))
 
@@ -13,37 +13,41 @@ describe.skipIf(hasNoBrowser)('the page', () => {
   }, async () => {
     await using stage = await openStage({ steered: { chat: {} } })
     const { page, url, steered } = stage
-    await page.goto(url)
+    await page.goto(toService(url, 'chat'))
     const asking = stage.ask('chat').catch(() => undefined)
     await steered.chat?.steer('ready')
-    await page.locator('[data-state="leased.open"].now').waitFor()
+    await inState(page, 'leased.open')
     const before = stage.supervisor.snapshot().instance
     await stage.leave()
     await asking
     await page.getByRole('alert').waitFor()
     expect(await page.getByRole('alert').textContent()).toContain('leasehold serve')
     expect(await page.locator('main').textContent()).toContain('leasehold has ended')
-    expect(await page.locator('.moment').textContent()).toContain('Last known')
+    await page.getByRole('button', { name: /^Lost/ }).waitFor()
 
     await stage.comeBack()
     expect(stage.supervisor.snapshot().instance).not.toBe(before)
-    await page.locator('[data-state="down.cold"].now').waitFor()
+    await inState(page, 'down.cold')
     await page.getByRole('alert').waitFor({ state: 'detached' })
     // Nothing of the gateway that is gone is told as if it had happened to this one.
     expect(await page.getByLabel('Last changes').textContent()).toContain('It has not changed')
     const again = stage.ask('chat')
     await steered.chat?.steer('ready')
-    await page.locator('[data-state="leased.open"].now').waitFor()
+    await inState(page, 'leased.open')
     // Every event of this one is there once, and none of the other.
-    const told = async () => Number(await page.getByLabel('Moment').getAttribute('max')) + 1
+    const told = async () =>
+      Number(await page.getByLabel('Time', { exact: true }).getAttribute('data-events'))
     await expect.poll(async () => stage.supervisor.pastEvents().length - (await told())).toBe(0)
     await page.keyboard.press('Home')
-    await expect.poll(() => page.locator('.moment').textContent()).toMatch(/^1 of .*service\.added/)
+    await expect.poll(() => page.locator('.when').textContent()).toContain('service added')
     await page.keyboard.press('End')
+    await page.goto(`${url}/#/machines/chat`)
+    await page.locator('.sequence').waitFor()
     expect(await page.locator('.sequence').textContent()).not.toContain('service.stop')
+    await page.goto(toService(url, 'chat'))
     await steered.chat?.steer('answer')
     expect((await again).status).toBe(200)
-    await page.locator('[data-state="ready"].now').waitFor()
+    await inState(page, 'ready')
     expect(stage.complaints).toEqual([])
   })
 
@@ -66,7 +70,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
           static override now = () => RealDate.now() + ms
         } as DateConstructor
       }, skewMs)
-      await page.goto(url)
+      await page.goto(toService(url, 'chat'))
       const countdown = () => page.locator('.why .next').textContent()
       await expect.poll(countdown).toMatch(/It stops in (?:10 min 0|\d min \d+) s/)
       const first = await countdown()
@@ -94,15 +98,16 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     const { page, url, steered, supervisor } = stage
     const held = stage.ask('chat')
     await steered.chat?.steer('ready')
-    await page.goto(url)
+    await page.goto(toService(url, 'chat'))
     await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
     for (let round = 0; round < 20; round += 1)
       await Promise.all(Array.from({ length: 16 }, async () => (await stage.ask('fast')).text()))
 
-    const told = async () => Number(await page.getByLabel('Moment').getAttribute('max')) + 1
+    const told = async () =>
+      Number(await page.getByLabel('Time', { exact: true }).getAttribute('data-events'))
     // The page asks what is true, and has nothing to wait for.
-    await page.getByRole('button', { name: /^fast/ }).click()
-    await page.locator('[data-state="ready"].now').waitFor()
+    await page.goto(toService(url, 'fast'))
+    await inState(page, 'ready')
     await expect.poll(() => page.getByLabel('Leases and queue').textContent()).not.toMatch(/fast\/m/)
     expect(await told()).toBeGreaterThan(20)
     const all = supervisor.pastEvents()
@@ -110,11 +115,11 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     const seconds = ((all.at(-1)?.atMs ?? 0) - (all[0]?.atMs ?? 0)) / 1000 + 1
     expect(await told()).toBeLessThan(Math.min(all.length, 200 + seconds * (10 * 9 + 10 * 4)))
     // A request that lasts is there, whatever was passed over since.
-    await page.getByRole('button', { name: /^chat/ }).click()
+    await page.goto(toService(url, 'chat'))
     await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
     await steered.chat?.steer('answer')
     expect((await held).status).toBe(200)
-    await page.locator('[data-state="ready"].now').waitFor()
+    await inState(page, 'ready')
     expect(stage.complaints).toEqual([])
   })
 })

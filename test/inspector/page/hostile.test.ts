@@ -1,7 +1,7 @@
 // @module-tag proof
 
 import { describe, expect, test } from 'vitest'
-import { hasNoBrowser, openStage } from './browser.ts'
+import { hasNoBrowser, inState, openStage, toService } from './browser.ts'
 
 /** What a hostile server may print, name itself in, or die with. */
 // biome-ignore-start lint/suspicious/noTemplateCurlyInString: a template is one of the things they try
@@ -38,9 +38,9 @@ describe.skipIf(hasNoBrowser)('the page', () => {
       elsewhere.push(dialog.message())
       void dialog.dismiss()
     })
-    await page.goto(url)
+    await page.goto(toService(url, 'chat'))
     const asking = stage.ask('chat')
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await inState(page, 'starting.warming')
     await expect.poll(() => page.locator('.output pre').textContent()).toContain('gnp.exe')
     const printed = (await page.locator('.output pre').textContent()) ?? ''
     for (const line of CORPUS.slice(0, -1)) expect(printed).toContain(line)
@@ -48,7 +48,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     // It dies with the same words: they come as the tail of a failure, and inside of a reason.
     await steered.chat?.steer('exit=1')
     await asking.then((answer) => answer.text())
-    await page.getByRole('heading', { name: 'Failed' }).waitFor()
+    await page.getByRole('heading', { name: 'Failed', level: 2 }).waitFor()
     expect(await page.locator('.why').textContent()).toContain('exited with code 1')
 
     expect(await page.evaluate(() => 'owned' in window)).toBe(false)
@@ -68,10 +68,12 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     const { page, url } = stage
     const response = await page.goto(url)
     const headers = response?.headers() ?? {}
-    expect(headers['content-security-policy']).toMatch(/^default-src 'none'; script-src 'sha256-[^' ]+'; /)
+    expect(headers['content-security-policy']).toMatch(
+      /^default-src 'none'; script-src 'sha256-[^' ]+' 'sha256-[^' ]+'; /,
+    )
     expect(headers['content-security-policy']).not.toMatch(/unsafe|https:|\*/)
     expect(headers['x-content-type-options']).toBe('nosniff')
-    await page.locator('.service').waitFor()
+    await page.locator('tr.one').waitFor()
     const refused = await page.evaluate(() => {
       const script = document.createElement('script')
       script.textContent = 'window.owned = 1'

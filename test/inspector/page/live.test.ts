@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { createRawServer } from '../../transport/raw-server.ts'
-import { drawn, hasNoBrowser, openStage, pictures } from './browser.ts'
+import { drawn, hasNoBrowser, inState, openStage, toService } from './browser.ts'
 
 const picture = (name: string) => fileURLToPath(new URL(`./screenshots/${name}.png`, import.meta.url))
 /** `WRITE_SCREENSHOTS=1` takes the README's pictures; else the tree stays as it is. */
@@ -21,27 +21,30 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     })
     const { page, url, steered, supervisor } = stage
     const asking = stage.ask('chat')
-    await page.goto(url)
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await page.goto(toService(url, 'chat'))
+    await inState(page, 'starting.warming')
     await page.getByRole('heading', { name: /Loading for/ }).waitFor()
     expect(await page.locator('.output pre').textContent()).toContain('loading tensors')
     expect(await page.getByLabel('Leases and queue').textContent()).toContain('chat/m')
     if (isWriting) await page.screenshot({ path: picture('cold-start') })
 
     await steered.chat?.steer('ready')
-    await page.locator('[data-state="leased.open"].now').waitFor()
+    await inState(page, 'leased.open')
     await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
     // From starting to leased by way of ready, which was left at once.
+    await page.locator('[data-way="ready leased"].last').waitFor()
+    await page.locator('[data-way="starting ready"].was').waitFor()
+    await page.getByRole('button', { name: 'All', exact: true }).first().click()
     await page.locator('[data-arrow="starting ready"].taken').waitFor()
     await page.locator('[data-arrow="ready leased"].taken').waitFor()
     if (isWriting) await page.screenshot({ path: picture('leased') })
 
     await steered.chat?.steer('answer')
     await (await asking).text()
-    await page.locator('[data-state="ready"].now').waitFor()
+    await inState(page, 'ready')
     const countdown = page.locator('.why .next')
     await expect.poll(() => countdown.textContent()).toMatch(/It stops in \d\.\d s, unless a request comes/)
-    await page.locator('[data-state="down.cold"].now').waitFor()
+    await inState(page, 'down.cold')
     const changes = page.getByLabel('Last changes').locator('li b')
     expect((await changes.allTextContents()).toReversed()).toEqual([
       'probing',
@@ -54,7 +57,8 @@ describe.skipIf(hasNoBrowser)('the page', () => {
       'down.cold',
     ])
     expect(await page.locator('.why').textContent()).toContain('It was not used for 6.0 s')
-    expect(await page.locator('.sequence').textContent()).toContain('process.exited')
+    await page.goto(`${url}/#/machines/chat`)
+    await expect.poll(() => page.locator('.sequence').textContent()).toContain('process.exited')
     expect(stage.complaints).toEqual([])
     expect(supervisor.snapshot().services.map(({ state }) => state)).toEqual(['down.cold', 'down.cold'])
   })
@@ -62,19 +66,19 @@ describe.skipIf(hasNoBrowser)('the page', () => {
   test('starts and stops a service, and cancels a request', { timeout: 240_000 }, async () => {
     await using stage = await openStage({ steered: { chat: {} } })
     const { page, url, steered, supervisor } = stage
-    await page.goto(url)
-    await page.getByRole('heading', { name: 'Down' }).waitFor()
-    await page.getByRole('button', { name: 'Start' }).click()
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await page.goto(toService(url, 'chat'))
+    await page.getByRole('heading', { name: 'Down', exact: true }).waitFor()
+    await page.getByRole('button', { name: 'Start', exact: true }).click()
+    await inState(page, 'starting.warming')
     await steered.chat?.steer('ready')
-    await page.locator('[data-state="ready"].now').waitFor()
+    await inState(page, 'ready')
     const asking = stage.ask('chat')
     await page.getByRole('button', { name: /^Cancel / }).click()
     expect((await asking).status).toBe(499)
     expect(supervisor.requests()).toEqual([])
-    await page.locator('[data-state="ready"].now').waitFor()
+    await inState(page, 'ready')
     await page.keyboard.press('s')
-    await page.locator('[data-state="down.cold"].now').waitFor()
+    await inState(page, 'down.cold')
     expect(await page.locator('.why').textContent()).toContain('Its stop was asked for.')
     expect(stage.complaints).toEqual([])
   })
@@ -83,29 +87,29 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await using stage = await openStage({ steered: { chat: {} } })
     const { page, url, steered } = stage
     const asking = stage.ask('chat')
-    await page.goto(url)
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await page.goto(toService(url, 'chat'))
+    await inState(page, 'starting.warming')
     await page.keyboard.press(' ')
-    await page.getByRole('button', { name: 'Go live' }).waitFor()
+    await page.getByRole('button', { name: 'Held: go back to now' }).waitFor()
     await steered.chat?.steer('ready')
     await expect.poll(() => stage.supervisor.snapshot().services[0]?.state).toBe('leased.open')
     // What happens goes on, and the moment stays.
-    expect(await page.locator('[data-state="starting.warming"].now').count()).toBe(1)
+    expect(await page.locator('[data-state="starting.warming"]').count()).toBe(1)
     await page.keyboard.press('Home')
-    await page.locator('[data-state="down.cold"].now').waitFor()
+    await inState(page, 'down.cold')
     const seen = new Set<string | null>()
     for (let steps = 0; steps < 100 && !seen.has('starting.spawning'); steps += 1) {
       await page.keyboard.press('ArrowRight')
       await drawn(page)
-      seen.add(await page.locator('.state.now').getAttribute('data-state'))
+      seen.add(await page.locator('.service').getAttribute('data-state'))
     }
     expect([...seen]).toEqual(expect.arrayContaining(['probing', 'starting.claiming', 'starting.spawning']))
     await page.keyboard.press('ArrowLeft')
     await page.keyboard.press('End')
-    await page.locator('[data-state="leased.open"].now').waitFor()
+    await inState(page, 'leased.open')
     await steered.chat?.steer('answer')
     await (await asking).text()
-    await page.locator('[data-state="ready"].now').waitFor()
+    await inState(page, 'ready')
     expect(stage.complaints).toEqual([])
   })
 
@@ -132,7 +136,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await page.goto(`${url}/?gatewayUrl=${elsewhere}&url=${elsewhere}#gatewayUrl=${elsewhere}`)
     await page.getByLabel('Key', { exact: true }).fill('a-key-of-the-test')
     await page.getByRole('button', { name: 'Open', exact: true }).click()
-    await page.getByRole('heading', { name: 'Down' }).waitFor()
+    await page.getByRole('heading', { name: 'All is quiet' }).waitFor()
     expect(addresses.some((address) => address.includes('a-key-of-the-test'))).toBe(false)
     const isAtHome = (address: string) => address.startsWith(url) || address.startsWith('data:')
     expect(addresses.filter((address) => !isAtHome(address))).toEqual([])
@@ -146,58 +150,51 @@ describe.skipIf(hasNoBrowser)('the page', () => {
   }, async () => {
     await using stage = await openStage({ steered: { chat: {} } })
     const { page, url, steered } = stage
-    await page.goto(url)
-    await page.getByRole('button', { name: 'Start' }).click()
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await page.goto(toService(url, 'chat'))
+    await page.getByRole('button', { name: 'Start', exact: true }).click()
+    await inState(page, 'starting.warming')
     // Nothing is known of earlier starts: the deadline is what it is measured against.
     expect(await page.locator('.facts').textContent()).not.toContain('Usual start')
     expect(await page.getByRole('progressbar').getAttribute('aria-label')).toBe('readyTimeout')
     // Long enough for the next start to be seen on its way.
     await page.getByRole('heading', { name: /Loading for [2-9]/ }).waitFor()
     await steered.chat?.steer('ready')
-    await page.locator('[data-state="ready"].now').waitFor()
+    await inState(page, 'ready')
     await expect
       .poll(() => page.locator('.facts').textContent())
       .toMatch(/Memory[1-9]\d* MiB, at most [1-9]\d* MiB/)
-    await page.getByRole('button', { name: 'Stop' }).click()
-    await page.locator('[data-state="down.cold"].now').waitFor()
+    await page.getByRole('button', { name: 'Stop', exact: true }).click()
+    await inState(page, 'down.cold')
     expect(await page.locator('.facts').textContent()).not.toContain('Memory')
 
-    await page.getByRole('button', { name: 'Start' }).click()
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await page.getByRole('button', { name: 'Start', exact: true }).click()
+    await inState(page, 'starting.warming')
     const progress = page.getByRole('progressbar', { name: 'Start, against the median of past starts' })
     const share = async () => Number(await progress.getAttribute('aria-valuenow'))
     await expect.poll(share, { timeout: 60_000 }).toBe(100)
     await page.keyboard.press(' ')
-    const spawning = page.locator('[data-state="starting.spawning"].now')
+    const spawning = page.locator('[data-state="starting.spawning"]')
     for (let steps = 0; steps < 50 && (await spawning.count()) === 0; steps += 1) {
       await page.keyboard.press('ArrowLeft')
       await drawn(page)
     }
     expect(await share()).toBeLessThan(100)
     await page.keyboard.press('End')
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await inState(page, 'starting.warming')
     expect(await page.locator('.facts').textContent()).toMatch(/Usual start\d.* s \(median of 1\)/)
     expect(await page.locator('.why').textContent()).toContain('It usually takes')
     await steered.chat?.steer('ready')
-    await page.locator('[data-state="ready"].now').waitFor()
+    await inState(page, 'ready')
     expect(stage.complaints).toEqual([])
   })
 
-  test('fits into a narrow window, without scrolling sideways', { timeout: 240_000 }, async () => {
-    await using stage = await openStage({
-      steered: { 'a-service-with-a-very-long-name-that-goes-on-and-on': {} },
-      viewport: { width: 360, height: 800 },
-      colorScheme: 'dark',
-    })
+  test('follows the theme of the system, then the one that is chosen', { timeout: 240_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: {} }, colorScheme: 'dark' })
     const { page, url } = stage
     await page.goto(url)
-    await page.locator('.service').waitFor()
-    if (pictures !== undefined) await page.screenshot({ path: `${pictures}/narrow-dark.png`, fullPage: true })
-    const width = await page.evaluate(() => document.documentElement.scrollWidth)
-    expect(width).toBeLessThanOrEqual(360)
+    await page.locator('tr.one').waitFor()
     const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
-    const [light, dark] = ['rgb(246, 246, 243)', 'rgb(18, 20, 22)']
+    const [light, dark] = ['rgb(247, 247, 245)', 'rgb(11, 12, 14)']
     expect(await ground()).toBe(dark)
     // As the system says, then light, then dark, whatever the system says.
     await page.keyboard.press('t')

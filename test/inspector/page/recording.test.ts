@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createRecorder } from '../../../src/observe/recorder.ts'
-import { drawn, hasNoBrowser, openStage } from './browser.ts'
+import { drawn, hasNoBrowser, inState, openStage, toService } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('a recording', () => {
   test('of a crash is opened, played, and stepped back through', { timeout: 240_000 }, async () => {
@@ -25,22 +25,23 @@ describe.skipIf(hasNoBrowser)('a recording', () => {
     await expect.poll(() => supervisor.snapshot().services[0]?.state).toBe('down.backoff')
     await recorder.close()
 
-    await page.goto(url)
-    await page.getByRole('heading', { name: 'Failed' }).waitFor()
+    await page.goto(toService(url, 'chat'))
+    await page.getByRole('heading', { name: 'Failed', level: 2 }).waitFor()
     await page.setInputFiles('#recording', file)
     await page.getByText('recording crash.ndjson').waitFor()
-    // Nothing that is recorded can be started or stopped.
-    expect(await page.getByRole('button', { name: 'Start', exact: true }).isDisabled()).toBe(true)
     const play = page.getByRole('button', { name: 'Play' })
     await play.click()
     await play.waitFor({ timeout: 60_000 })
-    await page.locator('[data-state="down.backoff"].now').waitFor()
+    await inState(page, 'down.backoff')
+    // Nothing that is recorded can be started or stopped.
+    expect(await page.getByRole('button', { name: 'Start', exact: true }).isDisabled()).toBe(true)
+    await page.getByRole('button', { name: 'All', exact: true }).first().click()
     await page.locator('[data-arrow="leased down"].taken').waitFor()
     expect(await page.locator('[data-arrow="leased down"].taken text').textContent()).toBe('process.exited')
     expect(await page.locator('.why').textContent()).toContain('exited with code 3')
     expect(await page.locator('.output pre').textContent()).toContain('out of memory soon')
 
-    const shown = async () => (await page.locator('.state.now').getAttribute('data-state')) ?? ''
+    const shown = async () => (await page.locator('.service').getAttribute('data-state')) ?? ''
     const seen = [await shown()]
     while (seen.at(-1) !== 'down.cold') {
       await page.keyboard.press('ArrowLeft')
@@ -58,7 +59,7 @@ describe.skipIf(hasNoBrowser)('a recording', () => {
       'down.cold',
     ])
     await page.getByRole('button', { name: 'Close recording' }).click()
-    await page.getByText('Live').waitFor()
+    await page.getByText('Live', { exact: true }).waitFor()
     expect(stage.complaints).toEqual([])
     await rm(folder, { recursive: true })
   })
@@ -67,7 +68,7 @@ describe.skipIf(hasNoBrowser)('a recording', () => {
     await using stage = await openStage({ steered: { chat: {} } })
     const { page, url } = stage
     await page.goto(url)
-    await page.getByRole('heading', { name: 'Down' }).waitFor()
+    await page.locator('tr.one').waitFor()
     await page.setInputFiles('#recording', {
       name: 'letter.txt',
       mimeType: 'text/plain',

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
-import { hasNoBrowser, openStage, pictures } from './browser.ts'
+import { hasNoBrowser, inState, openStage, pictures, toService } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to do', () => {
   test('of a service that hangs in loading', { timeout: 240_000 }, async () => {
@@ -11,7 +11,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       leasehold: { backoffMs: 60_000 },
     })
     const { page, url } = stage
-    await page.goto(url)
+    await page.goto(toService(url, 'hung'))
     const asking = stage.ask('hung')
     await page.getByRole('heading', { name: /Loading for \d.* s of 15 s/ }).waitFor()
     const why = (await page.locator('.why').textContent()) ?? ''
@@ -21,7 +21,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     expect(why).toMatch(/Its start fails in \d/)
     expect(await page.getByLabel('What you can do').textContent()).toContain('If it makes progress, wait')
     if (pictures !== undefined) await page.screenshot({ path: `${pictures}/hung.png` })
-    await page.getByRole('heading', { name: 'Failed' }).waitFor()
+    await page.getByRole('heading', { name: 'Failed', level: 2 }).waitFor()
     expect(await page.locator('.why').textContent()).toContain('Not ready within 15000 ms')
     expect(await page.getByLabel('What you can do').textContent()).toContain('raise readyTimeoutMs')
     expect((await asking).status).toBe(504)
@@ -40,7 +40,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       leasehold: { backoffMs: 50, backoffMaxMs: 50, breakerFailures: 3, breakerCooldownMs: 60_000 },
     })
     const { page, url } = stage
-    await page.goto(url)
+    await page.goto(toService(url, 'crash'))
     await page.locator('.service').waitFor()
     const heading = page.getByRole('heading', { name: 'Keeps failing: requests are refused at once' })
     // A request during the backoff meets the last failure and starts nothing.
@@ -69,11 +69,11 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       leasehold: { maxConcurrentStarts: 1 },
     })
     const { page, url, steered } = stage
-    await page.goto(url)
+    await page.goto(toService(url, 'first'))
     const asking = [stage.ask('first')]
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await inState(page, 'starting.warming')
     asking.push(stage.ask('second'))
-    await page.getByRole('button', { name: /^second/ }).click()
+    await page.goto(toService(url, 'second'))
     await page.getByRole('heading', { name: 'Waits for its turn to start' }).waitFor()
     expect(await page.locator('.why').textContent()).toContain(
       'Ahead of it: first (starting). 1 request waits for it',
@@ -82,9 +82,9 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       'It starts as soon as first is ready',
     )
     await steered.first?.steer('ready')
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await inState(page, 'starting.warming')
     await steered.second?.steer('ready')
-    await page.locator('[data-state="leased.open"].now').waitFor()
+    await inState(page, 'leased.open')
     await Promise.all([steered.first?.steer('answer'), steered.second?.steer('answer')])
     for (const answer of await Promise.all(asking)) expect(answer.status).toBe(200)
   })
@@ -96,14 +96,14 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       leasehold: { budgets: { ramMiB: 8_000 } },
     })
     const { page, url, steered } = stage
-    await page.goto(url)
+    await page.goto(toService(url, 'first'))
     const first = stage.ask('first')
     await steered.first?.steer('ready')
     await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
     const second = stage.ask('second')
     // Who holds the memory says that another one waits for it.
     await expect.poll(() => page.locator('.why').textContent()).toContain('second waits for its room')
-    await page.getByRole('button', { name: /^second/ }).click()
+    await page.goto(toService(url, 'second'))
     await page.getByRole('heading', { name: 'Waits for room that first has' }).waitFor()
     // It has just come up at first, and is in use after that.
     await expect
@@ -121,9 +121,9 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     await advice.getByRole('button', { name: 'Stop first' }).click()
     await steered.first?.steer('answer')
     expect((await first).status).toBe(200)
-    await page.locator('[data-state="starting.warming"].now').waitFor()
+    await inState(page, 'starting.warming')
     await steered.second?.steer('ready')
-    await page.locator('[data-state="leased.open"].now').waitFor()
+    await inState(page, 'leased.open')
     await steered.second?.steer('answer')
     expect((await second).status).toBe(200)
     expect(stage.complaints).toEqual([])
@@ -134,14 +134,16 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       steered: { busy: { service: { maxConcurrent: 1, maxQueue: 3 } } },
     })
     const { page, url, steered } = stage
-    await page.goto(url)
+    await page.goto(toService(url, 'busy'))
     const asking = [1, 2, 3].map(() => stage.ask('busy'))
     await steered.busy?.steer('ready')
     await page.getByRole('heading', { name: 'In use by 1 request' }).waitFor()
     await expect.poll(() => page.locator('.why').textContent()).toContain('2 more wait for a free place')
-    await expect.poll(() => page.locator('.waiting .position').allTextContents()).toEqual(['1', '2'])
+    await expect.poll(() => page.locator('.people.waiting .position').allTextContents()).toEqual(['1', '2'])
     asking.push(stage.ask('busy'))
-    await expect.poll(() => page.locator('.waiting .position').allTextContents()).toEqual(['1', '2', '3'])
+    await expect
+      .poll(() => page.locator('.people.waiting .position').allTextContents())
+      .toEqual(['1', '2', '3'])
     expect((await stage.ask('busy')).status).toBe(429)
     await page.getByRole('heading', { name: 'In use by 1 request, and its queue is full' }).waitFor()
     expect(await page.locator('.why').textContent()).toContain('further requests are refused')
@@ -169,10 +171,10 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       await using stage = await openStage({ providers: { gone }, steered: { chat: {} } })
       const { page, url } = stage
       await page.goto(url)
-      await page.locator('.service').waitFor()
+      await page.locator('tr.one').waitFor()
       const listed = page.getByLabel('Unavailable providers')
       expect(await listed.textContent()).toBe(`1 provider cannot be used on this host:gone: ${missing}`)
-      expect(await page.getByRole('button', { name: /^chat/ }).count()).toBe(1)
+      expect(await page.locator('tr.one').count()).toBe(1)
       expect(stage.complaints).toEqual([])
     }
     await using stage = await openStage({ providers: { gone, lost: gone } })
@@ -189,7 +191,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     await using stage = await openStage({ steered: { chat: {} } })
     const { page, url, supervisor } = stage
     await page.goto(url)
-    await page.locator('.service').waitFor()
+    await page.locator('tr.one').waitFor()
     const { config } = supervisor
     await supervisor.replaceConfig(loadConfig('/not/there/leasehold.json5')).then(
       () => expect.unreachable(),
@@ -197,7 +199,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     )
     await page.getByRole('alert').waitFor()
     expect(await page.getByRole('alert').textContent()).toMatch(
-      /^The file .* was refused at \d\d:\d\d:\d\d\.\d+: there is no such file\. The configuration before it is still in force\.$/,
+      /^The file .* was refused at \d\d:\d\d:\d\d: There is no such file\. The configuration of \d\d:\d\d:\d\d is still in force\./,
     )
     await supervisor.replaceConfig(config)
     await page.getByRole('alert').waitFor({ state: 'detached' })
@@ -213,8 +215,8 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       const starting = supervisor.start('chat')
       await steered.chat?.steer('ready')
       await starting
-      await page.goto(url)
-      await page.locator('[data-state="ready"].now').waitFor()
+      await page.goto(toService(url, 'chat'))
+      await inState(page, 'ready')
       expect(await page.getByRole('alert').count()).toBe(0)
       let killed = 0
       await expect

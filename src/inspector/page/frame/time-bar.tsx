@@ -1,6 +1,9 @@
+import type { Decision } from '../../../../machines/scheduler.ts'
 import type { SupervisorEvent } from '../../../events/events.ts'
 import type { App } from '../app.ts'
-import { formatClock, formatSpan } from '../display-text.ts'
+import { formatClock, formatSpan, listNames } from '../display-text.ts'
+import { findLastChange } from '../history.ts'
+import { findLook, lookWords } from '../look.ts'
 import { Icon } from '../shapes.tsx'
 import type { ViewProps } from './view-frame.tsx'
 
@@ -16,7 +19,7 @@ export function TimeBar({ app, atMs }: ViewProps) {
   const span = to - from
   const shown = Math.max(from, Math.min(to, atMs))
   const share = (ms: number) => `${(((ms - from) / span) * 100).toFixed(2)}%`
-  const event = moments[cursor ?? moments.length - 1]?.event
+  const event = findLastChange(moments, cursor ?? moments.length - 1)
   const word =
     recording !== null ? (isPlaying ? 'Pause' : 'Play') : !isLive ? 'Held' : isLost ? 'Lost' : 'Live'
   const ago = isLive ? 'now' : formatClock(app.wallMs(atMs))
@@ -141,6 +144,18 @@ function listDecisions({ state }: App, from: number) {
 
 /** An event in a few words. */
 export function describeEvent(event: SupervisorEvent): string {
-  const who = 'service' in event ? `${event.service}: ` : ''
-  return event.type === 'service.state' ? `${who}${event.from} → ${event.to}` : `${who}${event.type}`
+  if (event.type === 'service.state') return `${event.service}: ${describeState(event.to)}`
+  if (event.type === 'scheduler.decided') return describeDecision(event.choice)
+  const words = event.type.replace('.', ' ')
+  return 'service' in event ? `${event.service}: ${words}` : words
+}
+
+function describeState(state: string): string {
+  return lookWords[findLook({ key: '', state, decision: null, failure: null })].toLowerCase()
+}
+
+function describeDecision({ type, service, taken }: Decision['choice']): string {
+  const names = listNames(taken.map((one) => one.service))
+  if (type === 'evict') return `${names} ${taken.length === 1 ? 'makes' : 'make'} room for ${service}`
+  return type === 'start' ? `${service} may start` : `${service} waits for room`
 }

@@ -1,6 +1,6 @@
+import type { Budget as BudgetFacts } from '../../../service/budgets.ts'
 import type { Told } from '../frame/view-frame.tsx'
 import { type Look, lookWords } from '../look.ts'
-import type { BudgetView } from '../model.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph } from '../shapes.tsx'
 import type { OverviewProps } from './overview.tsx'
@@ -13,7 +13,7 @@ export function Budgets({ app, model, told, isDense }: OverviewProps & { readonl
   const isKnown = model.budgets.length > 0
   const budgets = isKnown
     ? model.budgets
-    : (app.state.history.latest.budgets ?? []).map((one) => guessBudget(one, told))
+    : app.state.history.latest.budgets.map((one) => guessBudget(one, told))
   if (budgets.length === 0) return null
   return (
     <section class={`card budgets ${isDense ? 'dense' : ''}`} aria-label="Budgets">
@@ -25,13 +25,13 @@ export function Budgets({ app, model, told, isDense }: OverviewProps & { readonl
 }
 
 /** Before this page looked, what a service holds when it runs tells what it held. */
-function guessBudget(budget: BudgetView, told: readonly Told[]): BudgetView {
+function guessBudget(budget: BudgetFacts, told: readonly Told[]): BudgetFacts {
   const runs = (key: string) => told.some(({ service }) => service.key === key && service.pid !== null)
   return { ...budget, holds: budget.holds.filter(({ key }) => runs(key)), wants: [] }
 }
 
 interface BudgetProps {
-  readonly budget: BudgetView
+  readonly budget: BudgetFacts
   readonly told: readonly Told[]
 }
 

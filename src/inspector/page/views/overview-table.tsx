@@ -3,10 +3,10 @@ import { useRef, useState } from 'preact/hooks'
 import { hasTag } from '../../../../machines/provider/tags.ts'
 import { findMainTimer } from '../../../explanation/next.ts'
 import type { App, AppState } from '../app.ts'
-import { formatLeft, formatSize } from '../display-text.ts'
+import { formatLeft, formatSize, listNames } from '../display-text.ts'
 import type { Told } from '../frame/view-frame.tsx'
 import { findGroup, type Group, groups, type Look, lookWords } from '../look.ts'
-import type { ServiceView } from '../model.ts'
+import type { PageModel, ServiceView } from '../model.ts'
 import { listRates } from '../rates.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon, Ring, Spark } from '../shapes.tsx'
@@ -19,7 +19,7 @@ interface TableProps extends OverviewProps {
 }
 
 /** A row for each service: what is broken on top, what is at rest below. */
-export function ServiceTable({ app, told, atMs, isStill, filter, isDense }: TableProps) {
+export function ServiceTable({ app, model, told, atMs, isStill, filter, isDense }: TableProps) {
   const [closed, close] = useState<ReadonlySet<Group>>(new Set())
   const table = useRef<HTMLTableElement>(null)
   const sorted = useSorted(told, table.current)
@@ -80,7 +80,7 @@ export function ServiceTable({ app, told, atMs, isStill, filter, isDense }: Tabl
                   <Row
                     key={one.service.key}
                     app={app}
-                    {...describeRow(one, app.state, atMs)}
+                    {...describeRow(one, app.state, model, atMs)}
                     isStill={isStill}
                     isAt={app.state.row === one.service.key}
                   />
@@ -134,14 +134,18 @@ interface RowFacts {
   readonly leases: number
   readonly waiting: number
   readonly memory: string
-  /** Its part of the largest memory of any service, in percent. */
   readonly nextName: string
   readonly nextLeft: string
   readonly nextShare: number
   readonly action: 'start' | 'stop' | 'stopping' | 'let go'
 }
 
-function describeRow({ service, look, explanation }: Told, { pace }: AppState, atMs: number): RowFacts {
+function describeRow(
+  { service, look, explanation }: Told,
+  { pace }: AppState,
+  { requests }: PageModel,
+  atMs: number,
+): RowFacts {
   const rates = listRates(pace, service.key, atMs).map(Math.round)
   const timer = findMainTimer(service.timers.map((one) => ({ ...one, remainingMs: one.endsAtMs - atMs })))
   const isShown = rates.some((rate) => rate > 0)
@@ -151,7 +155,7 @@ function describeRow({ service, look, explanation }: Told, { pace }: AppState, a
     look,
     models: describeModels(service),
     title: explanation.title,
-    short: explanation.short ?? explanation.next ?? explanation.sentence,
+    short: describeShort(service, explanation, requests),
     rates: isShown ? rates.join(' ') : '',
     leases: service.leases,
     waiting: service.queue.length,
@@ -162,6 +166,19 @@ function describeRow({ service, look, explanation }: Told, { pace }: AppState, a
       timer === undefined ? 0 : Math.ceil((timer.remainingMs / Math.max(1, timer.totalMs)) * 100) / 100,
     action: findAction(service),
   }
+}
+
+/** Who uses it; else what it does now, in other words than its title. */
+function describeShort(
+  { state, key }: ServiceView,
+  { title, short, sentence, next }: Told['explanation'],
+  requests: PageModel['requests'],
+): string {
+  const clients = Object.values(requests).flatMap(({ service, client }) =>
+    service === key && client !== null ? [client] : [],
+  )
+  if (hasTag(state, 'busy') && clients.length > 0) return listNames([...new Set(clients)])
+  return short === title ? (next ?? sentence) : short
 }
 
 function describeModels({ name, models, holder }: ServiceView): string {

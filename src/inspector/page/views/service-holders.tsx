@@ -89,5 +89,5 @@ function describeWho(request: RequestView | undefined): string {
 function describeDoing(request: RequestView | undefined): string {
   if (request === undefined) return ''
   if (request.state !== 'streaming') return 'waits for the first byte, '
-  return request.events > 0 ? `about ${request.events} tokens, ` : 'streams, '
+  return request.chunks > 0 ? `about ${request.chunks} tokens, ` : 'streams, '
 }

@@ -52,7 +52,7 @@ export function Service(view: ViewProps & { readonly told: readonly Told[] }) {
             app={app}
             name={service.name}
             lines={lines}
-            cause={one.explanation.cause ?? null}
+            cause={one.explanation.cause}
             isRecording={app.state.recording !== null}
           />
         </div>
@@ -139,7 +139,7 @@ function Tools({ app, service, isStill }: OneProps) {
 /** What is going on: a sentence, the reason, what comes next, and what one can do. */
 function Say({ app, service, look, explanation, atMs, isStill }: OneProps & Told) {
   const { title, sentence, next, advice } = explanation
-  const cause = explanation.cause ?? null
+  const cause = explanation.cause
   return (
     <section class={`card ${look}`} aria-label="What is going on">
       <div class="say">
@@ -172,7 +172,7 @@ function Say({ app, service, look, explanation, atMs, isStill }: OneProps & Told
 interface AdvisedProps {
   readonly app: App
   readonly service: ServiceView
-  readonly advice: Advice & { readonly copy?: string }
+  readonly advice: Advice
   readonly isStill: boolean
 }
 
@@ -312,7 +312,13 @@ function Chart({ app, told: { service, look }, atMs }: ChartProps) {
       {isWhole ? (
         <StateChart chart={charts.provider} state={service.state} tone={look} change={change} zoom={zoom} />
       ) : (
-        <SixChart name={service.name} state={service.state} look={look} changes={service.changes} />
+        <SixChart
+          name={service.name}
+          state={service.state}
+          look={look}
+          changes={service.changes}
+          listHeard={({ seq }) => listHeardBefore(app, service.key, seq)}
+        />
       )}
     </section>
   )
@@ -376,16 +382,21 @@ function listRecordedLines({ failure }: ServiceView): readonly PrintedLine[] {
   return (failure?.tail ?? []).map((text, number) => ({ number, stream: 'stderr', text, atMs: 0 }))
 }
 
-/** The last change for the picture, with what was heard just before it, the newest first. */
-export function findChange(app: App, service: ServiceView, atMs: number) {
-  const [last] = service.changes
+/** The last change for the picture, with what was heard just before it. */
+export function findChange(app: App, { key, changes: [last] }: ServiceView, atMs: number) {
   if (last === undefined) return null
+  const isFresh = atMs - last.atMs < FRESH_MS
+  return { from: last.from, to: last.to, heard: listHeardBefore(app, key, last.seq), isFresh }
+}
+
+/** What a machine heard just before an event, the newest first. */
+function listHeardBefore(app: App, key: string, seq: number): readonly string[] {
   const { moments } = app.state.history
-  const index = moments.findLastIndex(({ event }) => event.seq === last.seq)
-  const heard = moments
+  const index = moments.findLastIndex(({ event }) => event.seq === seq)
+  return moments
     .slice(Math.max(0, index - 6), Math.max(0, index))
-    .flatMap(({ event }) => listHeard(event, service.key))
-  return { from: last.from, to: last.to, heard: heard.toReversed(), isFresh: atMs - last.atMs < FRESH_MS }
+    .flatMap(({ event }) => listHeard(event, key))
+    .toReversed()
 }
 
 /** Names by which the chart knows what was heard. */

@@ -1,0 +1,7 @@
+/** All but the overview: they come after the page has opened, as a script of their own. */
+export { Keys, Search } from './frame/dialogs.tsx'
+export { Machines as machines } from './views/machines-view.tsx'
+export { Requests as requests } from './views/requests-view.tsx'
+export { Service as service } from './views/service-view.tsx'
+export { Timeline as timeline } from './views/timeline-view.tsx'
+export { TryIt as try } from './views/try-view.tsx'
