@@ -1,3 +1,4 @@
+import { createFileAbilities } from '../service/file-abilities.ts'
 import { type ModelListing, toModelList } from '../service/model-list.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -15,11 +16,17 @@ export async function listModels(options: ModelsOptions, terminal: Terminal): Pr
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await findGateway(config, terminal.env)
   if (gateway === undefined) tellDemo(options.config, terminal)
+  const files = createFileAbilities()
+  if (gateway === undefined) await files.look(config)
   const listed =
     gateway === undefined
       ? {
           object: 'list',
-          data: toModelList(config, { stateOf: () => undefined, contextOf: () => undefined }),
+          data: toModelList(config, {
+            stateOf: () => undefined,
+            contextOf: () => undefined,
+            abilitiesOf: (key) => files.of(key) ?? {},
+          }),
         }
       : ((await gateway.ask({ path: '/v1/models' })) as ModelList)
   gateway?.close()

@@ -83,7 +83,7 @@ export function createGateway({
 }: GatewayOptions): Gateway {
   /** The names that are ours wherever we listen; the configuration may list more. */
   let ownHosts: readonly string[] = []
-  const { dispatch } = internalsOf(supervisor)
+  const { dispatch, lookAtFiles } = internalsOf(supervisor)
   const policy = toPolicy(supervisor, () => ownHosts, !isLoopback(host))
   const attempts = createAttempts(clock)
   const budgetOfTurn = createTurnBudget(MAX_REQUESTS_PER_TURN)
@@ -229,6 +229,7 @@ export function createGateway({
       response.setHeader('content-type', registry.contentType)
       return void response.end(await scrape())
     }
+    if (url.pathname === '/v1/models' || url.pathname.startsWith('/v1/models/')) await lookAtFiles()
     if (url.pathname === '/v1/models')
       return sendJson(response, 200, { object: 'list', data: supervisor.models() })
     if (url.pathname.startsWith('/v1/models/'))

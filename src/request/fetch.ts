@@ -14,13 +14,20 @@ export interface FetchParts {
   readonly dispatch: (request: ModelRequest, handler: AnswerHandler<LeaseholdError>) => ModelCall
   readonly listModels: () => readonly ModelListing[]
   readonly findModel: (ref: string) => ModelListing
+  /** Reads what the files of models say, for the list. */
+  readonly lookAtFiles: () => Promise<void>
 }
 
 /**
  * A `fetch` that any OpenAI client takes: the path below the host decides the route, the host itself means nothing.
  * An error of ours is an answer in OpenAI's shape, so that clients see its code; only an abort rejects.
  */
-export function createFetch({ dispatch, listModels, findModel }: FetchParts): typeof globalThis.fetch {
+export function createFetch({
+  dispatch,
+  listModels,
+  findModel,
+  lookAtFiles,
+}: FetchParts): typeof globalThis.fetch {
   const send = createAsk(dispatch)
   const fetch: typeof globalThis.fetch = async (input, init) => {
     const request = new Request(input, init)
@@ -32,7 +39,7 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
       const method = request.method === 'HEAD' ? 'GET' : request.method
       const wrongPath = explainPath(method, path)
       if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
-      if (method === 'GET') return answerModels(url.pathname)
+      if (method === 'GET') return await answerModels(url.pathname)
     } catch (error) {
       return toErrorResponse(error, path)
     }
@@ -43,7 +50,8 @@ export function createFetch({ dispatch, listModels, findModel }: FetchParts): ty
   }
   return (input, init) => runOutside(fetch, input, init)
 
-  function answerModels(pathname: string): Response {
+  async function answerModels(pathname: string): Promise<Response> {
+    await lookAtFiles()
     if (pathname.endsWith('/models')) return Response.json({ object: 'list', data: listModels() })
     const [, ref] = /\/models\/(.+)$/.exec(pathname) ?? []
     if (ref === undefined) throw new BadRequestError(`GET ${pathname} is not served here.`, { status: 404 })

@@ -5,6 +5,7 @@ import { isSameName } from '../config/model-ref.ts'
 import { isJsonObject, type JsonObject } from '../config/sections.ts'
 import { isServing } from '../events/events.ts'
 import { get } from '../transport/get.ts'
+import { type ModelAbilities, toStatedAbilities } from './model-abilities.ts'
 import { type Service, toKeyHeaders } from './services.ts'
 
 /** Time that one question may take, in milliseconds. */
@@ -18,6 +19,8 @@ export interface ContextSizes {
   hear(key: string, change: { readonly from: string; readonly to: string }, generation: string | null): void
   /** In tokens. `undefined`: the server does not run, has not answered yet, or does not say. */
   of(key: string, providerId: string, modelId: string): number | undefined
+  /** What the server says that a model can do. */
+  abilitiesOf(key: string, providerId: string, modelId: string): ModelAbilities | undefined
   /** Ends the questions that are under way. */
   close(): void
 }
@@ -34,6 +37,7 @@ interface Known {
   readonly generation: string
   readonly asking: AbortController
   readonly sizes: Map<string, number>
+  readonly abilities: Map<string, ModelAbilities>
 }
 
 export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizesOptions): ContextSizes {
@@ -43,7 +47,7 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
     known.get(key)?.asking.abort()
     known.delete(key)
   }
-  const ask = async (key: string, { sizes, asking: { signal } }: Known) => {
+  const ask = async (key: string, { sizes, abilities, asking: { signal } }: Known) => {
     for (const provider of serviceOf(key).providers) {
       const look = async (url: string): Promise<unknown> => {
         try {
@@ -63,13 +67,15 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
         }
       }
       const list = await look(`${provider.baseUrl}/models`)
-      const props = isOldLlamaServer(list)
-        ? await look(`${new URL(provider.baseUrl).origin}/props`)
-        : undefined
+      const props = isLlamaServer(list) ? await look(`${new URL(provider.baseUrl).origin}/props`) : undefined
       if (signal.aborted) return
       for (const { id, upstreamId } of provider.models) {
         const size = toContextSize(list, props, upstreamId)
         if (size !== undefined) sizes.set(toName(provider.id, id), size)
+        abilities.set(
+          toName(provider.id, id),
+          toStatedAbilities(findEntry(listEntries(list), upstreamId), props),
+        )
       }
     }
   }
@@ -79,12 +85,18 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
       if (isServing(to)) {
         if (isServing(from) || generation === null || known.get(key)?.generation === generation) return
         forget(key)
-        const begun: Known = { generation, asking: new AbortController(), sizes: new Map() }
+        const begun: Known = {
+          generation,
+          asking: new AbortController(),
+          sizes: new Map(),
+          abilities: new Map(),
+        }
         known.set(key, begun)
         void ask(key, begun)
       } else if (!hasTag(to, 'busy')) forget(key)
     },
     of: (key, providerId, modelId) => known.get(key)?.sizes.get(toName(providerId, modelId)),
+    abilitiesOf: (key, providerId, modelId) => known.get(key)?.abilities.get(toName(providerId, modelId)),
     close: () => {
       for (const key of [...known.keys()]) forget(key)
     },
@@ -102,20 +114,22 @@ function toName(providerId: ProviderConfig['id'], modelId: string): string {
  */
 export function toContextSize(list: unknown, props: unknown, modelId: string): number | undefined {
   const entries = listEntries(list)
-  const named = entries.find(({ id }) => id === modelId) ?? entries.find((entry) => isNamed(entry, modelId))
-  const entry = named ?? (entries.length === 1 ? entries[0] : undefined)
+  const entry = findEntry(entries, modelId)
   const said = entry === undefined ? undefined : toStatedSize(entry)
   if (said !== undefined || entries.length > 1) return said
   return toTokens(toObject(toObject(props)?.default_generation_settings)?.n_ctx)
 }
 
-/** Whether this is the list of a llama-server from before `meta.n_ctx`, which tells its size in `/props` only. */
-function isOldLlamaServer(list: unknown): boolean {
-  const entries = listEntries(list)
-  return (
-    entries.some((entry) => entry.owned_by === 'llamacpp') &&
-    entries.every((entry) => toStatedSize(entry) === undefined)
-  )
+/** The entry of a model in a list. A list with one entry is about every model. */
+function findEntry(entries: readonly JsonObject[], modelId: string): JsonObject | undefined {
+  const named = entries.find(({ id }) => id === modelId) ?? entries.find((entry) => isNamed(entry, modelId))
+  return named ?? (entries.length === 1 ? entries[0] : undefined)
+}
+
+/** Whether this is the list of a llama-server with one model, whose `/props` say more. */
+function isLlamaServer(list: unknown): boolean {
+  const [entry, ...others] = listEntries(list)
+  return entry?.owned_by === 'llamacpp' && others.length === 0
 }
 
 function toStatedSize(entry: JsonObject): number | undefined {

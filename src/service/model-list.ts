@@ -1,6 +1,7 @@
 import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { Config } from '../config/config.ts'
 import { isNoReplica, type ModelTarget, resolveModel } from '../config/model-ref.ts'
+import { listCapabilities, type ModelAbilities } from './model-abilities.ts'
 import { toServiceKey } from './services.ts'
 
 /** One configured model as `GET /v1/models` lists it: OpenAI's fields, then ours. */
@@ -23,6 +24,16 @@ export interface ModelListing {
   readonly context_window?: number
   readonly max_model_len?: number
   readonly meta?: { readonly n_ctx: number }
+  /**
+   * What it takes and gives, as its running server or its file says, in the words of OpenRouter and llama-server. Absent:
+   * neither says, and nothing but text is configured.
+   */
+  readonly architecture?: {
+    readonly input_modalities: readonly string[]
+    readonly output_modalities: readonly string[]
+  }
+  /** `completion`, `tools`, `vision`, `audio`, `thinking`; or `embedding` or `rerank` alone. Absent: it is not known. */
+  readonly capabilities?: readonly string[]
   /** Longest answer in tokens, as configured. Absent: it is not. */
   readonly max_tokens?: number
   readonly default: boolean
@@ -37,6 +48,8 @@ export interface ModelStanding {
   readonly stateOf: (key: string) => ProviderState | undefined
   /** The context size that the running server states for a model, in tokens. */
   readonly contextOf: (key: string, providerId: string, modelId: string) => number | undefined
+  /** What its server, else its file, says that a model can do. */
+  readonly abilitiesOf: (key: string, providerId: string, modelId: string) => ModelAbilities
 }
 
 /**
@@ -72,12 +85,14 @@ function toListing(
   config: Config,
   { provider, model, modelId, ref }: Pick<ModelTarget, 'provider' | 'model' | 'modelId' | 'ref'>,
   aliases: readonly string[],
-  { stateOf, contextOf }: ModelStanding,
+  { stateOf, contextOf, abilitiesOf }: ModelStanding,
 ): ModelListing {
   const key = toServiceKey(provider)
   const sizes = [model?.contextWindow, contextOf(key, provider.id, modelId)].filter(
     (size) => size !== undefined,
   )
+  const abilities = withConfigured(abilitiesOf(key, provider.id, modelId), model)
+  const capabilities = listCapabilities(abilities)
   const context = sizes.length === 0 ? undefined : Math.min(...sizes)
   return {
     id: ref,
@@ -95,9 +110,28 @@ function toListing(
           max_model_len: context,
           meta: { n_ctx: context },
         }),
+    ...(abilities.input === undefined
+      ? {}
+      : { architecture: { input_modalities: abilities.input, output_modalities: toOutput(abilities) } }),
+    ...(capabilities === undefined ? {} : { capabilities }),
     ...(model?.maxTokens === undefined ? {} : { max_tokens: model.maxTokens }),
     default: config.defaultModel?.primary === ref,
     state: provider.unavailable === undefined ? (stateOf(key) ?? 'down.cold') : 'unavailable',
     ...(provider.unavailable === undefined ? {} : { unavailable: provider.unavailable }),
   }
+}
+
+/** What the configuration says wins: text alone is its default, and says nothing. */
+function withConfigured(said: ModelAbilities, model: ModelTarget['model']): ModelAbilities {
+  const input = model?.input.some((kind) => kind !== 'text') ? model.input : said.input
+  return {
+    ...said,
+    ...(input === undefined ? {} : { input }),
+    ...(model?.reasoning === true ? { thinking: true } : {}),
+    ...(model?.compat.supportsTools === undefined ? {} : { tools: model.compat.supportsTools }),
+  }
+}
+
+function toOutput({ kind }: ModelAbilities): readonly string[] {
+  return [kind === 'embedding' ? 'embeddings' : kind === 'rerank' ? 'rerank' : 'text']
 }

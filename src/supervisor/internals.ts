@@ -13,6 +13,8 @@ import type { AnswerHandler } from '../transport/answer-handler.ts'
 export interface SupervisorInternals {
   /** Sends a model request on its way, without streams or promises in between. */
   dispatch(request: ModelRequest, client: AnswerHandler<LeaseholdError>): ModelCall
+  /** Reads what the files of models say, so that the next list of models tells it. */
+  lookAtFiles(): Promise<void>
   /** The same as an answer of `fetch`, whose body is read at the caller's pace. */
   ask(request: ModelRequest, aborting: Aborting): Promise<Response>
   /** Tells the open requests and the events of a request for a server itself, which the gateway passes on. */

@@ -6,7 +6,8 @@ import { acquireLease } from '../lease/lease.ts'
 import { warmUp } from '../lease/warm-up.ts'
 import { createAsk, createFetch } from '../request/fetch.ts'
 import { listBudgets } from '../service/budgets.ts'
-import { findModelListing, toModelList } from '../service/model-list.ts'
+import { createFileAbilities } from '../service/file-abilities.ts'
+import { findModelListing, type ModelStanding, toModelList } from '../service/model-list.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import type { Supervisor } from './interface.ts'
 import { attachInternals } from './internals.ts'
@@ -46,12 +47,22 @@ export function createFace(
       message: 'it is not supervised any more',
     })
   }
-  const standing = { stateOf: registry.stateOf, contextOf: contextSizes.of }
+  const files = createFileAbilities()
+  const standing: ModelStanding = {
+    stateOf: registry.stateOf,
+    contextOf: contextSizes.of,
+    // A running server knows more than its file: a flag may switch something off.
+    abilitiesOf: (key, providerId, modelId) => ({
+      ...files.of(key),
+      ...contextSizes.abilitiesOf(key, providerId, modelId),
+    }),
+  }
+  const lookAtFiles = () => files.look(catalogue.config)
   const models = () => toModelList(catalogue.config, standing)
   const model = (ref: string) => findModelListing(catalogue.config, ref, standing)
 
   const face: Supervisor = {
-    fetch: createFetch({ dispatch, listModels: models, findModel: model }),
+    fetch: createFetch({ dispatch, listModels: models, findModel: model, lookAtFiles }),
     events$: hub.events$,
     pastEvents: (afterSeq = 0, limit) => hub.past(afterSeq, limit),
     get config() {
@@ -115,6 +126,7 @@ export function createFace(
   return attachInternals(face, {
     dispatch,
     ask: createAsk(dispatch),
+    lookAtFiles,
     openServerCall,
     secretsOf,
     instance,

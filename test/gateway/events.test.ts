@@ -22,6 +22,7 @@ async function openRoute() {
   const supervisor = attachInternals({ snapshot } as unknown as Supervisor, {
     dispatch,
     ask: dispatch,
+    lookAtFiles: async () => {},
     openServerCall: dispatch,
     secretsOf: () => undefined,
     instance: 'none',

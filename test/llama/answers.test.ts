@@ -78,6 +78,26 @@ describeWithLlama('a real llama-server', () => {
     expect((await list())[0]).not.toHaveProperty('context_length')
   })
 
+  test('says what its model can do: as its file says while it is down, as the server says while it is up', async () => {
+    await using llama = await createLlama()
+    const read = async () => {
+      const [model] = (await llama.openai.gateway.models.list()).data
+      const { architecture, capabilities } = model as unknown as Record<string, unknown>
+      return { architecture, capabilities }
+    }
+    const said = {
+      architecture: { input_modalities: ['text'], output_modalities: ['text'] },
+      capabilities: ['completion', 'tools', 'thinking'],
+    }
+    expect(await read()).toEqual(said)
+    expect(llama.all('process.spawned')).toEqual([])
+    await llama.supervisor.start('llama')
+    const [listed] = llama.supervisor.models()
+    await expect.poll(() => llama.supervisor.models()[0]?.context_length).toBeGreaterThan(0)
+    expect(listed?.state).toBe('ready')
+    expect(await read()).toEqual(said)
+  })
+
   test('serves many streams at once, each whole', async () => {
     await using llama = await createLlama()
     const streams = Array.from({ length: 12 }, async (_, index) => {

@@ -86,7 +86,10 @@ async function readAsked(
 ): Promise<Asked> {
   const body = parseBody(await readBody(response, supervisor.config.leasehold.maxBodyBytes, reservation))
   const model = supervisor.model(findRef(supervisor, body.model ?? body.name))
-  if (route === 'show') return { kind: 'show', model }
+  if (route === 'show') {
+    await internalsOf(supervisor).lookAtFiles()
+    return { kind: 'show', model: supervisor.model(model.id) }
+  }
   const name = body.model
   const isEmbedding = route === 'embed' || route === 'embeddings'
   if (!isEmbedding && isLoadRequest(route, body))
@@ -329,7 +332,7 @@ function toTag({ id, aliases }: ModelListing): Body {
 }
 
 /** A model as `POST /api/show` describes it. Sizes that are not known are left out. */
-function toDetails({ id, context_length: context }: ModelListing): Body {
+function toDetails({ id, context_length: context, capabilities }: ModelListing): Body {
   return {
     modelfile: `# ${id}`,
     parameters: '',
@@ -339,7 +342,8 @@ function toDetails({ id, context_length: context }: ModelListing): Body {
       'general.architecture': 'llama',
       ...(context === undefined ? {} : { 'llama.context_length': context }),
     },
-    capabilities: ['completion', 'tools'],
+    // Where nothing says it, a client may try.
+    capabilities: capabilities ?? ['completion', 'tools'],
   }
 }
 
