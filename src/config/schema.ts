@@ -448,7 +448,7 @@ const leaseholdSchema = z
     backoffMs: durationMs(1)
       .prefault(1000)
       .describe(
-        'Wait after the first failed start, in milliseconds. It doubles with each further one. Until then requests are told the same failure at once, so that a client that tries again causes no start.',
+        'Wait after the first failed start, in milliseconds. It doubles with each further one. Until the next start, requests get the same failure at once, so that a client that retries causes no start.',
       ),
     backoffMaxMs: durationMs(1)
       .prefault(60_000)

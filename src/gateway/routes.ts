@@ -43,7 +43,7 @@ export const routes: readonly Route[] = [
     method: 'GET',
     path: '/',
     meaning:
-      "The live page. `GET /inspect/stately` is Stately's own inspector, which comes from the internet, fed with the machines' states.",
+      "The live page. `GET /inspect/stately` is Stately's own inspector, loaded from the internet, with the states of the machines.",
   },
   {
     method: 'GET',
@@ -74,19 +74,20 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/api/services/{id}/stop',
-    meaning: 'Drains and stops it; `{"force":true}` does not drain. Answers when nothing of it is left.',
+    meaning:
+      'Drains and stops it; `{"force":true}` does not drain. Answers when all of its processes have ended.',
   },
   {
     method: 'POST',
     path: '/api/stop',
     meaning: "Stops every service, with the same body. `POST /unload` and `GET /running` are llama-swap's.",
   },
-  { method: 'GET', path: '/api/logs/{id}', meaning: 'What it printed last; `?follow=1` goes on as NDJSON.' },
+  { method: 'GET', path: '/api/logs/{id}', meaning: 'Its last output; `?follow=1` continues as NDJSON.' },
   {
     method: 'GET',
     path: '/api/events',
     meaning:
-      'Every event as it happens, as server-sent events; resumes after `Last-Event-ID`. `?last=N` begins with the last N, `?follow=0` ends with them, `?types=service.,lease.refused` picks, `?requestsPerSecond=N` tells of at most so many new requests, and of many turns of a service between use and rest the last.',
+      'Every event as it happens, as server-sent events; resumes after `Last-Event-ID`. `?last=N` begins with the last N, `?follow=0` ends after them, `?types=service.,lease.refused` selects types, `?requestsPerSecond=N` limits the new requests that are shown, and shows only the last of many changes between idle and in use.',
   },
   {
     method: 'GET',
@@ -103,11 +104,12 @@ export const routes: readonly Route[] = [
   {
     method: 'DELETE',
     path: '/api/requests/{id}',
-    meaning: 'Ends one as if its client had left; the client is told.',
+    meaning: 'Ends one as if its client had left; the client gets an error.',
   },
   {
     method: 'GET',
     path: '/api/inspect',
-    meaning: 'The machines at work, as server-sent events in the wire format of `@statelyai/inspect`.',
+    meaning:
+      'Events and states of the machines, as server-sent events in the wire format of `@statelyai/inspect`.',
   },
 ]

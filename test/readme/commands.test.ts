@@ -46,7 +46,7 @@ const PLACES: readonly (readonly [RegExp, (folder: string) => { cwd?: string; en
   [/^leasehold init /, (folder) => ({ cwd: join(folder, 'new') })],
 ]
 
-test('every line of the README runs, in its order', { tags: ['proof'] }, async () => {
+test('every line of the README runs, in its order', { tags: ['proof'], timeout: 180_000 }, async () => {
   await using place = await createPlace()
   const { folder, gatewayPort } = place
   const { stdout } = await place.run('config', 'print', '--config', 'builtin:demo')
