@@ -48,7 +48,9 @@ const LIBRARIES = {
   'node:http': 'gateway testing',
   preact: 'inspector',
   'prom-client': 'observe',
+  shlex: 'cli',
   undici: 'transport',
+  yaml: 'cli',
   zod: 'config testing',
 }
 

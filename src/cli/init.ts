@@ -1,26 +1,22 @@
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import { findInstalledProgram } from '../config/engine-service.ts'
 import { type Engine, engines, findEngine } from '../config/engines.ts'
-import { parseConfig } from '../config/load.ts'
 import type { Environment } from '../config/secrets.ts'
-import { loadConfiguration } from './configuration.ts'
-import { exitCodes, formatProblem, UsageError } from './exit-codes.ts'
+import { exitCodes, UsageError } from './exit-codes.ts'
 import { type Draft, draftConfig, formatSize } from './init/draft.ts'
 import { type FoundModels, findKeptModels, findNamedModels } from './init/find-models.ts'
 import { listModelPlaces } from './init/model-places.ts'
+import { tellNext, toTakenError, type WriteOptions, writeConfig } from './init/write-config.ts'
 import { escapeText, formatTable, type Terminal } from './terminal.ts'
 
-export interface InitOptions {
+export interface InitOptions extends WriteOptions {
+  readonly from?: 'llama-swap'
   readonly engine?: string
   readonly context?: number
   readonly idleStop?: string
-  readonly output: string
-  readonly dryRun?: boolean
   readonly yes?: boolean
-  readonly json?: boolean
 }
 
 /** The engines that load GGUF files, the best first. */
@@ -31,7 +27,8 @@ const DEFAULT_IDLE_STOP = '10m'
 const MEMORY_SHARE = 0.75
 
 /**
- * `leasehold init [PATH...]`: writes a configuration for the models of this host. It never writes over a file.
+ * `leasehold init [PATH...]`: writes a configuration for the models of this host, or with `--from` for those of another
+ * program's. It never writes over a file.
  */
 export async function init(
   paths: readonly string[],
@@ -41,6 +38,10 @@ export async function init(
 ): Promise<number> {
   const file = resolve(options.output)
   if (!options.dryRun && existsSync(file)) throw toTakenError(options.output)
+  if (options.from !== undefined) {
+    const { importLlamaSwap } = await import('./llama-swap/import-llama-swap.ts')
+    return importLlamaSwap(paths, { ...options, file }, terminal)
+  }
   const found = await findModels(paths, terminal.env)
   const candidates = listEngines(options.engine, terminal.env)
   for (const { file: broken, reason } of found.broken) terminal.note(`left out: ${broken}: ${reason}`)
@@ -81,44 +82,6 @@ export async function init(
     tellNext(draft.entries[0]?.aliases[0] ?? draft.entries[0]?.model, options.output, terminal)
   }
   return exitCodes.ok
-}
-
-/**
- * Checks a new configuration and writes it, or prints it with `dryRun`. Only its owner can read it: keys may be added.
- * @throws {UsageError} when the file is there.
- */
-export async function writeConfig(
-  text: string,
-  { file, output, dryRun, json }: Pick<InitOptions, 'output' | 'dryRun' | 'json'> & { readonly file: string },
-  terminal: Terminal,
-): Promise<void> {
-  parseConfig(text, { file, env: terminal.env })
-  if (dryRun) {
-    if (!json) terminal.out(escapeText(text))
-    return
-  }
-  try {
-    await writeFile(file, text, { mode: 0o600, flag: 'wx' })
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') throw toTakenError(output)
-    throw error
-  }
-  const { problems } = await loadConfiguration(file, terminal.env)
-  for (const problem of problems) terminal.note(formatProblem(output, problem))
-}
-
-/** Prints what to do with a new file. */
-export function tellNext(model: string | undefined, output: string, terminal: Terminal): void {
-  const config = output === 'leasehold.json5' ? '' : ` --config ${output}`
-  terminal.line(`\nWrote ${escapeText(output)}. Next:`)
-  terminal.line(`  leasehold serve${config}`)
-  if (model !== undefined) terminal.line(`  leasehold chat ${model}${config}`)
-}
-
-function toTakenError(output: string): UsageError {
-  return new UsageError(
-    `${output} exists already, and is never written over. Name another file with --output, or look with --dry-run.`,
-  )
 }
 
 async function findModels(paths: readonly string[], env: Environment): Promise<FoundModels> {

@@ -81,10 +81,20 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     perform(options, async () => (await import('./serve.ts')).serve(options, version, terminal)),
   )
 
-  add(program, 'init', 'write a configuration for the models of this host', 'leasehold init ~/models')
+  add(
+    program,
+    'init',
+    'write a configuration for the models of this host, or from that of another program',
+    'leasehold init ~/models',
+  )
     .argument(
       '[path...]',
-      'folders and GGUF files (default: where llama.cpp, Hugging Face, LM Studio and Ollama keep them)',
+      'folders and GGUF files (default: where llama.cpp, Hugging Face, LM Studio and Ollama keep them); with --from the configuration of the other program',
+    )
+    .addOption(
+      new Option('--from <program>', 'translate the configuration of another program').choices([
+        'llama-swap',
+      ]),
     )
     .option('--engine <name>', 'engine that loads the models (default: the first one found)')
     .option('--context <tokens>', 'longest context to load a model with (default: 16384)', parseCount)

@@ -29,7 +29,8 @@ function toArgumentFault(arg: string): string | undefined {
   const [, option] = /^(--?[A-Za-z][\w-]*)\s+\S/.exec(arg) ?? []
   if (option !== undefined)
     return `"${option} …" is one argument; write the option and its value as two: "${option}", "…"`
-  if (/^(["']).*\1$/s.test(arg))
+  // Docker reads the quotes of `--gpus '"device=0,1"'` itself.
+  if (/^(["']).*\1$/s.test(arg) && !/^"device=/.test(arg))
     return 'has quotes around it, which the program gets too; no shell removes them'
   if (/^(&&?|\|\|?|;|\d?>>?(&\d)?|<)$/.test(arg))
     return `"${arg}" is for a shell, and no shell is used; name a script as the command`

@@ -89,6 +89,7 @@ test('without a model init says where it looked', async () => {
 test.each([
   [['--engine', 'lama'], /lama is not a known engine; the engines are llama\.cpp, vllm/],
   [['--idle-stop', 'soon'], /Expected a duration such as 10m/],
+  [['--from', 'ollama'], /Allowed choices are llama-swap/],
   [['--context', '0'], /Expected a whole number from 1/],
 ])('init %j is wrong usage', async (args, reason) => {
   await using place = await createHost('llama-server')
@@ -96,4 +97,52 @@ test.each([
   const { code, stdout, stderr } = await place.run('init', '.', ...args)
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
   expect(stderr).toMatch(reason)
+})
+
+const swap = `models:
+  qwen:
+    cmd: |
+      llama-server --port \${PORT}
+      # the model
+      -m /m/qwen.gguf
+    cmdStop: killall llama-server
+    aliases: [gpt-4o]
+  other:
+    cmd: /opt/other --port \${PORT} --key \${env.SOME_KEY}
+`
+
+test('init --from llama-swap translates its file and tells, line by line, what has no equal', async () => {
+  await using place = await createHost('llama-server')
+  place.write('config.yaml', swap)
+  const { code, stdout, stderr } = await place.run('init', '--from', 'llama-swap')
+  expect(code).toBe(0)
+  expect(stderr).toMatch(/^config\.yaml:7: models\.qwen\.cmdStop: no equal: leasehold ends the process/m)
+  // What is wrong with the new file on this host is told, and does not keep it from being written.
+  expect(stderr).toMatch(/^leasehold\.json5:\d+:\d+: warning: .*\$\{SOME_KEY\} is not set/m)
+  expect(stdout).toMatch(/^2 models of config\.yaml; 1 of its lines has no equal/)
+  expect(stdout).toContain('leasehold chat qwen\n')
+  const checked = await place.run('config', 'validate')
+  expect(checked).toMatchObject({ code: 0, stdout: expect.stringMatching(/^leasehold\.json5: ok/) })
+  const { data } = JSON.parse((await place.run('models', 'list', '--json')).stdout)
+  expect(data).toMatchObject([{ id: 'qwen/qwen', aliases: ['gpt-4o'] }, { id: 'other/other' }])
+
+  const again = await place.run('init', '--from', 'llama-swap', 'config.yaml')
+  expect(again).toMatchObject({ code: 2, stderr: expect.stringMatching(/exists already/) })
+  const { notes } = JSON.parse(
+    (await place.run('init', '--from', 'llama-swap', 'config.yaml', '--dry-run', '--json')).stdout,
+  )
+  expect(notes).toMatchObject([{ line: 7, path: ['models', 'qwen', 'cmdStop'] }])
+})
+
+test.each([
+  ['models: [', /^config\.yaml:1:\d+: /],
+  ['groups: {}', /^config\.yaml has no model that can be run\.$/m],
+  [undefined, /^config\.yaml does not exist\.$/m],
+])('init --from llama-swap refuses %j', async (text, reason) => {
+  await using place = await createHost('llama-server')
+  if (text !== undefined) place.write('config.yaml', text)
+  const { code, stdout, stderr } = await place.run('init', '--from', 'llama-swap')
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+  expect(stderr).toMatch(reason)
+  expect(existsSync(join(place.folder, 'leasehold.json5'))).toBe(false)
 })

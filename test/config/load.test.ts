@@ -399,6 +399,7 @@ describe('problems in one report', () => {
 
   test.each([
     [{ args: ['-m', '/x y', '-Dfoo=a b', '{"a": "b"}', 'a ~ b', '5$', '--', '-', 'say "hi"', '$x'] }],
+    [{ command: '/usr/bin/docker', args: ['run', '--gpus', '"device=0,1"', 'image'] }],
     [{ command: '/bin/sh', args: ['-c', 'cd ~ && exec $HOME/server -m /x > /tmp/log 2>&1'] }],
     [{ idleStopMs: 1000, readyTimeoutMs: 1000 }],
     [{ idleStopMs: 0 }],

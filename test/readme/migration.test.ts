@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { swapKeys } from '../../src/cli/llama-swap/swap-keys.ts'
 import { toJsonSchema } from '../../src/config/schema.ts'
 
 const page = readFileSync(new URL('../../src/config/README.md', import.meta.url), 'utf8')
@@ -20,43 +21,10 @@ function listOptions(schema: unknown): string[] {
   return [...Object.keys(own), ...Object.values(schema).flatMap(listOptions)]
 }
 
-/** What llama-swap's configuration reference and public configurations of it use. */
+/** The names of the keys that `init --from llama-swap` knows, and what a configuration of it holds besides keys. */
 const LLAMA_SWAP = [
-  ...[
-    'cmd',
-    'cmdStop',
-    'proxy',
-    'checkEndpoint',
-    'ttl',
-    'unloadTimeout',
-    'env',
-    'aliases',
-    'useModelName',
-    'name',
-  ],
-  ...['description', 'metadata', 'unlisted', 'concurrencyLimit', 'macros', 'startPort', 'healthCheckTimeout'],
-  ...[
-    'globalTTL',
-    'groups',
-    'swap',
-    'exclusive',
-    'persistent',
-    'members',
-    'hooks',
-    'preload',
-    'apiKeys',
-    'peers',
-  ],
-  ...['stripParams', 'setParams', 'setParamsByID', 'timeouts', 'matrix', 'evict_costs', 'sendLoadingState'],
-  ...[
-    'includeAliasesInList',
-    'logLevel',
-    'logTimeFormat',
-    'logToStdout',
-    'captureBuffer',
-    'metricsMaxInMemory',
-  ],
-  ...['routing', 'selectors', 'profiles', 'ui', 'sleepMode', 'PORT', 'MODEL_ID'],
+  ...new Set(Object.keys(swapKeys).flatMap((key) => key.split('.').filter((name) => name !== '*'))),
+  ...['swap', 'exclusive', 'persistent', 'members', 'evict_costs', 'sleepMode', 'PORT', 'MODEL_ID'],
 ]
 
 const OLLAMA = [
@@ -96,4 +64,21 @@ test.each(['Coming from llama-swap', 'Coming from Ollama'])('%s: every option of
     .filter((name) => !name.startsWith('${'))
   expect(named.length).toBeGreaterThan(20)
   expect(named.filter((name) => !known.has(name))).toEqual([])
+})
+
+test('Coming from llama-swap: the rows of a key name what its translation makes of it', () => {
+  const rows = readRows('Coming from llama-swap').map(([theirs = '', ...ours]) => ({
+    theirs,
+    ours: ours.join(' '),
+  }))
+  const known = new Set(listOptions(toJsonSchema()))
+  const missing = Object.entries(swapKeys).flatMap(([key, meaning]) => {
+    const name = key.split('.').at(-1) ?? ''
+    const told = rows.filter(({ theirs }) => theirs.match(/\w+/g)?.includes(name)).map(({ ours }) => ours)
+    const options = [...meaning.matchAll(/`[\w.[\]]*?(\w+)`/g)].map(([, option = '']) => option)
+    return options
+      .filter((option) => known.has(option) && !told.some((text) => text.includes(option)))
+      .map((option) => `${key}: ${option}`)
+  })
+  expect(missing).toEqual([])
 })

@@ -1,0 +1,146 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { findSwapKey, swapKeys } from '../../../src/cli/llama-swap/swap-keys.ts'
+import { type Translation, translateSwap } from '../../../src/cli/llama-swap/translate.ts'
+import { parseYaml } from '../../../src/cli/llama-swap/yaml-file.ts'
+import { parseConfig } from '../../../src/config/load.ts'
+import { resolveModel } from '../../../src/config/model-ref.ts'
+
+const folder = fileURLToPath(new URL('configs/', import.meta.url))
+const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'))
+const env = { HOME: '/home/someone', PATH: '/usr/bin', HF_TOKEN: 't', MODELS_DIR: '/srv', API_KEY_1: 'k' }
+const PROGRAMS = ['bash', 'docker', 'env', 'llama-server', 'podman', 'taskset']
+
+function translate(text: string, file = 'config.yaml'): Translation {
+  return translateSwap(parseYaml(text, file), {
+    env,
+    file,
+    folder: '/etc/llama-swap',
+    findProgram: (name) => (PROGRAMS.includes(name) ? `/usr/bin/${name}` : undefined),
+  })
+}
+
+const load = (text: string) => parseConfig(text, { env: { ...env, OPENROUTER_API_KEY: 'k' } })
+
+const formatNotes = ({ notes }: Translation) =>
+  notes.map(({ line, path, message }) => `${line}: ${path.join('.')}: ${message}\n`).join('')
+
+describe('configurations in the shape of public ones', () => {
+  test('there are ten', () => {
+    expect(files).toHaveLength(10)
+  })
+
+  test.each(files)('%s translates, is valid, and tells what has no equal', async (name) => {
+    const translation = translate(readFileSync(join(folder, name), 'utf8'), name)
+    const stem = join(folder, basename(name, '.yaml'))
+    await expect(formatNotes(translation)).toMatchFileSnapshot(`${stem}.notes`)
+    await expect(translation.text).toMatchFileSnapshot(`${stem}.json5`)
+    const config = load(translation.text)
+    const about = ({ message }: { readonly message: string }) => /need not be this host/.test(message)
+    expect(config.problems.filter((problem) => !about(problem))).toEqual([])
+    // Every name that llama-swap would answer to is answered to.
+    for (const model of translation.models) expect(resolveModel(config, model).modelId).toBe(model)
+  })
+
+  test('every key of them is one of the table, or told to be none', () => {
+    for (const key of Object.keys(swapKeys)) expect(findSwapKey(key.split('.'))).toBe(swapKeys[key])
+    expect(findSwapKey(['models', 'x', 'filters', 'stripParams'])).toBe(
+      swapKeys['models.*.filters.stripParams'],
+    )
+    expect(findSwapKey(['models', 'x', 'tags'])).toBeUndefined()
+    expect(findSwapKey(['host'])).toBeUndefined()
+  })
+})
+
+const models = (text: string) => `models:\n${text.replaceAll(/^/gm, '  ')}`
+
+describe('a command', () => {
+  const argsOf = (cmd: string) => {
+    const text = `run:\n  cmd: |\n${cmd.replaceAll(/^/gm, '    ')}\n`
+    const [provider] = load(translate(models(text)).text).providers
+    return provider?.localService?.args
+  }
+
+  test.each([
+    ['/x --port ${PORT} a  b', ['--port', '15800', 'a', 'b']],
+    [`/x \${PORT} "a b" 'c "d"' e\\ f ""`, ['15800', 'a b', 'c "d"', 'e f', '']],
+    ['/x ${PORT} "{\\"a\\": \\"b c\\"}"', ['15800', '{"a": "b c"}']],
+    ['/x ${PORT} a \\\n  # b\n\n# c\nd#e', ['15800', 'a', 'd#e']],
+    ['/x ${PORT} \'\n\' "$HOME" `date` *', ['15800', '\n', '$HOME', '`date`', '*']],
+    ['/x ${PORT} ${UNKNOWN} $${ESCAPED}', ['15800', '${UNKNOWN}', '$${ESCAPED}']],
+    ['/x ${PORT} --dir ${env.HOME}/m', ['15800', '--dir', '/home/someone/m']],
+  ])('%j has the words that llama-swap reads', (cmd, words) => {
+    expect(argsOf(cmd)).toEqual(words)
+  })
+
+  test('of llama-server becomes an engine, with the model and without what the engine says', () => {
+    const { text } = translate(
+      models('a:\n  cmd: llama-server --host=127.0.0.1 --port=${PORT} --model=/m/a.gguf -c 4096'),
+    )
+    expect(text).toContain(`localService: { engine: 'llama.cpp', model: '/m/a.gguf', args: ['-c', '4096'] }`)
+    expect(load(text).providers[0]?.baseUrl).toBe('http://127.0.0.1:15800/v1')
+  })
+})
+
+test('macros know those above them, the model and each other, and circles end', () => {
+  const { text, notes } = translate(`
+macros:
+  a: "-a \${b} \${MODEL_ID}"
+  b: 1
+  round: "\${trip}"
+  trip: "\${round}"
+${models('x:\n  macros: { b: 2 }\n  cmd: /x ${PORT} ${a} ${round}')}
+`)
+  expect(load(text).providers[0]?.localService?.args.slice(0, 4)).toEqual(['15800', '-a', '2', 'x'])
+  expect(notes.map(({ message }) => message)).toEqual([expect.stringMatching(/^\$\{\w+\} is no macro$/)])
+})
+
+test('without groups one model runs at a time, and models of two exclusive groups never together', () => {
+  const cmd = (id: string) => `${id}: { cmd: "/x ${id} \${PORT}" }\n`
+  const groupsOf = (more: string) =>
+    load(translate(`${models(['a', 'b', 'c', 'd'].map(cmd).join(''))}\n${more}`).text).leasehold.groups
+  expect(groupsOf('')).toEqual({ 'one-at-a-time': ['a', 'b', 'c', 'd'] })
+  expect(groupsOf('groups: { g: { swap: false, exclusive: false, members: [a, b, c, d] } }')).toEqual({})
+  expect(
+    groupsOf('groups: { g: { swap: false, members: [a, b] }, h: { swap: false, members: [c, d] } }'),
+  ).toEqual({
+    'one-at-a-time': ['a', 'c'],
+    'one-at-a-time-2': ['a', 'd'],
+    'one-at-a-time-3': ['b', 'c'],
+    'one-at-a-time-4': ['b', 'd'],
+  })
+  expect(groupsOf('matrix: { sets: { s: "a & b | (c & d)" } }')).toEqual({
+    'one-at-a-time': ['a', 'c'],
+    'one-at-a-time-2': ['a', 'd'],
+    'one-at-a-time-3': ['b', 'c'],
+    'one-at-a-time-4': ['b', 'd'],
+  })
+})
+
+test.each([
+  ['a: [', /^config\.yaml:1:\d+: /],
+  ['models: {}\nmodels: {}', /^config\.yaml:2:1: Map keys must be unique/],
+  ['a: \t- b', /^config\.yaml:1:/],
+])('%j is told with its line', (text, message) => {
+  expect(() => parseYaml(text, 'config.yaml')).toThrow(message)
+})
+
+test('a file that grows without end is refused', () => {
+  const lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]']
+  for (let index = 1; index < 9; index += 1)
+    lines.push(`a${index}: &a${index} [${Array.from({ length: 10 }, () => `*a${index - 1}`).join(', ')}]`)
+  expect(() => parseYaml(lines.join('\n'), 'config.yaml')).toThrow(/Excessive alias count/)
+})
+
+test.each([
+  '',
+  '[]',
+  'models:',
+  'models: [a]',
+  'models: { a: 7, b: , c: [] }',
+  'groups: 7\nmodels: { a: { cmd: 7 } }',
+])('the odd file %j has no models, or says what is odd', (text) => {
+  expect(() => translate(text)).not.toThrow()
+})
