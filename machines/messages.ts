@@ -96,6 +96,19 @@ export interface Failure {
   readonly cause?: Failure
 }
 
+/** Whether a server outside the tree is there, by its status command. `unknown`: that could not tell. */
+export type Presence = 'there' | 'gone' | 'unknown'
+
+/** How a server outside the tree was ended. */
+export interface OutsideEnd {
+  /** Of the last stop command. `null`: it could not be run, or did not end in time. */
+  readonly exitCode: number | null
+  /** Afterwards. Without a status command it is `gone` when nothing listens at its address. */
+  readonly status: Presence
+  /** What a command printed that says why the server is not known to be gone, or why it could not be run. */
+  readonly detail?: string
+}
+
 /** Proof that a stop is complete, or the names of what is left. Every spawn ends in exactly one. */
 export interface Receipt {
   readonly generation: string
@@ -111,8 +124,15 @@ export interface Receipt {
    * a daemon for one. Then the stop is not complete either.
    */
   readonly isPortHeld?: boolean
+  /** Of a service with a stop command. */
+  readonly outside?: OutsideEnd
   /** From the first signal, or from an exit without a stop, to this receipt, in milliseconds. */
   readonly durationMs: number
+}
+
+/** Whether a server outside the tree may still be there. Then the stop is not complete. */
+export function isServerLeft({ outside }: Receipt): boolean {
+  return outside !== undefined && outside.status !== 'gone'
 }
 
 /**
@@ -140,6 +160,8 @@ export interface ServicePolicy {
   /** `0`: never stopped for being idle. */
   readonly idleStopMs: number
   readonly stopGraceMs: number
+  /** The longest that a stop command may take. `0`: there is none. */
+  readonly stopCommandMs: number
   readonly drainTimeoutMs: number
   /** `null`: a start without waiters is never abandoned. */
   readonly abandonStartMs: number | null
@@ -284,8 +306,11 @@ export type ProcessEvent =
   | {
       readonly type: 'process.signalled'
       readonly generation: string
-      readonly signal: 'SIGTERM' | 'SIGKILL'
+      /** `stopCommand`: the command that ends a server outside the tree was begun. */
+      readonly signal: 'SIGTERM' | 'SIGKILL' | 'stopCommand'
     }
+  /** The process has exited, and the server that it started runs on outside its tree. */
+  | { readonly type: 'process.detached'; readonly generation: string }
   | {
       readonly type: 'process.exited'
       readonly generation: string

@@ -1,7 +1,8 @@
 import { fromCallback, fromPromise, not, setup } from 'xstate'
-import type { Failure, ProcessEvent, Receipt } from './messages.ts'
+import { type Failure, isServerLeft, type ProcessEvent, type Receipt } from './messages.ts'
 
-export type StopSignal = 'SIGTERM' | 'SIGKILL'
+/** How a run is told to end: a signal to its tree, or the command that ends a server outside of it. */
+export type StopSignal = 'SIGTERM' | 'SIGKILL' | 'stopCommand'
 
 /** A report about the run: an event of the process effect without its generation. */
 export type RunReport = ProcessEvent extends infer Event
@@ -15,17 +16,23 @@ export type RunEvent =
   | { readonly type: 'run.terminate' | 'run.spare' | 'run.kill' | 'run.sweep' }
   | { readonly type: 'process.spawned'; readonly pid: number }
   | { readonly type: 'process.failed'; readonly failure: Failure }
-  /** A stop signal was sent, and a process was there to get it. */
+  /** A stop signal was sent, and a process was there to get it; or the stop command was begun. */
   | { readonly type: 'process.signalled'; readonly signal: StopSignal }
+  /** The leader has exited, and the server that it started runs on outside its tree. */
+  | { readonly type: 'process.detached' }
 
 export interface RunInput {
   /** Whether our own connections to the server are closed before SIGTERM. */
   readonly closesFirst: boolean
+  /** Whether a command ends the server, before any signal. */
+  readonly hasStopCommand: boolean
 }
 
 export interface RunContext extends RunInput {
   /** The stop signals that were sent, each once. */
   readonly signals: readonly StopSignal[]
+  /** Whether the leader has exited and its server runs on. */
+  readonly isDetached: boolean
 }
 
 /** `waiting`: not spawned yet. `exited`: the leader is gone, and its tree ends or is being swept. */
@@ -53,24 +60,34 @@ const base = setup({
     prepare: fromPromise<Failure | null>(notProvided('prepare')),
     /** Spawns the process: `process.spawned` in the tick of its birth, or `process.failed`. */
     spawn: fromCallback<RunEvent, undefined, RunEvent>(notProvided('spawn')),
-    /** Settles when the leader has exited (`true`), or when a sweep has ended although it lives. */
+    /**
+     * Settles when the leader has exited (`true`), or when a sweep has ended although it lives. Of a server outside the
+     * tree: not before that is gone, too.
+     */
     exit: fromPromise<boolean>(notProvided('exit')),
     /** Closes our own connections to the server. */
     close: fromPromise<void>(notProvided('close')),
+    /** Runs the stop command, for a bounded time. */
+    command: fromPromise<void>(notProvided('command')),
     /** Reads the last output: how and why the leader ended. */
     explain: fromPromise<Extract<RunReport, { type: 'process.exited' }>>(notProvided('explain')),
     /** Settles when the tree has ended by itself or is killed. */
     rest: fromPromise<void>(notProvided('rest')),
-    /** Kills what is left of the tree, checks the port and writes the receipt. */
+    /** Kills what is left of the tree, ends a server outside of it, checks the port and writes the receipt. */
     settle: fromPromise<Receipt>(notProvided('settle')),
+    /** Runs the stop command again, later each time, until the server outside the tree is gone. */
+    retry: fromPromise<void>(notProvided('retry')),
   },
   delays: { close: CLOSE_MS },
   guards: {
     closesFirst: ({ context }: Scope) => context.closesFirst,
+    hasStopCommand: ({ context }: Scope) => context.hasStopCommand,
     isFailure: ({ event }: Scope) => outputOf(event) !== null,
     hasExited: ({ event }: Scope) => outputOf(event) === true,
     isSignalled: ({ context }: Scope) => context.signals.length > 0,
-    isTerminated: ({ context }: Scope) => context.signals.includes('SIGTERM'),
+    isTerminated: ({ context: { signals } }: Scope) =>
+      signals.includes('SIGTERM') || signals.includes('stopCommand'),
+    isServerLeft: ({ event }: Scope) => isServerLeft(outputOf(event) as Receipt),
     isNewSignal: ({ context, event }: Scope) =>
       event.type === 'process.signalled' && !context.signals.includes(event.signal),
   },
@@ -81,8 +98,11 @@ const run = base.extend({
     recordSignal: base.assign(({ context, event }) =>
       event.type === 'process.signalled' ? { signals: [...context.signals, event.signal] } : {},
     ),
+    recordDetached: base.assign({ isDetached: true }),
     /** Reports the event as it is. */
     report: base.emit(({ event }) => event as RunReport),
+    /** From here on the stop cannot be called off. */
+    announceCommand: base.raise({ type: 'process.signalled', signal: 'stopCommand' }),
     reportFailure: base.emit(({ event }) => ({
       type: 'process.failed',
       failure: outputOf(event) as Failure,
@@ -106,7 +126,7 @@ export const runMachine = run.createMachine({
   id: 'run',
   description:
     'One run of a process: it waits for its turn, is spawned, runs, exits or is stopped, and is settled.',
-  context: ({ input }) => ({ ...input, signals: [] }),
+  context: ({ input }) => ({ ...input, signals: [], isDetached: false }),
   on: {
     'process.signalled': { guard: 'isNewSignal', actions: ['recordSignal', 'report'] },
     'run.kill': { actions: 'kill' },
@@ -142,7 +162,7 @@ export const runMachine = run.createMachine({
     },
 
     alive: {
-      description: 'The leader of the process tree is alive.',
+      description: 'The leader of the process tree is alive, or the server that it started outside the tree.',
       invoke: {
         src: 'exit',
         onDone: [{ guard: 'hasExited', target: 'exited' }, { target: 'sweeping' }],
@@ -153,8 +173,10 @@ export const runMachine = run.createMachine({
           description: 'No stop is under way.',
           tags: 'running',
           on: {
+            'process.detached': { actions: ['recordDetached', 'report'] },
             'run.terminate': [
               { guard: 'closesFirst', target: 'closing' },
+              { guard: 'hasStopCommand', target: 'commanding' },
               { target: 'stopping', actions: 'terminate' },
             ],
             'run.kill': { target: 'stopping', actions: 'kill' },
@@ -167,12 +189,37 @@ export const runMachine = run.createMachine({
           tags: 'running',
           invoke: {
             src: 'close',
+            onDone: [
+              { guard: 'hasStopCommand', target: 'commanding' },
+              { target: 'stopping', actions: 'terminate' },
+            ],
+            onError: [
+              { guard: 'hasStopCommand', target: 'commanding' },
+              { target: 'stopping', actions: 'terminate' },
+            ],
+          },
+          after: {
+            close: [
+              { guard: 'hasStopCommand', target: 'commanding' },
+              { target: 'stopping', actions: 'terminate' },
+            ],
+          },
+          on: {
+            'run.spare': 'running',
+            'run.kill': { target: 'stopping', actions: 'kill' },
+            'run.sweep': { target: 'stopping', actions: 'sweep' },
+          },
+        },
+        commanding: {
+          description: 'The stop command runs. It ends a server that no signal of ours reaches.',
+          tags: 'stopping',
+          entry: 'announceCommand',
+          invoke: {
+            src: 'command',
             onDone: { target: 'stopping', actions: 'terminate' },
             onError: { target: 'stopping', actions: 'terminate' },
           },
-          after: { close: { target: 'stopping', actions: 'terminate' } },
           on: {
-            'run.spare': 'running',
             'run.kill': { target: 'stopping', actions: 'kill' },
             'run.sweep': { target: 'stopping', actions: 'sweep' },
           },
@@ -199,16 +246,31 @@ export const runMachine = run.createMachine({
     },
 
     resting: {
-      description: 'The rest of the tree ends by itself, until it is killed.',
+      description: 'The rest of the tree and the stop command end by themselves, until the tree is killed.',
       tags: 'exited',
       invoke: { src: 'rest', onDone: 'sweeping' },
     },
 
     sweeping: {
-      description: 'What is left of the tree is killed, and the receipt is written.',
+      description:
+        'What is left of the tree is killed, a server outside of it is ended, and the receipt is written.',
       tags: 'exited',
-      invoke: { src: 'settle', onDone: { target: 'settled', actions: 'reportReceipt' } },
+      invoke: {
+        src: 'settle',
+        onDone: [
+          { guard: 'isServerLeft', target: 'lingering', actions: 'reportReceipt' },
+          { target: 'settled', actions: 'reportReceipt' },
+        ],
+      },
       on: { 'run.terminate': { guard: not('isSignalled'), actions: 'terminate' } },
+    },
+
+    lingering: {
+      description:
+        'The receipt is written, and the stop command has not ended the server: it is tried again.',
+      tags: 'settled',
+      invoke: { src: 'retry', onDone: 'settled' },
+      on: { 'process.signalled': {}, 'run.sweep': { target: 'settled', actions: 'sweep' } },
     },
 
     settled: {

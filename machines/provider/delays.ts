@@ -41,6 +41,7 @@ export const providerDelays = {
   peerTimeout: PEER_TIMEOUT_MS,
   readyTimeout: ({ context }: DelayScope) => Math.max(0, context.policy.readyTimeoutMs - context.lookedMs),
   stability: ({ context }: DelayScope) => context.policy.stabilityMs,
-  stopGrace: ({ context }: DelayScope) => context.policy.stopGraceMs,
-  sweepTimeout: SWEEP_TIMEOUT_MS,
+  /** A stop command comes before SIGTERM. */
+  stopGrace: ({ context: { policy } }: DelayScope) => policy.stopCommandMs + policy.stopGraceMs,
+  sweepTimeout: ({ context: { policy } }: DelayScope) => policy.stopCommandMs + SWEEP_TIMEOUT_MS,
 }

@@ -2,6 +2,7 @@ import type {
   Failure,
   FailureCode,
   Listener,
+  OutsideEnd,
   PortHolder,
   ProviderEvent,
   Receipt,
@@ -115,10 +116,18 @@ export function toSurvivorsFailure(event: ProviderEvent): Failure {
   }
 }
 
-function describeSurvivors({ survivors, portHolder }: Receipt): string {
+function describeSurvivors({ survivors, portHolder, outside }: Receipt): string {
   if (survivors.length > 0) return `its processes ${survivors.join(', ')} survived SIGKILL`
+  if (outside !== undefined && outside.status !== 'gone') return describeLeftServer(outside)
   const port = portHolder === undefined ? '' : ` ${portHolder.port}`
   return `its processes have ended, but ${portHolder === undefined ? UNSEEN : nameStrangers(portHolder)} still listens on its port${port}: end that process, and if command puts the server into the background, have it run in the foreground`
+}
+
+function describeLeftServer({ exitCode, status, detail }: OutsideEnd): string {
+  const how = exitCode === null ? 'could not be run to its end' : `ended with code ${exitCode}`
+  const left =
+    status === 'there' ? 'its server is still there' : 'statusCommand cannot tell whether its server is gone'
+  return `its stopCommand ${how}, and ${left}${detail === undefined ? '' : ` (${detail})`}: stop it yourself; the command is tried again`
 }
 
 const UNSEEN = 'a process that cannot be seen'

@@ -1,5 +1,11 @@
 import { setup } from 'xstate'
-import type { ProviderEmitted, ProviderEvent, Receipt, StopReason } from '../messages.ts'
+import {
+  isServerLeft,
+  type ProviderEmitted,
+  type ProviderEvent,
+  type Receipt,
+  type StopReason,
+} from '../messages.ts'
 import { claim, health, peer, probe, process, requests } from '../ports.ts'
 import { findTellingLine, isLastingCause } from '../telling-line.ts'
 import {
@@ -130,10 +136,12 @@ export const base = setup({
     isFailureStop: ({ context }: Scope) => isFailureReason(context.stop),
     /** Before SIGTERM is sent, a request calls these stops off. */
     canCallOff: ({ context }: Scope) => context.stop === 'idle' || context.stop === 'evicted',
-    /** Processes survived the stop, or one still listens on the port. */
+    /** Processes survived the stop, one still listens on the port, or a server outside the tree is there. */
     hasSurvivors: ({ event }: Scope) =>
       event.type === 'process.settled' &&
-      (event.receipt.survivors.length > 0 || event.receipt.isPortHeld === true),
+      (event.receipt.survivors.length > 0 ||
+        event.receipt.isPortHeld === true ||
+        isServerLeft(event.receipt)),
   },
 })
 

@@ -1,5 +1,5 @@
 import { enqueueActions, sendParent } from 'xstate'
-import type { ProviderEvent, Receipt, SharingEvent } from '../messages.ts'
+import { isServerLeft, type ProviderEvent, type Receipt, type SharingEvent } from '../messages.ts'
 import { providerMachine } from './chart.ts'
 import type { ProviderContext } from './context.ts'
 
@@ -80,9 +80,10 @@ function buildRunEnd(event: ProviderEvent): SharingEvent {
   }
 }
 
-/** A process that still listens on the port may hold memory, so it counts as a survivor. */
-function countSurvivors({ survivors, isPortHeld = false }: Receipt): number {
-  return survivors.length + (isPortHeld ? 1 : 0)
+/** A process that still listens on the port, or a server outside the tree, may hold memory: it counts as a survivor. */
+function countSurvivors(receipt: Receipt): number {
+  const { survivors, isPortHeld = false } = receipt
+  return survivors.length + (isPortHeld || isServerLeft(receipt) ? 1 : 0)
 }
 
 function listSurvivors({ survivors, isPortHeld = false, portHolder }: Receipt): readonly number[] {

@@ -62,7 +62,11 @@ function describeFact(event: SupervisorEvent): string {
     case 'process.failed':
       return `its process cannot be started: ${describeFailure(event.failure)}`
     case 'process.signalled':
-      return `${event.signal} is sent to its processes`
+      return event.signal === 'stopCommand'
+        ? 'its stopCommand is run'
+        : `${event.signal} is sent to its processes`
+    case 'process.detached':
+      return 'its process ended, and its server runs on'
     case 'process.exited':
       return `its process ended: ${describeEnd(event)}`
     case 'process.settled':

@@ -81,8 +81,17 @@ function findMissing(providers: JsonObject): Finding[] {
       ...(isJsonObject(localService) && localService.command === undefined
         ? [toError([...at, 'localService', 'command'], 'is required (string), unless there is an engine')]
         : []),
+      ...findLackOfStop(localService, [...at, 'localService']),
     ]
   })
+}
+
+/** Without a stop command such a server could not be ended. */
+function findLackOfStop(localService: unknown, at: readonly PropertyKey[]): Finding[] {
+  if (!isJsonObject(localService) || localService.stopCommand !== undefined) return []
+  return ['external', 'statusCommand']
+    .filter((option) => localService[option] !== undefined && localService[option] !== false)
+    .map((option) => toError([...at, option], 'needs stopCommand, the command that ends the server'))
 }
 
 const MISSING_URL = `is required (string), unless localService uses \${PORT}`
@@ -91,7 +100,18 @@ const MISSING_URL = `is required (string), unless localService uses \${PORT}`
 function addDefaults(provider: unknown, defaults: JsonObject): unknown {
   if (!isJsonObject(provider) || !isJsonObject(provider.localService)) return provider
   const { localService } = provider
-  const { engine, model, context, command, args, healthUrl, ...others } = defaults
+  const {
+    engine,
+    model,
+    context,
+    command,
+    args,
+    healthUrl,
+    external,
+    stopCommand,
+    statusCommand,
+    ...others
+  } = defaults
   const isOtherProgram =
     (engine !== undefined || command !== undefined) &&
     ((localService.command !== undefined && localService.command !== command) ||

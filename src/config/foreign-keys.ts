@@ -7,7 +7,8 @@ const WORDS: Readonly<Record<string, string>> = {
   args: 'arguments are set in localService.args',
   checkEndpoint: 'the health check is set in localService.healthUrl, as a whole URL',
   cmd: 'set the program in localService.command and its arguments in localService.args',
-  cmdStop: 'a service is stopped with SIGTERM, then SIGKILL after localService.stopGraceMs',
+  cmdStop:
+    'set localService.stopCommand, as [program, ...arguments]; without it a service gets SIGTERM, then SIGKILL after localService.stopGraceMs',
   command: 'the program is set in localService.command',
   concurrencyLimit: 'set localService.maxConcurrent',
   cwd: 'the working directory is set in localService.cwd',

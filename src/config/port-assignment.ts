@@ -5,7 +5,7 @@ import { isJsonObject, type JsonObject } from './sections.ts'
 const LAST_PORT = 65_535
 
 /**
- * Replaces `${PORT}` in `baseUrl`, `healthUrl`, `args` and `env` of every service. It is the port of `baseUrl` where
+ * Replaces `${PORT}` in `baseUrl` and in `healthUrl`, `args`, `env` and the commands of every service. It is the port of `baseUrl` where
  * that states one. Otherwise ports are assigned in the order of the file, so that two supervisors with the same file
  * agree; a port that the file writes anywhere is skipped. `$${PORT}` stays. `assigned`: the ids of the providers and
  * replicas that got such a port.
@@ -28,11 +28,12 @@ export function assignPorts(
   }
 
   const fill = (id: string, server: JsonObject, service: JsonObject): JsonObject => {
-    if (!hasPlaceholder([server.baseUrl, service.args, service.env, service.healthUrl])) return server
+    const { args, env, healthUrl, stopCommand, statusCommand } = service
+    const options = { args, env, healthUrl, stopCommand, statusCommand }
+    if (!hasPlaceholder([server.baseUrl, options])) return server
     const { baseUrl = `http://127.0.0.1:${PLACEHOLDER}/v1` } = server
     const port = toWrittenPort(baseUrl) ?? assign(id)
-    const { args, env, healthUrl } = service
-    const filled = Object.entries({ args, env, healthUrl }).filter(([, value]) => hasPlaceholder(value))
+    const filled = Object.entries(options).filter(([, value]) => hasPlaceholder(value))
     return {
       ...server,
       baseUrl: replace(baseUrl, port),

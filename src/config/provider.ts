@@ -7,6 +7,7 @@ import type { LocalServiceValues, ModelValues, ProviderValues } from './schema.t
 import { type Environment, substituteVariables } from './secrets.ts'
 
 const QUEUE_BEYOND_READY_MS = 300_000
+const GENERATION = `\${GENERATION}`
 
 /** A service with a program. */
 type CompleteService = LocalServiceValues & { readonly command: string }
@@ -153,12 +154,28 @@ function toLocalService(
   at: readonly PropertyKey[],
   substitute: (text: string, path: readonly PropertyKey[]) => { result: string; isSubstituted: boolean },
 ): LocalServiceConfig {
-  const args = values.args.map((text, index) => substitute(text, [...at, 'args', index]))
+  const { stopCommand, statusCommand } = values
+  // It stands for the id of a run, which is not known before the spawn.
+  const keepGeneration = (text: string) =>
+    stopCommand === undefined ? text : text.replaceAll(GENERATION, `$${GENERATION}`)
+  const fill = (text: string, path: readonly PropertyKey[]) =>
+    substitute(keepGeneration(text), [...at, ...path])
+  const args = values.args.map((text, index) => fill(text, ['args', index]))
   const complete = {
     ...values,
     args: args.map(({ result }) => result),
     ...(values.model === undefined ? {} : { model: substitute(values.model, [...at, 'model']).result }),
     env: mapValues(values.env, (text, name) => substitute(text, [...at, 'env', name]).result),
+    ...(stopCommand === undefined
+      ? {}
+      : {
+          stopCommand: stopCommand.map((command) =>
+            command.map((text) => fill(text, ['stopCommand']).result),
+          ),
+        }),
+    ...(statusCommand === undefined
+      ? {}
+      : { statusCommand: statusCommand.map((text, index) => fill(text, ['statusCommand', index]).result) }),
     healthUrl: values.healthUrl === undefined ? `${baseUrl}/models` : new URL(values.healthUrl).href,
     maxQueueMs: values.maxQueueMs ?? Math.min(values.readyTimeoutMs + QUEUE_BEYOND_READY_MS, MAX_DURATION_MS),
     secretArgs: args.flatMap(({ isSubstituted }, index) => (isSubstituted ? [index] : [])),
@@ -182,10 +199,12 @@ function toModel(
 }
 
 /** Hashed, because the key is shown and `env` may hold secrets. */
-function toServiceHash({ command, args, cwd, env, healthUrl }: Omit<LocalServiceConfig, 'key'>): string {
+function toServiceHash(service: Omit<LocalServiceConfig, 'key'>): string {
+  const { command, args, cwd, env, healthUrl, external, stopCommand, statusCommand } = service
   const variables = Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1))
+  const outside = stopCommand === undefined ? [] : [external, stopCommand, statusCommand ?? null]
   return createHash('sha256')
-    .update(JSON.stringify([command, args, cwd ?? null, variables, healthUrl]))
+    .update(JSON.stringify([command, args, cwd ?? null, variables, healthUrl, ...outside]))
     .digest('hex')
 }
 

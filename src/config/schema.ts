@@ -61,6 +61,20 @@ const localServiceSchema = z
       .describe(
         `Arguments, passed unchanged after \`\${VAR}\` is substituted. \`\${PORT}\`, here and in \`env\`, \`healthUrl\` and \`baseUrl\`: the port of \`baseUrl\`, or if that has none, one from \`leasehold.firstPort\` on.`,
       ),
+    external: z
+      .boolean()
+      .default(false)
+      .describe(
+        '`true`: the server does not run below `command`, which may end while the server goes on: a container, a systemd unit, a model of a daemon. Needs `stopCommand`. Its port may belong to another process or user, and its memory is not measured: set `needs`.',
+      ),
+    stopCommand: stopCommandSchema().describe(
+      `The command that ends the server, as \`[program, ...arguments]\`, or a list of commands that are run one after the other. Absolute path, no shell. It is run before SIGTERM, has \`stopGraceMs\` and 5 s, and is run again until the server is gone. \`\${PORT}\` is substituted, and \`\${GENERATION}\`, also in \`args\`: an id of this run, for the name of a container.`,
+    ),
+    statusCommand: argv()
+      .optional()
+      .describe(
+        'The command that tells whether the server is there, as `[program, ...arguments]`. Exit 0 with output: it is there; exit 0 without output: it is gone; anything else, or more than 5 s: that cannot be told, and nothing is ended for it. Without it, the server counts as gone when nothing listens on its port.',
+      ),
     cwd: plainText()
       .optional()
       .describe('Absolute path of the working directory. Default: that of the supervisor.'),
@@ -239,6 +253,8 @@ const replicaSchema = z.strictObject({
       healthUrl: httpUrl({ hasQuery: true })
         .optional()
         .describe("Default: the provider's, at the host and port of this server."),
+      stopCommand: stopCommandSchema().describe("Default: the provider's, with the port of this server."),
+      statusCommand: argv().optional().describe("Default: the provider's, with the port of this server."),
       needs: needsSchema()
         .optional()
         .describe("Amount of each budget that this server uses. Default: the provider's."),
@@ -540,6 +556,24 @@ function describeEngineFault(input: unknown): string {
   const nearest = findNearest(name.replaceAll(/[-_]/g, '.'), Object.keys(engines))
   const isNear = nearest !== undefined && isNearMiss(name, nearest.edits)
   return `${JSON.stringify(input) ?? 'undefined'} is not a known engine; ${isNear ? `the nearest is "${nearest.candidate}"` : `the engines are ${Object.keys(engines).join(', ')}`}`
+}
+
+/** A program and its arguments. */
+function argv() {
+  return z.array(plainText()).min(1, 'must name a program')
+}
+
+function stopCommandSchema() {
+  return z
+    .union([argv(), z.array(argv()).min(1)], {
+      error: 'must be a program with its arguments, or a list of such commands',
+    })
+    .transform((given) => (isCommandList(given) ? given : [given]))
+    .optional()
+}
+
+function isCommandList(given: readonly (string | readonly string[])[]): given is readonly string[][] {
+  return Array.isArray(given[0])
 }
 
 function aliasName() {

@@ -19,7 +19,7 @@ const PROGRAM_STARTS = [
 
 /** Something on this host that keeps a service from starting. `option` is the one to change. */
 export interface ProgramFault {
-  readonly option: 'command' | 'cwd' | 'engine' | 'model'
+  readonly option: 'command' | 'cwd' | 'engine' | 'model' | 'stopCommand' | 'statusCommand'
   readonly message: string
 }
 
@@ -42,7 +42,19 @@ export async function findServiceFault(
     }
   }
   if (message !== undefined) return { option: 'command', message }
-  return (await findFolderFault(cwd)) ?? (await findModelFault(service))
+  return (await findFolderFault(cwd)) ?? (await findModelFault(service)) ?? (await findOutsideFault(service))
+}
+
+async function findOutsideFault({
+  stopCommand = [],
+  statusCommand,
+}: LocalServiceConfig): Promise<ProgramFault | undefined> {
+  for (const [program = ''] of stopCommand) {
+    const message = await findCommandFault(program)
+    if (message !== undefined) return { option: 'stopCommand', message }
+  }
+  const message = statusCommand && (await findCommandFault(statusCommand[0] ?? ''))
+  return message === undefined ? undefined : { option: 'statusCommand', message }
 }
 
 async function findModelFault({

@@ -25,6 +25,8 @@ export type ReapingEventBody =
       readonly supervisorPid: number
       readonly pids: readonly number[]
       readonly survivors: readonly number[]
+      /** The stop commands that ended servers outside the trees. Absent: there was no such server. */
+      readonly servers?: readonly string[]
     }
   | { readonly type: 'orphans.refused'; readonly file: string; readonly problem: string }
 
@@ -196,14 +198,15 @@ export const eventMeanings = {
   'health.verdict': 'The result of the health check changed.',
   'process.spawned': 'A process was started.',
   'process.failed': 'A process could not be started.',
-  'process.signalled': 'A stop signal was sent to the process group.',
+  'process.signalled': 'A stop signal was sent to the process group, or the `stopCommand` was begun.',
+  'process.detached': 'The process exited, and the server that it started runs on outside its tree.',
   'process.exited': 'The process exited: code, signal and last output.',
   'process.settled':
     'The receipt of a run: all processes have ended, or the survivors and the process that still has the port are named.',
   'guest.joined': 'Another supervisor of this user borrows a service of this one.',
   'guest.left': 'That supervisor disconnected; its leases were released.',
   'stop.incomplete':
-    'A stop is incomplete: processes survived SIGKILL, or a process still listens on the port.',
+    'A stop is incomplete: processes survived SIGKILL, a process still listens on the port, or the `stopCommand` has not ended the server.',
   'request.started': 'A model request arrived.',
   'request.sent': 'The request was sent to a server: `rewrites` names the rules that changed its body.',
   'request.attempted': 'A candidate model could not serve the request; the next one is tried.',

@@ -13,6 +13,7 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
   'service.failed': 'error',
   'process.spawned': 'info',
   'process.failed': 'error',
+  'process.detached': 'info',
   'process.exited': 'info',
   'process.settled': 'debug',
   'lease.refused': 'warn',

@@ -15,7 +15,7 @@ export interface ChildEnvironmentOptions {
 
 const ALLOWED_NAMES: ReadonlySet<string> = new Set([
   ...['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'TZ', 'TMPDIR', 'TMP', 'TEMP'],
-  ...['LD_LIBRARY_PATH', 'HF_HOME'],
+  ...['LD_LIBRARY_PATH', 'HF_HOME', 'CONTAINER_HOST', 'DBUS_SESSION_BUS_ADDRESS'],
 ])
 const ALLOWED_PREFIXES: readonly string[] = [
   'LC_',
@@ -26,6 +26,7 @@ const ALLOWED_PREFIXES: readonly string[] = [
   'ROCR_',
   'HSA_',
   'HF_HUB_',
+  'DOCKER_',
 ]
 /** Without these a Windows program may not even load its libraries. Names are compared without case there. */
 const ALLOWED_WINDOWS_NAMES: ReadonlySet<string> = new Set([

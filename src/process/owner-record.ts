@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path'
 import { getuid, pid as ownPid } from 'node:process'
 import { StateDirectoryError } from '../errors.ts'
+import type { Command } from './command.ts'
 import type { StateDirectory } from './state-directory.ts'
 import { type ProcessIdentity, readExecutable, readProcess, type TreeRoot } from './tree.ts'
 
@@ -22,6 +23,17 @@ import { type ProcessIdentity, readExecutable, readProcess, type TreeRoot } from
 export interface RecordedProcess extends ProcessIdentity {
   /** The file it executes; `null` where that was not to be seen. */
   readonly exe: string | null
+}
+
+/** A server outside the tree of its process, and how it is ended. */
+export interface RecordedServer {
+  readonly generation: string
+  /** The service's key: the next supervisor knows its environment by it, which is not written down. */
+  readonly key: string
+  readonly stop: readonly Command[]
+  readonly status?: Command
+  /** What the status command printed of it: it tells it from a namesake. */
+  readonly id?: string
 }
 
 /** The record of an owner, for cleaning up after its death. */
@@ -34,6 +46,7 @@ export interface RecordedOwner {
   /** The kernel's life and the pid namespace in which these numbers mean something. */
   readonly host: string
   readonly runs: readonly RecordedProcess[]
+  readonly servers: readonly RecordedServer[]
 }
 
 /** The file in which a supervisor lists its processes, so that another one can end them after its death. */
@@ -44,6 +57,10 @@ export interface OwnerRecord {
   add(child: Pick<TreeRoot, 'pid' | 'startTicks'>): void
   /** Forgets a child whose tree has ended. */
   remove(pid: number): void
+  /** Names a server outside the tree, from before its start. What is known of its generation is replaced. */
+  addServer(server: RecordedServer): void
+  /** Forgets a server that is gone. */
+  removeServer(generation: string): void
   /** Takes the file away. Idempotent. */
   close(): void
 }
@@ -59,6 +76,7 @@ export function toRecordDirectory({ path }: StateDirectory): string {
 
 export function createOwnerRecord(owner: string, stateDirectory: () => StateDirectory): OwnerRecord {
   const runs = new Map<number, RecordedProcess>()
+  const servers = new Map<string, RecordedServer>()
   let directory: StateDirectory | undefined
   const fileOf = (state: StateDirectory) => join(toRecordDirectory(state), `${owner}.json`)
 
@@ -69,6 +87,7 @@ export function createOwnerRecord(owner: string, stateDirectory: () => StateDire
       startTicks: readProcess(ownPid)?.startTicks ?? 0,
       host: readHost(),
       runs: [...runs.values()],
+      servers: [...servers.values()],
     }
     const body = JSON.stringify(record)
     const file = fileOf(state)
@@ -112,6 +131,19 @@ export function createOwnerRecord(owner: string, stateDirectory: () => StateDire
     },
     remove: (pid) => {
       if (runs.delete(pid)) rewrite()
+    },
+    addServer: ({ generation, key, stop, status, id }) => {
+      servers.set(generation, {
+        generation,
+        key,
+        stop,
+        ...(status === undefined ? {} : { status }),
+        ...(id === undefined ? {} : { id }),
+      })
+      rewrite()
+    },
+    removeServer: (generation) => {
+      if (servers.delete(generation)) rewrite()
     },
     close: () => {
       if (directory === undefined) return
@@ -171,8 +203,9 @@ function parseRecord(state: StateDirectory, text: string): RecordedOwner {
   const { body, mac } = parseObject(JSON.parse(text))
   if (typeof body !== 'string' || !isMac(mac, computeMac(state, body)))
     throw new Error('it does not carry the proof of the host key')
-  const { owner, pid, startTicks, host, runs } = parseObject(JSON.parse(body))
-  if (typeof owner !== 'string' || !UUID.test(owner) || typeof host !== 'string' || !Array.isArray(runs))
+  const { owner, pid, startTicks, host, runs, servers = [] } = parseObject(JSON.parse(body))
+  const hasId = typeof owner === 'string' && UUID.test(owner)
+  if (!hasId || typeof host !== 'string' || !Array.isArray(runs) || !Array.isArray(servers))
     throw new Error('its fields are not those of a record')
   return {
     owner,
@@ -180,7 +213,30 @@ function parseRecord(state: StateDirectory, text: string): RecordedOwner {
     startTicks: parseNumber(startTicks),
     host,
     runs: runs.map(parseRecorded),
+    servers: servers.map(parseServer),
   }
+}
+
+function parseServer(value: unknown): RecordedServer {
+  const { generation, key, stop, status, id } = parseObject(value)
+  if (
+    typeof generation !== 'string' ||
+    typeof key !== 'string' ||
+    !Array.isArray(stop) ||
+    !stop.every(isCommand)
+  )
+    throw new Error('its fields are not those of a server')
+  return {
+    generation,
+    key,
+    stop,
+    ...(isCommand(status) ? { status } : {}),
+    ...(typeof id === 'string' ? { id } : {}),
+  }
+}
+
+function isCommand(value: unknown): value is Command {
+  return Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === 'string')
 }
 
 function parseRecorded(value: unknown): RecordedProcess {

@@ -2,7 +2,14 @@ import { readdirSync, renameSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, delay } from '../clock.ts'
 import type { ReapingEventBody } from '../events/events.ts'
-import { type RecordedOwner, readHost, readRecord, toRecordDirectory } from './owner-record.ts'
+import { createOutside } from './outside.ts'
+import {
+  type RecordedOwner,
+  type RecordedServer,
+  readHost,
+  readRecord,
+  toRecordDirectory,
+} from './owner-record.ts'
 import { freezeTree, type SendSignal, toAttempt } from './signals.ts'
 import type { StateDirectory } from './state-directory.ts'
 import { hasProcfs, isAlive, proveMember, readExecutable, snapshotTree, type TreeRoot } from './tree.ts'
@@ -12,6 +19,8 @@ export interface ReapingOptions {
   /** Our own record, which is left alone. */
   readonly owner: string
   readonly clock: Clock
+  /** The environment in which the commands of a service are run, by its key. */
+  readonly environmentOf: (key: string) => Readonly<Record<string, string>>
   /** @default process.kill */
   readonly sendSignal?: SendSignal
 }
@@ -22,6 +31,8 @@ const LOOK_MS = 10
 const QUIET_LOOKS = 4
 /** What cannot be ended in so many looks waits in the kernel. */
 const MAX_LOOKS = 200
+/** The longest that the stop commands of one server may take, in milliseconds. */
+const SERVER_STOP_MS = 30_000
 
 /**
  * Ends what dead supervisors left: of every record whose supervisor is gone, the processes that are proven to be its
@@ -49,17 +60,21 @@ export async function reapOrphans(options: ReapingOptions): Promise<readonly Rea
       continue
     }
     if (record.host !== readHost() || isAlive(record.pid, hasProcfs ? record.startTicks : undefined)) continue
-    results.push(await reapOwner(record, file, options))
+    results.push(...(await reapOwner(record, file, options)))
   }
   // A dead supervisor that left nothing is no news.
-  return results.filter((one) => one.type === 'orphans.refused' || one.pids.length + one.survivors.length > 0)
+  return results.filter((one) => one.type === 'orphans.refused' || !isEmpty(one))
+}
+
+function isEmpty({ pids, survivors, servers = [] }: Extract<ReapingEventBody, { type: 'orphans.reaped' }>) {
+  return pids.length + survivors.length + servers.length === 0
 }
 
 async function reapOwner(
   record: RecordedOwner,
   file: string,
-  { clock, sendSignal = process.kill }: ReapingOptions,
-): Promise<ReapingEventBody> {
+  { clock, environmentOf, sendSignal = process.kill }: ReapingOptions,
+): Promise<readonly ReapingEventBody[]> {
   // The supervisor is dead, so the tree has no root: only the remaining marks count.
   const root: TreeRoot = {
     pid: record.pid,
@@ -81,9 +96,52 @@ async function reapOwner(
     await delay(clock, LOOK_MS)
   }
   const survivors = look().map(({ pid }) => pid)
-  if (survivors.length === 0) attemptUnlink(file)
+  const servers = await Promise.all(
+    record.servers.map((server) => reapServer(server, { env: environmentOf(server.key), clock })),
+  )
+  const problems = servers.flatMap(({ problem }) => problem ?? [])
+  if (survivors.length + problems.length === 0) attemptUnlink(file)
   const { owner, pid: supervisorPid } = record
-  return { type: 'orphans.reaped', owner, supervisorPid, pids: [...ended], survivors }
+  const stopped = servers.flatMap(({ stopped }) => stopped ?? [])
+  return [
+    {
+      type: 'orphans.reaped',
+      owner,
+      supervisorPid,
+      pids: [...ended],
+      survivors,
+      ...(stopped.length === 0 ? {} : { servers: stopped }),
+    },
+    ...problems.map((problem) => ({ type: 'orphans.refused', file, problem }) as const),
+  ]
+}
+
+/** Ends a server outside the tree, when its status command says that it is there and is the one on record. */
+async function reapServer(
+  { stop, status, id }: RecordedServer,
+  { env, clock }: { readonly env: Readonly<Record<string, string>>; readonly clock: Clock },
+): Promise<{ readonly stopped?: string; readonly problem?: string }> {
+  let seen: string | undefined
+  const commands = { stop, isExternal: true, timeoutMs: SERVER_STOP_MS, ...(status && { status }) }
+  const outside = createOutside({
+    commands,
+    env,
+    clock,
+    onFound: (found) => {
+      seen = found
+    },
+  })
+  const name = stop.map((command) => command.join(' ')).join('; ')
+  const presence = status === undefined ? 'there' : await outside.ask()
+  if (presence === 'gone' || (id !== undefined && seen !== undefined && id !== seen)) return {}
+  if (presence === 'unknown')
+    return { problem: `statusCommand cannot tell whether its server is gone: ${status?.join(' ')}` }
+  const end = await outside.settle(async () => false)
+  return end.status === 'gone'
+    ? { stopped: name }
+    : {
+        problem: `the server is still there after ${name}${end.detail === undefined ? '' : `: ${end.detail}`}`,
+      }
 }
 
 function listRecords(state: StateDirectory): string[] {

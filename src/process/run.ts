@@ -10,8 +10,10 @@ import {
 import { findTellingLine, type TellingLine } from '../../machines/telling-line.ts'
 import { afterTurn, type Clock, settledWithin } from '../clock.ts'
 import { toShortText } from '../text/plain-text.ts'
+import type { Command } from './command.ts'
 import { buildChildEnvironment, type Markers } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
+import { createOutside, type OutsideCommands } from './outside.ts'
 import type { OwnerRecord } from './owner-record.ts'
 import type { SendSignal } from './signals.ts'
 import { type OwnedChild, raiseOomScore, spawnChild } from './spawn.ts'
@@ -52,6 +54,8 @@ export interface RunOptions {
   readonly beforeSignal?: () => Promise<void>
   /** Where it will listen: nothing is spawned while that is taken, and the receipt says when it stays taken. */
   readonly address?: Address
+  /** How the server is asked about and ended where that is more than its process. */
+  readonly outside?: OutsideCommands
 }
 
 /** Told everything that happens to one run, in order. One that throws is reported as a process warning. */
@@ -90,6 +94,8 @@ export interface Run extends RunHandle {
   survivors(): readonly number[]
   /** Whether something still listens at its address since its receipt said so. */
   isPortHeld(): boolean
+  /** Whether its server outside the tree may still be there since its receipt said so. */
+  isServerLeft(): boolean
   /** Settles after the last event was given to the listener. Never rejects. */
   readonly settled: Promise<void>
 }
@@ -109,8 +115,15 @@ export interface RunSurroundings {
   readonly watchdog?: Watchdog
   /** Records the tree for the supervisor that cleans up after our death. Absent: no record. */
   readonly record?: OwnerRecord
-  /** Settles when the key is free, with the processes of it that could not be ended. */
-  readonly vacated: Promise<readonly number[]>
+  /** Settles when the key is free, with everything of it that could not be ended. */
+  readonly vacated: Promise<Leftovers>
+}
+
+/** What earlier runs of a key left. */
+export interface Leftovers {
+  readonly pids: readonly number[]
+  /** Whether a server outside the tree may still be there. */
+  readonly isServerLeft: boolean
 }
 
 const RUN_STATES = ['waiting', 'running', 'stopping', 'exited', 'settled'] as const
@@ -126,7 +139,7 @@ const MAX_TOLD_LINE = 1_000
 
 /** Begins a run. Its life is the chart in `machines/run.ts`; nothing is reported before this returns. */
 export function createRun(options: RunOptions, listener: RunListener, surroundings: RunSurroundings): Run {
-  const { generation, beforeSignal, address } = options
+  const { generation, beforeSignal, address, outside: commands } = options
   const { clock, sweepMs, sendSignal, watchdog, record, clean } = surroundings
   const cancel = new AbortController()
   /** Processes of its tree that were found outside its session. */
@@ -170,6 +183,32 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     output.attach('stderr', child.stderr)
     own = { child, stop, output, startedAtMs: Date.now(), bornAtMs: clock.now() }
   }
+  const environmentOf = (markers: Markers) => {
+    const { env, inheritEnv } = options
+    return buildChildEnvironment({ host: surroundings.environment, env, inheritEnv, markers })
+  }
+  const server = commands && fillServer(commands, generation)
+  const outside =
+    server &&
+    createOutside({
+      commands: server,
+      env: environmentOf({}),
+      cwd: options.cwd,
+      clock,
+      onFound: (id) => record?.addServer({ generation, key: options.key, ...server, id }),
+    })
+  /** From before the spawn on, so that the server is ended after our death, too. */
+  const armServer = () => {
+    if (server === undefined) return
+    record?.addServer({ generation, key: options.key, ...server })
+    watchdog?.armServer({ generation, stop: server.stop, env: environmentOf({}), cwd: options.cwd })
+  }
+  const disarmServer = () => {
+    record?.removeServer(generation)
+    watchdog?.disarmServer(generation)
+  }
+  const isListening = async () =>
+    address !== undefined && !(await isPortFree(address.host, address.port).catch(() => true))
   const taken = (): Own => {
     if (own === undefined) throw new Error('the chart of a run asked for a process before its spawn')
     return own
@@ -177,7 +216,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
 
   const prepare = async (): Promise<Failure | null> => {
     const leftovers = await Promise.race([surroundings.vacated, aborted(cancel.signal)])
-    if (leftovers.length > 0) return buildLeftoverFailure(leftovers)
+    if (leftovers.pids.length > 0) return buildLeftoverFailure(leftovers.pids)
+    if (leftovers.isServerLeft || (await outside?.ask()) === 'there') return buildThereFailure(leftovers)
     const isFree =
       address === undefined ||
       (await isPortFree(address.host, address.port).catch((error) => {
@@ -185,16 +225,18 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
         return true
       }))
     if (address !== undefined && !isFree) return buildTakenFailure(address)
-    return findRecordFailure(record) ?? null
+    const failure = findRecordFailure(record)
+    if (failure === undefined) armServer()
+    return failure ?? null
   }
   const spawn = (report: (event: RunEvent) => void) => {
     const markers: Markers = { LEASEHOLD_OWNER: surroundings.owner, LEASEHOLD_GENERATION: generation }
-    const { command, args, cwd, env, inheritEnv } = options
+    const { command, args, cwd } = options
     return spawnChild({
       command,
-      args,
+      args: args.map((text) => fillIn(text, generation)),
       cwd,
-      env: buildChildEnvironment({ host: surroundings.environment, env, inheritEnv, markers }),
+      env: environmentOf(markers),
       markers,
       signal: cancel.signal,
       onSpawn: (child) => {
@@ -202,7 +244,9 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
         report({ type: 'process.spawned', pid: child.pid })
       },
     }).then((result) => {
-      if (!result.ok) report({ type: 'process.failed', failure: result.failure })
+      if (result.ok) return
+      disarmServer()
+      report({ type: 'process.failed', failure: result.failure })
     })
   }
   const explain = async (): Promise<Extract<RunReport, { type: 'process.exited' }>> => {
@@ -219,7 +263,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const isUnasked = actor.getSnapshot().context.signals.length === 0
     const isQuickEnd = clock.now() - bornAtMs < FOREGROUND_MS
     const daemon =
-      exitCode === 0 && isUnasked && address !== undefined
+      exitCode === 0 && isUnasked && address !== undefined && commands?.isExternal !== true
         ? (left ?? (await findDaemon(address, isQuickEnd, child.startTicks, clock)))
         : undefined
     return {
@@ -235,6 +279,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   const settle = async (): Promise<Receipt> => {
     const { child, stop, output } = taken()
     const swept = await stop.sweep()
+    const ended = await outside?.settle(isListening)
     const portHolder =
       address === undefined ? undefined : await untilPortFree(address, clock, child.startTicks)
     const isPortHeld =
@@ -246,8 +291,14 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
         record?.remove(pid)
       }
     }
+    if (ended?.status === 'gone') disarmServer()
     output.close()
-    return portHolder === undefined ? swept : { ...swept, portHolder, ...(isPortHeld ? { isPortHeld } : {}) }
+    return {
+      ...swept,
+      ...(ended === undefined ? {} : { outside: ended }),
+      ...(portHolder === undefined ? {} : { portHolder }),
+      ...(isPortHeld ? { isPortHeld } : {}),
+    }
   }
   /** Signals the tree. The chart is told when a process was left to get the signal. */
   const end = (signal: StopSignal, act: (stop: Stop) => void) => {
@@ -264,13 +315,26 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       spawn: fromCallback<RunEvent, undefined, RunEvent>(({ sendBack }) => void spawn(sendBack)),
       exit: fromPromise(async () => {
         const { child, stop } = taken()
+        void outside?.find(child.exited)
         await Promise.race([child.exited, stop.receipt])
-        return child.exitStatus() !== undefined
+        const status = child.exitStatus()
+        if (status !== undefined && (await outside?.outlives(status))) {
+          actor.send({ type: 'process.detached' })
+          await outside?.gone()
+        }
+        return status !== undefined
       }),
       close: fromPromise(async () => beforeSignal?.()),
+      command: fromPromise(async () => outside?.end()),
       explain: fromPromise(explain),
-      rest: fromPromise(() => taken().stop.left()),
+      rest: fromPromise(async () => {
+        await Promise.all([taken().stop.left(), outside?.end()])
+      }),
       settle: fromPromise(settle),
+      retry: fromPromise(async ({ signal }) => {
+        await outside?.retry(isListening, signal)
+        if (outside?.isLeft() === false) disarmServer()
+      }),
     },
     actions: {
       cancelSpawn: () => cancel.abort(),
@@ -283,7 +347,10 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
         }),
     },
   })
-  const actor = createActor(machine, { clock, input: { closesFirst: beforeSignal !== undefined } })
+  const actor = createActor(machine, {
+    clock,
+    input: { closesFirst: beforeSignal !== undefined, hasStopCommand: outside !== undefined },
+  })
   const state = () => RUN_STATES.find((tag) => actor.getSnapshot().hasTag(tag)) ?? 'waiting'
   // A report is given on when the state that follows from it can be seen.
   const reports: RunReport[] = []
@@ -307,8 +374,9 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     sweep: () => actor.send({ type: 'run.sweep' }),
     isAlive: () =>
       own !== undefined &&
-      own.child.exitStatus() === undefined &&
-      isAlive(own.child.pid, own.child.startTicks),
+      (own.child.exitStatus() === undefined
+        ? isAlive(own.child.pid, own.child.startTicks)
+        : state() === 'running' && actor.getSnapshot().context.isDetached),
     state,
     pid: () => own?.child.pid ?? null,
     startedAtMs: () => own?.startedAtMs ?? null,
@@ -318,6 +386,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       if (heldAt !== undefined && !isListenedAt(heldAt)) heldAt = undefined
       return heldAt !== undefined
     },
+    isServerLeft: () => outside?.isLeft() ?? false,
     members: () => own?.stop.members() ?? [],
     settled,
   }
@@ -350,10 +419,10 @@ async function findDaemon(
   return holder === undefined || isOlder(holder, bornAtTicks ?? 0) ? undefined : holder
 }
 
-/** An empty list of survivors, when the signal is aborted: the spawn that follows sees it and refuses. */
-function aborted(signal: AbortSignal): Promise<readonly number[]> {
+/** Nothing left, when the signal is aborted: the spawn that follows sees it and refuses. */
+function aborted(signal: AbortSignal): Promise<Leftovers> {
   return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve([]), { once: true })
+    signal.addEventListener('abort', () => resolve({ pids: [], isServerLeft: false }), { once: true })
   })
 }
 
@@ -403,6 +472,26 @@ function findRecordFailure(record: OwnerRecord | undefined): Failure | undefined
     const message = error instanceof Error ? error.message : String(error)
     return { code: 'LEASEHOLD_STATE_UNUSABLE', message: `not spawned without a record: ${message}` }
   }
+}
+
+/** A server outside the tree that is there before the spawn: of an earlier run, or of another program. */
+function buildThereFailure({ isServerLeft }: Leftovers): Failure {
+  const whose = isServerLeft
+    ? 'its stopCommand has not ended the server of an earlier run; stop that server yourself'
+    : 'its statusCommand says that the server is there already, and nothing proves that it is ours: stop it, or give this one another name'
+  return { code: 'LEASEHOLD_SPAWN_FAILED', message: `not spawned, because ${whose}`, retry: 'later' }
+}
+
+const GENERATION = /\$\{GENERATION\}/g
+
+/** `${GENERATION}` is the id of a run: a container named with it cannot be another one's. */
+function fillIn(text: string, generation: string): string {
+  return text.replace(GENERATION, generation)
+}
+
+function fillServer({ stop, status, ...rest }: OutsideCommands, generation: string): OutsideCommands {
+  const fill = (command: Command) => command.map((text) => fillIn(text, generation))
+  return { ...rest, stop: stop.map(fill), ...(status === undefined ? {} : { status: fill(status) }) }
 }
 
 function buildLeftoverFailure(pids: readonly number[]): Failure {

@@ -106,7 +106,8 @@ export function createProcessTable({
   const prune = (slot: Slot) => {
     slot.last = slot.runs.findLast((run) => run.output() !== undefined) ?? slot.last
     slot.runs = slot.runs.filter(
-      (run) => run.state() !== 'settled' || run.survivors().length > 0 || run.isPortHeld(),
+      (run) =>
+        run.state() !== 'settled' || run.survivors().length > 0 || run.isPortHeld() || run.isServerLeft(),
     )
   }
   const reap = async (key: string) => {
@@ -127,7 +128,11 @@ export function createProcessTable({
       if (isWatched && !isClosed)
         watchdog ??= createWatchdog({ owner, environment, onEvent: onWatchdogEvent, record })
       const slot = findSlot(options.key)
-      const vacated = slot.vacated.then(() => slot.runs.flatMap((earlier) => earlier.survivors()))
+      const earlier = slot.runs
+      const vacated = slot.vacated.then(() => ({
+        pids: earlier.flatMap((run) => run.survivors()),
+        isServerLeft: earlier.some((run) => run.isServerLeft()),
+      }))
       const surroundings = {
         clock,
         clean,

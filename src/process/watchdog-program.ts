@@ -3,14 +3,15 @@
  * from outside its own braces. Its arguments are the owner's id and the session of the supervisor.
  *
  * It writes a line to stdout when it begins, which proves that its Node did not hang. It reads `+pid startTicks`,
- * `-pid` and `done` from stdin, one per line. When stdin ends without a `done`, the
- * supervisor is gone: it stops every armed group and every process with the owner's marker, with their relatives,
+ * `-pid`, `!{generation, stop, env, cwd}` (JSON), `~generation` and `done` from stdin, one per line. When stdin ends without a `done`, the
+ * supervisor is gone: it runs the stop commands of every armed server, for at most 30 seconds; meanwhile it stops every armed group and every process with the owner's marker, with their relatives,
  * until no process is left that could fork, kills them all, and repeats until four looks in a row find nothing. A child between
  * fork and exec still shows the environment of its parent, which is why one quiet look proves nothing. Without `/proc`
  * it can only kill the armed groups.
  */
 export function watchSupervisor(): void {
   const { readdirSync, readFileSync, readSync, writeSync } = process.getBuiltinModule('node:fs')
+  const { spawn } = process.getBuiltinModule('node:child_process')
   const [, owner = '', supervisorSid = ''] = process.argv
   const LOOK_MS = 10
   const QUIET_LOOKS = 4
@@ -18,6 +19,14 @@ export function watchSupervisor(): void {
   const MAX_LOOKS = 1_000
   /** Who does not stand still after so many looks waits in the kernel, and forks no more either. */
   const MAX_FREEZE_LOOKS = 50
+  /** The longest that all stop commands may take, in milliseconds. */
+  const COMMANDS_MS = 30_000
+  interface Server {
+    readonly generation: string
+    readonly stop: readonly (readonly string[])[]
+    readonly env: Readonly<Record<string, string>>
+    readonly cwd?: string
+  }
   interface Found {
     readonly pid: number
     readonly state: string
@@ -28,6 +37,7 @@ export function watchSupervisor(): void {
   }
   /** Start in ticks by pid. */
   const armed = new Map<string, string>()
+  const servers = new Map<string, Server>()
 
   const readProc = (pid: number | string, name: string): string => {
     try {
@@ -104,11 +114,26 @@ export function watchSupervisor(): void {
       Atomics.wait(pause, 0, 0, LOOK_MS)
     }
   }
+  const addServer = (json: string) => {
+    const server: Server = JSON.parse(json)
+    servers.set(server.generation, server)
+  }
+  /** One command after the other. Its children are in our session, so that the sweep leaves them alone. */
+  const endServer = async ({ stop, env, cwd }: Server): Promise<void> => {
+    for (const [program = '', ...args] of stop)
+      await new Promise<void>((resolve) => {
+        const child = spawn(program, args, { env, ...(cwd === undefined ? {} : { cwd }), stdio: 'ignore' })
+        child.once('error', () => resolve())
+        child.once('exit', () => resolve())
+      })
+  }
   /** Whether the supervisor said goodbye. */
   const obey = (line: string): boolean => {
     const [pid = '', startTicks = ''] = line.slice(1).split(' ')
     if (line.startsWith('+') && Number(pid) > 1) armed.set(pid, startTicks)
     if (line.startsWith('-')) armed.delete(pid)
+    if (line.startsWith('!')) addServer(line.slice(1))
+    if (line.startsWith('~')) servers.delete(line.slice(1))
     return line === 'done'
   }
 
@@ -127,7 +152,9 @@ export function watchSupervisor(): void {
     rest = lines.pop() ?? ''
     if (lines.some(obey)) process.exit(0)
   }
+  const ended = Promise.all([...servers.values()].map(endServer))
   if (hasProcfs) sweep()
   else for (const pid of armed.keys()) signal(-Number(pid), 'SIGKILL')
-  process.exit(0)
+  setTimeout(() => process.exit(0), COMMANDS_MS)
+  void ended.then(() => process.exit(0))
 }

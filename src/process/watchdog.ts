@@ -9,6 +9,7 @@ import {
   watchdogMachine,
 } from '../../machines/watchdog.ts'
 import { type Clock, systemClock } from '../clock.ts'
+import type { Command } from './command.ts'
 import { buildChildEnvironment } from './environment.ts'
 import type { OwnerRecord } from './owner-record.ts'
 import type { TreeRoot } from './tree.ts'
@@ -31,6 +32,15 @@ export interface WatchdogOptions {
   readonly program?: string
 }
 
+/** A server outside the tree of its process, and how the watchdog ends it. */
+export interface ArmedServer {
+  readonly generation: string
+  /** Run in this order, after our death. */
+  readonly stop: readonly Command[]
+  readonly env: Readonly<Record<string, string>>
+  readonly cwd?: string | undefined
+}
+
 /** Whether there is a watchdog. All JSON. */
 export interface WatchdogStanding {
   /** `null`: none runs. */
@@ -48,6 +58,9 @@ export interface Watchdog {
   arm(child: Pick<TreeRoot, 'pid' | 'startTicks'>): void
   /** Forgets a child whose tree has ended. */
   disarm(pid: number): void
+  /** Names a server that its stop commands end when we are gone. To be called before its start. */
+  armServer(server: ArmedServer): void
+  disarmServer(generation: string): void
   /** The watchdog's own pid, while there is one. */
   pid(): number | undefined
   standing(): WatchdogStanding
@@ -68,7 +81,8 @@ const backgroundClock: Clock = {
  */
 export function createWatchdog(options: WatchdogOptions): Watchdog {
   const { record, clock = backgroundClock, onEvent = () => {} } = options
-  const armed = new Map<number, string>()
+  /** The line that tells of each, by pid or generation. */
+  const armed = new Map<number | string, string>()
   let current: ChildProcess | undefined
   let closing: Promise<void> | undefined
 
@@ -121,6 +135,16 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
     disarm(pid) {
       if (armed.delete(pid)) tell(`-${pid}`)
     },
+    armServer({ generation, stop, env, cwd }) {
+      if (closing !== undefined) return
+      const line = `!${escapeBeyondAscii(JSON.stringify({ generation, stop, env, cwd }))}`
+      armed.set(generation, line)
+      tell(line)
+      actor.send({ type: 'watchdog.needed' })
+    },
+    disarmServer(generation) {
+      if (armed.delete(generation)) tell(`~${generation}`)
+    },
     pid: () => current?.pid,
     standing: () => ({ pid: current?.pid ?? null, problem: actor.getSnapshot().context.problem }),
     close() {
@@ -132,6 +156,11 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
       return closing
     },
   }
+}
+
+/** The watchdog reads bytes as they come: a character of several of them could be cut. */
+function escapeBeyondAscii(json: string): string {
+  return json.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 function spawnWatchdog({

@@ -16,6 +16,7 @@ import type { ServiceEventBody } from '../events/events.ts'
 import { PROBE_TIMEOUT_MS, probe } from '../health/probe.ts'
 import { createBorrowing } from '../peers/borrowing.ts'
 import type { ClaimKeeper } from '../peers/claim-keeper.ts'
+import type { OutsideCommands } from '../process/outside.ts'
 import type { RunHandle } from '../process/run.ts'
 import type { ProcessTable } from '../process/table.ts'
 import { findOtherUser, findPortHolder, findSoleHolder, toAddress } from '../process/tcp-ports.ts'
@@ -81,6 +82,8 @@ export function createEffects({
   /** The verdict on a server of another user of this host. It is not asked: the question carries the key. */
   const findOtherUsers = (key: string, origins: Iterable<string>): Verdict | undefined => {
     const ours = () => runs.get(key)?.members() ?? []
+    // A container or a unit may run as a user of its own.
+    if (serviceOf(key).localService?.external) return undefined
     for (const url of origins) {
       const address = toAddress(url)
       const uid = findOtherUser(address, ours)
@@ -140,6 +143,8 @@ export function createEffects({
   const explain = (key: string, verdict: Verdict, run?: RunHandle): Verdict => {
     const { localService, healthUrl } = serviceOf(key)
     if (localService === undefined || !['foreign', 'ready'].includes(verdict.kind)) return verdict
+    // The listener of a container or a unit is not below our process, by intention.
+    if (localService.external && run !== undefined) return verdict
     if (verdict.portHolder?.uid !== undefined) return verdict
     const address = toAddress(healthUrl)
     const pid = run?.pid() ?? null
@@ -201,6 +206,7 @@ export function createEffects({
           const { localService } = serviceOf(key)
           if (localService === undefined) return
           const { command, args, cwd, env, inheritEnv } = localService
+          const outside = toOutside(serviceOf(key))
           claims.noteBegin(key)
           addresses.delete(key)
           const run = table.run(
@@ -214,6 +220,7 @@ export function createEffects({
               ...(cwd === undefined ? {} : { cwd }),
               beforeSignal: () => disconnect(generation),
               address: toAddress(serviceOf(key).healthUrl),
+              ...(outside === undefined ? {} : { outside }),
             },
             (event) => {
               if (event.type === 'process.exited') void disconnect(generation)
@@ -254,6 +261,7 @@ export function createEffects({
     addressOf: (key: string): string | undefined => addresses.get(key),
     /** Why the server at the address of a service may not be used; `undefined`: it may. */
     refuseOf: (key: string, baseUrl: string): string | undefined => {
+      if (serviceOf(key).localService?.external) return undefined
       const { host, port } = toAddress(baseUrl)
       const uid = findOtherUser({ host, port }, () => runs.get(key)?.members() ?? [])
       return uid === undefined ? undefined : toOtherUserText(uid, port)
@@ -265,5 +273,17 @@ export function createEffects({
       addresses.delete(key)
       watches.delete(key)
     },
+  }
+}
+
+/** The commands of a server that is more than its process. */
+function toOutside({ localService, policy }: Service): OutsideCommands | undefined {
+  if (localService?.stopCommand === undefined) return undefined
+  const { stopCommand, statusCommand, external } = localService
+  return {
+    stop: stopCommand,
+    ...(statusCommand === undefined ? {} : { status: statusCommand }),
+    isExternal: external,
+    timeoutMs: policy.stopCommandMs,
   }
 }

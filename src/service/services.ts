@@ -36,12 +36,16 @@ const REMOTE_LIMITS = {
   readyTimeoutMs: 120_000,
   idleStopMs: 0,
   stopGraceMs: 0,
+  stopCommand: undefined,
   drainTimeoutMs: 30_000,
   abandonStartMs: undefined,
   maxConcurrent: 1024,
   maxQueue: 1000,
   maxQueueMs: 420_000,
 } as const
+
+/** A stop command gets the grace of its server, and this for itself, in milliseconds. */
+const STOP_COMMAND_MS = 5_000
 
 /** The key of the service behind a provider. */
 export function toServiceKey({ localService, baseUrl }: ProviderConfig): string {
@@ -101,6 +105,7 @@ function toPolicy(localService: LocalServiceConfig | undefined, shared: Leasehol
     readyTimeoutMs: limits.readyTimeoutMs,
     idleStopMs: limits.idleStopMs,
     stopGraceMs: limits.stopGraceMs,
+    stopCommandMs: limits.stopCommand === undefined ? 0 : limits.stopGraceMs + STOP_COMMAND_MS,
     drainTimeoutMs: limits.drainTimeoutMs,
     abandonStartMs: limits.abandonStartMs ?? null,
     maxConcurrent: limits.maxConcurrent,

@@ -22,6 +22,7 @@ import { createHostClaims } from '../peers/claim.ts'
 import { createClaimKeeper } from '../peers/claim-keeper.ts'
 import { createGuests } from '../peers/guests.ts'
 import type { PeerConnection } from '../peers/peer-wire.ts'
+import { buildChildEnvironment } from '../process/environment.ts'
 import { reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
@@ -87,8 +88,12 @@ export function createParts(options: SupervisorOptions) {
     name,
     stateDirectory,
     onClaimed: async () => {
-      for (const reaping of await reapOrphans({ state: stateDirectory(), owner: table.owner, clock }))
-        hub.publish(reaping)
+      const environmentOf = (key: string) => {
+        const { env, inheritEnv } = catalogue.services.get(key)?.localService ?? {}
+        return buildChildEnvironment({ host: environment, env, inheritEnv, markers: {} })
+      }
+      const options = { state: stateDirectory(), owner: table.owner, clock, environmentOf }
+      for (const reaping of await reapOrphans(options)) hub.publish(reaping)
     },
     onGuest: (address, guest) => arrival$.next({ address, guest }),
   })

@@ -19,6 +19,7 @@ const service = z
     readyTimeoutMs: ms.describe('Longest time from the spawn until it is ready, in milliseconds.'),
     idleStopMs: ms.describe('Time without a lease after which it stops, in milliseconds. `0`: never.'),
     stopGraceMs: ms.describe('Time between SIGTERM and SIGKILL, in milliseconds.'),
+    stopCommandMs: ms.describe('Longest time of a stop command, in milliseconds. `0`: there is none.'),
     drainTimeoutMs: ms.describe('Longest time that a stop waits for leases, in milliseconds.'),
     abandonStartMs: msOrNever.describe(
       'Time without a waiter after which a start is abandoned, in milliseconds. `null`: never.',

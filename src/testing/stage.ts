@@ -17,6 +17,7 @@ export const defaultPolicy: ServicePolicy = {
   readyTimeoutMs: 30_000,
   idleStopMs: 0,
   stopGraceMs: 500,
+  stopCommandMs: 0,
   drainTimeoutMs: 1_000,
   abandonStartMs: null,
   maxConcurrent: 1024,

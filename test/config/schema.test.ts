@@ -13,6 +13,7 @@ describe('options and their defaults', () => {
     expect(localService).toEqual({
       command: '/bin/server',
       args: [],
+      external: false,
       env: {},
       inheritEnv: [],
       healthUrl: 'http://127.0.0.1:1/v1/models',

@@ -10,7 +10,7 @@ const receipt = { generation: 'g', pid: 1, exitCode: 0, signal: null, survivors:
 const failure = { code: 'LEASEHOLD_PORT_TAKEN', message: 'its port is taken' } as const
 
 /** A run whose effects end when the test says so. */
-function openRun({ closesFirst = false } = {}) {
+function openRun({ closesFirst = false, hasStopCommand = false } = {}) {
   const clock = createVirtualClock()
   const ends = new Map<string, (output: unknown) => void>()
   const asked: string[] = []
@@ -24,9 +24,11 @@ function openRun({ closesFirst = false } = {}) {
         spawn: fromCallback<RunEvent, undefined, RunEvent>(() => {}),
         exit: effect('exit'),
         close: effect('close'),
+        command: effect('command'),
         explain: effect('explain'),
         rest: effect('rest'),
         settle: effect('settle'),
+        retry: effect('retry'),
       },
       actions: {
         cancelSpawn: ask('cancel'),
@@ -37,7 +39,7 @@ function openRun({ closesFirst = false } = {}) {
     }),
   )
   const reports: string[] = []
-  const actor = createActor(machine, { clock, input: { closesFirst } })
+  const actor = createActor(machine, { clock, input: { closesFirst, hasStopCommand } })
   actor.on('*', ({ type }: RunReport) => reports.push(type))
   actor.start()
   return {
@@ -58,7 +60,7 @@ function openRun({ closesFirst = false } = {}) {
   }
 }
 
-async function openRunning(options?: { readonly closesFirst: boolean }) {
+async function openRunning(options?: { readonly closesFirst: boolean; readonly hasStopCommand?: boolean }) {
   const run = openRun(options)
   await run.end('prepare')
   run.spawned()
@@ -134,6 +136,38 @@ describe('the chart of a run', () => {
     expect(run.asked).toEqual(['SIGKILL'])
   })
 
+  test('runs the stop command before SIGTERM, and cannot be spared then', async () => {
+    const run = await openRunning({ closesFirst: true, hasStopCommand: true })
+    run.send('run.terminate')
+    await run.end('close')
+    run.send('run.spare')
+    expect([run.value(), run.reports]).toEqual([
+      { alive: 'commanding' },
+      ['process.spawned', 'process.signalled'],
+    ])
+    await run.end('command')
+    expect([run.asked, run.value()]).toEqual([['SIGTERM'], { alive: 'stopping' }])
+  })
+
+  test('waits for its stop command when the leader has ended because of it', async () => {
+    const run = await openRunning({ closesFirst: false, hasStopCommand: true })
+    run.send('run.terminate')
+    await run.end('exit', true)
+    await run.end('explain', exit)
+    expect(run.value()).toBe('resting')
+  })
+
+  test('tries the stop command again while the server is there after the receipt', async () => {
+    const run = await openRunning({ closesFirst: false, hasStopCommand: true })
+    run.send('run.kill')
+    await run.end('exit', true)
+    await run.end('explain', exit)
+    await run.end('settle', { ...receipt, outside: { exitCode: 1, status: 'there' } })
+    expect([run.value(), run.tags()]).toEqual(['lingering', ['settled']])
+    await run.end('retry')
+    expect(run.value()).toBe('settled')
+  })
+
   test('leaves the rest of a tree the grace when it was asked to end, and none when it was not', async () => {
     const asked = await openRunning()
     asked.send('run.terminate')
@@ -164,35 +198,44 @@ describe('the chart of a run', () => {
 
 test('a walk through every state of a run takes every transition', () => {
   const invokes = (src: string, path: string) => `xstate.done.actor.0.run.${path || src}`
-  const { taken } = walk<SnapshotFrom<typeof runMachine>>(runMachine, {
-    input: { closesFirst: true },
-    toEvents: () => [
-      ...(['run.terminate', 'run.spare', 'run.kill', 'run.sweep'] as const).map((type) => ({ type })),
-      { type: 'process.spawned', pid: 1 },
-      { type: 'process.failed', failure },
-      { type: 'process.signalled', signal: 'SIGTERM' },
-      { type: 'process.signalled', signal: 'SIGKILL' },
-      { type: invokes('prepare', 'preparing'), output: null },
-      { type: invokes('prepare', 'preparing'), output: failure },
-      { type: invokes('exit', 'alive'), output: true },
-      { type: invokes('exit', 'alive'), output: false },
-      { type: invokes('close', 'alive.closing'), output: undefined },
-      { type: 'xstate.error.actor.0.run.alive.closing', error: 'a bug' },
-      { type: 'xstate.after.close.run.alive.closing' },
-      { type: invokes('explain', 'exited'), output: exit },
-      { type: invokes('rest', 'resting'), output: undefined },
-      { type: invokes('settle', 'sweeping'), output: receipt },
-    ],
-    toKey: ({ value, context }) => JSON.stringify([value, context]),
-  })
-  const withoutClosing = walk<SnapshotFrom<typeof runMachine>>(runMachine, {
-    input: { closesFirst: false },
-    toEvents: () => [
-      { type: 'run.terminate' },
-      { type: 'process.spawned', pid: 1 },
-      { type: invokes('prepare', 'preparing'), output: null },
-    ],
-    toKey: ({ value, context }) => JSON.stringify([value, context]),
-  })
-  expect(findUntaken(runMachine, new Set([...taken, ...withoutClosing.taken]))).toEqual([])
+  const left = { ...receipt, outside: { exitCode: 0, status: 'there' } } as const
+  const takenWith = (hasStopCommand: boolean) =>
+    walk<SnapshotFrom<typeof runMachine>>(runMachine, {
+      input: { closesFirst: true, hasStopCommand },
+      toEvents: () => [
+        ...(['run.terminate', 'run.spare', 'run.kill', 'run.sweep'] as const).map((type) => ({ type })),
+        { type: 'process.spawned', pid: 1 },
+        { type: 'process.failed', failure },
+        { type: 'process.signalled', signal: 'SIGTERM' },
+        { type: 'process.signalled', signal: 'SIGKILL' },
+        { type: invokes('prepare', 'preparing'), output: null },
+        { type: invokes('prepare', 'preparing'), output: failure },
+        { type: invokes('exit', 'alive'), output: true },
+        { type: invokes('exit', 'alive'), output: false },
+        { type: invokes('close', 'alive.closing'), output: undefined },
+        { type: 'xstate.error.actor.0.run.alive.closing', error: 'a bug' },
+        { type: 'xstate.after.close.run.alive.closing' },
+        { type: invokes('explain', 'exited'), output: exit },
+        { type: invokes('rest', 'resting'), output: undefined },
+        { type: invokes('settle', 'sweeping'), output: receipt },
+        { type: invokes('settle', 'sweeping'), output: left },
+        { type: 'process.detached' },
+        { type: invokes('command', 'alive.commanding'), output: undefined },
+        { type: 'xstate.error.actor.0.run.alive.commanding', error: 'a bug' },
+        { type: invokes('retry', 'lingering'), output: undefined },
+      ],
+      toKey: ({ value, context }) => JSON.stringify([value, context]),
+    }).taken
+  const takenWithoutClosing = (hasStopCommand: boolean) =>
+    walk<SnapshotFrom<typeof runMachine>>(runMachine, {
+      input: { closesFirst: false, hasStopCommand },
+      toEvents: () => [
+        { type: 'run.terminate' },
+        { type: 'process.spawned', pid: 1 },
+        { type: invokes('prepare', 'preparing'), output: null },
+      ],
+      toKey: ({ value, context }) => JSON.stringify([value, context]),
+    }).taken
+  const taken = [true, false].flatMap((has) => [...takenWith(has), ...takenWithoutClosing(has)])
+  expect(findUntaken(runMachine, new Set(taken))).toEqual([])
 })

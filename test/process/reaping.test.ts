@@ -67,6 +67,7 @@ const reap = (owner = randomUUID()) =>
     state,
     owner,
     clock: systemClock,
+    environmentOf: () => ({}),
     sendSignal: (pid, name) => {
       signals.push([pid, name])
       process.kill(pid, name)

@@ -226,7 +226,12 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
     await supervisor.exited
     expect(isRunning(pid)).toBe(true)
     const state = openStateDirectory(folder)
-    const reaped = await reapOrphans({ state, owner: randomUUID(), clock: systemClock })
+    const reaped = await reapOrphans({
+      state,
+      owner: randomUUID(),
+      clock: systemClock,
+      environmentOf: () => ({}),
+    })
     expect(reaped).toMatchObject([{ type: 'orphans.reaped', pids: [pid], survivors: [] }])
     expect(isRunning(pid)).toBe(false)
   })

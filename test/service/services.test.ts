@@ -73,6 +73,7 @@ describe('services', () => {
     expect([...toServices(config).values()][0]?.policy).toEqual({
       managed: true,
       drawsOnLimits: false,
+      stopCommandMs: 0,
       ...limits,
       ...queue,
       ...shared,

@@ -1,0 +1,334 @@
+// @module-tag waits
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { createSupervisor, loadConfig } from '../../src/index.ts'
+import { hasProcfs } from '../../src/process/tree.ts'
+import { findFreePort } from '../../src/testing/real-host.ts'
+import {
+  ask,
+  catchServiceError,
+  createLibrary,
+  demoServer,
+  isRunning,
+  type LibraryOptions,
+  listen,
+  toText,
+} from './library.ts'
+
+const engine = fileURLToPath(new URL('../fixtures/engine.mjs', import.meta.url))
+const host = fileURLToPath(new URL('../fixtures/host.mjs', import.meta.url))
+
+/** A folder of an imitated container engine, and what is known of its containers. */
+async function createEngine() {
+  const directory = await mkdtemp(join(tmpdir(), 'leasehold-engine-'))
+  const pidOf = (name = 'box') => Number(readFileSync(join(directory, `${name}.pid`), 'utf8'))
+  const order = (args: readonly string[]) =>
+    once(spawn(engine, args, { env: { ...process.env, ENGINE_DIR: directory } }), 'exit')
+  return {
+    directory,
+    pidOf,
+    isThere: (name = 'box') => existsSync(join(directory, `${name}.pid`)) && isRunning(pidOf(name)),
+    set: (flag: 'down' | 'deaf' | 'hangs') => writeFileSync(join(directory, flag), ''),
+    clear: (flag: 'down' | 'deaf' | 'hangs') => rmSync(join(directory, flag), { force: true }),
+    /** Runs a container by hand. */
+    run: (name: string, port: number) =>
+      order(['run', name, '-d', process.execPath, demoServer, '--port', String(port)]),
+    stop: (name: string) => order(['stop', name]),
+    [Symbol.asyncDispose]: async () => {
+      if (existsSync(join(directory, 'box.pid')) && isRunning(pidOf())) process.kill(pidOf(), 'SIGKILL')
+      await rm(directory, { recursive: true })
+    },
+  }
+}
+
+/** Processes whose command line has a text. */
+function findNamed(text: string): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(text)
+      } catch {
+        return false
+      }
+    })
+}
+
+interface BoxOptions extends LibraryOptions {
+  readonly name?: string
+  /** Whether the client starts the container and ends. */
+  readonly isDetached?: boolean
+  readonly hasStatus?: boolean
+}
+
+function toService(
+  directory: string,
+  port: number,
+  { name = 'box', isDetached, flags = [], hasStatus = true }: BoxOptions,
+) {
+  return {
+    command: engine,
+    args: [
+      ...['run', name, ...(isDetached ? ['-d'] : []), process.execPath, demoServer],
+      ...['--port', String(port), '--control', ...flags],
+    ],
+    env: { ENGINE_DIR: directory },
+    external: true,
+    stopCommand: [
+      [engine, 'stop', name],
+      [engine, 'rm', name],
+    ],
+    ...(hasStatus ? { statusCommand: [engine, 'ps', name] } : {}),
+  }
+}
+
+async function createBox(options: BoxOptions = {}) {
+  const box = await createEngine()
+  const port = await findFreePort()
+  const library = await createLibrary({
+    ...options,
+    service: {
+      ...toService(box.directory, port, options),
+      healthUrl: `http://127.0.0.1:${port}/health`,
+      ...options.service,
+    },
+    provider: { baseUrl: `http://127.0.0.1:${port}/v1` },
+  })
+  return {
+    box,
+    library,
+    [Symbol.asyncDispose]: async () => {
+      await library[Symbol.asyncDispose]()
+      await box[Symbol.asyncDispose]()
+    },
+  }
+}
+
+describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
+  test('is started, leased and ended by its stop command', async () => {
+    await using opened = await createBox()
+    const { box, library } = opened
+    const answer = await library.openai.chat.completions.create({
+      model: 'demo/demo',
+      messages: ask('6 * 7'),
+    })
+    expect(answer.choices[0]?.message.content).toContain('42')
+    expect(await library.supervisor.stop('demo')).toMatchObject({
+      state: 'down.cold',
+      receipt: { survivors: [], outside: { status: 'gone' } },
+    })
+    expect(box.isThere()).toBe(false)
+    expect(library.all('process.signalled').map(({ signal }) => signal)).toContain('stopCommand')
+    expect(library.all('stop.incomplete')).toEqual([])
+  })
+
+  test('is waited for when its command has ended with 0', async () => {
+    await using opened = await createBox({ isDetached: true, flags: ['--load-ms', '500'] })
+    const { box, library } = opened
+    const lease = await library.supervisor.acquire('demo/demo')
+    await library.until('process.detached')
+    lease.release()
+    expect(await library.supervisor.stop('demo')).toMatchObject({ state: 'down.cold' })
+    expect(box.isThere()).toBe(false)
+    expect(library.all('process.exited').length).toBe(1)
+  })
+
+  test('needs no status command', async () => {
+    await using opened = await createBox({ isDetached: true, hasStatus: false })
+    const { box, library } = opened
+    const lease = await library.supervisor.acquire('demo/demo')
+    lease.release()
+    expect(await library.supervisor.stop('demo')).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+    expect(box.isThere()).toBe(false)
+  })
+
+  test('goes on when its client is killed, and is ended later', async () => {
+    await using opened = await createBox()
+    const { box, library } = opened
+    const lease = await library.supervisor.acquire('demo/demo')
+    const { pid } = await library.until('process.spawned')
+    process.kill(pid, 'SIGKILL')
+    await library.until('process.detached')
+    expect(library.supervisor.service('demo').state).toBe('leased.open')
+    lease.release()
+    expect(await library.supervisor.stop('demo')).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+    expect(box.isThere()).toBe(false)
+  })
+
+  test('is a crash when it is gone twice although its client has ended', async () => {
+    await using opened = await createBox({ isDetached: true })
+    const { box, library } = opened
+    await using lease = await library.supervisor.acquire('demo/demo')
+    await library.until('process.detached')
+    process.kill(box.pidOf(), 'SIGKILL')
+    const { failure } = await library.until('leases.revoked')
+    expect(failure.code).toBe('LEASEHOLD_SERVICE_EXITED')
+    expect(lease.signal.aborted).toBe(true)
+  })
+
+  test('is not ended while its status cannot be told', async () => {
+    await using opened = await createBox({ isDetached: true })
+    const { box, library } = opened
+    await using lease = await library.supervisor.acquire('demo/demo')
+    await library.until('process.detached')
+    box.set('down')
+    // One look of the watch passes.
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    expect(lease.signal.aborted).toBe(false)
+    box.clear('down')
+    lease.release()
+    expect(await library.supervisor.stop('demo')).toMatchObject({ state: 'down.cold' })
+  })
+
+  test('that its stop command leaves keeps its room, and is ended by a later try', {
+    timeout: 30_000,
+  }, async ({ expect }) => {
+    await using opened = await createBox({
+      isDetached: true,
+      service: { needs: { vramMiB: 20_000 } },
+      leasehold: { budgets: { vramMiB: 24_000 } },
+    })
+    const { box, library } = opened
+    const lease = await library.supervisor.acquire('demo/demo')
+    lease.release()
+    box.set('deaf')
+    void library.supervisor.stop('demo', { force: true }).catch(() => {})
+    const { failure } = await library.until('stop.incomplete')
+    expect(failure.code).toBe('LEASEHOLD_STOP_TIMEOUT')
+    expect(failure.message).toContain('its server is still there')
+    expect(box.isThere()).toBe(true)
+    const error = await catchServiceError(library)
+    expect(error.message).toContain('stop it yourself')
+    box.clear('deaf')
+    await expect.poll(() => box.isThere(), { timeout: 20_000 }).toBe(false)
+  })
+
+  test('has a client that could not start it: the error has the first line', async () => {
+    await using opened = await createBox()
+    const { box, library } = opened
+    box.set('down')
+    const error = await catchServiceError(library)
+    expect(error.message).toContain('Cannot connect to the daemon')
+  })
+
+  test('is not started beside one that is there already', async () => {
+    await using opened = await createBox()
+    const { box, library } = opened
+    await box.run('box', await findFreePort())
+    const error = await catchServiceError(library)
+    expect(error.message).toContain('there already')
+    expect(box.isThere()).toBe(true)
+  })
+
+  test('is ended when its start is abandoned at once', async () => {
+    await using opened = await createBox()
+    const { box, library } = opened
+    void library.supervisor.acquire('demo/demo').catch(() => {})
+    await library.until('process.spawned')
+    await library.supervisor.stop('demo', { force: true })
+    expect(box.isThere()).toBe(false)
+    expect(library.supervisor.service('demo').state).toBe('down.cold')
+  })
+
+  test('has a stop command that hangs: it is killed, then its client gets the signals', {
+    timeout: 30_000,
+  }, async () => {
+    await using opened = await createBox({ service: { stopGraceMs: 0 } })
+    const { box, library } = opened
+    const lease = await library.supervisor.acquire('demo/demo')
+    lease.release()
+    box.set('hangs')
+    const stopping = library.supervisor.stop('demo')
+    await library.until('process.signalled', ({ signal }) => signal !== 'stopCommand')
+    box.clear('hangs')
+    expect(await stopping).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+    expect(box.isThere()).toBe(false)
+  })
+})
+
+describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was killed', () => {
+  const openHost = async () => {
+    const box = await createEngine()
+    const port = await findFreePort()
+    const file = join(box.directory, 'leasehold.json5')
+    const text = toText(port, {
+      service: { ...toService(box.directory, port, {}), healthUrl: `http://127.0.0.1:${port}/health` },
+    })
+    await writeFile(file, text)
+    const stateDir = join(box.directory, 'state')
+    const program = spawn(process.execPath, [host, file, stateDir], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    await once(program.stdout, 'data')
+    const readRecord = () => {
+      const owners = join(stateDir, 'owners')
+      const [name = ''] = readdirSync(owners).filter((one) => one.endsWith('.json'))
+      const { body } = JSON.parse(readFileSync(join(owners, name), 'utf8'))
+      return JSON.parse(body)
+    }
+    return {
+      box,
+      file,
+      program,
+      stateDir,
+      readRecord,
+      [Symbol.asyncDispose]: async () => {
+        program.kill('SIGKILL')
+        await box[Symbol.asyncDispose]()
+      },
+    }
+  }
+  /** Kills a supervisor and its watchdog, which it must not have the time to replace. */
+  const killBoth = async (program: ChildProcess, owner: string) => {
+    program.kill('SIGSTOP')
+    for (const pid of findNamed(owner)) if (pid !== program.pid) process.kill(pid, 'SIGKILL')
+    program.kill('SIGKILL')
+    await once(program, 'exit')
+  }
+
+  test('is ended by the watchdog', { timeout: 30_000 }, async ({ expect }) => {
+    await using opened = await openHost()
+    const { box, program } = opened
+    expect(box.isThere()).toBe(true)
+    program.kill('SIGKILL')
+    await expect.poll(() => box.isThere(), { timeout: 20_000 }).toBe(false)
+  })
+
+  test('is ended by the next supervisor when its watchdog was killed, too', { timeout: 60_000 }, async () => {
+    await using opened = await openHost()
+    const { box, program, file, stateDir, readRecord } = opened
+    await killBoth(program, readRecord().owner)
+    expect(box.isThere()).toBe(true)
+    const supervisor = createSupervisor({ config: await loadConfig(file), stateDir })
+    const hearing = listen(supervisor)
+    // The first start waits for it.
+    await supervisor.start('demo')
+    const [reaped] = hearing.all('orphans.reaped')
+    expect(reaped?.servers).toEqual([expect.stringContaining('stop box')])
+    await supervisor.close()
+    expect(box.isThere()).toBe(false)
+  })
+
+  test('is left alone when its name belongs to another one now', { timeout: 60_000 }, async ({ expect }) => {
+    await using opened = await openHost()
+    const { box, program, file, stateDir, readRecord } = opened
+    await expect.poll(() => readRecord().servers[0]?.id, { timeout: 20_000 }).toBeTruthy()
+    await killBoth(program, readRecord().owner)
+    await box.stop('box')
+    const other = await findFreePort()
+    await box.run('box', other)
+    const supervisor = createSupervisor({ config: await loadConfig(file), stateDir })
+    // Any start waits for the reaping.
+    await supervisor.start('demo').catch(() => {})
+    expect(box.isThere()).toBe(true)
+    await supervisor.close()
+    expect(box.isThere()).toBe(true)
+  })
+})
