@@ -26,10 +26,10 @@ export {
 export { type RunContext, type RunEvent, type RunInput, runMachine, type StopSignal } from './run.ts'
 export {
   type Amounts,
-  type Asking,
   type Decision,
   type DecisionCause,
   type Need,
+  type QueuedStart,
   type Resident,
   type ResidentPhase,
   type SchedulerState,

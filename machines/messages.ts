@@ -446,8 +446,8 @@ export type SupervisorEvent =
   /** The measured need and cost of a service. */
   | { readonly type: 'share.measured'; readonly key: string; readonly share: Share }
   | { readonly type: 'residency.over'; readonly generation: string }
-  | { readonly type: 'asking.overdue'; readonly generation: string }
-  | { readonly type: 'asking.aged' }
+  | { readonly type: 'start.overdue'; readonly generation: string }
+  | { readonly type: 'starts.aged' }
   | { readonly type: 'default.due' }
   | { readonly type: 'shutdown'; readonly force?: boolean }
 

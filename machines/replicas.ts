@@ -2,7 +2,7 @@ import type { ServicePolicy } from './messages.ts'
 import { hasTag } from './provider/tags.ts'
 
 /** What a choice among servers of the same model looks at. All JSON. */
-export interface ReplicaStanding {
+export interface ReplicaLoad {
   /** The state of its service; `null`: it cannot be used on this host. */
   readonly state: string | null
   readonly leases: number
@@ -16,14 +16,14 @@ export interface ReplicaStanding {
  * room comes before one that is coming up with room to come, that before one that must be started, that before one whose
  * room is taken; what has failed comes last. Among equals the least busy is first, then the one that was named first.
  */
-export function rankReplicas(replicas: readonly ReplicaStanding[]): number[] {
+export function rankReplicas(replicas: readonly ReplicaLoad[]): number[] {
   return replicas
     .map((replica, index) => ({ index, rank: toRank(replica), load: replica.leases + replica.queue }))
     .sort((a, b) => a.rank - b.rank || a.load - b.load || a.index - b.index)
     .map(({ index }) => index)
 }
 
-function toRank({ state, leases, queue, maxConcurrent }: ReplicaStanding): number {
+function toRank({ state, leases, queue, maxConcurrent }: ReplicaLoad): number {
   if (state === null || hasTag(state, 'retired')) return 6
   if (hasTag(state, 'tripped')) return 5
   if (hasTag(state, 'backoff')) return 4

@@ -47,7 +47,7 @@ export interface Resident {
 }
 
 /** A service that wants to start. Every request for it is in this one entry. */
-export interface Asking {
+export interface QueuedStart {
   readonly key: string
   /** The generation that its start will have. */
   readonly generation: string
@@ -76,7 +76,7 @@ export interface SchedulerState {
   readonly maxConcurrentStarts: number
   readonly shares: Readonly<Record<string, Share>>
   /** In the order of their coming. */
-  readonly asking: readonly Asking[]
+  readonly queuedStarts: readonly QueuedStart[]
   readonly residents: readonly Resident[]
   /** How far costs have aged: the worth of the dearest service that was evicted so far. */
   readonly level: number
@@ -172,15 +172,15 @@ interface Promise {
  */
 export function schedule(state: SchedulerState): Decision | null {
   const promises: Promise[] = []
-  for (const asking of toTurns(state.asking)) {
-    if (asking.isForeseen) {
-      if (isPromisedAhead(state, asking))
-        promises.push({ service: nameOf(state, asking.key), needs: toNeeds(state, asking.key) })
+  for (const start of toTurns(state.queuedStarts)) {
+    if (start.isForeseen) {
+      if (isPromisedAhead(state, start))
+        promises.push({ service: nameOf(state, start.key), needs: toNeeds(state, start.key) })
       continue
     }
-    const { decision, isPromised } = decide(state, asking, promises)
-    if (asking.decision === null || !isSame(decision, asking.decision)) return decision
-    if (isPromised) promises.push({ service: nameOf(state, asking.key), needs: toNeeds(state, asking.key) })
+    const { decision, isPromised } = decide(state, start, promises)
+    if (start.decision === null || !isSame(decision, start.decision)) return decision
+    if (isPromised) promises.push({ service: nameOf(state, start.key), needs: toNeeds(state, start.key) })
   }
   return null
 }
@@ -202,14 +202,14 @@ export function findPredecessor(
  * Whether room is kept for a start that is foreseen. While its predecessor stays, that one keeps the room. When it
  * leaves, its room goes to the first in the queue, and not to the first that asks.
  */
-function isPromisedAhead(state: SchedulerState, { key, waiting, isPreload }: Asking): boolean {
+function isPromisedAhead(state: SchedulerState, { key, waiting, isPreload }: QueuedStart): boolean {
   const phase = findPredecessor(state, key)?.phase
   return waiting > 0 && !isPreload && (phase === undefined || phase === 'leaving' || phase === 'yielding')
 }
 
 /** Services that drain for no starved service any more: it has left the queue, or has found other room. */
 export function findStayers(state: SchedulerState): readonly Resident[] {
-  const starved = state.asking.filter(isStarved).map(({ key }) => Object.keys(toNeeds(state, key)))
+  const starved = state.queuedStarts.filter(isStarved).map(({ key }) => Object.keys(toNeeds(state, key)))
   return state.residents.filter(
     ({ phase, holds }) =>
       phase === 'yielding' && !starved.some((limits) => limits.some((limit) => (holds[limit] ?? 0) > 0)),
@@ -237,16 +237,16 @@ export function toNeeds({ limits, shares }: Pick<SchedulerState, 'limits' | 'sha
 }
 
 /** Whether it has waited so long that services in use must make room. Below priority 0 it must have aged as well. */
-function isStarved({ isOverdue, waiting, priority, age }: Asking): boolean {
+function isStarved({ isOverdue, waiting, priority, age }: QueuedStart): boolean {
   return isOverdue && waiting > 0 && priority + age >= 0
 }
 
 function decide(
   state: SchedulerState,
-  asking: Asking,
+  start: QueuedStart,
   promises: readonly Promise[],
 ): { readonly decision: Decision; readonly isPromised: boolean } {
-  const { key } = asking
+  const { key } = start
   const needs = toNeeds(state, key)
   const staying = state.residents.filter(({ phase }) => phase !== 'leaving' && phase !== 'yielding')
   const isFree = (holders: readonly Resident[], kept: readonly Promise[] = promises) =>
@@ -270,23 +270,23 @@ function decide(
     state.residents.filter(({ phase }) => phase === 'starting').length < state.maxConcurrentStarts
   if (isFree(state.residents, []) && isFree(staying)) {
     if (!hasStartPlace) return { decision: conclude('wait', 'start-places'), isPromised: true }
-    const earlier = asking.decision?.choice.type === 'evict' ? asking.decision : undefined
+    const earlier = start.decision?.choice.type === 'evict' ? start.decision : undefined
     return earlier === undefined
       ? { decision: conclude('start', 'fits'), isPromised: false }
       : { decision: toRoomMade(earlier), isPromised: false }
   }
   if (isFree(staying)) {
-    const isUnderWay = asking.decision?.choice.type === 'evict'
+    const isUnderWay = start.decision?.choice.type === 'evict'
     const spared = toSpared(state, needs, state.residents, [])
     return {
-      decision: isUnderWay && asking.decision ? asking.decision : conclude('wait', 'receipts', [], spared),
+      decision: isUnderWay && start.decision ? start.decision : conclude('wait', 'receipts', [], spared),
       isPromised: true,
     }
   }
   const spared = toSpared(state, needs, state.residents, [])
-  if (asking.waiting === 0)
+  if (start.waiting === 0)
     return { decision: conclude('decline', 'nobody-waits', [], spared), isPromised: false }
-  if (asking.isPreload) return { decision: conclude('decline', 'preload', [], spared), isPromised: false }
+  if (start.isPreload) return { decision: conclude('decline', 'preload', [], spared), isPromised: false }
   const lasting = state.residents.filter((one) => isLasting(state, one))
   if (!isFree(lasting, []))
     return {
@@ -294,15 +294,15 @@ function decide(
       isPromised: false,
     }
   if (!hasStartPlace)
-    return { decision: conclude('wait', 'start-places', [], spared), isPromised: isStarved(asking) }
+    return { decision: conclude('wait', 'start-places', [], spared), isPromised: isStarved(start) }
 
-  const victims = chooseVictims(state, needs, staying, promises, isStarved(asking))
+  const victims = chooseVictims(state, needs, staying, promises, isStarved(start))
   if (victims.length === 0) {
     // Others must not take the room bit by bit as it becomes free, unless this start is impossible anyway.
     const immovable = staying.filter((one) => isPinned(state, one) || one.phase === 'survivor')
     return {
       decision: conclude('wait', isFree(staying, []) ? 'promised' : 'no-room', [], spared),
-      isPromised: isStarved(asking) && isFree(immovable),
+      isPromised: isStarved(start) && isFree(immovable),
     }
   }
   const taken = victims.map((victim) => toTaken(state, victim))
@@ -319,9 +319,9 @@ function toRoomMade({ choice, because, rejected }: Decision): Decision {
 }
 
 /** Starved services in the order of arrival, then by priority and age, then in the order of arrival. */
-function toTurns(asking: readonly Asking[]): Asking[] {
-  const rank = (one: Asking) => (isStarved(one) ? Number.POSITIVE_INFINITY : one.priority + one.age)
-  return asking.toSorted((a, b) => (rank(a) === rank(b) ? 0 : rank(b) - rank(a)))
+function toTurns(starts: readonly QueuedStart[]): QueuedStart[] {
+  const rank = (one: QueuedStart) => (isStarved(one) ? Number.POSITIVE_INFINITY : one.priority + one.age)
+  return starts.toSorted((a, b) => (rank(a) === rank(b) ? 0 : rank(b) - rank(a)))
 }
 
 /** The limits that lack room while these holders stay and the promises are kept. */
@@ -431,7 +431,7 @@ function toSpareCause(state: SchedulerState, resident: Resident): SpareCause {
  * out as well, so that none overtakes the one that returns.
  */
 function isContended(state: SchedulerState, { holds }: Resident): boolean {
-  return state.asking.some(
+  return state.queuedStarts.some(
     ({ key, isReturning }) =>
       isReturning && Object.keys(toNeeds(state, key)).some((limit) => (holds[limit] ?? 0) > 0),
   )

@@ -1,5 +1,5 @@
 import type { ServicePolicy, SharingEvent } from './messages.ts'
-import type { Asking, Decision, Resident, ResidentPhase, SchedulerState } from './scheduler.ts'
+import type { Decision, QueuedStart, Resident, ResidentPhase, SchedulerState } from './scheduler.ts'
 import { findPredecessor, toNeeds, worthOf } from './scheduler.ts'
 
 /** What the root is created with. `instance` is a random id: generations of two supervisors never meet. */
@@ -40,7 +40,7 @@ export const emptyContext: Omit<SupervisorContext, 'instance'> = {
   limits: {},
   maxConcurrentStarts: 0,
   shares: {},
-  asking: [],
+  queuedStarts: [],
   residents: [],
   level: 0,
   preload: [],
@@ -53,26 +53,26 @@ type Change = Partial<SupervisorContext>
 
 /** A service wants to start. What still runs of it is on its way out: it asks only when it is down. */
 export function noteAsking(
-  { asking, residents, gaveWayTo }: SupervisorContext,
+  { queuedStarts, residents, gaveWayTo }: SupervisorContext,
   { key, generation, waiting, priority, isPreload }: Extract<SharingEvent, { type: 'start.requested' }>,
 ): Change {
   const successor = gaveWayTo[key]
-  const entry: Asking = {
+  const entry: QueuedStart = {
     key,
     generation,
     waiting,
     priority,
     isPreload,
     isForeseen: false,
-    age: asking.find((one) => one.key === key)?.age ?? 0,
+    age: queuedStarts.find((one) => one.key === key)?.age ?? 0,
     isReturning:
-      asking.some((one) => one.generation === successor) ||
+      queuedStarts.some((one) => one.generation === successor) ||
       residents.some((one) => one.generation === successor && one.phase === 'starting'),
     isOverdue: false,
     decision: null,
   }
   return {
-    asking: enter(asking, entry),
+    queuedStarts: enter(queuedStarts, entry),
     residents: residents.map((one) =>
       one.key === key && one.phase !== 'survivor' ? { ...one, phase: 'leaving' } : one,
     ),
@@ -81,12 +81,12 @@ export function noteAsking(
 
 /** A service that will follow another one keeps its place in the queue. Without a predecessor it asks soon enough. */
 export function noteForeseen(
-  { asking, residents, shares }: SupervisorContext,
+  { queuedStarts, residents, shares }: SupervisorContext,
   { key, generation, waiting, priority, isPreload }: Extract<SharingEvent, { type: 'start.foreseen' }>,
 ): Change {
-  const known = asking.find((one) => one.key === key)
+  const known = queuedStarts.find((one) => one.key === key)
   if (known === undefined && findPredecessor({ residents, shares }, key) === undefined) return {}
-  const entry: Asking = {
+  const entry: QueuedStart = {
     age: 0,
     isForeseen: true,
     isReturning: false,
@@ -99,24 +99,24 @@ export function noteForeseen(
     priority,
     isPreload,
   }
-  return { asking: enter(asking, entry) }
+  return { queuedStarts: enter(queuedStarts, entry) }
 }
 
 /** One entry per service: a later one takes the place of the earlier one. */
-function enter(asking: readonly Asking[], entry: Asking): readonly Asking[] {
-  return asking.some(({ key }) => key === entry.key)
-    ? asking.map((one) => (one.key === entry.key ? entry : one))
-    : [...asking, entry]
+function enter(queuedStarts: readonly QueuedStart[], entry: QueuedStart): readonly QueuedStart[] {
+  return queuedStarts.some(({ key }) => key === entry.key)
+    ? queuedStarts.map((one) => (one.key === entry.key ? entry : one))
+    : [...queuedStarts, entry]
 }
 
 /** A start is over. What became of it is told next; until then it counts as ending. */
 export function noteFinished(
-  { asking, residents }: SupervisorContext,
+  { queuedStarts, residents }: SupervisorContext,
   key: string,
   isRunning: boolean,
 ): Change {
   return {
-    asking: asking.filter((one) => one.key !== key),
+    queuedStarts: queuedStarts.filter((one) => one.key !== key),
     residents: residents.flatMap((one) => {
       if (one.key !== key || one.phase !== 'starting') return [one]
       return isRunning ? [{ ...one, phase: 'leaving' }] : []
@@ -165,14 +165,14 @@ export function notePhase(
 
 /** A provider actor has ended. Its runs count as survivors until their end is reported. */
 export function forgetProvider(
-  { asking, residents, alive, decisions: before, gaveWayTo: successors }: SupervisorContext,
+  { queuedStarts, residents, alive, decisions: before, gaveWayTo: successors }: SupervisorContext,
   key: string,
 ): Change {
   return {
     alive: alive.filter((other) => other !== key),
     decisions: without(before, [key]),
     gaveWayTo: without(successors, [key]),
-    asking: asking.filter((one) => one.key !== key),
+    queuedStarts: queuedStarts.filter((one) => one.key !== key),
     residents: residents.map((one) => (one.key === key ? { ...one, phase: 'survivor' } : one)),
   }
 }
@@ -180,7 +180,7 @@ export function forgetProvider(
 /** Applies a decision: a start takes its room, and the services that make room begin to leave. */
 export function applyDecision(context: SupervisorContext, decision: Decision): SupervisorContext {
   const { key, type, taken } = decision.choice
-  const asked = context.asking.find((one) => one.key === key)
+  const asked = context.queuedStarts.find((one) => one.key === key)
   const decisions = { ...context.decisions, [key]: decision }
   if (asked === undefined) return context
   if (type === 'start') {
@@ -200,7 +200,7 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
       decisions,
       gaveWayTo: without(context.gaveWayTo, [key]),
       isDisplaced: key !== context.defaultKey && (context.isDisplaced || isDefaultDown(context)),
-      asking: context.asking.filter((one) => one !== asked),
+      queuedStarts: context.queuedStarts.filter((one) => one !== asked),
       residents: [...context.residents, resident],
     }
   }
@@ -219,7 +219,7 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
     decisions,
     gaveWayTo,
     level: toLevel(context, decision),
-    asking: context.asking.map((one) => (one === asked ? { ...one, decision } : one)),
+    queuedStarts: context.queuedStarts.map((one) => (one === asked ? { ...one, decision } : one)),
     residents: context.residents.map((one) => ({ ...one, phase: toPhase(one) })),
   }
 }
@@ -257,11 +257,11 @@ export function keepShares({ residents, shares }: SupervisorContext): SchedulerS
 
 /** Whether no service is in use, no start waits, and the default service is down because of another one. */
 export function isDefaultMissed(context: SupervisorContext): boolean {
-  const { residents, asking, isDisplaced, returnToDefaultMs } = context
+  const { residents, queuedStarts, isDisplaced, returnToDefaultMs } = context
   return (
     returnToDefaultMs > 0 &&
     isDisplaced &&
-    asking.length === 0 &&
+    queuedStarts.length === 0 &&
     residents.every(({ phase }) => phase === 'idle' || phase === 'survivor') &&
     isDefaultDown(context)
   )

@@ -107,8 +107,10 @@ const supervisor = base.extend({
 
     noteAsking: note('start.requested', noteAsking),
     noteForeseen: note('start.foreseen', noteForeseen),
-    noteDemand: note('start.changed', ({ asking }, { key, waiting, priority, isPreload }) => ({
-      asking: asking.map((one) => (one.key === key ? { ...one, waiting, priority, isPreload } : one)),
+    noteDemand: note('start.changed', ({ queuedStarts }, { key, waiting, priority, isPreload }) => ({
+      queuedStarts: queuedStarts.map((one) =>
+        one.key === key ? { ...one, waiting, priority, isPreload } : one,
+      ),
     })),
     noteFinished: note('start.finished', (context, { key, isRunning }) =>
       noteFinished(context, key, isRunning),
@@ -125,12 +127,12 @@ const supervisor = base.extend({
         : {},
     ),
     noteOverdue: base.assign(({ context, event }) => ({
-      asking: context.asking.map((one) =>
+      queuedStarts: context.queuedStarts.map((one) =>
         one.generation === generationOf(event) ? { ...one, isOverdue: true } : one,
       ),
     })),
-    ageAsking: base.assign(({ context }) => ({
-      asking: context.asking.map((one) => ({ ...one, age: one.age + 1 })),
+    ageStarts: base.assign(({ context }) => ({
+      queuedStarts: context.queuedStarts.map((one) => ({ ...one, age: one.age + 1 })),
     })),
     noteSettled: base.assign(({ context, event }) => ({
       residents: changeResident(context.residents, generationOf(event), () => ({ residency: 'over' })),
@@ -139,21 +141,22 @@ const supervisor = base.extend({
     awaitStarvation: base.enqueueActions(({ event, enqueue }) => {
       const generation = generationOf(event)
       enqueue.raise(
-        { type: 'asking.overdue', generation },
+        { type: 'start.overdue', generation },
         { delay: 'starvation', id: `starvation.${generation}` },
       )
     }),
     /** Runs while a start waits; begins with the first in the queue. */
     awaitAgeing: base.enqueueActions(({ context, enqueue }) => {
-      if (context.asking.length !== 1) return
+      if (context.queuedStarts.length !== 1) return
       enqueue.cancel('ageing')
-      enqueue.raise({ type: 'asking.aged' }, { delay: 'ageing', id: 'ageing' })
+      enqueue.raise({ type: 'starts.aged' }, { delay: 'ageing', id: 'ageing' })
     }),
     goOnAgeing: base.enqueueActions(({ context, enqueue }) => {
-      if (context.asking.length > 0) enqueue.raise({ type: 'asking.aged' }, { delay: 'ageing', id: 'ageing' })
+      if (context.queuedStarts.length > 0)
+        enqueue.raise({ type: 'starts.aged' }, { delay: 'ageing', id: 'ageing' })
     }),
     forgetStarvation: base.enqueueActions(({ context, event, enqueue }) => {
-      const asked = context.asking.find(({ key }) => key === keyOf(event))
+      const asked = context.queuedStarts.find(({ key }) => key === keyOf(event))
       if (asked !== undefined) enqueue.cancel(`starvation.${asked.generation}`)
     }),
     /** Runs from the first use: until it ends, the service that gave up its room does not get it back. */
@@ -185,7 +188,7 @@ const supervisor = base.extend({
         const decision = schedule(next)
         if (decision === null) break
         const { key, type, taken } = decision.choice
-        const asked = next.asking.find((one) => one.key === key)
+        const asked = next.queuedStarts.find((one) => one.key === key)
         next = applyDecision(next, decision)
         enqueue.emit({ type: 'scheduler.decided', key, ...decision })
         if (type === 'start') {
@@ -204,9 +207,10 @@ const supervisor = base.extend({
               reason: victim.how === 'yield' ? 'yielded' : 'evicted',
             })
       }
-      const { asking, residents, decisions, gaveWayTo, level, isDisplaced } = next
-      if (asking.length === 0) enqueue.cancel('ageing')
-      if (next !== context) enqueue.assign({ asking, residents, decisions, gaveWayTo, level, isDisplaced })
+      const { queuedStarts, residents, decisions, gaveWayTo, level, isDisplaced } = next
+      if (queuedStarts.length === 0) enqueue.cancel('ageing')
+      if (next !== context)
+        enqueue.assign({ queuedStarts, residents, decisions, gaveWayTo, level, isDisplaced })
     }),
 
     stopAll: base.enqueueActions(({ context, event, enqueue }) => {
@@ -245,8 +249,8 @@ export const supervisorMachine = supervisor.createMachine({
     'service.leaving': { actions: ['noteLeaving', 'decide'] },
     'share.measured': { actions: ['noteMeasured', 'recount', 'decide'] },
     'residency.over': { actions: ['noteSettled', 'decide'] },
-    'asking.overdue': { actions: ['noteOverdue', 'decide'] },
-    'asking.aged': { actions: ['ageAsking', 'decide', 'goOnAgeing'] },
+    'start.overdue': { actions: ['noteOverdue', 'decide'] },
+    'starts.aged': { actions: ['ageStarts', 'decide', 'goOnAgeing'] },
   },
   states: {
     running: {

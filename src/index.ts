@@ -78,7 +78,7 @@ export type {
 export type { Guest } from './peers/guests.ts'
 export type { SignalOptions } from './process/host-signals.ts'
 export type { OutputLine, OutputStream, ServiceOutput } from './process/output.ts'
-export type { WatchdogStanding } from './process/watchdog.ts'
+export type { WatchdogStatus } from './process/watchdog.ts'
 export type { RequestSnapshot } from './request/open-requests.ts'
 export type { EndedRequest, FailedCandidate } from './request/request-log.ts'
 export type { Budget, BudgetHold, BudgetWant } from './service/budgets.ts'
@@ -87,7 +87,7 @@ export type { Typical } from './service/past-durations.ts'
 export type { PastStart } from './service/past-runs.ts'
 export type { ServiceModel } from './service/services.ts'
 export type {
-  ConfigStanding,
+  ConfigStatus,
   MemoryUse,
   RunningTimer,
   ServiceSnapshot,

@@ -267,7 +267,7 @@ export const providerMachine = provider.createMachine({
             actions: ['recordSpawnFailure', 'reportRunEnd', 'refuseWaiters'],
           },
           {
-            guard: and(['isTransient', 'hasRetry', not('isBreakerDue')]),
+            guard: and(['isTransient', 'hasRetry', not('isLastAllowedFailure')]),
             target: 'down.backoff',
             actions: ['recordSpawnFailure', 'reportRunEnd', 'countFailure', 'countRetry'],
           },
@@ -292,7 +292,7 @@ export const providerMachine = provider.createMachine({
           },
           // The memory of the process that ran before may still be in use.
           {
-            guard: and(['hasPredecessor', 'hasRetry', not('isBreakerDue')]),
+            guard: and(['hasPredecessor', 'hasRetry', not('isLastAllowedFailure')]),
             target: 'down.backoff',
             actions: ['recordEarlyExit', 'countFailure', 'countRetry'],
           },
@@ -316,7 +316,7 @@ export const providerMachine = provider.createMachine({
               description: 'The scheduler has not permitted the start yet: it waits for room or for a place.',
               entry: 'requestStart',
               on: {
-                'start.permitted': { target: 'asking', actions: 'recordRoomMade' },
+                'start.permitted': { target: 'locking', actions: 'recordRoomMade' },
                 'start.declined': [
                   {
                     guard: 'hasOnlyPreload',
@@ -341,7 +341,7 @@ export const providerMachine = provider.createMachine({
                 },
               },
             },
-            asking: {
+            locking: {
               description: 'The claim is asked for: on a host at most one supervisor runs a service.',
               invoke: {
                 id: 'claim',
@@ -650,7 +650,7 @@ export const providerMachine = provider.createMachine({
           tags: 'serving',
           on: {
             'lease.requested': [
-              { guard: 'hasRoom', actions: ['countLease', 'grantLease'] },
+              { guard: 'hasFreePlace', actions: ['countLease', 'grantLease'] },
               { guard: and(['isUnreachable', 'canQueue']), actions: ['enqueueWaiter', 'pollUntilReady'] },
             ],
             'health.verdict': {

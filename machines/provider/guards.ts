@@ -50,7 +50,7 @@ export const base = setup({
     /** The scheduler said why no request can have room. */
     isKeptOut: ({ event }: Scope) => event.type === 'start.declined' && 'failure' in event,
     /** The owner of a borrowed server counts its leases itself. */
-    hasRoom: ({ context }: Scope) =>
+    hasFreePlace: ({ context }: Scope) =>
       context.ownership !== 'borrowed' &&
       context.leases < context.policy.maxConcurrent &&
       context.waiters.length === 0 &&
@@ -107,8 +107,8 @@ export const base = setup({
     hasPredecessor: ({ context }: Scope) => context.follows,
 
     // The breaker.
-    /** One more failure opens the breaker. */
-    isBreakerDue: ({ context }: Scope) => context.failures + 1 >= context.policy.breakerFailures,
+    /** This failure is one in a row too many: it opens the breaker. */
+    isLastAllowedFailure: ({ context }: Scope) => context.failures + 1 >= context.policy.breakerFailures,
     /** The last start failed, and its waiters were told: none waits for another try. */
     isToldFailure: ({ context, event }: Scope) =>
       context.waiters.length === 0 &&

@@ -14,7 +14,8 @@ import { type Headers, toMediaType, UNBUFFERED } from '../transport/headers.ts'
 import { writeChunk } from './chunk.ts'
 import { withOwnVary } from './cors.ts'
 import { sendError } from './respond.ts'
-import type { Standing, WaitBoard } from './wait-board.ts'
+import { createStallWatch } from './stall.ts'
+import type { WaitBoard, WaitView } from './wait-board.ts'
 
 export interface ModelRouteOptions {
   readonly dispatch: SupervisorInternals['dispatch']
@@ -51,12 +52,12 @@ export function answerModelRequest(
   const lateAnswer: Buffer[] = []
   let isEventStream = false
   let timer: unknown
-  let stall: unknown
   /** The last four bytes of the stream, by which a comment finds out whether it would stand between two events. */
   let lastSent = NOTHING_SENT
   let hasSent = false
   let hasBody = false
   const quiet = () => clock.clearTimeout(timer)
+  const watchStall = createStallWatch(response, clock, writeStallMs)
   /** A head that comes without a first chunk is sent at once: the first token may be far away. */
   const sendHead = () => {
     if (!hasBody && !response.writableEnded) response.flushHeaders()
@@ -115,17 +116,9 @@ export function answerModelRequest(
     },
   }
 
-  const watchStall = () => {
-    clock.clearTimeout(stall)
-    stall = clock.setTimeout(() => response.destroy(), writeStallMs)
-  }
-  response.on('drain', () => {
-    clock.clearTimeout(stall)
-    call?.resume()
-  })
+  response.on('drain', () => call?.resume())
   response.once('close', () => {
     quiet()
-    clock.clearTimeout(stall)
     if (!response.writableFinished) call?.abort()
   })
   call = dispatch(
@@ -219,7 +212,7 @@ function toLateRefusal(answer: Buffer): unknown {
   }
 }
 
-function describeWait({ service, place }: Standing): string {
+function describeWait({ service, place }: WaitView): string {
   if (service === undefined) return 'waiting'
   const { state, inStateMs, verdict, explanation } = service
   const inState = `${service.service} is ${state} for ${toSeconds(inStateMs)}`

@@ -4,7 +4,7 @@ import type { ServiceSnapshot } from '../service/snapshot.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 
 /** What one request waits for: its service, and its place in the queue there while it has no lease. */
-export interface Standing {
+export interface WaitView {
   readonly service: ServiceSnapshot | undefined
   readonly place: QueuedRequest | undefined
 }
@@ -12,7 +12,7 @@ export interface Standing {
 /** Gives waiting requests their places. Requests of one service that ask at about the same time share one look-up. */
 export interface WaitBoard {
   /** `maxAgeMs`: how old a look-up may be that answers this one, in milliseconds; {@link SHARED_MS} at most. */
-  find(call: { readonly id: string; readonly serviceKey: string | undefined }, maxAgeMs: number): Standing
+  find(call: { readonly id: string; readonly serviceKey: string | undefined }, maxAgeMs: number): WaitView
 }
 
 /** How long a look-up is shared, in milliseconds: a place in a queue is told in seconds. */

@@ -96,7 +96,7 @@ export function createLeaseBook({
 }: LeaseBookOptions): LeaseBook {
   const entries = new OpenMap<Entry>()
   /** The request that is being asked for now: its grant is answered at once. */
-  let asking: Entry | undefined
+  let requested: Entry | undefined
   let held = 0
   /** One timer for all leases, because each request has one: it fires when the first limit may have passed. */
   let timer: unknown
@@ -181,7 +181,7 @@ export function createLeaseBook({
         entry.isTold = true
         entry.listener.granted(message)
       }
-      if (entry === asking) tell()
+      if (entry === requested) tell()
       else inTurn(tell)
     }
   }
@@ -216,9 +216,9 @@ export function createLeaseBook({
         ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
       } as const
       publish(key, event)
-      asking = entry
+      requested = entry
       const isHeard = send(key, event)
-      asking = undefined
+      requested = undefined
       if (!isHeard) return announce(key, { type: 'lease.refused', id, failure: toGone() })
       // It was answered already, or no longer waits: a service that is up grants at once.
       if (entries.get(id) !== entry || entry.generation !== null) return

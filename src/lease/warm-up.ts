@@ -38,7 +38,7 @@ export async function warmUp<Seen>(
       signal: signal === undefined ? noRoom.signal : AbortSignal.any([noRoom.signal, signal]),
       ...(priority === undefined ? {} : { priority }),
     })
-    look(root.getSnapshot().context.asking.find((one) => one.key === key)?.decision)
+    look(root.getSnapshot().context.queuedStarts.find((one) => one.key === key)?.decision)
     const { release } = await lease
     const seen = lookWhileUp()
     release()

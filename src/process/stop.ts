@@ -1,9 +1,9 @@
 import { platform } from 'node:process'
 import type { Receipt } from '../../machines/messages.ts'
 import { type Clock, delay, settledWithin, systemClock } from '../clock.ts'
-import { askLevels, groupLevels } from './asking.ts'
 import { freezeTree, type SendSignal, toAttempt } from './signals.ts'
 import type { OwnedChild } from './spawn.ts'
+import { askLevels, groupLevels } from './termination.ts'
 import {
   hasProcfs,
   isAlive,

@@ -6,7 +6,7 @@ import { createOwnerRecord } from './owner-record.ts'
 import { createRun, type Run, type RunHandle, type RunListener, type RunOptions } from './run.ts'
 import type { SendSignal } from './signals.ts'
 import type { StateDirectory } from './state-directory.ts'
-import { createWatchdog, type Watchdog, type WatchdogOptions, type WatchdogStanding } from './watchdog.ts'
+import { createWatchdog, type Watchdog, type WatchdogOptions, type WatchdogStatus } from './watchdog.ts'
 
 /** What a table works with. */
 export interface ProcessTableOptions {
@@ -59,7 +59,7 @@ export interface ProcessTable {
   /** Writes the record again where it was deleted. Never throws: the next spawn tells what is wrong. */
   keepRecord(): void
   /** Whether there is a process that ends every tree when this one is gone. */
-  watchdog(): WatchdogStanding
+  watchdog(): WatchdogStatus
   /** Processes of a run, looked up now. Empty for one that is over. */
   membersOf(generation: string): readonly number[]
   /** What the last process of a key printed, also after its end. */
@@ -166,7 +166,7 @@ export function createProcessTable({
         // What runs goes on without one.
       }
     },
-    watchdog: () => watchdog?.standing() ?? { pid: null, problem: null },
+    watchdog: () => watchdog?.status() ?? { pid: null, problem: null },
     membersOf: (generation) =>
       [...slots.values()]
         .flatMap(({ runs }) => runs)

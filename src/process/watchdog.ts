@@ -42,7 +42,7 @@ export interface ArmedServer {
 }
 
 /** Whether there is a watchdog. All JSON. */
-export interface WatchdogStanding {
+export interface WatchdogStatus {
   /** `null`: none runs. */
   readonly pid: number | null
   /** Why none could be kept running; `null`: one runs, or nothing has been started that needs one. */
@@ -63,7 +63,7 @@ export interface Watchdog {
   disarmServer(generation: string): void
   /** The watchdog's own pid, while there is one. */
   pid(): number | undefined
-  standing(): WatchdogStanding
+  status(): WatchdogStatus
   /** Tells it to go, without a signal to any server. Settles when it has ended, at most some seconds later. Idempotent. */
   close(): Promise<void>
 }
@@ -146,7 +146,7 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
       if (armed.delete(generation)) tell(`~${generation}`)
     },
     pid: () => current?.pid,
-    standing: () => ({ pid: current?.pid ?? null, problem: actor.getSnapshot().context.problem }),
+    status: () => ({ pid: current?.pid ?? null, problem: actor.getSnapshot().context.problem }),
     close() {
       if (closing !== undefined) return closing
       if (platform === 'win32') return Promise.resolve()

@@ -34,7 +34,7 @@ export interface Budget {
 
 /** Every budget, the runs that hold a part of it, and the services that wait for one. Exclusive groups are no budgets. */
 export function listBudgets(state: SchedulerState, services: ReadonlyMap<string, Service>): Budget[] {
-  const { limits, shares, residents, asking } = state
+  const { limits, shares, residents, queuedStarts } = state
   const nameOf = (key: string) => shares[key]?.service ?? key
   const isUnmeasured = (key: string, budget: string) => shares[key]?.unmeasured.includes(budget) ?? false
   return Object.entries(limits)
@@ -56,7 +56,7 @@ export function listBudgets(state: SchedulerState, services: ReadonlyMap<string,
           phase,
         }
       }),
-      wants: asking.flatMap(({ key, waiting, isForeseen }) => {
+      wants: queuedStarts.flatMap(({ key, waiting, isForeseen }) => {
         const amount = isForeseen ? 0 : (toNeeds(state, key)[name] ?? 0)
         if (amount <= 0) return []
         return { key, service: nameOf(key), amount, isUnmeasured: isUnmeasured(key, name), waiting }

@@ -4,12 +4,12 @@ import type { EventHub } from '../events/event-hub.ts'
 import type { ConfigChange } from '../events/events.ts'
 import { toConfigChange } from './config-change.ts'
 import { listServiceModels } from './services.ts'
-import type { ConfigStanding } from './snapshot.ts'
+import type { ConfigStatus } from './snapshot.ts'
 
 /** The one way to replace the configuration in force. */
 export interface Configuration {
   /** The file in force, and why the last replacement was refused, if it was. */
-  standing(): ConfigStanding
+  status(): ConfigStatus
   /** What {@link Supervisor} promises of `replaceConfig`. */
   replace(given: Config | Promise<Config>): Promise<ConfigChange>
 }
@@ -23,14 +23,14 @@ export interface ConfigurationOptions {
   readonly apply: (config: Config) => void
 }
 
-/** A configuration that cannot be loaded changes nothing but `refusal` of {@link ConfigStanding}. */
+/** A configuration that cannot be loaded changes nothing but `refusal` of {@link ConfigStatus}. */
 export function createConfiguration({
   current,
   publish,
   isClosing,
   apply,
 }: ConfigurationOptions): Configuration {
-  let refusal: ConfigStanding['refusal'] = null
+  let refusal: ConfigStatus['refusal'] = null
   let loadedAt = new Date().toISOString()
   /** Calls so far, and the last of them that took effect: of two that load at once the earlier may be ready later. */
   let calls = 0
@@ -45,7 +45,7 @@ export function createConfiguration({
   }
 
   return {
-    standing: () => ({
+    status: () => ({
       file: current().file,
       loadedAt,
       refusal,

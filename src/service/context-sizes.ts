@@ -35,7 +35,7 @@ export interface ContextSizesOptions {
 /** What one generation said, by provider and model. */
 interface Known {
   readonly generation: string
-  readonly asking: AbortController
+  readonly lookup: AbortController
   readonly sizes: Map<string, number>
   readonly abilities: Map<string, ModelAbilities>
 }
@@ -44,10 +44,10 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
   const known = new Map<string, Known>()
 
   const forget = (key: string) => {
-    known.get(key)?.asking.abort()
+    known.get(key)?.lookup.abort()
     known.delete(key)
   }
-  const ask = async (key: string, { sizes, abilities, asking: { signal } }: Known) => {
+  const ask = async (key: string, { sizes, abilities, lookup: { signal } }: Known) => {
     for (const provider of serviceOf(key).providers) {
       const look = async (url: string): Promise<unknown> => {
         try {
@@ -87,7 +87,7 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
         forget(key)
         const begun: Known = {
           generation,
-          asking: new AbortController(),
+          lookup: new AbortController(),
           sizes: new Map(),
           abilities: new Map(),
         }

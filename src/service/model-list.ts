@@ -43,7 +43,7 @@ export interface ModelListing {
 }
 
 /** What the running services say about themselves. */
-export interface ModelStanding {
+export interface RunningFacts {
   /** State of a service; absent: there is no such service now. */
   readonly stateOf: (key: string) => ProviderState | undefined
   /** The context size that the running server states for a model, in tokens. */
@@ -56,7 +56,7 @@ export interface ModelStanding {
  * Every configured model that is not `unlisted`; no server is started or asked. With
  * `leasehold.listAliases` each alias follows its model as an entry of its own.
  */
-export function toModelList(config: Config, standing: ModelStanding): ModelListing[] {
+export function toModelList(config: Config, facts: RunningFacts): ModelListing[] {
   const aliases = new Map<string, string[]>()
   for (const { alias, ref } of config.aliases) aliases.set(ref, [...(aliases.get(ref) ?? []), alias])
   return config.providers.filter(isNoReplica).flatMap((provider) =>
@@ -64,7 +64,7 @@ export function toModelList(config: Config, standing: ModelStanding): ModelListi
       if (model.unlisted) return []
       const ref = `${provider.id}/${model.id}`
       const names = aliases.get(ref) ?? []
-      const listing = toListing(config, { provider, model, modelId: model.id, ref }, names, standing)
+      const listing = toListing(config, { provider, model, modelId: model.id, ref }, names, facts)
       const others = config.leasehold.listAliases ? names : []
       return [
         listing,
@@ -75,17 +75,17 @@ export function toModelList(config: Config, standing: ModelStanding): ModelListi
 }
 
 /** One model by any reference that a request could use. @throws {@link ModelNotFoundError} */
-export function findModelListing(config: Config, ref: string, standing: ModelStanding): ModelListing {
+export function findModelListing(config: Config, ref: string, facts: RunningFacts): ModelListing {
   const target = resolveModel(config, ref)
   const aliases = config.aliases.filter((alias) => alias.ref === target.ref).map(({ alias }) => alias)
-  return toListing(config, target, aliases, standing)
+  return toListing(config, target, aliases, facts)
 }
 
 function toListing(
   config: Config,
   { provider, model, modelId, ref }: Pick<ModelTarget, 'provider' | 'model' | 'modelId' | 'ref'>,
   aliases: readonly string[],
-  { stateOf, contextOf, abilitiesOf }: ModelStanding,
+  { stateOf, contextOf, abilitiesOf }: RunningFacts,
 ): ModelListing {
   const key = toServiceKey(provider)
   const sizes = [model?.contextWindow, contextOf(key, provider.id, modelId)].filter(

@@ -4,7 +4,7 @@ import type { providerMachine } from '../../machines/provider/chart.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider/context.ts'
 import { hasTag, type ProviderState } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
-import type { ReplicaStanding } from '../../machines/replicas.ts'
+import type { ReplicaLoad } from '../../machines/replicas.ts'
 import type { Decision } from '../../machines/scheduler.ts'
 import { findTellingLine } from '../../machines/telling-line.ts'
 import type { Clock } from '../clock.ts'
@@ -67,7 +67,7 @@ export interface Registry {
   /** What its actor was born with. */
   birthOf(key: string): Pick<ProviderContext, 'instance' | 'policy'>
   /** What a choice between this provider and its replicas looks at. */
-  standingOf(provider: ProviderConfig): ReplicaStanding
+  loadOf(provider: ProviderConfig): ReplicaLoad
   /** The position of a waiter in the queue, and its estimated wait. */
   placeOf(key: string, id: string): Place | undefined
   /** Settles as soon as its state or its run satisfies `is`, or the actor is gone. */
@@ -257,7 +257,7 @@ export function createRegistry({
       const { instance = '', policy = serviceOf(key).policy } = actorOf(key)?.getSnapshot().context ?? {}
       return { instance, policy }
     },
-    standingOf: (provider) => {
+    loadOf: (provider) => {
       const snapshot =
         provider.unavailable === undefined ? actorOf(toServiceKey(provider))?.getSnapshot() : undefined
       if (snapshot === undefined) return { state: null, leases: 0, queue: 0, maxConcurrent: 1 }

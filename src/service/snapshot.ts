@@ -13,7 +13,7 @@ import { type Explanation, toAwaited } from '../explanation/situation.ts'
 import { type QueuedRequest, type QueueFacts, toQueue } from '../lease/queue.ts'
 import { toRoomMs } from '../lease/room-wait.ts'
 import type { Guest } from '../peers/guests.ts'
-import type { WatchdogStanding } from '../process/watchdog.ts'
+import type { WatchdogStatus } from '../process/watchdog.ts'
 import { listScheduledEvents } from '../statechart/system.ts'
 import type { Budget } from './budgets.ts'
 import type { Typical } from './past-durations.ts'
@@ -88,7 +88,7 @@ export interface ServiceSnapshot {
 export type ServiceFacts = Omit<ServiceSnapshot, 'explanation'>
 
 /** The configuration in force, and what was refused after it. */
-export interface ConfigStanding {
+export interface ConfigStatus {
   readonly file: string
   /** Time of day when it came into force, ISO 8601. */
   readonly loadedAt: string
@@ -124,9 +124,9 @@ export interface SupervisorSnapshot {
   /** When this was taken, on the clock of the events: monotonic, in milliseconds since the supervisor began. */
   readonly atMs: number
   readonly state: 'running' | 'draining' | 'stopped'
-  readonly config: ConfigStanding
+  readonly config: ConfigStatus
   /** The process that ends our servers when we are killed. It begins with the first server that we start. */
-  readonly watchdog: WatchdogStanding
+  readonly watchdog: WatchdogStatus
   /** Requests that are over, those of services that were removed included. */
   readonly totals: RequestTotals
   /** Who holds how much of each budget, and who waits for a part of it. */

@@ -169,7 +169,7 @@ export function createParts(options: SupervisorOptions) {
   const rank = (replicas: readonly ModelTarget[]) =>
     replicas.length < 2
       ? replicas
-      : rankReplicas(replicas.map(({ provider }) => registry.standingOf(provider))).flatMap(
+      : rankReplicas(replicas.map(({ provider }) => registry.loadOf(provider))).flatMap(
           (index) => replicas[index] ?? [],
         )
   const locate = ({ provider }: ModelTarget) => {

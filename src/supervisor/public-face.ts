@@ -7,7 +7,7 @@ import { warmUp } from '../lease/warm-up.ts'
 import { createAsk, createFetch } from '../request/fetch.ts'
 import { listBudgets } from '../service/budgets.ts'
 import { createFileAbilities } from '../service/file-abilities.ts'
-import { findModelListing, type ModelStanding, toModelList } from '../service/model-list.ts'
+import { findModelListing, type RunningFacts, toModelList } from '../service/model-list.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import type { Supervisor } from './interface.ts'
 import { attachInternals } from './internals.ts'
@@ -48,7 +48,7 @@ export function createFace(
     })
   }
   const files = createFileAbilities()
-  const standing: ModelStanding = {
+  const facts: RunningFacts = {
     stateOf: registry.stateOf,
     contextOf: contextSizes.of,
     // A running server knows more than its file: a flag may switch something off.
@@ -58,8 +58,8 @@ export function createFace(
     }),
   }
   const lookAtFiles = () => files.look(catalogue.config)
-  const models = () => toModelList(catalogue.config, standing)
-  const model = (ref: string) => findModelListing(catalogue.config, ref, standing)
+  const models = () => toModelList(catalogue.config, facts)
+  const model = (ref: string) => findModelListing(catalogue.config, ref, facts)
 
   const face: Supervisor = {
     fetch: createFetch({ dispatch, listModels: models, findModel: model, lookAtFiles }),
@@ -77,7 +77,7 @@ export function createFace(
         seq: hub.lastSeq,
         atMs: hub.nowMs,
         state: root.getSnapshot().value,
-        config: configuration.standing(),
+        config: configuration.status(),
         watchdog: table.watchdog(),
         totals: requestLog.totals,
         budgets: listBudgets(root.getSnapshot().context, catalogue.services),

@@ -7,7 +7,7 @@ export {
   InvariantError,
   invariants,
   type Ledger,
-  type Standing,
+  type ProviderView,
 } from './invariants.ts'
 export type { RecordedRequest } from './model-server/ledger.ts'
 export {

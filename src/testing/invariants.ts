@@ -23,7 +23,7 @@ export const invariants = {
 export type Invariant = keyof typeof invariants
 
 /** A provider machine between two events. */
-export interface Standing {
+export interface ProviderView {
   /** The state as a dotted path: `leased.open`. */
   readonly state: string
   readonly context: ProviderContext
@@ -36,7 +36,7 @@ export interface Ledger {
   /** Records a fact; returns the invariants that it breaks. */
   record(fact: ServiceEventBody): readonly Invariant[]
   /** Compares the books with the machine between two events. */
-  check(standing: Standing): readonly Invariant[]
+  check(view: ProviderView): readonly Invariant[]
   /** The entries that are still open at the end. */
   checkEnd(): readonly Invariant[]
   /** Ids of requests without an answer, and of leases without an end. */

@@ -10,11 +10,11 @@ import { originalOf } from '../observe/inspection.ts'
 import { isAlive } from '../process/tree.ts'
 import { toServiceKey } from '../service/services.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
-import { createLedger, type Invariant, invariants, type Standing } from './invariants.ts'
+import { createLedger, type Invariant, invariants, type ProviderView } from './invariants.ts'
 import { createRealHost, findMarked, type RealHost, realWorldOptions } from './real-host.ts'
 import { findFailures, type Seen, type Story, type StoryFact, type StoryStep } from './run-script.ts'
 import type { Script, ScriptEvent, ScriptStep } from './script.ts'
-import { defaultPolicy, readStanding } from './stage.ts'
+import { defaultPolicy, readProvider } from './stage.ts'
 
 /** Longest time that an expectation is waited for, in milliseconds. */
 const PATIENCE_MS = 10_000
@@ -150,15 +150,15 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
       return name === 'generation' && typeof inner === 'string' ? inner.replace(/^.*\./, 'g.') : inner
     })
 
-  const standing = (): Standing => {
+  const viewNow = (): ProviderView => {
     if (provider === undefined) throw new Error('The supervisor has no actor for its service.')
-    const { timers, ...rest } = readStanding(provider)
+    const { timers, ...rest } = readProvider(provider)
     const named = timers.map((name) => name.replace(/(?<=^waiter\.).*$/, (id) => scriptIds.get(id) ?? id))
     return { ...inScriptWords(rest), timers: named }
   }
   const living = () => pids.filter((pid) => isAlive(pid))
   const look = (): Seen => {
-    const { state, context, timers } = standing()
+    const { state, context, timers } = viewNow()
     return {
       state,
       facts: facts.slice(seen),
@@ -224,7 +224,7 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
     const giveUpAtMs = systemClock.now() + PATIENCE_MS
     for (;;) {
       const view = look()
-      broken.push(...ledger.check(standing()))
+      broken.push(...ledger.check(viewNow()))
       if (broken.length > 0) return broken.splice(0).map((name) => `broken: ${invariants[name]}`)
       const failures = findFailuresInTime(step, view)
       const isHopeless = findFailures({ at: step.at, never: step.never }, view).length > 0
@@ -241,7 +241,7 @@ function createRealStage(host: RealHost, script: Script, signal: AbortSignal | u
         .catch((error) => [error instanceof Error ? error.message : String(error)])
       const since = facts.slice(seen)
       seen = facts.length
-      return { step, state: standing().state, facts: since, failures }
+      return { step, state: viewNow().state, facts: since, failures }
     },
     close: async () => {
       for (const { leave, lease } of holders.values()) {

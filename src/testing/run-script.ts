@@ -49,7 +49,7 @@ export async function runScript(
     }
     const facts = stage.facts.slice(seen)
     seen = stage.facts.length
-    const { state, context, timers } = stage.standing()
+    const { state, context, timers } = stage.view()
     failures.push(
       ...findFailures(step, {
         state,
@@ -83,7 +83,7 @@ async function play(stage: Stage, step: ScriptStep): Promise<void> {
 function completeEvent(event: ScriptEvent, stage: Stage): ProviderEvent {
   switch (event.type) {
     case 'lease.released':
-      return { ...event, generation: event.generation ?? stage.standing().context.generation ?? '' }
+      return { ...event, generation: event.generation ?? stage.view().context.generation ?? '' }
     case 'health.verdict':
       return {
         ...event,
@@ -93,7 +93,7 @@ function completeEvent(event: ScriptEvent, stage: Stage): ProviderEvent {
     case 'process.exited':
       return { ...event, exitCode: event.exitCode ?? null, signal: event.signal ?? null, tail: [] }
     case 'policy.replaced':
-      return { ...event, policy: { ...stage.standing().context.policy, ...omitUndefined(event.policy) } }
+      return { ...event, policy: { ...stage.view().context.policy, ...omitUndefined(event.policy) } }
     default:
       return event
   }

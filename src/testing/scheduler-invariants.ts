@@ -1,6 +1,6 @@
 import type { StopReason } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
-import type { Amounts, Asking, Decision, Share } from '../../machines/scheduler.ts'
+import type { Amounts, Decision, QueuedStart, Share } from '../../machines/scheduler.ts'
 import { toNeeds } from '../../machines/scheduler.ts'
 import type { SupervisorContext } from '../../machines/supervisor-context.ts'
 import { AGEING_MS } from '../../machines/waiting-line.ts'
@@ -96,7 +96,7 @@ export function createSchedulerLedger({
     return !hasRoom(nothing, [...living.values()])
   }
   /** By these books, not by the root's, which may count room as held that is free. */
-  const isRoomFor = ({ key }: Asking, context: SupervisorContext) => {
+  const isRoomFor = ({ key }: QueuedStart, context: SupervisorContext) => {
     const alive = [...living.values()]
     const running = [...living].flatMap(([generation, other]) => (exited.has(generation) ? [] : [other]))
     const permits = [...new Set([...starting, ...spawning])].filter((other) => !running.includes(other))
@@ -104,8 +104,8 @@ export function createSchedulerLedger({
       starting.size < context.maxConcurrentStarts && hasRoom(toNeeds(context, key), [...alive, ...permits])
     )
   }
-  const noteWaiting = (asking: readonly Asking[]) => {
-    const waiting = new Map(asking.filter((one) => one.waiting > 0).map((one) => [one.generation, one]))
+  const noteWaiting = (queuedStarts: readonly QueuedStart[]) => {
+    const waiting = new Map(queuedStarts.filter((one) => one.waiting > 0).map((one) => [one.generation, one]))
     for (const generation of waitingSince.keys())
       if (!waiting.has(generation)) waitingSince.delete(generation)
     for (const [generation, { priority }] of waiting) {
@@ -127,7 +127,7 @@ export function createSchedulerLedger({
   const isResident = (key: string) =>
     nowMs() - (usedSinceMs.get(key) ?? Number.NEGATIVE_INFINITY) < (shareOf(key)?.minResidencyMs ?? 0)
   /** Whether a wait would end if idle services left, and none is about to. */
-  const isKeptOutByIdle = ({ key, waiting, decision }: Asking, context: SupervisorContext) => {
+  const isKeptOutByIdle = ({ key, waiting, decision }: QueuedStart, context: SupervisorContext) => {
     const alive = [...new Set([...living.values(), ...starting, ...spawning])]
     const isUp = (other: string) => hasTag(states.get(other) ?? '', 'up')
     const isStarting = (other: string) => starting.has(other) || spawning.has(other)
@@ -246,11 +246,11 @@ export function createSchedulerLedger({
       ])
     },
     check: (context) => {
-      const { asking, residents } = context
+      const { queuedStarts, residents } = context
       // Nothing is decided about a start that is only foreseen.
-      const present = asking.filter(({ isForeseen }) => !isForeseen)
+      const present = queuedStarts.filter(({ isForeseen }) => !isForeseen)
       noteWaiting(present)
-      const [first, ...others] = asking
+      const [first, ...others] = queuedStarts
       return listBroken([
         ['withinLimits', isTooMuch()],
         ['decisionsExplained', present.some(({ decision }) => decision === null)],
@@ -262,7 +262,7 @@ export function createSchedulerLedger({
           'yieldsForWaiter',
           residents.some(
             ({ key, phase }) => phase === 'yielding' || (phase === 'leased' && stopOf(key) === 'yielded'),
-          ) && !asking.some(({ isOverdue, waiting }) => isOverdue && waiting > 0),
+          ) && !queuedStarts.some(({ isOverdue, waiting }) => isOverdue && waiting > 0),
         ],
         ['idleGivesWay', first !== undefined && others.length === 0 && isKeptOutByIdle(first, context)],
         [

@@ -5,7 +5,7 @@ import { toStateName } from '../../machines/provider/context.ts'
 import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import { toTimers } from '../service/snapshot.ts'
-import { createLedger, type Invariant, InvariantError, type Ledger, type Standing } from './invariants.ts'
+import { createLedger, type Invariant, InvariantError, type Ledger, type ProviderView } from './invariants.ts'
 import { silenceMachine } from './silence.ts'
 import { createVirtualClock, type VirtualClock } from './virtual-clock.ts'
 import { buildActors, createWorld, type World, type WorldOptions } from './world.ts'
@@ -37,7 +37,7 @@ export interface Stage {
   readonly ledger: Ledger
   /** Every fact so far, in order. */
   readonly facts: readonly (ServiceEventBody & { readonly atMs: number })[]
-  standing(): Standing
+  view(): ProviderView
   /** Sends an event and checks every invariant; a repeated question of a waiter is entered once. */
   send(event: ProviderEvent): void
   advanceTo(timeMs: number): Promise<void>
@@ -81,12 +81,12 @@ export function createStage({
     input: { key: 'demo', instance: 'g', policy: { ...defaultPolicy, ...policy } },
   })
   worlds.set(actor.system, world)
-  const standing = (): Standing => readStanding(actor)
+  const view = (): ProviderView => readProvider(actor)
   const check = (where: string) => {
     if (failure !== undefined) throw failure
-    broken.push(...ledger.check(standing()))
+    broken.push(...ledger.check(view()))
     if (broken.length > 0)
-      throw new InvariantError(broken.splice(0), `${where}, at ${clock.now()} ms in ${standing().state}`)
+      throw new InvariantError(broken.splice(0), `${where}, at ${clock.now()} ms in ${view().state}`)
   }
 
   actor.on('*', record)
@@ -108,10 +108,10 @@ export function createStage({
     world,
     ledger,
     facts,
-    standing,
+    view,
     send: (asked) => {
       const event = asked.type === 'lease.requested' ? { sinceMs: clock.now(), ...asked } : asked
-      const isStale = 'generation' in event && event.generation !== standing().context.generation
+      const isStale = 'generation' in event && event.generation !== view().context.generation
       const before = isStale && JSON.stringify(actor.getPersistedSnapshot())
       if (event.type === 'lease.requested' && !ledger.held.has(event.id)) record(event)
       if (event.type === 'lease.cancelled' && ledger.waiting.has(event.id)) record(event)
@@ -160,9 +160,9 @@ function worldOf(system: AnyActorRef['system']): World {
 }
 
 /** State, memory and armed delays of a running provider actor. */
-export function readStanding(
+export function readProvider(
   actor: AnyActorRef & { getSnapshot(): SnapshotFrom<typeof providerMachine> },
-): Standing {
+): ProviderView {
   const { value, context } = actor.getSnapshot()
   return { state: toStateName(value), context, timers: toTimers(actor).map(({ name }) => name) }
 }

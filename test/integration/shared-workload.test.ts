@@ -56,7 +56,7 @@ test.each(sampled.map((workload, index) => ({ number: index + 1, workload })))(
         expect(outcome).not.toBe('LEASEHOLD_QUEUE_TIMEOUT')
         if (outcome === 'served') seen.served += 1
       }
-      await expect.poll(() => stage.context().asking, { timeout: STARVE_BOUND_MS }).toEqual([])
+      await expect.poll(() => stage.context().queuedStarts, { timeout: STARVE_BOUND_MS }).toEqual([])
     } finally {
       await stage.supervisor.close({ force: true })
     }
@@ -200,8 +200,8 @@ function count({ choice }: Extract<SupervisorEvent, { type: 'scheduler.decided' 
 }
 
 /** What the root believes, for whoever reads a failure. */
-function toStanding({ asking, residents }: SupervisorContext): string {
-  return JSON.stringify({ asking, residents })
+function toStanding({ queuedStarts, residents }: SupervisorContext): string {
+  return JSON.stringify({ queuedStarts, residents })
 }
 
 function characterOf({ characters }: Workload, id: string): Character {

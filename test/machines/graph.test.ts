@@ -306,7 +306,7 @@ describe('a walk through every state of a supervisor of two services', () => {
   const share = { ...defaultShare, needs: { room: 1 } }
   const { states, taken } = walk<SupervisorSnapshot>(supervisorMachine, {
     input: { instance: 'g' },
-    toEvents: ({ context: { alive, residents, asking } }) => [
+    toEvents: ({ context: { alive, residents, queuedStarts } }) => [
       ...[{}, { a: policy }, { b: policy }, { a: policy, b: policy }].map((services) => ({
         type: 'services.replaced',
         services,
@@ -322,9 +322,9 @@ describe('a walk through every state of a supervisor of two services', () => {
       { type: 'shutdown' },
       { type: 'default.due' },
       { type: 'share.measured', key: 'a', share: { service: 'a', ...share } },
-      ...(asking.length > 0 ? [{ type: 'asking.aged' }] : []),
-      ...asking.flatMap(({ key, generation }) => [
-        { type: 'asking.overdue', generation },
+      ...(queuedStarts.length > 0 ? [{ type: 'starts.aged' }] : []),
+      ...queuedStarts.flatMap(({ key, generation }) => [
+        { type: 'start.overdue', generation },
         { type: 'start.changed', key, waiting: 0, priority: 0, isPreload: false },
       ]),
       ...residents.flatMap(({ key, generation }) => [
@@ -341,8 +341,8 @@ describe('a walk through every state of a supervisor of two services', () => {
         { type: 'start.finished', key, isRunning: true },
         { type: 'start.finished', key, isRunning: false },
         // A provider asks once, until it has finished, and not while a run of it is up.
-        ...(asking.some((one) => one.key === key) || residents.some((one) => one.key === key)
-          ? key !== 'a' || asking.length > 0 || residents.some(({ phase }) => phase !== 'leaving')
+        ...(queuedStarts.some((one) => one.key === key) || residents.some((one) => one.key === key)
+          ? key !== 'a' || queuedStarts.length > 0 || residents.some(({ phase }) => phase !== 'leaving')
             ? []
             : [
                 {
@@ -366,13 +366,13 @@ describe('a walk through every state of a supervisor of two services', () => {
             ]),
       ]),
     ],
-    toKey: ({ value, context: { services, alive, residents, asking, isDisplaced } }) =>
+    toKey: ({ value, context: { services, alive, residents, queuedStarts, isDisplaced } }) =>
       JSON.stringify([
         value,
         Object.keys(services).toSorted(),
         alive.toSorted(),
         residents.map(({ key, phase, residency }) => [key, phase, residency]).toSorted(),
-        asking.map(({ key, waiting, isOverdue }) => [key, waiting, isOverdue]),
+        queuedStarts.map(({ key, waiting, isOverdue }) => [key, waiting, isOverdue]),
         isDisplaced,
       ]),
   })
@@ -383,16 +383,16 @@ describe('a walk through every state of a supervisor of two services', () => {
 
   test('keeps an actor for every service, and permits starts within the limits', () => {
     const broken = states.filter(({ value, context }) => {
-      const { alive, services, residents, asking, maxConcurrentStarts } = context
+      const { alive, services, residents, queuedStarts, maxConcurrentStarts } = context
       const starting = residents.filter(({ phase }) => phase === 'starting')
-      const present = asking.filter(({ isForeseen }) => !isForeseen)
+      const present = queuedStarts.filter(({ isForeseen }) => !isForeseen)
       const wantStart = [...starting, ...present].map(({ key }) => key)
       if (value === 'stopped') return alive.length > 0
       return !(
         (value !== 'running' || Object.keys(services).every((key) => alive.includes(key))) &&
         starting.length <= maxConcurrentStarts &&
         residents.length <= 1 &&
-        (present.length < asking.length || present.length === 0 || residents.length === 1) &&
+        (present.length < queuedStarts.length || present.length === 0 || residents.length === 1) &&
         new Set(wantStart).size === wantStart.length &&
         wantStart.every((key) => alive.includes(key)) &&
         isDeepStrictEqual(JSON.parse(JSON.stringify(context)), context)

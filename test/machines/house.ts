@@ -165,10 +165,10 @@ export function build({
     context: () => actor.getSnapshot().context,
     /** Keys of those that start, and of those that want to. */
     turns: () => {
-      const { residents, asking } = actor.getSnapshot().context
+      const { residents, queuedStarts } = actor.getSnapshot().context
       return {
         starting: residents.filter(({ phase }) => phase === 'starting').map(({ key }) => key),
-        asking: asking.map(({ key }) => key),
+        queuedStarts: queuedStarts.map(({ key }) => key),
       }
     },
     /** Who came and who is gone. */

@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type ReplicaStanding, rankReplicas } from '../../machines/replicas.ts'
+import { type ReplicaLoad, rankReplicas } from '../../machines/replicas.ts'
 
-const up: ReplicaStanding = { state: 'ready', leases: 0, queue: 0, maxConcurrent: 4 }
+const up: ReplicaLoad = { state: 'ready', leases: 0, queue: 0, maxConcurrent: 4 }
 const busy = { ...up, state: 'leased.open' }
 const cold = { ...up, state: 'down.cold' }
 
-test.each<[string, readonly ReplicaStanding[], readonly number[]]>([
+test.each<[string, readonly ReplicaLoad[], readonly number[]]>([
   ['the least busy of those that are up', [{ ...busy, leases: 3 }, { ...busy, leases: 1 }, up], [2, 1, 0]],
   ['the first named of equals', [up, up, up], [0, 1, 2]],
   ['one that is up before a cold one, however busy', [cold, { ...busy, leases: 3 }], [1, 0]],

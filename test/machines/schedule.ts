@@ -162,7 +162,7 @@ export async function playSchedule(
     let born = 0
     for (const one of moves) {
       // Nobody routes anything to a service that is retired.
-      if (stage.standing().state === 'retired') break
+      if (stage.view().state === 'retired') break
       await play(stage, one, `r${born}`)
       born += 1
     }
@@ -175,7 +175,7 @@ export async function playSchedule(
 async function play(stage: Stage, move: Move, freshId: string): Promise<void> {
   const { ledger, world, clock } = stage
   const choose = (ids: ReadonlySet<string>, pick: number) => [...ids][pick % Math.max(1, ids.size)]
-  const { generation } = stage.standing().context
+  const { generation } = stage.view().context
   switch (move.kind) {
     case 'wait':
       return stage.advanceTo(clock.now() + move.ms)
@@ -235,9 +235,9 @@ async function playOut(stage: Stage): Promise<void> {
   const { ledger, world, clock } = stage
   const later = () => stage.advanceTo(clock.now() + FAR_MS)
   world.set(calmWorld)
-  const { generation } = stage.standing().context
+  const { generation } = stage.view().context
   for (const id of ledger.held) stage.send({ type: 'lease.released', id, generation: generation ?? '' })
-  if (stage.standing().state !== 'retired') stage.send({ type: 'service.stop', reason: 'asked' })
+  if (stage.view().state !== 'retired') stage.send({ type: 'service.stop', reason: 'asked' })
   await later()
   // What even SIGKILL could not end is gone by now.
   world.crash({ signal: 'SIGKILL' })
@@ -245,9 +245,9 @@ async function playOut(stage: Stage): Promise<void> {
   const open = ledger.checkEnd()
   if (open.length > 0) throw new Error(`left open at the end: ${open.join(', ')}`)
   // What only a person can end, a person ends.
-  if (stage.standing().context.failure?.retry === 'never' && stage.standing().state === 'down.tripped')
+  if (stage.view().context.failure?.retry === 'never' && stage.view().state === 'down.tripped')
     stage.send({ type: 'breaker.reset' })
-  const { state, context, timers } = stage.standing()
+  const { state, context, timers } = stage.view()
   if (state === 'retired' || !context.policy.managed) return
   if (state !== 'down.cold') throw new Error(`at rest in ${state} with the timers ${timers.join(', ')}`)
   stage.send({ type: 'lease.requested', id: 'last' })

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { assign, enqueueActions, raise } from 'xstate'
 import type { SupervisorEvent } from '../../machines/messages.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
-import type { Asking } from '../../machines/scheduler.ts'
+import type { QueuedStart } from '../../machines/scheduler.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { noteAsking, type SupervisorContext } from '../../machines/supervisor-context.ts'
 import type { SchedulerInvariant } from '../../src/testing/scheduler-invariants.ts'
@@ -21,10 +21,10 @@ const changed = (
   ),
 })
 
-const asks = (changes: Partial<Asking>) => (scope: Scope) => {
+const asks = (changes: Partial<QueuedStart>) => (scope: Scope) => {
   if (scope.event.type !== 'start.requested') return {}
   const change = noteAsking(scope.context, scope.event)
-  return { ...change, asking: change.asking?.map((one) => ({ ...one, ...changes })) ?? [] }
+  return { ...change, queuedStarts: change.queuedStarts?.map((one) => ({ ...one, ...changes })) ?? [] }
 }
 
 /** Each mutant, and the invariant that it breaks. */
@@ -96,7 +96,7 @@ const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvar
   'patience that is over at once': [
     supervisorMachine.provide({
       actions: {
-        awaitStarvation: raise(({ event }) => ({ type: 'asking.overdue', generation: generationOf(event) })),
+        awaitStarvation: raise(({ event }) => ({ type: 'start.overdue', generation: generationOf(event) })),
       },
     }),
     'yieldsForWaiter',

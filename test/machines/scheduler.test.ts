@@ -593,7 +593,7 @@ describe('a service that follows another run', () => {
     house.release('a', 'r1')
     await house.advanceTo(1_000)
     expect(house.states()).toEqual({ a: 'down.cold', b: 'leased.open' })
-    expect(house.turns()).toEqual({ starting: [], asking: [] })
+    expect(house.turns()).toEqual({ starting: [], queuedStarts: [] })
   })
 
   test('keeps no room for waiters that a second stop has refused', async () => {
@@ -603,7 +603,7 @@ describe('a service that follows another run', () => {
     house.send('a', { type: 'service.stop', reason: 'asked' })
     house.request('a', 'r2')
     house.send('a', { type: 'service.stop', reason: 'asked' })
-    expect(house.context().asking).toMatchObject([{ key: 'a', isForeseen: true, waiting: 0 }])
+    expect(house.context().queuedStarts).toMatchObject([{ key: 'a', isForeseen: true, waiting: 0 }])
   })
 
   test('keeps no more room than the earlier run frees', async () => {
@@ -632,11 +632,11 @@ describe('a service that follows another run', () => {
     await house.advanceTo(house.clock.now() + 1_500)
     house.request('a', 'r3')
     expect(house.states()).toMatchObject({ a: 'leased.draining' })
-    expect(house.turns().asking).toEqual(['b', 'a'])
+    expect(house.turns().queuedStarts).toEqual(['b', 'a'])
     house.cancel('b', 'r2')
     await house.advanceTo(house.clock.now() + 100)
     expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold' })
-    expect(house.turns()).toEqual({ starting: [], asking: [] })
+    expect(house.turns()).toEqual({ starting: [], queuedStarts: [] })
     expect(house.provider('a').getSnapshot().context.leases).toBe(2)
   })
 })

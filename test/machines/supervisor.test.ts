@@ -14,7 +14,7 @@ describe('start permits', () => {
       ['a', 'lease.granted'],
       ['b', 'lease.granted'],
     ])
-    expect(house.turns()).toEqual({ starting: [], asking: [] })
+    expect(house.turns()).toEqual({ starting: [], queuedStarts: [] })
   })
 
   test('a service that waits for its turn starts as soon as the configuration lets more start', async () => {
@@ -39,9 +39,9 @@ describe('start permits', () => {
     const house = build({ maxConcurrentStarts: 1, keys: ['a', 'b', 'c'] })
     for (const key of ['a', 'b', 'c']) house.request(key, `${key}1`)
     await house.advanceTo(50)
-    expect(house.turns()).toEqual({ starting: ['a'], asking: ['b', 'c'] })
+    expect(house.turns()).toEqual({ starting: ['a'], queuedStarts: ['b', 'c'] })
     house.send('b', { type: 'service.stop', reason: 'asked' })
-    expect(house.turns()).toEqual({ starting: ['a'], asking: ['c'] })
+    expect(house.turns()).toEqual({ starting: ['a'], queuedStarts: ['c'] })
     await house.advanceTo(1_000)
     expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold', c: 'leased.open' })
   })

@@ -41,7 +41,7 @@ for (const { numRuns, tags } of listRandomRuns(5, 50))
               if (fact.type === 'lease.granted') granted.push({ id: fact.id, atMs: fact.atMs })
             seen = stage.facts.length
             const [id] = stage.ledger.held
-            const { generation } = stage.standing().context
+            const { generation } = stage.view().context
             const since = granted.at(-1)?.atMs ?? 0
             if (id !== undefined && generation !== null && stage.clock.now() - since >= SERVE_MS)
               stage.send({ type: 'lease.released', id, generation })

@@ -309,11 +309,12 @@ export async function playWorkload(
       check(`after ${JSON.stringify(one)}`)
     }
     // Everybody is served or gives up in the end: looked at often, so that a bound that passes is seen.
-    for (let round = 0; round < 120 && theHouse.turns().asking.length > 0; round += 1) {
+    for (let round = 0; round < 120 && theHouse.turns().queuedStarts.length > 0; round += 1) {
       await theHouse.advanceTo(theHouse.clock.now() + STARVE_BOUND_MS / 20)
       check('while everybody is waited for')
     }
-    if (theHouse.turns().asking.length > 0) throw new Error(`still waiting: ${theHouse.turns().asking}`)
+    if (theHouse.turns().queuedStarts.length > 0)
+      throw new Error(`still waiting: ${theHouse.turns().queuedStarts}`)
   } finally {
     closeHouses()
   }

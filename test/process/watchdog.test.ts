@@ -150,10 +150,10 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
       await delay(1)
     }
     expect(events).toEqual([{ type: 'watchdog.lost', problem: 'it ended with SIGKILL' }])
-    expect(watchdog.standing()).toEqual({ pid: null, problem: 'it ended with SIGKILL' })
+    expect(watchdog.status()).toEqual({ pid: null, problem: 'it ended with SIGKILL' })
     await until(() => events.length > 1)
     expect(events[1]).toEqual({ type: 'watchdog.restored' })
-    expect(watchdog.standing()).toEqual({ pid: watchdog.pid(), problem: null })
+    expect(watchdog.status()).toEqual({ pid: watchdog.pid(), problem: null })
     expect(isRunning(watchdog.pid() ?? 0)).toBe(true)
     await watchdog.close()
   })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Asking, Resident, SchedulerState, Share } from '../../machines/scheduler.ts'
+import type { QueuedStart, Resident, SchedulerState, Share } from '../../machines/scheduler.ts'
 import { listBudgets, sumHolds } from '../../src/service/budgets.ts'
 import type { Service } from '../../src/service/services.ts'
 
@@ -21,7 +21,7 @@ const resident = (key: string, holds: Record<string, number>): Resident => ({
   lastUse: 0,
   level: 0,
 })
-const asking = (key: string, isForeseen = false): Asking => ({
+const startOf = (key: string, isForeseen = false): QueuedStart => ({
   key,
   generation: key,
   waiting: 2,
@@ -41,7 +41,7 @@ const state: SchedulerState = {
     b: share('B', { vramMiB: 3_000 }),
     c: share('C', {}, ['vramMiB']),
   },
-  asking: [asking('c'), asking('b', true)],
+  queuedStarts: [startOf('c'), startOf('b', true)],
   residents: [resident('a', { vramMiB: 9_000, 'group:gpu': 1 }), resident('b', { vramMiB: 3_000 })],
   level: 0,
 }

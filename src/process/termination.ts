@@ -10,7 +10,7 @@ const DELIVER_MS = 1_000
 const FORWARD_MS = 250
 const LOOK_MS = 5
 
-export interface AskingOptions {
+export interface TerminationOptions {
   readonly root: TreeRoot
   readonly clock: Clock
   readonly signal: SendSignal
@@ -71,7 +71,10 @@ function isHeldSafely(member: ProcessInfo, parent: ProcessInfo | undefined): boo
  * acts: its signal and ours wait there together and are delivered as one. A process that runs again before we let it
  * go was woken by its launcher, as `timeout` does behind its signal: it gets none from us.
  */
-export async function askLevels({ launchers, held, rest }: Levels, options: AskingOptions): Promise<void> {
+export async function askLevels(
+  { launchers, held, rest }: Levels,
+  options: TerminationOptions,
+): Promise<void> {
   const { root, clock, signal, isOver } = options
   const send = (members: readonly ProcessInfo[], name: NodeJS.Signals) => {
     for (const member of members) if (proveMember(member, root) !== undefined) signal(member.pid, name)
