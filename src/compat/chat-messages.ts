@@ -2,6 +2,7 @@ import {
   changeEach,
   getMember,
   getText,
+  hasText,
   isArray,
   isNothing,
   itemsOf,
@@ -23,7 +24,7 @@ export const developerRole: Rule = {
     compat.supportsDeveloperRole !== true &&
     changeEach(
       messagesOf(body),
-      ({ value }) => getText(value, 'role') === 'developer' && setValue(value, 'role', 'system'),
+      ({ value }) => hasText(value, 'role', 'developer') && setValue(value, 'role', 'system'),
     ),
 }
 
@@ -38,7 +39,7 @@ export const toolResultName: Rule = {
         const name = getMember(getMember(call, 'function'), 'name')
         if (name !== undefined) nameOfCall.set(getText(call, 'id'), name)
       }
-      if (getText(message, 'role') !== 'tool' || !isNothing(getMember(message, 'name'))) return false
+      if (!hasText(message, 'role', 'tool') || !isNothing(getMember(message, 'name'))) return false
       const name = nameOfCall.get(getText(message, 'tool_call_id'))
       if (name === undefined) return false
       setMember(message, 'name', name)
@@ -56,7 +57,7 @@ export const assistantAfterToolResult: Rule = {
     if (!isArray(list)) return false
     const messages = itemsOf(list)
     const turns = messages.flatMap((message, index): JsonChild[] =>
-      getText(message.value, 'role') === 'user' && getText(messages[index - 1]?.value, 'role') === 'tool'
+      hasText(message.value, 'role', 'user') && hasText(messages[index - 1]?.value, 'role', 'tool')
         ? [{ key: '', value: toNode(acknowledgement) }, message]
         : [message],
     )
@@ -74,7 +75,7 @@ export const thinkingAsText: Rule = {
   apply: (body, { compat }) =>
     compat.requiresThinkingAsText === true &&
     changeEach(messagesOf(body), ({ value: message }) => {
-      if (getText(message, 'role') !== 'assistant') return false
+      if (!hasText(message, 'role', 'assistant')) return false
       const thinking = thinkingFields.map((field) => getMember(message, field)).find((node) => textOf(node))
       if (thinking === undefined) return false
       for (const field of thinkingFields) removeMember(message, field)
@@ -94,7 +95,7 @@ export const reasoningContent: Rule = {
     changeEach(
       messagesOf(body),
       ({ value }) =>
-        getText(value, 'role') === 'assistant' &&
+        hasText(value, 'role', 'assistant') &&
         isNothing(getMember(value, 'reasoning_content')) &&
         setValue(value, 'reasoning_content', ''),
     ),

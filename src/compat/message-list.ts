@@ -1,6 +1,6 @@
 import {
   getMember,
-  getText,
+  hasText,
   isArray,
   isEmptyText,
   isNothing,
@@ -49,5 +49,5 @@ export function addText(
 
 /** Whether a content part is text. */
 export function isTextPart(part: JsonNode): boolean {
-  return getText(part, 'type') === 'text' && isText(getMember(part, 'text'))
+  return hasText(part, 'type', 'text') && isText(getMember(part, 'text'))
 }

@@ -1,6 +1,7 @@
 import {
   getMember,
   getText,
+  hasText,
   isArray,
   isEmptyText,
   isNothing,
@@ -31,7 +32,7 @@ export const cacheControl: Rule = {
     const messages = messagesOf(body).map(({ value }) => value)
     const marked = [
       messages.find((message) => systemRoles.has(getText(message, 'role'))),
-      messages.findLast((message) => getText(message, 'role') === 'user'),
+      messages.findLast((message) => hasText(message, 'role', 'user')),
     ]
     return marked.filter((message) => message !== undefined && markMessage(message, mark)).length > 0
   },

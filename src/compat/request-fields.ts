@@ -1,4 +1,4 @@
-import { getMember, getText, isObject, removeMember, setValue, toValue } from '../json/edit.ts'
+import { getMember, hasText, isObject, removeMember, setValue, toValue } from '../json/edit.ts'
 import type { JsonNode } from '../json/node.ts'
 import type { Rule } from './rule.ts'
 
@@ -7,7 +7,7 @@ export const jsonObjectFormat: Rule = {
   name: 'supportsJsonSchemaResponseFormat',
   apply: (body, { compat }) =>
     compat.supportsJsonSchemaResponseFormat === false &&
-    getText(getMember(body, 'response_format'), 'type') === 'json_schema' &&
+    hasText(getMember(body, 'response_format'), 'type', 'json_schema') &&
     setValue(body, 'response_format', { type: 'json_object' }),
 }
 

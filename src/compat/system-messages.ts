@@ -1,7 +1,7 @@
 import {
   changeEach,
   getMember,
-  getText,
+  hasText,
   isArray,
   isNothing,
   isText,
@@ -51,8 +51,7 @@ function listOf(route: Route): string | undefined {
 }
 
 function isSystem({ value }: JsonChild): boolean {
-  const role = getText(value, 'role')
-  return role === 'system' || role === 'developer'
+  return hasText(value, 'role', 'system') || hasText(value, 'role', 'developer')
 }
 
 function textsOf(content: JsonNode | undefined): JsonNode[] {

@@ -2,6 +2,7 @@ import { byteOf } from './bytes.ts'
 import {
   childrenOf,
   decodeText,
+  isSameText,
   type JsonChild,
   type JsonNode,
   type JsonSpan,
@@ -31,6 +32,13 @@ export function getMember(object: JsonNode | undefined, key: string): JsonNode |
 /** The text of a string member; `undefined` when it is absent or not a string. */
 export function getText(object: JsonNode | undefined, key: string): string | undefined {
   return textOf(getMember(object, key))
+}
+
+/** Whether a member is this text of ASCII characters. */
+export function hasText(object: JsonNode | undefined, key: string, text: string): boolean {
+  const node = getMember(object, key)
+  if (node === undefined || !isText(node)) return false
+  return 'source' in node ? isSameText(node.source, node.start, node.end, text) : textOf(node) === text
 }
 
 /** Gives a member a value: in place, every duplicate of it, or appended. */

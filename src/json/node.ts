@@ -102,7 +102,7 @@ class Reader {
       const valueStart = isMembers ? skipSpace(source, skipSpace(source, keyEnd) + 1) : keyStart
       const value = this.readValue(valueStart, levels - 1)
       const end = skipSpace(source, value.end)
-      const key = isMembers ? decodeText(source, keyStart, keyEnd) : ''
+      const key = isMembers ? readKey(source, keyStart, keyEnd) : ''
       const origin = { start: childStart, end, key, keyStart, keyEnd, valueStart, valueEnd: value.end }
       children.push({ key, value, origin })
       if (isCloser(source[end])) return { children, end: end + 1 }
@@ -120,7 +120,7 @@ class Reader {
       const keyEnd = endOfText(source, position)
       const valueStart = skipSpace(source, skipSpace(source, keyEnd) + 1)
       const end = this.#endOf(valueStart)
-      const index = names.indexOf(decodeText(source, position, keyEnd))
+      const index = names.indexOf(readKey(source, position, keyEnd))
       if (index !== -1) found[index] = { source, start: valueStart, end }
       position = skipSpace(source, end)
       if (source[position] === comma) position = skipSpace(source, position + 1)
@@ -138,6 +138,38 @@ class Reader {
     if (this.#openCount > maxOpenValues)
       throw new BadRequestError(`The request body holds more than ${maxOpenValues} values.`)
   }
+}
+
+/** Whether the JSON string in `source[start..end)`, quotes included, is this text of ASCII characters. */
+export function isSameText(source: Buffer, start: number, end: number, text: string): boolean {
+  const length = end - start - 2
+  if (length === text.length) return hasBytesOf(source, start, end, text)
+  // An escape takes at most six bytes for a character.
+  if (length < text.length || length > 6 * text.length) return false
+  return decodeText(source, start, end) === text
+}
+
+/** Keys that were read last: all bodies have the same few, and decoding one costs more than finding it here. */
+const knownKeys: string[] = Array.from({ length: 256 }, () => '')
+const MAX_KNOWN_KEY = 32
+
+function readKey(source: Buffer, start: number, end: number): string {
+  const length = end - start - 2
+  const place = (length * 31 + (source[start + 1] ?? 0) * 7 + (source[end - 2] ?? 0)) & (knownKeys.length - 1)
+  const known = knownKeys[place] ?? ''
+  if (hasBytesOf(source, start, end, known)) return known
+  const key = decodeText(source, start, end)
+  // As many characters as bytes: each byte is one of them.
+  if (key.length === length && length <= MAX_KNOWN_KEY) knownKeys[place] = key
+  return key
+}
+
+/** Whether the bytes between two quotes are the characters of a text of ASCII characters. */
+function hasBytesOf(source: Buffer, start: number, end: number, text: string): boolean {
+  if (text.length !== end - start - 2) return false
+  for (let index = 0; index < text.length; index += 1)
+    if (text.charCodeAt(index) !== source[start + 1 + index]) return false
+  return true
 }
 
 /** The text of the JSON string in `source[start..end)`, quotes included. Lone surrogates are kept. */
@@ -211,15 +243,25 @@ function isScalarByte(byte: number | undefined): boolean {
   )
 }
 
+/** So many bytes are read one by one: for a short text that costs less than a call of the native search. */
+const NEAR_BYTES = 48
+
 /** Jumps from quote to quote with the native search; a quote after an odd number of backslashes is text. */
 function endOfText(source: Buffer, start: number): number {
-  let position = start
+  const near = Math.min(start + NEAR_BYTES, source.length)
+  let position = start + 1
+  while (position < near) {
+    const byte = source[position]
+    if (byte === quote) return position + 1
+    position += byte === backslash ? 2 : 1
+  }
   for (;;) {
-    position = source.indexOf(quote, position + 1)
+    position = source.indexOf(quote, position)
     if (position === -1) throw notJson(source.length)
     let before = position - 1
     while (source[before] === backslash) before -= 1
-    if ((position - before) % 2 === 1) return position + 1
+    position += 1
+    if ((position - before) % 2 === 0) return position
   }
 }
 

@@ -1,8 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { skipSpace } from '../../src/json/bytes.ts'
-import { isArray, isObject, removeMember, setMember, setValue, toNode, toValue } from '../../src/json/edit.ts'
-import { childrenOf, type JsonNode, readJson } from '../../src/json/node.ts'
+import {
+  getMember,
+  hasText,
+  isArray,
+  isObject,
+  removeMember,
+  setMember,
+  setValue,
+  toNode,
+  toValue,
+} from '../../src/json/edit.ts'
+import { childrenOf, findMembers, type JsonNode, readJson } from '../../src/json/node.ts'
 import { writePieces, writeWholePieces } from '../../src/json/pieces.ts'
 import { jsonText } from '../compat/arbitraries.ts'
 
@@ -89,6 +99,32 @@ describe('readJson', () => {
       }
     },
   )
+
+  test('finds the members that JSON.parse finds, whatever is escaped in them and however long they are', () => {
+    const filler = fc.nat(70).map((length) => 'x'.repeat(length))
+    const texts = fc.oneof(fc.string(), fc.constantFrom('a', 'b', 'role', 'é', '\\', '"', '\\"', '\u0000'))
+    const key = fc.tuple(texts, filler).map((parts) => parts.join(''))
+    const value = fc.oneof(key, fc.array(key), fc.integer(), fc.constant(null))
+    fc.assert(
+      fc.property(fc.array(fc.tuple(key, value), { minLength: 1 }), fc.boolean(), (members, isEscaped) => {
+        const plain = `{${members.map(([k, v]) => `${JSON.stringify(k)}:${JSON.stringify(v)}`).join(',')}}`
+        const text = isEscaped ? plain.replaceAll('a', '\\u0061') : plain
+        const source = Buffer.from(text)
+        const names = members.map(([name]) => name)
+        const found = findMembers(source, 0, names)
+        const root = readJson(source, 0, 1)
+        const wanted = new Map<string, unknown>(members)
+        for (const [index, name] of names.entries()) {
+          // Of a name that was asked for twice the first place is filled.
+          if (names.indexOf(name) !== index) continue
+          expect(toValue(found[index])).toEqual(wanted.get(name))
+          expect(toValue(getMember(root, name))).toEqual(wanted.get(name))
+          expect(hasText(root, name, 'role')).toBe(wanted.get(name) === 'role')
+          expect(hasText(root, name, 'a')).toBe(wanted.get(name) === 'a')
+        }
+      }),
+    )
+  })
 
   test('refuses to open more values than any conversation has', () => {
     const body = Buffer.from(`[{}${',1'.repeat(500_000)}]`)
