@@ -50,27 +50,50 @@ function isWholeJson(line: string): boolean {
   }
 }
 
+/** Marks as they are searched for in a text: one that is the first of its line may also begin the text itself. */
+interface Marks {
+  readonly inLine: RegExp
+  readonly atLineStart: RegExp
+}
+
 function createEnding(
-  marks: RegExp,
+  { inLine, atLineStart }: Marks,
   isCompleteBefore: boolean,
   isEnd: (mark: string) => boolean,
 ): StreamEnding {
   let isComplete = isCompleteBefore
-  let carried = '\n'
+  /** The end of a chunk that did not end a line. */
+  let carried = ''
   return {
     add: (chunk) => {
-      const text = carried + chunk.toString('latin1')
+      const isLineStart = carried === ''
+      const text = chunk.toString('latin1')
+      const whole = isLineStart ? text : carried + text
+      const marks = isLineStart ? atLineStart : inLine
       marks.lastIndex = 0
-      for (let found = marks.exec(text); found !== null; found = marks.exec(text))
+      for (let found = marks.exec(whole); found !== null; found = marks.exec(whole))
         isComplete = isEnd(found[0])
-      carried = text.slice(-CARRIED)
+      if (chunk.at(-1) === LINE_FEED) carried = ''
+      else carried = isLineStart && whole.length < CARRIED ? `\n${whole}` : whole.slice(-CARRIED)
     },
     isComplete: () => isComplete,
   }
 }
 
-/** Inside of a JSON string the quotes and line ends are escaped, so what a model says is never taken for a mark. */
-const MARKS =
-  /[\r\n]data:\s*\[DONE\]|"finish_reason"\s*:\s*(?:null|"[^"])|"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed|cancelled)|message_stop|error)"/g
+const LINE_FEED = 0x0a
 
-const LINE_MARKS = /"done"\s*:\s*(?:true|false)|[\r\n]\{"error"\s*:/g
+/** `lineStart`: what follows must be the first of its line. */
+function buildMarks(source: (lineStart: string) => string): Marks {
+  return {
+    inLine: new RegExp(source('[\\r\\n]'), 'g'),
+    atLineStart: new RegExp(source('(?:^|[\\r\\n])'), 'g'),
+  }
+}
+
+/** Inside of a JSON string the quotes and line ends are escaped, so what a model says is never taken for a mark. */
+const MARKS = buildMarks(
+  (lineStart) =>
+    `${lineStart}data:\\s*\\[DONE\\]|"finish_reason"\\s*:\\s*(?:null|"[^"])|"type"\\s*:\\s*"(?:response\\.(?:completed|incomplete|failed|cancelled)|message_stop|error)"`,
+)
+
+const LINE_MARKS = buildMarks((lineStart) => `"done"\\s*:\\s*(?:true|false)|${lineStart}\\{"error"\\s*:`)

@@ -17,7 +17,7 @@ async function serve(answer: (response: ServerResponse) => void) {
   return (server.address() as AddressInfo).port
 }
 
-const PIECES = [1, 150, 15, 16, 4_096, 0, 4_097, 3, 100_000, 7].map((size, index) =>
+const PIECES = [1, 150, 15, 16, 255, 256, 4_095, 4_096, 0, 4_097, 3, 100_000, 7].map((size, index) =>
   Buffer.alloc(size, 97 + index),
 )
 
