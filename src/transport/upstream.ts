@@ -114,6 +114,14 @@ export function createUpstream(
     let request: UpstreamRequest | undefined = given
     let controller: Dispatcher.DispatchController | undefined
     let abortReason: Error | undefined
+    const gathered = gather((chunk) => {
+      try {
+        if (!handler.onData(chunk)) controller?.pause()
+      } catch (error) {
+        // As undici does where a handler throws.
+        controller?.abort(error as Error)
+      }
+    })
     const dispatch = (isSecondTry: boolean) => {
       if (request === undefined) return
       const isReused = !isSecondTry && connected > open.size
@@ -130,17 +138,19 @@ export function createUpstream(
           if (status >= 200) request = undefined
           if (status >= 200) handler.onHead(status, headers)
         },
-        onResponseData: (running, chunk) => {
+        onResponseData: (_, chunk) => {
           // Resumed before more has come, undici delivers an empty chunk. A stream that is full by number of chunks
           // would be full again, be read, resume, get the next one, and so on: the event loop would stand still.
-          if (chunk.length > 0 && !handler.onData(chunk)) running.pause()
+          if (chunk.length > 0) gathered.add(chunk)
         },
         onResponseEnd: () => {
           open.delete(opened)
+          gathered.deliver()
           handler.onEnd()
         },
         onResponseError: (_, error) => {
           open.delete(opened)
+          gathered.deliver()
           // The server closed an idle connection just as it was chosen: it never saw the request.
           if (isReused && !hasAnswer && abortReason === undefined && isClosedSocket(error)) dispatch(true)
           else if (!isSecondTry && abortReason === undefined && isConnectionRefused(error))
@@ -169,6 +179,40 @@ export function createUpstream(
       const waitMs = noticedAtMs - clock.now()
       if (waitMs > 0) await delay(clock, waitMs)
     },
+  }
+}
+
+/** The chunks that came in one read of a socket. */
+interface Gathered {
+  add(chunk: Buffer): void
+  deliver(): void
+}
+
+/** From this size on what is gathered goes on at once, so that a reader that is full pauses its server soon, in bytes. */
+const MAX_GATHERED_BYTES = 4_096
+
+/**
+ * Delivers small chunks that came in one read of a socket as one: under load many events of a stream do, and each piece
+ * that is looked at, framed and written costs as much as all of them.
+ */
+function gather(deliver: (chunk: Buffer) => void): Gathered {
+  let chunks: Buffer[] = []
+  let bytes = 0
+  const deliverAll = () => {
+    const [first] = chunks
+    if (first === undefined) return
+    const whole = chunks.length === 1 ? first : Buffer.concat(chunks, bytes)
+    chunks = []
+    bytes = 0
+    deliver(whole)
+  }
+  return {
+    add: (chunk) => {
+      bytes += chunk.length
+      if (chunks.push(chunk) === 1 && bytes < MAX_GATHERED_BYTES) process.nextTick(deliverAll)
+      else if (bytes >= MAX_GATHERED_BYTES) deliverAll()
+    },
+    deliver: deliverAll,
   }
 }
 

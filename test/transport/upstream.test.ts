@@ -76,6 +76,27 @@ function send(upstream: Upstream, request = toRequest(), isHungry = () => true):
 
 const ok = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
 
+test('small chunks of one read are delivered as one, in order and before the end', async () => {
+  await using server = await createRawServer((socket) => {
+    socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n')
+    socket.write('3\r\none\r\n4\r\n two\r\n6\r\n three\r\n0\r\n\r\n')
+  })
+  const { over, chunks } = send(open(server.url))
+  expect(await over).toBe('end')
+  expect(Buffer.concat(chunks).toString()).toBe('one two three')
+  expect(chunks.length).toBeLessThan(3)
+})
+
+test('a reader that fails at a chunk ends the answer', async () => {
+  await using server = await createRawServer((socket) => {
+    socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n')
+  })
+  const { over } = send(open(server.url), toRequest(), () => {
+    throw new Error('full of bugs')
+  })
+  expect(await over).toEqual(new Error('full of bugs'))
+})
+
 /** Writes as fast as it is read, until `totalBytes` or the end of the connection. */
 function flood(socket: Socket, totalBytes: number, onSent: (bytes: number) => void): void {
   const chunk = Buffer.alloc(65_536, 'x')
