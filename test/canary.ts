@@ -34,7 +34,7 @@ export function keepOutput(name: string, text: string): void {
   appendFileSync(join(folder, `${name}.txt`), text)
 }
 
-/** Keeps every file below a folder but those that a test wrote. */
+/** Keeps every file below a folder that the test did not write. */
 export function keepFiles(folder: string, written: ReadonlySet<string>): void {
   for (const file of listFiles(folder))
     if (!written.has(file))

@@ -7,7 +7,7 @@ import { findCanary, releaseCanary, toCanaryEnvironment } from './canary.ts'
 /** How long a process that was told to end may take, in milliseconds. */
 const PATIENCE_MS = 5_000
 
-/** What nobody but a test of this run makes in its directory, and is to take away. */
+/** Files and folders that only a test of this run makes in its directory, and must remove. */
 const OURS = /^(leasehold|killed|playwright|\.?(org|com)\.chromium)/i
 
 let directory = ''
@@ -15,13 +15,13 @@ let canary = ''
 
 /**
  * Gives the run a temporary directory of its own. It is also the mark of its processes, by which they differ from
- * those of another run on the same host: every process inherits `TMPDIR`, those that leasehold starts too. Where a host
+ * the ones of another run on the same host: every process inherits `TMPDIR`, the servers of leasehold too. Where a host
  * keeps secrets there is a canary.
  */
 export function setup(): void {
   directory = mkdtempSync(join(tmpdir(), 'leasehold-run-'))
   process.env.TMPDIR = directory
-  // Supervisors of the tests know each other, and none of those that this user runs besides.
+  // Supervisors of the tests know each other, and no other supervisor of this user.
   process.env.LEASEHOLD_STATE_DIR = join(directory, 'state')
   canary = releaseCanary(directory)
   Object.assign(process.env, toCanaryEnvironment(canary))
@@ -47,7 +47,7 @@ export async function teardown(patienceMs?: unknown): Promise<void> {
   throw new Error(`The tests left behind:\n  ${left.join('\n  ')}`)
 }
 
-/** What stands around the secret, for whoever looks for the leak. */
+/** The text around the secret, to find the leak. */
 function excerpt(file: string): string {
   const text = readFileSync(file, 'latin1')
   const at = Math.max(0, text.indexOf(canary))
@@ -90,7 +90,7 @@ function read(pid: number, file: 'environ' | 'cmdline' | 'stat'): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'latin1')
   } catch {
-    // It has ended, or belongs to somebody else.
+    // It has ended, or belongs to another user.
     return ''
   }
 }

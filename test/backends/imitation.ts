@@ -54,7 +54,7 @@ export async function imitate({ name, flags, lacks }: ImitationOptions): Promise
     localService.command = process.execPath
     localService.args = [program, '--port', String(freePort), ...toArgs(flags)]
     delete localService.cwd
-    // Whoever ignores the signal is waited for as long as the entry says: here that is not what is tested.
+    // A server that ignores the signal is waited for as long as the entry says, which is not tested here.
     if (flags.ignoreSigterm === true) localService.stopGraceMs = 50
   }
   const adopted =

@@ -28,11 +28,9 @@ const ROWS = {
     `${megabytes} MB text | flattened too`,
     `${megabytes} MB image | model name only`,
   ]),
-  inspect: ['no hub', 'a hub, nobody looks', 'a hub, its viewer left', 'a hub, one viewer'],
+  inspect: ['no hub', 'a hub, no viewer', 'a hub, its viewer left', 'a hub, one viewer'],
   watched: ['100 a second', 'one after the other', '16 at a time'].flatMap((requests) =>
-    ['nobody watches', 'nobody, again', 'one page', 'four pages'].map(
-      (viewers) => `${requests} | ${viewers}`,
-    ),
+    ['no page', 'no page, again', 'one page', 'four pages'].map((viewers) => `${requests} | ${viewers}`),
   ),
   features: ['no feature', 'every feature'],
   logs: ['no secret', '5 secrets', '100 secrets'],

@@ -1,4 +1,4 @@
-// What a large prompt does to everybody else: the longest turn of the gateway's event loop while it passes
+// What a large prompt does to other requests: the longest turn of the gateway's event loop while it passes
 // (in processor time, so that a busy host does not count), and what
 // the prompt's own answer waits more than without us.
 // Run: node test/bench/bodies.mjs [--quick] [--json FILE]

@@ -1,4 +1,4 @@
-// The price of inspection: CPU per lease handshake with nobody looking, with a viewer that came and went, and with one
+// The price of inspection: CPU per lease handshake without a viewer, with a viewer that came and went, and with one
 // that looks. One handshake is two events of the provider's machine; what is added is told per event.
 // Run: node --expose-gc test/bench/inspect.mjs [--quick] [--json FILE]
 import { createSupervisor, parseConfig } from 'leasehold'
@@ -9,7 +9,7 @@ import { median, runAlone } from './figures.mjs'
 
 const ROUNDS = 7
 const EVENTS_PER_HANDSHAKE = 2
-const CASES = ['no hub', 'a hub, nobody looks', 'a hub, its viewer left', 'a hub, one viewer']
+const CASES = ['no hub', 'a hub, no viewer', 'a hub, its viewer left', 'a hub, one viewer']
 
 /** @returns {Promise<import('./figures.mjs').Report>} */
 export async function measure({ quick }) {
@@ -56,7 +56,7 @@ export async function measure({ quick }) {
     rows,
     targets: [
       {
-        number: 'added per event while nobody looks, µs',
+        number: 'added per event without a viewer, µs',
         atMost: 2,
         value: Math.max(rows[1]['added per event, µs'], rows[2]['added per event, µs']),
       },

@@ -10,7 +10,7 @@ export const MODEL = 'bench'
 export const PEERS = ['direct', 'bare dispatch', 'nginx', 'llama-swap', 'leasehold']
 
 /**
- * Starts one upstream and every proxy of this machine in front of it. Those that are not installed are absent.
+ * Starts one upstream and every proxy of this machine in front of it. A proxy that is not installed is absent.
  * @returns `{ peers: { [name]: { pid, port } }, end }`
  */
 export async function startPeers() {

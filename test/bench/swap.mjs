@@ -66,7 +66,7 @@ function toStories({ swaps, clients, streams, tokens }) {
       const answers = Array.from({ length: streams }, begin).flat()
       await Promise.all(answers.map(({ begun }) => begun))
       reload()
-      // Those that come before, while and after it takes effect.
+      // Requests before, while and after it takes effect.
       for (let wave = 0; wave < 4; wave += 1) {
         const asked = begin()
         answers.push(...asked)

@@ -115,7 +115,7 @@ function pass(port, { headers }, body) {
   })
 }
 
-/** The right answer, from nobody. */
+/** The right answer, without a server. */
 function toInvention({ headers }, body) {
   const { messages } = JSON.parse(body)
   const count = Number(/\d+/.exec(messages.at(-1).content)[0])

@@ -238,7 +238,7 @@ async function playRound({ plan, gateway, stage, totals, forcedStops, blame }) {
   return endAt
 }
 
-/** When the clients are done nobody holds a lease, nobody waits, and no server works for anybody. */
+/** When the clients are done no lease is held, no request waits, and no server works on one. */
 async function expectQuiet({ url, stage, blame }) {
   let busy = []
   const isQuiet = async () => {
@@ -270,7 +270,7 @@ function killWatchdogs(mark, gateway) {
   }
 }
 
-/** Waits until no process of a gateway is left; those that are, are violations. */
+/** Waits until no process of a gateway is left; a process that is left is a violation. */
 async function untilGone({ mark }, { killedAt, totals, blame }) {
   if (await lookUntil(() => listMarked(mark).length === 0, GONE_LIMIT_MS, 30)) {
     if (killedAt !== undefined) totals.slowestGoneMs = Math.max(totals.slowestGoneMs, Date.now() - killedAt)

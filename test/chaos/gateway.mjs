@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 export const MAIN = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 
-/** Lines of output that are kept, for a report on a death that nobody asked for. */
+/** Lines of output that are kept, for a report on an unexpected end. */
 const KEPT_LINES = 40
 
 /** Starts `leasehold serve`, or a program that stands in for it, and waits until it says where it listens. */
@@ -38,7 +38,7 @@ export async function startGateway({ program = MAIN, args = ['--watch'], config,
   }
 }
 
-/** Asks the control surface of a gateway, or a model server's; absent when nobody answers in time. */
+/** Asks the control surface of a gateway, or a model server's; absent without an answer in time. */
 export async function ask(url, { method = 'GET', body, limitMs = 5_000 } = {}) {
   try {
     const answer = await fetch(url, {

@@ -86,7 +86,7 @@ function judgeExecutions({ model, outcome }, executions, forcedStops, { blame, c
   for (const [index, execution] of executions.entries()) {
     if (index === 0) continue
     const before = executions[index - 1]
-    // A server that lives may still execute what was cut off, and answer nobody.
+    // A server that lives may still execute what was cut off, without a client.
     const isCutOff = forcedStops.some(
       ({ service, askedAt, answeredAt }) =>
         service === before.service &&
@@ -148,7 +148,7 @@ function list(directory) {
   }
 }
 
-/** The lines of a file; none when nobody ever wrote to it. */
+/** The lines of a file; none when it was never written to. */
 function readLines(file) {
   if (!existsSync(file)) return []
   return readFileSync(file, 'utf8')

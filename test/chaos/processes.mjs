@@ -18,7 +18,7 @@ export function listNamed(text) {
     .filter((pid) => read(pid, 'cmdline').includes(text) && isAlive(pid))
 }
 
-/** Those that carry a mark, and their living descendants, which may have dropped it: `{ pid, startTicks }`. */
+/** Processes that carry a mark, and their living descendants, which may have dropped it: `{ pid, startTicks }`. */
 export function listFamily(mark) {
   const all = readdirSync('/proc')
     .map(Number)
@@ -54,7 +54,7 @@ export function describe(pid) {
   return `${pid} (${read(pid, 'cmdline').replaceAll('\0', ' ').slice(0, 160).trim()})`
 }
 
-/** Sends a signal to a process, if it still is one that carries the mark: a number may be somebody else's by now. */
+/** Sends a signal to a process, if it still is one that carries the mark: the pid may have been reused. */
 export function signalMarked(pid, signal, mark) {
   if (!read(pid, 'environ').split('\0').includes(mark) || !isAlive(pid)) return false
   try {
@@ -64,7 +64,7 @@ export function signalMarked(pid, signal, mark) {
   }
 }
 
-/** Whether somebody listens there. */
+/** Whether a process listens there. */
 export function isListening(port) {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')
@@ -87,7 +87,7 @@ function read(pid, file) {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'latin1')
   } catch {
-    // It has ended, or belongs to somebody else.
+    // It has ended, or belongs to another user.
     return ''
   }
 }

@@ -182,7 +182,7 @@ async function measureStorm(times) {
   await stage.close()
 }
 
-/** P16: stops of servers that obey, that are deaf, and that leave somebody behind who holds their output. */
+/** P16: stops of servers that obey, that ignore signals, and that leave a process behind which holds their output. */
 async function measureStops(times) {
   const kinds = {
     'obeys SIGTERM': { flags: [], service: {} },

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { Agent, request as open } from 'node:http'
 
 /**
- * Nobody may be left without an answer for longer than this, in milliseconds. Long, because the limit of a queue is
+ * No client may wait for an answer longer than this, in milliseconds. Long, because the limit of a queue is
  * 45 s and a host of two cores that runs twenty programs is slow; a request that is forgotten waits for ever.
  */
 const ANSWER_LIMIT_MS = 240_000
@@ -42,12 +42,12 @@ const fresh = new Agent({ keepAlive: false })
 
 /**
  * Sends one request as planned, and reads its answer to the letter. Never rejects. The record says how it ended:
- *   complete   a whole answer: the text, the frames and the ids are those that were asked for
+ *   complete   a whole answer: the text, the frames and the ids are the expected ones
  *   refused    an error of the gateway, or of the server, instead of an answer
  *   broken     an answer, then an error event and a cut connection
  *   cut        a connection that was cut without a word
  *   left       we left ourselves
- *   wrong      anything else: a clean end of half an answer, somebody else's answer, silence for ever
+ *   wrong      anything else: a clean end of half an answer, the answer to another request, endless silence
  */
 export function send(base, plan) {
   return new Promise((resolve) => {

@@ -98,7 +98,7 @@ async function interrupt({ command, signal, afterMs, kind }) {
   const isTerminal = command === 'serve' && signal === 'SIGHUP'
   const run = await start(command, kind, isTerminal)
   await Promise.race([delay(afterMs), run.exited])
-  // A grandchild with an empty environment carries no mark: it is known as a child of somebody who does.
+  // A grandchild with an empty environment carries no mark: it is known as a child of a process with one.
   const family = listFamily(run.serverMark)
   const signalledAtMs = performance.now()
   run.child.kill(isTerminal ? 'SIGKILL' : signal)
@@ -137,7 +137,7 @@ async function start(command, kind, isTerminal = false) {
   const words = [process.execPath, MAIN, ...COMMANDS[command], '--config', config]
   const inTerminal = ['--quiet', '--return', '--flush', '--command', `exec ${words.join(' ')}`, '/dev/null']
   const [program, ...args] = isTerminal ? ['script', ...inTerminal] : words
-  // The other side of a terminal hangs up when there is nobody to type.
+  // The other side of a terminal hangs up when its input ends.
   const child = spawn(program, args, { env, stdio: [isTerminal ? 'pipe' : 'ignore', 'pipe', 'ignore'] })
   const exited = once(child, 'exit')
   if (command === 'serve') askWhenItListens(child)

@@ -50,7 +50,7 @@ export interface Place extends AsyncDisposable {
 /** Makes a place. Leaving it ends what still runs there. */
 export async function createPlace(env: Readonly<Record<string, string>> = {}): Promise<Place> {
   const folder = mkdtempSync(join(tmpdir(), 'leasehold-cli-'))
-  // Not from the range that whoever wants any port is given: in a moment a gateway of another test might be there.
+  // Not from the range that port 0 takes from: a gateway of another test might take it.
   const modelPort = await findFreePort()
   const gatewayPort = await findFreePort()
   const running: Running[] = []

@@ -4,8 +4,8 @@ import { createPlace } from './command-line.ts'
 
 const idleStop = fileURLToPath(new URL('../scripts/idle-stop.json5', import.meta.url))
 const wrong = `{
-  title: 'a service that nobody asked for is ready',
-  steps: [{ at: 0, say: 'nobody asks', state: 'down.cold' }, { at: 1000, state: 'ready' }, { at: 2000 }],
+  title: 'a service without a request is ready',
+  steps: [{ at: 0, say: 'no request comes', state: 'down.cold' }, { at: 1000, state: 'ready' }, { at: 2000 }],
 }`
 
 test('a script that holds is told as a story and is a success', async () => {

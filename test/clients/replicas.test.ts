@@ -10,7 +10,7 @@ const answer = '1 2 3 4 5 6 7 8 9'
 const chatsOf = ({ requests }: ModelServer) =>
   requests.filter(({ path }) => path === '/v1/chat/completions').length
 
-/** A house whose provider has two servers in this process, as if somebody else ran them on two hosts. */
+/** A house whose provider has two servers in this process, as if other programs ran them on two hosts. */
 async function openPair() {
   const servers = [createModelServer(), createModelServer()] as const
   const [firstUrl = '', secondUrl = ''] = await Promise.all(
@@ -61,7 +61,7 @@ describe('servers of one model', () => {
     }
     expect(chatsOf(house.servers[1])).toBe(3)
     const attempts = house.events.filter(({ type }) => type === 'request.attempted')
-    // Nobody listened, and nobody does when it is looked for.
+    // No server listened, and none does at the next check.
     expect(attempts).toMatchObject([
       { ref: 'local/demo', code: 'LEASEHOLD_UPSTREAM_FAILED' },
       { ref: 'local/demo', code: 'LEASEHOLD_NOT_REACHABLE' },
@@ -150,7 +150,7 @@ describe('a gateway of another machine as a provider', () => {
     expect(await refused.json()).toMatchObject({ error: { code: 'LEASEHOLD_QUEUE_FULL' } })
     held.release()
     expect((await waiting).status).toBe(200)
-    const unknown = await chain.near.post('/v1/chat/completions', { ...chat, model: 'local/nobody' })
+    const unknown = await chain.near.post('/v1/chat/completions', { ...chat, model: 'local/unknown' })
     expect(unknown.status).toBe(404)
   })
 

@@ -88,7 +88,7 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
     expect(await get('/api/timeline')).toMatchObject({ lanes: [{ service: 'demo' }], decisions: [] })
   },
   'DELETE /api/requests/{id}': async () => {
-    const response = await fetch(`${house.url}/api/requests/nobody`, { method: 'DELETE' })
+    const response = await fetch(`${house.url}/api/requests/unknown`, { method: 'DELETE' })
     expect(response.status).toBe(404)
   },
   'GET /api/events': async () => {
@@ -144,7 +144,7 @@ test.each([
   ['DELETE', '/v1/models/demo'],
   ['POST', '/health'],
   ['POST', '/models'],
-  ['POST', '/api/services/nobody/stop'],
+  ['POST', '/api/services/unknown/stop'],
   ['GET', '/api/services/demo/start'],
 ])('%s %s, which is not in the table, is answered with 404', async (method, path) => {
   const init = method === 'POST' ? { headers: { 'content-type': 'application/json' }, body: '{}' } : {}

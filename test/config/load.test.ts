@@ -707,7 +707,7 @@ function toOwnKeys(entries: fc.Arbitrary<[string, unknown][]>): fc.Arbitrary<unk
   return entries.map((pairs) => Object.fromEntries(pairs))
 }
 
-/** A copy of our own: a checkout may belong to anybody. */
+/** A copy of our own: a checkout may belong to another user. */
 function toFixture(name: string): string {
   const copy = join(mkdtempSync(join(tmpdir(), 'fixture-')), name)
   copyFileSync(fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url)), copy)

@@ -159,7 +159,7 @@ test('without earlier starts one is slow when a good part of its deadline is gon
   expect(tell({ ...loading, inStateMs: 30_000, timers: timer(90_000) }).tone).toBe('busy')
   expect(tell({ ...loading, inStateMs: 60_000, timers: timer(60_000) })).toMatchObject({
     tone: 'warn',
-    // What is usual nobody knows yet.
+    // The usual time is not known yet.
     title: 'Loading for 1 min 0 s of 2 min 0 s',
   })
 })

@@ -87,7 +87,7 @@ export async function openHouse({
   }
 }
 
-/** A house and, in this process, its model server, which somebody else seems to run. */
+/** A house and, in this process, its model server, as if another program ran it. */
 export interface HouseWithServer extends House {
   readonly server: ModelServer
 }

@@ -68,10 +68,10 @@ export const upstreamCases: readonly UpstreamCase[] = [
     ['a negative length', `${head(json, 'content-length: -2')}{}`],
     ['a length beyond all numbers', `${head(json, 'content-length: 99999999999999999999')}{}`],
     ['an interim answer and then nothing', 'HTTP/1.1 100 Continue\r\n\r\n'],
-    ['an interim answer that nobody asked for', `HTTP/1.1 100 Continue\r\n\r\n${ok}{}`],
+    ['an unrequested interim answer', `HTTP/1.1 100 Continue\r\n\r\n${ok}{}`],
     ['a thousand interim answers', 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(1_000)],
     [
-      'an upgrade that nobody asked for',
+      'an unrequested upgrade',
       'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nxyz',
     ],
   ].map(([name = '', bytes = '']) => error(name, bytes)),

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 /** What RFC 6455 has every server answer with. */
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
-/** A websocket server that passes each text on to everybody else: what stands between an inspector and its viewers. */
+/** A websocket server that passes each text on to every other client: what stands between an inspector and its viewers. */
 export interface Relay extends AsyncDisposable {
   readonly url: string
   /** Every text that came, as it came. */

@@ -15,7 +15,7 @@ say('env', JSON.stringify(process.env))
 say('argv', process.argv.join(' '))
 say('\\x1b]52;c;' + Buffer.from('x').toString('base64') + '\\x07\\u202e</script>')
 http.createServer((request, response) => {
-  // A client's own query is not known to anybody but the client.
+  // A client's own query is known to the client only.
   say(request.method, request.method === 'GET' ? request.url : '', JSON.stringify(request.headers))
   for (const value of Object.values(request.headers)) say(Buffer.from(String(value)).toString('base64'), encodeURIComponent(value))
   request.resume().on('end', () => {
@@ -130,7 +130,7 @@ test('no secret leaves: not in what is printed, logged, told or kept, nor in a c
     for (const output of [...outputs, ...readFiles(place.folder)]) expect(output).not.toContain(spelled)
 }, 300_000)
 
-/** Every file below a folder but those that the test wrote. */
+/** Every file below a folder that the test did not write. */
 function readFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => !/^(leasehold\.json5|chatty\.cjs)$/.test(name))

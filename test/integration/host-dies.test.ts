@@ -13,8 +13,8 @@ const toPath = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 /** What a bug in a program does to it. */
 const BUGS = {
-  'throws where nobody catches': '() => { throw new Error("a bug") }',
-  'rejects where nobody catches': '() => { Promise.reject(new Error("a bug")) }',
+  'throws an error that is not caught': '() => { throw new Error("a bug") }',
+  'rejects a promise that is not handled': '() => { Promise.reject(new Error("a bug")) }',
   'calls process.exit': '() => process.exit(7)',
 }
 
@@ -56,7 +56,7 @@ test.runIf(hasProcfs).each(cases)(
     } else await expect.poll(() => said, { timeout: 60_000 }).toContain('up')
     expect(findMarked(mark)).toHaveLength(1)
 
-    // It would clean up as well: what is to be seen is that nobody needs it.
+    // It would clean up as well: the test shows that it is not needed.
     const watchdogs = await listWatchdogs(child.pid ?? 0)
     expect(watchdogs).toHaveLength(1)
     for (const pid of watchdogs) process.kill(pid, 'SIGSTOP')

@@ -27,7 +27,7 @@ const hasIpv6 = Object.values(networkInterfaces()).some((one) =>
 const perl = '/usr/bin/perl'
 const twin = fileURLToPath(new URL('../fixtures/twin.pl', import.meta.url))
 
-/** A program of somebody else. `up` settles when it says that it listens. */
+/** A foreign program. `up` settles when it says that it listens. */
 function runStranger(command: string, args: readonly string[]) {
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const { pid } = child
@@ -58,7 +58,7 @@ describe.runIf(process.platform === 'linux')('a port that belongs to another pro
   })
 
   test('and was taken while ours starts is used, when a healthy server has it (fault 85, race R7)', async () => {
-    // Ours waits until somebody else has the port, and then fails to bind it.
+    // Ours waits until another program has the port, and then fails to bind it.
     const toScript = (port: number) =>
       `const net = require('net'); const look = () => net.connect(${port}, '127.0.0.1').on('error', () => setTimeout(look, 10)).on('connect', () => net.createServer().listen(${port}, '127.0.0.1')); look()`
     await using library = await createLibraryOf(process.execPath, (port) => ['-e', toScript(port)], {

@@ -23,7 +23,7 @@ type EventOf<Type extends SupervisorEvent['type']> = Extract<SupervisorEvent, { 
 export interface LibraryOptions {
   /** Flags of the demo server. */
   readonly flags?: readonly string[]
-  /** Fields of `localService` besides those that say what to run. */
+  /** Fields of `localService` besides its command and arguments. */
   readonly service?: Readonly<Record<string, unknown>>
   /** Fields of the providers besides. */
   readonly provider?: Readonly<Record<string, unknown>>

@@ -105,7 +105,7 @@ describe.skipIf(!hasProcfs)('processes of one user', () => {
       ])
       expect(answers).toEqual(Array(3).fill(sumAnswered))
       ;(await lease).release()
-      // An infer that won has stopped it with its end, and whoever still needed it started one more, alone.
+      // An infer that won has stopped it with its end, and another that still needed it started one more, alone.
       const lives = spawnsOf(place)
       expect(lives.length).toBeLessThanOrEqual(2)
       expect(lives.filter(isRunning).length).toBeLessThanOrEqual(1)

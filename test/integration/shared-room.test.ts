@@ -253,7 +253,7 @@ test('preloading takes no room of a service that was preloaded before', async ()
     { state: 'ready' },
     { state: 'down.cold', why: { kind: 'declined' }, queue: [] },
   ])
-  // Somebody who asks for it gets it.
+  // A request for it gets it.
   await expect(house.supervisor.acquire('b/demo')).resolves.toMatchObject({ owned: true })
 }, 60_000)
 
@@ -298,7 +298,7 @@ test('a service that declares no need is given the room that its earlier runs to
       expect(house.supervisor.snapshot().services[0]?.memory).toBeNull()
       return start?.because.needed
     }
-    // Nobody has seen it run.
+    // It was never seen to run.
     expect(await needOf()).toMatchObject([{ limit: 'ramMiB', amount: 4_000, isUnmeasured: true }])
     const [learned] = (await needOf()) ?? []
     expect(learned).toMatchObject({ limit: 'ramMiB', isUnmeasured: false })

@@ -112,7 +112,7 @@ async function createStage(workload: Workload) {
     if (isCheckDue) return
     isCheckDue = true
     // Between two events of the root: in the middle of one it knows less than was said already. What outlived its stop
-    // holds its room until somebody has looked whether it is gone, so that here room may be there for a while.
+    // holds its room until a check has found it gone, so that here room may be there for a while.
     setImmediate(() => {
       isCheckDue = false
       if (root.getSnapshot().status === 'active')
@@ -199,7 +199,7 @@ function count({ choice }: Extract<SupervisorEvent, { type: 'scheduler.decided' 
   if (choice.type === 'evict') seen.evicted += choice.taken.length
 }
 
-/** What the root believes, for whoever reads a failure. */
+/** What the root knows, for the reader of a failure. */
 function toStanding({ queuedStarts, residents }: SupervisorContext): string {
   return JSON.stringify({ queuedStarts, residents })
 }
@@ -219,7 +219,7 @@ function toScaled(plan: Plan): Plan {
   return { ...plan, shares: Object.fromEntries(shares) }
 }
 
-/** The root of a supervisor, as it is announced to whoever inspects. */
+/** The root of a supervisor, as it is announced to an inspector. */
 function rootOf(supervisor: Supervisor) {
   const announced: { getSnapshot(): unknown }[] = []
   const watch = supervisor.inspect((event) => {

@@ -242,7 +242,7 @@ test('whatever happens in whatever order, everyone is answered once, and every g
       const settled = new Set<string>()
       for (const one of asked) request(one)
       for (const one of steps) {
-        // A machine grants only those who wait, as its own tests show.
+        // A machine grants only to waiters, as its own tests show.
         if (one.do === 'grant' && !granted.has(one.id) && !settled.has(one.id)) {
           granted.add(one.id)
           grant(one.id, one.generation)

@@ -22,7 +22,7 @@ test.each<[string, Partial<QueueFacts>, number, number | null]>([
   ['a start has its usual time before it', { ...cold, state: 'starting.spawning' }, 1, 10_000],
   ['less what has passed of it', { ...cold, state: 'starting.warming', inStateMs: 7_000 }, 2, 3_000],
   ['and never less than none', { ...cold, state: 'starting.warming', inStateMs: 70_000 }, 2, 0],
-  ['those who find no room at first wait for a lease, too', { ...cold, state: 'probing' }, 3, 14_000],
+  ['requests that find no room at first wait for a lease, too', { ...cold, state: 'probing' }, 3, 14_000],
   ['for which no time is known', { ...cold, state: 'probing', leaseMs: null }, 3, null],
   ['a start that is put off is waited for', { ...cold, state: 'down.backoff', backoffMs: 500 }, 1, 10_500],
   ['a drain ends with its leases', { ...busy, state: 'leased.draining' }, 1, 16_000],

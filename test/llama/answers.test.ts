@@ -142,7 +142,7 @@ describeWithLlama('a real llama-server', () => {
   })
 
   test('never blocks on its log, because leasehold reads it', async () => {
-    // With a log that nobody reads llama.cpp stops answering after some hundred requests.
+    // Without a reader of its log llama.cpp stops answering after some hundred requests.
     await using llama = await createLlama()
     for (let index = 0; index < 150; index += 1) {
       const { choices } = await llama.openai.library.chat.completions.create({ ...question, max_tokens: 3 })

@@ -47,7 +47,7 @@ export interface Llama extends Hearing, AsyncDisposable {
   /** A client that uses the supervisor's `fetch`, and one that talks to the gateway. */
   readonly openai: { readonly library: OpenAI; readonly gateway: OpenAI }
   service(): ServiceSnapshot
-  /** Starts the same server as somebody else would, and waits until it is ready. Disposing ends it. */
+  /** Starts the same server without leasehold, and waits until it is ready. Disposing ends it. */
   startStranger(): Promise<AsyncDisposable>
 }
 

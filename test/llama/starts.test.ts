@@ -68,7 +68,7 @@ describeWithLlama('a real llama-server that cannot start', () => {
   })
 })
 
-describeWithLlama('a real llama-server of somebody else', () => {
+describeWithLlama('a real llama-server that leasehold did not start', () => {
   test('is used, is never signalled, and outlives the supervisor', async () => {
     await using llama = await createLlama()
     await using _ = await llama.startStranger()

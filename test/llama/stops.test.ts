@@ -116,7 +116,7 @@ describeWithLlama('a real llama-server that dies', () => {
   })
 })
 
-/** What of a pattern the server's log holds, line by line. */
+/** The lines of the server's log that match a pattern. */
 function findLines({ supervisor }: Llama, pattern: RegExp): string[] {
   const lines = supervisor.output('llama')?.tail() ?? []
   return lines.flatMap(({ text }) => pattern.exec(text)?.[0] ?? [])

@@ -126,7 +126,7 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
     { type: 'start.permitted', follows: true },
     { type: 'start.declined' },
     { type: 'start.declined', failure },
-    // Its timer is armed only while nobody waits, and a new waiter cancels it.
+    // Its timer is armed only while no request waits, and a new waiter cancels it.
     ...(waiters.length > 0 ? [] : [{ type: 'start.abandoned' } as const]),
     { type: 'stability.reached' },
     ...ofGeneration('old'),

@@ -163,7 +163,7 @@ export function build({
     },
     advanceTo: clock.advanceTo,
     context: () => actor.getSnapshot().context,
-    /** Keys of those that start, and of those that want to. */
+    /** Keys of the services that start, and of the services that wait for their turn. */
     turns: () => {
       const { residents, queuedStarts } = actor.getSnapshot().context
       return {

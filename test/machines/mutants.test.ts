@@ -44,7 +44,7 @@ const mutants: Record<string, readonly [typeof providerMachine, Invariant]> = {
     providerMachine.provide({ guards: { hasNoLeases: () => true } }),
     'leasesAreCounted',
   ],
-  'an exit that forgets those who wait': [
+  'an exit that forgets the waiters': [
     providerMachine.provide({ actions: { refuseWaiters: assign({ waiters: [] }) } }),
     'requestsAnsweredOnce',
   ],

@@ -7,7 +7,11 @@ const busy = { ...up, state: 'leased.open' }
 const cold = { ...up, state: 'down.cold' }
 
 test.each<[string, readonly ReplicaLoad[], readonly number[]]>([
-  ['the least busy of those that are up', [{ ...busy, leases: 3 }, { ...busy, leases: 1 }, up], [2, 1, 0]],
+  [
+    'the least busy of the replicas that are up',
+    [{ ...busy, leases: 3 }, { ...busy, leases: 1 }, up],
+    [2, 1, 0],
+  ],
   ['the first named of equals', [up, up, up], [0, 1, 2]],
   ['one that is up before a cold one, however busy', [cold, { ...busy, leases: 3 }], [1, 0]],
   ['a cold one before one without room', [{ ...busy, leases: 4 }, cold], [1, 0]],

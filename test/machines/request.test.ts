@@ -34,7 +34,7 @@ const paths: Path[] = [
     events: [resolved, granted, started, ended],
     state: 'done',
   },
-  { title: 'a reference that nobody knows fails', events: [fatal], state: 'failed' },
+  { title: 'an unknown reference fails', events: [fatal], state: 'failed' },
   {
     title: 'a lease that is refused for good fails',
     events: [resolved, fatal],

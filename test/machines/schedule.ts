@@ -144,8 +144,8 @@ export const schedules: fc.Arbitrary<Schedule> = fc.record({
 })
 
 /**
- * Plays a schedule; every invariant is checked after every move. Then the world turns kind and everybody leaves:
- * nobody may wait, nothing may be held or run, and a service that is not retired must serve once more.
+ * Plays a schedule; every invariant is checked after every move. Then the world turns kind and every client leaves:
+ * no request may wait, nothing may be held or run, and a service that is not retired must serve once more.
  */
 export async function playSchedule(
   { policy, moves }: Schedule,
@@ -161,7 +161,7 @@ export async function playSchedule(
   try {
     let born = 0
     for (const one of moves) {
-      // Nobody routes anything to a service that is retired.
+      // No request is routed to a retired service.
       if (stage.view().state === 'retired') break
       await play(stage, one, `r${born}`)
       born += 1

@@ -61,7 +61,7 @@ const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvar
     supervisorMachine.provide({ actions: { noteOverdue: () => {} } }),
     'starvationBounded',
   ],
-  'a permit for whoever asks': [
+  'a permit for every start': [
     supervisorMachine.provide({
       actions: {
         decide: enqueueActions(({ event, enqueue }) => {
@@ -101,7 +101,7 @@ const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvar
     }),
     'yieldsForWaiter',
   ],
-  'a service that goes on making room when nobody waits for it any more': [
+  'a service that goes on making room when no service waits for it any more': [
     supervisorMachine.provide({
       actors: { provider: supervisedProviderMachine.provide({ guards: { isYielding: () => false } }) },
     }),

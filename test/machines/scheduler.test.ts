@@ -478,7 +478,7 @@ describe('a service that waits', () => {
     expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold' })
     expect(house.decisions().at(-1)).toBe('b: decline (nobody-waits)')
     expect(house.heard.filter(({ key, type }) => key === 'a' && type === 'lease.granted')).toHaveLength(3)
-    // It is in use, and must make room again when somebody has starved again.
+    // It is in use, and must make room again when another service has starved again.
     house.request('b', 'r3')
     await house.advanceTo(start + 20_030)
     expect(house.states()).toEqual({ a: 'leased.draining', b: 'starting.claiming' })

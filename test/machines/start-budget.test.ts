@@ -42,7 +42,7 @@ const plans = fc.record({
   moves: fc.array(move, { maxLength: 80, size: 'max' }),
 })
 
-/** Nobody stops or resets anything by hand: every start beyond the first follows a failure. */
+/** Nothing is stopped or reset by hand: every start beyond the first follows a failure. */
 const budget = (machine: typeof providerMachine) =>
   fc.asyncProperty(plans, async ({ policy, moves }) => {
     const world = { ...defaultWorld, warmPollMs: 50, heartbeatMs: 5_000, exitAfterMs: 20 }

@@ -6,7 +6,7 @@ import { listRandomRuns } from '../random-runs.ts'
 
 const SERVE_MS = 500
 const plans = fc.record({
-  /** Those that come from time to time, of any priority. */
+  /** Requests that come from time to time, of any priority. */
   patient: fc.array(fc.record({ atMs: fc.nat({ max: 60_000 }), priority: fc.integer({ min: -3, max: 3 }) }), {
     minLength: 1,
     maxLength: 12,

@@ -61,7 +61,7 @@ export type Move =
       /** The client leaves after this time if it has no lease by then; `null`: it has all the time. */
       readonly patienceMs: number | null
     }
-  /** Requests that overlap, for minutes: whoever serves them never comes to rest. */
+  /** Requests that overlap, for minutes: their service is never idle. */
   | { readonly kind: 'traffic'; readonly pick: number; readonly count: number }
   | { readonly kind: 'crash' | 'stop'; readonly pick: number }
   | ({ readonly kind: 'reload'; readonly pick: number } & Reload)
@@ -194,7 +194,7 @@ export function toPlan({ characters, isFirstPinned }: Workload): Plan {
   return { limits: { ...budgets, 'group:gpu': 1 }, shares: Object.fromEntries(shares), preload: [] }
 }
 
-/** The configuration after a reload; `null`: what runs would need more than there is, so nobody may ask for that. */
+/** The configuration after a reload; `null`: the running services would need more than there is, so this is never configured. */
 export function toReloaded(
   plan: Plan,
   { pick: picked, needs: wanted, evictCost, vramMiB, preload }: Extract<Move, { kind: 'reload' }>,
@@ -226,8 +226,8 @@ function toAmounts({ isExclusive, ...wanted }: Needs, hasPinned: boolean): Amoun
 }
 
 /**
- * Plays a workload and checks every invariant after every fact, every timer and every move. In the end everybody
- * leaves, and the books must balance: nobody waits, and what nobody needs is down or idle.
+ * Plays a workload and checks every invariant after every fact, every timer and every move. In the end every
+ * client leaves, and the books must balance: no request waits, and every service is down or idle.
  */
 export async function playWorkload(
   workload: Workload,
@@ -308,10 +308,10 @@ export async function playWorkload(
       } else await play(theHouse, one, `r${index}`, holds)
       check(`after ${JSON.stringify(one)}`)
     }
-    // Everybody is served or gives up in the end: looked at often, so that a bound that passes is seen.
+    // Every request is served or gives up in the end: checked often, so that a passed bound is seen.
     for (let round = 0; round < 120 && theHouse.turns().queuedStarts.length > 0; round += 1) {
       await theHouse.advanceTo(theHouse.clock.now() + STARVE_BOUND_MS / 20)
-      check('while everybody is waited for')
+      check('while requests wait')
     }
     if (theHouse.turns().queuedStarts.length > 0)
       throw new Error(`still waiting: ${theHouse.turns().queuedStarts}`)

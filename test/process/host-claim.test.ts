@@ -301,7 +301,7 @@ describe('a handshake', () => {
   })
 })
 
-/** Somebody who has the name of the claim, and plays his part on every connection. */
+/** A process that has the name of the claim, and plays its part on every connection. */
 async function squat(play: (socket: Socket) => void): Promise<void> {
   const server = createServer((socket) => {
     socket.on('error', () => {})

@@ -146,7 +146,7 @@ describe.runIf(process.platform === 'linux')('the process tree', () => {
       await once(child, 'exit')
       expect(identity).toBeDefined()
     }
-    const markers = { LEASEHOLD_GENERATION: 'of somebody else' }
+    const markers = { LEASEHOLD_GENERATION: 'of another supervisor' }
 
     test('does not take it for a dead root whose number it has', () =>
       withInnocent((innocent) => {

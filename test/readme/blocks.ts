@@ -102,7 +102,7 @@ function readProperty(schema: Schema, name: string): Schema {
   return schema.properties?.[name] ?? {}
 }
 
-/** A table of the fields of an event script. `defaults` are those that the parser does not fill in. */
+/** A table of the fields of an event script. `defaults` apply where the parser fills in none. */
 function toFieldTable(schema: Schema, defaults: object = {}, isShown = (_name: string) => true): string {
   const rows = Object.entries(schema.properties ?? {})
     .filter(([name]) => isShown(name))
