@@ -25,6 +25,9 @@ export interface GgufModel {
   readonly missing: readonly string[]
   /** Parts that end before their last tensor begins, for instance downloads that were cut: the model cannot be loaded. */
   readonly cut: readonly string[]
+  /** What a language model must have. Image models have no vocabulary, and llama.cpp's test files no weights. */
+  readonly hasVocabulary: boolean
+  readonly hasWeights: boolean
   /** `mmproj` files in its folder, for models that see images. */
   readonly projectors: readonly string[]
   readonly layers: readonly GgufLayer[]
@@ -67,6 +70,8 @@ export async function readGguf(file: string): Promise<GgufModel> {
     bytes,
     missing,
     cut,
+    hasVocabulary: header.values.has('tokenizer.ggml.model'),
+    hasWeights: header.tensors.length > 0,
     projectors: kind === 'projector' ? [] : await findProjectors(file),
     layers: listLayers(of),
   }

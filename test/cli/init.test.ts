@@ -27,7 +27,9 @@ test('init writes a file for the models of a folder, which is valid and only for
     code: 0,
     stderr: `left out: ${join(place.folder, 'gguf/broken.gguf')}: the file ends within its header\n`,
   })
-  expect(stdout).toContain('\nWrote leasehold.json5. Next:\n  leasehold serve\n  leasehold chat qwen3-8b\n')
+  expect(stdout).toMatch(
+    /\nWrote leasehold\.json5\. Next:\n {2}leasehold doctor .*\n {2}leasehold serve\n {2}leasehold chat qwen3-8b\n$/,
+  )
   expect(statSync(join(place.folder, 'leasehold.json5')).mode & 0o777).toBe(0o600)
   const listed = JSON.parse((await place.run('models', 'list', '--json')).stdout)
   expect(listed.data).toMatchObject([

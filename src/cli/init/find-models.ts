@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import { type GgufModel, readGguf } from '../../config/gguf.ts'
 import { isObject } from '../../json/value.ts'
+import { toPlainText } from '../../text/plain-text.ts'
 import { UsageError } from '../exit-codes.ts'
 import type { ModelPlace } from './model-places.ts'
 
@@ -87,12 +88,15 @@ async function readModels(candidates: readonly Candidate[]): Promise<FoundModels
   return { models, broken }
 }
 
-function findFault({ file, missing, cut }: GgufModel): string | undefined {
+function findFault(model: GgufModel): string | undefined {
+  const { file, missing, cut, architecture, hasVocabulary, hasWeights } = model
   const [lost] = missing
   if (lost !== undefined) {
     const more = missing.length > 1 ? ` and ${missing.length - 1} more` : ''
     return `the part ${nameOf(lost)}${more} is not there`
   }
+  if (!hasWeights) return 'it holds no weights'
+  if (!hasVocabulary) return `it has no vocabulary, so it is no language model (${toPlainText(architecture)})`
   const [short] = cut
   if (short === undefined) return undefined
   const which = short === file ? 'the file' : `the part ${nameOf(short)}`

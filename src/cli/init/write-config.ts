@@ -54,6 +54,7 @@ async function listProblems(file: string, env: Environment): Promise<readonly Co
 export function tellNext(model: string | undefined, output: string, terminal: Terminal): void {
   const config = output === 'leasehold.json5' ? '' : ` --config ${output}`
   terminal.line(`\nWrote ${escapeText(output)}. Next:`)
+  terminal.line(`  leasehold doctor${config}    # starts each model once, and says what it needs`)
   terminal.line(`  leasehold serve${config}`)
   if (model !== undefined) terminal.line(`  leasehold chat ${model}${config}`)
 }

@@ -19,6 +19,8 @@ function createModel(file: string, more: Partial<FoundModel> = {}): FoundModel {
     bytes: 5 * GIB,
     missing: [],
     cut: [],
+    hasVocabulary: true,
+    hasWeights: true,
     projectors: [],
     layers: Array.from({ length: 32 }, () => ({ keyValues: 1024, valueValues: 1024 })),
     ...more,

@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { findKeptModels, findNamedModels } from '../../../src/cli/init/find-models.ts'
 import { nameModels } from '../../../src/cli/init/model-names.ts'
 import { listModelPlaces } from '../../../src/cli/init/model-places.ts'
-import { chatValues, writeHeader, writeOllamaModel } from './gguf-files.ts'
+import { chatValues, toHeader, writeHeader, writeOllamaModel } from './gguf-files.ts'
 
 function createFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'leasehold-models-'))
@@ -52,6 +52,9 @@ test('what cannot be loaded is told with its reason, and the rest is found', asy
   writeFileSync(join(folder, 'page.gguf'), '<html>')
   writeHeader(join(folder, 'parts-Q4_0-00001-of-00002.gguf'), { ...chatValues, 'split.count': 2 })
   writeHeader(join(folder, 'tail-Q4_0-00002-of-00002.gguf'), { ...chatValues, 'split.count': 2 })
+  const { 'tokenizer.ggml.model': _, ...image } = { ...chatValues, 'general.architecture': 'flux' }
+  writeHeader(join(folder, 'flux.gguf'), image)
+  writeFileSync(join(folder, 'vocab.gguf'), toHeader(chatValues, 0))
   writeHeader(join(folder, 'mmproj-good.gguf'), { 'general.architecture': 'clip' })
   mkdirSync(join(folder, 'folder.gguf'))
   symlinkSync(folder, join(folder, 'around'))
@@ -59,9 +62,11 @@ test('what cannot be loaded is told with its reason, and the rest is found', asy
   expect(models.map(({ file }) => file)).toEqual([good])
   expect(broken.map(({ file, reason }) => [file.slice(folder.length + 1), reason])).toEqual([
     ['empty.gguf', 'the file ends within its header'],
+    ['flux.gguf', 'it has no vocabulary, so it is no language model (flux)'],
     ['page.gguf', 'this is not a GGUF file'],
     ['parts-Q4_0-00001-of-00002.gguf', 'the part parts-Q4_0-00002-of-00002.gguf is not there'],
     ['tail-Q4_0-00002-of-00002.gguf', 'the part tail-Q4_0-00001-of-00002.gguf is not there'],
+    ['vocab.gguf', 'it holds no weights'],
   ])
   await expect(findNamedModels(['nowhere'], folder)).rejects.toThrow('nowhere does not exist.')
 })

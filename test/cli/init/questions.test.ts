@@ -12,6 +12,8 @@ const model = (file: string): FoundModel => ({
   bytes: 1024 ** 3,
   missing: [],
   cut: [],
+  hasVocabulary: true,
+  hasWeights: true,
   projectors: [],
   layers: [{ keyValues: 64, valueValues: 64 }],
 })
