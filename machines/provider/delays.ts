@@ -4,7 +4,7 @@ import { type ProviderContext, toBackoffMs } from './context.ts'
 /** The longest a timer can hold, used as `never`: a `setTimeout` of 2^31 fires at once. */
 export const NEVER_MS = 2 ** 31 - 1
 /** Time that a killed leader has to disappear, in milliseconds. */
-const KILL_GRACE_MS = 1_000
+export const KILL_GRACE_MS = 1_000
 /** Time that a sweep has to end, in milliseconds. */
 export const SWEEP_TIMEOUT_MS = 5_000
 /** Time until the peer effect says `met`, `silent` or `failed`, in milliseconds. It says `silent` before this ends. */

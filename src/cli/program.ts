@@ -306,6 +306,36 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     perform(options, async () => (await import('./config-command.ts')).printConfigSchema(options, terminal)),
   )
 
+  const service = program.command('service').description('run the gateway when you log in')
+  const managed = (command: Command) =>
+    configured(command).addOption(
+      new Option('--manager <name>', 'what starts it (default: that of this host)').choices([
+        'systemd',
+        'launchd',
+      ]),
+    )
+  managed(
+    add(
+      service,
+      'print',
+      'print a systemd user unit, or a launchd agent, that runs the gateway',
+      'leasehold service print --manager systemd',
+    ),
+  ).action((options) =>
+    perform(options, async () =>
+      (await import('./service/service-command.ts')).printService(options, terminal),
+    ),
+  )
+  managed(
+    add(service, 'install', 'show that file, ask, and write it', 'leasehold service install')
+      .option('-y, --yes', 'ask nothing')
+      .option('--force', 'write over a file that is different'),
+  ).action((options) =>
+    perform(options, async () =>
+      (await import('./service/service-command.ts')).installService(options, terminal),
+    ),
+  )
+
   const keys = program.command('keys').description('keys of the gateway')
   add(
     keys,
