@@ -26,6 +26,7 @@ test('the README has a line for every command', () => {
 
 /** What a line prints, where more is known than that it succeeds. */
 const PRINTS: readonly (readonly [RegExp, RegExp])[] = [
+  [/^leasehold init --from /, /Wrote leasehold\.json5/],
   [/^leasehold init /, /tiny/],
   [/^curl /, /17 \* 3 = 51\./],
   [/^leasehold infer /, /6 \* 7 = 42\./],
@@ -42,7 +43,8 @@ const PLACES: readonly (readonly [RegExp, (folder: string) => { cwd?: string; en
   // It would replace the modules of this run: a dry run compares the lock file.
   [/^npm ci$/, () => ({ env: { npm_config_dry_run: 'true' } })],
   [/^npm link$/, () => ({ cwd: root })],
-  // It does not write over the configuration of the test.
+  // It writes over no file, so each line has a folder of its own.
+  [/^leasehold init --from /, (folder) => ({ cwd: join(folder, 'translated') })],
   [/^leasehold init /, (folder) => ({ cwd: join(folder, 'new') })],
 ]
 
@@ -56,7 +58,11 @@ test('every line of the README runs, in its order', { tags: ['proof'], timeout: 
     copyFileSync(join(root, file), join(folder, file))
 
   // `init` finds an engine and a model here.
-  mkdirSync(join(folder, 'new'))
+  for (const name of ['new', 'translated']) mkdirSync(join(folder, name))
+  copyFileSync(
+    join(root, 'test/cli/llama-swap/configs/folder-of-ggufs.yaml'),
+    join(folder, 'translated/config.yaml'),
+  )
   mkdirSync(join(folder, 'prefix/bin'), { recursive: true })
   symlinkSync('/bin/true', join(folder, 'prefix/bin/llama-server'))
   writeHeader(join(folder, 'models/tiny.gguf'), chatValues)
