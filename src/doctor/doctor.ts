@@ -6,12 +6,14 @@ import type { Edit } from '../config/document-edit.ts'
 import { saveDocument } from '../config/document-save.ts'
 import type { FileOptions } from '../config/load.ts'
 import { isNoReplica } from '../config/model-ref.ts'
+import { listSecretValues } from '../config/secret-values.ts'
 import { isJsonObject, type JsonObject } from '../config/sections.ts'
 import { ConfigError } from '../errors.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 import { type Service, toServices } from '../service/services.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
+import { createScrubber } from '../text/scrubber.ts'
 import type { DoctorFinding, DoctorReport, ModelReport, ServiceReport } from './doctor-report.ts'
 import { checkHost, checkPrograms, findPortHolderOf } from './host-checks.ts'
 import type { ExaminationOptions } from './model-examination.ts'
@@ -75,7 +77,8 @@ export async function examine(options: DoctorOptions): Promise<DoctorReport> {
     options.writes === true && !signal.aborted ? await write(services, chosen, options, findings) : null
   const rest = written === null ? findings : findings.filter((finding) => !isCured(finding, written))
   const problems = config.problems
-  return {
+  // Servers quote what they were sent.
+  return createScrubber(listSecretValues(config, env)).value({
     ok: problems.length === 0 && rest.every(({ level }) => level === 'note'),
     file: config.file,
     problems,
@@ -85,7 +88,7 @@ export async function examine(options: DoctorOptions): Promise<DoctorReport> {
     findings: rest,
     written,
     unprobedFlags: unprobed,
-  }
+  })
 }
 
 /** The same for a configuration that cannot be loaded: its problems, and the host. */

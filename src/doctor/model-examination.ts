@@ -6,11 +6,12 @@ import { isJsonObject } from '../config/sections.ts'
 import { LeaseholdError } from '../errors.ts'
 import type { Lease } from '../lease/lease.ts'
 import { toContextSize } from '../service/context-sizes.ts'
-import { toKeyHeaders, toLowerCaseNames } from '../service/services.ts'
+import { toKeyHeaders } from '../service/services.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
-import { get, post } from '../transport/get.ts'
+import { get } from '../transport/get.ts'
 import type { DoctorFinding, ModelReport } from './doctor-report.ts'
-import { type Answer, parseAnswer, toSilence } from './probe-answer.ts'
+import type { Answer } from './probe-answer.ts'
+import { sendBody, untilKnown } from './probe-sender.ts'
 import { pickUnprobed, type Settings, unprobed } from './probes.ts'
 import { probeModel } from './probing.ts'
 
@@ -25,20 +26,13 @@ export interface ExaminationOptions {
   readonly hasGpus: boolean
   /** The flags that the file itself writes for a model. Absent: those of the configuration. */
   readonly writtenFlags?: ((provider: ProviderConfig, model: ModelConfig) => readonly string[]) | undefined
+  /** Called after each model, while its service is still held. */
+  readonly onExamined?: (() => Promise<void>) | undefined
   readonly onProbe?: ((ref: string, name: string, index: number, total: number) => void) | undefined
 }
 
-/** How long one probe may take, in milliseconds: an answer is some tokens long, after a prompt of at most some hundred. */
-const PROBE_TIMEOUT_MS = 120_000
-/** An answer that ignores its limit is cut off here, in bytes. */
-const MAX_ANSWER_BYTES = 65_536
 const ASK_TIMEOUT_MS = 5_000
 const MAX_LIST_BYTES = 1_048_576
-/** A server that is busy is asked again, so many times, after so many milliseconds. */
-const BUSY_TRIES = 5
-const BUSY_MS = 1_000
-/** How long the end of a process may take to be known, in milliseconds. */
-const EXIT_MS = 1_000
 
 interface Examined {
   readonly reports: ModelReport[]
@@ -106,6 +100,7 @@ export async function examineProvider(
       probed.set(upstreamId, report)
       reports.push(report)
       findings.push(...judgeModel(report, model))
+      await options.onExamined?.()
     } finally {
       lease.release()
     }
@@ -149,6 +144,8 @@ async function examineModel({
     unneeded: [],
     block: null,
   })
+  if (provider.localService?.engine === 'whisper.cpp')
+    return notProbed('it transcribes speech and takes no chats, which the flags are about')
   if (provider.api !== 'openai-completions')
     return notProbed(`the probes are chat completions, and its api is ${provider.api}`)
   const asked = { ref, path: '/v1/chat/completions', baseUrl: provider.baseUrl }
@@ -158,7 +155,7 @@ async function examineModel({
   const ended = () =>
     signal.aborted ? 'it was interrupted' : lease.signal.aborted ? describeEnd(lease.signal.reason) : gone
   const ask = async (body: Buffer): Promise<Answer> => {
-    const answer = await send(body, { provider, model, lease, signal })
+    const answer = await sendBody(body, { provider, model, lease, signal, path: 'chat/completions' })
     if (answer.status !== 0) return answer
     await untilKnown(lease.signal)
     if (/ECONNREFUSED/.test(answer.failure ?? '')) gone = 'its server does not listen any more'
@@ -167,6 +164,7 @@ async function examineModel({
   const {
     settings,
     results,
+    plain,
     ended: endedBy,
   } = await probeModel({
     model: upstreamId,
@@ -183,6 +181,12 @@ async function examineModel({
     isUnrelated: (answer) => answer.status === 0 || UNRELATED.has(findAdvice(answer)?.id ?? ''),
     onProbe: (name, index, total) => onProbe?.(ref, name, index, total),
   })
+  if (plain?.failure !== undefined && ended() === undefined) {
+    const kind = await findOtherKind(upstreamId, (path, body) =>
+      sendBody(body, { provider, model, lease, signal, path }),
+    )
+    if (kind !== undefined) return notProbed(`it ${kind} and takes no chats, which the flags are about`)
+  }
   const image = results.find(({ probe }) => probe === 'image')?.outcome
   return {
     takesImages: image === undefined ? null : image === 'works',
@@ -191,6 +195,23 @@ async function examineModel({
     ...toLacking(provider, model, settings, options),
   }
 }
+
+/** What a server does that answers no chat. */
+async function findOtherKind(
+  model: string,
+  ask: (path: string, body: Buffer) => Promise<Answer>,
+): Promise<string | undefined> {
+  for (const [path, body, kind] of OTHER_KINDS) {
+    const { status } = await ask(path, Buffer.from(JSON.stringify({ model, ...body })))
+    if (status === 200) return kind
+  }
+  return undefined
+}
+
+const OTHER_KINDS = [
+  ['embeddings', { input: 'hello' }, 'makes embeddings'],
+  ['rerank', { query: 'hello', documents: ['hello', 'good morning'] }, 'ranks texts'],
+] as const
 
 /** The settings, and what of them the configuration does not say. */
 function toLacking(
@@ -282,64 +303,6 @@ function judgeModel(report: ModelReport, model: ModelConfig | undefined): Doctor
 function isServed(id: string, upstreamId: string): boolean {
   const wanted = upstreamId.toLowerCase()
   return [wanted, `${wanted}:latest`].includes(id.toLowerCase())
-}
-
-async function send(
-  body: Buffer,
-  {
-    provider,
-    model,
-    lease,
-    signal,
-  }: {
-    readonly provider: ProviderConfig
-    readonly model: ModelConfig | undefined
-    readonly lease: Lease
-    readonly signal: AbortSignal
-  },
-): Promise<Answer> {
-  for (let left = BUSY_TRIES; ; left -= 1) {
-    try {
-      const answer = await post({
-        url: `${lease.baseUrl}/chat/completions`,
-        headers: { ...toKeyHeaders(provider), ...toLowerCaseNames(model?.headers) },
-        body,
-        timeoutMs: PROBE_TIMEOUT_MS,
-        maxBodyBytes: MAX_ANSWER_BYTES,
-        clock: systemClock,
-        signal: AbortSignal.any([lease.signal, signal]),
-      })
-      const isBusy = answer.status === 429 || answer.status === 503
-      if (!isBusy || left === 0) return parseAnswer(answer.status, answer.body)
-    } catch (error) {
-      return toSilence(describeTransport(error))
-    }
-    await pause(BUSY_MS, signal)
-  }
-}
-
-function describeTransport(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  if (code === 'ETIMEOUT') return `no answer within ${PROBE_TIMEOUT_MS / 1_000} s`
-  return `the connection broke (${code || String(error)})`
-}
-
-/** After a connection broke: the process may have ended, which is known a little later. */
-async function untilKnown(signal: AbortSignal): Promise<void> {
-  if (!signal.aborted) await pause(EXIT_MS, signal)
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve()
-    const settle = () => {
-      systemClock.clearTimeout(timer)
-      signal.removeEventListener('abort', settle)
-      resolve()
-    }
-    const timer = systemClock.setTimeout(settle, ms)
-    signal.addEventListener('abort', settle, { once: true })
-  })
 }
 
 function describeEnd(reason: unknown): string {

@@ -80,14 +80,18 @@ export async function examineService(
     })
 
   const models: ModelReport[] = []
+  let memory: Measured | undefined
+  const onExamined = async () => {
+    if (isOwned) memory = findLarger(memory, await measure(supervisor, key, options))
+  }
+  await onExamined()
   for (const provider of providers) {
     if (signal.aborted) break
     if (provider.replicaOf !== undefined) continue
-    const { reports, findings: more } = await examineProvider(provider, options)
+    const { reports, findings: more } = await examineProvider(provider, { ...options, onExamined })
     models.push(...reports)
     findings.push(...more)
   }
-  const memory = isOwned ? await measure(supervisor, key, options) : undefined
   const needs = memory === undefined ? null : toNeeds(memory)
   findings.push(...judgeNeeds(service, needs, options.config))
   if (isOwned && !signal.aborted) {
@@ -150,6 +154,16 @@ async function measure(
           memory?.gpuPeakBytes ?? 0,
         )
   return { ramMiB: toMiB(bytes), vramMiB: gpuBytes === null ? null : toMiB(gpuBytes) }
+}
+
+/** The larger amounts of two looks. */
+function findLarger(one: Measured | undefined, other: Measured | undefined): Measured | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  const vram = [one.vramMiB, other.vramMiB].filter((amount) => amount !== null)
+  return {
+    ramMiB: Math.max(one.ramMiB, other.ramMiB),
+    vramMiB: vram.length === 0 ? null : Math.max(...vram),
+  }
 }
 
 function toMiB(bytes: number): number {

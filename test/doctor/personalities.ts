@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject } from '../../src/config/sections.ts'
+import type { Answer } from '../../src/doctor/probe-answer.ts'
 import type { ModelServerOptions } from '../../src/testing/model-server/options.ts'
 
 /** A server as the model server plays it, and as a check in front of it refuses what the model server has no option for. */
@@ -273,6 +274,18 @@ export const personalities: readonly Personality[] = [
     compat: { requiresAssistantAfterToolResult: true },
   },
   {
+    // Without tools their schemas do not matter any more.
+    name: 'a server that takes tools and no results of them',
+    flags: {},
+    refuse: ({ tools, messages }) =>
+      when(JSON.stringify(tools).includes('"pattern"'), 'failed to parse grammar') ??
+      when(
+        messages.some(({ role }) => role === 'tool'),
+        'unknown variant `tool`',
+      ),
+    compat: { supportsTools: false },
+  },
+  {
     name: 'a server that takes no reasoning back',
     flags: {},
     refuse: ({ messages }) =>
@@ -303,3 +316,83 @@ export const personalities: readonly Personality[] = [
     compat: { thinkingFormat: 'qwen-chat-template' },
   },
 ]
+
+/** One request with everything at once. */
+export interface FullRequest {
+  readonly body: JsonObject
+  /** What is wrong with its answer. */
+  readonly judge: (answer: Answer) => string | undefined
+}
+
+/**
+ * What an agent sends in the middle of its work: everything at once, without what this server never takes. Of the two
+ * names of the limit a client sends either.
+ */
+export function listFullRequests(personality: Personality): FullRequest[] {
+  const takes = (probe: string) => !(personality.uncured ?? []).includes(probe)
+  const body: JsonObject = {
+    stream: true,
+    stream_options: { include_usage: true },
+    store: true,
+    temperature: 0,
+    seed: 1,
+    user: 'ann',
+    metadata: { a: 'b' },
+    parallel_tool_calls: true,
+    tool_choice: 'auto',
+    tools: [
+      {
+        type: 'function',
+        function: {
+          name: 'read_file',
+          description: 'Reads a file.',
+          strict: true,
+          parameters: {
+            type: 'object',
+            properties: { path: { type: 'string', pattern: '^/' } },
+            required: ['path'],
+            additionalProperties: false,
+          },
+        },
+      },
+    ],
+    messages: [
+      { role: 'developer', content: [{ type: 'text', text: 'You are an agent.' }] },
+      { role: 'user', name: 'ann', content: [{ type: 'text', text: 'Look at this.' }] },
+      {
+        role: 'assistant',
+        content: null,
+        tool_calls: [
+          { id: 'call_1', type: 'function', function: { name: 'read_file', arguments: '{"path":"/a"}' } },
+        ],
+      },
+      { role: 'tool', tool_call_id: 'call_1', content: [{ type: 'text', text: 'What is in the file.' }] },
+      { role: 'user', content: 'What is it?' },
+      ...(personality.name.includes('no reasoning back') || personality.isReasoning !== true
+        ? [{ role: 'assistant', content: 'It is a file.', reasoning_content: 'A file.' }]
+        : [{ role: 'assistant', content: 'It is a file.' }]),
+      ...(takes('later-system-message') ? [{ role: 'system', content: 'Be brief.' }] : []),
+      { role: 'user', content: [{ type: 'text', text: 'Count to 60.' }] },
+    ],
+  }
+  // With it the answer is too short to exceed a limit.
+  const format = {
+    response_format: {
+      type: 'json_schema',
+      json_schema: { name: 'answer', schema: { type: 'object', properties: { text: { type: 'string' } } } },
+    },
+  }
+  const efforts = personality.isReasoning === true ? ['xhigh', 'none'] : ['low']
+  return efforts.flatMap((effort) =>
+    ['max_tokens', 'max_completion_tokens'].map((name) => ({
+      body: { ...body, ...(name === 'max_tokens' ? format : {}), [name]: 1, reasoning_effort: effort },
+      judge: (answer: Answer) => {
+        if (answer.failure !== undefined) return answer.failure
+        const spoken = answer.completionTokens ?? answer.pieces
+        const thought = answer.reasoning.split(/\s+/).filter((word) => word !== '').length
+        if (spoken - thought > 1) return `the limit is ignored: ${spoken}`
+        return effort === 'xhigh' && thought === 0 ? 'no thinking' : undefined
+      },
+    })),
+  )
+}

@@ -1,10 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { CompatFlags } from '../../src/compat/flags.ts'
 import { compatSchema } from '../../src/config/compat-schema.ts'
-import type { JsonObject } from '../../src/config/sections.ts'
 import { type Answer, parseAnswer, toSilence } from '../../src/doctor/probe-answer.ts'
-import { probes, type Settings, thinkingFlags, unprobed } from '../../src/doctor/probes.ts'
-import { createSend, probeModel } from '../../src/doctor/probing.ts'
+import { probes, thinkingFlags, unprobed } from '../../src/doctor/probes.ts'
+import { probeModel } from '../../src/doctor/probing.ts'
 import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { type Personality, personalities, toBody } from './personalities.ts'
 
@@ -18,20 +17,6 @@ describe.each(personalities)('$name', (personality) => {
     const failed = results.filter(({ outcome }) => outcome === 'refused' || outcome === 'missing')
     expect(failed.map(({ probe }) => probe)).toEqual(uncured)
     for (const { detail } of failed) expect(detail).toEqual(expect.any(String))
-  })
-
-  test('everything at once passes with these settings, and not without any one of them', async () => {
-    await using server = await play(personality)
-    const settings = { compat, dropParams }
-    expect(await attempt(server, settings)).toBe('passes')
-    for (const flag of Object.keys(compat)) {
-      const { [flag]: _, ...rest } = compat
-      expect([flag, await attempt(server, { compat: rest, dropParams })]).not.toEqual([flag, 'passes'])
-    }
-    for (const name of dropParams) {
-      const rest = { compat, dropParams: dropParams.filter((one) => one !== name) }
-      expect([name, await attempt(server, rest)]).not.toEqual([name, 'passes'])
-    }
   })
 })
 
@@ -163,79 +148,4 @@ function options({ personality, ask }: Played) {
 
 function probe(server: Played, compat: CompatFlags = {}) {
   return probeModel({ ...options(server), compat })
-}
-
-/** What an agent sends in the middle of its work: everything at once. Without what this server never takes. */
-async function attempt(server: Played, settings: Settings): Promise<string> {
-  const { personality } = server
-  const send = createSend({ model: 'demo', ask: server.ask })
-  const takes = (probe: string) => !(personality.uncured ?? []).includes(probe)
-  const limit = 1
-  const body: JsonObject = {
-    stream: true,
-    stream_options: { include_usage: true },
-    store: true,
-    temperature: 0,
-    seed: 1,
-    user: 'ann',
-    metadata: { a: 'b' },
-    parallel_tool_calls: true,
-    tool_choice: 'auto',
-    tools: [
-      {
-        type: 'function',
-        function: {
-          name: 'read_file',
-          description: 'Reads a file.',
-          strict: true,
-          parameters: {
-            type: 'object',
-            properties: { path: { type: 'string', pattern: '^/' } },
-            required: ['path'],
-            additionalProperties: false,
-          },
-        },
-      },
-    ],
-    messages: [
-      { role: 'developer', content: [{ type: 'text', text: 'You are an agent.' }] },
-      { role: 'user', name: 'ann', content: [{ type: 'text', text: 'Look at this.' }] },
-      {
-        role: 'assistant',
-        content: null,
-        tool_calls: [
-          { id: 'call_1', type: 'function', function: { name: 'read_file', arguments: '{"path":"/a"}' } },
-        ],
-      },
-      { role: 'tool', tool_call_id: 'call_1', content: [{ type: 'text', text: 'What is in the file.' }] },
-      { role: 'user', content: 'What is it?' },
-      ...(personality.name.includes('no reasoning back') || personality.isReasoning !== true
-        ? [{ role: 'assistant', content: 'It is a file.', reasoning_content: 'A file.' }]
-        : [{ role: 'assistant', content: 'It is a file.' }]),
-      ...(takes('later-system-message') ? [{ role: 'system', content: 'Be brief.' }] : []),
-      { role: 'user', content: [{ type: 'text', text: 'Count to 60.' }] },
-    ],
-  }
-  // With it the answer is too short to exceed a limit.
-  const format = {
-    response_format: {
-      type: 'json_schema',
-      json_schema: { name: 'answer', schema: { type: 'object', properties: { text: { type: 'string' } } } },
-    },
-  }
-  const efforts = personality.isReasoning === true ? ['xhigh', 'none'] : ['low']
-  // Of the two names of the limit a client sends either.
-  for (const effort of efforts)
-    for (const name of ['max_tokens', 'max_completion_tokens']) {
-      const answer = await send(
-        { ...body, ...(name === 'max_tokens' ? format : {}), [name]: limit, reasoning_effort: effort },
-        settings,
-      )
-      if (answer.failure !== undefined) return answer.failure
-      const spoken = answer.completionTokens ?? answer.pieces
-      const thought = answer.reasoning.split(/\s+/).filter((word) => word !== '').length
-      if (spoken - thought > limit) return `the limit is ignored: ${spoken}`
-      if (effort === 'xhigh' && thought === 0) return 'no thinking'
-    }
-  return 'passes'
 }
