@@ -1,0 +1,309 @@
+import type { SupervisorEvent } from '../../events/events.ts'
+import type { RequestTimings } from '../../events/timings.ts'
+import type { Usage } from '../../events/usage.ts'
+import type { RequestSnapshot } from '../../request/open-requests.ts'
+import type { EndedRequest } from '../../request/request-log.ts'
+
+/** What a request does: it waits for its lease, its service loads, it waits for the first byte, or it streams. */
+export type Phase = 'wait' | 'load' | 'first' | 'stream'
+
+export const phases: readonly Phase[] = ['wait', 'load', 'first', 'stream']
+
+/** One request at one moment. Times are on the clock of the events. */
+export interface RequestRow {
+  readonly id: string
+  readonly ref: string | null
+  /** Key of its service. */
+  readonly service: string | null
+  readonly client: string | null
+  readonly route: string | null
+  readonly startedAtMs: number
+  /** `null`: it is under way. */
+  readonly endedAtMs: number | null
+  /** Where its time went until the moment. */
+  readonly spent: Readonly<Record<Phase, number>>
+  /** What it does at the moment; `null`: it is over. */
+  readonly phase: Phase | null
+  readonly outcome: 'done' | 'failed' | 'cancelled' | null
+  readonly code: string | null
+  readonly status: number | null
+  readonly usage: Usage | null
+  /** Pieces of its answer so far. */
+  readonly chunks: number
+  readonly rewrites: readonly string[]
+  readonly attempts: readonly { readonly ref: string; readonly code: string }[]
+  /** Its place in the queue when it came, and its estimated wait; `null`: it did not wait, or that is not known. */
+  readonly queued: { readonly position: number; readonly estimatedMs: number | null } | null
+}
+
+/** What is known of one request, from events and from looks. */
+interface Known extends Omit<RequestRow, 'spent' | 'phase'> {
+  readonly grantedAtMs: number | null
+  readonly respondedAtMs: number | null
+  readonly timings: RequestTimings | null
+  /** When `timings` was told, of a request under way. */
+  readonly lookedAtMs: number
+  /** As a look told; `leasing` before its lease. */
+  readonly state: string
+}
+
+/** Requests that are listed, and requests that are kept: a held moment lists those before it. */
+export const MAX_LISTED = 500
+const MAX_KEPT = 5_000
+
+/** Everything that is known of the requests of a gateway, or of a recording. */
+export interface RequestStore {
+  hear(event: SupervisorEvent): void
+  /** The answer of `GET /api/requests?ended=N`, taken at a time. */
+  learn(open: readonly RequestSnapshot[], ended: readonly EndedRequest[], atMs: number): void
+  /** The requests at a moment, the newest first. `isLoading`: whether the service of this key loads then. */
+  list(atMs: number, isLoading: (key: string) => boolean): readonly RequestRow[]
+}
+
+export function createRequestStore(): RequestStore {
+  const known = new Map<string, Known>()
+  const change = (id: string, changes: Partial<Known>, startedAtMs: number) => {
+    const before = known.get(id) ?? { ...NOTHING, id, startedAtMs }
+    known.set(id, { ...before, ...changes })
+    const [oldest] = known.keys()
+    if (known.size > MAX_KEPT && oldest !== undefined) known.delete(oldest)
+  }
+  return {
+    hear: (event) => {
+      const { atMs } = event
+      if ('requestId' in event) return change(event.requestId, readRequestEvent(event), atMs)
+      if (event.type === 'lease.queued' && known.has(event.id)) {
+        const { position, estimatedMs } = event
+        return change(event.id, { queued: { position, estimatedMs } }, atMs)
+      }
+      if (event.type === 'lease.requested' && known.has(event.id))
+        return change(event.id, { service: event.key, grantedAtMs: null }, atMs)
+      if (event.type === 'lease.granted' && known.has(event.id))
+        change(event.id, { service: event.key, grantedAtMs: atMs }, atMs)
+    },
+    learn: (open, ended, atMs) => {
+      for (const { ageMs, id, ...facts } of open) {
+        // It ended after the look.
+        if (known.get(id)?.endedAtMs != null) continue
+        change(id, { ...facts, lookedAtMs: atMs }, atMs - ageMs)
+      }
+      const isOpen = new Set(open.map(({ id }) => id))
+      for (const one of ended) change(one.id, one, one.startedAtMs)
+      // One that a look does not know any more has ended unseen: its events were not of the sample.
+      for (const [id, one] of known)
+        if (one.endedAtMs === null && !isOpen.has(id) && one.startedAtMs < atMs - LOST_MS) known.delete(id)
+    },
+    list: (atMs, isLoading) =>
+      [...known.values()]
+        .filter(({ startedAtMs }) => startedAtMs <= atMs)
+        .sort((a, b) => b.startedAtMs - a.startedAtMs)
+        .slice(0, MAX_LISTED)
+        .map((one) => toRow(one, atMs, isLoading)),
+  }
+}
+
+/** A request that is not among those under way, and was not told to have ended, is gone after this time. */
+const LOST_MS = 3_000
+
+const NOTHING: Omit<Known, 'id' | 'startedAtMs'> = {
+  ref: null,
+  service: null,
+  client: null,
+  route: null,
+  endedAtMs: null,
+  outcome: null,
+  code: null,
+  status: null,
+  usage: null,
+  chunks: 0,
+  rewrites: [],
+  attempts: [],
+  queued: null,
+  grantedAtMs: null,
+  respondedAtMs: null,
+  timings: null,
+  lookedAtMs: 0,
+  state: '',
+}
+
+function readRequestEvent(event: Extract<SupervisorEvent, { readonly requestId: string }>): Partial<Known> {
+  const { atMs } = event
+  switch (event.type) {
+    case 'request.started':
+      return { ref: event.ref, route: event.route, client: event.client, startedAtMs: atMs }
+    case 'request.sent':
+      return { ref: event.ref, rewrites: event.rewrites }
+    case 'request.responded':
+      return { ref: event.ref, status: event.status, respondedAtMs: atMs }
+    case 'request.ended': {
+      const { outcome, code, usage, timings } = event
+      return { outcome, code, usage, timings, endedAtMs: atMs }
+    }
+    default:
+      return {}
+  }
+}
+
+/** A request as it was at a moment: of one that ended later only what had happened until then. */
+function toRow(one: Known, atMs: number, isLoading: (key: string) => boolean): RequestRow {
+  const isOver = one.endedAtMs !== null && one.endedAtMs <= atMs
+  const { spent, phase } =
+    one.endedAtMs === null || one.timings === null
+      ? measureOpen(one, atMs, isLoading)
+      : cutTimings(one.timings, Math.max(0, atMs - one.startedAtMs))
+  const { grantedAtMs: _g, respondedAtMs: _r, timings: _t, lookedAtMs: _l, state: _s, ...facts } = one
+  if (isOver) return { ...facts, spent, phase: null }
+  return {
+    ...facts,
+    endedAtMs: null,
+    outcome: null,
+    code: null,
+    usage: null,
+    spent,
+    phase: phase ?? 'stream',
+  }
+}
+
+/** The part of some timings that had passed after a time. */
+function cutTimings(timings: RequestTimings, ageMs: number): Pick<RequestRow, 'spent' | 'phase'> {
+  const whole = toSpent(timings)
+  const spent = { wait: 0, load: 0, first: 0, stream: 0 }
+  let leftMs = ageMs
+  for (const phase of phases) {
+    spent[phase] = Math.min(whole[phase], leftMs)
+    leftMs -= whole[phase]
+    if (leftMs < 0) return { spent, phase }
+  }
+  return { spent, phase: null }
+}
+
+/** What a request under way has spent: as its events tell, else as the last look told and time has gone on. */
+function measureOpen(
+  { startedAtMs, grantedAtMs, respondedAtMs, timings, lookedAtMs, state, service }: Known,
+  atMs: number,
+  isLoading: (key: string) => boolean,
+): Pick<RequestRow, 'spent' | 'phase'> {
+  const spent = toSpent(timings ?? { waitMs: 0, loadMs: 0, firstByteMs: 0, streamMs: 0 })
+  const isGranted = grantedAtMs !== null && grantedAtMs <= atMs
+  const hasResponded = respondedAtMs !== null && respondedAtMs <= atMs
+  const waiting: Phase = service !== null && isLoading(service) ? 'load' : 'wait'
+  if (isGranted) {
+    const load = Math.min(spent.load, grantedAtMs - startedAtMs)
+    const firstAtMs = hasResponded ? respondedAtMs : atMs
+    return {
+      spent: {
+        wait: Math.max(0, grantedAtMs - startedAtMs - load),
+        load,
+        first: Math.max(0, firstAtMs - grantedAtMs),
+        stream: atMs - firstAtMs,
+      },
+      phase: hasResponded ? 'stream' : 'first',
+    }
+  }
+  const phase = hasResponded || state === 'streaming' ? 'stream' : isWaiting(state) ? waiting : 'first'
+  const sinceMs = timings === null ? startedAtMs : Math.min(lookedAtMs, atMs)
+  return { spent: { ...spent, [phase]: spent[phase] + atMs - sinceMs }, phase }
+}
+
+function isWaiting(state: string): boolean {
+  return ['', 'resolving', 'leasing', 'reconnecting', 'pausing'].includes(state)
+}
+
+function toSpent({ waitMs, loadMs, firstByteMs, streamMs }: RequestTimings): Record<Phase, number> {
+  return { wait: waitMs, load: loadMs, first: firstByteMs, stream: streamMs }
+}
+
+export function sumSpent(spent: RequestRow['spent']): number {
+  return phases.reduce((sum, phase) => sum + spent[phase], 0)
+}
+
+/** Which requests are shown. */
+export const picks = ['all', 'open', 'waited', 'failed'] as const
+export type Picked = (typeof picks)[number]
+
+/** A request that waited and loaded for less is not said to have waited, in milliseconds. */
+const LONG_WAIT_MS = 1_000
+
+export function isPicked({ phase, outcome, spent }: RequestRow, pick: Picked): boolean {
+  if (pick === 'open') return phase !== null
+  if (pick === 'waited') return spent.wait + spent.load >= LONG_WAIT_MS
+  return pick === 'all' || (outcome !== null && outcome !== 'done')
+}
+
+/** Columns by which rows are sorted. */
+export const sorts = ['when', 'model', 'client', 'time', 'tokens', 'pace', 'outcome'] as const
+export type Sort = (typeof sorts)[number]
+
+const toSortValue: Readonly<Record<Sort, (row: RequestRow) => number | string>> = {
+  when: ({ startedAtMs }) => startedAtMs,
+  model: ({ ref }) => ref ?? '',
+  client: ({ client }) => client ?? '',
+  time: ({ spent }) => sumSpent(spent),
+  tokens: ({ usage, chunks }) => usage?.completionTokens ?? chunks,
+  pace: ({ usage }) => usage?.tokensPerSecond ?? 0,
+  outcome: ({ outcome, code, phase }) => code ?? outcome ?? phase ?? '',
+}
+
+/** Sorted rows; `isDown`: the greatest first. Equal ones keep the newest first. */
+export function sortRows(rows: readonly RequestRow[], sort: Sort, isDown: boolean): readonly RequestRow[] {
+  if (sort === 'when') return isDown ? rows : rows.toReversed()
+  const sign = isDown ? -1 : 1
+  const toValue = toSortValue[sort]
+  return rows.toSorted((a, b) => {
+    const [left, right] = [toValue(a), toValue(b)]
+    return left === right ? 0 : left < right ? -sign : sign
+  })
+}
+
+/** `queue full` of `LEASEHOLD_QUEUE_FULL`. */
+export function describeCode(code: string): string {
+  return code
+    .replace(/^LEASEHOLD_/, '')
+    .toLowerCase()
+    .replaceAll('_', ' ')
+}
+
+/** A scale that most rows fit on, in milliseconds: a round number, and four steps. Longer bars are cut. */
+export function findScale(rows: readonly RequestRow[]): number {
+  const times = rows.map(({ spent }) => sumSpent(spent)).sort((a, b) => a - b)
+  const wanted = (times[Math.floor(times.length * 0.95)] ?? 0) * 1.2
+  return SCALES.find((scale) => scale >= wanted) ?? (SCALES.at(-1) as number)
+}
+
+const SCALES = [
+  200, 400, 800, 2_000, 4_000, 8_000, 20_000, 40_000, 80_000, 120_000, 240_000, 480_000, 1_200_000, 3_600_000,
+]
+
+const COLUMNS: readonly (readonly [string, (row: RequestRow, wallMs: number) => string | number | null])[] = [
+  ['time', (_, wallMs) => new Date(wallMs).toISOString()],
+  ['id', ({ id }) => id],
+  ['model', ({ ref }) => ref],
+  ['client', ({ client }) => client],
+  ['route', ({ route }) => route],
+  ['wait_ms', ({ spent }) => Math.round(spent.wait)],
+  ['load_ms', ({ spent }) => Math.round(spent.load)],
+  ['first_byte_ms', ({ spent }) => Math.round(spent.first)],
+  ['stream_ms', ({ spent }) => Math.round(spent.stream)],
+  ['prompt_tokens', ({ usage }) => usage?.promptTokens ?? null],
+  ['completion_tokens', ({ usage }) => usage?.completionTokens ?? null],
+  ['tokens_per_second', ({ usage }) => usage?.tokensPerSecond ?? null],
+  ['outcome', ({ outcome }) => outcome ?? 'under way'],
+  ['code', ({ code }) => code],
+  ['status', ({ status }) => status],
+]
+
+/** The rows as CSV, with a head. */
+export function formatCsv(rows: readonly RequestRow[], wallMs: (atMs: number) => number): string {
+  const lines = rows.map((row) =>
+    COLUMNS.map(([, read]) => formatCell(read(row, wallMs(row.startedAtMs)))).join(),
+  )
+  return `${[COLUMNS.map(([name]) => name).join(), ...lines].join('\r\n')}\r\n`
+}
+
+/** A client chooses its name: none becomes a formula of a spreadsheet. */
+function formatCell(value: string | number | null): string {
+  if (typeof value === 'number') return String(value)
+  const text = value ?? ''
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+}
