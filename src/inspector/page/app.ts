@@ -126,7 +126,8 @@ export function createApp(onChange: () => void) {
   }
   const go = (route: Route) => {
     const isOther = route.view !== state.route.view || route.id !== state.route.id
-    set({ route, filter: route.view === state.route.view ? state.filter : '' })
+    const isSame = route.view === state.route.view
+    set({ route, filter: isSame ? state.filter : '', row: isSame ? state.row : null })
     if (isOther) choose()
   }
   const notify = (notice: string) => {

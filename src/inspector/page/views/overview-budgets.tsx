@@ -77,8 +77,7 @@ function Budget({ budget: { name, capacity, holds, wants }, told }: BudgetProps)
             title={`${wanting.service.name} waits for ${formatAmount(name, want.amount)}`}
           >
             <Glyph look="waiting" />
-            <b class="cut">{wanting.service.name}</b>
-            <i>{formatAmount(name, want.amount)}</i>
+            <b class="cut">{wanting.service.name}</b> <i>{formatAmount(name, want.amount)}</i>
           </a>
         ) : (
           <span class="free">
@@ -99,7 +98,7 @@ function Budget({ budget: { name, capacity, holds, wants }, told }: BudgetProps)
       </div>
       {wanting !== undefined && want !== undefined && (
         <p class="note">
-          {`${wanting.service.name} needs ${formatAmount(name, want.amount)}. ${wanting.explanation.sentence}`}
+          {`${wanting.service.name} needs ${formatAmount(name, want.amount)}. ${wanting.explanation.next ?? wanting.explanation.title}`}
         </p>
       )}
     </div>
@@ -118,7 +117,7 @@ interface PartProps {
 function Part({ budget, name, look, amount, share, isLearned }: PartProps) {
   const size = formatAmount(budget, amount)
   const how = isLearned === undefined ? '' : isLearned ? ', as its runs so far took' : ', as configured'
-  const words = `${name}: ${size}, ${lookWords[look].toLowerCase()}${how}`
+  const words = `${name} ${size}, ${lookWords[look].toLowerCase()}${how}`
   return (
     <a
       class={`part ${look} ${share < MIN_NAMED ? 'slim' : ''}`}
@@ -128,8 +127,7 @@ function Part({ budget, name, look, amount, share, isLearned }: PartProps) {
       aria-label={words}
     >
       <Glyph look={look} />
-      <b class="cut">{name}</b>
-      <i>{size}</i>
+      <b class="cut">{name}</b> <i>{size}</i>
     </a>
   )
 }

@@ -178,7 +178,8 @@ function describeShort(
     service === key && client !== null ? [client] : [],
   )
   if (hasTag(state, 'busy') && clients.length > 0) return listNames([...new Set(clients)])
-  return short === title ? (next ?? sentence) : short
+  if (short !== title) return short
+  return hasTag(state, 'idle') ? sentence : (next ?? sentence)
 }
 
 function describeModels({ name, models, holder }: ServiceView): string {

@@ -1,0 +1,267 @@
+// @module-tag proof
+
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { AxeResults } from 'axe-core'
+import { describe, expect, test } from 'vitest'
+import { drawn, hasNoBrowser, openStage, pictures, type Stage } from './browser.ts'
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+/** Five services: one fails, one is in use, one waits for its room, one is ready, one is down. */
+async function openBusyStage(): Promise<Stage> {
+  const needs = { ramMiB: 6_000 }
+  const crash = "console.error('error: no such file: /models/missing.gguf'); process.exit(1)"
+  const stage = await openStage({
+    steered: {
+      'qwen3-8b': {
+        service: { needs },
+        lines: ['llama_model_loader: loaded meta data', 'W warn: no flash attention', 'load_tensors: done'],
+      },
+      'phi-4': { service: { needs, maxStarveMs: 600_000 } },
+      'bge-m3': { service: { needs: { ramMiB: 1_000 }, idleStopMs: 600_000 } },
+      'a-service-with-a-very-long-name-that-goes-on-and-on': {},
+    },
+    providers: {
+      crash: {
+        baseUrl: 'http://127.0.0.1:9/v1',
+        localService: { command: process.execPath, args: ['-e', crash], needs: { ramMiB: 1 } },
+        models: [{ id: 'm' }],
+      },
+    },
+    leasehold: {
+      budgets: { ramMiB: 8_000 },
+      backoffMs: 50,
+      backoffMaxMs: 50,
+      breakerFailures: 3,
+      breakerCooldownMs: 600_000,
+    },
+    viewport: { width: 1440, height: 900 },
+  })
+  const { steered, supervisor } = stage
+  const stateOf = (name: string) =>
+    supervisor.snapshot().services.find(({ service }) => service === name)?.state
+  stage.ask('qwen3-8b').catch(() => {})
+  const ready = stage.ask('bge-m3')
+  await steered['qwen3-8b']?.steer('ready')
+  await steered['bge-m3']?.steer('ready')
+  await expect.poll(() => stateOf('qwen3-8b')).toBe('leased.open')
+  await expect.poll(() => stateOf('bge-m3')).toBe('leased.open')
+  // The request may have yet to reach the server.
+  const isAnswered = async () => {
+    await steered['bge-m3']?.steer('answer')
+    return Promise.race([ready.then(() => true), new Promise((resolve) => setTimeout(resolve, 100))])
+  }
+  await expect.poll(isAnswered).toBe(true)
+  stage.ask('phi-4').catch(() => {})
+  const crashed = async () => {
+    await (await stage.ask('crash')).text()
+    return stateOf('crash')
+  }
+  await expect.poll(crashed, { timeout: 60_000 }).toBe('down.tripped')
+  await expect.poll(() => stateOf('phi-4')).toBe('starting.claiming')
+  return stage
+}
+
+const places = [
+  '#/',
+  '#/service/qwen3-8b',
+  '#/service/phi-4',
+  '#/service/crash',
+  '#/requests',
+  '#/timeline',
+  '#/try',
+  '#/machines/qwen3-8b',
+] as const
+
+describe.skipIf(hasNoBrowser)('every view', () => {
+  test('has no fault that axe finds, fits its window, and stays small, in both themes', {
+    timeout: 600_000,
+  }, async () => {
+    await using stage = await openBusyStage()
+    const { page, url } = stage
+    await page.goto(url)
+    await page.locator('tr.one').first().waitFor()
+    await page.evaluate(`${axe}; undefined`)
+    const faults: string[] = []
+    for (const width of [390, 1440])
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.setViewportSize({ width, height: width === 390 ? 844 : 900 })
+        await page.emulateMedia({ colorScheme })
+        for (const place of [...places, 'keys', 'search', 'held']) {
+          if (place.startsWith('#')) await page.evaluate((hash) => location.assign(hash), place)
+          else await page.evaluate(() => location.assign('#/'))
+          await page.locator('main .page').waitFor()
+          if (place === 'keys') await page.keyboard.press('?')
+          if (place === 'search') await page.keyboard.press('Control+k')
+          if (place === 'held') await page.keyboard.press('ArrowLeft')
+          await drawn(page)
+          await drawn(page)
+          const where = `${place} at ${width} in ${colorScheme}`
+          const name = `${place.replaceAll(/\W+/g, '-')}-${width}-${colorScheme}`
+          if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}.png` })
+          const { wide, overflow, elements, small } = await measure(page)
+          faults.push(
+            ...(await findFaults(page)).map((fault) => `${where}: ${fault}`),
+            ...(wide > width || overflow > 0 ? [`${where}: ${wide} wide, ${overflow} beyond`] : []),
+            ...(elements > 2_500 ? [`${where}: ${elements} elements`] : []),
+            ...small.map((text) => `${where}: small text ${text}`),
+          )
+          if (!place.startsWith('#')) await page.keyboard.press('Escape')
+        }
+      }
+    expect(faults).toEqual([])
+    expect(stage.complaints).toEqual([])
+  })
+})
+
+describe.skipIf(hasNoBrowser)('the page by keyboard alone', () => {
+  test('goes to every view, holds the moment, finds, opens, starts, and comes back', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openBusyStage()
+    const { page, url } = stage
+    await page.goto(url)
+    await page.locator('tr.one').first().waitFor()
+    await page.locator('.hint').waitFor()
+    const hash = () => page.evaluate(() => location.hash)
+    for (const [key, view] of [
+      ['2', '#/requests'],
+      ['3', '#/timeline'],
+      ['4', '#/try'],
+      ['5', '#/machines'],
+      ['1', '#/'],
+    ] as const) {
+      await page.keyboard.press(key)
+      await expect.poll(hash).toBe(view)
+    }
+    // A row is gone to, opened, and left.
+    await page.locator('tr.one').first().waitFor()
+    await page.keyboard.press('j')
+    await page.locator('tr.one.at[data-look=tripped]').waitFor()
+    await page.keyboard.press('ArrowDown')
+    await page.keyboard.press('k')
+    await page.keyboard.press('Enter')
+    await expect.poll(hash).toBe('#/service/crash')
+    await page.getByRole('heading', { name: /Keeps failing/, level: 2 }).waitFor()
+    await page.keyboard.press('Escape')
+    await expect.poll(hash).toBe('#/')
+    // No key is taken inside a field.
+    await page.keyboard.press('/')
+    await page.keyboard.type('bge 5')
+    await expect.poll(() => page.locator('tr.one').count()).toBe(0)
+    for (const _ of ' 5') await page.keyboard.press('Backspace')
+    await expect.poll(() => page.locator('tr.one').count()).toBe(1)
+    expect(await hash()).toBe('#/')
+    await page.keyboard.press('Escape')
+    await expect.poll(() => page.locator('tr.one').count()).toBe(5)
+    // Search finds what it is called, and goes there.
+    await page.keyboard.press('Control+k')
+    await page.keyboard.type('bge')
+    await page.keyboard.press('Enter')
+    await expect.poll(hash).toBe('#/service/bge-m3')
+    await page.getByRole('heading', { name: 'Ready, not in use' }).waitFor()
+    // A held moment is told, and nothing is changed in it.
+    await page.keyboard.press(' ')
+    await page.getByText('Nothing can be changed there').waitFor()
+    expect(await page.getByRole('button', { name: 'Stop', exact: true }).isDisabled()).toBe(true)
+    await page.keyboard.press('Escape')
+    await page.getByText('Nothing can be changed there').waitFor({ state: 'detached' })
+    await page.keyboard.press('s')
+    await page.getByRole('heading', { name: 'Down', exact: true }).waitFor()
+    await page.keyboard.press('?')
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    expect(stage.complaints).toEqual([])
+  })
+
+  test('reaches every control with Tab, and the focus stays through redraws', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openBusyStage()
+    const { page, url } = stage
+    for (const place of places) {
+      await page.goto(`${url}/${place}`)
+      await page.reload()
+      await page.locator('main .page').waitFor()
+      await page.getByText('This view is loading').waitFor({ state: 'detached' })
+      await drawn(page)
+      const missed = await walk(page)
+      expect(missed, place).toEqual([])
+    }
+    await page.goto(`${url}/#/`)
+    await page.getByRole('link', { name: 'phi-4' }).first().focus()
+    for (let times = 0; times < 5; times += 1) {
+      await page.waitForResponse((response) => response.url().endsWith('/api/services'))
+      await drawn(page)
+    }
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toContain('phi-4')
+  })
+})
+
+/** What is wrong with what is shown, by rule. */
+async function findFaults(page: Stage['page']): Promise<readonly string[]> {
+  const { violations } = await page.evaluate(
+    () =>
+      (globalThis as unknown as { axe: { run(options: object): Promise<AxeResults> } }).axe.run({
+        runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+        resultTypes: ['violations'],
+      }) as Promise<AxeResults>,
+  )
+  return violations.map(
+    ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`,
+  )
+}
+
+/** How wide it is, how much of its main part is out of sight sideways, how many elements it has, texts too small. */
+function measure(page: Stage['page']) {
+  return page.evaluate(() => {
+    const main = document.querySelector('main') as HTMLElement
+    const texts = [...document.querySelectorAll<HTMLElement>('#page *')].filter(
+      (element) =>
+        element.checkVisibility() && [...element.childNodes].some(({ nodeType }) => nodeType === 3),
+    )
+    const scaleOf = (element: Element) => {
+      const svg = element.closest('svg')
+      return svg === null ? 1 : (svg.getScreenCTM()?.a ?? 1)
+    }
+    return {
+      wide: document.documentElement.scrollWidth,
+      overflow: main.scrollWidth - main.clientWidth,
+      elements: document.querySelectorAll('*').length,
+      small: texts
+        .filter(
+          (element) => Number.parseFloat(getComputedStyle(element).fontSize) < 11 && scaleOf(element) >= 1,
+        )
+        .map((element) => element.outerHTML.slice(0, 100)),
+    }
+  })
+}
+
+/** Controls that Tab does not reach. */
+async function walk(page: Stage['page']): Promise<readonly string[]> {
+  const count = await page.evaluate(() => {
+    const all = document.querySelectorAll<HTMLElement>(
+      '#page :is(a[href], button:not(:disabled), input:not([hidden]), textarea, select, summary, [tabindex="0"])',
+    )
+    const radios = new Set<string>()
+    for (const element of all) {
+      const isRadio = element instanceof HTMLInputElement && element.type === 'radio'
+      // Of radio buttons one takes the focus; the arrows go to the others.
+      if (element.checkVisibility() && (!isRadio || element.checked)) element.dataset.unreached = ''
+      if (isRadio) radios.add(element.name)
+    }
+    ;(document.activeElement as HTMLElement | null)?.blur()
+    return all.length
+  })
+  for (let presses = 0; presses < count + 20; presses += 1) {
+    await page.keyboard.press('Tab')
+    await page.evaluate(() => {
+      delete (document.activeElement as HTMLElement | null)?.dataset.unreached
+    })
+  }
+  return page.evaluate(() =>
+    [...document.querySelectorAll('[data-unreached]')].map((element) => element.outerHTML.slice(0, 120)),
+  )
+}
