@@ -9,6 +9,8 @@ const READ_BY_GROUP = 0o040
 const PLACEHOLDER =
   /^[\w-]*(local|none|null|unused|empty|dummy|fake|placeholder|example|changeme|any(thing)?|no-?key|not-?(needed|required|used)|lm-?studio|ollama|x{3,})([-_][a-z]+)?$/i
 const SECRET_NAME = /(^|[-_])(authorization|api-?key|key|token|secret|password)([-_]|$)/i
+/** The word is the last one: `--long-prefill-token-threshold` takes a number. */
+const SECRET_OPTION = /^(?:[\w-]*[-_])?(authorization|api-?key|key|token|secret|password)$/i
 
 /** A warning where a file that holds the key at `path` in plain text can be read by other users. */
 export async function findModeProblems(file: string, path: readonly PropertyKey[]): Promise<Finding[]> {
@@ -64,10 +66,9 @@ function findKeyOfProvider(provider: JsonObject): PropertyKey[] | undefined {
   const args = Array.isArray(localService.args) ? localService.args : []
   const index = args.findIndex((arg, place) => {
     const [, option, value] = /^--?([\w-]+)=(.+)$/.exec(String(arg)) ?? []
-    if (option !== undefined) return SECRET_NAME.test(option) && isKey(value)
-    return (
-      /^--?[\w-]+$/.test(String(args[place - 1])) && SECRET_NAME.test(String(args[place - 1])) && isKey(arg)
-    )
+    if (option !== undefined) return SECRET_OPTION.test(option) && isKey(value)
+    const [, before = ''] = /^--?([\w-]+)$/.exec(String(args[place - 1])) ?? []
+    return SECRET_OPTION.test(before) && isKey(arg)
   })
   return index < 0 ? undefined : ['localService', 'args', index]
 }

@@ -148,6 +148,7 @@ describe('files that cannot be used', () => {
       `p: { baseUrl: 'http://h', apiKey: 'lm-studio' }, q: { baseUrl: 'http://i', apiKey: 'inferrs-local' }`,
     ),
     toText(toService({ args: ['--api-key-file', '/run/key'], env: { HF_TOKEN_PATH: '/run/key' } })),
+    toText(toService({ args: ['--long-prefill-token-threshold', '2048', '--key-length=64'] })),
   ])('a file without a key in plain text may be readable: %s', async (text) => {
     const file = await write(text)
     await chmod(file, 0o644)
