@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { Observable } from 'rxjs'
 import { toInertFlags } from '../compat/flags.ts'
 import type { Config } from '../config/config.ts'
-import { eventMeanings, type SupervisorEvent } from '../events/events.ts'
+import { eventMeanings, isServing, type SupervisorEvent } from '../events/events.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
 
 type Level = 'debug' | 'info' | 'warn' | 'error'
@@ -30,6 +30,12 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
   'supervisor.closed': 'info',
 }
 
+/** A service that is used and rests again has not changed its life: each request does that. */
+function findLevel(event: SupervisorEvent): Level {
+  const isTurn = event.type === 'service.state' && isServing(event.from) && isServing(event.to)
+  return isTurn ? 'debug' : (levels[event.type] ?? 'debug')
+}
+
 /** Models are the clients' choice where a provider lists none, so what is remembered of them has a limit. */
 const MAX_ADVICE = 1000
 
@@ -52,7 +58,7 @@ export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger):
   }
   const write = (event: SupervisorEvent) => {
     const isNews = event.type === 'request.advised' && isFirst(`${event.advice} ${event.ref}`)
-    const level = isNews ? 'warn' : (levels[event.type] ?? 'debug')
+    const level = isNews ? 'warn' : findLevel(event)
     if (!logger.isLevelEnabled(level)) return
     const { type, seq, time, ...body } = event
     const said = event.type === 'service.state' ? { whyText: toReasonText(event.why) } : {}

@@ -47,7 +47,13 @@ test('children of the logger carry whom a line is about, one for each service', 
   )
   const events$ = new Subject<SupervisorEvent>()
   logEvents(events$, logger)
-  const change = { type: 'service.state', from: 'ready', to: 'leased.open', reason: null, why: null } as const
+  const change = {
+    type: 'service.state',
+    from: 'starting.warming',
+    to: 'leased.open',
+    reason: null,
+    why: null,
+  } as const
   for (const key of ['k', 'l', 'k']) events$.next({ ...at, ...change, service: `of ${key}`, key })
   events$.next({ ...at, type: 'request.attempted', requestId: 'r', ref: 'a/m', code: 'X' })
   expect(children).toEqual([{ service: 'of k', key: 'k' }, { service: 'of l', key: 'l' }, { requestId: 'r' }])
@@ -62,7 +68,7 @@ test('an event is logged by its name with its facts, and a constant message', ()
     type: 'service.state',
     service: 'demo',
     key: 'k',
-    from: 'ready',
+    from: 'starting.warming',
     to: 'leased.open',
     reason: null,
     why: null,
@@ -76,6 +82,21 @@ test('an event is logged by its name with its facts, and a constant message', ()
       msg: expect.stringContaining('changed its state'),
     },
   ])
+})
+
+test('a service that is used and rests again is told at debug only', () => {
+  const change = { type: 'service.state', service: 'demo', key: 'k', reason: null, why: null } as const
+  const log = (level: string) => {
+    const { logger, lines } = createLog(level)
+    const events$ = new Subject<SupervisorEvent>()
+    logEvents(events$, logger)
+    events$.next({ ...at, ...change, from: 'ready', to: 'leased.open' })
+    events$.next({ ...at, ...change, from: 'leased.open', to: 'ready' })
+    events$.next({ ...at, ...change, from: 'ready', to: 'idle-stopping.terminating' })
+    return lines
+  }
+  expect(log('info')).toMatchObject([{ level: 30, to: 'idle-stopping.terminating' }])
+  expect(log('debug')).toMatchObject([{ level: 20 }, { level: 20 }, { level: 30 }])
 })
 
 test('what a configuration says in vain is told once, quietly', () => {
