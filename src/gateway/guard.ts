@@ -57,11 +57,10 @@ export function guard(request: IncomingMessage, { hosts, origins }: GuardPolicy)
  */
 export function guardKey(request: IncomingMessage, policy: GuardPolicy): void {
   const { method = 'GET', url = '' } = request
-  const { apiKeys, controlKeys } = policy
   const pathname = withoutQuery(url)
   if (OPEN_PATHS.has(pathname)) return
   if (isClientPath(method === 'HEAD' ? 'GET' : method, pathname))
-    checkKey(request, policy, apiKeys.length > 0 ? [...apiKeys, ...controlKeys] : [])
+    checkKey(request, policy, digestsOf(policy).client)
   else guardControl(request, policy)
 }
 
@@ -70,8 +69,7 @@ export function guardKey(request: IncomingMessage, policy: GuardPolicy): void {
  * @throws {@link KeyError} 401
  */
 export function guardControl(request: IncomingMessage, policy: GuardPolicy): void {
-  const { apiKeys, controlKeys } = policy
-  checkKey(request, policy, controlKeys.length > 0 ? controlKeys : apiKeys)
+  checkKey(request, policy, digestsOf(policy).control)
 }
 
 function countHosts({ rawHeaders }: IncomingMessage): number {
@@ -86,7 +84,7 @@ function countHosts({ rawHeaders }: IncomingMessage): number {
 function checkKey(
   { headers }: IncomingMessage,
   { isKeyRequired }: GuardPolicy,
-  keys: readonly string[],
+  keys: readonly Buffer[],
 ): void {
   if (keys.length === 0 && !isKeyRequired) return
   if (isKnownKey(toKey(headers), keys)) return
@@ -164,9 +162,32 @@ function toKey(headers: IncomingMessage['headers']): string {
 }
 
 /** Compares digests, and all of them, so that the time taken tells nothing about a key. */
-function isKnownKey(key: string, keys: readonly string[]): boolean {
+function isKnownKey(key: string, keys: readonly Buffer[]): boolean {
   const digest = toDigest(key)
-  return keys.map((known) => timingSafeEqual(toDigest(known), digest)).includes(true)
+  let isKnown = false
+  for (const known of keys) if (timingSafeEqual(known, digest)) isKnown = true
+  return isKnown
+}
+
+/** The digests of the keys that open a client's route, and of those that open the control surface. */
+interface KeyDigests {
+  readonly client: readonly Buffer[]
+  readonly control: readonly Buffer[]
+}
+
+/** A policy stays for as long as its configuration is in force. */
+const digests = new WeakMap<GuardPolicy, KeyDigests>()
+
+function digestsOf(policy: GuardPolicy): KeyDigests {
+  const known = digests.get(policy)
+  if (known !== undefined) return known
+  const { apiKeys, controlKeys } = policy
+  const made = {
+    client: (apiKeys.length === 0 ? [] : [...apiKeys, ...controlKeys]).map(toDigest),
+    control: (controlKeys.length === 0 ? apiKeys : controlKeys).map(toDigest),
+  }
+  digests.set(policy, made)
+  return made
 }
 
 function toDigest(key: string): Buffer {

@@ -46,7 +46,9 @@ function map(value: unknown, change: (text: string) => string): unknown {
   if (typeof value === 'string') return change(value)
   if (typeof value !== 'object' || value === null) return value
   let copy: object | undefined
-  for (const [key, before] of Object.entries(value)) {
+  for (const key of Object.keys(value)) {
+    const before: unknown = (value as Readonly<Record<string, unknown>>)[key]
+    if (typeof before === 'number') continue
     const after = map(before, change)
     if (after === before) continue
     copy ??= Array.isArray(value) ? [...value] : { ...value }
