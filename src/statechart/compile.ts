@@ -39,14 +39,14 @@ class CompiledMachine extends AnyMachine {
     this.provide = ((given: never) => compile(provide.call(this, given))) as AnyStateMachine['provide']
 
     this.transition = ((snapshot: Snapshot, event: { readonly type: string }, scope: ActorScope) => {
-      const byXstate = () => transition(snapshot as never, event, scope as never)
       if (event.type === 'xstate.stop' || event.type === 'xstate.init' || snapshot.status !== 'active')
-        return byXstate()
+        return transition(snapshot as never, event, scope as never)
       const at = chart.configurationOfSnapshot(snapshot)
       const step = new Step(chart, snapshot, at, scope, event)
       const chosen = step.select(chart.candidatesOf(at, event.type))
       // An error of a child that the chart does not handle ends the machine.
-      if (chosen === undefined && event.type.startsWith('xstate.error.actor')) return byXstate()
+      if (chosen === undefined && event.type.startsWith('xstate.error.actor'))
+        return transition(snapshot as never, event, scope as never)
       step.take(chosen)
       return step.settle()
     }) as never

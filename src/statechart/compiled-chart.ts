@@ -1,6 +1,7 @@
 import type { AnyStateMachine, MachineContext } from 'xstate'
 import { type Action, createActions } from './action-functions.ts'
 import { createGuards, type Guard } from './guard-functions.ts'
+import { type Collect, createCollector } from './queued.ts'
 import { type Configuration, createTable, type Table } from './transition-table.ts'
 import type { ActionReference, GuardReference, Machine, Snapshot, StateNode } from './xstate-internals.ts'
 
@@ -12,6 +13,7 @@ export interface Chart extends Table {
   readonly maxIterations: number
   resolveGuard(reference: GuardReference): Guard
   resolveAction(reference: ActionReference): Action
+  readonly collect: Collect
   buildSnapshot(at: Configuration, changes: SnapshotChanges): Snapshot
 }
 
@@ -42,6 +44,7 @@ export function createChart(machine: AnyStateMachine): Chart {
     maxIterations: options?.maxIterations ?? Number.POSITIVE_INFINITY,
     resolveGuard,
     resolveAction,
+    collect: createCollector(),
     // Exactly the properties of xstate's snapshot, in their order.
     buildSnapshot: (at, { status, output, error, context, children, historyValue }) => ({
       status,

@@ -10,15 +10,37 @@ export interface Queued {
 
 export type QueuedAction = Queued | { readonly kind: 'other'; readonly action: ActionReference }
 
-/** The `enqueue` that `enqueueActions` hands to its callback: it appends to the list. */
-export function createEnqueue(list: QueuedAction[]) {
-  const pushOther = (action: unknown) => void list.push({ kind: 'other', action: action as ActionReference })
+/** Collects what the callback of one `enqueueActions` asks for. */
+export type Collect = (callback: (enqueue: Enqueue) => void) => readonly QueuedAction[]
+
+/** The `enqueue` that `enqueueActions` hands to its callback. */
+export type Enqueue = ReturnType<typeof createEnqueue>
+
+/** Creates a collector: one `enqueue` serves every call, because most requests make three. */
+export function createCollector(): Collect {
+  let list: QueuedAction[] = []
+  const enqueue = createEnqueue((queued) => void list.push(queued))
+  return (callback) => {
+    // A callback may send to another actor of the same chart.
+    const outer = list
+    const own: QueuedAction[] = []
+    list = own
+    try {
+      callback(enqueue)
+    } finally {
+      list = outer
+    }
+    return own
+  }
+}
+
+function createEnqueue(push: (queued: QueuedAction) => void) {
+  const pushOther = (action: unknown) => push({ kind: 'other', action: action as ActionReference })
   return Object.assign((action: ActionReference) => pushOther(action), {
-    assign: (what: unknown) => void list.push({ kind: 'assign', what }),
-    emit: (what: unknown) => void list.push({ kind: 'emit', what }),
-    raise: (what: unknown, options: Queued['options'] = {}) =>
-      void list.push({ kind: 'raise', what, options }),
-    cancel: (what: unknown) => void list.push({ kind: 'cancel', what }),
+    assign: (what: unknown) => push({ kind: 'assign', what }),
+    emit: (what: unknown) => push({ kind: 'emit', what }),
+    raise: (what: unknown, options: Queued['options'] = {}) => push({ kind: 'raise', what, options }),
+    cancel: (what: unknown) => push({ kind: 'cancel', what }),
     sendTo: (target: never, event: never, options?: never) => pushOther(sendTo(target, event, options)),
     sendParent: (event: never, options?: never) => pushOther(sendParent(event, options)),
     spawnChild: (src: never, options?: never) => pushOther(spawnChild(src, options)),

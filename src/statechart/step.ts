@@ -1,6 +1,5 @@
 import { type AnyActorRef, type AnyEventObject, assign, type MachineContext, stopChild } from 'xstate'
 import type { Chart } from './compiled-chart.ts'
-import { createEnqueue, type QueuedAction } from './queued.ts'
 import type { Block, Candidate, Configuration, Plan } from './transition-table.ts'
 import type {
   ActorScope,
@@ -218,11 +217,11 @@ export class Step {
 
   enqueueActions(collect: Builtin['collect'], params: unknown): void {
     const { context, event, scope } = this
-    const list: QueuedAction[] = []
     const check = (guard: GuardReference) =>
       this.chart.resolveGuard(guard)({ context, event }, this.toSnapshot())
-    const enqueue = createEnqueue(list)
-    collect?.({ context, event, enqueue, check, self: scope.self, system: scope.system }, params)
+    const list = this.chart.collect((enqueue) =>
+      collect?.({ context, event, enqueue, check, self: scope.self, system: scope.system }, params),
+    )
     for (const queued of list) {
       if (queued.kind === 'other') this.chart.resolveAction(queued.action)(this)
       else if (queued.kind === 'assign') this.assign(queued.what, undefined)
