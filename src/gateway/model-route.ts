@@ -44,84 +44,13 @@ export function answerModelRequest(
   request: IncomingMessage,
   response: ServerResponse,
   body: Buffer,
-  { dispatch, clock, waits, coldStartCommentsMs, writeStallMs, rootPath, onAnswer }: ModelRouteOptions,
+  options: ModelRouteOptions,
 ): void {
-  let call: ModelCall | undefined
-  /** Comments were sent, and then no stream came: the answer goes into the error that ends the stream. */
-  let isStatusLate = false
-  const lateAnswer: Buffer[] = []
-  let isEventStream = false
-  let timer: unknown
-  /** The last four bytes of the stream, by which a comment finds out whether it would stand between two events. */
-  let lastSent = NOTHING_SENT
-  let hasSent = false
-  let hasBody = false
-  const quiet = () => clock.clearTimeout(timer)
-  const watchStall = createStallWatch(response, clock, writeStallMs)
-  /** A head that comes without a first chunk is sent at once: the first token may be far away. */
-  const sendHead = () => {
-    if (!hasBody && !response.writableEnded) response.flushHeaders()
-  }
-
-  /** Ends a stream that must not look complete: an error event, then in most APIs a cut connection. */
-  const breakOff = (error: unknown) => {
-    if (!isEventStream) return void response.destroy()
-    const isFirst = lastSent === NOTHING_SENT
-    const api = toErrorApi(request.url ?? '')
-    const { text, isClean } = buildErrorEnding(api, error, { requestId: call?.id ?? '', isFirst })
-    // What the server sent of its last event must not become part of ours.
-    writeChunk(response, Buffer.from(isEventBorder(lastSent) ? text : `\n\n${text}`), () => {
-      if (isClean) response.end()
-      else response.destroy()
-    })
-  }
-
-  const handler: AnswerHandler<LeaseholdError> = {
-    onHead: (status, headers) => {
-      quiet()
-      onAnswer()
-      if (response.headersSent) isStatusLate = status !== 200 || !isEvents(headers)
-      else {
-        isEventStream = isEvents(headers)
-        response.writeHead(status, withOwnVary(response, headers))
-        process.nextTick(sendHead)
-      }
-      if (isEventStream && !isStatusLate && coldStartCommentsMs > 0 && canGrow(headers)) commentInSilence()
-    },
-    onData: (chunk) => {
-      if (isStatusLate) {
-        if (lateAnswer.length < MAX_LATE_CHUNKS) lateAnswer.push(chunk)
-        return true
-      }
-      hasBody = true
-      if (isEventStream && chunk.length > 0) {
-        hasSent = true
-        lastSent = toLastBytes(lastSent, chunk)
-      }
-      const isHungry = writeChunk(response, chunk)
-      if (!isHungry) watchStall()
-      return isHungry
-    },
-    onEnd: () => {
-      quiet()
-      if (isStatusLate) breakOff(toLateRefusal(Buffer.concat(lateAnswer)))
-      else response.end()
-    },
-    onError: (error) => {
-      quiet()
-      if (response.destroyed) return
-      if (!response.headersSent) response.setHeader('x-leasehold-request-id', error.requestId ?? '')
-      if (!response.headersSent) sendError(response, error)
-      else breakOff(toOpenAiError(error).body)
-    },
-  }
-
-  response.on('drain', () => call?.resume())
-  response.once('close', () => {
-    quiet()
-    if (!response.writableFinished) call?.abort()
-  })
-  call = dispatch(
+  const { dispatch, coldStartCommentsMs, rootPath } = options
+  const answer = new ModelAnswer(response, options)
+  response.on('drain', () => answer.call?.resume())
+  response.once('close', () => answer.leave())
+  answer.call = dispatch(
     {
       method: request.method ?? 'GET',
       path: rootPath ?? request.url ?? '/',
@@ -130,19 +59,105 @@ export function answerModelRequest(
       body,
       ...toPreferences(request.headers),
     },
-    handler,
+    answer,
   )
-  if (call.isStream && coldStartCommentsMs > 0 && !response.headersSent && !response.writableEnded)
-    comment(coldStartCommentsMs)
+  if (answer.call.isStream && coldStartCommentsMs > 0 && !response.headersSent && !response.writableEnded)
+    answer.comment(coldStartCommentsMs)
+}
+
+/** The answer to one client. A class, because one is made for each request. */
+class ModelAnswer implements AnswerHandler<LeaseholdError> {
+  call: ModelCall | undefined
+  readonly #response: ServerResponse
+  readonly #options: ModelRouteOptions
+  /** Comments were sent, and then no stream came: the answer goes into the error that ends the stream. */
+  #isStatusLate = false
+  #lateAnswer: Buffer[] | undefined
+  #isEventStream = false
+  #timer: unknown
+  #watchStall: (() => void) | undefined
+  /** The last four bytes of the stream, by which a comment finds out whether it would stand between two events. */
+  #lastSent = NOTHING_SENT
+  #hasSent = false
+  #hasBody = false
+
+  constructor(response: ServerResponse, options: ModelRouteOptions) {
+    this.#response = response
+    this.#options = options
+  }
+
+  onHead(status: number, headers: Parameters<AnswerHandler['onHead']>[1]): void {
+    const response = this.#response
+    const { coldStartCommentsMs, onAnswer } = this.#options
+    this.#quiet()
+    onAnswer()
+    if (response.headersSent) this.#isStatusLate = status !== 200 || !isEvents(headers)
+    else {
+      this.#isEventStream = isEvents(headers)
+      response.writeHead(status, withOwnVary(response, headers))
+      process.nextTick(sendHead, this)
+    }
+    if (this.#isEventStream && !this.#isStatusLate && coldStartCommentsMs > 0 && canGrow(headers))
+      this.#commentInSilence()
+  }
+
+  onData(chunk: Buffer): boolean {
+    if (this.#isStatusLate) {
+      this.#lateAnswer ??= []
+      if (this.#lateAnswer.length < MAX_LATE_CHUNKS) this.#lateAnswer.push(chunk)
+      return true
+    }
+    this.#hasBody = true
+    if (this.#isEventStream && chunk.length > 0) {
+      this.#hasSent = true
+      this.#lastSent = toLastBytes(this.#lastSent, chunk)
+    }
+    const isHungry = writeChunk(this.#response, chunk)
+    if (!isHungry) {
+      const { clock, writeStallMs } = this.#options
+      this.#watchStall ??= createStallWatch(this.#response, clock, writeStallMs)
+      this.#watchStall()
+    }
+    return isHungry
+  }
+
+  onEnd(): void {
+    this.#quiet()
+    if (this.#isStatusLate) this.#breakOff(toLateRefusal(Buffer.concat(this.#lateAnswer ?? [])))
+    else this.#response.end()
+  }
+
+  onError(error: LeaseholdError): void {
+    const response = this.#response
+    this.#quiet()
+    if (response.destroyed) return
+    if (!response.headersSent) response.setHeader('x-leasehold-request-id', error.requestId ?? '')
+    if (!response.headersSent) sendError(response, error)
+    else this.#breakOff(toOpenAiError(error).body)
+  }
+
+  /** A head that comes without a first chunk is sent at once: the first token may be far away. */
+  sendHead(): void {
+    if (!this.#hasBody && !this.#response.writableEnded) this.#response.flushHeaders()
+  }
+
+  /** The client left, or has its answer. */
+  leave(): void {
+    this.#quiet()
+    if (!this.#response.writableFinished) this.call?.abort()
+  }
 
   /** After a while of waiting, tells the client its situation in comments, which every SSE reader skips. */
-  function comment(afterMs: number): void {
-    timer = clock.setTimeout(() => {
+  comment(afterMs: number): void {
+    const { clock, coldStartCommentsMs, waits } = this.#options
+    this.#timer = clock.setTimeout(() => {
+      const { call } = this
+      const response = this.#response
       if (call === undefined) return
       // A look-up that is no older than the wait knows of this request.
       const { service, place } = waits.find(call, coldStartCommentsMs)
       if (!response.headersSent) {
-        isEventStream = true
+        this.#isEventStream = true
         response.writeHead(200, {
           'content-type': 'text/event-stream',
           ...UNBUFFERED,
@@ -152,19 +167,41 @@ export function answerModelRequest(
       }
       // One line end, not two: openai-go up to 3.30 takes the empty line after a comment for an event without data.
       writeChunk(response, Buffer.from(`: leasehold ${describeWait({ service, place })}\n`))
-      comment(COMMENT_EVERY_MS)
+      this.comment(COMMENT_EVERY_MS)
     }, afterMs)
   }
 
   /** A server that has begun its answer may still think for long: comments go on wherever they part no event. */
-  function commentInSilence(): void {
-    timer = clock.setTimeout(() => {
-      if (!hasSent && !response.writableNeedDrain && isEventBorder(lastSent))
-        writeChunk(response, SILENCE_COMMENT)
-      hasSent = false
-      commentInSilence()
+  #commentInSilence(): void {
+    this.#timer = this.#options.clock.setTimeout(() => {
+      if (!this.#hasSent && !this.#response.writableNeedDrain && isEventBorder(this.#lastSent))
+        writeChunk(this.#response, SILENCE_COMMENT)
+      this.#hasSent = false
+      this.#commentInSilence()
     }, COMMENT_EVERY_MS)
   }
+
+  #quiet(): void {
+    if (this.#timer !== undefined) this.#options.clock.clearTimeout(this.#timer)
+  }
+
+  /** Ends a stream that must not look complete: an error event, then in most APIs a cut connection. */
+  #breakOff(error: unknown): void {
+    const response = this.#response
+    if (!this.#isEventStream) return void response.destroy()
+    const isFirst = this.#lastSent === NOTHING_SENT
+    const api = toErrorApi(response.req.url ?? '')
+    const { text, isClean } = buildErrorEnding(api, error, { requestId: this.call?.id ?? '', isFirst })
+    // What the server sent of its last event must not become part of ours.
+    writeChunk(response, Buffer.from(isEventBorder(this.#lastSent) ? text : `\n\n${text}`), () => {
+      if (isClean) response.end()
+      else response.destroy()
+    })
+  }
+}
+
+function sendHead(answer: ModelAnswer): void {
+  answer.sendHead()
 }
 
 function isEvents(headers: Headers): boolean {
