@@ -69,6 +69,8 @@ export interface LeaseBookOptions {
   readonly limits: () => LeaseLimits
   /** Puts an event into `requests$` of a service; `false`: no actor listens to it. */
   readonly send: (key: string, event: LeaseEvent) => boolean
+  /** The mailbox of its actor: one that was spawned in this step listens once it has started. `false`: there is none. */
+  readonly mail: (key: string, event: LeaseEvent) => boolean
   readonly publish: (key: string, event: ServiceEventBody) => void
   readonly toError: (key: string, failure: Failure) => ServiceError
   /** Whether services end because the supervisor closes. Otherwise a service that is gone was removed. */
@@ -88,7 +90,8 @@ export function createLeaseBook({
   leaseTimes,
   placeOf,
   limits,
-  send,
+  send: stream,
+  mail,
   publish,
   toError,
   isClosing,
@@ -102,6 +105,7 @@ export function createLeaseBook({
   let timer: unknown
   let firesAtMs = NEVER_MS
 
+  const send = (key: string, event: LeaseEvent) => stream(key, event) || mail(key, event)
   const drop = (id: string, { generation }: Entry) => {
     entries.delete(id)
     if (generation === null) return

@@ -155,8 +155,8 @@ export function createParts(options: SupervisorOptions) {
     leaseTimes,
     placeOf: registry.placeOf,
     limits,
-    // An actor that was spawned in this step listens once it has started; until then its mailbox keeps the event.
-    send: (key, event) => leaseRequests.send(key, event) || registry.send(key, event),
+    send: leaseRequests.send,
+    mail: registry.send,
     publish,
     toError: registry.toError,
     isClosing,

@@ -29,6 +29,7 @@ function createBook({
       if (isListening) sent.push(event)
       return isListening
     },
+    mail: () => false,
     publish: (key, { type }) => published.push(`${key} ${type}`),
     toError: (key, reason) => new ServiceError(key, reason),
     isClosing: () => true,
