@@ -7,6 +7,7 @@ export {
   type ConnectionEvent,
   type OwnerMessage,
 } from './borrowing.ts'
+export { type ClaimContext, type ClaimEvent, claimMachine } from './claim.ts'
 export type * from './messages.ts'
 export type { ServiceInput } from './ports.ts'
 export { providerMachine } from './provider/chart.ts'

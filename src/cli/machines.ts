@@ -1,5 +1,6 @@
 import {
   borrowingMachine,
+  claimMachine,
   providerMachine,
   requestMachine,
   runMachine,
@@ -13,6 +14,7 @@ import type { Terminal } from './terminal.ts'
 /** The statecharts by their names on the command line. */
 const machines = {
   borrowing: borrowingMachine,
+  claim: claimMachine,
   provider: providerMachine,
   request: requestMachine,
   run: runMachine,

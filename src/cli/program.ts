@@ -357,7 +357,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
     .addOption(
       new Option('--machine <name>', 'the statechart to print')
-        .choices(['borrowing', 'provider', 'request', 'run', 'supervisor'])
+        .choices(['borrowing', 'claim', 'provider', 'request', 'run', 'supervisor'])
         .default('provider'),
     )
     .addOption(

@@ -1,8 +1,10 @@
+import { type Actor, createActor, fromPromise } from 'xstate'
+import { claimMachine } from '../../machines/claim.ts'
 import type { ClaimOutcome, Failure } from '../../machines/messages.ts'
-import type { Claim, Claims } from './claim.ts'
+import type { Claim, Claims } from './host-claims.ts'
 import type { PeerConnection } from './peer-wire.ts'
 
-/** The claims of a supervisor's services: each is kept from the first look until nothing of the service is left. */
+/** The claims of a supervisor's services. The chart `machines/claim.ts` says how long each is kept. */
 export interface ClaimKeeper {
   /** Never rejects but with the signal's reason. A claim that is still kept is ours at once. */
   take(key: string, signal: AbortSignal): Promise<ClaimOutcome>
@@ -17,60 +19,70 @@ export interface ClaimKeeper {
   meet(key: string): Promise<PeerConnection>
 }
 
-interface Kept {
-  readonly claim: Claim
-  isUnneeded: boolean
-}
-
 export function createClaimKeeper(claims: Claims, addressOf: (key: string) => string): ClaimKeeper {
-  const kept = new Map<string, Kept>()
-  const running = new Map<string, number>()
+  const actors = new Map<string, Actor<typeof claimMachine>>()
+  const held = new Map<string, Claim>()
 
-  const settle = (key: string) => {
-    const mine = kept.get(key)
-    if (mine === undefined || !mine.isUnneeded || (running.get(key) ?? 0) > 0) return
-    kept.delete(key)
-    mine.claim.release()
+  const take = async (key: string, signal: AbortSignal): Promise<ClaimOutcome> => {
+    try {
+      const result = await claims.claim(addressOf(key), signal)
+      if (result.outcome === 'held') return result
+      if (signal.aborted) result.claim.release()
+      else held.set(key, result.claim)
+      return { outcome: 'claimed' }
+    } catch (error) {
+      return { outcome: 'impossible', failure: buildClaimFailure(error) }
+    }
   }
-  const count = (key: string, change: number) => {
-    const now = (running.get(key) ?? 0) + change
-    if (now === 0) running.delete(key)
-    else running.set(key, now)
+  const release = (key: string) => {
+    held.get(key)?.release()
+    held.delete(key)
   }
+  const begin = (key: string) => {
+    const actor = createActor(
+      claimMachine.provide({
+        actors: { take: fromPromise(({ signal }) => take(key, signal)) },
+        actions: { release: () => release(key) },
+      }),
+    ).start()
+    actors.set(key, actor)
+    // A service may be removed: nothing is kept of a claim that is free.
+    actor.subscribe(({ value, context: { runs } }) => {
+      if (value === 'free' && runs === 0) actors.delete(key)
+    })
+    return actor
+  }
+  const actorOf = (key: string) => actors.get(key) ?? begin(key)
+
   return {
-    take: async (key, signal) => {
-      const mine = kept.get(key)
-      if (mine !== undefined) {
-        mine.isUnneeded = false
-        return { outcome: 'claimed' }
-      }
-      try {
-        const result = await claims.claim(addressOf(key), signal)
-        if (result.outcome === 'held') return result
-        if (signal.aborted) result.claim.release()
-        else kept.set(key, { claim: result.claim, isUnneeded: false })
-        return { outcome: 'claimed' }
-      } catch (error) {
-        signal.throwIfAborted()
-        return { outcome: 'impossible', failure: toClaimFailure(error) }
-      }
-    },
-    release: (key) => {
-      const mine = kept.get(key)
-      if (mine !== undefined) mine.isUnneeded = true
-      settle(key)
-    },
-    noteBegin: (key) => count(key, 1),
-    noteEnd: (key) => {
-      count(key, -1)
-      settle(key)
-    },
-    keyOf: (address) => [...kept].find(([, { claim }]) => claim.key === address)?.[0],
+    take: (key, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason)
+        const actor = actorOf(key)
+        actor.send({ type: 'claim.wanted' })
+        if (actor.getSnapshot().hasTag('ours')) return resolve({ outcome: 'claimed' })
+        const abandon = () => {
+          answer.unsubscribe()
+          actor.send({ type: 'claim.abandoned' })
+          reject(signal.reason)
+        }
+        const answer = actor.subscribe(({ context: { outcome } }) => {
+          if (outcome === null) return
+          answer.unsubscribe()
+          signal.removeEventListener('abort', abandon)
+          resolve(outcome)
+        })
+        signal.addEventListener('abort', abandon, { once: true })
+      }),
+    release: (key) => actors.get(key)?.send({ type: 'claim.unneeded' }),
+    noteBegin: (key) => actorOf(key).send({ type: 'run.begun' }),
+    noteEnd: (key) => actors.get(key)?.send({ type: 'run.ended' }),
+    keyOf: (address) => [...held].find(([, claim]) => claim.key === address)?.[0],
     meet: (key) => claims.meet(addressOf(key)),
   }
 }
 
-function toClaimFailure(error: unknown): Failure {
+function buildClaimFailure(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error)
   if (error instanceof Error && 'code' in error && error.code === 'LEASEHOLD_STATE_UNUSABLE')
     return { code: 'LEASEHOLD_STATE_UNUSABLE', message: `not started without a claim: ${message}` }

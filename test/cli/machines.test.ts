@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { and, createMachine, not, or } from 'xstate'
 import {
   borrowingMachine,
+  claimMachine,
   providerMachine,
   requestMachine,
   runMachine,
@@ -13,6 +14,7 @@ import { createPlace } from './command-line.ts'
 
 const charts = [
   ['borrowing', borrowingMachine],
+  ['claim', claimMachine],
   ['provider', providerMachine],
   ['request', requestMachine],
   ['run', runMachine],

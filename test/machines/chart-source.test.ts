@@ -3,6 +3,7 @@ import { parseAst } from 'rolldown/parseAst'
 import { describe, expect, test } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
 import { borrowingMachine } from '../../machines/borrowing.ts'
+import { claimMachine } from '../../machines/claim.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { toStateName } from '../../machines/provider/context.ts'
 import { listTags, providerStates } from '../../machines/provider/tags.ts'
@@ -13,6 +14,7 @@ import { watchdogMachine } from '../../machines/watchdog.ts'
 
 const charts: readonly (readonly [string, AnyStateMachine])[] = [
   ['borrowing.ts', borrowingMachine],
+  ['claim.ts', claimMachine],
   ['provider/chart.ts', providerMachine],
   ['request.ts', requestMachine],
   ['run.ts', runMachine],

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../src/clock.ts'
-import { createHostClaims, type HostClaimsOptions } from '../../src/peers/claim.ts'
+import { createHostClaims, type HostClaimsOptions } from '../../src/peers/host-claims.ts'
 import {
   MAX_LINE_BYTES,
   type PeerConnection,

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { type AnyStateMachine, and, createMachine, not } from 'xstate'
 import { borrowingMachine } from '../../machines/borrowing.ts'
+import { claimMachine } from '../../machines/claim.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { requestMachine } from '../../machines/request.ts'
 import { runMachine } from '../../machines/run.ts'
@@ -28,6 +29,7 @@ test.each([
   ['supervisor', supervisorMachine],
   ['run', runMachine],
   ['borrowing', borrowingMachine],
+  ['claim', claimMachine],
   ['watchdog', watchdogMachine],
 ] as const)(
   'the flat definition of the %s chart is ten levels deep at most and has every state and edge',

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type AnyStateMachine, createActor, type InspectionEvent } from 'xstate'
 import { borrowingMachine } from '../../machines/borrowing.ts'
+import { claimMachine } from '../../machines/claim.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
 import { requestMachine } from '../../machines/request.ts'
@@ -42,6 +43,7 @@ test('every chart of leasehold is compiled, and stays so when its effects are pr
     supervisorMachine,
     runMachine,
     borrowingMachine,
+    claimMachine,
     watchdogMachine,
   ]) {
     const compiled = compile(machine)

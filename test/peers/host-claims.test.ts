@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createLocalClaims } from '../../src/peers/claim.ts'
+import { createLocalClaims } from '../../src/peers/host-claims.ts'
 
 describe('a local claim', () => {
   test('is held by one at a time, in the order of asking', async () => {
