@@ -151,7 +151,10 @@ function print(report: DoctorReport, terminal: Terminal): void {
   for (const service of report.services) {
     title(`Service ${service.service}`)
     for (const text of listServiceLines(service)) line(`  ${text}`)
-    for (const model of service.models) for (const text of listModelLines(model)) line(`  ${text}`)
+    for (const model of service.models) {
+      const first = service.models.find((other) => other.probes === model.probes) ?? model
+      for (const text of listModelLines(model, first.ref)) line(`  ${text}`)
+    }
   }
   if (report.services.some(({ models }) => models.some(({ probes }) => probes.length > 0))) {
     title('Not probed')
@@ -222,11 +225,18 @@ const OUTCOMES: readonly (readonly [Outcome, string])[] = [
   ['unclear', 'unclear'],
 ]
 
-function listModelLines({ ref, contextTokens, probes, unprobed, block, lacking }: ModelReport): string[] {
+/** @param sameAs the first entry with the same model */
+function listModelLines(
+  { ref, contextTokens, probes, unprobed, block, lacking }: ModelReport,
+  sameAs: string,
+): string[] {
   const context = contextTokens === null ? 'context unknown' : `context of ${contextTokens} tokens`
   const passed = probes.filter(({ outcome }) => outcome === 'works').length
   const count = probes.length === 0 ? '' : `, ${passed} of ${probes.length} probes work as they are`
   const isComplete = Object.keys(lacking.compat).length + lacking.dropParams.length === 0
+  const settings =
+    block === null ? [] : [`  settings${isComplete ? ' (in the file)' : ' for its entry'}: ${block}`]
+  if (sameAs !== ref) return [`${ref}: the same model as ${sameAs}`, ...settings]
   return [
     `${ref}: ${context}${count}`,
     ...(unprobed === null ? [] : [`  not probed: ${unprobed}`]),
@@ -234,7 +244,7 @@ function listModelLines({ ref, contextTokens, probes, unprobed, block, lacking }
       probes.filter((probe) => probe.outcome === outcome).flatMap((probe) => listProbeLines(probe, words)),
     ),
     ...listSkippedLines(probes),
-    ...(block === null ? [] : [`  settings${isComplete ? ' (in the file)' : ' for its entry'}: ${block}`]),
+    ...settings,
   ]
 }
 

@@ -194,7 +194,11 @@ async function start(
       )
     }
   } finally {
-    await supervisor.close({ force: true })
+    // The gateway may have borrowed one meanwhile: its requests end first.
+    const isUsed = supervisor
+      .snapshot()
+      .services.some(({ guests }) => guests.some(({ leases }) => leases > 0))
+    await supervisor.close({ force: !isUsed })
   }
   return results
 }

@@ -172,11 +172,13 @@ async function examineModel({
     isReasoning: model?.reasoning === true,
     ask,
     ended,
-    explain: (answer) => {
+    explain: (answer, isCured) => {
       const { status, failure = '' } = answer
       const advice = findAdvice(answer)
       const said = status === 0 ? failure : `${status} ${failure}`
-      return advice === undefined ? said : `${said}\n${advice.text}`
+      // Flags that do not help have been tried.
+      const isTried = !isCured && /\bcompat\b/.test(advice?.block ?? '')
+      return advice === undefined || isTried ? said : `${said}\n${advice.text}`
     },
     isUnrelated: (answer) => answer.status === 0 || UNRELATED.has(findAdvice(answer)?.id ?? ''),
     onProbe: (name, index, total) => onProbe?.(ref, name, index, total),

@@ -48,8 +48,8 @@ export interface ProbingOptions {
   readonly ask: (body: Buffer) => Promise<Answer>
   /** Why nothing more is asked: the server has ended. */
   readonly ended: () => string | undefined
-  /** What a refusal means. */
-  readonly explain: (answer: Answer) => string
+  /** What a refusal means. `isCured`: settings help, so that it is worth telling which. */
+  readonly explain: (answer: Answer, isCured: boolean) => string
   /** Whether a refusal is about something else than the form of the request: its size, or the state of the server. */
   readonly isUnrelated: (answer: Answer) => boolean
   readonly onProbe?: (name: string, index: number, total: number) => void
@@ -214,10 +214,10 @@ function leaveOut({ compat, dropParams }: Settings, remedy: Remedy): Settings {
 function toResult(
   probe: Probe,
   { answer, effect, remedy }: Examined,
-  explain: (answer: Answer) => string,
+  explain: ProbingOptions['explain'],
 ): ProbeResult {
   const isRefused = answer.failure !== undefined
-  const detail = isRefused ? explain(answer) : effect.text
+  const detail = isRefused ? explain(answer, remedy !== undefined) : effect.text
   const isWanted = isRefused ? probe.remedies.length > 0 : probe.isEffectWanted === true
   return {
     ...toHead(probe),
