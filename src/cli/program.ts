@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Argument, Command, InvalidArgumentError, Option } from 'commander'
 import { toDurationMs } from '../config/duration-form.ts'
 import { parseFlags } from '../testing/model-server/option-fields.ts'
 import { buildDemoServerHelp } from './demo-server-help.ts'
@@ -336,6 +336,27 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     ),
   )
 
+  program
+    .command('completion')
+    .description('print a script that completes commands, options, services and models')
+    .addArgument(new Argument('<shell>', 'your shell').choices(['bash', 'zsh', 'fish']))
+    .addHelpText('after', COMPLETION_HELP)
+    .action((shell) =>
+      perform({}, async () =>
+        (await import('./completion/completion-command.ts')).printCompletionScript(shell, terminal),
+      ),
+    )
+  program
+    .command('complete', { hidden: true })
+    .description('print what the last word may become')
+    .argument('[word...]', 'the words after leasehold')
+    .allowUnknownOption()
+    .action((words) =>
+      perform({}, async () =>
+        (await import('./completion/completion-command.ts')).completeWords(program, words, terminal),
+      ),
+    )
+
   const keys = program.command('keys').description('keys of the gateway')
   add(
     keys,
@@ -435,6 +456,12 @@ Reload, with --watch or on SIGHUP:
 function collect(value: string, earlier: readonly string[]): string[] {
   return [...earlier, value]
 }
+
+const COMPLETION_HELP = `
+Examples:
+  bash  eval "$(leasehold completion bash)"   in ~/.bashrc
+  zsh   eval "$(leasehold completion zsh)"    in ~/.zshrc, after compinit
+  fish  leasehold completion fish > ~/.config/fish/completions/leasehold.fish`
 
 function parseAddress(text: string): string {
   if (text === 'localhost' || isIP(text) !== 0) return text
