@@ -21,10 +21,18 @@ export interface StopOptions extends ControlOptions {
   readonly force?: boolean
 }
 
-/** `leasehold start ID`: brings a service up, and waits until it is ready. */
-export async function startService(id: string, options: ControlOptions, terminal: Terminal): Promise<number> {
+export interface StartOptions extends ControlOptions {
+  /** `false`: does not wait until it is ready. */
+  readonly wait?: boolean
+}
+
+/** `leasehold start ID`: brings a service up, and waits until it is ready; with `--no-wait` it does not wait. */
+export async function startService(id: string, options: StartOptions, terminal: Terminal): Promise<number> {
+  const path = `${buildPath(id)}/start`
+  if (options.wait === false)
+    return control({ path, body: { wait: false }, left: '', tell: describeService }, options, terminal)
   const left = `The start of ${id} goes on. To stop it: leasehold stop ${id}`
-  return control({ path: `${buildPath(id)}/start`, body: {}, left, tell: describeService }, options, terminal)
+  return control({ path, body: {}, left, tell: describeService }, options, terminal)
 }
 
 /** `leasehold stop ID`, `leasehold stop --all`: stops services, and waits until all of their processes have ended. */

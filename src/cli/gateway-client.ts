@@ -19,7 +19,7 @@ export interface GatewayClient {
   send(request: GatewayRequest): Promise<Answer>
   /**
    * Sends a request and reads its JSON. @throws {@link AnswerError} with the gateway's message for any status but
-   * 200
+   * 200 and 202
    */
   ask(request: GatewayRequest): Promise<unknown>
   /**
@@ -103,7 +103,7 @@ function createGatewayClient(url: string, apiKey: string | undefined): GatewayCl
     ask: async (request) => {
       const response = await send(request)
       const text = await response.text()
-      if (response.status !== 200) throw parseAnswerError(response.status, text)
+      if (response.status !== 200 && response.status !== 202) throw parseAnswerError(response.status, text)
       return readAnswer(request.path, () => JSON.parse(text))
     },
     openEvents: async () => {

@@ -194,10 +194,9 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
 
   remote(
-    add(program, 'start', 'start a service and wait until it is ready', 'leasehold start demo').argument(
-      '<ref>',
-      REFERENCE,
-    ),
+    add(program, 'start', 'start a service and wait until it is ready', 'leasehold start demo')
+      .argument('<ref>', REFERENCE)
+      .option('--no-wait', 'return at once; leasehold status shows how it goes'),
   ).action((id, options) =>
     perform(options, async () => (await import('./control.ts')).startService(id, options, terminal)),
   )

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { describeNextBriefly } from '../explanation/next.ts'
+import { describeEndBriefly, describeNextBriefly } from '../explanation/next.ts'
 import { describeRefusal, describeWatchdog } from '../explanation/phrases.ts'
 import type { Guest } from '../peers/guests.ts'
 import type { ServiceSnapshot, SupervisorSnapshot } from '../service/snapshot.ts'
@@ -7,6 +7,7 @@ import { toDurationText } from '../text/duration.ts'
 import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './exit-codes.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
+import { formatSize } from './init/draft.ts'
 import { describeFailure } from './lifecycle.ts'
 import { openScreen, type Screen } from './screen.ts'
 import { escapeText, formatTable, type Terminal } from './terminal.ts'
@@ -85,7 +86,7 @@ function listTableLines(
   isBrief: boolean,
 ): string[] {
   if (services.length === 0) return ['No service is configured.']
-  const head = ['SERVICE', 'STATE', 'FOR', 'RUN BY', 'PID', 'LEASES', 'QUEUE', 'NEXT']
+  const head = ['SERVICE', 'STATE', 'FOR', 'RUN BY', 'PID', 'MEMORY', 'LEASES', 'QUEUE', 'NEXT', 'MODELS']
   const [first = '', ...lines] = formatTable([head, ...services.map(buildRow)])
   if (isBrief) return [terminal.paint('bold', first), ...lines]
   return [
@@ -114,10 +115,34 @@ function buildRow(service: ServiceSnapshot): string[] {
     toDurationText(service.inStateMs),
     describeOwner(service),
     service.pid === null ? '' : String(service.pid),
+    describeMemory(service),
     [service.leases, ...service.guests.filter(({ leases }) => leases > 0).map(describeLent)].join(', '),
     String(service.queue.length),
-    describeNextBriefly(service),
+    describeNextBriefly(service) || describeEndBriefly(service),
+    describeModels(service),
   ]
+}
+
+/** The memory of its processes, and of GPUs where that is known. */
+function describeMemory({ memory }: ServiceSnapshot): string {
+  // A gateway of an earlier version does not send it.
+  if (memory === null || memory === undefined) return ''
+  const gpu = memory.gpuBytes === null ? '' : ` + ${formatSize(memory.gpuBytes)} GPU`
+  return `${formatSize(memory.bytes)}${gpu}`
+}
+
+/** Longest list of models in a row, in characters. */
+const MAX_MODELS = 48
+
+/** The names of its models, each with its aliases. */
+function describeModels({ models = [], providers }: ServiceSnapshot): string {
+  const names = models.map(({ id, aliases }) => {
+    const provider = providers.find((one) => id.startsWith(`${one}/`))
+    const name = provider === undefined ? id : id.slice(provider.length + 1)
+    return aliases.length === 0 ? name : `${name} (${aliases.join(', ')})`
+  })
+  const text = escapeText(names.join(', '))
+  return text.length <= MAX_MODELS ? text : `${text.slice(0, MAX_MODELS - 1)}…`
 }
 
 /** The part of the leases that another supervisor holds: `1 of infer (process 7)`. */

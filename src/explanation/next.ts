@@ -1,3 +1,6 @@
+import type { ServicePolicy } from '../../machines/messages.ts'
+import { NEVER_MS, toIdleStopMs } from '../../machines/provider/delays.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import { toDurationText } from '../text/duration.ts'
 import type { Situation } from './situation.ts'
 
@@ -63,6 +66,24 @@ export function describeNextBriefly({ timers, ownership }: Pick<Situation, 'time
   const timer = findMainTimer(timers)
   if (timer === undefined) return ''
   return `${findWords(timer.name, ownership).brief} ${toDurationText(timer.remainingMs)}`
+}
+
+/**
+ * What ends a service that is up and has no running delay, for a table: `stops after 10 min 0 s idle`. Empty: it is not
+ * up, or leasehold does not stop it.
+ */
+export function describeEndBriefly({
+  state,
+  ownership,
+  keepAliveMs,
+  policy,
+}: Pick<Situation, 'state' | 'ownership' | 'keepAliveMs'> & {
+  readonly policy: Pick<ServicePolicy, 'idleStopMs'>
+}): string {
+  if (ownership !== 'owned' || !hasTag(state, 'up') || hasTag(state, 'draining')) return ''
+  const idleMs = toIdleStopMs({ keepAliveMs, policy })
+  if (idleMs >= NEVER_MS) return 'stays until it is stopped'
+  return idleMs === 0 ? 'stops when idle' : `stops after ${toDurationText(idleMs)} idle`
 }
 
 function findWords(name: string, ownership: Situation['ownership']): Words {

@@ -45,7 +45,13 @@ export async function answerApi(
     case 'GET services/:id':
       return sendJson(response, 200, supervisor.service(id ?? ''))
     case 'POST services/:id/start': {
-      await readJsonBody(response)
+      const { wait } = await readJsonBody(response)
+      if (wait === false) {
+        // How it ends is told by its state and its events.
+        const starting = supervisor.start(id ?? '')
+        starting.catch(() => {})
+        return sendJson(response, 202, supervisor.service(id ?? ''))
+      }
       const leaving = new AbortController()
       response.once('close', () => leaving.abort())
       return sendJson(response, 200, await supervisor.start(id ?? '', { signal: leaving.signal }))

@@ -69,7 +69,8 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/api/services/{id}/start',
-    meaning: 'Starts it; answers when it is ready. Closes an open breaker.',
+    meaning:
+      'Starts it; answers when it is ready, with `{"wait":false}` at once (202). Closes an open breaker.',
   },
   {
     method: 'POST',

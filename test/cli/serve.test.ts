@@ -280,9 +280,9 @@ test('services are started, shown, read and stopped', async () => {
 
   expect((await place.run('start', 'demo')).stdout).toMatch(/^demo is ready, not in use \(process \d+\)\n$/)
   const status = await place.run('status')
-  expect(status.stdout).toMatch(/^SERVICE +STATE +FOR +RUN BY +PID +LEASES +QUEUE +NEXT\n/)
+  expect(status.stdout).toMatch(/^SERVICE +STATE +FOR +RUN BY +PID +MEMORY +LEASES +QUEUE +NEXT +MODELS\n/)
   expect(status.stdout).toMatch(
-    /^demo +ready, not in use +.* s +leasehold +\d+ +0 +0 +stops in (9 min|10 min)/m,
+    /^demo +ready, not in use +.* s +leasehold +\d+ +(?:\d+ MiB +)?0 +0 +stops in (?:9|10) min \d+ s +sums \(calc\)$/m,
   )
   expect(JSON.parse((await place.run('status', '--json')).stdout).services[0].state).toBe('ready')
   expect((await place.run('models', 'list')).stdout).toMatch(/^demo\/sums +calc +yes +ready, not in use$/m)
@@ -292,6 +292,29 @@ test('services are started, shown, read and stopped', async () => {
   expect(place.strays()).toEqual([])
   const unknown = await place.run('start', 'dmeo')
   expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('There is no service "dmeo"') })
+})
+
+test('a start that is not waited for goes on, and the table says what ends a service in use', async () => {
+  await using place = await createPlace()
+  place.configure(['--load-ms', '600', '--hang'], { idleStopMs: 600_000 })
+  await serve(place)
+  const { code, stderr, stdout } = await place.run('start', 'demo', '--no-wait')
+  expect([code, stderr, stdout]).toEqual([0, '', expect.stringMatching(/^demo is (?!ready)/)])
+  const status = async () => (await place.run('status')).stdout
+  await expect.poll(status, { timeout: 60_000 }).toMatch(/^demo +ready, not in use +.*stops in/m)
+  const leaving = new AbortController()
+  const asked = fetch(`http://127.0.0.1:${place.gatewayPort}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'x' }], keep_alive: '20m' }),
+    signal: leaving.signal,
+  }).catch(() => {})
+  await expect
+    .poll(status, { timeout: 60_000 })
+    .toMatch(/^demo +in use +.* stops after 20 min 0 s idle +sums/m)
+  leaving.abort()
+  await asked
+  expect((await place.run('start', 'absent', '--no-wait')).code).toBe(1)
 })
 
 test('a log is followed until the process of the service ends', async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { describeNext, describeNextBriefly } from '../../src/explanation/next.ts'
+import { NEVER_MS } from '../../machines/provider/delays.ts'
+import { describeEndBriefly, describeNext, describeNextBriefly } from '../../src/explanation/next.ts'
 
 const timers = [
   { name: 'idleStop', remainingMs: 1_800 },
@@ -18,4 +19,16 @@ test('without a timer that means something to people nothing is planned', () => 
   const nothing = { timers: timers.slice(1), ownership: 'owned', queue: [] } as const
   expect(describeNextBriefly(nothing)).toBe('')
   expect(describeNext(nothing)).toBeNull()
+})
+
+test('a service in use is ended by its idle time, which a request may have asked for', () => {
+  const used = { state: 'leased.open', ownership: 'owned', keepAliveMs: null } as const
+  const policy = { idleStopMs: 600_000 }
+  expect(describeEndBriefly({ ...used, policy })).toBe('stops after 10 min 0 s idle')
+  expect(describeEndBriefly({ ...used, policy, keepAliveMs: 0 })).toBe('stops when idle')
+  expect(describeEndBriefly({ ...used, policy, keepAliveMs: NEVER_MS })).toBe('stays until it is stopped')
+  expect(describeEndBriefly({ ...used, policy: { idleStopMs: 0 } })).toBe('stays until it is stopped')
+  expect(describeEndBriefly({ ...used, policy, state: 'leased.draining' })).toBe('')
+  expect(describeEndBriefly({ ...used, policy, ownership: 'adopted' })).toBe('')
+  expect(describeEndBriefly({ ...used, policy, state: 'starting.warming' })).toBe('')
 })

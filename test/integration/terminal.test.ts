@@ -57,7 +57,7 @@ test.runIf(hasScript)(
 
     spawnSync('stty', ['-F', tty, 'rows', '12', 'cols', '200'])
     await expect.poll(() => screen().length, { timeout: 60_000 }).toBe(10)
-    expect(screen()[0]).toMatch(/^SERVICE +STATE +FOR +RUN BY +PID +LEASES +QUEUE +NEXT$/)
+    expect(screen()[0]).toMatch(/^SERVICE +STATE +FOR +RUN BY +PID +MEMORY +LEASES +QUEUE +NEXT +MODELS$/)
     expect(screen()[9]).toMatch(/^service-9-with-a-name-that-is-longer-than-most {2}down /)
 
     terminal.stdin.write('\x03')
