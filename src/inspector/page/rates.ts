@@ -41,8 +41,11 @@ export function addLook(
   return { looks: [...looks, look].slice(-MAX_LOOKS) }
 }
 
+const NO_RATES: readonly number[] = []
+
 /** Tokens per second of a service over the last two minutes until a time, the oldest first. */
 export function listRates({ looks }: Pace, key: string, atMs: number): readonly number[] {
+  if ((looks.at(-1)?.tokens[key] ?? 0) === 0) return NO_RATES
   const rates = new Array<number>(SPARK_STEPS).fill(0)
   const stepMs = SPARK_MS / SPARK_STEPS
   for (let index = looks.length - 1; index > 0; index -= 1) {

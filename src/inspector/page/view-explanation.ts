@@ -9,9 +9,16 @@ export function explainView(
   atMs: number,
   lastLine?: string,
 ): Explanation {
-  const all = Object.values(model.services).map((one) => toSituation(one, atMs))
-  return explain(toSituation(service, atMs), { all, lastLine })
+  if (last?.model !== model || last.atMs !== atMs) {
+    const all = Object.values(model.services).map((one) => toSituation(one, atMs))
+    last = { model, atMs, all }
+  }
+  return explain(toSituation(service, atMs), { all: last.all, lastLine })
 }
+
+/** The situations of the last moment: each service of it is explained with all of them. */
+let last: { readonly model: PageModel; readonly atMs: number; readonly all: readonly Situation[] } | null =
+  null
 
 function toSituation({ name, enteredAtMs, timers, ...rest }: ServiceView, atMs: number): Situation {
   return {

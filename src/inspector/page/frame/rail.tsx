@@ -1,6 +1,7 @@
-import { findGroup } from '../look.ts'
+import { findGroup, type Look } from '../look.ts'
 import { formatRoute, type ViewName, views } from '../route.ts'
 import { Glyph, Icon } from '../shapes.tsx'
+import { Still } from '../still.ts'
 import type { Told, ViewProps } from './view-frame.tsx'
 
 export const viewNames: Readonly<Record<(typeof views)[number], string>> = {
@@ -58,15 +59,13 @@ export function Rail({ app, model, told, theme, onTheme }: RailProps) {
       <h2 id="rail-services">Services</h2>
       <nav class="services" aria-labelledby="rail-services">
         {told.map(({ service, look }) => (
-          <a
+          <Place
             key={service.key}
+            name={service.name}
+            look={look}
             href={formatRoute(route.view === 'machines' ? 'machines' : 'service', service.name)}
-            aria-current={isAt(route.view, route.id, service) ? 'page' : undefined}
-            title={service.name}
-          >
-            <Glyph look={look} label />
-            <span class="cut">{service.name}</span>
-          </a>
+            isHere={isAt(route.view, route.id, service)}
+          />
         ))}
         {told.length === 0 && <p class="faint">none</p>}
       </nav>
@@ -98,6 +97,24 @@ export function Rail({ app, model, told, theme, onTheme }: RailProps) {
       </footer>
     </aside>
   )
+}
+
+interface PlaceProps {
+  readonly name: string
+  readonly look: Look
+  readonly href: string
+  readonly isHere: boolean
+}
+
+class Place extends Still<PlaceProps> {
+  override render({ name, look, href, isHere }: PlaceProps) {
+    return (
+      <a href={href} aria-current={isHere ? 'page' : undefined} title={name}>
+        <Glyph look={look} label />
+        <span class="cut">{name}</span>
+      </a>
+    )
+  }
 }
 
 /** The same views at the bottom of a phone. */

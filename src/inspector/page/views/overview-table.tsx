@@ -1,4 +1,3 @@
-import { Component } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { hasTag } from '../../../../machines/provider/tags.ts'
 import { findMainTimer } from '../../../explanation/next.ts'
@@ -10,6 +9,7 @@ import type { PageModel, ServiceView } from '../model.ts'
 import { listRates } from '../rates.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon, Ring, Spark } from '../shapes.tsx'
+import { Still } from '../still.ts'
 import { formatBrief } from './countdown.ts'
 import type { OverviewProps } from './overview.tsx'
 
@@ -206,12 +206,7 @@ interface RowProps extends RowFacts {
   readonly isAt: boolean
 }
 
-class Row extends Component<RowProps> {
-  override shouldComponentUpdate(next: RowProps): boolean {
-    const now = this.props as unknown as Record<string, unknown>
-    return Object.entries(next).some(([name, value]) => now[name] !== value)
-  }
-
+class Row extends Still<RowProps> {
   override render(row: RowProps) {
     const { id, name, look, models, title, short, rates, isAt } = row
     const href = formatRoute('service', name)
