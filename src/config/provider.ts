@@ -157,7 +157,7 @@ function toLocalService(
   const { stopCommand, statusCommand } = values
   // It stands for the id of a run, which is not known before the spawn.
   const keepGeneration = (text: string) =>
-    stopCommand === undefined ? text : text.replaceAll(GENERATION, `$${GENERATION}`)
+    stopCommand === undefined ? text : text.replaceAll(GENERATION, () => `$${GENERATION}`)
   const fill = (text: string, path: readonly PropertyKey[]) =>
     substitute(keepGeneration(text), [...at, ...path])
   const args = values.args.map((text, index) => fill(text, ['args', index]))

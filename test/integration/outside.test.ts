@@ -112,6 +112,18 @@ async function createBox(options: BoxOptions = {}) {
 }
 
 describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
+  test(`\${GENERATION} in its arguments and commands is the id of its run`, async () => {
+    await using opened = await createBox({ name: `box-\${GENERATION}` })
+    const { box, library } = opened
+    const { generation } = await library.supervisor.start('demo')
+    const name = `box-${generation}`
+    expect(box.isThere(name)).toBe(true)
+    expect(await library.supervisor.stop('demo')).toMatchObject({
+      receipt: { survivors: [], outside: { status: 'gone' } },
+    })
+    expect(box.isThere(name)).toBe(false)
+  })
+
   test('is started, leased and ended by its stop command', async () => {
     await using opened = await createBox()
     const { box, library } = opened

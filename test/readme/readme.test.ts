@@ -67,16 +67,20 @@ test('the example of a configuration is three models in at most 14 lines, and lo
   ).toEqual(['qwen3-8b', 'qwen3-8b', 'qwen3-8b', 'gemma'])
 })
 
-test.each(['README.md', 'src/config/README.md'])(
-  'the example of a service without an engine in %s is one',
-  (page) => {
-    const [, example = ''] = /```json5\n(localService: [\s\S]*?)```/.exec(read(page)) ?? []
-    expect(parseConfig(`{ models: { providers: { own: { ${example} } } } }`)).toMatchObject({
-      problems: [],
-      providers: [{ baseUrl: 'http://127.0.0.1:15800/v1' }],
-    })
-  },
+const services = ['README.md', 'src/config/README.md'].flatMap((page) =>
+  [...read(page).matchAll(/```json5\n(localService: [\s\S]*?)```/g)].map(([, example = '']) => ({
+    page,
+    example,
+  })),
 )
+
+test.each(services)('the example of a service in $page is one: $example', ({ example }) => {
+  const text = `{ leasehold: { budgets: { vramMiB: 24000 } }, models: { providers: { own: { ${example} } } } }`
+  expect(parseConfig(text)).toMatchObject({
+    problems: [],
+    providers: [{ baseUrl: 'http://127.0.0.1:15800/v1' }],
+  })
+})
 
 function listAnchors(text: string): readonly string[] {
   return [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) =>
