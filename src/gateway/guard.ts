@@ -169,7 +169,7 @@ function isKnownKey(key: string, keys: readonly Buffer[]): boolean {
   return isKnown
 }
 
-/** The digests of the keys that open a client's route, and of those that open the control surface. */
+/** The digests of the keys: one list opens the routes of clients, the other the control surface. */
 interface KeyDigests {
   readonly client: readonly Buffer[]
   readonly control: readonly Buffer[]
