@@ -13,7 +13,7 @@ function openKeeper(claim?: Claims['claim']) {
     claim:
       claim ??
       (async (address, signal) => ({ outcome: 'claimed', claim: await local.claim(address, signal) })),
-    meet: () => Promise.reject(new Error('nobody is met here')),
+    meet: () => Promise.reject(new Error('no supervisor is met here')),
   }
   const keeper = createClaimKeeper(claims, (key) => key.charAt(0))
   return {
@@ -99,7 +99,7 @@ describe('the claim of a service', () => {
     expect(await isFree()).toBe(true)
   })
 
-  test('that comes when nobody waits for it any more is given back', async () => {
+  test('that comes when no service waits for it any more is given back', async () => {
     const released: string[] = []
     let give = () => {}
     const { keeper } = openKeeper(
