@@ -43,5 +43,6 @@ export const providerDelays = {
   stability: ({ context }: DelayScope) => context.policy.stabilityMs,
   /** A stop command comes before SIGTERM. */
   stopGrace: ({ context: { policy } }: DelayScope) => policy.stopCommandMs + policy.stopGraceMs,
-  sweepTimeout: ({ context: { policy } }: DelayScope) => policy.stopCommandMs + SWEEP_TIMEOUT_MS,
+  /** A sweep may have to run the stop command, and to run it again. */
+  sweepTimeout: ({ context: { policy } }: DelayScope) => 2 * policy.stopCommandMs + SWEEP_TIMEOUT_MS,
 }

@@ -100,7 +100,10 @@ export function expandEngine(
 }
 
 /** Where the program of an engine is: the first on PATH, else in the usual places, else where it would be. */
-export function findProgram(engine: Engine, surroundings: Pick<Surroundings, 'env'>): string {
+export function findProgram(
+  engine: Pick<Engine, 'programs' | 'places'>,
+  surroundings: Pick<Surroundings, 'env'>,
+): string {
   return findInstalledProgram(engine, surroundings) ?? toAbsentProgram(engine, surroundings)
 }
 

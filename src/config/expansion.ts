@@ -1,3 +1,4 @@
+import { expandElsewhere } from './elsewhere.ts'
 import { type EngineProvider, expandEngine, type Surroundings } from './engine-service.ts'
 import { type Finding, toError } from './finding.ts'
 import { assignPorts } from './port-assignment.ts'
@@ -32,9 +33,10 @@ export function expandServices(
   const expanded = new Map<string, EngineProvider>()
   const complete = Object.entries(models.providers).map(([id, provider]) => {
     const merged = addDefaults(provider, defaults)
-    const result = isJsonObject(merged) ? expandEngine(id, merged, surroundings) : undefined
+    const outside = isJsonObject(merged) ? (expandElsewhere(id, merged, surroundings) ?? merged) : merged
+    const result = isJsonObject(outside) ? expandEngine(id, outside, surroundings) : undefined
     if (result !== undefined) expanded.set(id, result)
-    return [id, result?.provider ?? merged] as const
+    return [id, result?.provider ?? outside] as const
   })
   const { providers, findings, assigned } = assignPorts(
     Object.fromEntries(complete),

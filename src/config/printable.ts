@@ -42,9 +42,11 @@ function toProvider({ apiKey, headers, localService, replicas, models, ...rest }
   }
 }
 
-/** Without the engine, whose part of it is written out: it would be added again. */
+/** Without an engine, a container and a unit, whose part of it is written out: it would be added again. */
 function toService({
   engine: _,
+  container: _container,
+  unit: _unit,
   model: _model,
   context: _context,
   args,

@@ -30,6 +30,36 @@ const headersSchema = z.record(headerName(), z.string())
 /** Amounts by budget. */
 const needsSchema = () => z.record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
 
+/** The options of a container. */
+const containerSchema = z
+  .strictObject({
+    engine: z.enum(['docker', 'podman']).default('docker').describe('Its program, searched in PATH.'),
+    image: plainText().min(1, 'must name an image').describe('The image, as `run` takes it.'),
+    args: z.array(plainText()).default([]).describe('Arguments for the program of the image.'),
+    name: plainText()
+      .optional()
+      .describe(
+        `Name of the container. Default: \`leasehold-\`, the id of the provider and \`\${GENERATION}\`, so that each run has a name of its own.`,
+      ),
+    port: wholeNumber('', 1, 65_535)
+      .default(8080)
+      .describe(
+        'Port that the server listens on inside. It is published at the port of `baseUrl`, on loopback.',
+      ),
+    network: plainText()
+      .optional()
+      .describe(
+        `Network of the container. With \`host\` nothing is published: the server has to listen on \`\${PORT}\`.`,
+      ),
+    gpus: plainText().optional().describe('GPUs for the container: `all`, or what the engine takes.'),
+    volumes: z.array(plainText()).default([]).describe('Mounts, as `-v` takes them: `/models:/models:ro`.'),
+    env: z.record(variableName(), plainText()).default({}).describe('Variables inside the container.'),
+    options: z.array(plainText()).default([]).describe('Further options of `run`, before the image.'),
+  })
+  .describe(
+    'Runs the server in a container. It gives `command`, `args`, `external`, `stopCommand`, `statusCommand` and a `readyTimeoutMs` of 900000, because the image may have to be fetched. What is stated beside it wins.',
+  )
+
 const localServiceSchema = z
   .strictObject({
     engine: z
@@ -60,6 +90,25 @@ const localServiceSchema = z
       .default([])
       .describe(
         `Arguments, passed unchanged after \`\${VAR}\` is substituted. \`\${PORT}\`, here and in \`env\`, \`healthUrl\` and \`baseUrl\`: the port of \`baseUrl\`, or if that has none, one from \`leasehold.firstPort\` on.`,
+      ),
+    container: containerSchema.optional(),
+    unit: z
+      .union(
+        [
+          plainText().min(1, 'must name a unit'),
+          z.strictObject({
+            name: plainText().min(1, 'must name a unit').describe('The unit: `box.service`.'),
+            system: z
+              .boolean()
+              .default(false)
+              .describe("`true`: a unit of the system, not of this user's session."),
+          }),
+        ],
+        { error: 'must be the name of a unit, or { name, system }' },
+      )
+      .optional()
+      .describe(
+        "A systemd unit that runs the server, of this user's session unless it is `{ name, system: true }`. It gives `command`, `stopCommand` and `statusCommand`. The unit should have `Restart=no`: otherwise systemd starts the server again after a crash, and after a stop that failed.",
       ),
     external: z
       .boolean()

@@ -52,6 +52,8 @@ const WATCH_MS = 5_000
 const CONFIRM_MS = 1_000
 /** How long a server may still be there when its stop commands have ended, and the pause between two looks. */
 const GONE_MS = 2_000
+/** How long after the end of its client a server may come that was never seen, in milliseconds. */
+const LATE_MS = 1_500
 const LOOK_MS = 100
 /** No timer: only `end` settles it. */
 const NEVER_MS = Number.POSITIVE_INFINITY
@@ -83,15 +85,23 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
     return { presence: output === '' ? 'gone' : 'there' }
   }
   const ask = async () => (await look()).presence
+  /** All of them; the first one's result is told, because the others clean up behind it. */
   const runStop = async (): Promise<CommandResult> => {
     const deadlineMs = clock.now() + commands.timeoutMs
-    let last: CommandResult = { exitCode: null, output: '' }
+    const results: CommandResult[] = []
     for (const command of commands.stop) {
       const timeoutMs = deadlineMs - clock.now()
-      if (timeoutMs <= 0) return last
-      last = await runCommand(command, { ...options, timeoutMs })
+      if (timeoutMs > 0) results.push(await runCommand(command, { ...options, timeoutMs }))
     }
-    return last
+    return results[0] ?? { exitCode: null, output: '' }
+  }
+  /** A client that was ended early has ordered a server that may come yet. Settles when it is there, or will not come. */
+  const untilLate = async () => {
+    const deadlineMs = clock.now() + LATE_MS
+    while (!isFound && clock.now() < deadlineMs) {
+      await delay(clock, LOOK_MS)
+      await look()
+    }
   }
   const runOnce = () => {
     announceEnd()
@@ -147,12 +157,11 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
     },
     end: async () => void (await runOnce()),
     async settle(isListening) {
-      const isFirst = ending === undefined
       const first = await runOnce()
-      // Its client may have created the server after a stop command that found none.
-      const last = isFirst || first.exitCode === 0 ? first : await runStop()
-      const end = await judge(last, isListening)
-      return end.status === 'gone' || isFirst || last !== first ? end : judge(await runStop(), isListening)
+      if (commands.status !== undefined && !isFound) await untilLate()
+      const end = await judge(first, isListening)
+      // What the client had ordered may have come after the stop commands.
+      return end.status === 'gone' ? end : judge(await runStop(), isListening)
     },
     async retry(isListening, signal) {
       const aborted = new Promise<void>((resolve) => {

@@ -177,7 +177,15 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       const holder = address === undefined ? undefined : findPortHolder(address, members)
       if (holder !== undefined && holder.ours.length > 0) left = holder
     }
-    const stop = createStop(child, { generation, clock, sweepMs, onFound, onLeft, sendSignal })
+    const stop = createStop(child, {
+      generation,
+      clock,
+      sweepMs,
+      onFound,
+      onLeft,
+      sendSignal,
+      isExternal: commands?.isExternal,
+    })
     const output = createOutput({ clock, clean })
     output.attach('stdout', child.stdout)
     output.attach('stderr', child.stderr)

@@ -24,6 +24,11 @@ export interface StopOptions {
   readonly drainMs?: number
   /** @default the host's clock */
   readonly clock?: Clock
+  /**
+   * Whether the server runs outside the tree: then the end of the child is no crash, and what carries its markers goes
+   * on. @default false
+   */
+  readonly isExternal?: boolean | undefined
   /** Called when the child has ended with 0 by itself, before the rest of its tree is killed. */
   readonly onLeft?: (members: readonly number[]) => void
   /** Told once of every process of the tree that was found outside the session of its root. */
@@ -78,6 +83,7 @@ export function createStop(
     clock = systemClock,
     onFound = () => {},
     onLeft,
+    isExternal = false,
     sendSignal = process.kill,
   }: StopOptions,
 ): Stop {
@@ -175,7 +181,7 @@ export function createStop(
   }
 
   void child.exited.then(({ exitCode }) => {
-    if (isAsked && !isKilled) return look(true)
+    if ((isAsked || isExternal) && !isKilled) return look(true)
     if (exitCode === 0 && !isKilled && onLeft !== undefined) {
       look(true)
       onLeft(survivors())

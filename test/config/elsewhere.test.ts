@@ -1,0 +1,120 @@
+import { describe, expect, test } from 'vitest'
+import { parseWithValues } from '../../src/config/load.ts'
+import { toPrintable } from '../../src/config/printable.ts'
+import { parseConfig } from '../../src/index.ts'
+
+const PORT = `\${PORT}`
+const GENERATION = `\${GENERATION}`
+
+function parse(localService: object, provider: object = {}) {
+  const text = JSON.stringify({
+    models: { mode: 'replace', providers: { box: { ...provider, localService } } },
+  })
+  return parseConfig(text, { env: { PATH: '/nowhere' } }).providers[0]
+}
+
+describe('a container', () => {
+  test('is written out for docker', () => {
+    const container = {
+      image: 'server',
+      args: ['-m', '/m.gguf'],
+      volumes: ['/m:/m:ro'],
+      gpus: 'all',
+      env: { A: '1' },
+    }
+    const { localService, baseUrl } = parse({ container, stopGraceMs: '2500ms' }) ?? {}
+    const name = `leasehold-box-${GENERATION}`
+    expect(baseUrl).toBe('http://127.0.0.1:15800/v1')
+    expect(localService).toMatchObject({
+      command: '/usr/bin/docker',
+      args: [
+        ...['run', '--rm', '--init', '--name', name, '-e', 'LEASEHOLD_OWNER', '-e', 'LEASEHOLD_GENERATION'],
+        ...[
+          '-p',
+          '127.0.0.1:15800:8080',
+          '--gpus',
+          'all',
+          '-v',
+          '/m:/m:ro',
+          '-e',
+          'A=1',
+          'server',
+          '-m',
+          '/m.gguf',
+        ],
+      ],
+      external: true,
+      stopCommand: [
+        ['/usr/bin/docker', 'stop', '-t', '3', name],
+        ['/usr/bin/docker', 'rm', '-f', name],
+      ],
+      readyTimeoutMs: 900_000,
+    })
+    expect(localService?.statusCommand?.slice(0, 6)).toEqual([
+      ...['/usr/bin/docker', 'ps', '-q', '--no-trunc', '--filter', `name=^/?${name}$`],
+    ])
+  })
+
+  test('of podman in the network of the host has the port in its arguments', () => {
+    const container = {
+      engine: 'podman',
+      image: 'server',
+      network: 'host',
+      gpus: 'all',
+      args: ['--port', PORT],
+    }
+    const { localService } = parse({ container }) ?? {}
+    expect(localService?.args).not.toContain('-p')
+    expect(localService?.args.slice(-3)).toEqual(['server', '--port', '15800'])
+    expect(localService?.args).toContain('nvidia.com/gpu=all')
+  })
+
+  test('gives way to what is stated beside it', () => {
+    const stated = { stopCommand: ['/bin/end'], readyTimeoutMs: 5, args: ['--verbose'] }
+    const { localService } = parse({ container: { image: 'server' }, ...stated }) ?? {}
+    expect(localService).toMatchObject({ stopCommand: [['/bin/end']], readyTimeoutMs: 5 })
+    expect(localService?.args.at(-1)).toBe('--verbose')
+  })
+
+  test('is printed as a file that says the same', () => {
+    const text = JSON.stringify({
+      models: { mode: 'replace', providers: { box: { localService: { container: { image: 'server' } } } } },
+    })
+    const options = { env: { PATH: '/nowhere' } }
+    const loaded = parseWithValues(text, options)
+    const again = parseConfig(JSON.stringify(toPrintable(loaded)), options)
+    expect(again.providers[0]?.localService?.key).toBe(loaded.config.providers[0]?.localService?.key)
+  })
+})
+
+describe('a unit', () => {
+  test.each([
+    ['box.service', ['--user']],
+    [{ name: 'box.service', system: true }, []],
+  ])('%j is written out for systemctl', (unit, scope) => {
+    const { localService } = parse({ unit }, { baseUrl: 'http://127.0.0.1:8080/v1' }) ?? {}
+    expect(localService).toMatchObject({
+      command: '/usr/bin/systemctl',
+      args: [...scope, 'start', 'box.service'],
+      external: true,
+      stopCommand: [['/usr/bin/systemctl', ...scope, 'stop', 'box.service']],
+    })
+  })
+})
+
+test.each(['external', 'statusCommand'])('%s needs a stop command', (option) => {
+  const value = option === 'external' ? true : ['/bin/status']
+  expect(() =>
+    parse({ command: '/bin/server', [option]: value }, { baseUrl: 'http://127.0.0.1:1/v1' }),
+  ).toThrow(/needs stopCommand/)
+})
+
+test('a stop command is one command or a list of them, and a part of what a service is', () => {
+  const provider = { baseUrl: 'http://127.0.0.1:1/v1' }
+  const keyOf = (localService: object) =>
+    parse({ command: '/bin/server', ...localService }, provider)?.localService?.key
+  const one = keyOf({ stopCommand: ['/bin/end', 'x'] })
+  expect(keyOf({ stopCommand: [['/bin/end', 'x']] })).toBe(one)
+  expect(keyOf({ stopCommand: ['/bin/end', 'y'] })).not.toBe(one)
+  expect(keyOf({})).not.toBe(one)
+})

@@ -1,0 +1,171 @@
+// @module-tag proof
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createSupervisor } from '../../src/index.ts'
+import { findFreePort } from '../../src/testing/real-host.ts'
+import { listen, writeAndLoad } from '../integration/library.ts'
+import { type ContainerEngine, DIST, findObstacle, IMAGE, openEngine } from './engines.ts'
+
+const host = fileURLToPath(new URL('../fixtures/host.mjs', import.meta.url))
+
+interface BoxOptions {
+  readonly network?: 'host'
+  readonly flags?: readonly string[]
+  readonly service?: Readonly<Record<string, unknown>>
+}
+
+async function toText(
+  { name, env, options }: ContainerEngine,
+  { network, flags = [], service }: BoxOptions = {},
+) {
+  const port = await findFreePort()
+  const inside = network === 'host' ? port : 8080
+  const address = network === 'host' ? '127.0.0.1' : '0.0.0.0'
+  return JSON.stringify({
+    models: {
+      mode: 'replace',
+      providers: {
+        demo: {
+          baseUrl: `http://127.0.0.1:${port}/v1`,
+          models: [{ id: 'demo' }],
+          localService: {
+            env,
+            stopGraceMs: '2s',
+            container: {
+              engine: name,
+              image: IMAGE,
+              ...(network === undefined ? {} : { network }),
+              volumes: [`${DIST}:/dist:ro`],
+              options,
+              args: [
+                ...['/bin/node', '/dist/src/testing/demo-server.js', '--host', address],
+                ...['--port', String(inside), ...flags],
+              ],
+            },
+            ...service,
+          },
+        },
+      },
+    },
+    leasehold: { backoffMs: 10 },
+  })
+}
+
+async function openBox(engine: ContainerEngine, options?: BoxOptions) {
+  const supervisor = createSupervisor({ config: await writeAndLoad(await toText(engine, options)) })
+  return {
+    supervisor,
+    ...listen(supervisor),
+    [Symbol.asyncDispose]: () => supervisor.close({ force: true }),
+  }
+}
+
+const body = JSON.stringify({ model: 'demo/demo', messages: [{ role: 'user', content: '6 * 7' }] })
+const headers = { 'content-type': 'application/json' }
+
+for (const name of ['docker', 'podman'] as const) {
+  const obstacle = findObstacle(name)
+  describe.skipIf(obstacle !== undefined)(`${name}${obstacle === undefined ? '' : ` (${obstacle})`}`, () => {
+    let engine: ContainerEngine
+    beforeAll(async () => {
+      engine = await openEngine(name)
+    }, 120_000)
+    afterAll(() => engine?.close(), 60_000)
+
+    test.each([undefined, 'host'] as const)(
+      'a container is started, leased and stopped (network %s)',
+      { timeout: 60_000 },
+      async (network) => {
+        await using box = await openBox(engine, network === undefined ? {} : { network })
+        const answer = await box.supervisor.fetch('http://leasehold/v1/chat/completions', {
+          method: 'POST',
+          headers,
+          body,
+        })
+        expect(await answer.text()).toContain('42')
+        expect(await box.supervisor.stop('demo')).toMatchObject({
+          state: 'down.cold',
+          receipt: { survivors: [], outside: { exitCode: 0, status: 'gone' } },
+        })
+        expect(engine.list()).toEqual([])
+      },
+    )
+
+    test('a container whose server ignores SIGTERM is killed by its engine', {
+      timeout: 60_000,
+    }, async () => {
+      await using box = await openBox(engine, { flags: ['--ignore-sigterm'] })
+      await box.supervisor.start('demo')
+      expect(await box.supervisor.stop('demo')).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+      expect(engine.list()).toEqual([])
+    })
+
+    test('a container goes on when its client is killed', { timeout: 60_000 }, async () => {
+      await using box = await openBox(engine)
+      const lease = await box.supervisor.acquire('demo/demo')
+      const { pid } = await box.until('process.spawned')
+      process.kill(pid, 'SIGKILL')
+      await box.until('process.detached')
+      const answer = await box.supervisor.fetch('http://leasehold/v1/chat/completions', {
+        method: 'POST',
+        headers,
+        body,
+      })
+      expect(answer.status).toBe(200)
+      lease.release()
+      expect(await box.supervisor.stop('demo')).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+      expect(engine.list()).toEqual([])
+    })
+
+    test.each([0, 20, 50, 100, 200])(
+      'a start that is abandoned after %i ms leaves no container',
+      { timeout: 60_000 },
+      async (afterMs) => {
+        await using box = await openBox(engine)
+        void box.supervisor.acquire('demo/demo').catch(() => {})
+        await box.until('process.spawned')
+        await new Promise((resolve) => setTimeout(resolve, afterMs))
+        await box.supervisor.stop('demo', { force: true })
+        expect(engine.list()).toEqual([])
+      },
+    )
+
+    test('a name that is taken is told in the words of the engine', { timeout: 60_000 }, async () => {
+      const flags = ['/bin/node', '-e', 'setInterval(() => {}, 1000)']
+      engine.order('run', '-d', '--name', 'taken', ...engine.options, IMAGE, ...flags)
+      const container = { engine: name, image: IMAGE, name: 'taken', args: ['/bin/node'] }
+      const service = { container, stopCommand: ['/bin/true'], statusCommand: ['/bin/true'] }
+      await using box = await openBox(engine, { service })
+      try {
+        await expect(box.supervisor.acquire('demo/demo')).rejects.toThrow(/already in use/)
+      } finally {
+        engine.order('rm', '-f', 'taken')
+      }
+    })
+
+    test('a container of a supervisor that was killed is stopped by the watchdog', {
+      timeout: 60_000,
+    }, async () => {
+      const file = join(tmpdir(), `leasehold-box-${process.pid}.json5`)
+      await writeFile(file, await toText(engine))
+      const program: ChildProcess = spawn(process.execPath, [host, file], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      try {
+        if (program.stdout !== null) await once(program.stdout, 'data')
+        expect(engine.list()).toHaveLength(1)
+        program.kill('SIGKILL')
+        await expect.poll(() => engine.list(), { timeout: 40_000 }).toEqual([])
+      } finally {
+        program.kill('SIGKILL')
+        await rm(file)
+      }
+    })
+  })
+}
