@@ -509,7 +509,7 @@ function Decisions({
                   <button
                     type="button"
                     class="btn"
-                    aria-label={`Go to ${clock}`}
+                    aria-label={`Go there, ${clock}`}
                     onClick={() => app.seekTime(one.atMs)}
                   >
                     Go there

@@ -1,0 +1,227 @@
+// @module-tag proof
+
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { createRecorder } from '../../../src/observe/recorder.ts'
+import { createModelServer } from '../../../src/testing/model-server/model-server.ts'
+import { listMisfits, listViolations, looks } from './axe.ts'
+import { drawn, hasNoBrowser, openStage, pictures } from './browser.ts'
+
+/** A stage whose second provider is a model server in this process. */
+async function openQuickStage() {
+  const server = createModelServer({ models: ['m'] })
+  const { url: serverUrl } = await server.listen()
+  const providers = { quick: { baseUrl: `${serverUrl}/v1`, models: [{ id: 'm' }] } }
+  const stage = await openStage({ steered: { chat: {} }, providers, viewport: { width: 1440, height: 900 } })
+  const send = (model: string, agent = 'aider/0.86', more: object = {}) =>
+    fetch(`${stage.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'user-agent': agent },
+      body: JSON.stringify({ model, messages: [{ role: 'user', content: 'SECRET 2+2' }], ...more }),
+    }).then((answer) => answer.text())
+  return {
+    ...stage,
+    send,
+    /** Answers what reaches the steered server, until no request is under way. */
+    finish: () =>
+      expect
+        .poll(
+          async () => {
+            await stage.steered.chat?.steer('answer')
+            return stage.supervisor.requests().length
+          },
+          { timeout: 60_000 },
+        )
+        .toBe(0),
+    rows: stage.page.locator('.req tr.one'),
+    story: stage.page.locator('.drawer'),
+    [Symbol.asyncDispose]: async () => {
+      await stage[Symbol.asyncDispose]()
+      await server.close()
+    },
+  }
+}
+
+describe.skipIf(hasNoBrowser)('the view of requests', () => {
+  test('shows a request while it loads and reads, then its end, and tells its story', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows, story, steered, supervisor, complaints } = stage
+    await page.goto(`${url}/#/requests`)
+    await page.getByText('No request has come yet.').waitFor()
+    const asking = stage.send('chat/m')
+    await rows.filter({ hasText: 'loading' }).waitFor()
+    expect(await rows.textContent()).toMatch(/chat\/m.*aider/)
+    await steered.chat?.steer('ready')
+    await rows.filter({ hasText: 'reading' }).waitFor()
+    await rows.locator('a').click()
+    await story.getByText('Got its lease').waitFor()
+    expect(page.url()).toContain(`#/requests/${supervisor.requests()[0]?.id}`)
+    await stage.finish()
+    await asking
+    await story.getByText('Answered').waitFor()
+    await rows.filter({ hasText: 'done' }).waitFor()
+    expect(
+      (await story.locator('.story > li b').allTextContents()).filter((text) => text !== 'Waited'),
+    ).toEqual([
+      'aider asked for chat/m',
+      'chat loaded',
+      'Got its lease',
+      'Rewritten and sent',
+      'First byte',
+      'Answered',
+    ])
+    // The bar is the truth: each part is as long as its time.
+    const [ended] = supervisor.endedRequests(1)
+    const box = (name: string) =>
+      story.locator(`.phases .${name}`).evaluate((part) => part.getBoundingClientRect().width)
+    const [load, first] = [await box('load'), await box('first')]
+    const timings = ended?.timings ?? { loadMs: 0, firstByteMs: 0 }
+    expect(Math.abs(load / first - timings.loadMs / timings.firstByteMs)).toBeLessThan(0.15 * (load / first))
+    expect(await page.content()).not.toContain('SECRET')
+    await page.keyboard.press('Escape')
+    await story.waitFor({ state: 'detached' })
+    expect(page.url()).toMatch(/#\/requests$/)
+    expect(complaints).toEqual([])
+  })
+
+  test('cancels a request, and tells that it was', { timeout: 240_000 }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows, story, steered } = stage
+    await page.goto(`${url}/#/requests`)
+    const asking = stage.send('chat/m').catch(() => 'cut')
+    await steered.chat?.steer('ready')
+    await rows.filter({ hasText: 'reading' }).waitFor()
+    await page.keyboard.press('j')
+    await page.locator('.req tr.at').waitFor()
+    await page.keyboard.press('Enter')
+    await story.getByRole('button', { name: /^Cancel/ }).click()
+    await story.getByText('Cancelled', { exact: true }).waitFor()
+    await asking
+    await rows.filter({ hasText: 'cancelled' }).waitFor()
+  })
+
+  test('filters, sorts and exports', { timeout: 240_000 }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows } = stage
+    for (const agent of ['aider/1', 'curl/8.5', 'aider/1']) await stage.send('quick/m', agent)
+    await stage.send('nowhere/m', 'curl/8.5')
+    await page.goto(`${url}/#/requests`)
+    await expect.poll(() => rows.count(), { timeout: 60_000 }).toBe(4)
+    await page.getByRole('button', { name: 'Failed or cut' }).click()
+    await expect.poll(() => rows.allTextContents()).toEqual([expect.stringContaining('model unknown')])
+    await page.getByRole('button', { name: 'All', exact: true }).click()
+    await page.keyboard.press('/')
+    await page.keyboard.type('aider')
+    await expect.poll(() => rows.count()).toBe(2)
+    await page.keyboard.press('Escape')
+    await expect.poll(() => rows.count()).toBe(4)
+    const client = page.getByRole('columnheader', { name: 'Client' })
+    await client.getByRole('button').click()
+    await expect.poll(() => client.getAttribute('aria-sort')).toBe('descending')
+    await expect
+      .poll(() => rows.locator('.c-cl').allTextContents())
+      .toEqual(['curl', 'curl', 'aider', 'aider'])
+    const downloading = page.waitForEvent('download')
+    await page.getByRole('button', { name: 'CSV' }).click()
+    const lines = (await readFile(await (await downloading).path(), 'utf8')).trim().split('\r\n')
+    expect(lines).toHaveLength(5)
+    expect(lines[0]).toMatch(/^time,id,model,client/)
+    expect(lines[1]).toContain(',curl,')
+  })
+
+  test('has the last 500 when it opens, and only the rows in sight are there', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows, complaints } = stage
+    for (let round = 0; round < 17; round += 1)
+      await Promise.all(Array.from({ length: 31 }, () => stage.send('quick/m')))
+    await page.goto(`${url}/#/requests`)
+    const table = page.locator('.req')
+    await expect.poll(() => table.getAttribute('aria-rowcount'), { timeout: 60_000 }).toBe('501')
+    expect(await rows.count()).toBeLessThan(90)
+    expect(await page.locator('*').count()).toBeLessThan(2_500)
+    await page.locator('main').evaluate((main) => main.scrollTo(0, main.scrollHeight))
+    await page.locator('.req tr[aria-rowindex="501"]').waitFor()
+    expect(await rows.count()).toBeLessThan(90)
+    expect(complaints).toEqual([])
+  })
+
+  test('holds new rows back while a story is open, and shows them when asked', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows } = stage
+    await stage.send('quick/m')
+    await page.goto(`${url}/#/requests`)
+    await rows.locator('a').click()
+    await page.locator('.drawer').waitFor()
+    await stage.send('quick/m')
+    const show = page.getByRole('button', { name: '1 new, show' })
+    await show.waitFor()
+    expect(await rows.count()).toBe(1)
+    await show.click()
+    await expect.poll(() => rows.count()).toBe(2)
+  })
+
+  test('shows a held moment, and a recording, as they were', { timeout: 240_000 }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows, steered, supervisor } = stage
+    const folder = await mkdtemp(join(tmpdir(), 'page-requests-'))
+    const file = join(folder, 'day.ndjson')
+    const recorder = createRecorder(supervisor, { file })
+    await page.goto(`${url}/#/requests`)
+    const asking = stage.send('chat/m')
+    await rows.filter({ hasText: 'loading' }).waitFor()
+    await page.keyboard.press(' ')
+    await page.getByRole('button', { name: 'Back to now', exact: true }).waitFor()
+    await steered.chat?.steer('ready')
+    await stage.finish()
+    await asking
+    await recorder.close()
+    await drawn(page)
+    expect(await rows.textContent()).toContain('loading')
+    await page.keyboard.press('End')
+    await rows.filter({ hasText: 'done' }).waitFor()
+
+    await page.setInputFiles('#recording', file)
+    await page.getByText('recording day.ndjson').waitFor()
+    await expect.poll(() => rows.count()).toBe(0)
+    await page.keyboard.press('End')
+    await rows.filter({ hasText: 'done' }).waitFor()
+    await rows.locator('a').click()
+    await page.locator('.story').getByText('Answered').waitFor()
+    await rm(folder, { recursive: true })
+  })
+
+  test('has no violation and no overflow at any width and in either theme', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows, story, complaints } = stage
+    for (const model of ['quick/m', 'nowhere/m', 'quick/m']) await stage.send(model)
+    const asking = stage.send('chat/m').catch(() => '')
+    for (const { width, theme } of looks) {
+      await page.setViewportSize({ width, height: 900 })
+      await page.emulateMedia({ colorScheme: theme })
+      await page.goto(`${url}/#/requests`)
+      await rows.nth(3).waitFor()
+      const at = `requests ${width} ${theme}`
+      expect([at, await listViolations(page)]).toEqual([at, []])
+      expect([at, await listMisfits(page)]).toEqual([at, []])
+      if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${at}.png` })
+      await rows.first().locator('a').click()
+      await story.waitFor()
+      expect([at, await listViolations(page)]).toEqual([at, []])
+      expect([at, await listMisfits(page)]).toEqual([at, []])
+      if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${at} story.png` })
+    }
+    expect(complaints).toEqual([])
+    await stage.leave()
+    await asking
+  })
+})
