@@ -88,7 +88,13 @@ export function createRequestStore(): RequestStore {
         change(id, { ...facts, lookedAtMs: atMs }, atMs - ageMs)
       }
       const isOpen = new Set(open.map(({ id }) => id))
-      for (const one of ended) change(one.id, one, one.startedAtMs)
+      // Its place in the list stays, however exactly its begin is known now.
+      for (const one of ended)
+        change(
+          one.id,
+          { ...one, startedAtMs: known.get(one.id)?.startedAtMs ?? one.startedAtMs },
+          one.startedAtMs,
+        )
       // One that a look does not know any more has ended unseen: its events were not of the sample.
       for (const [id, one] of known)
         if (one.endedAtMs === null && !isOpen.has(id) && one.startedAtMs < atMs - LOST_MS) known.delete(id)

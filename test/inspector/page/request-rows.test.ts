@@ -116,8 +116,11 @@ test('a look tells of requests that the events left out, and of their ends', () 
     timings: { waitMs: 1_000, loadMs: 0, firstByteMs: 1_000, streamMs: 2_500 },
     ...{ usage: null, bytes: 9, rewrites: [], attempts: [] },
   }
-  store.learn([], [ended], 12_000)
-  expect(store.list(12_000, isLoading)).toMatchObject([{ id: 'x-2', outcome: 'failed', endedAtMs: 11_500 }])
+  store.learn([], [{ ...ended, startedAtMs: 7_001 }], 12_000)
+  expect(store.list(12_000, isLoading)).toMatchObject([
+    // A row that is looked at does not move.
+    { id: 'x-2', outcome: 'failed', startedAtMs: 7_000, endedAtMs: 11_500 },
+  ])
   // One whose end was never told is not under way for ever.
   store.learn([{ ...open, id: 'x-3' }], [], 12_000)
   store.learn([], [], 20_000)
