@@ -309,7 +309,9 @@ test('a service that declares no need is given the room that its earlier runs to
   }
 })
 
-test('budgets tell who holds their room, and the timeline tells what was decided and how the room changed', async () => {
+test('budgets tell who holds their room, and the timeline tells what was decided and how the room changed', async ({
+  expect,
+}) => {
   await using shared = await createShared(
     ['a', 'b'],
     { budgets: { vramMiB: 100 } },
