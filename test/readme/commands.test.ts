@@ -15,7 +15,7 @@ const lines = [...blocks]
   .map((line) => line.replace(/ +# .*$/, ''))
 
 test('the README has a line for every command', () => {
-  /** Without those that only a script of ours calls. */
+  /** Without hidden commands, which only our own scripts call. */
   const listShown = (command: Command) =>
     command
       .createHelp()
