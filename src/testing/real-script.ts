@@ -289,6 +289,8 @@ function buildConfig({ port, command, args }: RealHost, policy: ServicePolicy): 
     breakerFailures,
     breakerCooldownMs,
     stabilityMs,
+    // It follows from a stop command, and a script has none.
+    stopCommandMs: _,
     ...limits
   } = policy
   const localService = {
