@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { BadRequestError, KeyError } from '../errors.ts'
 import { explainPath } from '../transport/meant-path.ts'
-import { isClientPath, withoutQuery } from './doors.ts'
+import { findDoor, isClientPath, withoutQuery } from './doors.ts'
 
 /** Who is served. */
 export interface GuardPolicy {
@@ -147,12 +147,16 @@ function guardBodyType({ method, url, headers }: IncomingMessage): void {
   const [type = ''] = (headers['content-type'] ?? '').toLowerCase().split(';')
   if (type.trim() === 'application/json') return
   if (type.trim() === 'multipart/form-data' && url?.startsWith('/v1/')) return
+  // Ollama reads JSON of any type: litellm sends none, and `curl -d` that of a form.
+  if (OLLAMA_TYPES.has(type.trim()) && findDoor(method, withoutQuery(url ?? ''))?.kind === 'ollama') return
   // The gateway's own page may use any form; a page of another origin was refused before.
   if (url?.startsWith('/upstream/')) return
   throw new BadRequestError('Send the body as application/json; below /v1 also as multipart/form-data.', {
     status: 415,
   })
 }
+
+const OLLAMA_TYPES: ReadonlySet<string> = new Set(['', 'application/x-www-form-urlencoded'])
 
 function toKey(headers: IncomingMessage['headers']): string {
   const [, bearer] = /^Bearer (.+)$/i.exec(headers.authorization ?? '') ?? []

@@ -149,6 +149,30 @@ describe("Ollama's client", () => {
     await expect.poll(() => house.service().leases).toBe(0)
   })
 
+  test('may send its body without a type, as litellm does, or with that of a form, as curl does', async () => {
+    await using house = await openHouseWithServer()
+    const ask = (path: string, headers: Record<string, string> = {}) =>
+      fetch(house.url + path, {
+        method: 'POST',
+        headers,
+        // A text would get a type of its own.
+        body: Buffer.from('{"model":"demo","prompt":"What is 2 + 2?","messages":[],"stream":false}'),
+      })
+    const form = { 'content-type': 'application/x-www-form-urlencoded' }
+    for (const headers of [{}, form]) {
+      const answer = await ask('/api/generate', headers)
+      expect([answer.status, (await answer.json()).response]).toEqual([200, '2 + 2 = 4.'])
+      // Routes that do something else keep their rule.
+      for (const path of ['/v1/chat/completions', '/infill', '/api/stop', '/api/services/local/stop'])
+        expect((await ask(path, headers)).status).toBe(415)
+      // A form of a page may come without asking, and says where it comes from.
+      for (const page of [{ origin: 'http://evil.example' }, { origin: 'null' }])
+        expect((await ask('/api/generate', { ...headers, ...page })).status).toBe(403)
+      expect((await ask('/api/generate', { ...headers, 'sec-fetch-site': 'cross-site' })).status).toBe(403)
+    }
+    expect((await ask('/api/generate', { 'content-type': 'text/html' })).status).toBe(415)
+  })
+
   test('is told of a body that is nested too deep', async () => {
     await using house = await openHouseWithServer()
     const answer = await fetch(`${house.url}/api/chat`, {
