@@ -251,7 +251,7 @@ function createMask(secrets: AnswerSecrets): Transform {
 }
 
 /** How long one side of a tunnel may go on after the other has ended, in milliseconds. */
-const LINGER_MS = 10_000
+const LINGER_MS = 3_000
 
 /**
  * Passes a WebSocket on to the server behind a service. The lease lasts as long as the tunnel does. An answer that is not
