@@ -23,11 +23,7 @@ export async function writeConfig(
   { file, output, dryRun, json }: WriteOptions & { readonly file: string },
   terminal: Terminal,
 ): Promise<void> {
-  // A variable that is still to be set is no fault of the file.
-  const names = [...text.matchAll(/\$\{([A-Za-z_]\w*)\}/g)].map(
-    ([, name = '']) => [name, 'to-be-set'] as const,
-  )
-  parseConfig(text, { file, env: { ...Object.fromEntries(names), ...terminal.env } })
+  parseConfig(text, { file, env: addPlaceholders(text, terminal.env) })
   if (dryRun) {
     if (!json) terminal.out(escapeText(text))
     return
@@ -39,6 +35,12 @@ export async function writeConfig(
     throw error
   }
   for (const problem of await listProblems(file, terminal.env)) terminal.note(formatProblem(output, problem))
+}
+
+/** The environment with every variable that a text names: one that is still to be set is no fault of the file. */
+export function addPlaceholders(text: string, env: Environment): Environment {
+  const names = [...text.matchAll(/\$\{([A-Za-z_]\w*)\}/g)].map(([, name = '']) => name)
+  return { ...Object.fromEntries(names.map((name) => [name, 'to-be-set'])), ...env }
 }
 
 async function listProblems(file: string, env: Environment): Promise<readonly ConfigProblem[]> {

@@ -9,7 +9,7 @@ import {
   stops,
   toGroups,
 } from './exclusions.ts'
-import { toObject } from './swap-values.ts'
+import { toCount, toObject } from './swap-values.ts'
 
 /** Which models share room, by their ids in llama-swap's file. */
 export interface Rooms {
@@ -113,7 +113,8 @@ function translateMatrix(
   const costs = Object.entries(toObject(matrix.evict_costs)).flatMap(([name, cost]) => {
     const id = find(name)
     if (id === undefined) note([...path, 'evict_costs', name], `"${name}" is no model that is run here`)
-    return id === undefined ? [] : [[id, Number(cost)] as const]
+    const amount = toCount(cost, 0, MAX_COST)
+    return id === undefined || amount === undefined ? [] : [[id, amount] as const]
   })
   return {
     groups: nameGroups(ids, excludeBySets(sets), []),
@@ -121,6 +122,8 @@ function translateMatrix(
     evictCosts: new Map(costs),
   }
 }
+
+const MAX_COST = 1_000_000_000
 
 function nameGroups(
   ids: readonly string[],

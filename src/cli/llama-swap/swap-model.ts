@@ -3,7 +3,7 @@ import type { JsonObject } from '../../json/value.ts'
 import type { Json5Value } from '../init/json5-text.ts'
 import { hasPort, PORT_MARK, replacePort, toConfigText } from './macros.ts'
 import { translateCommand } from './swap-command.ts'
-import { toBaseUrl, toDuration, toNumber, toObject, toText } from './swap-values.ts'
+import { toBaseUrl, toCount, toDuration, toNumber, toObject, toText } from './swap-values.ts'
 
 export interface TranslateOptions {
   readonly env: Environment
@@ -50,7 +50,9 @@ export function translateModel(model: SwapModel, context: ModelContext): Provide
   const path = ['models', id]
   const note = (key: string, message: string) => context.note([...path, key], message)
   const text = (key: string) => toText(values[key])
-  const proxy = text('proxy')?.replace(/\/+$/, '')
+  const proxy = text('proxy')
+    ?.replace(/^(?![a-z]+:\/\/)/i, 'http://')
+    .replace(/\/+$/, '')
   const entries = listModels(model, context)
   if (text('cmd') === undefined) {
     if (proxy === undefined) {
@@ -151,9 +153,8 @@ function toLimits(values: JsonObject, { note, top }: ModelContext, path: readonl
   const globalTtl = toNumber(top.globalTTL) ?? 0
   const ready = toNumber(values.healthCheckTimeout)
   const grace = toNumber(values.unloadTimeout)
-  const limit = toNumber(values.concurrencyLimit)
-  if (limit !== undefined && limit > 0)
-    note([...path, 'concurrencyLimit'], 'further requests wait instead of getting 429')
+  const limit = toCount(values.concurrencyLimit, 1, 1_000_000)
+  if (limit !== undefined) note([...path, 'concurrencyLimit'], 'further requests wait instead of getting 429')
   if (values.healthCheckTimeout !== undefined)
     note(
       [...path, 'healthCheckTimeout'],
@@ -163,7 +164,7 @@ function toLimits(values: JsonObject, { note, top }: ModelContext, path: readonl
     ...(ttl === undefined || ttl < 0 || ttl === globalTtl ? {} : { idleStopMs: toDuration(ttl) }),
     ...(ready === undefined || ready <= 0 ? {} : { readyTimeoutMs: toDuration(ready) }),
     ...(grace === undefined || grace <= 0 ? {} : { stopGraceMs: toDuration(grace) }),
-    ...(limit === undefined || limit <= 0 ? {} : { maxConcurrent: limit }),
+    ...(limit === undefined ? {} : { maxConcurrent: limit }),
   }
 }
 
@@ -177,12 +178,13 @@ function listModels(model: SwapModel, context: ModelContext): Json5Value[] {
   const byId = toObject(context.plain(filters.setParamsByID, [...path, 'filters', 'setParamsByID']))
   const aliases = context.aliases.get(id) ?? []
   const capabilities = toObject(values.capabilities)
+  const size = toCount(capabilities.context, 1, 1_000_000_000)
   const common = {
     ...toDropped(filters.stripParams ?? filters.strip_params, (message) =>
       context.note([...path, 'filters'], message),
     ),
     ...toInput(capabilities.in),
-    ...(toNumber(capabilities.context) ? { context: toNumber(capabilities.context) } : {}),
+    ...(size === undefined ? {} : { context: size }),
   }
   const toParams = (own: unknown) => {
     const { model: _, ...params } = { ...set, ...toObject(own) }

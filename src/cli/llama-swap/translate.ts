@@ -1,6 +1,9 @@
+import { parseConfig } from '../../config/load.ts'
+import { ConfigError } from '../../errors.ts'
 import { isObject, type JsonObject } from '../../json/value.ts'
 import { type Comments, formatJson5, type Json5Value, pathKey } from '../init/json5-text.ts'
 import { toFree } from '../init/model-names.ts'
+import { addPlaceholders } from '../init/write-config.ts'
 import { fillMacros, type Macros, toConfigText, toPlainValue } from './macros.ts'
 import { type Rooms, translateRooms } from './swap-groups.ts'
 import { findSwapKey } from './swap-keys.ts'
@@ -13,7 +16,7 @@ import {
   toDropped,
   translateModel,
 } from './swap-model.ts'
-import { toBaseUrl, toDuration, toNumber, toObject, toProviderId, toText } from './swap-values.ts'
+import { toBaseUrl, toCount, toDuration, toNumber, toObject, toProviderId, toText } from './swap-values.ts'
 import type { YamlFile } from './yaml-file.ts'
 
 /** A line of llama-swap's file that has no equal, or an equal that differs. */
@@ -70,12 +73,20 @@ export function translateSwap(yaml: YamlFile, options: TranslateOptions): Transl
   const context: Context = { ...options, note, plain, listAliases: top.includeAliasesInList === true }
   const shared = findShared(models, context)
   const aliases = collectAliases(models, top, context)
+  const addresses = new Map<string, string>()
   const providers = models.flatMap((model) => {
     const provider = translateModel(model, { ...context, ...shared, aliases, top })
-    return provider === undefined ? [] : [[model.provider, provider] as const]
+    const onFault = (fault: string) => note(['models', model.id], fault)
+    const isUsable =
+      provider !== undefined &&
+      isValid(model.provider, provider, onFault) &&
+      isFree(addresses, provider, onFault)
+    return isUsable ? [[model.provider, provider] as const] : []
   })
   const present = models.filter((model) => providers.some(([id]) => id === model.provider))
-  const peers = translatePeers(top.peers, taken, context)
+  const peers = translatePeers(top.peers, taken, context).filter(([id, peer]) =>
+    isValid(id, peer, (fault) => note(['peers', id], fault)),
+  )
   const run = models.filter(({ provider }) =>
     providers.some(([id, { localService }]) => id === provider && localService !== undefined),
   )
@@ -86,7 +97,7 @@ export function translateSwap(yaml: YamlFile, options: TranslateOptions): Transl
   )
   noteKeys(root, note)
   const nameOf = (id: string) => models.find((model) => model.id === id)?.provider ?? id
-  const leasehold = toLeasehold(top, rooms, { nameOf, models, context, aliases })
+  const leasehold = toLeasehold(top, rooms, { nameOf, models: run, context, aliases })
 
   const comments = new Map<string, readonly string[]>()
   notes.sort((a, b) => a.line - b.line)
@@ -119,6 +130,37 @@ export function translateSwap(yaml: YamlFile, options: TranslateOptions): Transl
   }
 }
 
+/** Whether a provider can be in a file; one odd value must not keep the rest from being translated. */
+function isValid(id: string, provider: Provider, onFault: (fault: string) => void): boolean {
+  const text = formatJson5({ models: { providers: { [id]: provider } } })
+  try {
+    parseConfig(text, { env: addPlaceholders(text, {}) })
+    return true
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    const [problem] = error.problems
+    onFault(`${problem?.message ?? 'is not valid'}, so it is left out`)
+    return false
+  }
+}
+
+/** Whether no other server has the address of this one: `addresses` has what runs at each. */
+function isFree(
+  addresses: Map<string, string>,
+  { baseUrl, localService }: Provider,
+  onFault: (fault: string) => void,
+): boolean {
+  if (typeof baseUrl !== 'string' || localService === undefined || !URL.canParse(baseUrl)) return true
+  const { host } = new URL(baseUrl)
+  const address = host.replace(/^(127\.[\d.]+|0\.0\.0\.0|\[::1?\])(?=:|$)/, 'localhost')
+  const { engine, model, command, args, env, healthUrl } = toObject(localService)
+  const server = JSON.stringify([engine, model, command, args, env, healthUrl])
+  const other = addresses.get(address) ?? server
+  addresses.set(address, other)
+  if (other !== server) onFault(`another model listens on ${host}, so it is left out`)
+  return other === server
+}
+
 /** Names are compared without regard to case: of two that differ in nothing else the first counts. */
 function collectAliases(
   models: readonly SwapModel[],
@@ -132,7 +174,7 @@ function collectAliases(
     const isEntry = Object.hasOwn(toObject(toObject(own?.values.filters).setParamsByID), name)
     // An id with parameters of its own is a model of its own.
     if (own === undefined || isEntry || name.toLowerCase() === id.toLowerCase()) return
-    const twin = taken.get(name.toLowerCase())
+    const twin = taken.get(name.toLowerCase()) ?? models.find((model) => model.id === name)?.id
     if (twin !== undefined) {
       note(path, `"${name}" is already a name of ${twin}, so it is left out`)
       return
@@ -204,7 +246,10 @@ interface Names {
 }
 
 function toLeasehold(top: JsonObject, rooms: Rooms, names: Names): Json5Value {
-  const keys = (Array.isArray(top.apiKeys) ? top.apiKeys : []).map((key) => toConfigText(String(key)))
+  const keys = (Array.isArray(top.apiKeys) ? top.apiKeys : []).flatMap((key) => {
+    const text = toText(key)
+    return text === undefined ? [] : [toConfigText(text)]
+  })
   const ready = toNumber(top.healthCheckTimeout)
   const ttl = toNumber(top.globalTTL)
   const grace = toNumber(top.unloadTimeout)
@@ -217,7 +262,7 @@ function toLeasehold(top: JsonObject, rooms: Rooms, names: Names): Json5Value {
   const groups = Object.fromEntries(
     rooms.groups.map(({ name, members }) => [name, members.map(names.nameOf)]),
   )
-  const firstPort = toNumber(top.startPort)
+  const firstPort = findFirstPort(top, names)
   return {
     ...(firstPort === undefined ? {} : { firstPort }),
     ...(top.includeAliasesInList === true ? { listAliases: true } : {}),
@@ -227,6 +272,16 @@ function toLeasehold(top: JsonObject, rooms: Rooms, names: Names): Json5Value {
     ...(preload.length === 0 ? {} : { preload }),
   }
 }
+
+function findFirstPort({ startPort }: JsonObject, { models, context }: Names): number | undefined {
+  const port = toCount(startPort, 1, Number.MAX_SAFE_INTEGER)
+  // Ports that the file states are skipped.
+  if (port === undefined || port + 2 * models.length <= LAST_PORT) return port
+  context.note(['startPort'], 'leaves too few ports, so it is left out')
+  return undefined
+}
+
+const LAST_PORT = 65_535
 
 /** llama-swap waits at least so long. */
 const MIN_READY_S = 15
@@ -240,7 +295,7 @@ function listPreload({ hooks }: JsonObject, { models, aliases, nameOf, context }
       aliases.get(id)?.includes(name) ||
       Object.hasOwn(toObject(toObject(values.filters).setParamsByID), name)
     const model = models.find(isCalled)
-    if (model !== undefined && toText(model.values.cmd) !== undefined) return [nameOf(model.id)]
+    if (model !== undefined) return [nameOf(model.id)]
     context.note(
       ['hooks', 'on_startup', 'preload', String(index)],
       `"${name}" is no model that is run here, so it is left out`,

@@ -1,12 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { addPlaceholders } from '../../../src/cli/init/write-config.ts'
 import { findSwapKey, swapKeys } from '../../../src/cli/llama-swap/swap-keys.ts'
 import { type Translation, translateSwap } from '../../../src/cli/llama-swap/translate.ts'
 import { parseYaml } from '../../../src/cli/llama-swap/yaml-file.ts'
 import { parseConfig } from '../../../src/config/load.ts'
 import { resolveModel } from '../../../src/config/model-ref.ts'
+import { listRandomRuns } from '../../random-runs.ts'
 
 const folder = fileURLToPath(new URL('configs/', import.meta.url))
 const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'))
@@ -120,6 +123,34 @@ test('without groups one model runs at a time, and models of two exclusive group
 })
 
 test.each([
+  ['proxy: "localhost:99999"', /is not a URL|URL/],
+  ['proxy: "http://user:secret@127.0.0.1:9000"', /user|credentials|password/],
+  ['env: ["A\\0B=1"]', /NUL|variable/],
+])('a model with %s is left out, and the others stay', (odd, reason) => {
+  const { text, notes } = translate(models(`odd:\n  cmd: /x --port 1\n  ${odd}\ngood:\n  cmd: /x \${PORT}\n`))
+  expect(notes).toMatchObject([{ path: ['models', 'odd'], message: expect.stringMatching(reason) }])
+  expect(load(text).providers.map(({ id }) => id)).toEqual(['good'])
+})
+
+test('numbers that are too large for leasehold become the largest that it takes', () => {
+  const { text } = translate(
+    `globalTTL: 1e12\nstartPort: 99999\nhealthCheckTimeout: 1e9\n${models('a:\n  cmd: /x ${PORT}\n  ttl: 31536000\n  concurrencyLimit: 1e9\n')}`,
+  )
+  const [provider] = load(text).providers
+  const most = 24 * 24 * 3_600_000
+  expect(provider?.localService).toMatchObject({ idleStopMs: most, readyTimeoutMs: most, maxConcurrent: 1e6 })
+})
+
+test('an alias that is the id of another model is left out', () => {
+  const { text, notes } = translate(
+    models('a: { cmd: "/x ${PORT}", aliases: [b, c] }\nb: { cmd: "/y ${PORT}" }\n'),
+  )
+  expect(notes.map(({ message }) => message)).toEqual(['"b" is already a name of b, so it is left out'])
+  expect(resolveModel(load(text), 'b').ref).toBe('b/b')
+  expect(resolveModel(load(text), 'c').ref).toBe('a/a')
+})
+
+test.each([
   ['a: [', /^config\.yaml:1:\d+: /],
   ['models: {}\nmodels: {}', /^config\.yaml:2:1: Map keys must be unique/],
   ['a: \t- b', /^config\.yaml:1:/],
@@ -144,3 +175,51 @@ test.each([
 ])('the odd file %j has no models, or says what is odd', (text) => {
   expect(() => translate(text)).not.toThrow()
 })
+
+const ODD: readonly unknown[] = [
+  ...[null, true, 0, -1, 1e12, 1.5, Number.NaN, '', ' ', 'x', 'a b', '/', '-', '../..', "'", '"', 'default'],
+  ...[
+    '${PORT}',
+    '${env.X}',
+    '\u202e\n// }',
+    '__proto__',
+    'constructor',
+    [],
+    {},
+    [null],
+    ['a', 'a'],
+    { a: 1 },
+  ],
+]
+
+/** The value with parts replaced, left out and renamed at random. */
+function mutate(value: unknown, random: () => number): unknown {
+  const pick = () => structuredClone(ODD[Math.floor(random() * ODD.length)])
+  if (random() < 0.05) return pick()
+  if (Array.isArray(value)) return value.map((item) => mutate(item, random))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, item]) => {
+      const fate = random()
+      return fate < 0.03 ? [] : [[fate < 0.05 ? String(pick()) : key, mutate(item, random)]]
+    }),
+  )
+}
+
+for (const { numRuns, tags } of listRandomRuns(20, 500))
+  test(`${numRuns} files with odd values have valid translations`, { tags, timeout: 120_000 }, () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...files), fc.integer(), (name, seed) => {
+        let state = seed >>> 0
+        const random = () => {
+          state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+          return state / 2 ** 32
+        }
+        const { value } = parseYaml(readFileSync(join(folder, name), 'utf8'), name)
+        const options = { env: {}, file: name, folder: '/x', findProgram: () => undefined }
+        const { text } = translateSwap({ value: mutate(value, random), lineOf: () => 1 }, options)
+        expect(() => parseConfig(text, { env: addPlaceholders(text, {}) })).not.toThrow()
+      }),
+      { numRuns },
+    )
+  })
