@@ -28,7 +28,7 @@ export interface OutsideOptions {
 export interface Outside {
   /** Asks the status command once. Without one: `unknown`. */
   ask(): Promise<Presence>
-  /** Asks until the server is there, so that its id is known, or until `end` settles. */
+  /** Asks until the server is there, so that its id is known, or until `until` settles or `end` is called. */
   find(until: Promise<unknown>): Promise<void>
   /** Whether the server goes on after its client has ended like this. */
   outlives(client: ExitStatus): Promise<boolean>
@@ -129,11 +129,12 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
     ask,
     async find(until) {
       let isOver = false
-      void until.then(() => {
+      const over = Promise.race([until, asked])
+      void over.then(() => {
         isOver = true
       })
       for (let pauseMs = CONFIRM_MS; commands.status !== undefined && !isFound && !isOver; pauseMs *= 2) {
-        await settledWithin(clock, Promise.race([until, asked]), Math.min(pauseMs, WATCH_MS))
+        await settledWithin(clock, over, Math.min(pauseMs, WATCH_MS))
         if (!isOver) await look()
       }
     },
