@@ -203,7 +203,10 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       env: environmentOf({}),
       cwd: options.cwd,
       clock,
-      onFound: (id) => record?.addServer({ generation, key: options.key, ...server, id }),
+      // What is there before the spawn belongs to another program, which the next supervisor must not end.
+      onFound: (id) => {
+        if (own !== undefined) record?.addServer({ generation, key: options.key, ...server, id })
+      },
     })
   /** From before the spawn on, so that the server is ended after our death, too. */
   const armServer = () => {
@@ -314,6 +317,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const { child, stop } = own
     const isTreeLeft = child.exitStatus() === undefined || stop.survivors().length > 0
     act(stop)
+    // No signal reaches a server outside of the tree, whose client may have ended long ago.
+    if (signal === 'SIGKILL') void outside?.end()
     if (isTreeLeft) actor.send({ type: 'process.signalled', signal })
   }
 

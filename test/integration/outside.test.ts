@@ -249,6 +249,47 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
     expect(library.supervisor.service('demo').state).toBe('down.cold')
   })
 
+  test.for([
+    { isDetached: true, hasStatus: true },
+    { isDetached: true, hasStatus: false },
+    { isDetached: false, hasStatus: true },
+  ])(
+    'is ended by its stop command when a stop is forced twice: %o',
+    {
+      timeout: 30_000,
+    },
+    async ({ isDetached, hasStatus }, { expect }) => {
+      await using opened = await createBox({ isDetached, hasStatus })
+      const { box, library } = opened
+      const lease = await library.supervisor.acquire('demo/demo')
+      lease.release()
+      if (isDetached) await library.until('process.detached')
+      void library.supervisor.stop('demo', { force: true }).catch(() => {})
+      expect(await library.supervisor.stop('demo', { force: true })).toMatchObject({
+        state: 'down.cold',
+        receipt: { outside: { status: 'gone' } },
+      })
+      expect(box.isThere()).toBe(false)
+      expect(library.all('stop.incomplete')).toEqual([])
+    },
+  )
+
+  test('that is another program is not written down as ours', async () => {
+    const stateDir = await mkdtemp(join(tmpdir(), 'leasehold-state-'))
+    await using opened = await createBox({ supervisor: { stateDir } })
+    const { box, library } = opened
+    await library.supervisor.start('demo')
+    await library.supervisor.stop('demo')
+    await box.run('box', await findFreePort())
+    await catchServiceError(library)
+    const owners = join(stateDir, 'owners')
+    const [name = ''] = readdirSync(owners).filter((one) => one.endsWith('.json'))
+    const { body } = JSON.parse(readFileSync(join(owners, name), 'utf8'))
+    expect(JSON.parse(body).servers).toEqual([])
+    expect(box.isThere()).toBe(true)
+    await rm(stateDir, { recursive: true })
+  })
+
   test('has a stop command that hangs: it is killed, then its client gets the signals', {
     timeout: 30_000,
   }, async () => {
