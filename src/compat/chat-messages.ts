@@ -2,6 +2,7 @@ import {
   changeEach,
   getMember,
   getText,
+  hasItemWithText,
   hasText,
   isArray,
   isNothing,
@@ -22,6 +23,8 @@ export const developerRole: Rule = {
   name: 'supportsDeveloperRole',
   apply: (body, { compat }) =>
     compat.supportsDeveloperRole !== true &&
+    // Nearly no body has one, and a long conversation need not be opened to see that.
+    hasItemWithText(getMember(body, 'messages'), 'role', 'developer') &&
     changeEach(
       messagesOf(body),
       ({ value }) => hasText(value, 'role', 'developer') && setValue(value, 'role', 'system'),

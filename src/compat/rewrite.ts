@@ -76,10 +76,10 @@ const rulesForEveryRoute = rules.filter(({ isForEveryRoute }) => isForEveryRoute
 
 /**
  * Body, messages, message, content, part: opening what a rule reads while it is first read saves walking the text
- * again. The role of every message is read; the parts of its content are where they may have to be joined.
+ * again. Most bodies need no change below their own members.
  */
 function countLevels({ compat: { requiresStringContent } }: RewriteOptions): number {
-  return requiresStringContent === true ? 5 : 3
+  return requiresStringContent === true ? 5 : 1
 }
 
 function findRoot(body: Buffer): number {

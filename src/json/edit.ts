@@ -2,6 +2,7 @@ import { byteOf } from './bytes.ts'
 import {
   childrenOf,
   decodeText,
+  hasItemWithText as findItemWithText,
   isSameText,
   type JsonChild,
   type JsonNode,
@@ -39,6 +40,14 @@ export function hasText(object: JsonNode | undefined, key: string, text: string)
   const node = getMember(object, key)
   if (node === undefined || !isText(node)) return false
   return 'source' in node ? isSameText(node.source, node.start, node.end, text) : textOf(node) === text
+}
+
+/** Whether an item of an array has this text of ASCII characters in a member. */
+export function hasItemWithText(list: JsonNode | undefined, key: string, text: string): boolean {
+  if (!isArray(list)) return false
+  return list.children === undefined
+    ? findItemWithText(list.source, list.start, key, text)
+    : list.children.some(({ value }) => hasText(value, key, text))
 }
 
 /** Gives a member a value: in place, every duplicate of it, or appended. */

@@ -62,6 +62,11 @@ export function findMembers(
   return new Reader(source).findMembers(start, names)
 }
 
+/** Whether an item of the array at `start` has this text of ASCII characters in a member. The array is not opened. */
+export function hasItemWithText(source: Buffer, start: number, key: string, text: string): boolean {
+  return new Reader(source).hasItemWithText(start, [key], text)
+}
+
 /** The children of a container, which is opened if necessary. The list may be changed. */
 export function childrenOf(container: JsonSpan): JsonChild[] {
   container.children ??= new Reader(container.source).readChildren(container.start, 1).children
@@ -127,6 +132,21 @@ class Reader {
       else if (!isCloser(source[position])) throw notJson(position)
     }
     return found
+  }
+
+  hasItemWithText(start: number, key: readonly string[], text: string): boolean {
+    const source = this.#source
+    let position = skipSpace(source, start + 1)
+    while (!isCloser(source[position])) {
+      this.#count()
+      const [value] = source[position] === openBrace ? this.findMembers(position, key) : []
+      if (value !== undefined && source[value.start] === quote)
+        if (isSameText(source, value.start, value.end, text)) return true
+      position = skipSpace(source, this.#endOf(position))
+      if (source[position] === comma) position = skipSpace(source, position + 1)
+      else if (!isCloser(source[position])) throw notJson(position)
+    }
+    return false
   }
 
   #endOf(start: number): number {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { skipSpace } from '../../src/json/bytes.ts'
 import {
   getMember,
+  hasItemWithText,
   hasText,
   isArray,
   isObject,
@@ -124,6 +125,20 @@ describe('readJson', () => {
         }
       }),
     )
+  })
+
+  test.each([
+    ['[{"role":"user"},{"role":"developer"}]', true],
+    ['[{"role":"user"},{"role":"d\\u0065veloper"}]', true],
+    ['[ {"a":[{"role":"developer"}]} , "developer" , {} , [] , {"role":["developer"]} ]', false],
+    ['[{"role":"developer","role":"user"}]', false],
+    ['[{"role":"user","role":"developer"}]', true],
+    ['{"role":"developer"}', false],
+    ['[]', false],
+  ])('finds an item by a text in %s: %s, opened or not', (text, isThere) => {
+    const source = Buffer.from(text)
+    for (const levels of [0, 3])
+      expect(hasItemWithText(readJson(source, 0, levels), 'role', 'developer')).toBe(isThere)
   })
 
   test('refuses to open more values than any conversation has', () => {
