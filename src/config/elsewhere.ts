@@ -61,7 +61,7 @@ function expandContainer(id: string, service: JsonObject, container: JsonObject,
     command,
     args: [
       ...['run', '--rm', '--init', '--name', name],
-      // Whoever shares the network of this host is found by them.
+      // They identify a server in the network of this host.
       ...['-e', 'LEASEHOLD_OWNER', '-e', 'LEASEHOLD_GENERATION'],
       ...(network === undefined ? [] : ['--network', network]),
       ...(network === 'host' ? [] : ['-p', `127.0.0.1:${PORT}:${container.port ?? INNER_PORT}`]),
