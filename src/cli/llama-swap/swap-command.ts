@@ -28,9 +28,13 @@ export interface CommandContext {
   findProgram(name: string): string | undefined
   /** The command stays as it is, so that another model can have the same. */
   readonly isVerbatim?: boolean
+  /** A command stops what this one starts, so it may end before. */
+  readonly isExternal?: boolean
   note(message: string): void
 }
 
+/** llama-swap's macro for the process of `cmd`. */
+export const PID = `\${PID}`
 const MODEL_FILE = ['-m', '--model']
 const MODEL_REPOSITORY = ['-hf', '-hfr', '--hf-repo']
 const CONTAINERS = /^(docker|podman|nerdctl)$/
@@ -49,9 +53,9 @@ export function translateCommand(text: string, context: CommandContext): SwapCom
     context.note('is empty, so the model is left out')
     return undefined
   }
-  const name = (program.split(/[\\/]/).at(-1) ?? '').replace(/\.exe$/i, '')
+  const name = toName(program)
   const isContainer = CONTAINERS.test(name)
-  if (isContainer) noteContainer(name, rest, context)
+  if (isContainer && !context.isExternal) noteContainer(name, rest, context)
   const engine = name === 'llama-server' && !context.isVerbatim ? toEngine(program, rest, context) : undefined
   if (engine !== undefined) return engine
   const port = findPort(rest, isContainer)
@@ -60,6 +64,39 @@ export function translateCommand(text: string, context: CommandContext): SwapCom
     words: rest,
     port,
     container: isContainer ? name : undefined,
+  }
+}
+
+/** How a server is stopped. */
+export interface SwapStop {
+  readonly stopCommand: readonly string[]
+  /** The server is in a container, and so is not below the command that starts it. */
+  readonly external?: true
+}
+
+/** Translates the text of `cmdStop`. `undefined`: leasehold needs none, or it cannot be read; both are noted. */
+export function translateStop(
+  text: string,
+  container: string | undefined,
+  context: CommandContext,
+): SwapStop | undefined {
+  if (text.includes(PID)) {
+    context.note('left out: leasehold ends the process of cmd and its children, by SIGTERM and then SIGKILL')
+    return undefined
+  }
+  let words: readonly string[]
+  try {
+    words = toCommandWords(text)
+  } catch {
+    context.note('a quote does not end, so it is left out')
+    return undefined
+  }
+  const [program, ...rest] = words
+  if (program === undefined) return undefined
+  const isContainer = container !== undefined || CONTAINERS.test(toName(program))
+  return {
+    ...(isContainer ? { external: true } : {}),
+    stopCommand: [findCommand(program, context), ...rest.map(toConfigText)],
   }
 }
 
@@ -105,6 +142,11 @@ function toModel(value: string, isFile: boolean, { folder }: CommandContext): st
   return !isFile || isAbsolute(value) || /^(~\/|\$\{)/.test(text)
     ? text
     : toConfigText(resolve(folder, value))
+}
+
+/** The name of a program without its folder. */
+function toName(program: string): string {
+  return (program.split(/[\\/]/).at(-1) ?? '').replace(/\.exe$/i, '')
 }
 
 function findCommand(program: string, { env, folder, findProgram, note }: CommandContext): string {

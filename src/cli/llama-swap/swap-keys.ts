@@ -12,7 +12,8 @@ export const swapKeys: Readonly<Record<string, string>> = {
   'models.*.ttl': '`localService.idleStopMs`',
   'models.*.healthCheckTimeout': '`localService.readyTimeoutMs`',
   'models.*.unloadTimeout': '`localService.stopGraceMs`',
-  'models.*.cmdStop': 'no equal: leasehold ends the process of `cmd` and its children',
+  'models.*.cmdStop':
+    '`localService.stopCommand`, with `external` where it ends a container. Left out where it only signals `${PID}`',
   'models.*.aliases': '`models[].alias`',
   'models.*.useModelName': '`models[].upstreamId`',
   'models.*.name': '`models[].name`',

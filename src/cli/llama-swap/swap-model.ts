@@ -2,7 +2,7 @@ import type { Environment } from '../../config/secrets.ts'
 import type { JsonObject } from '../../json/value.ts'
 import type { Json5Value } from '../init/json5-text.ts'
 import { hasPort, PORT_MARK, replacePort, toConfigText } from './macros.ts'
-import { translateCommand } from './swap-command.ts'
+import { PID, translateCommand, translateStop } from './swap-command.ts'
 import { toBaseUrl, toCount, toDuration, toNumber, toObject, toText } from './swap-values.ts'
 
 export interface TranslateOptions {
@@ -65,22 +65,24 @@ export function translateModel(model: SwapModel, context: ModelContext): Provide
   const isShared = own !== undefined && context.ports.has(own)
   const isFirst = isShared && context.ports.get(own) === model
   const cmd = isShared ? replacePort(text('cmd') ?? '', own) : (text('cmd') ?? '')
+  const cmdStop = text('cmdStop')
   const command = translateCommand(cmd, {
     ...context,
     isVerbatim: own !== undefined && context.twins.has(toCommandKey(model)),
+    isExternal: cmdStop !== undefined && !cmdStop.includes(PID),
     note: (message) => note('cmd', message),
   })
   if (command === undefined) return undefined
   const { container, service } = command
+  const stop =
+    cmdStop === undefined
+      ? undefined
+      : translateStop(isShared ? replacePort(cmdStop, own) : cmdStop, container, {
+          ...context,
+          note: (message) => note('cmdStop', message),
+        })
   const listens =
     command.port ?? (JSON.stringify(values.env ?? '').includes(PORT_MARK) ? `\${PORT}` : undefined)
-  if (text('cmdStop') !== undefined)
-    note(
-      'cmdStop',
-      container === undefined
-        ? 'no equal: leasehold ends the process of cmd and its children, by SIGTERM and then SIGKILL'
-        : `no equal: leasehold ends \`${container}\`, which passes SIGTERM on to its container, and not SIGKILL`,
-    )
   if (isShared) {
     const isOwn = listens === `\${PORT}`
     const fate = isOwn
@@ -110,6 +112,7 @@ export function translateModel(model: SwapModel, context: ModelContext): Provide
     ...(baseUrl === undefined ? {} : { baseUrl }),
     localService: {
       ...service,
+      ...stop,
       ...toHealth(values.checkEndpoint, origin ?? `http://127.0.0.1:\${PORT}`, isPreset, (message) =>
         note('checkEndpoint', message),
       ),

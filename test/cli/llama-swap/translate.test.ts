@@ -87,6 +87,35 @@ describe('a command', () => {
   })
 })
 
+describe('cmdStop', () => {
+  const serviceOf = (text: string) => {
+    const { text: written, notes } = translate(models(text))
+    return { service: load(written).providers[0]?.localService, notes: notes.map(({ message }) => message) }
+  }
+
+  test('of a container stops a server outside of the tree of cmd', () => {
+    const { service, notes } = serviceOf(
+      'a: { cmd: "docker run -d --name a-${PORT} -p ${PORT}:80 i", cmdStop: "docker stop -t 5 a-${PORT}" }',
+    )
+    expect(service).toMatchObject({
+      external: true,
+      stopCommand: [['/usr/bin/docker', 'stop', '-t', '5', 'a-15800']],
+    })
+    expect(notes).toEqual([])
+  })
+
+  test('of another program is run before SIGTERM', () => {
+    const { service } = serviceOf('a: { cmd: "bash run.sh ${PORT}", cmdStop: "bash stop.sh" }')
+    expect(service).toMatchObject({ external: false, stopCommand: [['/usr/bin/bash', 'stop.sh']] })
+  })
+
+  test('that signals the process is left out, and told', () => {
+    const { service, notes } = serviceOf('a: { cmd: "bash run.sh ${PORT}", cmdStop: "kill -15 ${PID}" }')
+    expect(service).not.toHaveProperty('stopCommand')
+    expect(notes).toEqual([expect.stringMatching(/^left out: leasehold ends the process/)])
+  })
+})
+
 test('macros know those above them, the model and each other, and circles end', () => {
   const { text, notes } = translate(`
 macros:
