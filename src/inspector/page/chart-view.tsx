@@ -34,8 +34,13 @@ export function StateChart({ chart, state, tone, change, zoom = 100 }: ChartProp
   }, [chart, state, zoom])
   const way = change === null ? undefined : findWay(chart, change.from, change.to, change.heard)
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
-    <section class="chart whole scrolls" tabIndex={0} aria-label="All states" ref={box}>
+    <section
+      class={`chart whole scrolls ${zoom > 100 ? 'zoomed' : ''}`}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
+      tabIndex={0}
+      aria-label="All states"
+      ref={box}
+    >
       <svg
         viewBox={`0 0 ${chart.width} ${chart.height}`}
         style={{ width: `${zoom}%` }}

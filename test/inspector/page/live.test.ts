@@ -1,13 +1,8 @@
 // @module-tag proof
 
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { createRawServer } from '../../transport/raw-server.ts'
 import { drawn, hasNoBrowser, inState, openStage, toService } from './browser.ts'
-
-const picture = (name: string) => fileURLToPath(new URL(`./screenshots/${name}.png`, import.meta.url))
-/** `WRITE_SCREENSHOTS=1` takes the README's pictures; else the tree stays as it is. */
-const isWriting = process.env.WRITE_SCREENSHOTS === '1'
 
 describe.skipIf(hasNoBrowser)('the page', () => {
   test('shows a cold start become a lease, then readiness, then the countdown and the idle stop', {
@@ -26,7 +21,6 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await page.getByRole('heading', { name: /Loading for/ }).waitFor()
     expect(await page.locator('.output pre').textContent()).toContain('loading tensors')
     expect(await page.getByLabel('Leases and queue').textContent()).toContain('chat/m')
-    if (isWriting) await page.screenshot({ path: picture('cold-start') })
 
     await steered.chat?.steer('ready')
     await inState(page, 'leased.open')
@@ -37,7 +31,6 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await page.getByRole('button', { name: 'All', exact: true }).first().click()
     await page.locator('[data-arrow="starting ready"].taken').waitFor()
     await page.locator('[data-arrow="ready leased"].taken').waitFor()
-    if (isWriting) await page.screenshot({ path: picture('leased') })
 
     await steered.chat?.steer('answer')
     await (await asking).text()

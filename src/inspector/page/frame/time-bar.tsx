@@ -1,3 +1,4 @@
+import { hasTag } from '../../../../machines/provider/tags.ts'
 import type { Decision } from '../../../../machines/scheduler.ts'
 import type { SupervisorEvent } from '../../../events/events.ts'
 import type { App } from '../app.ts'
@@ -151,6 +152,8 @@ export function describeEvent(event: SupervisorEvent): string {
 }
 
 function describeState(state: string): string {
+  if (hasTag(state, 'probing')) return 'looks for a running server'
+  if (hasTag(state, 'claiming')) return 'waits for its turn'
   return lookWords[findLook({ key: '', state, decision: null, failure: null })].toLowerCase()
 }
 

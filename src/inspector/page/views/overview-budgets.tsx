@@ -56,7 +56,8 @@ function Budget({ budget: { name, capacity, holds, wants }, told }: BudgetProps)
     .filter(({ amount }) => amount > 0)
     .toSorted((a, b) => b.amount - a.amount)
   const slim = parts.filter(({ share }) => share < MIN_NAMED)
-  const [want] = wants
+  // One that has enough of this budget waits for another.
+  const want = wants.find(({ amount }) => amount > free)
   const wanting = want === undefined ? undefined : find(want.key)
   const label = formatName(name)
   return (
@@ -98,11 +99,16 @@ function Budget({ budget: { name, capacity, holds, wants }, told }: BudgetProps)
       </div>
       {wanting !== undefined && want !== undefined && (
         <p class="note">
-          {`${wanting.service.name} needs ${formatAmount(name, want.amount)}. ${wanting.explanation.next ?? wanting.explanation.title}`}
+          {`${wanting.service.name} needs ${formatAmount(name, want.amount)}. ${describeTurn(wanting.explanation)}`}
         </p>
       )}
     </div>
   )
+}
+
+/** When its turn comes, or what it waits for. */
+function describeTurn({ next, title }: Told['explanation']): string {
+  return next ?? `It ${title.charAt(0).toLowerCase()}${title.slice(1)}.`
 }
 
 interface PartProps {

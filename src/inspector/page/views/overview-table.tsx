@@ -1,8 +1,7 @@
 import { useRef, useState } from 'preact/hooks'
 import { hasTag } from '../../../../machines/provider/tags.ts'
-import { findMainTimer } from '../../../explanation/next.ts'
 import type { App, AppState } from '../app.ts'
-import { formatLeft, formatSize, listNames } from '../display-text.ts'
+import { formatSize, listNames } from '../display-text.ts'
 import type { Told } from '../frame/view-frame.tsx'
 import { findGroup, type Group, groups, type Look, lookWords } from '../look.ts'
 import type { PageModel, ServiceView } from '../model.ts'
@@ -10,8 +9,9 @@ import { listRates } from '../rates.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon, Ring, Spark } from '../shapes.tsx'
 import { Still } from '../still.ts'
-import { formatBrief } from './countdown.ts'
+import { measureDial } from './countdown.ts'
 import type { OverviewProps } from './overview.tsx'
+import { formatAmount, formatName } from './overview-budgets.tsx'
 
 interface TableProps extends OverviewProps {
   readonly filter: string
@@ -147,7 +147,7 @@ function describeRow(
   atMs: number,
 ): RowFacts {
   const rates = listRates(pace, service.key, atMs).map(Math.round)
-  const timer = findMainTimer(service.timers.map((one) => ({ ...one, remainingMs: one.endsAtMs - atMs })))
+  const dial = measureDial(service, atMs)
   const isShown = rates.some((rate) => rate > 0)
   return {
     id: service.key,
@@ -160,26 +160,26 @@ function describeRow(
     leases: service.leases,
     waiting: service.queue.length,
     memory: describeMemory(service),
-    nextName: timer === undefined ? '' : formatBrief(timer.name, service.ownership),
-    nextLeft: timer === undefined ? '' : formatLeft(timer.remainingMs),
-    nextShare:
-      timer === undefined ? 0 : Math.ceil((timer.remainingMs / Math.max(1, timer.totalMs)) * 100) / 100,
+    nextName: dial?.caption ?? '',
+    nextLeft: dial?.text ?? '',
+    nextShare: Math.ceil((dial?.left ?? 0) * 100) / 100,
     action: findAction(service),
   }
 }
 
-/** Who uses it; else what it does now, in other words than its title. */
+/** Who uses it, what it needs, or what it does now: in other words than its title. */
 function describeShort(
-  { state, key }: ServiceView,
+  { state, holders, decision }: ServiceView,
   { title, short, sentence, next }: Told['explanation'],
   requests: PageModel['requests'],
 ): string {
-  const clients = Object.values(requests).flatMap(({ service, client }) =>
-    service === key && client !== null ? [client] : [],
-  )
+  const clients = holders.flatMap(({ id }) => requests[id]?.client ?? [])
   if (hasTag(state, 'busy') && clients.length > 0) return listNames([...new Set(clients)])
-  if (short !== title) return short
-  return hasTag(state, 'idle') ? sentence : (next ?? sentence)
+  const need = hasTag(state, 'claiming') ? decision?.because.needed[0] : undefined
+  if (need?.limit.endsWith('MiB'))
+    return `Needs ${formatAmount(need.limit, need.amount)} of ${formatName(need.limit)}, ${formatAmount(need.limit, Math.max(0, need.free))} free`
+  if (short !== title && !hasTag(state, 'loading')) return short
+  return hasTag(state, 'up') || hasTag(state, 'loading') ? sentence : (next ?? sentence)
 }
 
 function describeModels({ name, models, holder }: ServiceView): string {

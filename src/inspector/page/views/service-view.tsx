@@ -3,17 +3,16 @@ import { useState } from 'preact/hooks'
 import { hasTag } from '../../../../machines/provider/tags.ts'
 import type { SupervisorEvent } from '../../../events/events.ts'
 import type { Advice } from '../../../explanation/advice.ts'
-import { findMainTimer } from '../../../explanation/next.ts'
 import { toDurationText } from '../../../text/duration.ts'
 import type { App, PrintedLine } from '../app.ts'
 import { StateChart } from '../chart-view.tsx'
-import { formatLeft } from '../display-text.ts'
 import { Screen, type Told, tell, type ViewProps } from '../frame/view-frame.tsx'
+import { lookWords } from '../look.ts'
 import { findNamed, type ServiceView } from '../model.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon, Ring } from '../shapes.tsx'
 import { SixChart } from '../six-chart.tsx'
-import { formatBrief } from './countdown.ts'
+import { measureDial } from './countdown.ts'
 import { Log } from './output-log.tsx'
 import { Facts, Starts } from './service-facts.tsx'
 import { Holders, Queue } from './service-holders.tsx'
@@ -148,7 +147,8 @@ function Say({ app, service, look, explanation, atMs, isStill }: OneProps & Told
             <Glyph look={look} />
             {title}
           </h2>
-          <p class="why" role="status">
+          <p class="vh" role="status">{`${service.name}: ${lookWords[look].toLowerCase()}`}</p>
+          <p class="why">
             {sentence} {next !== null && <span class="next">{next}</span>}
           </p>
         </div>
@@ -228,27 +228,6 @@ function Dial({ service, atMs }: { readonly service: ServiceView; readonly atMs:
       <small>{dial.caption}</small>
     </div>
   )
-}
-
-function measureDial(service: ServiceView, atMs: number) {
-  const { state, startTimes, startedAtMs, ownership } = service
-  if (hasTag(state, 'starting') && startTimes !== null && startedAtMs !== null) {
-    const leftMs = startedAtMs + startTimes.medianMs - atMs
-    return {
-      label: 'Start, against the median of past starts',
-      caption: leftMs > 0 ? 'usually ready in' : 'longer than usual by',
-      text: formatLeft(Math.abs(leftMs)),
-      left: Math.min(1, Math.max(0, leftMs / Math.max(1, startTimes.medianMs))),
-    }
-  }
-  const timer = findMainTimer(service.timers.map((one) => ({ ...one, remainingMs: one.endsAtMs - atMs })))
-  if (timer === undefined || timer.totalMs <= 0) return null
-  return {
-    label: timer.name,
-    caption: formatBrief(timer.name, ownership),
-    text: formatLeft(timer.remainingMs),
-    left: Math.min(1, Math.max(0, timer.remainingMs / timer.totalMs)),
-  }
 }
 
 interface ChartProps {

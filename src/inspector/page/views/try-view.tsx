@@ -353,7 +353,7 @@ function Answer({ trial, task, documents }: AnswerProps) {
   const { text, thought, phase, problem, isOver, vectors, ranks } = trial
   const isEmpty = text === '' && thought === '' && vectors.length === 0 && ranks.length === 0
   return (
-    <div class={`answer ${isOver ? 'over' : ''}`} role="group" aria-label="Answer">
+    <div class={`answer ${phase === 'stream' && !isOver ? 'streams' : ''}`} role="group" aria-label="Answer">
       {thought !== '' && (
         <details>
           <summary>Thinking</summary>

@@ -1,0 +1,83 @@
+// @module-tag proof
+
+import { describe, expect, test } from 'vitest'
+import { createModelServer } from '../../../src/testing/model-server/model-server.ts'
+import { hasNoBrowser, inState, openStage } from './browser.ts'
+
+describe.skipIf(hasNoBrowser)('the place to try a model', () => {
+  test('tells that a model waits and loads, and stops on demand', { timeout: 240_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: {} } })
+    const { page, url, supervisor } = stage
+    await page.goto(`${url}/#/try`)
+    await page.getByRole('textbox', { name: 'Prompt', exact: true }).fill('hello')
+    await page.keyboard.press('Control+Enter')
+    const answer = page.getByRole('group', { name: 'Answer' })
+    await answer.getByText('The model is loading…').waitFor()
+    await expect.poll(() => answer.locator('.meters').textContent()).toMatch(/Loaded\d+/)
+    await page.getByRole('button', { name: 'Stop', exact: true }).click()
+    await answer.getByText('Stopped.').waitFor()
+    await expect.poll(() => supervisor.requests()).toEqual([])
+    // A refusal is told in the words of the gateway.
+    await supervisor.stop('chat')
+    await page.goto(`${url}/#/service/chat`)
+    await inState(page, 'down.cold')
+    expect(stage.complaints).toEqual([])
+  })
+
+  test('goes on with a talk, and asks for embeddings and a reranking', { timeout: 240_000 }, async () => {
+    const server = createModelServer({ models: ['m'] })
+    const { url: serverUrl } = await server.listen()
+    const provider = { baseUrl: `${serverUrl}/v1` }
+    await using stage = await openStage({
+      providers: {
+        quick: { ...provider, models: [{ id: 'm' }, { id: 'bge-m3' }, { id: 'bge-reranker' }] },
+      },
+    })
+    const { page, url } = stage
+    await page.goto(`${url}/#/try`)
+    const answer = page.getByRole('group', { name: 'Answer' })
+    const prompt = page.getByRole('textbox', { name: 'Prompt', exact: true })
+    for (const [question, result] of [
+      ['6 * 7', '42'],
+      ['5 * 5', '25'],
+    ] as const) {
+      await prompt.fill(question)
+      await page.getByRole('button', { name: 'Send' }).click()
+      await expect.poll(() => answer.locator('.text').textContent()).toContain(result)
+      await page.getByRole('button', { name: 'Send' }).waitFor()
+    }
+    expect(await page.locator('.turns').textContent()).toContain('42')
+    await page.getByRole('button', { name: 'New', exact: true }).click()
+    await page.locator('.turns').waitFor({ state: 'detached' })
+
+    // What a model is for is told from its name.
+    await page.getByRole('radio', { name: /bge-m3/ }).click()
+    await expect.poll(() => page.evaluate(() => location.hash)).toBe('#/try/quick%2Fbge-m3')
+    await page.getByRole('textbox', { name: 'Texts, one on each line' }).fill('a cat\na cat\na house')
+    await page.getByRole('button', { name: 'Send' }).click()
+    await expect.poll(() => answer.locator('tbody tr').count()).toBe(3)
+    expect(await answer.locator('tbody tr').nth(1).textContent()).toContain('1.000')
+    await page.getByRole('radio', { name: /bge-reranker/ }).click()
+    await page.getByRole('textbox', { name: 'Query' }).fill('pets')
+    await page.getByRole('textbox', { name: 'Documents, one on each line' }).fill('a cat\na house')
+    await page.getByRole('button', { name: 'Send' }).click()
+    await expect.poll(() => answer.locator('tbody tr').count()).toBe(2)
+    expect(stage.complaints).toEqual([])
+    await server.close()
+  })
+
+  test('shows the same request for a program, without the prompt', { timeout: 240_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: {} } })
+    const { page, url } = stage
+    await page.goto(`${url}/#/try/chat`)
+    await page.getByRole('textbox', { name: 'Prompt', exact: true }).fill('a secret')
+    const code = page.locator('.code')
+    expect(await code.textContent()).toContain(`curl ${url}/v1/chat/completions`)
+    await page.getByRole('button', { name: 'Python' }).click()
+    expect(await code.textContent()).toContain('from openai import OpenAI')
+    await page.getByRole('button', { name: 'TypeScript' }).click()
+    expect(await code.textContent()).toContain("import OpenAI from 'openai'")
+    expect(await code.textContent()).toContain('"chat/m"')
+    expect(await code.textContent()).not.toContain('secret')
+  })
+})
