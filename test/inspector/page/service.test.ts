@@ -19,7 +19,7 @@ describe.skipIf(hasNoBrowser)('the page of a service', () => {
     await inState(page, 'starting.warming')
     const log = page.getByRole('log')
     const shown = log.locator('.line')
-    // The newest line is in sight, and those that are not in sight are not there.
+    // The newest line is in sight. Lines out of sight have no element.
     await log.getByText('error: it is broken').waitFor()
     expect(await shown.count()).toBeLessThan(60)
     expect(await log.locator('.line.bad').allTextContents()).toEqual([
