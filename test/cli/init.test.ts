@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { findInstalledProgram } from '../../src/config/engine-service.ts'
+import { engines } from '../../src/config/engines.ts'
 import { createPlace, type Place } from './command-line.ts'
 import { chatValues, writeHeader } from './init/gguf-files.ts'
 
@@ -14,8 +16,11 @@ async function createHost(program?: string): Promise<Place> {
   return place
 }
 
-const hasEngine = ['/usr/local/bin', '/usr/bin', '/opt/llama.cpp/bin'].some((folder) =>
-  existsSync(join(folder, 'llama-server')),
+/** Whether one is where every user of this host finds it: the tests' own home and PATH have none. */
+const hasEngine = ['llama.cpp', 'koboldcpp'].some(
+  (name) =>
+    findInstalledProgram(engines[name] ?? { programs: [], places: [] }, { env: { HOME: '/nowhere' } }) !==
+    undefined,
 )
 
 test('init writes a file for the models of a folder, which is valid and only for its owner, and says what is next', async () => {
@@ -31,11 +36,11 @@ test('init writes a file for the models of a folder, which is valid and only for
     /\nWrote leasehold\.json5\. Next:\n {2}leasehold doctor .*\n {2}leasehold serve\n {2}leasehold chat qwen3-8b\n$/,
   )
   expect(statSync(join(place.folder, 'leasehold.json5')).mode & 0o777).toBe(0o600)
-  const listed = JSON.parse((await place.run('models', 'list', '--json')).stdout)
-  expect(listed.data).toMatchObject([
-    { id: 'qwen3-8b/qwen3-8b-q4_k_m', aliases: ['qwen3-8b'], default: true },
-  ])
   const printed = JSON.parse((await place.run('config', 'print', '--json')).stdout)
+  expect(printed.agents.defaults.model).toBe('qwen3-8b/qwen3-8b-q4_k_m')
+  expect(printed.models.providers['qwen3-8b'].models).toMatchObject([
+    { id: 'qwen3-8b-q4_k_m', alias: 'qwen3-8b' },
+  ])
   const { args, idleStopMs } = printed.models.providers['qwen3-8b'].localService
   expect(args.join(' ')).toMatch(/--ctx-size 8192$/)
   expect(idleStopMs).toBe(3_600_000)
@@ -107,7 +112,7 @@ const swap = `models:
       llama-server --port \${PORT}
       # the model
       -m /m/qwen.gguf
-    cmdStop: killall llama-server
+    metadata: { role: chat }
     aliases: [gpt-4o]
   other:
     cmd: /opt/other --port \${PORT} --key \${env.SOME_KEY}
@@ -118,22 +123,25 @@ test('init --from llama-swap translates its file and tells, line by line, what h
   place.write('config.yaml', swap)
   const { code, stdout, stderr } = await place.run('init', '--from', 'llama-swap')
   expect(code).toBe(0)
-  expect(stderr).toMatch(/^config\.yaml:7: models\.qwen\.cmdStop: no equal: leasehold ends the process/m)
+  expect(stderr).toMatch(/^config\.yaml:7: models\.qwen\.metadata: no equal$/m)
   // What is wrong with the new file on this host is told, and does not keep it from being written.
   expect(stderr).toMatch(/^leasehold\.json5:\d+:\d+: warning: .*\$\{SOME_KEY\} is not set/m)
   expect(stdout).toMatch(/^2 models of config\.yaml; 1 of its lines has no equal/)
   expect(stdout).toContain('leasehold chat qwen\n')
   const checked = await place.run('config', 'validate')
   expect(checked).toMatchObject({ code: 0, stdout: expect.stringMatching(/^leasehold\.json5: ok/) })
-  const { data } = JSON.parse((await place.run('models', 'list', '--json')).stdout)
-  expect(data).toMatchObject([{ id: 'qwen/qwen', aliases: ['gpt-4o'] }, { id: 'other/other' }])
+  const printed = JSON.parse((await place.run('config', 'print', '--json')).stdout)
+  expect(printed.models.providers).toMatchObject({
+    qwen: { models: [{ id: 'qwen', alias: 'gpt-4o' }] },
+    other: { localService: { command: '/opt/other' } },
+  })
 
   const again = await place.run('init', '--from', 'llama-swap', 'config.yaml')
   expect(again).toMatchObject({ code: 2, stderr: expect.stringMatching(/exists already/) })
   const { notes } = JSON.parse(
     (await place.run('init', '--from', 'llama-swap', 'config.yaml', '--dry-run', '--json')).stdout,
   )
-  expect(notes).toMatchObject([{ line: 7, path: ['models', 'qwen', 'cmdStop'] }])
+  expect(notes).toMatchObject([{ line: 7, path: ['models', 'qwen', 'metadata'] }])
 })
 
 test.each([
