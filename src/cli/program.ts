@@ -239,6 +239,17 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   remote(
     add(
       program,
+      'requests',
+      'show the requests under way and the last ones, with where their time went',
+      'leasehold requests --last 50',
+    ).option('--last <n>', 'how many requests that ended to show', parseCount, 20),
+  ).action((options) =>
+    perform(options, async () => (await import('./requests-command.ts')).showRequests(options, terminal)),
+  )
+
+  remote(
+    add(
+      program,
       'events',
       'show the last events, as sentences',
       'leasehold events -f --types service.,lease.refused',

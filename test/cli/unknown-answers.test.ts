@@ -7,6 +7,7 @@ import { startService, stopService } from '../../src/cli/control.ts'
 import { showEvents } from '../../src/cli/events-command.ts'
 import { AnswerError, formatError } from '../../src/cli/exit-codes.ts'
 import { showLogs } from '../../src/cli/logs.ts'
+import { showRequests } from '../../src/cli/requests-command.ts'
 import { showStatus } from '../../src/cli/status.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
 import { explainService } from '../../src/cli/why.ts'
@@ -63,6 +64,7 @@ const commands: Readonly<Record<string, (options: Options, terminal: Terminal) =
   logs: (options, terminal) => showLogs('demo', options, terminal),
   'logs -f': (options, terminal) => showLogs('demo', { ...options, follow: true }, terminal),
   events: (options, terminal) => showEvents({ ...options, last: 9 }, terminal),
+  requests: (options, terminal) => showRequests({ ...options, last: 9 }, terminal),
 }
 
 describe.each(Object.entries(commands))('%s, from a gateway whose answer has an unknown form,', (_, run) => {
