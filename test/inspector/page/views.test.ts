@@ -93,6 +93,7 @@ describe.skipIf(hasNoBrowser)('the page by keyboard alone', () => {
     await page.keyboard.press('Escape')
     await expect.poll(hash).toBe('#/')
     // No key is taken inside a field.
+    await page.getByLabel('Filter services').waitFor()
     await page.keyboard.press('/')
     await page.keyboard.type('bge 5')
     await expect.poll(() => page.locator('tr.one').count()).toBe(0)
