@@ -72,12 +72,14 @@ export interface SwapStop {
   readonly stopCommand: readonly string[]
   /** The server is in a container, and so is not below the command that starts it. */
   readonly external?: true
+  /** Asks whether the container is there, where `cmd` names it. */
+  readonly statusCommand?: readonly string[]
 }
 
 /** Translates the text of `cmdStop`. `undefined`: leasehold needs none, or it cannot be read; both are noted. */
 export function translateStop(
   text: string,
-  container: string | undefined,
+  { container, words: started, service: { command } }: SwapCommand,
   context: CommandContext,
 ): SwapStop | undefined {
   if (text.includes(PID)) {
@@ -94,9 +96,15 @@ export function translateStop(
   const [program, ...rest] = words
   if (program === undefined) return undefined
   const isContainer = container !== undefined || CONTAINERS.test(toName(program))
+  const name = container === undefined ? undefined : findOption(started, ['--name'])?.value
   return {
     ...(isContainer ? { external: true } : {}),
     stopCommand: [findCommand(program, context), ...rest.map(toConfigText)],
+    ...(command === undefined || name === undefined
+      ? {}
+      : {
+          statusCommand: [command, 'ps', '-q', '--no-trunc', '--filter', `name=^/?${toConfigText(name)}$`],
+        }),
   }
 }
 

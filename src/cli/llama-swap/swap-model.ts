@@ -73,11 +73,11 @@ export function translateModel(model: SwapModel, context: ModelContext): Provide
     note: (message) => note('cmd', message),
   })
   if (command === undefined) return undefined
-  const { container, service } = command
+  const { service } = command
   const stop =
     cmdStop === undefined
       ? undefined
-      : translateStop(isShared ? replacePort(cmdStop, own) : cmdStop, container, {
+      : translateStop(isShared ? replacePort(cmdStop, own) : cmdStop, command, {
           ...context,
           note: (message) => note('cmdStop', message),
         })
