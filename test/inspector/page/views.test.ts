@@ -104,6 +104,7 @@ describe.skipIf(hasNoBrowser)('the page by keyboard alone', () => {
     await expect.poll(() => page.locator('tr.one').count()).toBe(5)
     // Search finds what it is called, and goes there.
     await page.keyboard.press('Control+k')
+    await page.getByRole('combobox', { name: 'Search' }).waitFor()
     await page.keyboard.type('bge')
     await page.keyboard.press('Enter')
     await expect.poll(hash).toBe('#/service/bge-m3')
