@@ -147,6 +147,8 @@ test('init --from llama-swap translates its file and tells, line by line, what h
 test.each([
   ['models: [', /^config\.yaml:1:\d+: /],
   ['groups: {}', /^config\.yaml has no model that can be run\.$/m],
+  // Why it cannot be run is told.
+  ['models: { qwen: { name: x } }', /^config\.yaml:1: models\.qwen: has neither cmd nor proxy/m],
   [undefined, /^config\.yaml does not exist\.$/m],
 ])('init --from llama-swap refuses %j', async (text, reason) => {
   await using place = await createHost('llama-server')

@@ -26,8 +26,8 @@ export async function importLlamaSwap(
       return findInstalledProgram({ programs: [name], places: engine?.places ?? [] }, terminal)
     },
   })
-  if (models.length === 0) throw new UsageError(`${source} has no model that can be run.`)
   for (const note of notes) terminal.note(formatNote(source, note))
+  if (models.length === 0) throw new UsageError(`${source} has no model that can be run.`)
   await writeConfig(text, options, terminal)
   if (options.json) terminal.json({ ok: true, file: options.file, text, models, notes })
   else if (!options.dryRun) {

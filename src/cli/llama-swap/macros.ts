@@ -21,8 +21,8 @@ const CLOSE = '\ue001'
 export const PORT_MARK = `${OPEN}PORT${CLOSE}`
 const MARKS = new RegExp(`${OPEN}([^${OPEN}${CLOSE}]*)${CLOSE}`, 'g')
 const MACRO = /\$\{([\w.-]+)\}/g
-/** Macros may name each other, in circles, too. */
-const MAX_DEPTH = 20
+/** Macros that one text may need, each as often as it is named: a few macros can stand for more than any memory holds. */
+const MAX_FILLS = 1_000
 const MAX_LENGTH = 1_000_000
 
 /**
@@ -33,16 +33,22 @@ export function fillMacros(value: unknown, context: MacroContext): unknown {
   if (typeof value === 'string') {
     const [, only] = /^\$\{([\w.-]+)\}$/.exec(value) ?? []
     const macro = only !== undefined && Object.hasOwn(context.macros, only) ? context.macros[only] : undefined
-    return typeof macro === 'number' || typeof macro === 'boolean' ? macro : fillText(value, context, 0)
+    return typeof macro === 'number' || typeof macro === 'boolean' ? macro : fillText(value, context)
   }
   if (Array.isArray(value)) return value.map((item) => fillMacros(item, context))
   if (!isObject(value)) return value
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [fillText(key, context, 0), fillMacros(item, context)]),
+    Object.entries(value).map(([key, item]) => [fillText(key, context), fillMacros(item, context)]),
   )
 }
 
-function fillText(text: string, context: MacroContext, depth: number): string {
+/** `open`: the macros that the text is part of, which it must not name again. */
+function fillText(
+  text: string,
+  context: MacroContext,
+  open: readonly string[] = [],
+  budget = { fills: MAX_FILLS },
+): string {
   return text.replace(MACRO, (whole, name: string) => {
     if (name === 'PORT') return PORT_MARK
     if (name === 'MODEL_ID' && context.modelId !== undefined) return context.modelId
@@ -50,11 +56,13 @@ function fillText(text: string, context: MacroContext, depth: number): string {
     if (name === 'PID') return whole
     if (name.startsWith('env.')) return `${OPEN}${name.slice('env.'.length)}${CLOSE}`
     const value = Object.hasOwn(context.macros, name) ? context.macros[name] : undefined
-    if (value === undefined || value === null || depth > MAX_DEPTH || text.length > MAX_LENGTH) {
+    const isEndless = open.includes(name) || budget.fills === 0 || text.length > MAX_LENGTH
+    if (value === undefined || value === null || isEndless) {
       context.onUnknown(name)
       return whole
     }
-    return fillText(String(value).trim(), context, depth + 1)
+    budget.fills -= 1
+    return fillText(String(value).trim(), context, [...open, name], budget)
   })
 }
 

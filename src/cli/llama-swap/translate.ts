@@ -44,7 +44,11 @@ export function translateSwap(yaml: YamlFile, options: TranslateOptions): Transl
   }
   const macros = toObject(root.macros)
   const fill = (value: unknown, path: readonly string[], own: Macros = {}, modelId?: string): unknown => {
-    const onUnknown = (name: string) => note(path, `\${${name}} is no macro`)
+    const unknown = new Set<string>()
+    const onUnknown = (name: string) => {
+      if (!unknown.has(name)) note(path, `\${${name}} is no macro`)
+      unknown.add(name)
+    }
     return fillMacros(value, {
       macros: { ...macros, ...own },
       ...(modelId === undefined ? {} : { modelId }),

@@ -129,6 +129,18 @@ ${models('x:\n  macros: { b: 2 }\n  cmd: /x ${PORT} ${a} ${round}')}
   expect(notes.map(({ message }) => message)).toEqual([expect.stringMatching(/^\$\{\w+\} is no macro$/)])
 })
 
+test('macros that stand for more than any memory holds are left out', () => {
+  const levels = Array.from({ length: 20 }, (_, level) => {
+    const next = `\${m${level + 1}}`
+    return `  m${level}: "${next} ${next} ${next} ${next}"\n`
+  })
+  const round = '  round: "${trip} ${trip}"\n  trip: "${round} ${round}"\n'
+  const { notes } = translate(`macros:\n${levels.join('')}  m20: x\n${round}
+${models('x:\n  cmd: /x ${PORT} ${m0} ${round}')}
+`)
+  expect(notes.map(({ message }) => message)).toContainEqual('${round} is no macro')
+})
+
 test('without groups one model runs at a time, and models of two exclusive groups never together', () => {
   const cmd = (id: string) => `${id}: { cmd: "/x ${id} \${PORT}" }\n`
   const groupsOf = (more: string) =>
