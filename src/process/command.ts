@@ -52,7 +52,7 @@ export function runCommand(
     }
     const timer = clock.setTimeout(() => {
       killGroup(child.pid)
-      end(null, `it did not end within ${timeoutMs} ms`)
+      end(null, `it did not end within ${Math.round(timeoutMs)} ms`)
     }, timeoutMs)
     const end = (exitCode: number | null, reason?: string) => {
       clock.clearTimeout(timer)

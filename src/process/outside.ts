@@ -70,6 +70,17 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
     announceEnd = resolve
   })
   const options = { env, cwd, clock }
+  let wake = () => {}
+  void asked.then(() => wake())
+  /** Until `end` is called, at the longest. A server is watched for days: no pause may add a listener to a promise. */
+  const rest = (ms: number) =>
+    new Promise<void>((resolve) => {
+      const timer = clock.setTimeout(resolve, ending === undefined ? ms : 0)
+      wake = () => {
+        clock.clearTimeout(timer)
+        resolve()
+      }
+    })
 
   const look = async (): Promise<{ presence: Presence; detail?: string | undefined }> => {
     if (commands.status === undefined) return { presence: 'unknown' }
@@ -149,7 +160,7 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
     async gone() {
       let pauseMs = CONFIRM_MS
       for (let goneLooks = 0; goneLooks < 2; ) {
-        await settledWithin(clock, asked, commands.status === undefined ? NEVER_MS : pauseMs)
+        await rest(commands.status === undefined ? NEVER_MS : pauseMs)
         if (ending !== undefined) return void (await ending)
         const presence = await ask()
         goneLooks = presence === 'gone' && isFound ? goneLooks + 1 : 0

@@ -1,10 +1,16 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { systemClock } from '../../src/clock.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import { createOutside } from '../../src/process/outside.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
+
+/** Between two looks that do not find the server, in milliseconds. */
+const PAUSE_MS = 1_000
+const PAUSES = 40
 
 describe.runIf(hasProcfs)('the commands of a server outside the tree', () => {
   test('a status command that finds nothing is not run over and over while the stop command runs', async () => {
@@ -31,5 +37,47 @@ describe.runIf(hasProcfs)('the commands of a server outside the tree', () => {
     await finding
     expect((await readFile(file, 'utf8')).split('\n').length - 1).toBeLessThanOrEqual(2)
     await rm(directory, { recursive: true })
+  })
+
+  test('a server that is watched for long keeps nothing of its pauses', async () => {
+    const pauses: WeakRef<() => void>[] = []
+    let announceLooks = () => {}
+    const looked = new Promise<void>((resolve) => {
+      announceLooks = resolve
+    })
+    const clock: Clock = {
+      ...systemClock,
+      // The pauses between two looks are over at once.
+      setTimeout: (fn, ms) => {
+        if (ms !== PAUSE_MS) return systemClock.setTimeout(fn, ms)
+        pauses.push(new WeakRef(fn))
+        if (pauses.length === PAUSES) announceLooks()
+        return systemClock.setTimeout(fn, 1)
+      },
+    }
+    const outside = createOutside({
+      commands: { stop: [['/bin/true']], status: ['/bin/true'], isExternal: true, timeoutMs: 20_000 },
+      env: {},
+      clock,
+    })
+    const gone = outside.gone()
+    await looked
+    setFlagsFromString('--expose-gc')
+    runInNewContext('gc')()
+    expect(pauses.filter((pause) => pause.deref() !== undefined).length).toBeLessThan(PAUSES / 4)
+    await outside.end()
+    await gone
+  })
+
+  test('a command that hangs is told with a whole number of milliseconds', async () => {
+    const outside = createOutside({
+      commands: { stop: [['/bin/sleep', '20']], isExternal: true, timeoutMs: 50.25 },
+      env: {},
+      clock: systemClock,
+    })
+    expect(await outside.settle(async () => true)).toMatchObject({
+      status: 'there',
+      detail: expect.stringMatching(/^it did not end within \d+ ms$/),
+    })
   })
 })
