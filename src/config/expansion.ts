@@ -81,9 +81,15 @@ function findMissing(providers: JsonObject): Finding[] {
     return [
       ...withoutUrl.map((one) => toError([...one.at, 'baseUrl'], MISSING_URL)),
       ...(isJsonObject(localService) && localService.command === undefined
-        ? [toError([...at, 'localService', 'command'], 'is required (string), unless there is an engine')]
+        ? [
+            toError(
+              [...at, 'localService', 'command'],
+              'is required (string), unless there is an engine, a container or a unit',
+            ),
+          ]
         : []),
       ...findLackOfStop(localService, [...at, 'localService']),
+      ...findTwoPlaces(localService, [...at, 'localService']),
     ]
   })
 }
@@ -94,6 +100,15 @@ function findLackOfStop(localService: unknown, at: readonly PropertyKey[]): Find
   return ['external', 'statusCommand']
     .filter((option) => localService[option] !== undefined && localService[option] !== false)
     .map((option) => toError([...at, option], 'needs stopCommand, the command that ends the server'))
+}
+
+/** A container and a unit at once: which of them is meant cannot be told. */
+function findTwoPlaces(localService: unknown, at: readonly PropertyKey[]): Finding[] {
+  if (!isJsonObject(localService)) return []
+  const { container, unit } = localService
+  return container === undefined || unit === undefined
+    ? []
+    : [toError([...at, 'unit'], 'cannot be given together with container')]
 }
 
 const MISSING_URL = `is required (string), unless localService uses \${PORT}`
@@ -115,9 +130,11 @@ function addDefaults(provider: unknown, defaults: JsonObject): unknown {
     ...others
   } = defaults
   const isOtherProgram =
-    (engine !== undefined || command !== undefined) &&
-    ((localService.command !== undefined && localService.command !== command) ||
-      (localService.engine !== undefined && localService.engine !== engine))
+    localService.container !== undefined ||
+    localService.unit !== undefined ||
+    ((engine !== undefined || command !== undefined) &&
+      ((localService.command !== undefined && localService.command !== command) ||
+        (localService.engine !== undefined && localService.engine !== engine)))
   const env =
     isJsonObject(localService.env) && isJsonObject(defaults.env)
       ? { env: { ...defaults.env, ...localService.env } }

@@ -102,6 +102,32 @@ describe('a unit', () => {
   })
 })
 
+test.each([
+  { engine: 'llama.cpp', context: 8192, idleStopMs: '10m' },
+  { command: '/bin/server', args: ['--all'], idleStopMs: '10m' },
+])('a container and a unit take no program from the defaults: %j', (defaults) => {
+  const text = JSON.stringify({
+    leasehold: { defaults },
+    models: {
+      mode: 'replace',
+      providers: {
+        box: { localService: { container: { image: 'server' } } },
+        unit: { baseUrl: 'http://127.0.0.1:8080/v1', localService: { unit: 'box.service' } },
+      },
+    },
+  })
+  const [box, unit] = parseConfig(text, { env: { PATH: '/nowhere' } }).providers
+  expect(box?.localService).toMatchObject({ command: '/usr/bin/docker', idleStopMs: 600_000 })
+  expect(box?.localService?.args.at(-1)).toBe('server')
+  expect(unit?.localService).toMatchObject({ command: '/usr/bin/systemctl', idleStopMs: 600_000 })
+})
+
+test('a container and a unit at once are refused', () => {
+  expect(() => parse({ container: { image: 'server' }, unit: 'box.service' })).toThrow(
+    /unit.*: cannot be given together with container/,
+  )
+})
+
 test.each(['external', 'statusCommand'])('%s needs a stop command', (option) => {
   const value = option === 'external' ? true : ['/bin/status']
   expect(() =>
