@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Observable, takeUntil } from 'rxjs'
+import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
 import { BadRequestError } from '../errors.ts'
 import type { InspectionHub } from '../inspector/hub.ts'
@@ -47,10 +48,13 @@ export async function answerApi(
     case 'POST services/:id/start': {
       const { wait } = await readJsonBody(response)
       if (wait === false) {
+        const before = supervisor.service(id ?? '')
         // How it ends is told by its state and its events.
         const starting = supervisor.start(id ?? '')
         starting.catch(() => {})
-        return sendJson(response, 202, supervisor.service(id ?? ''))
+        // The start of a service that is up only holds a lease for a moment, which would show as in use.
+        const isUp = hasTag(before.state, 'up')
+        return sendJson(response, 202, isUp ? before : supervisor.service(id ?? ''))
       }
       const leaving = new AbortController()
       response.once('close', () => leaving.abort())

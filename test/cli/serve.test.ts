@@ -302,6 +302,8 @@ test('a start that is not waited for goes on, and the table says what ends a ser
   expect([code, stderr, stdout]).toEqual([0, '', expect.stringMatching(/^demo is (?!ready)/)])
   const status = async () => (await place.run('status')).stdout
   await expect.poll(status, { timeout: 60_000 }).toMatch(/^demo +ready, not in use +.*stops in/m)
+  // The lease of the start itself is not a use.
+  expect((await place.run('start', 'demo', '--no-wait')).stdout).toMatch(/^demo is ready, not in use/)
   const leaving = new AbortController()
   const asked = fetch(`http://127.0.0.1:${place.gatewayPort}/v1/chat/completions`, {
     method: 'POST',
