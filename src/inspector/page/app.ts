@@ -30,7 +30,7 @@ export interface PrintedLine {
 export type Connection = 'connecting' | 'open' | 'lost' | 'locked'
 
 /** What concerns no single service; only snapshots tell of it, and a recording holds none. */
-export type Standing = Omit<SupervisorSnapshot, 'services'>
+export type SupervisorStatus = Omit<SupervisorSnapshot, 'services'>
 
 /** The state of the page. */
 export interface AppState {
@@ -49,7 +49,7 @@ export interface AppState {
   readonly output: readonly PrintedLine[]
   readonly rows: readonly SequenceRow[]
   readonly notice: string | null
-  readonly standing: Standing | null
+  readonly status: SupervisorStatus | null
   /** How fast tokens and requests come, as the last looks tell. */
   readonly pace: Pace
   readonly dialog: 'keys' | 'search' | null
@@ -82,7 +82,7 @@ export function createApp(onChange: () => void) {
     output: [],
     rows: [],
     notice: null,
-    standing: null,
+    status: null,
     pace: emptyPace,
     dialog: null,
   }
@@ -166,7 +166,7 @@ export function createApp(onChange: () => void) {
     )) as [SupervisorSnapshot, { requests: readonly RequestSnapshot[] }]
     if (instance !== null && instance !== snapshot.instance) forget()
     instance = snapshot.instance
-    set({ standing: snapshot, pace: addLook(state.pace, snapshot, requests) })
+    set({ status: snapshot, pace: addLook(state.pace, snapshot, requests) })
     // It was taken about halfway between the question and the answer.
     offsetMs = snapshot.atMs - (askedAtMs + performance.now()) / 2
     const { atMs } = snapshot

@@ -6,7 +6,7 @@ import type { ViewProps } from './view-frame.tsx'
 
 /** What concerns every view: the connection, the configuration, the watchdog, a recording, a moment that is held. */
 export function Banners({ app, atMs }: ViewProps) {
-  const { connection, recording, history, standing } = app.state
+  const { connection, recording, history, status } = app.state
   if (recording !== null)
     return (
       <Banner kind="past" icon="file">
@@ -18,8 +18,8 @@ export function Banners({ app, atMs }: ViewProps) {
         </button>
       </Banner>
     )
-  const { refusal = null, file = '', loadedAt } = standing?.config ?? {}
-  const problem = standing?.watchdog.problem ?? null
+  const { refusal = null, file = '', loadedAt } = status?.config ?? {}
+  const problem = status?.watchdog.problem ?? null
   return (
     <>
       {connection === 'lost' && (

@@ -28,8 +28,8 @@ let live: Source | null = null
 
 /** The requests at the moment that is shown, the newest first. Events tell of them, and looks of those they left out. */
 export function useRequests({ app, model, atMs }: ViewProps): readonly RequestRow[] {
-  const { recording, history, standing, connection } = app.state
-  const of = recording === null ? (standing?.instance ?? null) : history.moments
+  const { recording, history, status, connection } = app.state
+  const of = recording === null ? (status?.instance ?? null) : history.moments
   const own = useRef<Source | null>(recording === null ? live : null)
   if (own.current === null || own.current.of !== of)
     own.current = { of, store: createRequestStore(), seq: 0, ended: null }
@@ -71,7 +71,7 @@ function hearNews(source: Source, { state }: App): void {
 
 async function lookAgain(source: Source, app: App): Promise<void> {
   if (document.hidden) return
-  const total = app.state.standing?.totals.requests ?? 0
+  const total = app.state.status?.totals.requests ?? 0
   const count = source.ended === null ? MAX_LISTED : Math.min(MAX_LISTED, total - source.ended + SPARE)
   const answer = await ask(`/api/requests?ended=${Math.max(SPARE, count)}`)
   const { requests, ended } = (await answer.json()) as {

@@ -71,8 +71,8 @@ export function Machines(view: ViewProps & { readonly told: readonly Told[] }) {
 
 /** The file in force, what was refused after it, and what reloads have changed. */
 function Configuration({ app }: ViewProps) {
-  const { standing, history } = app.state
-  const { file, loadedAt, refusal = null, unavailable = [] } = standing?.config ?? {}
+  const { status, history } = app.state
+  const { file, loadedAt, refusal = null, unavailable = [] } = status?.config ?? {}
   const changes = history.moments
     .flatMap(({ event }) => (event.type === 'config.replaced' ? [event] : []))
     .slice(-5)

@@ -4,7 +4,7 @@ import type { OverviewProps } from './overview.tsx'
 
 /** Why there is no service, and what to do about it. */
 export function Empty({ app, model }: OverviewProps) {
-  const { connection, recording, standing } = app.state
+  const { connection, recording, status } = app.state
   if (recording !== null)
     return (
       <Hero title="No service at this moment of the recording">
@@ -23,7 +23,7 @@ export function Empty({ app, model }: OverviewProps) {
         <p class="soft">Everything that it ran is stopped. This page goes on by itself when it is back.</p>
       </Hero>
     )
-  if ((standing?.config.unavailable.length ?? 0) > 0)
+  if ((status?.config.unavailable.length ?? 0) > 0)
     return (
       <Hero title="No provider can be used">
         <p class="soft">Cure what is named below, and start leasehold again.</p>

@@ -107,7 +107,7 @@ function describeRest(told: readonly Told[]): string {
 
 /** Providers of the configuration that have no service, because this host cannot use them. */
 function Unavailable({ app }: { readonly app: App }) {
-  const unavailable = app.state.standing?.config.unavailable ?? []
+  const unavailable = app.state.status?.config.unavailable ?? []
   if (unavailable.length === 0 || app.state.recording !== null) return null
   return (
     <section class="card unavailable" aria-label="Unavailable providers">

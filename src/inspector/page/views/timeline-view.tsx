@@ -118,7 +118,7 @@ function Gantt({ view, picture }: { readonly view: ViewProps; readonly picture: 
   const { app, model, atMs } = view
   const { data, fromMs, toMs } = picture
   const { element, width } = useWidth()
-  const { history, recording, standing } = app.state
+  const { history, recording, status } = app.state
   const isHeld = history.cursor !== null || recording !== null
   const share = (ms: number) => ((ms - fromMs) / (toMs - fromMs)) * 100
   const decisions = data.decisions.filter((one) => one.atMs >= fromMs)
@@ -133,7 +133,7 @@ function Gantt({ view, picture }: { readonly view: ViewProps; readonly picture: 
   const isMany = lanes.length > MANY
   const rank = ({ look }: { readonly look: Look }) => (isMany ? groups.indexOf(findGroup(look)) : 0)
   const budgets = Object.keys(data.room.at(-1)?.held ?? {})
-  const capacityOf = (name: string) => standing?.budgets?.find((one) => one.name === name)?.capacity ?? 0
+  const capacityOf = (name: string) => status?.budgets?.find((one) => one.name === name)?.capacity ?? 0
   return (
     <section class="card" aria-label="The last minutes">
       <div class={`gantt ${isMany ? 'many' : ''}`}>
