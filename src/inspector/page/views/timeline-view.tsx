@@ -1,5 +1,6 @@
 import { Component } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { hasTag } from '../../../../machines/provider/tags.ts'
 import type { Timeline as Told } from '../../../observe/timeline.ts'
 import type { App } from '../app.ts'
 import { formatClock, listNames } from '../display-text.ts'
@@ -122,7 +123,7 @@ function Gantt({ view, picture }: { readonly view: ViewProps; readonly picture: 
   const isHeld = history.cursor !== null || recording !== null
   const share = (ms: number) => ((ms - fromMs) / (toMs - fromMs)) * 100
   const decisions = data.decisions.filter((one) => one.atMs >= fromMs)
-  const known = data.lanes.filter(({ changes }) => changes.some(([, state]) => state !== 'retired'))
+  const known = data.lanes.filter(({ changes }) => changes.some(([, state]) => !hasTag(state, 'retired')))
   const lanes = known
     .map((lane) => {
       const service = model.services[lane.key]
