@@ -2,6 +2,7 @@ import { charts } from 'leasehold:charts'
 import { toDurationText } from '../../../text/duration.ts'
 import { StateChart } from '../chart-view.tsx'
 import { formatClock } from '../display-text.ts'
+import { download } from '../download.ts'
 import { Screen, type Told, type ViewProps } from '../frame/view-frame.tsx'
 import { formatRoute } from '../route.ts'
 import { SequenceView } from '../sequence-view.tsx'
@@ -151,13 +152,7 @@ function describeReload({ added, removed, changed, settings, ignored }: Reload):
 }
 
 function Recording({ app }: ViewProps) {
-  const save = () => {
-    const link = document.createElement('a')
-    link.href = URL.createObjectURL(new Blob([app.saved()], { type: 'application/x-ndjson' }))
-    link.download = 'leasehold.ndjson'
-    link.click()
-    setTimeout(() => URL.revokeObjectURL(link.href), 1_000)
-  }
+  const save = () => download('leasehold.ndjson', app.saved(), 'application/x-ndjson')
   return (
     <section class="card" aria-label="Recording">
       <header>

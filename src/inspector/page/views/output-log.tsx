@@ -1,6 +1,7 @@
 import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { App, PrintedLine } from '../app.ts'
 import { formatClock } from '../display-text.ts'
+import { download } from '../download.ts'
 import { Icon } from '../shapes.tsx'
 
 /** Height of a line, in pixels: the same for all, so that only those in sight need to be there. */
@@ -180,13 +181,4 @@ function Marked({ text, wanted }: { readonly text: string; readonly wanted: stri
       {`${text.slice(at + wanted.length)}\n`}
     </span>
   )
-}
-
-function download(name: string, text: string): void {
-  const link = document.createElement('a')
-  link.href = URL.createObjectURL(new Blob([text], { type: 'text/plain' }))
-  link.download = name
-  link.click()
-  // The download has begun once this turn is over.
-  setTimeout(() => URL.revokeObjectURL(link.href), 1_000)
 }
