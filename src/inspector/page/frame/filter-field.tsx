@@ -14,8 +14,10 @@ export function FilterField({ app, label }: FilterFieldProps) {
       <input
         class="field"
         type="search"
-        placeholder={label}
+        // A phone has no room for more.
+        placeholder="Filter"
         aria-label={label}
+        title={label}
         value={app.state.filter}
         onInput={({ currentTarget }) => app.filter(currentTarget.value)}
       />

@@ -66,7 +66,11 @@ export function Requests(view: ViewProps) {
   const scale = findScale(rows)
   const selected = route.id === null ? undefined : all.find(({ id }) => id === route.id)
   return (
-    <Screen view={view} title="Requests" tools={<FilterField app={app} label="Model, client, code" />}>
+    <Screen
+      view={view}
+      title="Requests"
+      tools={<FilterField app={app} label="Filter by model, client or code" />}
+    >
       <div class="row wrap">
         <div class="seg" role="group" aria-label="Which requests">
           {pickWords.map(([value, word]) => (
