@@ -1,5 +1,6 @@
 import type { RequestSnapshot } from '../../request/open-requests.ts'
 import type { SupervisorSnapshot } from '../../service/snapshot.ts'
+import type { Moment } from './history.ts'
 
 /** What one look told. */
 interface Look {
@@ -63,10 +64,28 @@ export function listRates({ looks }: Pace, key: string, atMs: number): readonly 
   return rates
 }
 
-/** Requests that ended in the minute until a time; `null`: that is not known. */
-export function countPerMinute({ looks }: Pace, atMs: number): number | null {
+/**
+ * Requests that ended in the minute until a time; `null`: that is not known. The looks have exact numbers, but begin
+ * when the page is opened. Events tell of the time before; during a flood they are a sample, so this may be too low
+ * for the first minute.
+ */
+export function countPerMinute({ looks }: Pace, moments: readonly Moment[], atMs: number): number | null {
+  if (looks.length === 0 && moments.length === 0) return null
+  const fromMs = atMs - 60_000
   const until = looks.findLast((look) => look.atMs <= atMs + 2_000)
-  const from = looks.find((look) => look.atMs >= atMs - 60_000)
-  if (until === undefined || from === undefined || from === until) return null
-  return until.ended - from.ended
+  const from = looks.find((look) => look.atMs >= fromMs)
+  if (until === undefined || from === undefined || from.atMs > until.atMs)
+    return countEnded(moments, fromMs, atMs)
+  return until.ended - from.ended + countEnded(moments, fromMs, from.atMs)
+}
+
+/** Ends of requests that the events tell, after one time and until another. */
+function countEnded(moments: readonly Moment[], fromMs: number, untilMs: number): number {
+  let ended = 0
+  for (let index = moments.length - 1; index >= 0; index -= 1) {
+    const event = moments[index]?.event
+    if (event === undefined || event.atMs <= fromMs) break
+    if (event.type === 'request.ended' && event.atMs <= untilMs) ended += 1
+  }
+  return ended
 }

@@ -6,7 +6,7 @@ import { countFailing } from '../frame/rail.tsx'
 import { Screen, type Told, type ViewProps } from '../frame/view-frame.tsx'
 import { type Look, lookWords } from '../look.ts'
 import type { ChangeView } from '../model.ts'
-import { countPerMinute, listRates } from '../rates.ts'
+import { countPerMinute, emptyPace, listRates } from '../rates.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon } from '../shapes.tsx'
 import { Budgets } from './overview-budgets.tsx'
@@ -43,9 +43,11 @@ export function Overview(view: OverviewProps) {
 
 /** The headline, and three figures. */
 function Lead({ app, model, atMs, told }: OverviewProps) {
-  const { pace } = app.state
+  const { history, recording } = app.state
+  // Looks are of what happens now, on another clock than that of a recording.
+  const pace = recording === null ? app.state.pace : emptyPace
   const open = Object.keys(model.requests).length
-  const perMinute = countPerMinute(pace, atMs)
+  const perMinute = countPerMinute(pace, history.moments, atMs)
   const rate = told.reduce((sum, { service }) => sum + (listRates(pace, service.key, atMs).at(-1) ?? 0), 0)
   const firstMs = app.firstByteMs(atMs)
   return (

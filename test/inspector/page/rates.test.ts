@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest'
+import type { SupervisorEvent } from '../../../src/events/events.ts'
+import type { Moment } from '../../../src/inspector/page/history.ts'
+import { addLook, countPerMinute, emptyPace, type Pace } from '../../../src/inspector/page/rates.ts'
+import type { SupervisorSnapshot } from '../../../src/service/snapshot.ts'
+
+/** The page looks at a time, when so many requests have ended. */
+const look = (pace: Pace, atMs: number, requests: number) =>
+  addLook(pace, { atMs, totals: { requests }, services: [] } as unknown as SupervisorSnapshot, [])
+const toMoment = (type: SupervisorEvent['type'], atMs: number) =>
+  ({ event: { type, atMs }, model: null }) as unknown as Moment
+const endedAt = (...times: number[]) => times.map((atMs) => toMoment('request.ended', atMs))
+
+test('a page that was just opened counts the requests that ended before', () => {
+  const moments = [
+    ...endedAt(30_000, 50_000, 70_000),
+    toMoment('request.started', 80_000),
+    ...endedAt(90_000),
+  ]
+  const first = look(emptyPace, 100_000, 4)
+  expect(countPerMinute(first, moments, 100_000)).toBe(3)
+  // What ends after the first look is told twice, and counted once.
+  const second = look(first, 102_000, 5)
+  expect(countPerMinute(second, [...moments, ...endedAt(101_000)], 102_000)).toBe(4)
+})
+
+test('the looks have the exact number, where the events are a sample', () => {
+  let pace = emptyPace
+  for (let atMs = 0; atMs <= 100_000; atMs += 2_000) pace = look(pace, atMs, atMs / 10)
+  expect(countPerMinute(pace, endedAt(70_000, 80_000), 100_000)).toBe(6_000)
+})
+
+test('the events count for a time of which there is no look', () => {
+  const moments = endedAt(10_000, 40_000, 65_000, 90_000)
+  // The connection was lost for a while.
+  const pace = look(look(emptyPace, 1_000, 0), 200_000, 9)
+  expect(countPerMinute(pace, moments, 80_000)).toBe(2)
+  // A recording.
+  expect(countPerMinute(emptyPace, moments, 95_000)).toBe(3)
+  expect(countPerMinute(emptyPace, [], 95_000)).toBe(null)
+})
