@@ -112,6 +112,24 @@ describe('leasehold service install', () => {
     expect(readFileSync(file, 'utf8')).toBe(text)
   })
 
+  test.each([
+    // A file where a folder should be, a folder of the kernel that takes none, and a folder where the file should be.
+    ['file', /cannot be read: a part of its path is not a folder \(ENOTDIR\)/],
+    ...(process.platform === 'linux' ? [['/proc', /cannot be written: .+ \(ENOENT\)/] as const] : []),
+    ['taken', /is there, and is not a regular file/],
+  ] as const)('tells why nothing can be written in %s, and what to do', async (home, reason) => {
+    await using outer = await createPlace()
+    const XDG_CONFIG_HOME = join(home === '/proc' ? '' : outer.folder, home)
+    await using place = await createPlace({ XDG_CONFIG_HOME })
+    place.configure()
+    outer.write('file', '')
+    mkdirSync(join(outer.folder, 'taken/systemd/user/leasehold.service'), { recursive: true })
+    const { code, stderr } = await place.run('service', 'install', '--manager', 'systemd', '--yes')
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(reason) })
+    expect(stderr).toContain(`${XDG_CONFIG_HOME}/systemd/user/leasehold.service`)
+    expect(stderr).toContain('leasehold service print')
+  })
+
   test('prints one JSON document', async () => {
     await using place = await createPlace()
     place.configure()

@@ -1,8 +1,9 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { findConfigurationFile, loadConfiguration } from '../configuration.ts'
 import { DEMO_NAME } from '../demo-config.ts'
 import { exitCodes, UsageError } from '../exit-codes.ts'
+import { describeFileFault } from '../file-fault.ts'
 import { escapeText, type Terminal } from '../terminal.ts'
 import { formatLaunchdPlist } from './launchd-plist.ts'
 import { buildServiceSetup, findServiceFile, type ServiceManager } from './service-setup.ts'
@@ -60,8 +61,12 @@ export async function installService(
       terminal.note('Nothing was written.')
       return exitCodes.failed
     }
-    await mkdir(dirname(file), { recursive: true })
-    await writeWhole(file, text)
+    try {
+      await makeFolder(dirname(file))
+      await writeWhole(file, text)
+    } catch (error) {
+      throw toUnusableError(file, `cannot be written: ${describeFileFault(error)}`)
+    }
   }
   if (options.json) terminal.json({ ok: true, isChanged: before !== text, ...service })
   else {
@@ -113,16 +118,43 @@ async function confirm(
 
 async function readExisting(file: string): Promise<string | undefined> {
   try {
+    // A pipe without a writer is read for ever.
+    if (!(await stat(file)).isFile()) throw toUnusableError(file, 'is there, and is not a regular file')
     return await readFile(file, 'utf8')
   } catch (error) {
+    if (error instanceof UsageError) throw error
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
+    throw toUnusableError(file, `cannot be read: ${describeFileFault(error)}`)
+  }
+}
+
+function toUnusableError(file: string, problem: string): UsageError {
+  return new UsageError(
+    `The service file ${file} ${problem}. Nothing was written. Set XDG_CONFIG_HOME (systemd) or HOME to a folder that this user may write, or write the file yourself with: leasehold service print`,
+  )
+}
+
+/** `recursive` of Node never ends where a folder exists and takes none, such as /proc. */
+async function makeFolder(folder: string, canGoUp = true): Promise<void> {
+  try {
+    await mkdir(folder)
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || !canGoUp || dirname(folder) === folder) throw error
+    await makeFolder(dirname(folder))
+    await makeFolder(folder, false)
   }
 }
 
 /** So that nothing reads half of it. */
 async function writeWhole(file: string, text: string): Promise<void> {
   const part = `${file}.${process.pid}.part`
-  await writeFile(part, text, { mode: 0o644 })
-  await rename(part, file)
+  try {
+    await writeFile(part, text, { mode: 0o644 })
+    await rename(part, file)
+  } catch (error) {
+    await rm(part, { force: true }).catch(() => {})
+    throw error
+  }
 }
