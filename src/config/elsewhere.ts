@@ -37,13 +37,14 @@ export function expandElsewhere(
       ? expandUnit(unit, surroundings)
       : undefined
   if (options === undefined) return undefined
-  const { args, ...others } = service
+  const { args, env, ...others } = service
   return {
     ...provider,
     baseUrl: provider.baseUrl ?? `http://127.0.0.1:${PORT}/v1`,
     localService: {
       ...options,
       ...others,
+      env: isJsonObject(env) ? { ...options.env, ...env } : (env ?? options.env),
       args: Array.isArray(args) ? [...options.args, ...args] : (args ?? options.args),
     },
   }
@@ -57,6 +58,7 @@ function expandContainer(id: string, service: JsonObject, container: JsonObject,
   const graceSeconds = Math.ceil((toMs(service.stopGraceMs) ?? STOP_GRACE_MS) / 1000)
   const network = toText(container.network)
   const gpus = toText(container.gpus)
+  const variables = isJsonObject(container.env) ? container.env : {}
   return {
     command,
     args: [
@@ -67,13 +69,16 @@ function expandContainer(id: string, service: JsonObject, container: JsonObject,
       ...(network === 'host' ? [] : ['-p', `127.0.0.1:${PORT}:${container.port ?? INNER_PORT}`]),
       ...(gpus === undefined ? [] : toGpuArgs(engine, gpus)),
       ...toTexts(container.volumes).flatMap((volume) => ['-v', volume]),
-      ...(isJsonObject(container.env)
-        ? Object.entries(container.env).flatMap(([variable, value]) => ['-e', `${variable}=${value}`])
-        : []),
+      ...Object.entries(variables).flatMap(([variable, value]) => [
+        '-e',
+        isOfClient(variable) ? `${variable}=${value}` : variable,
+      ]),
       ...toTexts(container.options),
       toText(container.image) ?? '',
       ...toTexts(container.args),
     ],
+    // Their values may be secrets, and every user of this host may read arguments.
+    env: Object.fromEntries(Object.entries(variables).filter(([variable]) => !isOfClient(variable))),
     external: true,
     stopCommand: [
       [command, 'stop', '-t', String(graceSeconds), name],
@@ -86,6 +91,13 @@ function expandContainer(id: string, service: JsonObject, container: JsonObject,
     ],
     readyTimeoutMs: READY_TIMEOUT_MS,
   }
+}
+
+/** The client itself is led by these, so they are not put into its environment. */
+function isOfClient(variable: string): boolean {
+  return /^(PATH|HOME|USER|LOGNAME|SHELL|LANG|TZ|TMPDIR|(DOCKER|CONTAINERS?|XDG|LD|LC|DBUS)_.*)$/.test(
+    variable,
+  )
 }
 
 function toGpuArgs(engine: 'docker' | 'podman', gpus: string): string[] {
@@ -102,6 +114,7 @@ function expandUnit(unit: string | JsonObject, surroundings: Surroundings) {
   return {
     command,
     args: [...scope, 'start', name],
+    env: {},
     external: true,
     stopCommand: [[command, ...scope, 'stop', name]],
     statusCommand: [

@@ -53,7 +53,12 @@ const containerSchema = z
       ),
     gpus: plainText().optional().describe('GPUs for the container: `all`, or what the engine takes.'),
     volumes: z.array(plainText()).default([]).describe('Mounts, as `-v` takes them: `/models:/models:ro`.'),
-    env: z.record(variableName(), plainText()).default({}).describe('Variables inside the container.'),
+    env: z
+      .record(variableName(), plainText())
+      .default({})
+      .describe(
+        'Variables inside the container. The client gets them in its environment, so that no argument shows them.',
+      ),
     options: z.array(plainText()).default([]).describe('Further options of `run`, before the image.'),
   })
   .describe(

@@ -20,7 +20,7 @@ describe('a container', () => {
       args: ['-m', '/m.gguf'],
       volumes: ['/m:/m:ro'],
       gpus: 'all',
-      env: { A: '1' },
+      env: { A: '1', HOME: '/h' },
     }
     const { localService, baseUrl } = parse({ container, stopGraceMs: '2500ms' }) ?? {}
     const name = `leasehold-box-${GENERATION}`
@@ -37,12 +37,15 @@ describe('a container', () => {
           '-v',
           '/m:/m:ro',
           '-e',
-          'A=1',
+          'A',
+          '-e',
+          'HOME=/h',
           'server',
           '-m',
           '/m.gguf',
         ],
       ],
+      env: { A: '1' },
       external: true,
       stopCommand: [
         ['/usr/bin/docker', 'stop', '-t', '3', name],
