@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -157,4 +158,21 @@ test.each([
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
   expect(stderr).toMatch(reason)
   expect(existsSync(join(place.folder, 'leasehold.json5'))).toBe(false)
+})
+
+test.runIf(process.platform !== 'win32').each([
+  ['a folder', '.', /^\. is a folder\. Name the configuration file of llama-swap\.$/m],
+  ['a pipe', 'pipe', /^pipe is a pipe or a device\./m],
+  ['a device', '/dev/zero', /^\/dev\/zero is a pipe or a device\./m],
+  ['too large', 'large', /^large is larger than 4 MiB/m],
+  ['below a file', 'large/x', /^large\/x cannot be read: a part of its path is not a folder/m],
+])('init --from llama-swap refuses what is %s', async (_, source, reason) => {
+  await using place = await createHost('llama-server')
+  const make = (script: string) => execFileSync('/bin/sh', ['-c', script], { cwd: place.folder })
+  // A hole takes no room on the disk.
+  make('mkfifo pipe && truncate -s 4194305 large')
+  const { code, stdout, stderr } = await place.run('init', '--from', 'llama-swap', source)
+  make('rm pipe large')
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+  expect(stderr).toMatch(reason)
 })

@@ -1,12 +1,17 @@
-import { readFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { findInstalledProgram } from '../../config/engine-service.ts'
 import { engines } from '../../config/engines.ts'
 import { exitCodes, UsageError } from '../exit-codes.ts'
+import { describeFileFault } from '../file-fault.ts'
 import { tellNext, type WriteOptions, writeConfig } from '../init/write-config.ts'
 import { escapeText, type Terminal } from '../terminal.ts'
 import { type SwapNote, translateSwap } from './translate.ts'
 import { parseYaml } from './yaml-file.ts'
+
+/** Largest file that is read, in bytes. */
+const MAX_BYTES = 4 * 1_048_576
 
 /** `leasehold init --from llama-swap FILE`: translates a configuration of llama-swap's. */
 export async function importLlamaSwap(
@@ -49,10 +54,29 @@ function formatNote(source: string, { line, path, message }: SwapNote): string {
 
 async function read(source: string): Promise<string> {
   try {
-    return await readFile(source, 'utf8')
+    const entry = await stat(source)
+    // A pipe without a writer is read for ever, and a device has no end.
+    if (!entry.isFile()) {
+      const kind = entry.isDirectory() ? 'a folder' : 'a pipe or a device'
+      throw new UsageError(`${source} is ${kind}. Name the configuration file of llama-swap.`)
+    }
+    const chunks: Uint8Array[] = []
+    let size = 0
+    // The size that a file tells may be wrong: one byte beyond the limit shows that there is too much.
+    for await (const chunk of createReadStream(source, { end: MAX_BYTES })) {
+      chunks.push(chunk)
+      size += chunk.length
+    }
+    if (size > MAX_BYTES)
+      throw new UsageError(
+        `${source} is larger than ${MAX_BYTES / 1_048_576} MiB, so it is not taken for a configuration of llama-swap.`,
+      )
+    return Buffer.concat(chunks).toString('utf8')
   } catch (error) {
-    const reason =
-      error instanceof Error && 'code' in error && error.code === 'ENOENT' ? 'does not exist' : error
-    throw new UsageError(`${source} ${reason === 'does not exist' ? reason : `cannot be read: ${reason}`}.`)
+    if (error instanceof UsageError) throw error
+    const isAbsent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+    throw new UsageError(
+      `${source} ${isAbsent ? 'does not exist' : `cannot be read: ${describeFileFault(error)}`}.`,
+    )
   }
 }
