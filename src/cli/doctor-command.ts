@@ -167,7 +167,15 @@ function print(report: DoctorReport, terminal: Terminal): void {
   }
   title('Findings')
   for (const finding of report.findings) terminal.line(formatFinding(finding, terminal))
-  if (report.findings.length === 0) line('  none')
+  if (report.findings.length === 0) line(`  ${describeNoFinding(report)}`)
+}
+
+/** The problems of the file come first: a bare `none` after them would deny them. */
+function describeNoFinding({ problems }: DoctorReport): string {
+  if (problems.length === 0) return 'none'
+  return problems.some(({ severity }) => severity === 'error')
+    ? 'the configuration cannot be used, see above; no service was examined'
+    : 'none besides the problems of the file, see above'
 }
 
 function formatFinding({ level, about, text }: DoctorFinding, terminal: Terminal): string {

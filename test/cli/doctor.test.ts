@@ -166,6 +166,20 @@ describe('leasehold doctor', () => {
     expect(host.memory.totalMiB).toBeGreaterThan(0)
   })
 
+  test('does not say that nothing was found where the file has a problem', async () => {
+    await using place = await createPlace()
+    const absent = await place.run('doctor', '--config', 'absent.json5')
+    expect(absent.code).toBe(2)
+    expect(absent.stdout).toContain('absent.json5: error: there is no such file')
+    expect(absent.stdout).not.toMatch(/^ +none$/m)
+    expect(absent.stdout).toMatch(/^ {2}the configuration cannot be used, see above/m)
+
+    place.write('leasehold.json5', '{ models: { providers: {} } }')
+    const empty = await place.run('doctor', '--no-start')
+    expect(empty).toMatchObject({ code: 1, stdout: expect.stringMatching(/: warning: /) })
+    expect(empty.stdout).not.toMatch(/^ +none$/m)
+  })
+
   test('a service that does not become ready is an error with what it printed', async () => {
     await using place = await createPlace()
     place.configure(['--load-ms', '50', '--fail-load', 'exit'])
