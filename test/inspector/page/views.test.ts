@@ -203,10 +203,13 @@ async function walk(page: Stage['page']): Promise<readonly string[]> {
     ;(document.activeElement as HTMLElement | null)?.blur()
     return all.length
   })
-  for (let presses = 0; presses < count + 20; presses += 1) {
+  // Controls come and go meanwhile, so one round of what was counted may end too early.
+  let isDone = false
+  for (let presses = 0; presses < 3 * count + 20 && !isDone; presses += 1) {
     await page.keyboard.press('Tab')
-    await page.evaluate(() => {
+    isDone = await page.evaluate(() => {
       delete (document.activeElement as HTMLElement | null)?.dataset.unreached
+      return document.querySelector('[data-unreached]') === null
     })
   }
   return page.evaluate(() =>
