@@ -108,6 +108,10 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
     await using stage = await openQuickStage()
     const { page, url, rows } = stage
     for (const agent of ['aider/1', 'curl/8.5', 'aider/1']) await stage.send('quick/m', agent)
+    // The page counts what ended before it was opened.
+    await page.goto(url)
+    const figure = page.locator('.stats dd').nth(1)
+    await expect.poll(() => figure.textContent(), { timeout: 60_000 }).toBe('3 / min')
     await stage.send('nowhere/m', 'curl/8.5')
     await page.goto(`${url}/#/requests`)
     await expect.poll(() => rows.count(), { timeout: 60_000 }).toBe(4)
