@@ -26,7 +26,7 @@ const INTERRUPTED = new Error('interrupted')
 
 /**
  * `leasehold chat [REF]`: a conversation. Each line of standard input is a question. Ctrl-C ends an answer, or at the
- * prompt the conversation; so does the end of the input. `/new` forgets what was said.
+ * prompt the conversation; so does the end of the input. A line that is one `/word` is a command and is not sent.
  */
 export async function chat(
   ref: string | undefined,
@@ -52,13 +52,23 @@ export async function chat(
   let failures = 0
   try {
     if (isLive) {
-      terminal.note('Ctrl-C ends an answer, Ctrl-D the conversation; /new begins another one.')
+      terminal.note(
+        'Ctrl-C ends an answer, Ctrl-D the conversation; /new begins another one, /help says more.',
+      )
       lines.prompt()
     }
     for await (const line of lines) {
-      const prompt = line.trim()
-      if (prompt === '/new') said = []
-      else if (prompt !== '') {
+      const command = findCommand(line)
+      const prompt = toPrompt(line)
+      if (command === '/exit') break
+      if (command === '/new') said = []
+      else if (command === '/help') terminal.note(CHAT_HELP)
+      else if (command !== undefined) {
+        terminal.note(
+          `${escapeText(command)} is not a command and was not sent; the commands are /new, /help and /exit. To send it: /${escapeText(command)}`,
+        )
+        failures += 1
+      } else if (prompt !== '') {
         answering = new AbortController()
         const signal = AbortSignal.any([door.signal, answering.signal])
         const text = await ask({ ref, prompt, said, options, door, terminal, progress, signal, isLive })
@@ -74,6 +84,24 @@ export async function chat(
     progress.close()
     await door.close()
   }
+}
+
+const CHAT_HELP = [
+  '/new   forgets what was said',
+  '/help  prints this',
+  '/exit  ends the conversation, as Ctrl-D does',
+  'Every other line is sent. To send a word with a slash alone, write //word or put a space before it.',
+].join('\n')
+
+/** The command that a line is: a word after one slash, alone, from the first column on. */
+function findCommand(line: string): string | undefined {
+  return /^\/[a-z][\w-]*(?=\s*$)/i.exec(line)?.[0]
+}
+
+/** What a line sends: `//word` is `/word`. */
+function toPrompt(line: string): string {
+  const text = line.trim()
+  return findCommand(text.slice(1)) === undefined || !text.startsWith('//') ? text : text.slice(1)
 }
 
 interface Question {

@@ -158,7 +158,10 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     program
       .command('chat')
       .description('talk to a model on the terminal; each line is a question')
-      .addHelpText('after', `\nExample:\n  leasehold chat demo\n${exitCodeHelp}`)
+      .addHelpText(
+        'after',
+        `\nExample:\n  leasehold chat demo\n\nA line that is one of these is not sent: /new (forget what was said), /help, /exit.\nTo send a word with a slash alone: //word\n${exitCodeHelp}`,
+      )
       .argument('[ref]', 'PROVIDER/MODEL, a model id or an alias (default: the default model)')
       .option('--system <text>', 'system prompt')
       .option('--thinking <level>', 'off, low, medium, high, or another level that the model accepts')

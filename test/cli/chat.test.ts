@@ -29,6 +29,24 @@ describe('leasehold chat', { timeout: 120_000 }, () => {
     expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('absent') })
   })
 
+  test('a word with a slash alone is a command, and no unknown one is sent', async () => {
+    await using place = await createPlace()
+    place.configure()
+    const run = place.startWithInput('chat', 'sums')
+    run.child.stdin?.write(
+      '/help\n/hlep \n//what\n /why\n/etc/hosts\nWhat is 17 * 3?\n/exit\nWhat is 2 + 2?\n',
+    )
+    // The input goes on: /exit ends the conversation.
+    const { code, stdout, stderr } = await run.ended
+    expect(stderr).toMatch(/^\/exit +ends the conversation/m)
+    expect(stderr).toMatch(/^\/hlep is not a command and was not sent;.* To send it: \/\/hlep$/m)
+    expect(code).toBe(1)
+    const answers = stdout.trim().split('\n')
+    expect(answers).toHaveLength(4)
+    expect(answers[3]).toContain('51')
+    await expect.poll(place.strays).toEqual([])
+  })
+
   test.runIf(hasScript)('Ctrl-C ends an answer, and at the prompt the conversation', async () => {
     await using place = await createPlace()
     place.configure(['--token-delay-ms', '300'])
