@@ -34,7 +34,7 @@ const needsSchema = () => z.record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
 const containerSchema = z
   .strictObject({
     engine: z.enum(['docker', 'podman']).default('docker').describe('Its program, searched in PATH.'),
-    image: plainText().min(1, 'must name an image').describe('The image, as `run` takes it.'),
+    image: notOption('must name an image').describe('The image, as `run` takes it.'),
     args: z.array(plainText()).default([]).describe('Arguments for the program of the image.'),
     name: plainText()
       .optional()
@@ -100,9 +100,9 @@ const localServiceSchema = z
     unit: z
       .union(
         [
-          plainText().min(1, 'must name a unit'),
+          notOption('must name a unit'),
           z.strictObject({
-            name: plainText().min(1, 'must name a unit').describe('The unit: `box.service`.'),
+            name: notOption('must name a unit').describe('The unit: `box.service`.'),
             system: z
               .boolean()
               .default(false)
@@ -610,6 +610,13 @@ function describeEngineFault(input: unknown): string {
   const nearest = findNearest(name.replaceAll(/[-_]/g, '.'), Object.keys(engines))
   const isNear = nearest !== undefined && isNearMiss(name, nearest.edits)
   return `${JSON.stringify(input) ?? 'undefined'} is not a known engine; ${isNear ? `the nearest is "${nearest.candidate}"` : `the engines are ${Object.keys(engines).join(', ')}`}`
+}
+
+/** A text that a program cannot take for one of its options. */
+function notOption(message: string) {
+  return plainText()
+    .min(1, message)
+    .regex(/^(?!-)/, 'must not begin with "-": that would be an option')
 }
 
 /** A program and its arguments. */

@@ -147,3 +147,12 @@ test('a stop command is one command or a list of them, and a part of what a serv
   expect(keyOf({ stopCommand: ['/bin/end', 'y'] })).not.toBe(one)
   expect(keyOf({})).not.toBe(one)
 })
+
+test.each([{ container: { image: '--privileged' } }, { unit: '--help' }, { unit: { name: '-H' } }])(
+  '%j would be an option of the program',
+  (localService) => {
+    expect(() => parse(localService, { baseUrl: 'http://127.0.0.1:1/v1' })).toThrow(
+      /must not begin with|must be the name of a unit/,
+    )
+  },
+)
