@@ -64,6 +64,6 @@ test('lets what is deleted from it die young', () => {
     step(key)
     if (key % 256 === 0) collectYoung()
   }
-  // 50 MB went through it: a Map would leave 7 MB.
-  expect((measureOldBytes() - beforeBytes) / 1e6).toBeLessThan(3)
+  // 50 MB went through it. A Map leaves 42 MB of them on Node 26, and up to 47 MB on Node 20; this one 1 to 5 MB.
+  expect((measureOldBytes() - beforeBytes) / 1e6).toBeLessThan(15)
 })
