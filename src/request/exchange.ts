@@ -15,7 +15,7 @@ import {
   UpstreamTimeoutError,
 } from '../errors.ts'
 import type { RequestEventBody } from '../events/events.ts'
-import type { RequestTimings } from '../events/timings.ts'
+import { type RequestTimings, toTimings } from '../events/timings.ts'
 import type { Usage } from '../events/usage.ts'
 import type { LeaseBook, LeaseListener, Place } from '../lease/desk.ts'
 import type { Inspections } from '../observe/inspection.ts'
@@ -382,16 +382,14 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   timingsAt(nowMs: number): RequestTimings {
     const relay = this.#relay
     if (relay !== undefined) this.#noteProgress(relay)
-    const grantedAtMs = this.#grantedAtMs || nowMs
-    // The head alone may come long before the answer.
-    const firstByteAtMs = this.#firstByteAtMs || nowMs
-    const loadMs = this.#loadMs + this.#measureLoad()
-    return {
-      waitMs: Math.max(0, Math.round(grantedAtMs - this.startedAtMs - loadMs)),
-      loadMs: Math.round(loadMs),
-      firstByteMs: Math.round(firstByteAtMs - grantedAtMs),
-      streamMs: Math.round(nowMs - firstByteAtMs),
+    const moments = {
+      startedAtMs: this.startedAtMs,
+      grantedAtMs: this.#grantedAtMs,
+      // The head alone may come long before the answer.
+      firstByteAtMs: this.#firstByteAtMs,
+      loadMs: this.#loadMs + this.#measureLoad(),
     }
+    return toTimings(moments, nowMs)
   }
 
   /** The size of its answer so far, and in how many pieces it came. */

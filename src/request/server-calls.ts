@@ -2,7 +2,7 @@ import { type Actor, createActor } from 'xstate'
 import type { Outcome, requestMachine } from '../../machines/request.ts'
 import { AbortedError, LeaseholdError } from '../errors.ts'
 import type { RequestEventBody } from '../events/events.ts'
-import type { RequestTimings } from '../events/timings.ts'
+import { type RequestTimings, toTimings } from '../events/timings.ts'
 import type { Inspections } from '../observe/inspection.ts'
 import type { Headers } from '../transport/headers.ts'
 import { describeRoute, type ExchangeParts } from './exchange.ts'
@@ -186,15 +186,13 @@ export class ServerCallRecord implements OpenRequest, ServerCall {
   }
 
   timingsAt(nowMs: number): RequestTimings {
-    const loadMs = this.#loadMs ?? this.#measureLoad()
-    const grantedAtMs = this.#grantedAtMs || nowMs
-    const firstByteAtMs = this.#firstByteAtMs || nowMs
-    return {
-      waitMs: Math.max(0, Math.round(grantedAtMs - this.startedAtMs - loadMs)),
-      loadMs: Math.round(loadMs),
-      firstByteMs: Math.round(firstByteAtMs - grantedAtMs),
-      streamMs: Math.round(nowMs - firstByteAtMs),
+    const moments = {
+      startedAtMs: this.startedAtMs,
+      grantedAtMs: this.#grantedAtMs,
+      firstByteAtMs: this.#firstByteAtMs,
+      loadMs: this.#loadMs ?? this.#measureLoad(),
     }
+    return toTimings(moments, nowMs)
   }
 
   get progress(): { readonly bytes: number; readonly chunks: number } {
