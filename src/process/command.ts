@@ -83,7 +83,8 @@ export function runCommand(
   })
 }
 
-function killGroup(pid: number | undefined): void {
+/** SIGKILL to the group that a program of ours leads. On Windows, which has no groups, to the program. */
+export function killGroup(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(platform === 'win32' ? pid : -pid, 'SIGKILL')
   } catch {

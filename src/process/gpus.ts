@@ -23,13 +23,13 @@ const BYTES_PER_MIB = 1_048_576
 
 /** Asks `nvidia-smi`, then `rocm-smi`. */
 export async function readGpus(nvidiaSmi: string, rocmSmi = 'rocm-smi'): Promise<Gpus | null> {
-  const csv = await run(nvidiaSmi, [
+  const csv = await readSmi(nvidiaSmi, [
     '--query-gpu=name,memory.total,memory.used,driver_version',
     '--format=csv,noheader,nounits',
   ])
   const nvidia = csv === undefined ? undefined : parseNvidiaGpus(csv)
   if (nvidia !== undefined) return { program: nvidiaSmi, ...nvidia }
-  const json = await run(rocmSmi, ['--showproductname', '--showmeminfo', 'vram', '--json'])
+  const json = await readSmi(rocmSmi, ['--showproductname', '--showmeminfo', 'vram', '--json'])
   const list = json === undefined ? [] : parseRocmGpus(json)
   return list.length === 0 ? null : { program: rocmSmi, list }
 }
@@ -90,7 +90,8 @@ function toMiB(bytes: unknown): number {
   return Number.isFinite(value) ? Math.round(value / BYTES_PER_MIB) : 0
 }
 
-async function run(program: string, args: readonly string[]): Promise<string | undefined> {
+/** What `nvidia-smi` or `rocm-smi` prints; `undefined` where it is missing, fails, or takes longer than five seconds. */
+export async function readSmi(program: string, args: readonly string[]): Promise<string | undefined> {
   try {
     const { stdout } = await promisify(execFile)(program, args, {
       timeout: TIMEOUT_MS,

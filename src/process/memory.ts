@@ -1,12 +1,8 @@
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { promisify } from 'node:util'
+import { readSmi } from './gpus.ts'
 
 const PAGE_BYTES = 4096
 const MIB = 1_048_576
-/** The longest that `nvidia-smi` may take, in milliseconds, and say, in bytes. */
-const SMI_TIMEOUT_MS = 5_000
-const MAX_SMI_BYTES = 1_048_576
 
 /**
  * Memory that a tree of processes occupies, in bytes: what each has for itself, and once the largest part that may be
@@ -45,17 +41,11 @@ async function readStatm(pid: number): Promise<{ resident: number; shared: numbe
  * longer than five seconds: then nothing is known.
  */
 export async function readGpuMemory(program: string): Promise<ReadonlyMap<number, number> | null> {
-  const args = ['--query-compute-apps=pid,used_memory', '--format=csv,noheader,nounits']
-  try {
-    const { stdout } = await promisify(execFile)(program, args, {
-      timeout: SMI_TIMEOUT_MS,
-      maxBuffer: MAX_SMI_BYTES,
-      killSignal: 'SIGKILL',
-    })
-    return parseGpuMemory(stdout)
-  } catch {
-    return null
-  }
+  const csv = await readSmi(program, [
+    '--query-compute-apps=pid,used_memory',
+    '--format=csv,noheader,nounits',
+  ])
+  return csv === undefined ? null : parseGpuMemory(csv)
 }
 
 /** Lines of `PID, MiB`. A process on several GPUs has several. `null`: of one it says `[N/A]`, so that it cannot tell. */

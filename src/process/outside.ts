@@ -45,7 +45,7 @@ export interface Outside {
 }
 
 /** The longest that a status command may take, in milliseconds. */
-export const STATUS_TIMEOUT_MS = 5_000
+const STATUS_TIMEOUT_MS = 5_000
 /** Between two looks at a server whose client has exited, in milliseconds. */
 const WATCH_MS = 5_000
 /** A server counts as gone when two looks with this pause say so, in milliseconds. */

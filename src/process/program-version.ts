@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import type { Clock } from '../clock.ts'
 import { toPlainText } from '../text/plain-text.ts'
+import { killGroup } from './command.ts'
 
 /** How long a program may take to tell its version, in milliseconds. */
 const VERSION_TIMEOUT_MS = 5_000
@@ -42,7 +43,7 @@ export function readProgramVersion(
       // A process that it left behind holds the pipes.
       child.stdout.destroy()
       child.stderr.destroy()
-      if (child.pid !== undefined) endGroup(child.pid)
+      killGroup(child.pid)
       resolve(isOver ? findVersion(output) : undefined)
     }
     const giveUp = () => settle(false)
@@ -70,12 +71,4 @@ function findVersion(output: string): string | undefined {
     .map((line) => toPlainText(line).trim())
     .filter((line) => line !== '')
   return lines.find((line) => /\d+\.\d+|\bversion\b|\bb\d{3,}\b/i.test(line))?.slice(0, MAX_LINE)
-}
-
-function endGroup(pid: number): void {
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // It has ended.
-  }
 }
