@@ -8,7 +8,7 @@ import type { Lease } from '../lease/lease.ts'
 import { toContextSize } from '../service/context-sizes.ts'
 import { toKeyHeaders } from '../service/services.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
-import { get } from '../transport/get.ts'
+import { getJson } from '../transport/get.ts'
 import type { DoctorFinding, ModelReport } from './doctor-report.ts'
 import type { Answer } from './probe-answer.ts'
 import { sendBody, untilKnown } from './probe-sender.ts'
@@ -316,21 +316,15 @@ async function readLists(
   provider: ProviderConfig,
   signal: AbortSignal,
 ): Promise<{ readonly list: unknown; readonly props: unknown }> {
-  const look = async (url: string): Promise<unknown> => {
-    try {
-      const { status, body } = await get({
-        url,
-        headers: toKeyHeaders(provider),
-        timeoutMs: ASK_TIMEOUT_MS,
-        maxBodyBytes: MAX_LIST_BYTES,
-        clock: systemClock,
-        signal,
-      })
-      return status === 200 ? JSON.parse(body) : undefined
-    } catch {
-      return undefined
-    }
-  }
+  const look = (url: string) =>
+    getJson({
+      url,
+      headers: toKeyHeaders(provider),
+      timeoutMs: ASK_TIMEOUT_MS,
+      maxBodyBytes: MAX_LIST_BYTES,
+      clock: systemClock,
+      signal,
+    })
   const list = await look(`${provider.baseUrl}/models`)
   const isLlama = JSON.stringify(list ?? '').includes('"llamacpp"')
   return { list, props: isLlama ? await look(`${new URL(provider.baseUrl).origin}/props`) : undefined }

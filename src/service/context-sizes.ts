@@ -4,7 +4,7 @@ import type { ProviderConfig } from '../config/config.ts'
 import { isSameName } from '../config/model-ref.ts'
 import { isJsonObject, type JsonObject } from '../config/sections.ts'
 import { isServing } from '../events/events.ts'
-import { get } from '../transport/get.ts'
+import { getJson } from '../transport/get.ts'
 import { type ModelAbilities, toStatedAbilities } from './model-abilities.ts'
 import { type Service, toKeyHeaders } from './services.ts'
 
@@ -49,23 +49,17 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
   }
   const ask = async (key: string, { sizes, abilities, lookup: { signal } }: Known) => {
     for (const provider of serviceOf(key).providers) {
-      const look = async (url: string): Promise<unknown> => {
-        try {
-          const { status, body } = await get({
-            url,
-            headers: toKeyHeaders(provider),
-            timeoutMs: ASK_TIMEOUT_MS,
-            maxBodyBytes: MAX_ANSWER_BYTES,
-            clock,
-            address: addressOf(key),
-            signal,
-          })
-          return status === 200 ? JSON.parse(body) : undefined
-        } catch {
-          // Many servers have no such page, and what is not said is not listed.
-          return undefined
-        }
-      }
+      // Many servers have no such page, and what is not said is not listed.
+      const look = (url: string) =>
+        getJson({
+          url,
+          headers: toKeyHeaders(provider),
+          timeoutMs: ASK_TIMEOUT_MS,
+          maxBodyBytes: MAX_ANSWER_BYTES,
+          clock,
+          address: addressOf(key),
+          signal,
+        })
       const list = await look(`${provider.baseUrl}/models`)
       const props = isLlamaServer(list) ? await look(`${new URL(provider.baseUrl).origin}/props`) : undefined
       if (signal.aborted) return

@@ -36,7 +36,17 @@ export function get(options: GetOptions): Promise<GetAnswer> {
   return exchange(options, { method: 'GET' })
 }
 
-/** The same as a POST of JSON. An answer that is longer than `maxBodyBytes` is cut off, and its connection closed. */
+/** The JSON of a 200; `undefined` for any other answer, for text that is no JSON, and where none came. */
+export async function getJson(options: GetOptions): Promise<unknown> {
+  try {
+    const { status, body } = await get(options)
+    return status === 200 ? JSON.parse(body) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The same as {@link get} as a POST of JSON. An answer that is longer than `maxBodyBytes` is cut off, and its connection closed. */
 export function post({ body, ...options }: GetOptions & { readonly body: Buffer }): Promise<GetAnswer> {
   const headers = { 'content-type': 'application/json', ...options.headers }
   return exchange({ ...options, headers }, { method: 'POST', body })
