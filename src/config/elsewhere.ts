@@ -1,10 +1,10 @@
+import { GENERATION } from '../text/generation-mark.ts'
 import { toDurationMs } from './duration-form.ts'
-import { findProgram, type Surroundings } from './engine-service.ts'
+import { findProgram, type Surroundings, toText } from './engine-service.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
 /** Where the programs of container engines and of systemd are, after the folders of PATH. */
 const PLACES = ['/usr/bin', '/usr/local/bin', '/opt/homebrew/bin', '/bin', '/run/current-system/sw/bin']
-const GENERATION = `\${GENERATION}`
 const PORT = `\${PORT}`
 /** The port of most images of model servers. */
 const INNER_PORT = 8080
@@ -126,10 +126,6 @@ function expandUnit(unit: string | JsonObject, surroundings: Surroundings) {
 
 function toMs(value: unknown): number | undefined {
   return typeof value === 'number' ? value : typeof value === 'string' ? toDurationMs(value) : undefined
-}
-
-function toText(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 function toTexts(value: unknown): string[] {

@@ -224,6 +224,7 @@ function toCount(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isInteger(value) && value > 0 ? value : undefined
 }
 
-function toText(value: unknown): string | undefined {
+/** A text that says something. */
+export function toText(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { GENERATION } from '../text/generation-mark.ts'
 import type { LocalServiceConfig, ModelConfig, ProviderConfig } from './config.ts'
 import { MAX_DURATION_MS } from './fields.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
@@ -7,7 +8,6 @@ import type { LocalServiceValues, ModelValues, ProviderValues } from './schema.t
 import { type Environment, substituteVariables } from './secrets.ts'
 
 const QUEUE_BEYOND_READY_MS = 300_000
-const GENERATION = `\${GENERATION}`
 
 /** A service with a program. */
 type CompleteService = LocalServiceValues & { readonly command: string }

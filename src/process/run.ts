@@ -9,6 +9,7 @@ import {
 } from '../../machines/run.ts'
 import { findTellingLine, type TellingLine } from '../../machines/telling-line.ts'
 import { afterTurn, type Clock, settledWithin } from '../clock.ts'
+import { fillGeneration } from '../text/generation-mark.ts'
 import { toShortText } from '../text/plain-text.ts'
 import type { Command } from './command.ts'
 import { buildChildEnvironment, type Markers } from './environment.ts'
@@ -245,7 +246,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const { command, args, cwd } = options
     return spawnChild({
       command,
-      args: args.map((text) => fillIn(text, generation)),
+      args: args.map((text) => fillGeneration(text, generation)),
       cwd,
       env: environmentOf(markers),
       markers,
@@ -495,15 +496,8 @@ function buildThereFailure({ isServerLeft }: Leftovers): Failure {
   return { code: 'LEASEHOLD_SPAWN_FAILED', message: `not spawned, because ${whose}`, retry: 'later' }
 }
 
-const GENERATION = /\$\{GENERATION\}/g
-
-/** `${GENERATION}` is the id of a run: a container named with it cannot be another one's. */
-function fillIn(text: string, generation: string): string {
-  return text.replace(GENERATION, generation)
-}
-
 function fillServer({ stop, status, ...rest }: OutsideCommands, generation: string): OutsideCommands {
-  const fill = (command: Command) => command.map((text) => fillIn(text, generation))
+  const fill = (command: Command) => command.map((text) => fillGeneration(text, generation))
   return { ...rest, stop: stop.map(fill), ...(status === undefined ? {} : { status: fill(status) }) }
 }
 
