@@ -15,10 +15,10 @@ import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { createSupervisor } from '../supervisor/supervisor.ts'
 import { createScrubber } from '../text/scrubber.ts'
 import type { DoctorFinding, DoctorReport, ModelReport, ServiceReport } from './doctor-report.ts'
-import { checkHost, checkPrograms, findPortHolderOf } from './host-checks.ts'
+import { checkHost, checkPrograms } from './host-checks.ts'
 import type { ExaminationOptions } from './model-examination.ts'
 import { unprobed } from './probes.ts'
-import { examineService } from './service-examination.ts'
+import { type Examined, examineService, lookAtService } from './service-examination.ts'
 
 /** A gateway that runs, and its services. */
 export interface RunningGateway {
@@ -68,7 +68,7 @@ export async function examine(options: DoctorOptions): Promise<DoctorReport> {
   ]
   const services: ServiceReport[] = []
   for (const examined of isStatic
-    ? await Promise.all(chosen.map(lookAt))
+    ? await Promise.all(chosen.map((service) => lookAtService(service, 'it was not to be started')))
     : await start(chosen, options, host.facts.gpus !== null)) {
     services.push(examined.report)
     findings.push(...examined.findings)
@@ -107,11 +107,6 @@ export async function examineInvalid(error: ConfigError, env: DoctorOptions['env
   }
 }
 
-interface Examined {
-  readonly report: ServiceReport
-  readonly findings: readonly DoctorFinding[]
-}
-
 function isChosen(
   { id, replicaOf }: ProviderConfig,
   { providers }: Pick<DoctorOptions, 'providers'>,
@@ -132,29 +127,6 @@ function listUnavailable(config: Config, options: DoctorOptions): DoctorFinding[
           },
         ],
   )
-}
-
-/** What is seen of a service that is not started. */
-async function lookAt(service: Service): Promise<Examined> {
-  const { holder, findings } = await findPortHolderOf(service)
-  const { name, providers } = service
-  return {
-    report: {
-      service: name,
-      providers: providers.map(({ id }) => id),
-      outcome: 'skipped',
-      reason: 'it was not to be started',
-      baseUrl: providers[0]?.baseUrl ?? '',
-      portHolder: holder,
-      ownership: 'none',
-      readyMs: null,
-      peakRamMiB: null,
-      peakVramMiB: null,
-      needs: null,
-      models: [],
-    },
-    findings,
-  }
 }
 
 /** Starts one service after the other. When this settles, nothing that it started runs any more. */

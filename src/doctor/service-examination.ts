@@ -17,30 +17,42 @@ const NEEDS_MARGIN = 1.05
 /** A start that takes more than this part of its deadline may miss it the next time. */
 const SLOW_PART = 0.5
 
+/** A service and what is wrong with it. */
+export interface Examined {
+  readonly report: ServiceReport
+  readonly findings: readonly DoctorFinding[]
+}
+
+/** What is seen of a service that is not started, and why it is not. */
+export async function lookAtService(service: Service, reason: string | null): Promise<Examined> {
+  const { holder, findings } = await findPortHolderOf(service)
+  const { name, providers } = service
+  return {
+    report: {
+      service: name,
+      providers: providers.map(({ id }) => id),
+      outcome: 'skipped',
+      reason,
+      baseUrl: providers[0]?.baseUrl ?? '',
+      portHolder: holder,
+      ownership: 'none',
+      readyMs: null,
+      peakRamMiB: null,
+      peakVramMiB: null,
+      needs: null,
+      models: [],
+    },
+    findings,
+  }
+}
+
 /** Starts a service once, measures it, asks it for its models, probes them, and stops it if it did not run before. */
-export async function examineService(
-  service: Service,
-  options: ExaminationOptions,
-): Promise<{ readonly report: ServiceReport; readonly findings: readonly DoctorFinding[] }> {
+export async function examineService(service: Service, options: ExaminationOptions): Promise<Examined> {
   const { supervisor, signal, busy } = options
   const { key, name, providers } = service
-  const port = await findPortHolderOf(service)
-  const findings: DoctorFinding[] = [...port.findings]
-  const base: ServiceReport = {
-    service: name,
-    providers: providers.map(({ id }) => id),
-    outcome: 'skipped',
-    reason: null,
-    baseUrl: providers[0]?.baseUrl ?? '',
-    portHolder: port.holder,
-    ownership: 'none',
-    readyMs: null,
-    peakRamMiB: null,
-    peakVramMiB: null,
-    needs: null,
-    models: [],
-  }
-  const use = busy(key, port.holder)
+  const { report: base, findings: seen } = await lookAtService(service, null)
+  const findings: DoctorFinding[] = [...seen]
+  const use = busy(key, base.portHolder)
   const reason =
     use ??
     (service.localService === undefined && !isLoopback(toAddress(base.baseUrl).host)
