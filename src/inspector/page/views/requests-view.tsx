@@ -1,4 +1,3 @@
-import { Component } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { formatClock, formatSpan } from '../display-text.ts'
 import { download } from '../download.ts'
@@ -19,6 +18,7 @@ import {
 } from '../request-rows.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon } from '../shapes.tsx'
+import { Still } from '../still.ts'
 import { useRequests } from './known-requests.ts'
 import { PhaseBar, PhaseLegend } from './phase-bar.tsx'
 import { RequestStory } from './request-story.tsx'
@@ -290,12 +290,7 @@ interface RowProps extends RowFacts {
   readonly isAt: boolean
 }
 
-class Row extends Component<RowProps> {
-  override shouldComponentUpdate(next: RowProps): boolean {
-    const now = this.props as unknown as Record<string, unknown>
-    return Object.entries(next).some(([name, value]) => now[name] !== value)
-  }
-
+class Row extends Still<RowProps> {
   override render(row: RowProps) {
     const { id, phase, wait, load, first, stream, look, result } = row
     const href = formatRoute('requests', id)

@@ -1,4 +1,3 @@
-import { Component } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { hasTag } from '../../../../machines/provider/tags.ts'
 import type { Timeline as Told } from '../../../observe/timeline.ts'
@@ -8,6 +7,7 @@ import { Screen, type ViewProps } from '../frame/view-frame.tsx'
 import { findGroup, findLook, groups, type Look } from '../look.ts'
 import { formatRoute } from '../route.ts'
 import { Diamond, Glyph } from '../shapes.tsx'
+import { Still } from '../still.ts'
 import { ask } from '../stream.ts'
 import {
   extendTimeline,
@@ -248,12 +248,7 @@ interface LaneFacts {
   readonly width: number
 }
 
-class LaneRow extends Component<LaneFacts> {
-  override shouldComponentUpdate(next: LaneFacts): boolean {
-    const now = this.props as unknown as Record<string, unknown>
-    return Object.entries(next).some(([name, value]) => now[name] !== value)
-  }
-
+class LaneRow extends Still<LaneFacts> {
   override render({ id, name, look, paths, failures, label, width, isAt }: LaneFacts) {
     return (
       <div class={`lane ${isAt ? 'at' : ''}`} data-lane={name} data-row={id}>
