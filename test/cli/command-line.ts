@@ -196,7 +196,8 @@ function toConfiguration({
   }
 }
 
-function listCommandLines(): string[] {
+/** The command lines of all processes of this host. */
+export function listCommandLines(): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {

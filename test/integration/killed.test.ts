@@ -12,6 +12,7 @@ import { createTerminal } from '../../src/cli/terminal.ts'
 import { createSupervisor } from '../../src/index.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 import { findFreePort, findMarked } from '../../src/testing/real-host.ts'
+import { listOf } from '../process/world.ts'
 import { createLibrary, isRunning, listen, toText, writeAndLoad } from './library.ts'
 
 const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
@@ -59,15 +60,7 @@ function findWatchdogs(stateDir: string, supervisorPid: number): number[] {
     const { owner, pid } = JSON.parse(body)
     return pid === supervisorPid ? [owner] : []
   })
-  return readdirSync('/proc')
-    .map(Number)
-    .filter((pid) => {
-      try {
-        return owners.some((owner) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(owner))
-      } catch {
-        return false
-      }
-    })
+  return owners.flatMap((owner) => listOf('cmdline', owner))
 }
 
 const ROUNDS = Number(process.env.KILL_BOTH_ROUNDS ?? 2)

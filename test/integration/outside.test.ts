@@ -11,6 +11,7 @@ import { describe, expect, test } from 'vitest'
 import { createSupervisor, loadConfig } from '../../src/index.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
+import { listOf } from '../process/world.ts'
 import {
   ask,
   catchServiceError,
@@ -46,19 +47,6 @@ async function createEngine() {
       await rm(directory, { recursive: true })
     },
   }
-}
-
-/** Processes whose command line has a text. */
-function findNamed(text: string): number[] {
-  return readdirSync('/proc')
-    .map(Number)
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(text)
-      } catch {
-        return false
-      }
-    })
 }
 
 interface BoxOptions extends LibraryOptions {
@@ -341,7 +329,7 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
   /** Kills a supervisor and its watchdog, which it must not have the time to replace. */
   const killBoth = async (program: ChildProcess, owner: string) => {
     program.kill('SIGSTOP')
-    for (const pid of findNamed(owner)) if (pid !== program.pid) process.kill(pid, 'SIGKILL')
+    for (const pid of listOf('cmdline', owner)) if (pid !== program.pid) process.kill(pid, 'SIGKILL')
     program.kill('SIGKILL')
     await once(program, 'exit')
   }

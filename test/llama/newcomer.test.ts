@@ -1,9 +1,9 @@
 // @module-tag proof
 
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
-import { createPlace } from '../cli/command-line.ts'
+import { createPlace, listCommandLines } from '../cli/command-line.ts'
 import { describeWithLlama, llamaServer } from './llama-server.ts'
 import { writeModel } from './model.ts'
 
@@ -59,15 +59,3 @@ describeWithLlama('a newcomer with a folder of GGUF files', () => {
     PATIENCE_MS,
   )
 })
-
-function listCommandLines(): string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      try {
-        return [readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ')]
-      } catch {
-        return []
-      }
-    })
-}

@@ -27,7 +27,7 @@ describe.runIf(process.platform === 'linux')('the version of a program', () => {
     expect(await read('test "$1" = --version && echo 1.5')).toBe('1.5')
   })
 
-  test('is unknown where a program says nothing of it, and where there is no program', async () => {
+  test('is unknown where a program does not print it, and where there is no program', async () => {
     expect(await read('echo "unknown option"; exit 2')).toBeUndefined()
     expect(await readProgramVersion(join(folder, 'none'), { env: {}, clock: systemClock })).toBeUndefined()
   })

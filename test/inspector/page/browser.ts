@@ -32,6 +32,22 @@ const FLAGS = [
 ]
 const program = fileURLToPath(new URL('./steered-server.mjs', import.meta.url))
 
+const demoServer = fileURLToPath(new URL('../../../dist/src/testing/demo-server.js', import.meta.url))
+
+/** A provider whose server is started by a request, and answers at once. */
+export async function createFastProvider() {
+  const port = await findFreePort()
+  return {
+    baseUrl: `http://127.0.0.1:${port}/v1`,
+    localService: {
+      command: process.execPath,
+      args: [demoServer, '--port', String(port)],
+      healthUrl: `http://127.0.0.1:${port}/health`,
+    },
+    models: [{ id: 'm' }],
+  }
+}
+
 /** Settles when what has changed is drawn: the page draws in the next frame. */
 export function drawn(page: Page): Promise<unknown> {
   return page.evaluate(

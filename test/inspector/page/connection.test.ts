@@ -1,11 +1,7 @@
 // @module-tag proof
 
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { findFreePort } from '../../../src/testing/real-host.ts'
-import { hasNoBrowser, inState, openStage, toService } from './browser.ts'
-
-const demoServer = fileURLToPath(new URL('../../../dist/src/testing/demo-server.js', import.meta.url))
+import { createFastProvider, hasNoBrowser, inState, openStage, toService } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('the page', () => {
   test('says that the gateway is gone, and shows what is true once another one is there', {
@@ -84,16 +80,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
   test('is told of few of a flood of requests, and shows what is true of all', {
     timeout: 240_000,
   }, async () => {
-    const port = await findFreePort()
-    const fast = {
-      baseUrl: `http://127.0.0.1:${port}/v1`,
-      localService: {
-        command: process.execPath,
-        args: [demoServer, '--port', String(port)],
-        healthUrl: `http://127.0.0.1:${port}/health`,
-      },
-      models: [{ id: 'm' }],
-    }
+    const fast = await createFastProvider()
     await using stage = await openStage({ steered: { chat: {} }, providers: { fast } })
     const { page, url, steered, supervisor } = stage
     const held = stage.ask('chat')

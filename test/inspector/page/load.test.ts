@@ -1,12 +1,8 @@
 // @module-tag proof
 
-import { fileURLToPath } from 'node:url'
 import type { CDPSession } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { findFreePort } from '../../../src/testing/real-host.ts'
-import { drawn, hasNoBrowser, openStage } from './browser.ts'
-
-const demoServer = fileURLToPath(new URL('../../../dist/src/testing/demo-server.js', import.meta.url))
+import { createFastProvider, drawn, hasNoBrowser, openStage } from './browser.ts'
 
 /** Services that are configured and have not been asked for. */
 function listResting(count: number): Record<string, object> {
@@ -65,16 +61,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
   })
 
   test('stays small and quick while requests flood it', { timeout: 240_000 }, async () => {
-    const port = await findFreePort()
-    const fast = {
-      baseUrl: `http://127.0.0.1:${port}/v1`,
-      localService: {
-        command: process.execPath,
-        args: [demoServer, '--port', String(port)],
-        healthUrl: `http://127.0.0.1:${port}/health`,
-      },
-      models: [{ id: 'm' }],
-    }
+    const fast = await createFastProvider()
     await using stage = await openStage({ providers: { fast, ...listResting(29) } })
     const { page, url, context } = stage
     await (await stage.ask('fast')).text()

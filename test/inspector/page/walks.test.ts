@@ -132,7 +132,7 @@ describe.skipIf(hasNoBrowser)('a person who has never seen the page finds, from 
     await expect.poll(() => answer.locator('.text').textContent()).toContain('42')
     await page.getByRole('button', { name: 'Send' }).waitFor()
     expect(await answer.locator('.meters').textContent()).toMatch(/First byte\d+.*Pace/)
-    // Nothing of it is kept.
+    // The page keeps neither the question nor the answer.
     await page.goto(`${walk.url}/#/`)
     await row.waitFor()
     await page.goto(`${walk.url}/#/try/quick`)
