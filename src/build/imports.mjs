@@ -54,8 +54,8 @@ const LIBRARIES = {
   zod: 'config testing',
 }
 
-/** Base names that two files may have: a face, and a chart with the file that gives it its effects. */
-const SHARED_NAMES = ['index', 'borrowing', 'run', 'supervisor', 'watchdog']
+/** Base names that two files may have: a face, the messages of a room, and a chart with the file that gives it its effects. */
+const SHARED_NAMES = ['index', 'messages', 'borrowing', 'run', 'supervisor', 'watchdog']
 
 const FACES = /^(machines|src|src\/gateway|src\/testing)\/index\.ts$/
 const PRIVATE_XSTATE =
