@@ -14,6 +14,7 @@ const ROWS = [
   'compat config explanation process statechart transport',
   'health',
   'lease+observe+peers+request+service',
+  'cluster',
   'supervisor',
   'index',
   'doctor inspector testing',
@@ -41,6 +42,7 @@ const ONLY_FOR = [
 /** The rooms that import a library. One that is not listed is for every room of src/. */
 const LIBRARIES = {
   '@clack': 'cli',
+  '@nats-io': 'cluster',
   commander: 'cli',
   'eventsource-parser': 'compat',
   json5: 'config cli testing',

@@ -1,4 +1,5 @@
 import type { ConfigProblem } from '../errors.ts'
+import type { ClusterConfig } from './cluster.ts'
 import type { LeaseholdValues, LocalServiceValues, ModelValues, ProviderValues } from './schema.ts'
 
 /** A value that is read-only at every level. */
@@ -40,7 +41,10 @@ export interface ModelAlias {
 }
 
 /** The `leasehold` section: the gateway and the limits shared by all services. `defaults` are in each `localService`. */
-export type LeaseholdConfig = Frozen<Omit<LeaseholdValues, 'defaults'>>
+export type LeaseholdConfig = Frozen<Omit<LeaseholdValues, 'defaults' | 'cluster'>> & {
+  /** Absent: this machine alone. */
+  readonly cluster?: ClusterConfig
+}
 
 /** A named upstream and its models. `headers` hold their final values, after `${VAR}`. */
 export interface ProviderConfig

@@ -36,6 +36,8 @@ export function findLiteralKey({ models, leasehold, env }: JsonObject): Property
       const index = Array.isArray(keys) ? keys.findIndex(isLiteral) : -1
       if (index >= 0) return ['leasehold', name, index]
     }
+    if (isJsonObject(leasehold.cluster) && isLiteral(leasehold.cluster.secret))
+      return ['leasehold', 'cluster', 'secret']
     const [, ...inner] = findKeyOfProvider({ localService: leasehold.defaults }) ?? []
     if (inner.length > 0) return ['leasehold', 'defaults', ...inner]
   }

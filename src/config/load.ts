@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 import { findAddressProblems } from './addresses.ts'
+import { completeCluster } from './cluster.ts'
 import type { Config, LeaseholdConfig, ProviderConfig } from './config.ts'
 import { type Document, openDocument, readDocument } from './document.ts'
 import { expandServices } from './expansion.ts'
@@ -171,7 +172,7 @@ function readConfig(
     return provider === undefined ? [] : [toProvider(id, provider, env), ...toReplicas(id, provider, env)]
   })
   const complete = completed.map(({ provider }) => markAssigned(provider, expansion.assigned))
-  const { leasehold, findings: unlocked } = fillApiKeys(values.leasehold, env)
+  const { leasehold, findings: unlocked } = completeSettings(values.leasehold, env, gateway)
   const { findings: ofProviders, providers } = settleFaults(complete, isOpenClaw, [
     ...adopted,
     ...expansion.findings,
@@ -316,10 +317,11 @@ function listDeclared({ models }: JsonObject): { id: string; models: { id: strin
   })
 }
 
-/** Substitutes the gateway's keys. A missing one is an error: with a key less the gateway might ask for none. */
-function fillApiKeys(
-  { defaults: _, ...values }: LeaseholdValues,
+/** Substitutes the gateway's keys, and completes the cluster. A missing key is an error: with a key less the gateway might ask for none. */
+function completeSettings(
+  { defaults: _, cluster: clusterValues, ...values }: LeaseholdValues,
   env: Environment,
+  gateway: ConfigOptions['gateway'],
 ): { leasehold: LeaseholdConfig; findings: readonly Finding[] } {
   const findings: Finding[] = []
   const fill = (name: 'apiKeys' | 'controlKeys') =>
@@ -329,7 +331,14 @@ function fillApiKeys(
         findings.push(toError(['leasehold', name, index], `\${${variable}} is not set`))
       return text
     })
-  return { leasehold: { ...values, apiKeys: fill('apiKeys'), controlKeys: fill('controlKeys') }, findings }
+  const leasehold = { ...values, apiKeys: fill('apiKeys'), controlKeys: fill('controlKeys') }
+  if (clusterValues === undefined) return { leasehold, findings }
+  const listening = { host: gateway?.host ?? values.host, port: gateway?.port ?? values.port }
+  const completed = completeCluster(clusterValues, env, listening)
+  return {
+    leasehold: { ...leasehold, cluster: completed.cluster },
+    findings: [...findings, ...completed.findings],
+  }
 }
 
 function freeze<T>(value: T): T {

@@ -12,7 +12,7 @@ type Service = NonNullable<Providers[string]['localService']>
  */
 export function toPrintable({ config, values }: Loaded): object {
   const { models, agents, leasehold } = values
-  const { defaults: _, ...settings } = leasehold
+  const { defaults: _, cluster, ...settings } = leasehold
   const printable = {
     models: { ...models, providers: mapValues(models.providers, toProvider) },
     agents: { defaults: agents.defaults },
@@ -20,6 +20,16 @@ export function toPrintable({ config, values }: Loaded): object {
       ...settings,
       apiKeys: settings.apiKeys.map(hide),
       controlKeys: settings.controlKeys.map(hide),
+      ...(cluster === undefined
+        ? {}
+        : {
+            cluster: {
+              ...cluster,
+              member: config.leasehold.cluster?.member,
+              address: config.leasehold.cluster?.address,
+              secret: hide(cluster.secret),
+            },
+          }),
     },
   }
   // A health URL, for one, may hold a key in its query.

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { clusterSchema } from './cluster-schema.ts'
 import { compatSchema } from './compat-schema.ts'
 import { engines } from './engines.ts'
 import {
@@ -552,6 +553,7 @@ const leaseholdSchema = z
       .describe(
         'Time before the first comment is sent to a stream that waits for its answer, in milliseconds; then a comment every 5 s tells the state, also when the answer pauses later. `0`: no comments.',
       ),
+    cluster: clusterSchema.optional(),
   })
   .prefault({})
   .describe('Settings of leasehold itself.')

@@ -18,10 +18,11 @@ const SECRET_HEADER = /(^|[-_])(authorization|auth|cookie|(api)?-?key|token|secr
  * `lm-studio`) is no secret, and without it nothing could be named.
  */
 export function listSecretValues(config: Config, env: Environment): string[] {
-  const { apiKeys, controlKeys } = config.leasehold
+  const { apiKeys, controlKeys, cluster } = config.leasehold
   const values = [
     ...apiKeys,
     ...controlKeys,
+    cluster?.secret ?? '',
     ...config.providers.flatMap((provider) => [
       provider.apiKey ?? '',
       ...listHeaderValues(provider.headers),

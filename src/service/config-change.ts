@@ -3,8 +3,8 @@ import type { Config, ProviderConfig } from '../config/config.ts'
 import type { ConfigChange } from '../events/events.ts'
 import { toServiceKey } from './services.ts'
 
-/** Where a gateway listens is settled when it begins to. */
-const SETTLED_SETTINGS = ['leasehold.host', 'leasehold.port']
+/** Where a gateway listens, and which cluster it is a member of, is settled when it begins to. */
+const SETTLED_SETTINGS = ['leasehold.host', 'leasehold.port', 'leasehold.cluster']
 
 /** Compares two configurations. Providers are the same when their ids differ in nothing but case. */
 export function toConfigChange(before: Config, after: Config): ConfigChange {
@@ -39,7 +39,9 @@ function listSettings(before: Config, after: Config): string[] {
     [before.aliases, before.modelParams],
     [after.aliases, after.modelParams],
   )
-  const names = Object.keys(after.leasehold) as (keyof Config['leasehold'])[]
+  const names = [
+    ...new Set([...Object.keys(before.leasehold), ...Object.keys(after.leasehold)]),
+  ] as (keyof Config['leasehold'])[]
   return [
     ...(isModelChange ? ['agents.defaults.model'] : []),
     ...(isEntryChange ? ['agents.defaults.models'] : []),

@@ -42,6 +42,7 @@ export async function buildPages(): Promise<Readonly<Record<string, Readonly<Rec
     },
     'src/config/README.md': {
       'leasehold-options': toOptionTable('leasehold'),
+      'cluster-options': toOptionTable('leasehold', 'cluster'),
       'provider-options': toOptionTable('models', 'providers', '*'),
       'service-options': toOptionTable('models', 'providers', '*', 'localService'),
       'model-options': toOptionTable('models', 'providers', '*', 'models', '[]'),
