@@ -9,7 +9,7 @@ import { UNBUFFERED } from '../transport/headers.ts'
 import { decodePath } from '../transport/path.ts'
 import { readJsonBody } from './body.ts'
 import { sendEvents, toCount } from './event-route.ts'
-import { sendJson } from './respond.ts'
+import { sendJson, sendLargeJson } from './respond.ts'
 import { stopAll } from './running.ts'
 
 /** Requests that one answer lists: the oldest. */
@@ -42,7 +42,7 @@ export async function answerApi(
   const route = `${method} ${resource}${id === undefined ? '' : '/:id'}${verb === undefined ? '' : `/${verb}`}`
   switch (route) {
     case 'GET services':
-      return sendJson(response, 200, supervisor.snapshot())
+      return sendLargeJson(response, supervisor.snapshot())
     case 'GET services/:id':
       return sendJson(response, 200, supervisor.service(id ?? ''))
     case 'POST services/:id/start': {
@@ -79,9 +79,9 @@ export async function answerApi(
     case 'GET events':
       return sendEvents(supervisor, request, response, url, { closing$, clock })
     case 'GET requests':
-      return sendJson(response, 200, listRequests(supervisor, url))
+      return sendLargeJson(response, listRequests(supervisor, url))
     case 'GET timeline':
-      return sendJson(response, 200, supervisor.timeline())
+      return sendLargeJson(response, supervisor.timeline())
     case 'DELETE requests/:id': {
       if (supervisor.cancel(id ?? '')) return sendJson(response, 200, { id, cancelled: true })
       throw new BadRequestError(`There is no request "${id}" under way.`, { status: 404 })

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { promisify } from 'node:util'
 import { brotliCompress, gzip } from 'node:zlib'
+import { acceptsCoding } from './respond.ts'
 
 /** A document of ours as it is sent: whole, from memory, with nothing allowed in it but what it is made of. */
 interface Document {
@@ -61,11 +62,8 @@ export async function sendPage(response: ServerResponse, path: string): Promise<
 
 /** The smallest coding that a reader accepts. */
 function findCoding(accepted: string): keyof Document['bodies'] {
-  const codings = accepted.split(',').map((one) => one.trim())
-  const accepts = (name: string) =>
-    codings.some((one) => one.split(';')[0] === name && !/;\s*q=0(\.0*)?$/.test(one))
-  if (accepts('br')) return 'br'
-  return accepts('gzip') ? 'gzip' : 'identity'
+  if (acceptsCoding(accepted, 'br')) return 'br'
+  return acceptsCoding(accepted, 'gzip') ? 'gzip' : 'identity'
 }
 
 /** Loaded when it is first asked for: most gateways show no page. Compressed once, beside the event loop. */

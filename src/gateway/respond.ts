@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { gzipSync } from 'node:zlib'
 import { toErrorApi, toErrorBody } from '../compat/error-shapes.ts'
 import { toOpenAiError } from '../compat/openai-error.ts'
 import { STATUS_CODES } from '../net/http.ts'
@@ -18,6 +19,36 @@ export function sendJson(
     ...headers,
   })
   response.end(body)
+}
+
+/** A smaller document fits in a few packets as it is, in bytes. */
+const MIN_GZIP_BYTES = 4_096
+
+/**
+ * Answers with a document that may be large, compressed for a reader that accepts it: the page asks for some every two
+ * seconds. The lowest level needs about 0.1 ms for 30 services, and leaves a tenth.
+ */
+export function sendLargeJson(response: ServerResponse, value: unknown): void {
+  const body = Buffer.from(JSON.stringify(value))
+  const isGzip =
+    body.length >= MIN_GZIP_BYTES &&
+    acceptsCoding(String(response.req.headers['accept-encoding'] ?? ''), 'gzip')
+  const sent = isGzip ? gzipSync(body, { level: 1 }) : body
+  response.writeHead(200, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': sent.length,
+    vary: 'accept-encoding',
+    ...(isGzip ? { 'content-encoding': 'gzip' } : {}),
+  })
+  response.end(sent)
+}
+
+/** Whether a reader takes a coding: `gzip;q=0` says that it does not. */
+export function acceptsCoding(accepted: string, name: string): boolean {
+  return accepted
+    .split(',')
+    .map((one) => one.trim())
+    .some((one) => one.split(';')[0] === name && !/;\s*q=0(\.0*)?$/.test(one))
 }
 
 /** Answers with an error in the shape of the API that was called; once a head is out, the connection is cut instead. */
