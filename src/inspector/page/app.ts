@@ -13,7 +13,7 @@ import {
   seekTime,
   step,
 } from './history.ts'
-import { applySnapshot, findNamed, forgetHolders, type PageModel } from './model.ts'
+import { applySnapshot, emptyModel, findNamed, forgetHolders, type PageModel } from './model.ts'
 import { addLook, emptyPace, type Pace } from './rates.ts'
 import { parseRoute, type Route } from './route.ts'
 import { buildEventRow, buildRow, findActorName, MAX_ROWS, type SequenceRow } from './sequence.ts'
@@ -101,6 +101,8 @@ export function createApp(onChange: () => void) {
   /** The number up to which all events were received or skipped. */
   let toldSeq = 0
   let pending: { readonly seq: number; readonly apply: (model: PageModel) => PageModel } | null = null
+  /** What the first snapshot told, until the events before it have come: on a slow line those take seconds. */
+  let preview: PageModel | null = null
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
   let playTimer: ReturnType<typeof setTimeout> | undefined
   let noticeTimer: ReturnType<typeof setTimeout> | undefined
@@ -116,12 +118,16 @@ export function createApp(onChange: () => void) {
   const nowMs = () => lostAtMs ?? (offsetMs === null ? 0 : performance.now() + offsetMs)
   const setLive = (history: History) => {
     live = history
-    if (state.recording === null) set({ history })
-    if ((findNamed(history.latest, state.route.id)?.key ?? null) !== state.selected) choose()
+    if (state.recording === null)
+      set({ history: preview === null ? history : { ...history, latest: preview } })
+    if ((findNamed(findLatest(), state.route.id)?.key ?? null) !== state.selected) choose()
   }
+  const findLatest = () => preview ?? live.latest
+  /** What the time bar moves through: never with the preview in it. */
+  const findMoving = () => (state.recording === null ? live : state.history)
   /** Reads the output of what the address names. */
   const choose = () => {
-    set({ selected: findNamed(live.latest, state.route.id)?.key ?? null })
+    set({ selected: findNamed(findLatest(), state.route.id)?.key ?? null })
     followOutput()
   }
   const go = (route: Route) => {
@@ -149,8 +155,10 @@ export function createApp(onChange: () => void) {
   const reach = (seq: number) => {
     toldSeq = seq
     if (pending === null || pending.seq > seq) return
-    setLive(renew(live, pending.apply(live.latest)))
+    const { apply } = pending
     pending = null
+    preview = null
+    setLive(renew(live, apply(live.latest)))
   }
   const refreshSoon = () => {
     if (refreshTimer !== undefined) return
@@ -171,8 +179,12 @@ export function createApp(onChange: () => void) {
     offsetMs = snapshot.atMs - (askedAtMs + performance.now()) / 2
     const { atMs } = snapshot
     const apply = (model: PageModel) => applySnapshot(model, snapshot, requests, atMs)
-    if (snapshot.seq > toldSeq) pending = { seq: snapshot.seq, apply }
-    else if (snapshot.seq === toldSeq) setLive(renew(live, apply(live.latest)))
+    if (snapshot.seq > toldSeq) {
+      pending = { seq: snapshot.seq, apply }
+      if (live.moments.length > 0 && preview === null) return
+      preview = apply(preview ?? emptyModel)
+      setLive(live)
+    } else if (snapshot.seq === toldSeq) setLive(renew(live, apply(live.latest)))
     else refreshSoon()
   }
   /** A new supervisor: all facts about the old one are obsolete. */
@@ -180,17 +192,19 @@ export function createApp(onChange: () => void) {
     lastId = null
     toldSeq = 0
     pending = null
+    preview = null
     set({ pace: emptyPace })
     setLive(emptyHistory)
   }
 
   const watchEvents = async (): Promise<void> => {
-    const resume: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId }
-    const response = await ask(EVENTS, { headers: resume })
     setLive(renew(live, forgetHolders(live.latest)))
+    // Before the events: it is small, and there is something to see.
     await refresh()
     lostAtMs = null
     set({ connection: 'open' })
+    const resume: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId }
+    const response = await ask(EVENTS, { headers: resume })
     followOutput()
     await readEvents(response, ({ id, data }) => {
       lastId = id ?? lastId
@@ -248,7 +262,7 @@ export function createApp(onChange: () => void) {
     follow?.abort()
     if (state.output.length > 0) set({ output: [] })
     if (state.recording !== null || state.selected === null || state.route.view !== 'service') return
-    const service = live.latest.services[state.selected]
+    const service = findLatest().services[state.selected]
     if (service === undefined) return
     const leaving = new AbortController()
     follow = leaving
@@ -386,18 +400,17 @@ export function createApp(onChange: () => void) {
         set({ isPlaying: true, ...(isAtEnd ? { history: seek(state.history, 0) } : {}) })
         return play()
       }
-      const { history } = state
-      setLive(seek(history, history.cursor === null ? history.moments.length - 1 : null))
+      setLive(seek(live, live.cursor === null ? live.moments.length - 1 : null))
     },
     step: (by: number) => {
       stopPlaying()
-      const history = step(state.history, by, state.recording !== null)
+      const history = step(findMoving(), by, state.recording !== null)
       if (state.recording === null) setLive(history)
       else set({ history })
     },
     seek: (cursor: number | null) => {
       stopPlaying()
-      const history = seek(state.history, cursor)
+      const history = seek(findMoving(), cursor)
       if (state.recording === null) setLive(history)
       else set({ history })
     },
@@ -405,7 +418,7 @@ export function createApp(onChange: () => void) {
     seekTime: (atMs: number) => {
       stopPlaying()
       const isNow = state.recording === null && atMs >= nowMs() - 500
-      const history = isNow ? seek(state.history, null) : seekTime(state.history, atMs)
+      const history = isNow ? seek(live, null) : seekTime(findMoving(), atMs)
       if (state.recording === null) setLive(history)
       else set({ history })
     },

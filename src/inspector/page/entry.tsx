@@ -18,6 +18,7 @@ const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]') as HTMLLi
 const prefersStill = matchMedia('(prefers-reduced-motion: reduce)')
 let theme = localStorage.getItem(THEME_NAME) ?? 'auto'
 let views: Views | null = null
+let areAsked = false
 let isDue = false
 let isAnswer = false
 let timer: ReturnType<typeof setTimeout> | undefined
@@ -48,6 +49,10 @@ const drawNow = () => {
   document.documentElement.dataset.theme = theme
   render(<Page app={app} views={views} theme={theme} onTheme={changeTheme} />, root)
   tellTab()
+  // A slow line brings first what is shown first.
+  if (areAsked || (app.state.route.view === 'overview' && app.state.connection === 'connecting')) return
+  areAsked = true
+  loadViews()
 }
 const changeTheme = () => {
   theme = THEMES[(THEMES.indexOf(theme as 'auto') + 1) % THEMES.length] ?? 'auto'
@@ -87,7 +92,7 @@ document.addEventListener('visibilitychange', draw)
 draw()
 app.run()
 
-/** The other views come once the first is there, and again later where the line is down. */
+/** The other views: asked for once the first is there, and again later where the line is down. */
 const loadViews = () => {
   import('./views.ts').then(
     (loaded) => {
@@ -97,7 +102,6 @@ const loadViews = () => {
     () => setTimeout(loadViews, 2_000),
   )
 }
-loadViews()
 
 /** A moment that is held, and one of a gateway that is gone, stands still. */
 const tick = () => {

@@ -3,20 +3,7 @@
 import type { CDPSession } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { createFastProvider, drawn, hasNoBrowser, openStage } from './browser.ts'
-
-/** Services that are configured and have not been asked for. */
-function listResting(count: number): Record<string, object> {
-  return Object.fromEntries(
-    Array.from({ length: count }, (_, index) => [
-      `model-${index}`,
-      {
-        baseUrl: `http://127.0.0.1:${20_001 + index}/v1`,
-        localService: { command: process.execPath, args: ['-e', `/* ${index} */`] },
-        models: [{ id: 'm' }],
-      },
-    ]),
-  )
-}
+import { listResting } from './resting.ts'
 
 /** CPU time of the page so far, in seconds, and its heap after a collection, in bytes. */
 async function measure(session: CDPSession) {

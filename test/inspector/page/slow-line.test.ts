@@ -1,0 +1,52 @@
+// @module-tag proof
+
+import { describe, expect, test } from 'vitest'
+import { createFastProvider, hasNoBrowser, openStage } from './browser.ts'
+import { listResting } from './resting.ts'
+
+/** Bytes a second, and milliseconds each way. */
+const LINE = { offline: false, latency: 40, downloadThroughput: 50_000, uploadThroughput: 50_000 }
+
+/** When each was there first, in milliseconds since the page was asked for. */
+interface Seen {
+  frame: number
+  services: number
+}
+
+describe.skipIf(hasNoBrowser)('the page on a line of 50 kB/s', () => {
+  test('shows its frame and then its services within two seconds, however many events are kept', {
+    timeout: 240_000,
+  }, async () => {
+    const fast = await createFastProvider()
+    await using stage = await openStage({ providers: { fast, ...listResting(29) } })
+    const { page, url, context } = stage
+    // Eight events each: together they take many seconds on this line.
+    for (let round = 0; round < 40; round += 1)
+      await Promise.all(Array.from({ length: 10 }, async () => (await stage.ask('fast')).text()))
+    const session = await context.newCDPSession(page)
+    await session.send('Network.enable')
+    await session.send('Network.emulateNetworkConditions', LINE)
+    await page.addInitScript(() => {
+      const seen: Partial<Seen> = {}
+      Object.assign(globalThis, { seen })
+      const wanted = { frame: '#app', services: 'tr.one' }
+      const look = () => {
+        for (const [name, selector] of Object.entries(wanted) as ['frame' | 'services', string][])
+          if (document.querySelector(selector) !== null) seen[name] ??= performance.now()
+      }
+      new MutationObserver(look).observe(document, { childList: true, subtree: true })
+    })
+    await page.goto(url)
+    await page.locator('tr.one').nth(29).waitFor()
+    const seen = await page.evaluate(() => (globalThis as unknown as { seen: Seen }).seen)
+    console.info(`frame after ${Math.round(seen.frame)} ms, services after ${Math.round(seen.services)} ms`)
+    expect(seen.frame).toBeLessThan(2_000)
+    expect(seen.services).toBeLessThan(2_000)
+    // What it was shown before the events is what they end with, and the other views come, too.
+    await page.goto(`${url}/#/requests`)
+    await page.locator('tr.one').nth(20).waitFor()
+    await page.goto(`${url}/#/`)
+    await page.getByRole('link', { name: 'fast', exact: true }).first().waitFor()
+    expect(stage.complaints).toEqual([])
+  })
+})
