@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'LEASEHOLD_LISTEN_FAILED'
   | 'LEASEHOLD_KEY_REQUIRED'
   | 'LEASEHOLD_LOOP'
+  | 'LEASEHOLD_HOP_REFUSED'
   | 'LEASEHOLD_OVERLOADED'
 
 /**
@@ -326,6 +327,14 @@ export class LoopError extends LeaseholdError {
     )
     this.hops = hops
   }
+}
+
+/** A request says that a member of the cluster sent it, and does not prove it. */
+export class HopError extends LeaseholdError {
+  override get name() {
+    return 'HopError' as const
+  }
+  readonly code = 'LEASEHOLD_HOP_REFUSED'
 }
 
 /** The caller aborted the request, or it was cancelled through the API. */

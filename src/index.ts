@@ -29,6 +29,7 @@ export {
   type ConfigProblem,
   type ErrorCode,
   GatewayError,
+  HopError,
   KeyError,
   LeaseholdError,
   LoopError,

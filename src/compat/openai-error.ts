@@ -44,6 +44,8 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_EXITED_BEFORE_READY: { ...unavailable, retry: false },
   LEASEHOLD_FOREIGN_SERVER: { ...unavailable, retry: false },
   LEASEHOLD_HEALTH_MISMATCH: { ...unavailable, retry: false },
+  // A member that gets it asks another one.
+  LEASEHOLD_HOP_REFUSED: { status: 421, type: 'misdirected_request', retry: false },
   LEASEHOLD_INTERNAL: { status: 500, type: 'internal_error' },
   LEASEHOLD_KEY_REQUIRED: { status: 401, type: 'authentication_error' },
   LEASEHOLD_LEASE_TIMEOUT: { status: 504, type: 'timeout_error', retry: false },

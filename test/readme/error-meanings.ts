@@ -16,6 +16,7 @@ export const errorMeanings: Readonly<Record<keyof typeof errorRows, string>> = {
   LEASEHOLD_KEY_REQUIRED: 'No valid API key.',
   LEASEHOLD_LEASE_TIMEOUT: 'The lease was held longer than `maxLeaseMs`.',
   LEASEHOLD_LISTEN_FAILED: 'The gateway cannot listen at its address.',
+  LEASEHOLD_HOP_REFUSED: 'The request does not prove that a member of the cluster sent it.',
   LEASEHOLD_LOOP: 'The request came back to this leasehold, or has passed too many.',
   LEASEHOLD_MODEL_AMBIGUOUS: 'Several models have this name; the message lists them.',
   LEASEHOLD_MODEL_UNKNOWN: 'No model has this name; the message has the nearest ones.',
