@@ -1,5 +1,5 @@
 import { fromCallback, fromPromise, not, setup } from 'xstate'
-import { type Failure, isServerLeft, type ProcessEvent, type Receipt } from './messages.ts'
+import { type Failure, isServerLeft, type Presence, type ProcessEvent, type Receipt } from './messages.ts'
 
 /** How a run is told to end: a signal to its tree, or the command that ends a server outside of it. */
 export type StopSignal = 'SIGTERM' | 'SIGKILL' | 'stopCommand'
@@ -18,21 +18,43 @@ export type RunEvent =
   | { readonly type: 'process.failed'; readonly failure: Failure }
   /** A stop signal was sent, and a process was there to get it; or the stop command was begun. */
   | { readonly type: 'process.signalled'; readonly signal: StopSignal }
-  /** The leader has exited, and the server that it started runs on outside its tree. */
-  | { readonly type: 'process.detached' }
+  /** The leader has exited. */
+  | ({ readonly type: 'leader.exited' } & LeaderExit)
+  /** A sweep has ended, and the leader lives: it waits in the kernel. */
+  | { readonly type: 'leader.stuck' }
+
+/** How the leader ended. */
+export interface LeaderExit {
+  readonly exitCode: number | null
+  readonly signal: string | null
+}
 
 export interface RunInput {
   /** Whether our own connections to the server are closed before SIGTERM. */
   readonly closesFirst: boolean
   /** Whether a command ends the server, before any signal. */
   readonly hasStopCommand: boolean
+  /** Whether a command tells if the server is there. */
+  readonly hasStatusCommand: boolean
+  /** Whether the server runs outside the tree of the leader, which may then exit while the server goes on. */
+  readonly isExternal: boolean
 }
 
 export interface RunContext extends RunInput {
   /** The stop signals that were sent, each once. */
   readonly signals: readonly StopSignal[]
+  /** `null`: it lives, or there is none. */
+  readonly leader: LeaderExit | null
   /** Whether the leader has exited and its server runs on. */
   readonly isDetached: boolean
+  /** Whether the status command has shown the server of this run. */
+  readonly isFound: boolean
+  /** Whether the server may still be there after the receipt. */
+  readonly isServerLeft: boolean
+  /** The pause before the next look for a server that was never seen, in milliseconds. */
+  readonly seekMs: number
+  /** The pause before the stop command is run again, in milliseconds. */
+  readonly retryMs: number
 }
 
 /** `waiting`: not spawned yet. `exited`: the leader is gone, and its tree ends or is being swept. */
@@ -40,6 +62,13 @@ export type RunState = 'waiting' | 'running' | 'stopping' | 'exited' | 'settled'
 
 /** Time that closing our connections may take before SIGTERM, in milliseconds. */
 const CLOSE_MS = 2_000
+/** A server counts as gone when two looks with this pause say so, in milliseconds. */
+const CONFIRM_MS = 1_000
+/** Between two looks at a server whose leader has exited, in milliseconds. */
+const WATCH_MS = 5_000
+/** The pause before the stop command is run again doubles from the first to the last, in milliseconds. */
+const RETRY_MS = 5_000
+const MAX_RETRY_MS = 60_000
 
 const notProvided = (effect: string) => (): never => {
   throw new Error(`The effect "${effect}" is not provided.`)
@@ -60,11 +89,10 @@ const base = setup({
     prepare: fromPromise<Failure | null>(notProvided('prepare')),
     /** Spawns the process: `process.spawned` in the tick of its birth, or `process.failed`. */
     spawn: fromCallback<RunEvent, undefined, RunEvent>(notProvided('spawn')),
-    /**
-     * Settles when the leader has exited (`true`), or when a sweep has ended although it lives. Of a server outside the
-     * tree: not before that is gone, too.
-     */
-    exit: fromPromise<boolean>(notProvided('exit')),
+    /** Watches the leader: `leader.exited`, or `leader.stuck`. */
+    leader: fromCallback<RunEvent, undefined, RunEvent>(notProvided('leader')),
+    /** Asks the status command once. Without one: `unknown`. */
+    ask: fromPromise<Presence>(notProvided('ask')),
     /** Closes our own connections to the server. */
     close: fromPromise<void>(notProvided('close')),
     /** Runs the stop command, for a bounded time. */
@@ -74,16 +102,30 @@ const base = setup({
     /** Settles when the tree has ended by itself or is killed. */
     rest: fromPromise<void>(notProvided('rest')),
     /** Kills what is left of the tree, ends a server outside of it, checks the port and writes the receipt. */
-    settle: fromPromise<Receipt>(notProvided('settle')),
-    /** Runs the stop command again, later each time, until the server outside the tree is gone. */
-    retry: fromPromise<void>(notProvided('retry')),
+    settle: fromPromise<Receipt, { readonly isFound: boolean }>(notProvided('settle')),
+    /** Runs the stop command again, and looks whether the server outside the tree is gone. */
+    retry: fromPromise<Presence>(notProvided('retry')),
   },
-  delays: { close: CLOSE_MS },
+  delays: {
+    close: CLOSE_MS,
+    confirm: CONFIRM_MS,
+    watch: WATCH_MS,
+    seek: ({ context }: { context: RunContext }) => context.seekMs,
+    retry: ({ context }: { context: RunContext }) => context.retryMs,
+  },
   guards: {
     closesFirst: ({ context }: Scope) => context.closesFirst,
     hasStopCommand: ({ context }: Scope) => context.hasStopCommand,
     isFailure: ({ event }: Scope) => outputOf(event) !== null,
-    hasExited: ({ event }: Scope) => outputOf(event) === true,
+    hasExited: ({ context }: Scope) => context.leader !== null,
+    isExternal: ({ context }: Scope) => context.isExternal,
+    hasStatusCommand: ({ context }: Scope) => context.hasStatusCommand,
+    /** The server was never seen, and a command can tell. */
+    isSought: ({ context }: Scope) => context.hasStatusCommand && !context.isFound,
+    isThere: ({ event }: Scope) => outputOf(event) === 'there',
+    isGone: ({ event }: Scope) => outputOf(event) === 'gone',
+    isFound: ({ context }: Scope) => context.isFound,
+    outlives,
     isSignalled: ({ context }: Scope) => context.signals.length > 0,
     isTerminated: ({ context: { signals } }: Scope) =>
       signals.includes('SIGTERM') || signals.includes('stopCommand'),
@@ -98,7 +140,17 @@ const run = base.extend({
     recordSignal: base.assign(({ context, event }) =>
       event.type === 'process.signalled' ? { signals: [...context.signals, event.signal] } : {},
     ),
+    recordLeader: base.assign(({ event }) =>
+      event.type === 'leader.exited' ? { leader: { exitCode: event.exitCode, signal: event.signal } } : {},
+    ),
     recordDetached: base.assign({ isDetached: true }),
+    recordPresence: base.assign(({ context, event }) => ({
+      isFound: context.isFound || outputOf(event) === 'there',
+    })),
+    seekLater: base.assign(({ context }) => ({ seekMs: Math.min(context.seekMs * 2, WATCH_MS) })),
+    recordLeft: base.assign({ isServerLeft: true }),
+    recordGone: base.assign({ isServerLeft: false }),
+    retryLater: base.assign(({ context }) => ({ retryMs: Math.min(context.retryMs * 2, MAX_RETRY_MS) })),
     /** Reports the event as it is. */
     report: base.emit(({ event }) => event as RunReport),
     /** From here on the stop cannot be called off. */
@@ -107,6 +159,7 @@ const run = base.extend({
       type: 'process.failed',
       failure: outputOf(event) as Failure,
     })),
+    reportDetached: base.emit({ type: 'process.detached' }),
     reportExit: base.emit(({ event }) => outputOf(event) as RunReport),
     reportReceipt: base.emit(({ event }) => ({
       type: 'process.settled',
@@ -126,7 +179,16 @@ export const runMachine = run.createMachine({
   id: 'run',
   description:
     'One run of a process: it waits for its turn, is spawned, runs, exits or is stopped, and is settled.',
-  context: ({ input }) => ({ ...input, signals: [], isDetached: false }),
+  context: ({ input }) => ({
+    ...input,
+    signals: [],
+    leader: null,
+    isDetached: false,
+    isFound: false,
+    isServerLeft: false,
+    seekMs: CONFIRM_MS,
+    retryMs: RETRY_MS,
+  }),
   on: {
     'process.signalled': { guard: 'isNewSignal', actions: ['recordSignal', 'report'] },
     'run.kill': { actions: 'kill' },
@@ -163,17 +225,21 @@ export const runMachine = run.createMachine({
 
     alive: {
       description: 'The leader of the process tree is alive, or the server that it started outside the tree.',
-      invoke: {
-        src: 'exit',
-        onDone: [{ guard: 'hasExited', target: 'exited' }, { target: 'sweeping' }],
+      invoke: { src: 'leader' },
+      on: {
+        'leader.exited': { target: 'exited', actions: 'recordLeader' },
+        'leader.stuck': 'sweeping',
       },
       initial: 'running',
       states: {
         running: {
-          description: 'No stop is under way.',
+          description: 'The leader is alive, and no stop is under way.',
           tags: 'running',
           on: {
-            'process.detached': { actions: ['recordDetached', 'report'] },
+            'leader.exited': [
+              { guard: 'isExternal', target: 'asking', actions: 'recordLeader' },
+              { target: '#run.exited', actions: 'recordLeader' },
+            ],
             'run.terminate': [
               { guard: 'closesFirst', target: 'closing' },
               { guard: 'hasStopCommand', target: 'commanding' },
@@ -181,6 +247,95 @@ export const runMachine = run.createMachine({
             ],
             'run.kill': { target: 'stopping', actions: 'kill' },
             'run.sweep': { target: 'stopping', actions: 'sweep' },
+          },
+          initial: 'seen',
+          states: {
+            seen: {
+              description: 'Nothing is asked: the server is known, or no command can tell.',
+              always: { guard: 'isSought', target: 'seeking' },
+            },
+            seeking: {
+              description:
+                'The server was never seen. It is looked for, later each time, so that its id is known.',
+              after: { seek: 'looking' },
+            },
+            looking: {
+              description: 'The status command runs.',
+              invoke: {
+                src: 'ask',
+                onDone: [
+                  { guard: 'isThere', target: 'seen', actions: 'recordPresence' },
+                  { target: 'seeking', actions: 'seekLater' },
+                ],
+              },
+            },
+          },
+        },
+        asking: {
+          description:
+            'The leader has exited. The status command and its exit say whether the server goes on.',
+          tags: 'running',
+          invoke: {
+            src: 'ask',
+            onDone: [
+              {
+                guard: 'outlives',
+                target: 'detached',
+                actions: ['recordPresence', 'recordDetached', 'reportDetached'],
+              },
+              { target: '#run.exited' },
+            ],
+          },
+          on: {
+            'run.terminate': [{ guard: 'closesFirst', target: 'closing' }, { target: 'commanding' }],
+            'run.kill': { target: 'stopping', actions: 'kill' },
+            'run.sweep': { target: 'stopping', actions: 'sweep' },
+          },
+        },
+        detached: {
+          description: 'The leader has exited, and its server goes on without it.',
+          tags: 'running',
+          on: {
+            'run.terminate': [{ guard: 'closesFirst', target: 'closing' }, { target: 'commanding' }],
+            'run.kill': { target: 'stopping', actions: 'kill' },
+            'run.sweep': { target: 'stopping', actions: 'sweep' },
+          },
+          initial: 'unasked',
+          states: {
+            unasked: {
+              description: 'No command can tell whether the server is there.',
+              always: { guard: 'hasStatusCommand', target: 'expected' },
+            },
+            expected: {
+              description: 'The server has just lost its leader, or was never seen.',
+              after: { confirm: 'looking' },
+            },
+            watched: {
+              description: 'The server is there, or that cannot be told. It is looked at from time to time.',
+              after: { watch: 'looking' },
+            },
+            looking: {
+              description: 'The status command runs.',
+              invoke: {
+                src: 'ask',
+                onDone: [
+                  { guard: not('isGone'), target: 'watched', actions: 'recordPresence' },
+                  { guard: 'isFound', target: 'missed' },
+                  { target: 'expected' },
+                ],
+              },
+            },
+            missed: {
+              description: 'One look has not found the server.',
+              after: { confirm: 'confirming' },
+            },
+            confirming: {
+              description: 'The status command runs again. A server that is gone twice has crashed.',
+              invoke: {
+                src: 'ask',
+                onDone: [{ guard: 'isGone', target: '#run.exited' }, { target: 'watched' }],
+              },
+            },
           },
         },
         closing: {
@@ -205,7 +360,11 @@ export const runMachine = run.createMachine({
             ],
           },
           on: {
-            'run.spare': 'running',
+            'leader.exited': [
+              { guard: 'isExternal', actions: 'recordLeader' },
+              { target: '#run.exited', actions: 'recordLeader' },
+            ],
+            'run.spare': [{ guard: 'hasExited', target: 'asking' }, { target: 'running' }],
             'run.kill': { target: 'stopping', actions: 'kill' },
             'run.sweep': { target: 'stopping', actions: 'sweep' },
           },
@@ -225,8 +384,9 @@ export const runMachine = run.createMachine({
           },
         },
         stopping: {
-          description: 'SIGTERM or SIGKILL is sent, and the leader has not exited yet.',
+          description: 'SIGTERM or SIGKILL is sent to the leader, which has not exited yet.',
           tags: 'stopping',
+          always: { guard: 'hasExited', target: '#run.exited' },
         },
       },
     },
@@ -257,8 +417,9 @@ export const runMachine = run.createMachine({
       tags: 'exited',
       invoke: {
         src: 'settle',
+        input: ({ context }) => ({ isFound: context.isFound }),
         onDone: [
-          { guard: 'isServerLeft', target: 'lingering', actions: 'reportReceipt' },
+          { guard: 'isServerLeft', target: 'lingering', actions: ['recordLeft', 'reportReceipt'] },
           { target: 'settled', actions: 'reportReceipt' },
         ],
       },
@@ -269,8 +430,24 @@ export const runMachine = run.createMachine({
       description:
         'The receipt is written, and the stop command has not ended the server: it is tried again.',
       tags: 'settled',
-      invoke: { src: 'retry', onDone: 'settled' },
       on: { 'process.signalled': {}, 'run.sweep': { target: 'settled', actions: 'sweep' } },
+      initial: 'pausing',
+      states: {
+        pausing: {
+          description: 'The next try waits, longer after each one.',
+          after: { retry: 'retrying' },
+        },
+        retrying: {
+          description: 'The stop command runs again.',
+          invoke: {
+            src: 'retry',
+            onDone: [
+              { guard: 'isGone', target: '#run.settled', actions: 'recordGone' },
+              { target: 'pausing', actions: 'retryLater' },
+            ],
+          },
+        },
+      },
     },
 
     settled: {
@@ -284,4 +461,19 @@ export const runMachine = run.createMachine({
 /** The result of an effect. */
 function outputOf(event: object): unknown {
   return 'output' in event ? event.output : undefined
+}
+
+/** Whether the server goes on after its leader has exited, by the answer of the status command. */
+function outlives({ context: { leader, hasStatusCommand, isFound }, event }: Scope): boolean {
+  const hasSucceeded = leader?.exitCode === 0
+  switch (outputOf(event) as Presence) {
+    case 'there':
+      return true
+    case 'gone':
+      // A command that only gives an order ends before its server is there.
+      return hasSucceeded && !isFound
+    case 'unknown':
+      // A client that could not do its work ends with a code of its own, one that was killed with a signal.
+      return hasSucceeded || (hasStatusCommand && leader?.signal !== null)
+  }
 }

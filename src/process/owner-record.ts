@@ -57,8 +57,10 @@ export interface OwnerRecord {
   add(child: Pick<TreeRoot, 'pid' | 'startTicks'>): void
   /** Forgets a child whose tree has ended. */
   remove(pid: number): void
-  /** Names a server outside the tree, from before its start. What is known of its generation is replaced. */
-  addServer(server: RecordedServer): void
+  /** Names a server outside the tree, from before its start. */
+  addServer(server: Omit<RecordedServer, 'id'>): void
+  /** Adds the id of a server that was named. The first one stays: another one is that of a namesake. */
+  identifyServer(generation: string, id: string): void
   /** Forgets a server that is gone. */
   removeServer(generation: string): void
   /** Takes the file away. Idempotent. */
@@ -132,14 +134,14 @@ export function createOwnerRecord(owner: string, stateDirectory: () => StateDire
     remove: (pid) => {
       if (runs.delete(pid)) rewrite()
     },
-    addServer: ({ generation, key, stop, status, id }) => {
-      servers.set(generation, {
-        generation,
-        key,
-        stop,
-        ...(status === undefined ? {} : { status }),
-        ...(id === undefined ? {} : { id }),
-      })
+    addServer: ({ generation, key, stop, status }) => {
+      servers.set(generation, { generation, key, stop, ...(status === undefined ? {} : { status }) })
+      rewrite()
+    },
+    identifyServer: (generation, id) => {
+      const server = servers.get(generation)
+      if (server === undefined || server.id !== undefined) return
+      servers.set(generation, { ...server, id })
       rewrite()
     },
     removeServer: (generation) => {

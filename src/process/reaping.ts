@@ -136,7 +136,7 @@ async function reapServer(
   if (presence === 'gone' || (id !== undefined && seen !== undefined && id !== seen)) return {}
   if (presence === 'unknown')
     return { problem: `statusCommand cannot tell whether its server is gone: ${status?.join(' ')}` }
-  const end = await outside.settle(async () => false)
+  const end = await outside.settle(async () => false, true)
   return end.status === 'gone'
     ? { stopped: name }
     : {

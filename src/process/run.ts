@@ -204,10 +204,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       env: environmentOf({}),
       cwd: options.cwd,
       clock,
-      // What is there before the spawn belongs to another program, which the next supervisor must not end.
-      onFound: (id) => {
-        if (own !== undefined) record?.addServer({ generation, key: options.key, ...server, id })
-      },
+      onFound: (id) => record?.identifyServer(generation, id),
     })
   /** From before the spawn on, so that the server is ended after our death, too. */
   const armServer = () => {
@@ -288,10 +285,10 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       ...(daemon === undefined ? {} : { daemon }),
     }
   }
-  const settle = async (): Promise<Receipt> => {
+  const settle = async (isFound: boolean): Promise<Receipt> => {
     const { child, stop, output } = taken()
     const swept = await stop.sweep()
-    const ended = await outside?.settle(isListening)
+    const ended = await outside?.settle(isListening, isFound)
     const portHolder =
       address === undefined ? undefined : await untilPortFree(address, clock, child.startTicks)
     const isPortHeld =
@@ -327,27 +324,25 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     actors: {
       prepare: fromPromise(prepare),
       spawn: fromCallback<RunEvent, undefined, RunEvent>(({ sendBack }) => void spawn(sendBack)),
-      exit: fromPromise(async () => {
+      leader: fromCallback<RunEvent, undefined, RunEvent>(({ sendBack }) => {
         const { child, stop } = taken()
-        void outside?.find(child.exited)
-        await Promise.race([child.exited, stop.receipt])
-        const status = child.exitStatus()
-        if (status !== undefined && (await outside?.outlives(status))) {
-          actor.send({ type: 'process.detached' })
-          await outside?.gone()
-        }
-        return status !== undefined
+        void Promise.race([child.exited, stop.receipt]).then(() => {
+          const status = child.exitStatus()
+          sendBack(status === undefined ? { type: 'leader.stuck' } : { type: 'leader.exited', ...status })
+        })
       }),
+      ask: fromPromise(async () => outside?.ask() ?? 'unknown'),
       close: fromPromise(async () => beforeSignal?.()),
       command: fromPromise(async () => outside?.end()),
       explain: fromPromise(explain),
       rest: fromPromise(async () => {
         await Promise.all([taken().stop.left(), outside?.end()])
       }),
-      settle: fromPromise(settle),
-      retry: fromPromise(async ({ signal }) => {
-        await outside?.retry(isListening, signal)
-        if (outside?.isLeft() === false) disarmServer()
+      settle: fromPromise<Receipt, { readonly isFound: boolean }>(({ input }) => settle(input.isFound)),
+      retry: fromPromise(async () => {
+        const { status } = (await outside?.retry(isListening)) ?? { status: 'gone' }
+        if (status === 'gone') disarmServer()
+        return status
       }),
     },
     actions: {
@@ -363,7 +358,12 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   })
   const actor = createActor(machine, {
     clock,
-    input: { closesFirst: beforeSignal !== undefined, hasStopCommand: outside !== undefined },
+    input: {
+      closesFirst: beforeSignal !== undefined,
+      hasStopCommand: commands !== undefined,
+      hasStatusCommand: commands?.status !== undefined,
+      isExternal: commands?.isExternal === true,
+    },
   })
   const state = () => RUN_STATES.find((tag) => actor.getSnapshot().hasTag(tag)) ?? 'waiting'
   // A report is given on when the state that follows from it can be seen.
@@ -400,7 +400,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       if (heldAt !== undefined && !isListenedAt(heldAt)) heldAt = undefined
       return heldAt !== undefined
     },
-    isServerLeft: () => outside?.isLeft() ?? false,
+    isServerLeft: () => actor.getSnapshot().context.isServerLeft,
     members: () => own?.stop.members() ?? [],
     settled,
   }

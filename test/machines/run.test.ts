@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { createActor, fromCallback, fromPromise, type SnapshotFrom } from 'xstate'
-import { type RunEvent, type RunReport, runMachine } from '../../machines/run.ts'
+import type { Presence, Receipt } from '../../machines/messages.ts'
+import { type RunEvent, type RunInput, type RunReport, runMachine } from '../../machines/run.ts'
 import { compile } from '../../src/statechart/compile.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 import { findUntaken, walk } from './walk.ts'
@@ -9,8 +10,18 @@ const exit = { type: 'process.exited', exitCode: 0, signal: null, tail: [] } as 
 const receipt = { generation: 'g', pid: 1, exitCode: 0, signal: null, survivors: [], durationMs: 0 }
 const failure = { code: 'LEASEHOLD_PORT_TAKEN', message: 'its port is taken' } as const
 
+/** A run of a process without commands. */
+const plain: RunInput = {
+  closesFirst: false,
+  hasStopCommand: false,
+  hasStatusCommand: false,
+  isExternal: false,
+}
+/** A run of a server outside the tree. */
+const outside: RunInput = { ...plain, hasStopCommand: true, hasStatusCommand: true, isExternal: true }
+
 /** A run whose effects end when the test says so. */
-function openRun({ closesFirst = false, hasStopCommand = false } = {}) {
+function openRun(given: Partial<RunInput> = {}) {
   const clock = createVirtualClock()
   const ends = new Map<string, (output: unknown) => void>()
   const asked: string[] = []
@@ -22,12 +33,15 @@ function openRun({ closesFirst = false, hasStopCommand = false } = {}) {
       actors: {
         prepare: effect('prepare'),
         spawn: fromCallback<RunEvent, undefined, RunEvent>(() => {}),
-        exit: effect('exit'),
+        leader: fromCallback<RunEvent, undefined, RunEvent>(() => {}),
+        ask: effect('ask'),
         close: effect('close'),
         command: effect('command'),
         explain: effect('explain'),
         rest: effect('rest'),
-        settle: effect('settle'),
+        settle: fromPromise<Receipt, { readonly isFound: boolean }>(
+          () => new Promise((resolve) => ends.set('settle', resolve as (output: unknown) => void)),
+        ),
         retry: effect('retry'),
       },
       actions: {
@@ -39,7 +53,7 @@ function openRun({ closesFirst = false, hasStopCommand = false } = {}) {
     }),
   )
   const reports: string[] = []
-  const actor = createActor(machine, { clock, input: { closesFirst, hasStopCommand } })
+  const actor = createActor(machine, { clock, input: { ...plain, ...given } })
   actor.on('*', ({ type }: RunReport) => reports.push(type))
   actor.start()
   return {
@@ -50,17 +64,21 @@ function openRun({ closesFirst = false, hasStopCommand = false } = {}) {
       for (const type of types) actor.send({ type })
     },
     signalled: (signal: 'SIGTERM' | 'SIGKILL') => actor.send({ type: 'process.signalled', signal }),
+    exited: (exitCode: number | null = 0, signal: string | null = null) =>
+      actor.send({ type: 'leader.exited', exitCode, signal }),
+    stuck: () => actor.send({ type: 'leader.stuck' }),
     spawned: () => actor.send({ type: 'process.spawned', pid: 1 }),
     end: async (name: string, output: unknown = null) => {
       ends.get(name)?.(output)
       await new Promise<void>((resolve) => setImmediate(resolve))
     },
     value: () => actor.getSnapshot().value,
+    context: () => actor.getSnapshot().context,
     tags: () => [...actor.getSnapshot().tags],
   }
 }
 
-async function openRunning(options?: { readonly closesFirst: boolean; readonly hasStopCommand?: boolean }) {
+async function openRunning(options?: Partial<RunInput>) {
   const run = openRun(options)
   await run.end('prepare')
   run.spawned()
@@ -74,7 +92,7 @@ describe('the chart of a run', () => {
     await run.end('prepare')
     run.spawned()
     expect(run.tags()).toEqual(['running'])
-    await run.end('exit', true)
+    run.exited()
     expect(run.tags()).toEqual(['exited'])
     await run.end('explain', exit)
     await run.end('settle', receipt)
@@ -121,7 +139,7 @@ describe('the chart of a run', () => {
     run.send('run.terminate', 'run.spare')
     await run.end('close')
     await run.clock.advanceTo(5_000)
-    expect([run.asked, run.value()]).toEqual([[], { alive: 'running' }])
+    expect([run.asked, run.value()]).toEqual([[], { alive: { running: 'seen' } }])
     run.send('run.terminate')
     await run.end('close')
     run.send('run.spare')
@@ -150,33 +168,54 @@ describe('the chart of a run', () => {
   })
 
   test('waits for its stop command when the leader has ended because of it', async () => {
-    const run = await openRunning({ closesFirst: false, hasStopCommand: true })
+    const run = await openRunning({ hasStopCommand: true })
     run.send('run.terminate')
-    await run.end('exit', true)
+    run.exited()
     await run.end('explain', exit)
     expect(run.value()).toBe('resting')
   })
 
-  test('tries the stop command again while the server is there after the receipt', async () => {
-    const run = await openRunning({ closesFirst: false, hasStopCommand: true })
+  test('tries the stop command again while the server is there after the receipt, later each time', async () => {
+    const run = await openRunning({ hasStopCommand: true })
     run.send('run.kill')
-    await run.end('exit', true)
+    run.exited()
     await run.end('explain', exit)
     await run.end('settle', { ...receipt, outside: { exitCode: 1, status: 'there' } })
-    expect([run.value(), run.tags()]).toEqual(['lingering', ['settled']])
-    await run.end('retry')
-    expect(run.value()).toBe('settled')
+    expect([run.value(), run.tags()]).toEqual([{ lingering: 'pausing' }, ['settled']])
+    const pauses: number[] = []
+    for (let tries = 0; tries < 6; tries += 1) {
+      const beganAtMs = run.clock.now()
+      while (JSON.stringify(run.value()).includes('pausing'))
+        await run.clock.advanceTo(run.clock.now() + 1_000)
+      pauses.push(run.clock.now() - beganAtMs)
+      await run.end('retry', tries % 2 === 0 ? 'there' : 'unknown')
+    }
+    expect(pauses).toEqual([5_000, 10_000, 20_000, 40_000, 60_000, 60_000])
+    expect(run.context().isServerLeft).toBe(true)
+    await run.clock.advanceTo(run.clock.now() + 60_000)
+    await run.end('retry', 'gone')
+    expect([run.value(), run.context().isServerLeft]).toEqual(['settled', false])
+  })
+
+  test('ends the tries when its table is closed, and the server is still left', async () => {
+    const run = await openRunning({ hasStopCommand: true })
+    run.send('run.kill')
+    run.exited()
+    await run.end('explain', exit)
+    await run.end('settle', { ...receipt, outside: { exitCode: 1, status: 'there' } })
+    run.send('run.sweep')
+    expect([run.value(), run.context().isServerLeft]).toEqual(['settled', true])
   })
 
   test('leaves the rest of a tree the grace when it was asked to end, and none when it was not', async () => {
     const asked = await openRunning()
     asked.send('run.terminate')
     asked.signalled('SIGTERM')
-    await asked.end('exit', true)
+    asked.exited()
     await asked.end('explain', exit)
     expect(asked.value()).toBe('resting')
     const crashed = await openRunning()
-    await crashed.end('exit', true)
+    crashed.exited()
     await crashed.end('explain', exit)
     expect(crashed.value()).toBe('sweeping')
   })
@@ -187,7 +226,7 @@ describe('the chart of a run', () => {
     run.signalled('SIGKILL')
     run.signalled('SIGKILL')
     // A sweep has ended, and the leader lives: it waits in the kernel.
-    await run.end('exit', false)
+    run.stuck()
     await run.end('settle', { ...receipt, survivors: [1] })
     run.send('run.kill')
     run.signalled('SIGTERM')
@@ -196,46 +235,186 @@ describe('the chart of a run', () => {
   })
 })
 
+describe('the chart of a run whose server is outside its tree', () => {
+  const openDetached = async (presence: Presence = 'there', options?: Partial<RunInput>) => {
+    const run = await openRunning({ ...outside, ...options })
+    run.exited()
+    await run.end('ask', presence)
+    return run
+  }
+  type Ended = readonly [exitCode: number | null, signal: string | null]
+  const succeeded: Ended = [0, null]
+  const failed: Ended = [125, null]
+  const killed: Ended = [null, 'SIGKILL']
+
+  test('looks for a server that was never seen after 1, 2, 4, 5 and 5 seconds, and no more when it is there', async () => {
+    const run = await openRunning(outside)
+    const looks: number[] = []
+    for (let count = 0; count < 5; count += 1) {
+      while (JSON.stringify(run.value()).includes('seeking'))
+        await run.clock.advanceTo(run.clock.now() + 1_000)
+      looks.push(run.clock.now())
+      await run.end('ask', 'gone')
+    }
+    expect(looks).toEqual([1_000, 3_000, 7_000, 12_000, 17_000])
+    await run.clock.advanceTo(22_000)
+    await run.end('ask', 'there')
+    expect([run.value(), run.context().isFound]).toEqual([{ alive: { running: 'seen' } }, true])
+  })
+
+  test.for<[string, boolean, Ended, Presence, boolean]>([
+    ['a client that succeeded', false, succeeded, 'gone', true],
+    ['a client that succeeded', false, succeeded, 'unknown', true],
+    ['a client that succeeded', true, succeeded, 'gone', false],
+    ['a client that succeeded', true, succeeded, 'unknown', true],
+    ['a client that failed', false, failed, 'gone', false],
+    ['a client that failed', true, failed, 'there', true],
+    ['a client that failed', true, failed, 'unknown', false],
+    ['a client that was killed', true, killed, 'there', true],
+    ['a client that was killed', true, killed, 'unknown', true],
+    ['a client that was killed', false, killed, 'gone', false],
+  ])(
+    '%s, of a server that was seen before (%s), and ended with %s: %s outlives it (%s)',
+    async ([, isFound, [exitCode, signal], presence, isAlive]) => {
+      const run = await openRunning(outside)
+      if (isFound) {
+        await run.clock.advanceTo(1_000)
+        await run.end('ask', 'there')
+      }
+      run.exited(exitCode, signal)
+      expect(run.value()).toEqual({ alive: 'asking' })
+      await run.end('ask', presence)
+      expect(run.tags()).toEqual([isAlive ? 'running' : 'exited'])
+      expect(run.reports.includes('process.detached')).toBe(isAlive)
+    },
+  )
+
+  test('without a status command only a client that succeeded leaves a server, which no look ends', async () => {
+    const run = await openDetached('unknown', { hasStatusCommand: false })
+    await run.clock.advanceTo(3_600_000)
+    expect(run.value()).toEqual({ alive: { detached: 'unasked' } })
+    const other = await openRunning({ ...outside, hasStatusCommand: false })
+    other.exited(null, 'SIGKILL')
+    await other.end('ask', 'unknown')
+    expect(other.value()).toBe('exited')
+  })
+
+  test('is a crash when it is gone twice, a second apart', async () => {
+    const run = await openDetached()
+    await run.clock.advanceTo(1_000)
+    await run.end('ask', 'gone')
+    expect(run.value()).toEqual({ alive: { detached: 'missed' } })
+    await run.clock.advanceTo(1_999)
+    expect(run.value()).toEqual({ alive: { detached: 'missed' } })
+    await run.clock.advanceTo(2_000)
+    await run.end('ask', 'gone')
+    expect(run.value()).toBe('exited')
+  })
+
+  test.for<Presence>(['there', 'unknown'])(
+    'is no crash when it was missed once, then %s',
+    async (presence) => {
+      const run = await openDetached()
+      await run.clock.advanceTo(1_000)
+      await run.end('ask', 'gone')
+      await run.clock.advanceTo(2_000)
+      await run.end('ask', presence)
+      expect(run.value()).toEqual({ alive: { detached: 'watched' } })
+      await run.clock.advanceTo(6_999)
+      expect(run.value()).toEqual({ alive: { detached: 'watched' } })
+      await run.clock.advanceTo(7_000)
+      expect(run.value()).toEqual({ alive: { detached: 'looking' } })
+    },
+  )
+
+  test('is never gone while that cannot be told, or before it was seen', async () => {
+    const run = await openDetached('gone')
+    for (let count = 0; count < 5; count += 1) {
+      await run.clock.advanceTo(run.clock.now() + 1_000)
+      await run.end('ask', 'gone')
+    }
+    expect(run.value()).toEqual({ alive: { detached: 'expected' } })
+    await run.clock.advanceTo(run.clock.now() + 1_000)
+    for (let count = 0; count < 5; count += 1) {
+      await run.end('ask', 'unknown')
+      await run.clock.advanceTo(run.clock.now() + 5_000)
+    }
+    expect(run.tags()).toEqual(['running'])
+  })
+
+  test('is ended by its stop command when its leader has ended: no signal is waited for', async () => {
+    const run = await openDetached()
+    run.send('run.terminate')
+    expect(run.value()).toEqual({ alive: 'commanding' })
+    await run.end('command')
+    expect(run.value()).toBe('exited')
+    await run.end('explain', exit)
+    expect(run.value()).toBe('resting')
+  })
+
+  test.for(['run.kill', 'run.sweep'] as const)('goes to its receipt on %s', async (type) => {
+    const run = await openDetached()
+    run.send(type)
+    expect(run.value()).toBe('exited')
+    await run.end('explain', exit)
+    expect(run.value()).toBe('sweeping')
+  })
+
+  test('is asked for when its leader ends while a stop is called off', async () => {
+    const run = await openRunning({ ...outside, closesFirst: true })
+    run.send('run.terminate')
+    run.exited(null, 'SIGKILL')
+    expect(run.value()).toEqual({ alive: 'closing' })
+    run.send('run.spare')
+    await run.end('ask', 'there')
+    expect([run.value(), run.reports]).toEqual([
+      { alive: { detached: 'expected' } },
+      ['process.spawned', 'process.detached'],
+    ])
+  })
+})
+
 test('a walk through every state of a run takes every transition', () => {
-  const invokes = (src: string, path: string) => `xstate.done.actor.0.run.${path || src}`
+  const invokes = (path: string) => `xstate.done.actor.0.run.${path}`
   const left = { ...receipt, outside: { exitCode: 0, status: 'there' } } as const
-  const takenWith = (hasStopCommand: boolean) =>
+  const presences = ['there', 'gone', 'unknown'] as const
+  const asks = ['running.looking', 'asking', 'detached.looking', 'detached.confirming']
+  const after = (delay: string, path: string) => ({ type: `xstate.after.${delay}.run.${path}` })
+  const takenWith = (input: RunInput) =>
     walk<SnapshotFrom<typeof runMachine>>(runMachine, {
-      input: { closesFirst: true, hasStopCommand },
+      input,
       toEvents: () => [
         ...(['run.terminate', 'run.spare', 'run.kill', 'run.sweep'] as const).map((type) => ({ type })),
         { type: 'process.spawned', pid: 1 },
         { type: 'process.failed', failure },
         { type: 'process.signalled', signal: 'SIGTERM' },
         { type: 'process.signalled', signal: 'SIGKILL' },
-        { type: invokes('prepare', 'preparing'), output: null },
-        { type: invokes('prepare', 'preparing'), output: failure },
-        { type: invokes('exit', 'alive'), output: true },
-        { type: invokes('exit', 'alive'), output: false },
-        { type: invokes('close', 'alive.closing'), output: undefined },
+        { type: invokes('preparing'), output: null },
+        { type: invokes('preparing'), output: failure },
+        { type: 'leader.exited', exitCode: 0, signal: null },
+        { type: 'leader.exited', exitCode: null, signal: 'SIGKILL' },
+        { type: 'leader.stuck' },
+        ...asks.flatMap((path) => presences.map((output) => ({ type: invokes(`alive.${path}`), output }))),
+        { type: invokes('alive.closing'), output: undefined },
         { type: 'xstate.error.actor.0.run.alive.closing', error: 'a bug' },
-        { type: 'xstate.after.close.run.alive.closing' },
-        { type: invokes('explain', 'exited'), output: exit },
-        { type: invokes('rest', 'resting'), output: undefined },
-        { type: invokes('settle', 'sweeping'), output: receipt },
-        { type: invokes('settle', 'sweeping'), output: left },
-        { type: 'process.detached' },
-        { type: invokes('command', 'alive.commanding'), output: undefined },
+        after('close', 'alive.closing'),
+        after('seek', 'alive.running.seeking'),
+        after('confirm', 'alive.detached.expected'),
+        after('watch', 'alive.detached.watched'),
+        after('confirm', 'alive.detached.missed'),
+        after('retry', 'lingering.pausing'),
+        { type: invokes('exited'), output: exit },
+        { type: invokes('resting'), output: undefined },
+        { type: invokes('sweeping'), output: receipt },
+        { type: invokes('sweeping'), output: left },
+        { type: invokes('alive.commanding'), output: undefined },
         { type: 'xstate.error.actor.0.run.alive.commanding', error: 'a bug' },
-        { type: invokes('retry', 'lingering'), output: undefined },
+        ...presences.map((output) => ({ type: invokes('lingering.retrying'), output })),
       ],
-      toKey: ({ value, context }) => JSON.stringify([value, context]),
+      toKey: ({ value, context: { seekMs: _, retryMs: __, ...context } }) => JSON.stringify([value, context]),
     }).taken
-  const takenWithoutClosing = (hasStopCommand: boolean) =>
-    walk<SnapshotFrom<typeof runMachine>>(runMachine, {
-      input: { closesFirst: false, hasStopCommand },
-      toEvents: () => [
-        { type: 'run.terminate' },
-        { type: 'process.spawned', pid: 1 },
-        { type: invokes('prepare', 'preparing'), output: null },
-      ],
-      toKey: ({ value, context }) => JSON.stringify([value, context]),
-    }).taken
-  const taken = [true, false].flatMap((has) => [...takenWith(has), ...takenWithoutClosing(has)])
+  const taken = [plain, { ...plain, hasStopCommand: true }, outside, { ...outside, hasStatusCommand: false }]
+    .flatMap((input) => [input, { ...input, closesFirst: true }])
+    .flatMap((input) => [...takenWith(input)])
   expect(findUntaken(runMachine, new Set(taken))).toEqual([])
 })

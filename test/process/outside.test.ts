@@ -6,36 +6,43 @@ import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { createOutside } from '../../src/process/outside.ts'
+import { createProcessTable } from '../../src/process/table.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 
 /** Between two looks that do not find the server, in milliseconds. */
 const PAUSE_MS = 1_000
 const PAUSES = 40
+const server = { key: 'box', generation: 'g1' }
 
 describe.runIf(hasProcfs)('the commands of a server outside the tree', () => {
   test('a status command that finds nothing is not run over and over while the stop command runs', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'leasehold-outside-'))
     const file = join(directory, 'looks')
-    const outside = createOutside({
-      commands: {
-        stop: [['/bin/sleep', '1']],
-        status: ['/bin/sh', '-c', 'echo look >> "$0"', file],
-        isExternal: true,
-        timeoutMs: 20_000,
+    const copy = `${file}-then`
+    await using table = createProcessTable({ environment: {} })
+    let announceReceipt = () => {}
+    const settled = new Promise<void>((resolve) => {
+      announceReceipt = resolve
+    })
+    const run = table.run(
+      {
+        ...server,
+        command: '/bin/sleep',
+        args: ['60'],
+        outside: {
+          stop: [['/bin/sh', '-c', 'sleep 1; cp "$0" "$1"', file, copy]],
+          status: ['/bin/sh', '-c', 'echo look >> "$0"', file],
+          isExternal: true,
+          timeoutMs: 20_000,
+        },
       },
-      env: {},
-      clock: systemClock,
-    })
-    await outside.ask()
-    let announceExit = () => {}
-    const exited = new Promise<void>((resolve) => {
-      announceExit = resolve
-    })
-    const finding = outside.find(exited)
-    await outside.end()
-    announceExit()
-    await finding
-    expect((await readFile(file, 'utf8')).split('\n').length - 1).toBeLessThanOrEqual(2)
+      ({ type }) => {
+        if (type === 'process.spawned') run.terminate()
+        if (type === 'process.settled') announceReceipt()
+      },
+    )
+    await settled
+    expect((await readFile(copy, 'utf8')).split('\n').length - 1).toBeLessThanOrEqual(2)
     await rm(directory, { recursive: true })
   })
 
@@ -55,18 +62,20 @@ describe.runIf(hasProcfs)('the commands of a server outside the tree', () => {
         return systemClock.setTimeout(fn, 1)
       },
     }
-    const outside = createOutside({
-      commands: { stop: [['/bin/true']], status: ['/bin/true'], isExternal: true, timeoutMs: 20_000 },
-      env: {},
-      clock,
-    })
-    const gone = outside.gone()
+    await using table = createProcessTable({ environment: {}, clock })
+    table.run(
+      {
+        ...server,
+        command: '/bin/true',
+        args: [],
+        outside: { stop: [['/bin/true']], status: ['/bin/true'], isExternal: true, timeoutMs: 20_000 },
+      },
+      () => {},
+    )
     await looked
     setFlagsFromString('--expose-gc')
     runInNewContext('gc')()
     expect(pauses.filter((pause) => pause.deref() !== undefined).length).toBeLessThan(PAUSES / 4)
-    await outside.end()
-    await gone
   })
 
   test('a command that hangs is told with a whole number of milliseconds', async () => {
@@ -75,7 +84,7 @@ describe.runIf(hasProcfs)('the commands of a server outside the tree', () => {
       env: {},
       clock: systemClock,
     })
-    expect(await outside.settle(async () => true)).toMatchObject({
+    expect(await outside.settle(async () => true, true)).toMatchObject({
       status: 'there',
       detail: expect.stringMatching(/^it did not end within \d+ ms$/),
     })
