@@ -22,7 +22,7 @@ export interface CardService {
   readonly state: CardServiceState
   readonly leases: number
   readonly waiting: number
-  /** How many more requests it takes at once; `null`: no limit. */
+  /** Maximum number of leases at once; `null`: no limit. */
   readonly room: number | null
   /** How long a start takes, in milliseconds; `null`: not known. */
   readonly startMs: number | null
@@ -66,7 +66,7 @@ export interface StartClaim {
 }
 
 /** A member name is a token of subjects, so it has neither dots nor wildcards. */
-export const MEMBER_NAME: RegExp = /^[a-z0-9-]{1,32}$/
+const MEMBER_NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/
 
 const BOOT = /^[A-Za-z0-9_-]{1,64}$/
 const STATES: readonly CardServiceState[] = ['cold', 'asking', 'starting', 'ready', 'failed']
