@@ -97,3 +97,4 @@ export type {
 } from './service/snapshot.ts'
 export type { StopOptions, Supervisor, SupervisorOptions } from './supervisor/interface.ts'
 export { createSupervisor } from './supervisor/supervisor.ts'
+export type { TextStyle } from './text/styled-text.ts'

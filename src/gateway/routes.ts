@@ -83,7 +83,12 @@ export const routes: readonly Route[] = [
     path: '/api/stop',
     meaning: "Stops every service, with the same body. `POST /unload` and `GET /running` are llama-swap's.",
   },
-  { method: 'GET', path: '/api/logs/{id}', meaning: 'Its last output; `?follow=1` continues as NDJSON.' },
+  {
+    method: 'GET',
+    path: '/api/logs/{id}',
+    meaning:
+      'Its last output; `?follow=1` continues as NDJSON. A line has its plain `text`; colours of a terminal are in `styles`, as `[from, to, "red bold"]`.',
+  },
   {
     method: 'GET',
     path: '/api/events',

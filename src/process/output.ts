@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { type Observable, Subject } from 'rxjs'
 import { type Clock, systemClock } from '../clock.ts'
-import { toPlainText } from '../text/plain-text.ts'
+import { splitStyles, type TextStyle } from '../text/styled-text.ts'
 
 /** Which pipe a line came from. */
 export type OutputStream = 'stdout' | 'stderr'
@@ -11,6 +11,8 @@ export interface OutputLine {
   readonly stream: OutputStream
   /** Without its line end and without control characters. */
   readonly text: string
+  /** Parts that have a colour or another look on a terminal; absent: none. */
+  readonly styles?: readonly TextStyle[]
   /** When its end was read, in milliseconds of the output's clock: good for differences, not a date. */
   readonly atMs: number
 }
@@ -51,6 +53,8 @@ export interface Output extends ServiceOutput {
 const LARGE_BYTES = 16_384
 /** Line ends that are taken in one turn: a chunk of blank lines has 65,536. */
 const MAX_LINES_PER_TURN = 1_000
+/** What a styled part counts in the tail. */
+const STYLE_BYTES = 64
 const NOTHING = Buffer.alloc(0)
 const LF = 0x0a
 const CR = 0x0d
@@ -74,9 +78,12 @@ export function createOutput({
   let isClosed = false
 
   const print = (stream: OutputStream, bytes: Buffer) => {
-    const plain = toPlainText(bytes.toString('utf8'))
-    const line = { stream, text: clean?.(plain) ?? plain, atMs: clock.now() }
-    const size = Buffer.byteLength(line.text)
+    const { text: plain, styles } = splitStyles(bytes.toString('utf8'))
+    const text = clean?.(plain) ?? plain
+    // Where a secret was masked the places are others.
+    const looks = styles === undefined || text !== plain ? undefined : { styles }
+    const line = { stream, text, ...looks, atMs: clock.now() }
+    const size = Buffer.byteLength(line.text) + STYLE_BYTES * (styles?.length ?? 0)
     kept.push({ line, bytes: size })
     keptBytes += size
     while (kept.length > maxLines || keptBytes > maxTailBytes) {

@@ -49,6 +49,21 @@ describe('output', () => {
     )
   })
 
+  test('keeps the colours of a line apart from its text, and none where a secret was masked', async () => {
+    const clean = (text: string) => text.replaceAll('sk-secret', '***')
+    const { output } = await print(
+      ['\x1b[32mok\x1b[0m fine\n', '\x1b[31msk-sec\x1b[33mret\x1b[0m\n', 'plain\n'],
+      {
+        clean,
+      },
+    )
+    expect(output.tail().map(({ text, styles }) => ({ text, styles }))).toEqual([
+      { text: 'ok fine', styles: [[0, 2, 'green']] },
+      { text: '***', styles: undefined },
+      { text: 'plain', styles: undefined },
+    ])
+  })
+
   test('is cut where no line end comes, between two characters (fault 36)', async () => {
     const { told } = await print(['é'.repeat(10)], { maxLineBytes: 5 })
     expect(told).toEqual(['éé', 'éé', 'éé', 'éé', 'éé'])

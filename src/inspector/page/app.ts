@@ -1,6 +1,7 @@
 import type { SupervisorEvent } from '../../events/events.ts'
 import type { RequestSnapshot } from '../../request/open-requests.ts'
 import type { SupervisorSnapshot } from '../../service/snapshot.ts'
+import type { TextStyle } from '../../text/styled-text.ts'
 import type { InspectionMessage } from '../message.ts'
 import {
   emptyHistory,
@@ -24,6 +25,8 @@ export interface PrintedLine {
   readonly number: number
   readonly stream: string
   readonly text: string
+  /** Parts with a look of their own, in their order. */
+  readonly styles?: readonly TextStyle[]
   readonly atMs: number
 }
 
@@ -280,9 +283,9 @@ export function createApp(onChange: () => void) {
       const shiftMs = nowMs() - clockMs
       await readLines(response, (line) => {
         if (leaving.signal.aborted) return
-        const { stream, text, atMs } = JSON.parse(line)
+        const printed = JSON.parse(line)
         lineNumber += 1
-        heard.push({ number: lineNumber, stream, text, atMs: atMs + shiftMs })
+        heard.push({ ...printed, number: lineNumber, atMs: printed.atMs + shiftMs })
         // Lines come in bursts: one change of the page for all of them.
         if (heard.length === 1) queueMicrotask(tell)
       })

@@ -44,6 +44,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await expect.poll(() => page.locator('.output pre').textContent()).toContain('gnp.exe')
     const printed = (await page.locator('.output pre').textContent()) ?? ''
     for (const line of CORPUS.slice(0, -1)) expect(printed).toContain(line)
+    expect(await page.locator('.output .sgr-red').textContent()).toBe('red')
     for (const control of ['\u001b', '\u0007', '\u202E']) expect(printed).not.toContain(control)
     // It dies with the same words: they come as the tail of a failure, and inside of a reason.
     await steered.chat?.steer('exit=1')

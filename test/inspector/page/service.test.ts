@@ -19,6 +19,8 @@ describe.skipIf(hasNoBrowser)('the page of a service', () => {
     await inState(page, 'starting.warming')
     const log = page.getByRole('log')
     const shown = log.locator('.line')
+    // The colours of a terminal are classes of parts; a search goes across them.
+    expect(await log.locator('.sgr-red').first().textContent()).toBe('done')
     // The newest line is in sight. Lines out of sight have no element.
     await log.getByText('error: it is broken').waitFor()
     expect(await shown.count()).toBeLessThan(60)
@@ -43,6 +45,10 @@ describe.skipIf(hasNoBrowser)('the page of a service', () => {
     await page.getByLabel('Search output').fill('SLOT 14')
     await expect.poll(() => shown.count()).toBe(11)
     expect(await log.locator('mark').first().textContent()).toBe('slot 14')
+    await page.getByLabel('Search output').fill('SLOT 14: DO')
+    await expect.poll(() => log.locator('mark').allTextContents()).toEqual(['slot 14: ', 'do'])
+    expect(await log.locator('mark.sgr-red').textContent()).toBe('do')
+    await page.getByLabel('Search output').fill('SLOT 14')
     await page.getByLabel('Search output').fill('')
     await page.getByRole('button', { name: 'Warnings' }).click()
     await expect.poll(() => shown.allTextContents()).toHaveLength(2)

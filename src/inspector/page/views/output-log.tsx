@@ -163,7 +163,7 @@ function Lines({ app, name, shown, cause, wanted, isFollowing, isRecording, onFo
             style={{ top: `${(from + index) * LINE}px` }}
           >
             {!isRecording && <time>{formatClock(app.wallMs(line.atMs))}</time>}
-            <Marked text={line.text} wanted={wanted} />
+            <Marked line={line} wanted={wanted} />
           </span>
         ))}
       </pre>
@@ -171,14 +171,34 @@ function Lines({ app, name, shown, cause, wanted, isFollowing, isRecording, onFo
   )
 }
 
-function Marked({ text, wanted }: { readonly text: string; readonly wanted: string }) {
+/** A line in parts: its looks as classes, and what is searched for. */
+function Marked({
+  line: { text, styles = [] },
+  wanted,
+}: {
+  readonly line: PrintedLine
+  readonly wanted: string
+}) {
   const at = wanted === '' ? -1 : text.toLowerCase().indexOf(wanted.toLowerCase())
-  if (at === -1) return <span>{`${text}\n`}</span>
+  if (at === -1 && styles.length === 0) return <span>{`${text}\n`}</span>
+  const found = at === -1 ? [] : [at, at + wanted.length]
+  const cuts = [
+    ...new Set([0, ...styles.flatMap(([from, to]) => [from, to] as const), ...found, text.length]),
+  ]
+  cuts.sort((a, b) => a - b)
   return (
     <span>
-      {text.slice(0, at)}
-      <mark>{text.slice(at, at + wanted.length)}</mark>
-      {`${text.slice(at + wanted.length)}\n`}
+      {cuts.slice(1).map((to, index) => {
+        const from = cuts[index] ?? 0
+        const names = styles.find(([start, end]) => start <= from && from < end)?.[2]
+        const Tag = at !== -1 && from >= at && from < at + wanted.length ? 'mark' : 'span'
+        return (
+          <Tag key={from} class={names?.replace(/\w+/g, 'sgr-$&')}>
+            {text.slice(from, to)}
+          </Tag>
+        )
+      })}
+      {'\n'}
     </span>
   )
 }
