@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { makePrivateDirectory } from '../process/private-directory.ts'
 import { exitCodes, UsageError } from './exit-codes.ts'
+import { describeFileFault } from './file-fault.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Random bytes in a key: 256 bits. */
@@ -23,13 +26,13 @@ export async function makeKey(
     return exitCodes.ok
   }
   const path = resolve(file)
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   try {
+    makePrivateDirectory(dirname(path))
     await writeFile(path, `${key}\n`, { mode: 0o600, flag: 'wx' })
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST')
+    if (existsSync(path))
       throw new UsageError(`${path} exists already. A key is never written over another file.`)
-    throw error
+    throw new UsageError(`${path} cannot be written: ${describeFileFault(error)}.`)
   }
   if (json) terminal.json({ ok: true, file: path })
   else terminal.line(`a new key is in ${path}`)

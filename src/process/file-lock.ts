@@ -1,18 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { pid as ownPid } from 'node:process'
 import { type Clock, delay } from '../clock.ts'
 import { type HostLocks, listen } from './host-lock.ts'
+import { makePrivateDirectory } from './private-directory.ts'
 import type { StateDirectory } from './state-directory.ts'
 import { hasProcfs, isAlive, readProcess } from './tree.ts'
 
@@ -59,12 +52,12 @@ export function createFileLocks(state: StateDirectory, clock: Clock): HostLocks 
 
   return {
     addressesOf: async (name) => {
-      mkdirSync(directory, { recursive: true, mode: 0o700 })
+      makePrivateDirectory(directory)
       const rivals = await listRivals(name, '')
       return rivals.map((flag) => fileOf(flag, 'socket')).filter((file) => existsSync(file))
     },
     take: async (name, server) => {
-      mkdirSync(directory, { recursive: true, mode: 0o700 })
+      makePrivateDirectory(directory)
       const own = `${buildPrefix(name)}.${randomBytes(6).toString('hex')}`
       const startTicks = readProcess(ownPid)?.startTicks ?? null
       writeFileSync(fileOf(own, 'draft'), JSON.stringify({ pid: ownPid, startTicks }), { mode: 0o600 })

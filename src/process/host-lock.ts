@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { getuid, platform } from 'node:process'
+import { makePrivateDirectory } from './private-directory.ts'
 import type { StateDirectory } from './state-directory.ts'
 
 /** A name on this host that one process holds at a time, and what listens under it while it is held. */
@@ -57,7 +58,7 @@ async function openDoor(path: string, server: Server): Promise<Server | undefine
   const door = createClaimServer()
   door.on('connection', (socket) => server.emit('connection', socket))
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    makePrivateDirectory(dirname(path))
     rmSync(path, { force: true })
     return (await listen(door, path)) ? door : undefined
   } catch {

@@ -4,7 +4,6 @@ import {
   constants,
   existsSync,
   fstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   readlinkSync,
@@ -16,6 +15,7 @@ import { join } from 'node:path'
 import { getuid, pid as ownPid } from 'node:process'
 import { StateDirectoryError } from '../errors.ts'
 import type { Command } from './command.ts'
+import { makePrivateDirectory } from './private-directory.ts'
 import type { StateDirectory } from './state-directory.ts'
 import { type ProcessIdentity, readExecutable, readProcess, type TreeRoot } from './tree.ts'
 
@@ -94,7 +94,7 @@ export function createOwnerRecord(owner: string, stateDirectory: () => StateDire
     const body = JSON.stringify(record)
     const file = fileOf(state)
     const draft = `${file}.${ownPid}.draft`
-    mkdirSync(toRecordDirectory(state), { recursive: true, mode: 0o700 })
+    makePrivateDirectory(toRecordDirectory(state))
     writeFileSync(draft, JSON.stringify({ body, mac: computeMac(state, body) }), { mode: 0o600 })
     renameSync(draft, file)
   }

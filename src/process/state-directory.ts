@@ -6,7 +6,6 @@ import {
   fstatSync,
   linkSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   type Stats,
@@ -18,6 +17,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { getuid } from 'node:process'
 import { StateDirectoryError } from '../errors.ts'
+import { makePrivateDirectory } from './private-directory.ts'
 
 /** A directory that only this user can read or write, checked, with the key that its supervisors know each other by. */
 export interface StateDirectory {
@@ -59,7 +59,7 @@ export function openStateDirectory(path: string): StateDirectory {
       throw new StateDirectoryError(path, `${what} (${codeOf(error)})`, error, PASSING[codeOf(error)])
     }
   }
-  attempt('it cannot be made', () => mkdirSync(path, { recursive: true, mode: 0o700 }))
+  attempt('it cannot be made', () => makePrivateDirectory(path))
   attempt('it cannot be looked at', () => {
     if (!isOurs(lstatSync(path))) throw new StateDirectoryError(path, 'it belongs to another user')
     const found = statSync(path)

@@ -59,6 +59,18 @@ test('init never writes over a file', async () => {
   expect(other.stdout).toContain('leasehold serve --config other.json5')
 })
 
+test('init says why it cannot write its file', async () => {
+  await using place = await createHost('llama-server')
+  writeHeader(join(place.folder, 'a.gguf'), chatValues)
+  const { code, stderr } = await place.run('init', '.', '--output', 'a.gguf/leasehold.json5')
+  expect({ code, stderr }).toEqual({
+    code: 2,
+    stderr: expect.stringMatching(
+      /^a\.gguf\/leasehold\.json5 cannot be written: a part of its path is not a folder/,
+    ),
+  })
+})
+
 test('init --dry-run prints the file and writes none; --json says it in one document', async () => {
   await using place = await createHost('koboldcpp')
   writeHeader(join(place.folder, 'a.gguf'), chatValues)

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createPlace } from './command-line.ts'
@@ -26,6 +26,15 @@ test('a key in a file is for its owner alone, is not printed, and is never writt
     stderr: expect.stringContaining('exists already'),
   })
   expect(readFileSync(file, 'utf8').trim()).toBe(key)
+})
+
+test.runIf(existsSync('/proc'))('a key where no folder can be made is refused with the reason', async () => {
+  await using place = await createPlace()
+  // Node 20's own way to make folders never ends below /proc.
+  expect(await place.run('keys', 'new', '/proc/leasehold/deep/key')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('cannot be written: its folder cannot be made there (ENOENT)'),
+  })
 })
 
 test('a gateway opens beyond loopback with such a key, and not without', async () => {

@@ -45,6 +45,15 @@ describe('a state directory', () => {
     expect(readdirSync(path)).toEqual(['host.key'])
   })
 
+  test.runIf(existsSync('/proc'))('that cannot be made is refused at once, below /proc, too', () => {
+    expect(() => openStateDirectory('/proc/leasehold/state')).toThrow(unusable(/cannot be made \(ENOENT\)/))
+  })
+
+  test('is not made through a file', () => {
+    writeFileSync(join(folder, 'file'), '')
+    expect(() => openStateDirectory(join(folder, 'file', 'state'))).toThrow(unusable(/cannot be made/))
+  })
+
   test('that others can only read is closed to them', () => {
     chmodSync(folder, 0o755)
     openStateDirectory(folder)

@@ -4,6 +4,7 @@ import type { Environment } from '../../config/secrets.ts'
 import { ConfigError, type ConfigProblem } from '../../errors.ts'
 import { loadConfiguration } from '../configuration.ts'
 import { formatProblem, UsageError } from '../exit-codes.ts'
+import { describeFileFault } from '../file-fault.ts'
 import { escapeText, type Terminal } from '../terminal.ts'
 
 /** Where a new configuration goes. */
@@ -32,7 +33,9 @@ export async function writeConfig(
     await writeFile(file, text, { mode: 0o600, flag: 'wx' })
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'EEXIST') throw toTakenError(output)
-    throw error
+    throw new UsageError(
+      `${output} cannot be written: ${describeFileFault(error)}. Name another file with --output.`,
+    )
   }
   for (const problem of await listProblems(file, terminal.env)) terminal.note(formatProblem(output, problem))
 }
