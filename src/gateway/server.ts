@@ -15,6 +15,7 @@ import { describeHolder } from '../process/tcp-ports.ts'
 import { createTurnBudget } from '../request/turns.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { internalsOf } from '../supervisor/internals.ts'
+import { INSTANCE_HEADER } from '../transport/hops.ts'
 import { explainPath } from '../transport/meant-path.ts'
 import { decodePath } from '../transport/path.ts'
 import { answerApi } from './api.ts'
@@ -231,7 +232,12 @@ export function createGateway({
     }
     if (url.pathname === '/v1/models' || url.pathname.startsWith('/v1/models/')) await lookAtFiles()
     if (url.pathname === '/v1/models')
-      return sendJson(response, 200, { object: 'list', data: supervisor.models() })
+      return sendJson(
+        response,
+        200,
+        { object: 'list', data: supervisor.models() },
+        { [INSTANCE_HEADER]: internalsOf(supervisor).instance },
+      )
     if (url.pathname.startsWith('/v1/models/'))
       return sendJson(response, 200, supervisor.model(decodePath(url.pathname.slice('/v1/models/'.length))))
     throw new BadRequestError(`GET ${url.pathname} is not served here.`, { status: 404 })

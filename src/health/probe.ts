@@ -1,6 +1,7 @@
 import type { Verdict } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
-import { get } from '../transport/get.ts'
+import { type GetAnswer, get } from '../transport/get.ts'
+import { INSTANCE_HEADER } from '../transport/hops.ts'
 import { judgeAnswer, judgeError } from './verdict.ts'
 
 /** One probe's limit unless another is given, in milliseconds. SGLang's health check may generate a token first. */
@@ -21,8 +22,8 @@ export interface ProbeOptions {
   readonly address?: string | undefined
   /** Whether not to ask the listener that accepted the connection: see `GetOptions`. */
   readonly refuse?: () => boolean
-  /** Called with the address of a server that answered as ready. */
-  readonly onReadyAt?: (address: string) => void
+  /** Called with the address of a server that answered as ready, and the instance of a leasehold that did. */
+  readonly onReadyAt?: (address: string, instance: string | undefined) => void
 }
 
 /** Errors caused by this host, not by the server. */
@@ -60,13 +61,18 @@ export async function probe(
     const maxBodyBytes = MAX_HEALTH_BODY_BYTES
     const answer = await get({ url, headers, timeoutMs, maxBodyBytes, clock, address, signal, refuse })
     const verdict = judgeAnswer(answer, new URL(url).pathname.endsWith('/models'), models)
-    if (verdict.kind === 'ready' && answer.address !== undefined) onReadyAt?.(answer.address)
+    if (verdict.kind === 'ready' && answer.address !== undefined)
+      onReadyAt?.(answer.address, readInstance(answer.headers))
     return verdict
   } catch (error) {
     const code = codeOf(error)
     if (LACKS.has(code) || isOurFault(error)) throw new ProbeError(code, error)
     return judgeError(code, timeoutMs)
   }
+}
+
+function readInstance({ [INSTANCE_HEADER]: instance }: GetAnswer['headers']): string | undefined {
+  return typeof instance === 'string' && /^[0-9a-f]{1,32}$/.test(instance) ? instance : undefined
 }
 
 /** A bug or a header that cannot be sent: a JavaScript error, or undici's error for an invalid argument. */

@@ -10,6 +10,7 @@ import {
   AbortedError,
   BadRequestError,
   type LeaseholdError,
+  LoopError,
   ProviderUnavailableError,
   type ServiceError,
   UpstreamTimeoutError,
@@ -23,13 +24,14 @@ import { toServiceKey } from '../service/services.ts'
 import { toShortText } from '../text/plain-text.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 import type { Headers } from '../transport/headers.ts'
-import { checkHops } from '../transport/hops.ts'
+import { checkHops, hasHop } from '../transport/hops.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
 import type { AnswerSecrets } from './answer-mask.ts'
 import type { rememberCandidates } from './candidates.ts'
 import type { FindClientName } from './client-name.ts'
 import { adviseOtherApi, partByApi } from './fallback-api.ts'
+import type { LeadsOn } from './one-hop.ts'
 import type { OpenRequest } from './open-requests.ts'
 import { type OutgoingRequest, peekRequest, toUpstreamRequest } from './outgoing.ts'
 import { Relay, type RelayListener } from './relay.ts'
@@ -86,6 +88,8 @@ export interface ExchangeParts {
   readonly loadMsOf: (key: string, sinceMs: number) => number
   /** Keeps what is known of a request that has ended. */
   readonly keep: (record: RequestRecord) => void
+  /** Asked for a request that has passed a leasehold before this one. */
+  readonly leadsOn: LeadsOn
   /** The candidates of a model name. */
   readonly candidatesOf: ReturnType<typeof rememberCandidates>
   /** The request has ended. */
@@ -169,10 +173,11 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#index = 0
     const { spoken, others } = partByApi(path, candidatesOf(config(), model, failover))
     const [first] = spoken
-    const targets =
+    const found =
       spoken.length === 1 && first !== undefined
         ? rank(first.replicas)
         : spoken.flatMap(({ replicas }) => rank(replicas))
+    const targets = hasHop(headers) ? this.#keepNear(found) : found
     this.#targets = targets
     const route = describeRoute(called)
     this.#route = route
@@ -331,12 +336,16 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   granted({ generation }: { readonly generation: string }): void {
     this.#generation = generation
+    const { provider } = this.#target
+    // What answers there may be known only now.
+    if (hasHop(this.#request.headers) && this.#parts.leadsOn(this.#request.headers, provider))
+      return this.fail(new LoopError([provider.id], true))
     const nowMs = this.#parts.clock.now()
     const waitedMs = Math.round(nowMs - this.#askedAtMs)
     this.#loadMs += this.#measureLoad()
     this.#grantedAtMs = nowMs
     if (this.#wait !== undefined) this.#wait = { ...this.#wait, waitedMs }
-    const { timeoutMs = null } = this.#target.provider
+    const { timeoutMs = null } = provider
     this.actor.send({ type: 'lease.granted', timeLimitMs: timeoutMs })
   }
 
@@ -411,6 +420,12 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   /** Ends the attempt. `retryable`: another candidate may do better. */
   fail(error: LeaseholdError, retryable = true): void {
     this.tell({ type: 'request.failed', code: error.code, retryable }, error)
+  }
+
+  /** A request that has passed a leasehold goes to none that would pass it on, unless there is no other server. */
+  #keepNear(targets: readonly ModelTarget[]): readonly ModelTarget[] {
+    const near = targets.filter(({ provider }) => !this.#parts.leadsOn(this.#request.headers, provider))
+    return near.length === 0 ? targets : near
   }
 
   #note(failure: LeaseholdError): void {

@@ -77,6 +77,8 @@ export function createEffects({
    * there, whatever else comes to the name of its address. Servers that leasehold does not run have no entry: their name may move to another address.
    */
   const addresses = new Map<string, string>()
+  /** The instances of the servers that are leaseholds themselves. */
+  const instances = new Map<string, string>()
   const toOtherUserText = (uid: number, port: number) =>
     `another user of this host (uid ${uid}) listens on port ${port}`
   /** The verdict on a server of another user of this host. It is not asked: the question carries the key. */
@@ -106,8 +108,10 @@ export function createEffects({
       otherUsers = localService && findOtherUsers(key, [origin])
       return otherUsers !== undefined
     }
-    const onReadyAt = (address: string) => {
+    const onReadyAt = (address: string, instance: string | undefined) => {
       if (localService !== undefined && !addresses.has(key)) addresses.set(key, address)
+      if (instance !== undefined) instances.set(key, instance)
+      else instances.delete(key)
     }
     const address = addresses.get(key)
     const options = { url: healthUrl, headers: healthHeaders, clock, address, refuse, onReadyAt, ...more }
@@ -259,6 +263,8 @@ export function createEffects({
     actors,
     /** Where a service's server was found, if it was. */
     addressOf: (key: string): string | undefined => addresses.get(key),
+    /** The instance of the leasehold that answers as the server of a service; `undefined`: it is none, or was not asked yet. */
+    instanceOf: (key: string): string | undefined => instances.get(key),
     /** Why the server at the address of a service may not be used; `undefined`: it may. */
     refuseOf: (key: string, baseUrl: string): string | undefined => {
       if (serviceOf(key).localService?.external) return undefined
@@ -271,6 +277,7 @@ export function createEffects({
       table.forget(key)
       runs.delete(key)
       addresses.delete(key)
+      instances.delete(key)
       watches.delete(key)
     },
   }

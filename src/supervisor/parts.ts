@@ -29,6 +29,7 @@ import { createProcessTable } from '../process/table.ts'
 import { rememberAnswerSecrets } from '../request/answer-mask.ts'
 import { rememberClientNames } from '../request/client-name.ts'
 import type { Exchange } from '../request/exchange.ts'
+import { createLeadsOn } from '../request/one-hop.ts'
 import { createRequestBook, joinBooks } from '../request/open-requests.ts'
 import { createRequestLog } from '../request/request-log.ts'
 import { createRequests } from '../request/requests.ts'
@@ -213,6 +214,7 @@ export function createParts(options: SupervisorOptions) {
     upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
     scrub: scrubber.text,
     secretsOf,
+    leadsOn: createLeadsOn(() => catalogue.config, effects.instanceOf),
     noteRefused: (key, generation) => {
       const verdict = { kind: 'refused', detail: 'a request was refused the connection' } as const
       publish(key, { type: 'health.verdict', verdict })

@@ -4,6 +4,9 @@ import type { Headers } from './headers.ts'
 /** The gateways that a request has passed, in order: `9f2c41d07a3b#17, 41d0…#3`. */
 export const HOP_HEADER = 'x-leasehold-hop'
 
+/** The instance of a gateway, on its list of models: by it another leasehold knows what it asks. */
+export const INSTANCE_HEADER = 'x-leasehold-instance'
+
 /** Maximum number of gateways in a row. An intended chain has two: one near the client, one near the server. */
 const MAX_HOPS = 4
 /** Longest list that is read, in characters. */
@@ -33,6 +36,16 @@ export function toHopMark(headers: Headers, id: string): string {
   const given = headers[HOP_HEADER]
   const own = `${parseInstance(id)}#${id.slice(id.lastIndexOf('-') + 1)}`
   return given === undefined ? own : `${given}, ${own}`
+}
+
+/** Whether a request has passed a leasehold before this one. */
+export function hasHop(headers: Headers): boolean {
+  return headers[HOP_HEADER] !== undefined
+}
+
+/** Whether a request has passed the gateway of this instance. */
+export function hasPassed(headers: Headers, instance: string): boolean {
+  return String(headers[HOP_HEADER] ?? '').includes(`${instance}#`)
 }
 
 function parseInstance(id: string): string {

@@ -4,8 +4,9 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
 import { createGateway } from '../../src/gateway/server.ts'
 import { createSupervisor } from '../../src/supervisor/supervisor.ts'
+import { createModelServer } from '../../src/testing/model-server/model-server.ts'
 import { createRawServer, takeFreePort } from '../transport/raw-server.ts'
-import { openHouse, openHouseWithServer } from './house.ts'
+import { type House, openHouse, openHouseWithServer } from './house.ts'
 
 const closing: AsyncDisposable[] = []
 afterEach(async () => {
@@ -64,6 +65,58 @@ describe('a request that comes back', () => {
     expect(started(a)).toBeLessThanOrEqual(1)
     expect(started(b)).toBeLessThanOrEqual(1)
   })
+})
+
+test('two gateways that list each other as replicas hand requests over once, and never back', async () => {
+  const server = createModelServer({ firstTokenMs: 100 })
+  keep({ [Symbol.asyncDispose]: () => server.close() })
+  const { url } = await server.listen()
+  const portB = await takeFreePort()
+  const toProvider = (other: number) => ({ replicas: [{ baseUrl: `http://127.0.0.1:${other}/v1` }] })
+  const quiet = { heartbeatMs: 3_600_000 }
+  const a = keep(await openHouse({ serverUrl: url, provider: toProvider(portB), leasehold: quiet }))
+  const b = keep(
+    await openHouse({ serverUrl: url, provider: toProvider(a.port), leasehold: { ...quiet, port: portB } }),
+  )
+  const ask = async () => {
+    const response = await a.post('/v1/chat/completions', {
+      model: 'demo',
+      messages: [{ role: 'user', content: 'hello' }],
+    })
+    await response.text()
+    return response.status
+  }
+  for (const { supervisor } of [a, b]) for (const id of ['local', 'local#2']) await supervisor.start(id)
+  // With a request under way each looks busier than the other.
+  const asked = Array.from({ length: 16 }, ask)
+  expect(await Promise.all(asked)).toEqual(asked.map(() => 200))
+  const ended = ({ events }: House) => events.filter(({ type }) => type === 'request.ended').length
+  expect(ended(a)).toBe(16)
+  expect(ended(b)).toBeGreaterThan(0)
+})
+
+test('a replica that is a leasehold gets requests of another leasehold where its provider is one, too', async () => {
+  const fars = [keep(await openHouseWithServer()), keep(await openHouseWithServer())] as const
+  const middle = keep(
+    await openHouse({
+      serverUrl: fars[0].url,
+      provider: { models: [{ id: 'local/demo' }], replicas: [{ baseUrl: `${fars[1].url}/v1` }] },
+    }),
+  )
+  const near = keep(
+    await openHouse({ serverUrl: middle.url, provider: { models: [{ id: 'local/local/demo' }] } }),
+  )
+  const ask = async () => {
+    const messages = [{ role: 'user', content: 'hello' }]
+    const response = await near.post('/v1/chat/completions', { model: 'local/local/local/demo', messages })
+    await response.text()
+    return response.status
+  }
+  for (const id of ['local', 'local#2']) await middle.supervisor.start(id)
+  const asked = Array.from({ length: 8 }, ask)
+  expect(await Promise.all(asked)).toEqual(asked.map(() => 200))
+  expect(started(fars[0])).toBeGreaterThan(0)
+  expect(started(fars[1])).toBeGreaterThan(0)
 })
 
 test('a chain of two gateways serves', async () => {

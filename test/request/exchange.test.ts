@@ -47,6 +47,8 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
   const told: string[] = []
   /** Whether the client wants a pause after each chunk. */
   const isFull = { now: false }
+  /** Providers behind which is another leasehold that would pass a request on. */
+  const gateways = new Set<string>()
   const errors: LeaseholdError[] = []
   const book = createRequestBook<Exchange>()
   const records: RequestRecord[] = []
@@ -57,6 +59,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     compile: (machine) => machine,
     scrub: (text) => text,
     secretsOf: () => undefined,
+    leadsOn: (_, { id }) => gateways.has(id),
     clock,
     requests: book,
     inspection: () => ({}),
@@ -127,6 +130,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     sent,
     told,
     isFull,
+    gateways,
     errors,
     records,
     load,
@@ -149,6 +153,36 @@ test('an event tells a bounded part of a long path', () => {
   const [started] = world.events
   if (started?.type !== 'request.started') throw new Error('request.started comes first')
   expect(started.route).toHaveLength(256)
+})
+
+describe('a request that has passed another leasehold', () => {
+  const marked = { failover: true, headers: { ...json, 'x-leasehold-hop': '0a1b#1' } }
+
+  test('is not asked of a server that would pass it on', () => {
+    const world = createWorld()
+    world.gateways.add('a')
+    world.ask(named, marked)
+    expect(world.waiting.at(-1)?.key).toBe('remote:http://127.0.0.1:2/v1')
+  })
+
+  test('goes to the next one when such a server is known for what it is only with its lease', () => {
+    const world = createWorld()
+    world.ask(named, marked)
+    world.gateways.add('a')
+    world.grant()
+    expect(world.sent).toEqual([])
+    expect(world.events).toContainEqual({ type: 'request.attempted', ref: 'a/m', code: 'LEASEHOLD_LOOP' })
+    world.grant()
+    expect(world.server().provider).toBe('b')
+  })
+
+  test('fails where there is no other', () => {
+    const world = createWorld()
+    world.gateways.add('a')
+    world.ask(named, { headers: marked.headers })
+    world.grant()
+    expect(world.told).toEqual(['error LEASEHOLD_LOOP'])
+  })
 })
 
 describe('a request', () => {
