@@ -20,6 +20,7 @@ export type ErrorCode =
   | 'LEASEHOLD_LOOP'
   | 'LEASEHOLD_HOP_REFUSED'
   | 'LEASEHOLD_OVERLOADED'
+  | 'LEASEHOLD_CLUSTER_UNAVAILABLE'
 
 /**
  * Base of every error leasehold throws. Match on `code`, read `message`, find the original in `cause`.
@@ -132,6 +133,14 @@ export class ProviderUnavailableError extends LeaseholdError {
     super(`The provider "${provider}" is unavailable: ${reason}`)
     this.provider = provider
   }
+}
+
+/** The cluster cannot be joined or asked: no client of NATS is installed, a file cannot be used, or there is no cluster. */
+export class ClusterError extends LeaseholdError {
+  override get name() {
+    return 'ClusterError' as const
+  }
+  readonly code = 'LEASEHOLD_CLUSTER_UNAVAILABLE'
 }
 
 /** The HTTP statuses of a {@link BadRequestError}. */

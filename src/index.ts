@@ -3,6 +3,7 @@ export type { Reason } from '../machines/reasons.ts'
 export type { RequestState } from '../machines/request.ts'
 export type { WatchdogEmitted } from '../machines/watchdog.ts'
 export type { Clock } from './clock.ts'
+export type { ClusterConfig } from './config/cluster.ts'
 export type {
   Config,
   LeaseholdConfig,
@@ -25,6 +26,7 @@ export type { Environment } from './config/secrets.ts'
 export {
   AbortedError,
   BadRequestError,
+  ClusterError,
   ConfigError,
   type ConfigProblem,
   type ErrorCode,

@@ -49,6 +49,7 @@ const codeWords: Readonly<Record<string, string>> = {
   LEASEHOLD_BAD_REQUEST: 'the request is invalid',
   LEASEHOLD_CIRCUIT_OPEN: 'the service keeps failing',
   LEASEHOLD_CLAIM_FAILED: 'the claim on its address failed',
+  LEASEHOLD_CLUSTER_UNAVAILABLE: 'the cluster cannot be joined',
   LEASEHOLD_HOP_REFUSED: 'the request does not prove that a member sent it',
   LEASEHOLD_INTERNAL: 'internal error',
   LEASEHOLD_KEY_REQUIRED: 'no valid API key',

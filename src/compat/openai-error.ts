@@ -40,6 +40,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_BAD_REQUEST: { status: 400, type: 'invalid_request_error' },
   LEASEHOLD_CIRCUIT_OPEN: { ...unavailable, retry: false },
   LEASEHOLD_CLAIM_FAILED: { ...unavailable, retry: false },
+  LEASEHOLD_CLUSTER_UNAVAILABLE: { ...unavailable, retry: false },
   LEASEHOLD_CONFIG_INVALID: { status: 500, type: 'configuration_error', retry: false },
   LEASEHOLD_EXITED_BEFORE_READY: { ...unavailable, retry: false },
   LEASEHOLD_FOREIGN_SERVER: { ...unavailable, retry: false },

@@ -4,6 +4,7 @@ import { toOpenAiError } from '../../src/compat/openai-error.ts'
 import {
   AbortedError,
   BadRequestError,
+  ClusterError,
   ConfigError,
   type ErrorCode,
   GatewayError,
@@ -64,6 +65,7 @@ const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_HOP_REFUSED: [new HopError('why'), 421],
   LEASEHOLD_LOOP: [new LoopError(['a', 'a'], true), 508],
   LEASEHOLD_OVERLOADED: [new OverloadedError('why'), 503],
+  LEASEHOLD_CLUSTER_UNAVAILABLE: [new ClusterError('why'), 503],
   LEASEHOLD_LISTEN_FAILED: [new GatewayError('h', 1, new Error('x')), 500],
 }
 

@@ -8,6 +8,7 @@ export const errorMeanings: Readonly<Record<keyof typeof errorRows, string>> = {
   LEASEHOLD_CIRCUIT_OPEN: 'The service has failed too often in a row; the message has the last failure.',
   LEASEHOLD_CLAIM_FAILED:
     'The service could not be claimed on this host, or the process that has the claim is foreign.',
+  LEASEHOLD_CLUSTER_UNAVAILABLE: 'The cluster cannot be joined or asked; the message says what is missing.',
   LEASEHOLD_CONFIG_INVALID: 'The configuration has an error.',
   LEASEHOLD_EXITED_BEFORE_READY: 'The process ended while it loaded; the message has its last output.',
   LEASEHOLD_FOREIGN_SERVER: 'Another program listens at the address of the service; the message has its pid.',

@@ -1,0 +1,219 @@
+import type { Msg, NatsConnection, NodeConnectionOptions, Status } from '@nats-io/transport-node'
+import type { Clock } from '../clock.ts'
+import type { ClusterConfig } from '../config/cluster.ts'
+import { readCredentials } from './credentials.ts'
+import type { Libraries } from './libraries.ts'
+import { type Subjects, toInboxPrefix, toSubjects } from './subjects.ts'
+
+/** What the connection to NATS says. */
+export type NatsFact =
+  | { readonly type: 'nats.connected'; readonly server: string; readonly version: string }
+  | { readonly type: 'nats.disconnected' }
+  /** The credentials are refused, or cannot be read. It is tried again. */
+  | { readonly type: 'nats.refused'; readonly message: string }
+  /** No server is reached. It is tried again. */
+  | { readonly type: 'nats.unreachable'; readonly message: string }
+
+/** What arrives over the connection. */
+export interface NatsReceiver {
+  fact(fact: NatsFact): void
+  /** `value`: what a member said of itself, not yet read. */
+  card(member: string, value: unknown): void
+  bye(member: string, boot: string): void
+  /** Every member is asked for its card. */
+  whoAsked(): void
+}
+
+/** Whether a run of a member answers over NATS. `unknown`: there was no connection, or no answer in time. */
+export type Proof = 'alive' | 'no-responders' | 'unknown'
+
+/** The connection of a member to NATS. It is opened again for ever, until it is closed. */
+export interface NatsLink {
+  /** The connection; `undefined` while there is none. */
+  readonly connection: NatsConnection | undefined
+  readonly subjects: Subjects
+  publishCard(text: string): void
+  publishBye(): void
+  askWho(): void
+  /** Asks one run of a member for a sign of life. */
+  prove(member: string, boot: string, timeoutMs: number): Promise<Proof>
+  /** Sends what was published, and closes. */
+  close(): Promise<void>
+}
+
+export interface NatsLinkOptions {
+  readonly config: ClusterConfig
+  readonly boot: string
+  readonly clock: Clock
+  readonly libraries: Libraries
+  readonly receiver: NatsReceiver
+}
+
+/** Time between two attempts to reach a server, in milliseconds. */
+const RETRY_MS = 200
+/** Time between two attempts after the credentials were refused, in milliseconds. */
+const REFUSED_RETRY_MS = 1000
+/** Longest time for one attempt to connect, in milliseconds. */
+const CONNECT_MS = 1000
+
+/** The library's own defaults notice a silent server after four minutes, and give up after ten attempts. */
+export function toConnectOptions({ servers, member }: ClusterConfig): NodeConnectionOptions {
+  return {
+    servers: [...servers],
+    name: `leasehold ${member}`,
+    inboxPrefix: toInboxPrefix(member),
+    pingInterval: 1000,
+    maxPingOut: 2,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: RETRY_MS,
+    timeout: CONNECT_MS,
+    // The nearest server is the first of the list. Addresses that the servers tell each other may be of no use here.
+    noRandomize: true,
+    ignoreClusterUpdates: true,
+    // Users are exchanged while members are connected.
+    ignoreAuthErrorAbort: true,
+  }
+}
+
+export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsLinkOptions): NatsLink {
+  const subjects = toSubjects(config.prefix)
+  const closing = new AbortController()
+  let connection: NatsConnection | undefined
+  /** Between `disconnect` and `reconnect` the library drops what is published, without an error. */
+  let isConnected = false
+  const setConnected = (nc: NatsConnection) => {
+    isConnected = true
+    receiver.fact({
+      type: 'nats.connected',
+      server: nc.getServer(),
+      version: nc.info?.version ?? '',
+    })
+  }
+  const hear = (nc: NatsConnection, status: Status) => {
+    if (status.type === 'disconnect') {
+      isConnected = false
+      receiver.fact({ type: 'nats.disconnected' })
+    } else if (status.type === 'reconnect') setConnected(nc)
+    else if (status.type === 'error' && isAuthFault(status.error))
+      receiver.fact({ type: 'nats.refused', message: status.error.message })
+  }
+  const subscribe = (nc: NatsConnection) => {
+    const on = (subject: string, take: (msg: Msg) => void) =>
+      nc.subscribe(subject, {
+        callback: (error, msg) => {
+          if (error !== null) receiver.fact({ type: 'nats.refused', message: error.message })
+          else take(msg)
+        },
+      })
+    on(subjects.card('*'), (msg) => receiver.card(toLastToken(msg.subject), toJson(msg)))
+    on(subjects.bye('*'), (msg) => {
+      const said = toJson(msg)
+      if (isBye(said)) receiver.bye(toLastToken(msg.subject), said.boot)
+    })
+    on(subjects.who, () => receiver.whoAsked())
+    on(subjects.run(config.member, boot), (msg) => msg.respond('{}'))
+  }
+  /** One connection, from the first attempt until it is closed. */
+  const serve = async () => {
+    const nc = await libraries.transport.connect({
+      ...toConnectOptions(config),
+      ...(await readCredentials(config, libraries)),
+    })
+    if (closing.signal.aborted) return nc.close()
+    connection = nc
+    subscribe(nc)
+    const statuses = nc.status()
+    setConnected(nc)
+    for await (const status of statuses) hear(nc, status)
+    connection = undefined
+    if (isConnected) {
+      isConnected = false
+      receiver.fact({ type: 'nats.disconnected' })
+    }
+  }
+  const pause = (ms: number) =>
+    new Promise<void>((resolve) => {
+      const timer = clock.setTimeout(resolve, ms)
+      closing.signal.addEventListener('abort', () => {
+        clock.clearTimeout(timer)
+        resolve()
+      })
+    })
+  const run = async () => {
+    while (!closing.signal.aborted) {
+      let waitMs = RETRY_MS
+      try {
+        await serve()
+      } catch (error) {
+        if (closing.signal.aborted) return
+        const message = error instanceof Error ? error.message : String(error)
+        const isRefused = isAuthFault(error) || isClusterFault(error)
+        if (isRefused) waitMs = REFUSED_RETRY_MS
+        receiver.fact({ type: isRefused ? 'nats.refused' : 'nats.unreachable', message })
+      }
+      if (!closing.signal.aborted) await pause(waitMs)
+    }
+  }
+  const ended = run()
+
+  const publish = (subject: string, text?: string) => {
+    if (isConnected && connection?.isClosed() === false) connection.publish(subject, text)
+  }
+  return {
+    get connection() {
+      return isConnected ? connection : undefined
+    },
+    subjects,
+    publishCard: (text) => publish(subjects.card(config.member), text),
+    publishBye: () => publish(subjects.bye(config.member), JSON.stringify({ boot })),
+    askWho: () => publish(subjects.who),
+    prove: async (member, run, timeout) => {
+      // Without a connection the library would wait for one.
+      if (!isConnected || connection === undefined) return 'unknown'
+      try {
+        await connection.request(subjects.run(member, run), undefined, { timeout })
+        return 'alive'
+      } catch (error) {
+        return isNoResponders(error, libraries) ? 'no-responders' : 'unknown'
+      }
+    },
+    close: async () => {
+      closing.abort()
+      const nc = connection
+      // A connection that is cut off cannot drain.
+      if (nc !== undefined) await (isConnected ? nc.drain().catch(() => nc.close()) : nc.close())
+      await ended
+    },
+  }
+}
+
+function isNoResponders(error: unknown, { transport }: Libraries): boolean {
+  const cause = error instanceof Error ? error.cause : undefined
+  const { NoRespondersError } = transport.errors
+  return error instanceof NoRespondersError || cause instanceof NoRespondersError
+}
+
+function isAuthFault(error: unknown): boolean {
+  return error instanceof Error && /^(?:Authorization|UserAuthentication|Permission)/.test(error.name)
+}
+
+function isClusterFault(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ClusterError'
+}
+
+function isBye(value: unknown): value is { readonly boot: string } {
+  return typeof value === 'object' && value !== null && 'boot' in value && typeof value.boot === 'string'
+}
+
+function toLastToken(subject: string): string {
+  return subject.slice(subject.lastIndexOf('.') + 1)
+}
+
+/** `undefined`: it is no JSON. */
+function toJson(msg: Msg): unknown {
+  try {
+    return msg.json()
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,190 @@
+// @module-tag waits
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { loadLibraries } from '../../src/cluster/libraries.ts'
+import { type NatsFact, openNatsLink } from '../../src/cluster/nats-link.ts'
+import { createStartClaims } from '../../src/cluster/start-claims.ts'
+import { parseConfig } from '../../src/config/load.ts'
+import { describeWithNats, startNatsServer } from './nats-server.ts'
+
+const libraries = await loadLibraries()
+
+interface Heard {
+  readonly facts: NatsFact[]
+  readonly cards: { readonly member: string; readonly value: unknown }[]
+  readonly byes: { readonly member: string; readonly boot: string }[]
+  asked: number
+}
+
+function toCluster(url: string, more: object = {}) {
+  const cluster = { servers: [url], secret: 's'.repeat(32), address: 'http://127.0.0.1:1', ...more }
+  const { leasehold } = parseConfig(JSON.stringify({ leasehold: { cluster } }))
+  if (leasehold.cluster === undefined) throw new Error('there is no cluster')
+  return leasehold.cluster
+}
+
+function openLink(url: string, member: string, more: object = {}) {
+  const heard: Heard = { facts: [], cards: [], byes: [], asked: 0 }
+  const boot = `${member}-boot`
+  const config = toCluster(url, { member, ...more })
+  const link = openNatsLink({
+    config,
+    boot,
+    clock: systemClock,
+    libraries,
+    receiver: {
+      fact: (fact) => {
+        heard.facts.push(fact)
+        if (fact.type === 'nats.connected') claims.reset()
+      },
+      card: (of, value) => heard.cards.push({ member: of, value }),
+      bye: (of, gone) => heard.byes.push({ member: of, boot: gone }),
+      whoAsked: () => {
+        heard.asked += 1
+      },
+    },
+  })
+  const claims = createStartClaims({
+    config,
+    self: { member, boot },
+    link,
+    clock: systemClock,
+    libraries,
+  })
+  const last = () => heard.facts.at(-1)?.type
+  return { heard, link, claims, last, [Symbol.asyncDispose]: () => link.close() }
+}
+
+describeWithNats('the connection to NATS', () => {
+  test('brings cards, farewells and questions, and proves a run alive or gone', async ({ expect }) => {
+    await using server = await startNatsServer()
+    await using a = openLink(server.url, 'a')
+    const b = openLink(server.url, 'b')
+    await expect.poll(() => [a.last(), b.last()]).toEqual(['nats.connected', 'nats.connected'])
+    await expect.poll(() => a.link.prove('b', 'b-boot', 400)).toBe('alive')
+    b.link.publishCard('{"v":1}')
+    b.link.askWho()
+    await expect.poll(() => a.heard.cards).toEqual([{ member: 'b', value: { v: 1 } }])
+    await expect.poll(() => [a.heard.asked, b.heard.asked]).toEqual([1, 1])
+    expect(await a.link.prove('b', 'earlier-boot', 400)).toBe('no-responders')
+    b.link.publishBye()
+    await b.link.close()
+    await expect.poll(() => a.heard.byes).toEqual([{ member: 'b', boot: 'b-boot' }])
+    expect(await a.link.prove('b', 'b-boot', 400)).toBe('no-responders')
+  })
+
+  test('comes back by itself after the server was away, and asks nothing meanwhile', async ({ expect }) => {
+    await using server = await startNatsServer()
+    await using a = openLink(server.url, 'a')
+    await expect.poll(a.last).toBe('nats.connected')
+    await server.kill()
+    await expect.poll(a.last).not.toBe('nats.connected')
+    expect(await a.link.prove('b', 'b-boot', 10_000)).toBe('unknown')
+    expect(await a.claims.take('llama')).toMatchObject({ outcome: 'unavailable' })
+    await server.start()
+    await expect.poll(a.last).toBe('nats.connected')
+    a.link.publishCard('{}')
+    await expect.poll(() => a.heard.cards.length).toBe(1)
+  })
+
+  test('is opened as soon as the server is there', async ({ expect }) => {
+    await using server = await startNatsServer()
+    await server.kill()
+    await using a = openLink(server.url, 'a')
+    await expect.poll(a.last).toBe('nats.unreachable')
+    await server.start()
+    await expect.poll(a.last).toBe('nats.connected')
+  })
+
+  test('says which file cannot be used, and joins when it is mended', async ({ expect }) => {
+    const { nkeys } = libraries.transport
+    const seed = nkeys.createUser()
+    const user = `authorization { users: [{ nkey: "${seed.getPublicKey()}" }] }`
+    await using server = await startNatsServer({ config: user })
+    const folder = await mkdtemp(join(tmpdir(), 'leasehold-nk-'))
+    const credentialsFile = join(folder, 'a.nk')
+    await using a = openLink(server.url, 'a', { credentialsFile })
+    const message = () => a.heard.facts.flatMap((fact) => ('message' in fact ? fact.message : [])).at(-1)
+    await expect.poll(message).toContain('a.nk cannot be read (ENOENT)')
+    await writeFile(credentialsFile, 'nothing', { mode: 0o644 })
+    await expect.poll(message).toContain('can be read by other users (mode 0644)')
+    await chmod(credentialsFile, 0o600)
+    await expect.poll(message).toContain('holds neither the seed of an nkey')
+    await writeFile(credentialsFile, new TextDecoder().decode(nkeys.createUser().getSeed()))
+    await expect.poll(message).toMatch(/authorization violation/i)
+    await writeFile(credentialsFile, new TextDecoder().decode(seed.getSeed()))
+    await expect.poll(a.last).toBe('nats.connected')
+    await rm(folder, { recursive: true })
+  })
+})
+
+describeWithNats('the claim on a cold start', () => {
+  test('is won by one of many, names its holder, and is free again after its release', async ({ expect }) => {
+    await using server = await startNatsServer()
+    await using a = openLink(server.url, 'a')
+    await using b = openLink(server.url, 'b')
+    await expect.poll(() => [a.last(), b.last()]).toEqual(['nats.connected', 'nats.connected'])
+    // The bucket is being made.
+    await expect.poll(() => a.claims.look('llama#2')).toEqual({ outcome: 'free' })
+    const all = await Promise.all([a, b].map(({ claims }) => claims.take('llama#2')))
+    expect(all.map(({ outcome }) => outcome).sort()).toEqual(['held', 'won'])
+    const first = all.find(({ outcome }) => outcome === 'won')
+    if (first?.outcome !== 'won') throw new Error('no member won')
+    const winner = first === all[0] ? a : b
+    const loser = winner === a ? b : a
+    expect(await loser.claims.take('LLAMA#2')).toMatchObject({ outcome: 'held', revision: first.revision })
+    const renewed = await winner.claims.renew('llama#2', first.revision)
+    if (renewed.outcome !== 'won') throw new Error('it was not renewed')
+    // The release of an old revision changes nothing.
+    await winner.claims.release('llama#2', first.revision)
+    expect(await loser.claims.look('llama#2')).toMatchObject({ outcome: 'held' })
+    await winner.claims.release('llama#2', renewed.revision)
+    expect(await loser.claims.look('llama#2')).toMatchObject({ outcome: 'free' })
+    expect(await loser.claims.take('llama#2')).toMatchObject({ outcome: 'won' })
+  })
+
+  test('of a holder that is gone is taken over by one of several', async ({ expect }) => {
+    await using server = await startNatsServer()
+    await using a = openLink(server.url, 'a')
+    await using b = openLink(server.url, 'b')
+    await using c = openLink(server.url, 'c')
+    await expect
+      .poll(() => [a.last(), b.last(), c.last()].join())
+      .toBe(Array(3).fill('nats.connected').join())
+    const dead = await a.claims.take('llama')
+    if (dead.outcome !== 'won') throw new Error(`it was not won: ${JSON.stringify(dead)}`)
+    const taken = await Promise.all([b, c].map(({ claims }) => claims.replace('llama', dead.revision)))
+    expect(taken.map(({ outcome }) => outcome).sort()).toEqual(['held', 'won'])
+    expect(await a.claims.renew('llama', dead.revision)).toMatchObject({ outcome: 'held' })
+  })
+
+  test('works again after the servers lost the bucket', async ({ expect }) => {
+    await using server = await startNatsServer()
+    await using a = openLink(server.url, 'a')
+    await expect.poll(a.last).toBe('nats.connected')
+    expect(await a.claims.take('llama')).toMatchObject({ outcome: 'won' })
+    await server.kill({ keepsStore: false })
+    await expect.poll(a.last).not.toBe('nats.connected')
+    await server.start()
+    await expect.poll(a.last).toBe('nats.connected')
+    await expect.poll(() => a.claims.take('llama')).toMatchObject({ outcome: 'won' })
+  })
+
+  test('cannot be had within the time when the server stands still, and is given back when it comes late', async ({
+    expect,
+  }) => {
+    await using server = await startNatsServer()
+    await using a = openLink(server.url, 'a', { claimTimeoutMs: 200 })
+    await using b = openLink(server.url, 'b')
+    await expect.poll(() => [a.last(), b.last()]).toEqual(['nats.connected', 'nats.connected'])
+    expect(await a.claims.take('other')).toMatchObject({ outcome: 'won' })
+    await server.stop()
+    expect(await a.claims.take('llama')).toMatchObject({ outcome: 'unavailable' })
+    server.signal('SIGCONT')
+    // The server may still have the late attempt before it.
+    await expect.poll(() => b.claims.take('llama')).toMatchObject({ outcome: 'won' })
+  })
+})
