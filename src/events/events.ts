@@ -87,6 +87,7 @@ export type RequestEventBody =
   | {
       readonly type: 'request.started'
       readonly route: string
+      /** Its first candidate. Where there is none, the name that was asked for, at most 100 characters. */
       readonly ref: string
       /** Product name in its `user-agent`, at most 40 characters; `null`: it names none. */
       readonly client: string | null

@@ -102,6 +102,8 @@ const NOTHING: readonly string[] = []
 const NO_ATTEMPTS: readonly FailedCandidate[] = []
 /** Longest path that an event tells, in characters: events are kept. */
 const MAX_ROUTE = 256
+/** Longest name of a model that does not exist and is told, in characters. */
+const MAX_ASKED = 100
 
 /**
  * One model request: what the effects of the request chart do, in the order in which the chart names them. A class,
@@ -122,6 +124,8 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   #index = 0
   #keepAliveMs: number | undefined
   #isStarted = false
+  /** The name of the model that the client asked for. */
+  #asked = ''
   #askedAtMs = 0
   /** When its lease was granted, and its answer began; `0`: not yet. */
   #grantedAtMs = 0
@@ -161,13 +165,14 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   // The effects.
 
   resolve(): void {
-    const { candidatesOf, config, publish, rank } = this.#parts
+    const { candidatesOf, config, rank } = this.#parts
     const { failover = false, headers, method, path, route: called = path } = this.#request
     this.client = this.#parts.clientOf(headers)
     if (method !== 'POST') throw new BadRequestError(`${method} is not served here.`, { status: 405 })
     checkHops(headers, this.id)
     const { model, stream, keepAliveMs } = peekRequest(this.#request)
     this.isStream = stream
+    this.#asked = model ?? ''
     this.#keepAliveMs = keepAliveMs
     this.#targets = []
     this.#index = 0
@@ -181,14 +186,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#targets = targets
     const route = describeRoute(called)
     this.#route = route
-    if (!this.#isStarted)
-      publish(this.id, {
-        type: 'request.started',
-        route,
-        ref: targets[0]?.ref ?? '',
-        client: this.client,
-      })
-    this.#isStarted = true
+    if (!this.#isStarted) this.#tellStart(route, targets[0]?.ref ?? '')
     for (const { target } of others) this.#adviseOnce(adviseOtherApi(target, route), target.ref, ` ${route}`)
     this.actor.send({ type: 'request.resolved', candidates: targets.map(({ ref }) => ref) })
   }
@@ -299,6 +297,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   finish(outcome: 'done' | 'failed' | 'cancelled'): void {
     this.#parts.forget(this.id)
+    if (!this.#isStarted) this.#tellRefused()
     // An error costs its stack, so an answered request makes none.
     const failure = outcome === 'done' ? null : (this.#failure ?? new AbortedError())
     const code = failure?.code ?? null
@@ -308,7 +307,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#parts.publish(this.id, { type: 'request.ended', outcome, code, usage, timings })
     this.#parts.keep({
       id: this.id,
-      ref: this.#targets[this.#index]?.ref ?? null,
+      ref: this.#targets[this.#index]?.ref ?? (this.#asked === '' ? null : this.#asked),
       service: this.serviceKey ?? null,
       route: this.#route,
       client: this.client,
@@ -443,6 +442,19 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   #measureLoad(): number {
     const key = this.#wait === undefined || this.#grantedAtMs !== 0 ? undefined : this.serviceKey
     return key === undefined ? 0 : this.#parts.loadMsOf(key, this.#askedAtMs)
+  }
+
+  #tellStart(route: string, ref: string): void {
+    this.#isStarted = true
+    this.#parts.publish(this.id, { type: 'request.started', route, ref, client: this.client })
+  }
+
+  /** A request that ends before a model was found for it has begun, too: readers skip an end without a begin. */
+  #tellRefused(): void {
+    const { path, route = path } = this.#request
+    this.#route = describeRoute(route)
+    this.#asked = this.#parts.scrub(toShortText(this.#asked, MAX_ASKED))
+    this.#tellStart(this.#route, this.#asked)
   }
 
   /** The candidate in use. */

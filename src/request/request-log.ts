@@ -16,7 +16,10 @@ export interface FailedCandidate {
 /** One model request that is over. Never a prompt, never an answer. Times are on the clock of the events. */
 export interface EndedRequest {
   readonly id: string
-  /** The model it was sent to last, `provider/model`; `null`: none was found. */
+  /**
+   * The model it was sent to last, `provider/model`. Without a `service`: the name that was asked for, at most 100
+   * characters, for which there is no model; `null`: it named none.
+   */
   readonly ref: string | null
   /** Key of the service of that model. */
   readonly service: string | null

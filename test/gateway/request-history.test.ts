@@ -21,7 +21,7 @@ test('the requests that ended are listed, the newest first, without prompts and 
   const { requests, ended }: { requests: unknown[]; ended: EndedRequest[] } = JSON.parse(text)
   expect(requests).toEqual([])
   expect(ended).toMatchObject([
-    { ref: null, service: null, outcome: 'failed', code: 'LEASEHOLD_MODEL_UNKNOWN', client: 'node' },
+    { ref: 'nowhere', service: null, outcome: 'failed', code: 'LEASEHOLD_MODEL_UNKNOWN', client: 'node' },
     {
       ref: 'local/demo',
       service: house.service().key,

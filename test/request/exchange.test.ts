@@ -719,12 +719,19 @@ describe('a request that is over', () => {
     ])
   })
 
-  test('named no model that there is: it has an outcome and a client, and no service', () => {
+  test.each([
+    ['named no model that there is', { model: 'nowhere/x' }, 'nowhere/x', 'LEASEHOLD_MODEL_UNKNOWN'],
+    ['named a long one', { model: `n/${'x'.repeat(300)}` }, `n/${'x'.repeat(98)}`, 'LEASEHOLD_MODEL_UNKNOWN'],
+    ['has a name with control characters', { model: 'a\u001b[2Jb' }, null, 'LEASEHOLD_BAD_REQUEST'],
+  ])('%s: it has begun and ended, with a client, and no service', (_, body, ref, code) => {
     const world = createWorld()
-    world.ask({ model: 'nowhere/x' }, { headers: { 'user-agent': 'OpenAI/Python 1.40.0' } })
+    world.ask(body, { headers: { 'user-agent': 'OpenAI/Python 1.40.0' } })
+    const route = '/v1/chat/completions'
     expect(world.records).toMatchObject([
-      { ref: null, service: null, route: null, client: 'OpenAI/Python', outcome: 'failed' },
+      { ref, service: null, route, client: 'OpenAI/Python', outcome: 'failed', code },
     ])
+    expect(world.events.map(({ type }) => type)).toEqual(['request.started', 'request.ended'])
+    expect(world.events[0]).toMatchObject({ ref: ref ?? '', route, client: 'OpenAI/Python' })
   })
 
   test('is told as sent, with the names of the rules that changed its body', () => {

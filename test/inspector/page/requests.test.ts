@@ -45,6 +45,25 @@ async function openQuickStage() {
 }
 
 describe.skipIf(hasNoBrowser)('the view of requests', () => {
+  test('shows a request that was refused because there is no such model, and counts it', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows, story, complaints } = stage
+    await page.goto(`${url}/#/requests`)
+    await page.getByText('No request has come yet.').waitFor()
+    await stage.send('qwen9-8b')
+    // Told by its events, without a look at those that ended.
+    await rows.filter({ hasText: 'model unknown' }).waitFor()
+    expect(await rows.textContent()).toMatch(/qwen9-8b.*aider/)
+    await rows.locator('a').click()
+    await story.getByText('aider asked for qwen9-8b').waitFor()
+    await story.getByText('Failed: model unknown').waitFor()
+    await page.goto(`${url}/#/`)
+    await expect.poll(() => page.locator('.stats').textContent()).toContain('Requests1 / min')
+    expect(complaints).toEqual([])
+  })
+
   test('shows a request while it loads and reads, then its end, and tells its story', {
     timeout: 240_000,
   }, async () => {

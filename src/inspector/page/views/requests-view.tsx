@@ -250,7 +250,7 @@ function describeRow({ spent, usage, chunks, phase, ...row }: RequestRow, wallMs
   return {
     id: row.id,
     when: formatClock(wallMs),
-    model: row.ref ?? 'no such model',
+    model: row.ref || 'no model named',
     client: row.client ?? '–',
     ...spent,
     phase,
