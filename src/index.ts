@@ -8,6 +8,7 @@ export type {
   Config,
   LeaseholdConfig,
   LocalServiceConfig,
+  Members,
   ModelAlias,
   ModelConfig,
   ModelParams,

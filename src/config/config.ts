@@ -20,6 +20,8 @@ export interface Config {
   /** In the order of the file, then the built-in ones. */
   readonly providers: readonly ProviderConfig[]
   readonly aliases: readonly ModelAlias[]
+  /** What other members of the cluster offer. Absent: no cluster is joined. Never part of a file. */
+  readonly members?: Members
   /**
    * The model used when a request names none, as full references: the one configured, or the only model there is.
    * Absent: a request must name one.
@@ -32,6 +34,16 @@ export interface Config {
   readonly problems: readonly ConfigProblem[]
   /** Dotted paths of the sections that belong to others and were not read. */
   readonly ignoredSections: readonly string[]
+}
+
+/** The models of the other members of a cluster. */
+export interface Members {
+  /** The name of this member. */
+  readonly self: string
+  /** One for each provider of each member: `attic:llama`. Its models have their full references as `upstreamId`. */
+  readonly providers: readonly ProviderConfig[]
+  /** Other names of those models, as `llama/qwen3-8b`. */
+  readonly aliases: readonly ModelAlias[]
 }
 
 /** Another name for a model; `ref` is the full reference. */
@@ -53,6 +65,8 @@ export interface ProviderConfig
   readonly id: string
   /** Of a replica: the provider it stands in for, and its place among the replicas there. */
   readonly replicaOf?: { readonly provider: string; readonly index: number }
+  /** Of another member of the cluster: its name, and the id of the provider there. */
+  readonly memberOf?: { readonly member: string; readonly provider: string }
   /** Without a trailing slash. */
   readonly baseUrl: string
   /** Absent: the server asks for none. */

@@ -20,12 +20,15 @@ export interface ModelTarget {
   readonly params: ModelParams
   /** Whether the client named it, or it stands in because the client named none. */
   readonly source: 'explicit' | 'default'
+  /** The client named the member of the cluster, too: no other one stands in for it. */
+  readonly isPinned?: true
 }
 
 /**
  * Finds the model that a reference means. `provider/model` splits at the first slash, provider ids without regard
  * to case, model ids exactly before without regard to case. Without a known provider: an alias, then a model id that
- * exactly one provider has. An absent or empty reference, or `default`, means the default model.
+ * exactly one provider has. An absent or empty reference, or `default`, means the default model. A model that is not
+ * configured here is looked for among those of the other members of the cluster; `member:provider/model` names one.
  * @throws {@link ModelNotFoundError} `LEASEHOLD_MODEL_UNKNOWN` with the nearest references,
  * `LEASEHOLD_MODEL_AMBIGUOUS` with all that fit; five at most.
  */
@@ -59,11 +62,92 @@ export function resolveCandidates(
   return [...candidates.values()]
 }
 
-/** A target and every replica of its provider, which serve the same model: in the order of the file. */
+/**
+ * A target and every replica of its provider, which serve the same model: in the order of the file, then the other
+ * members of the cluster that have a provider and a model of these names.
+ */
 export function listReplicas(config: Config, target: ModelTarget): readonly ModelTarget[] {
   const { provider, modelId, source } = target
   const replicas = config.providers.filter(({ replicaOf }) => replicaOf?.provider === provider.id)
-  return [target, ...replicas.map(({ id }) => toTarget(config, `${id}/${modelId}`, source))]
+  return [
+    target,
+    ...replicas.map(({ id }) => toTarget(config, `${id}/${modelId}`, source)),
+    ...listOnMembers(config, target),
+  ]
+}
+
+function listOnMembers(config: Config, { provider, modelId, source, isPinned }: ModelTarget): ModelTarget[] {
+  const { members } = config
+  if (members === undefined || isPinned === true || provider.replicaOf !== undefined) return []
+  const id = provider.memberOf?.provider ?? provider.id
+  return members.providers.flatMap((other) => {
+    if (other.id === provider.id || !isSameName(other.memberOf?.provider ?? '', id)) return []
+    const model = other.models.find((one) => one.id === modelId)
+    if (model === undefined && other.models.length > 0) return []
+    const found = {
+      kind: 'found',
+      provider: other,
+      modelId,
+      ...(model === undefined ? {} : { model }),
+    } as const
+    return [toFoundTarget(config, found, source)]
+  })
+}
+
+/** A model of another member, or of this one by its name; `undefined`: no cluster is joined, or no member has it. */
+function findOnMembers(config: Config, ref: string, source: ModelTarget['source']): ModelTarget | undefined {
+  const { members } = config
+  if (members === undefined) return undefined
+  const { self, providers } = members
+  if (ref.toLowerCase().startsWith(`${self}:`)) {
+    const match = findModel(config, ref.slice(self.length + 1))
+    return match.kind === 'found' ? { ...toFoundTarget(config, match, source), isPinned: true } : undefined
+  }
+  const colon = ref.indexOf(':')
+  const named = providers.filter(({ memberOf }) => isSameName(memberOf?.member ?? '', ref.slice(0, colon)))
+  if (colon > 0 && named.length > 0) {
+    const target = findOffered(config, named, ref.slice(colon + 1), source)
+    return target && { ...target, isPinned: true }
+  }
+  return findOffered(config, providers, ref, source)
+}
+
+/** Looks a reference up among what members offer, whichever member it is: by the rules of {@link findModel}. */
+function findOffered(
+  config: Config,
+  providers: readonly ProviderConfig[],
+  ref: string,
+  source: ModelTarget['source'],
+): ModelTarget | undefined {
+  const match = findModel({ providers: joinOffers(providers), aliases: config.members?.aliases ?? [] }, ref)
+  if (match.kind === 'ambiguous') throw new ModelNotFoundError(toShownRef(ref), match.candidates, true)
+  if (match.kind === 'unknown') return undefined
+  const { provider, modelId } = match
+  for (const one of providers) {
+    if (one.memberOf?.provider !== provider.id) continue
+    const model = one.models.find(({ id }) => id === modelId)
+    if (model !== undefined || one.models.length === 0)
+      return toFoundTarget(
+        config,
+        { kind: 'found', provider: one, modelId, ...(model === undefined ? {} : { model }) },
+        source,
+      )
+  }
+  return undefined
+}
+
+/** One provider for each id that members offer, with the models of all of them. */
+export function joinOffers(
+  providers: readonly ProviderConfig[],
+): readonly { readonly id: string; readonly models: readonly ModelConfig[] }[] {
+  const joined = new Map<string, Map<string, ModelConfig>>()
+  for (const { memberOf, id, models } of providers) {
+    const name = memberOf?.provider ?? id
+    const known = joined.get(name) ?? new Map<string, ModelConfig>()
+    for (const model of models) if (!known.has(model.id)) known.set(model.id, model)
+    joined.set(name, known)
+  }
+  return [...joined].map(([id, models]) => ({ id, models: [...models.values()] }))
 }
 
 /** Whether a provider stands in the file by itself. */
@@ -153,9 +237,14 @@ function isDefault(ref: string | undefined): boolean {
 function toTarget(config: Config, ref: string, source: ModelTarget['source']): ModelTarget {
   const match = findModel(config, ref)
   if (match.kind === 'found') return toFoundTarget(config, match, source)
-  const shown = ref.length > MAX_SHOWN_REF ? `${ref.slice(0, MAX_SHOWN_REF)}…` : ref
+  const elsewhere = match.kind === 'unknown' ? findOnMembers(config, ref, source) : undefined
+  if (elsewhere !== undefined) return elsewhere
   const isNear = match.kind === 'unknown' && match.isNear
-  throw new ModelNotFoundError(shown, match.candidates, match.kind === 'ambiguous', isNear)
+  throw new ModelNotFoundError(toShownRef(ref), match.candidates, match.kind === 'ambiguous', isNear)
+}
+
+function toShownRef(ref: string): string {
+  return ref.length > MAX_SHOWN_REF ? `${ref.slice(0, MAX_SHOWN_REF)}…` : ref
 }
 
 function toFoundTarget(
@@ -168,7 +257,9 @@ function toFoundTarget(
     ...model?.params,
     ...modelParams[`${provider.replicaOf?.provider ?? provider.id}/${modelId}`],
   }
-  const upstreamId = model?.upstreamId ?? modelId
+  // The owner of a member's model knows it by its full reference.
+  const anyId = provider.memberOf === undefined ? modelId : `${provider.memberOf.provider}/${modelId}`
+  const upstreamId = model?.upstreamId ?? anyId
   return { provider, modelId, upstreamId, ...(model === undefined ? {} : { model }), ref, params, source }
 }
 

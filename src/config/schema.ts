@@ -219,7 +219,7 @@ const serviceDefaultsSchema = z
     'Options that every `localService` takes over unless it states them itself; `env` is merged by name. A service with another `engine` or `command` takes over neither `args` nor `healthUrl`, `model` and `context`.',
   )
 
-const modelSchema = z
+export const modelSchema = z
   .strictObject({
     id: z
       .string()

@@ -25,6 +25,7 @@ import { toShortText } from '../text/plain-text.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 import type { Headers } from '../transport/headers.ts'
 import { checkHops, hasHop } from '../transport/hops.ts'
+import type { ProvenHop } from '../transport/member-proof.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
 import type { AnswerSecrets } from './answer-mask.ts'
@@ -48,6 +49,8 @@ export interface ModelRequest {
   readonly isAtRoot?: boolean
   readonly headers: Headers
   readonly body: Buffer
+  /** The member of the cluster that sent it on: then it goes no further. Absent: a client's. */
+  readonly hop?: ProvenHop
   /** Higher goes first in a queue. @default 0 */
   readonly priority?: number
   /** Whether fallbacks may stand in for a model that the client named itself. @default false */
@@ -70,6 +73,8 @@ export interface ModelCall {
 export interface ExchangeParts {
   readonly clock: Clock
   readonly config: () => Config
+  /** The same without the models of other members of the cluster. */
+  readonly ownConfig: () => Config
   readonly leases: Pick<LeaseBook, 'request' | 'end'>
   /** Servers of one model in the order in which they are tried. */
   readonly rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[]
@@ -166,7 +171,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   resolve(): void {
     const { candidatesOf, config, rank } = this.#parts
-    const { failover = false, headers, method, path, route: called = path } = this.#request
+    const { failover = false, headers, hop, method, path, route: called = path } = this.#request
     this.client = this.#parts.clientOf(headers)
     if (method !== 'POST') throw new BadRequestError(`${method} is not served here.`, { status: 405 })
     checkHops(headers, this.id)
@@ -176,7 +181,8 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#keepAliveMs = keepAliveMs
     this.#targets = []
     this.#index = 0
-    const { spoken, others } = partByApi(path, candidatesOf(config(), model, failover))
+    const models = hop === undefined ? config() : this.#parts.ownConfig()
+    const { spoken, others } = partByApi(path, candidatesOf(models, model, failover))
     const [first] = spoken
     const found =
       spoken.length === 1 && first !== undefined

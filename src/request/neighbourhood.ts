@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs'
+import type { ProviderState } from '../../machines/provider/tags.ts'
 import type { ProvenHop } from '../transport/member-proof.ts'
 
 /** What a member of the cluster says of one of its services, and what this gateway knows beyond that. All JSON. */
@@ -33,6 +34,8 @@ export interface Departure {
 export interface Neighbourhood {
   /** The name of this member. */
   readonly self: string
+  /** Whether this member takes no new leases: its requests go to others, and those of others are refused. */
+  isDraining(): boolean
   /** `undefined`: the member is lost, or does not offer this provider. */
   standingOf(member: string, providerId: string): Standing | undefined
   /**
@@ -56,3 +59,12 @@ export interface Neighbourhood {
 
 /** Headers as Node has read them: lower-case names. */
 export type ArrivingHeaders = Readonly<Record<string, string | readonly string[] | undefined>>
+
+/** How a service of another member stands, in the words for our own. */
+export function toServiceState(standing: Standing | undefined): ProviderState {
+  if (standing === undefined || standing.state === 'failed') return 'down.backoff'
+  if (standing.state === 'starting') return 'starting.warming'
+  if (standing.state === 'cold' || standing.state === 'asking') return 'down.cold'
+  if (standing.state === 'draining') return 'leased.draining'
+  return standing.leases > 0 ? 'leased.open' : 'ready'
+}

@@ -49,6 +49,8 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
   }
   const ask = async (key: string, { sizes, abilities, lookup: { signal } }: Known) => {
     for (const provider of serviceOf(key).providers) {
+      // A member tells it on its card.
+      if (provider.memberOf !== undefined) continue
       // Many servers have no such page, and what is not said is not listed.
       const look = (url: string) =>
         getJson({

@@ -1,6 +1,6 @@
 import type { ProviderState } from '../../machines/provider/tags.ts'
-import type { Config } from '../config/config.ts'
-import { isNoReplica, type ModelTarget, resolveModel } from '../config/model-ref.ts'
+import type { Config, ProviderConfig } from '../config/config.ts'
+import { isNoReplica, isSameName, joinOffers, type ModelTarget, resolveModel } from '../config/model-ref.ts'
 import { listCapabilities, type ModelAbilities } from './model-abilities.ts'
 import { toServiceKey } from './services.ts'
 
@@ -40,6 +40,8 @@ export interface ModelListing {
   /** State of its service: `down.cold`; `unavailable` with the reason beside it. */
   readonly state: ProviderState | 'unavailable'
   readonly unavailable?: string
+  /** The members of the cluster that have it, this one first. Absent: no cluster is joined. */
+  readonly members?: readonly string[]
 }
 
 /** What the running services say about themselves. */
@@ -50,6 +52,8 @@ export interface RunningFacts {
   readonly contextOf: (key: string, providerId: string, modelId: string) => number | undefined
   /** What its server, else its file, says that a model can do. */
   readonly abilitiesOf: (key: string, providerId: string, modelId: string) => ModelAbilities
+  /** The state of a provider of another member, in the words of ours. Absent: no cluster is joined. */
+  readonly memberStateOf?: (member: string, provider: string) => ProviderState
 }
 
 /**
@@ -59,7 +63,7 @@ export interface RunningFacts {
 export function toModelList(config: Config, facts: RunningFacts): ModelListing[] {
   const aliases = new Map<string, string[]>()
   for (const { alias, ref } of config.aliases) aliases.set(ref, [...(aliases.get(ref) ?? []), alias])
-  return config.providers.filter(isNoReplica).flatMap((provider) =>
+  const own = config.providers.filter(isNoReplica).flatMap((provider) =>
     provider.models.flatMap((model) => {
       if (model.unlisted) return []
       const ref = `${provider.id}/${model.id}`
@@ -71,6 +75,36 @@ export function toModelList(config: Config, facts: RunningFacts): ModelListing[]
         ...others.map((id) => ({ ...listing, id, aliases: [], alias_of: ref, default: false })),
       ]
     }),
+  )
+  return config.members === undefined ? own : [...own, ...listOffered(config, config.members, facts)]
+}
+
+/** The models that only other members have, each once. */
+function listOffered(
+  config: Config,
+  { providers, aliases }: NonNullable<Config['members']>,
+  facts: RunningFacts,
+): ModelListing[] {
+  const own = new Set(
+    config.providers.flatMap(({ id, models }) => models.map((model) => `${id}/${model.id}`.toLowerCase())),
+  )
+  return joinOffers(providers).flatMap(({ id, models }) =>
+    models.flatMap((model) => {
+      const ref = `${id}/${model.id}`
+      const provider = findOwners(config, id, model.id)[0]
+      if (own.has(ref.toLowerCase()) || provider === undefined) return []
+      const names = new Set(aliases.flatMap((one) => (one.ref === ref ? [one.alias] : [])))
+      return [toListing(config, { provider, model, modelId: model.id, ref }, [...names], facts)]
+    }),
+  )
+}
+
+/** The providers of other members that have a model under this name. */
+function findOwners({ members }: Config, id: string, modelId: string): readonly ProviderConfig[] {
+  return (members?.providers ?? []).filter(
+    ({ memberOf, models }) =>
+      isSameName(memberOf?.provider ?? '', id) &&
+      (models.length === 0 || models.some((model) => model.id === modelId)),
   )
 }
 
@@ -85,8 +119,12 @@ function toListing(
   config: Config,
   { provider, model, modelId, ref }: Pick<ModelTarget, 'provider' | 'model' | 'modelId' | 'ref'>,
   aliases: readonly string[],
-  { stateOf, contextOf, abilitiesOf }: RunningFacts,
+  { stateOf, contextOf, abilitiesOf, memberStateOf }: RunningFacts,
 ): ModelListing {
+  const { memberOf } = provider
+  const name = memberOf?.provider ?? provider.id
+  const owners = config.members === undefined ? [] : findOwners(config, name, modelId)
+  const others = owners.flatMap((owner) => owner.memberOf?.member ?? [])
   const key = toServiceKey(provider)
   const sizes = [model?.contextWindow, contextOf(key, provider.id, modelId)].filter(
     (size) => size !== undefined,
@@ -95,10 +133,10 @@ function toListing(
   const capabilities = listCapabilities(abilities)
   const context = sizes.length === 0 ? undefined : Math.min(...sizes)
   return {
-    id: ref,
+    id: `${name}/${modelId}`,
     object: 'model',
     created: 0,
-    owned_by: provider.id,
+    owned_by: name,
     name: model?.name ?? modelId,
     api: provider.api,
     aliases,
@@ -116,8 +154,16 @@ function toListing(
     ...(capabilities === undefined ? {} : { capabilities }),
     ...(model?.maxTokens === undefined ? {} : { max_tokens: model.maxTokens }),
     default: config.defaultModel?.primary === ref,
-    state: provider.unavailable === undefined ? (stateOf(key) ?? 'down.cold') : 'unavailable',
+    state:
+      memberOf !== undefined
+        ? (memberStateOf?.(memberOf.member, memberOf.provider) ?? 'down.cold')
+        : provider.unavailable === undefined
+          ? (stateOf(key) ?? 'down.cold')
+          : 'unavailable',
     ...(provider.unavailable === undefined ? {} : { unavailable: provider.unavailable }),
+    ...(config.members === undefined
+      ? {}
+      : { members: memberOf === undefined ? [config.members.self, ...others] : others }),
   }
 }
 

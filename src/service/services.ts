@@ -16,7 +16,7 @@ export interface ServiceModel {
 
 /** One service: the process behind one or more providers, or the remote server of one. */
 export interface Service {
-  /** Identity: command, arguments, directory, environment and health URL; for a remote server its base URL. */
+  /** Identity: command, arguments, directory, environment and health URL; for a remote server its base URL, for a member of the cluster its name, too. */
   readonly key: string
   /** Ids of its providers, for people: `inferrs` or `chat+embeddings`. */
   readonly name: string
@@ -48,14 +48,15 @@ const REMOTE_LIMITS = {
 const STOP_COMMAND_MS = 5_000
 
 /** The key of the service behind a provider. */
-export function toServiceKey({ localService, baseUrl }: ProviderConfig): string {
+export function toServiceKey({ localService, baseUrl, memberOf }: ProviderConfig): string {
+  if (memberOf !== undefined) return `member:${memberOf.member} ${baseUrl}`
   return localService?.key ?? `remote:${baseUrl}`
 }
 
 /** The services of a configuration, by key. A provider that is unavailable has none. */
 export function toServices(config: Config): ReadonlyMap<string, Service> {
   const groups = new Map<string, ProviderConfig[]>()
-  for (const provider of config.providers) {
+  for (const provider of [...config.providers, ...(config.members?.providers ?? [])]) {
     if (provider.unavailable !== undefined) continue
     const key = toServiceKey(provider)
     groups.set(key, [...(groups.get(key) ?? []), provider])
@@ -70,17 +71,22 @@ function toService(
 ): Service {
   const [first] = providers
   if (first === undefined) throw new RangeError('A service has at least one provider.')
-  const { localService } = first
+  const { localService, memberOf } = first
   return {
     key,
-    name: providers.map(({ id }) => id).join('+'),
+    name: memberOf?.member ?? providers.map(({ id }) => id).join('+'),
     providers,
     models: listServiceModels(providers, aliases),
-    healthUrl: localService?.healthUrl ?? `${first.baseUrl}/models`,
+    healthUrl: localService?.healthUrl ?? toRemoteHealthUrl(first),
     healthHeaders: toKeyHeaders(first),
     policy: toPolicy(localService, leasehold),
     ...(localService === undefined ? {} : { localService }),
   }
+}
+
+/** The gateway of a member says how it is without a key. */
+function toRemoteHealthUrl({ baseUrl, memberOf }: ProviderConfig): string {
+  return memberOf === undefined ? `${baseUrl}/models` : `${new URL(baseUrl).origin}/health`
 }
 
 /** The models of some providers, each with its other names. */

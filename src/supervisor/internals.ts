@@ -6,6 +6,7 @@ import type { SupervisorEvent } from '../events/events.ts'
 import type { AnswerSecrets } from '../request/answer-mask.ts'
 import type { ModelCall, ModelRequest } from '../request/exchange.ts'
 import type { Aborting } from '../request/fetch.ts'
+import type { Membership } from '../request/membership.ts'
 import type { ServerCall, ServerCallStart } from '../request/server-calls.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 
@@ -21,6 +22,8 @@ export interface SupervisorInternals {
   openServerCall(start: ServerCallStart): ServerCall
   /** What an answer of this provider's server must not show; `undefined`: nothing. */
   secretsOf(provider: ProviderConfig): AnswerSecrets | undefined
+  /** Its part in a cluster. */
+  readonly membership: Membership
   /** By which the supervisor is known to others: the first part of its requests' ids. */
   readonly instance: string
   /** The number of each event as it happens: for a reader that reads the events of a while in one go. */

@@ -3,7 +3,6 @@ import { Subject } from 'rxjs'
 import { type ActorRefFrom, createActor } from 'xstate'
 import type { providerMachine } from '../../machines/provider/chart.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
-import { rankReplicas } from '../../machines/replicas.ts'
 import { requestMachine } from '../../machines/request.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { createLenientClock, systemClock } from '../clock.ts'
@@ -29,8 +28,10 @@ import { createProcessTable } from '../process/table.ts'
 import { rememberAnswerSecrets } from '../request/answer-mask.ts'
 import { rememberClientNames } from '../request/client-name.ts'
 import type { Exchange } from '../request/exchange.ts'
+import { createMembership } from '../request/membership.ts'
 import { createLeadsOn } from '../request/one-hop.ts'
 import { createRequestBook, joinBooks } from '../request/open-requests.ts'
+import { rankTargets } from '../request/ranking.ts'
 import { createRequestLog } from '../request/request-log.ts'
 import { createRequests } from '../request/requests.ts'
 import { createServerCalls, type ServerCallRecord } from '../request/server-calls.ts'
@@ -168,11 +169,7 @@ export function createParts(options: SupervisorOptions) {
   })
   arrival$.subscribe(({ address, guest }) => guests.receive(claims.keyOf(address), guest, leases))
   const rank = (replicas: readonly ModelTarget[]) =>
-    replicas.length < 2
-      ? replicas
-      : rankReplicas(replicas.map(({ provider }) => registry.loadOf(provider))).flatMap(
-          (index) => replicas[index] ?? [],
-        )
+    replicas.length < 2 ? replicas : rankTargets(replicas, registry.loadOf, membership)
   const locate = ({ provider }: ModelTarget) => {
     const key = toServiceKey(provider)
     const address = effects.addressOf(key)
@@ -209,6 +206,7 @@ export function createParts(options: SupervisorOptions) {
     ...common,
     requests: openRequests,
     config: () => catalogue.config,
+    ownConfig: () => membership.own,
     leases,
     rank,
     upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
@@ -229,6 +227,10 @@ export function createParts(options: SupervisorOptions) {
       maxConcurrentStarts: limits().maxConcurrentStarts,
       sharing: toSharing(catalogue.config, catalogue.services, learning.seenOf),
     })
+  const membership = createMembership(config, (next) => {
+    catalogue.replace(next)
+    replaceServices()
+  })
   const configuration = createConfiguration({
     current: () => catalogue.config,
     publish: hub.publish,
@@ -236,8 +238,7 @@ export function createParts(options: SupervisorOptions) {
     apply: (next) => {
       scrubber.learn(listSecretValues(next, environment))
       hub.rescrub()
-      catalogue.replace(next)
-      replaceServices()
+      membership.replace(next)
       if (logger !== undefined) logConfig(next, logger)
     },
   })
@@ -269,6 +270,7 @@ export function createParts(options: SupervisorOptions) {
     dispatch,
     openServerCall,
     replaceServices,
+    membership,
     configuration,
   }
 }

@@ -5,6 +5,7 @@ import { runOutside } from '../lease/caller-context.ts'
 import { acquireLease } from '../lease/lease.ts'
 import { warmUp } from '../lease/warm-up.ts'
 import { createAsk, createFetch } from '../request/fetch.ts'
+import { toServiceState } from '../request/neighbourhood.ts'
 import { listBudgets } from '../service/budgets.ts'
 import { createFileAbilities } from '../service/file-abilities.ts'
 import { findModelListing, type RunningFacts, toModelList } from '../service/model-list.ts'
@@ -36,6 +37,7 @@ export function createFace(
     dispatch,
     openServerCall,
     secretsOf,
+    membership,
   }: Parts,
   close: Supervisor['close'],
 ): Supervisor {
@@ -56,6 +58,8 @@ export function createFace(
       ...files.of(key),
       ...contextSizes.abilitiesOf(key, providerId, modelId),
     }),
+    memberStateOf: (member, provider) =>
+      toServiceState(membership.neighbourhood?.standingOf(member, provider)),
   }
   const lookAtFiles = () => files.look(catalogue.config)
   const models = () => toModelList(catalogue.config, facts)
@@ -68,7 +72,7 @@ export function createFace(
     get config() {
       return catalogue.config
     },
-    acquire: (ref, options) => runOutside(acquireLease, () => catalogue.config, leases, rank, ref, options),
+    acquire: (ref, options) => runOutside(acquireLease, () => membership.own, leases, rank, ref, options),
     models,
     model,
     snapshot: () =>
@@ -129,6 +133,7 @@ export function createFace(
     lookAtFiles,
     openServerCall,
     secretsOf,
+    membership,
     instance,
     seq$: hub.seq$,
     pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),

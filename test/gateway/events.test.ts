@@ -4,9 +4,11 @@ import type { AddressInfo } from 'node:net'
 import { Subject } from 'rxjs'
 import { expect, test, vi } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import { parseConfig } from '../../src/config/load.ts'
 import { createEventHub, MAX_KEPT_EVENTS } from '../../src/events/event-hub.ts'
 import type { SupervisorEvent } from '../../src/events/events.ts'
 import { sendEvents } from '../../src/gateway/event-route.ts'
+import { createMembership } from '../../src/request/membership.ts'
 import type { Supervisor } from '../../src/supervisor/interface.ts'
 import { attachInternals } from '../../src/supervisor/internals.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
@@ -25,6 +27,7 @@ async function openRoute() {
     lookAtFiles: async () => {},
     openServerCall: dispatch,
     secretsOf: () => undefined,
+    membership: createMembership(parseConfig('{}'), () => {}),
     instance: 'none',
     seq$: hub.seq$,
     pastEvents: hub.past,

@@ -64,6 +64,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     requests: book,
     inspection: () => ({}),
     config: () => config,
+    ownConfig: () => config,
     leases: {
       request: (key, _, listener) => waiting.push({ key, listener }),
       end: (id) => ended.push(id),

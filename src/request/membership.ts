@@ -1,0 +1,48 @@
+import type { Config } from '../config/config.ts'
+import { type Offer, withMembers } from '../config/members.ts'
+import type { Neighbourhood } from './neighbourhood.ts'
+
+/** This supervisor's part in a cluster: nothing, until one is joined. */
+export interface Membership {
+  /** The other members; `undefined`: no cluster is joined. */
+  readonly neighbourhood: Neighbourhood | undefined
+  /** The configuration without what other members offer: for requests that another member has sent here. */
+  readonly own: Config
+  /** From now on requests may go to other members. */
+  join(neighbourhood: Neighbourhood): void
+  /** What the other members offer now. Called when that changes, not for every card: a change is another configuration. */
+  offer(offers: readonly Offer[], isUsed?: (providerId: string) => boolean): void
+  /** Another file is in force; the offers stay. */
+  replace(config: Config): void
+}
+
+/** `apply`: puts a configuration into force. */
+export function createMembership(config: Config, apply: (config: Config) => void): Membership {
+  let own = config
+  let neighbourhood: Neighbourhood | undefined
+  let offers: readonly Offer[] = []
+  let isUsed: ((providerId: string) => boolean) | undefined
+  const update = () =>
+    apply(neighbourhood === undefined ? own : withMembers(own, neighbourhood.self, offers, isUsed))
+  return {
+    get neighbourhood() {
+      return neighbourhood
+    },
+    get own() {
+      return own
+    },
+    join: (next) => {
+      neighbourhood = next
+      update()
+    },
+    offer: (next, uses) => {
+      offers = next
+      isUsed = uses
+      if (neighbourhood !== undefined) update()
+    },
+    replace: (next) => {
+      own = next
+      update()
+    },
+  }
+}

@@ -1,0 +1,56 @@
+import { type ReplicaLoad, type ReplicaStanding, rankReplicas } from '../../machines/replicas.ts'
+import type { ProviderConfig } from '../config/config.ts'
+import type { ModelTarget } from '../config/model-ref.ts'
+import type { Membership } from './membership.ts'
+import type { Neighbourhood } from './neighbourhood.ts'
+
+/** Servers of one model in the order in which they are tried. */
+export function rankTargets(
+  targets: readonly ModelTarget[],
+  loadOf: (provider: ProviderConfig) => ReplicaLoad,
+  { neighbourhood, own }: Pick<Membership, 'neighbourhood' | 'own'>,
+): readonly ModelTarget[] {
+  const pick = (order: readonly number[]) => order.flatMap((index) => targets[index] ?? [])
+  if (neighbourhood === undefined) return pick(rankReplicas(targets.map(({ provider }) => loadOf(provider))))
+  const order = rankReplicas(
+    targets.map(({ provider }) => toLoad(provider, loadOf(provider), neighbourhood)),
+    {
+      self: neighbourhood.self,
+      service: nameOf(targets[0]),
+      prefer: own.leasehold.cluster?.prefer ?? 'warm',
+    },
+  )
+  // Where all of them drain, the first says so.
+  return order.length === 0 ? targets.slice(0, 1) : pick(order)
+}
+
+/** What the members call the provider, so that all of them rank alike. */
+function nameOf(target: ModelTarget | undefined): string {
+  return target === undefined ? '' : (target.provider.memberOf?.provider ?? target.provider.id)
+}
+
+function toLoad(provider: ProviderConfig, load: ReplicaLoad, neighbourhood: Neighbourhood): ReplicaLoad {
+  const { memberOf } = provider
+  if (memberOf === undefined) return neighbourhood.isDraining() ? { ...load, isDraining: true } : load
+  return { ...load, standing: toStanding(memberOf, neighbourhood) }
+}
+
+/** A member that is lost ranks last until its offer is taken back. */
+function toStanding(
+  { member, provider }: NonNullable<ProviderConfig['memberOf']>,
+  { standingOf }: Neighbourhood,
+): ReplicaStanding {
+  return { member, ...(standingOf(member, provider) ?? LOST) }
+}
+
+const LOST = {
+  state: 'failed',
+  leases: 0,
+  waiting: 0,
+  room: null,
+  startMs: null,
+  fit: 'never',
+  isMuted: true,
+  isSettling: true,
+  uncounted: 0,
+} as const
