@@ -30,9 +30,17 @@ const ROWS = {
   ]),
   inspect: ['no hub', 'a hub, no viewer', 'a hub, its viewer left', 'a hub, one viewer'],
   watched: ['100 a second', 'one after the other', '16 at a time'].flatMap((requests) =>
-    ['no page', 'no page, again', 'one page', 'four pages'].map((viewers) => `${requests} | ${viewers}`),
+    ['no page', 'no page, again', 'one page', 'one page, at the machines', 'four pages'].map(
+      (viewers) => `${requests} | ${viewers}`,
+    ),
   ),
   features: ['no feature', 'every feature'],
+  page: [
+    'nothing changes, 30 services',
+    'nothing changes, 100 services',
+    'opened, 30 services, 10,000 events',
+    ...['overview', 'requests', 'timeline', 'service'].map((view) => `200 requests/s, ${view}`),
+  ],
   logs: ['no secret', '5 secrets', '100 secrets'],
   swap: ['leasehold', 'llama-swap'].flatMap((peer) =>
     [

@@ -16,6 +16,7 @@ const BENCHES = [
   'cli',
   'inspect',
   'watched',
+  'page',
   'features',
   'logs',
   'swap',

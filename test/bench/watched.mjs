@@ -1,5 +1,6 @@
-// What a request pays for a viewer: the gateway with no page, with one page open, and with four, in turn. No page
-// twice: what differs between these two is noise. Each round begins with another, because what ran before matters too.
+// What a request pays for a viewer: the gateway with no page, with one page open (at the overview, at the machines), and
+// with four, in turn. No page twice: what differs between these two is noise. Each round begins with another, because
+// what ran before matters too.
 // Run: node test/bench/watched.mjs [--quick] [--json FILE]
 import { startChild, toCpuUs } from './children.mjs'
 import { compare, median, runAlone } from './figures.mjs'
@@ -7,8 +8,14 @@ import { MODEL, toProviders } from './peers.mjs'
 
 const BODY = JSON.stringify({ model: MODEL, messages: [{ role: 'user', content: 'What is two and two?' }] })
 const NO_PAGE = 'no page'
-/** How many pages are open. */
-const VIEWERS = { [NO_PAGE]: 0, 'no page, again': 0, 'one page': 1, 'four pages': 4 }
+/** How many pages are open, and at which view. */
+const VIEWERS = {
+  [NO_PAGE]: { pages: 0 },
+  'no page, again': { pages: 0 },
+  'one page': { pages: 1 },
+  'one page, at the machines': { pages: 1, view: 'machines' },
+  'four pages': { pages: 4 },
+}
 /** Each order of them comes as often. */
 const ROUNDS = 3 * Object.keys(VIEWERS).length
 /** What is sent in a round: as many as a model server answers, and as fast as it goes. */
@@ -33,8 +40,8 @@ export async function measure({ quick }) {
       for (const [how, { count: usual, ...more }] of Object.entries(LOADS)) {
         const count = quick ? 50 : usual
         const figures = {}
-        for (const [name, pages] of rotate(Object.entries(VIEWERS), round)) {
-          await viewers.ask({ pages })
+        for (const [name, shown] of rotate(Object.entries(VIEWERS), round)) {
+          await viewers.ask(shown)
           const cpuUs = toCpuUs(gateway.pid)
           const result = await run({ ...more, count })
           figures[name] = { ...result, cpuUs: (toCpuUs(gateway.pid) - cpuUs) / count }

@@ -15,7 +15,7 @@ import {
   step,
 } from './history.ts'
 import { applySnapshot, emptyModel, findNamed, forgetHolders, type PageModel } from './model.ts'
-import { addLook, emptyPace, type Pace } from './rates.ts'
+import { addLook, emptyPace, type Pace, repeatLook } from './rates.ts'
 import { parseRoute, type Route } from './route.ts'
 import { buildEventRow, buildRow, findActorName, MAX_ROWS, type SequenceRow } from './sequence.ts'
 import { ask, LockedError, readEvents, readLines, setKey } from './stream.ts'
@@ -65,11 +65,27 @@ export const SPAN_MS = 15 * 60_000
 /** The longest pause between two moments of a recording that is played, in milliseconds. */
 const MAX_PAUSE_MS = 1_200
 const RETRY_MS = [500, 1_000, 2_000, 5_000] as const
-/** Time between two snapshots (for what events do not contain, such as memory), and the minimum. */
+/**
+ * Time between two snapshots, for what events do not contain, such as memory: at first, and at most. It doubles while
+ * nothing changes. After an event the next snapshot comes soon.
+ */
 const REFRESH_MS = 2_000
+const MAX_REFRESH_MS = 16_000
 const REFRESH_SOON_MS = 500
 /** Nothing reads more: during a flood the events are a sample, and snapshots have the exact numbers. */
 const EVENTS = '/api/events?last=4096&requestsPerSecond=10'
+
+/** What events tell of the time before the machines were followed. */
+function listBefore(
+  firstMs = Number.POSITIVE_INFINITY,
+  { moments, cursor }: History,
+): readonly SequenceRow[] {
+  return moments
+    .slice(0, cursor === null ? moments.length : cursor + 1)
+    .slice(-MAX_ROWS)
+    .flatMap(({ event }) => buildEventRow(event) ?? [])
+    .filter(({ wallMs }) => wallMs < firstMs)
+}
 
 /** The page without its rendering: state and actions. */
 export function createApp(onChange: () => void) {
@@ -107,22 +123,29 @@ export function createApp(onChange: () => void) {
   /** What the first snapshot told, until the events before it have come: on a slow line those take seconds. */
   let preview: PageModel | null = null
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
+  let refreshAtMs = 0
+  let refreshMs = REFRESH_MS
   let playTimer: ReturnType<typeof setTimeout> | undefined
   let noticeTimer: ReturnType<typeof setTimeout> | undefined
   let lineNumber = 0
   let messageNumber = 0
   let follow: AbortController | undefined
+  let machines: AbortController | undefined
   const names = new Map<string, string>()
 
   const set = (change: Partial<AppState>) => {
     state = { ...state, ...change }
     onChange()
   }
+  /** What came of it is drawn when the next event comes, or when the clocks go on. */
+  const setUnseen = (change: Partial<AppState>) => {
+    state = { ...state, ...change }
+  }
   const nowMs = () => lostAtMs ?? (offsetMs === null ? 0 : performance.now() + offsetMs)
-  const setLive = (history: History) => {
+  const setLive = (history: History, isSeen = true) => {
     live = history
-    if (state.recording === null)
-      set({ history: preview === null ? history : { ...history, latest: preview } })
+    const shown = preview === null ? history : { ...history, latest: preview }
+    if (state.recording === null) (isSeen ? set : setUnseen)({ history: shown })
     if ((findNamed(findLatest(), state.route.id)?.key ?? null) !== state.selected) choose()
   }
   const findLatest = () => preview ?? live.latest
@@ -138,6 +161,7 @@ export function createApp(onChange: () => void) {
     const isSame = route.view === state.route.view
     set({ route, filter: isSame ? state.filter : '', row: isSame ? state.row : null })
     if (isOther) choose()
+    followMachines()
   }
   const notify = (notice: string) => {
     clearTimeout(noticeTimer)
@@ -149,9 +173,12 @@ export function createApp(onChange: () => void) {
   const hear = (event: SupervisorEvent) => {
     if (event.type === 'events.missed') return
     reach(event.seq - 1)
-    setLive(record(live, event))
+    setLive(record(live, event), event.type !== 'machine.event')
     reach(event.seq)
+    // A machine was told something; what came of it has an event of its own.
+    if (event.type === 'machine.event') return
     if (event.type === 'process.spawned' && event.key === state.selected) followOutput()
+    if (refreshMs > REFRESH_MS) set({ pace: repeatLook(state.pace, event.atMs) })
     refreshSoon()
   }
   /** A snapshot that overtook earlier events is applied once they have arrived. */
@@ -164,11 +191,29 @@ export function createApp(onChange: () => void) {
     setLive(renew(live, apply(live.latest)))
   }
   const refreshSoon = () => {
-    if (refreshTimer !== undefined) return
+    refreshMs = REFRESH_MS
+    refreshIn(REFRESH_SOON_MS)
+  }
+  /** A page that is not seen asks nothing until it is seen again. */
+  const refreshIn = (ms: number) => {
+    const atMs = performance.now() + ms
+    if (document.hidden || (refreshTimer !== undefined && refreshAtMs <= atMs)) return
+    clearTimeout(refreshTimer)
+    refreshAtMs = atMs
     refreshTimer = setTimeout(() => {
       refreshTimer = undefined
-      refresh().catch(() => {})
-    }, REFRESH_SOON_MS)
+      const before = live.latest
+      const look = state.connection === 'open' ? refresh() : Promise.resolve()
+      look
+        .then(() => {
+          const { services, requests } = live.latest
+          const isQuiet = services === before.services && Object.keys(requests).length === 0
+          if (isQuiet) refreshMs = Math.min(MAX_REFRESH_MS, refreshMs * 2)
+          else refreshMs = REFRESH_MS
+        })
+        .catch(() => {})
+        .finally(() => refreshIn(refreshMs))
+    }, ms)
   }
   const refresh = async () => {
     const askedAtMs = performance.now()
@@ -216,8 +261,8 @@ export function createApp(onChange: () => void) {
       refreshSoon()
     })
   }
-  const watchMachines = async (): Promise<void> => {
-    const response = await ask('/api/inspect')
+  const watchMachines = async (signal: AbortSignal): Promise<void> => {
+    const response = await ask('/api/inspect', { signal })
     // The stream begins with all living actors and the last messages.
     names.clear()
     liveRows = []
@@ -241,9 +286,19 @@ export function createApp(onChange: () => void) {
     lostAtMs ??= nowMs()
     set({ connection })
   }
-  /** Keeps a stream open: again, later each time, when it ends. */
-  const keep = async (watch: () => Promise<void>, isMain: boolean): Promise<never> => {
-    for (let failures = 0; ; ) {
+  /** To follow the machines costs every request something: only their view does. */
+  const followMachines = () => {
+    const isWanted = state.route.view === 'machines'
+    if (isWanted === (machines !== undefined)) return
+    machines?.abort()
+    machines = isWanted ? new AbortController() : undefined
+    const signal = machines?.signal
+    if (signal !== undefined) void keep(() => watchMachines(signal), signal)
+  }
+  /** Keeps a stream open until it is not wanted: again, later each time, when it ends. */
+  const keep = async (watch: () => Promise<void>, unwanted?: AbortSignal): Promise<void> => {
+    const isMain = unwanted === undefined
+    for (let failures = 0; unwanted?.aborted !== true; ) {
       const begun = performance.now()
       try {
         await watch()
@@ -254,7 +309,7 @@ export function createApp(onChange: () => void) {
       failures = performance.now() - begun > 5_000 ? 0 : failures + 1
       await new Promise((resolve) => {
         setTimeout(resolve, RETRY_MS[Math.min(failures, RETRY_MS.length - 1)])
-        wake = resolve
+        if (isMain) wake = resolve
       })
     }
   }
@@ -340,16 +395,15 @@ export function createApp(onChange: () => void) {
           .slice(Math.max(0, (history.cursor ?? 0) - MAX_ROWS), (history.cursor ?? 0) + 1)
           .flatMap(({ event }) => buildEventRow(event) ?? [])
       const moment = history.cursor === null ? undefined : history.moments[history.cursor]
-      if (moment === undefined) return rows
-      const untilMs = Date.parse(moment.event.time)
-      return rows.filter(({ wallMs }) => wallMs <= untilMs)
+      const untilMs = moment === undefined ? Number.POSITIVE_INFINITY : Date.parse(moment.event.time)
+      const told = rows.filter(({ wallMs }) => wallMs <= untilMs)
+      return told.length >= MAX_ROWS ? told : [...listBefore(rows[0]?.wallMs, history), ...told]
     },
     run: () => {
-      void keep(watchEvents, true)
-      void keep(watchMachines, false)
-      setInterval(() => {
-        if (state.connection === 'open') refresh().catch(() => {})
-      }, REFRESH_MS)
+      void keep(watchEvents)
+      followMachines()
+      refreshIn(REFRESH_MS)
+      document.addEventListener('visibilitychange', () => refreshIn(0))
     },
     /** When it is now, on the clock of the events. */
     nowMs,

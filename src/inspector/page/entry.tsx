@@ -10,8 +10,10 @@ const THEME_NAME = 'leasehold.theme'
 /** The page is drawn at most this often, however much happens, and countdowns this often, in milliseconds. */
 const MIN_PAUSE_MS = 100
 const TICK_MS = 250
-/** Where nothing counts down, and with reduced motion. */
+/** Where no time is shown with tenths of a second, and with reduced motion. */
 const SLOW_TICK_MS = 1_000
+/** A time that is shorter than this is shown with tenths, or its ring goes round in sight, in milliseconds. */
+const SHORT_MS = 30_000
 
 const root = document.getElementById('page') as HTMLElement
 const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]') as HTMLLinkElement
@@ -22,11 +24,13 @@ let areAsked = false
 let isDue = false
 let isAnswer = false
 let timer: ReturnType<typeof setTimeout> | undefined
+let tabTimer: ReturnType<typeof setTimeout> | undefined
 let drawnAt = Number.NEGATIVE_INFINITY
 
 /** Draws soon, however much has changed; nothing where nothing is seen. */
 const draw = () => {
-  if (isDue || document.hidden) return
+  if (isDue) return
+  if (document.hidden) return tellTabLater()
   isDue = true
   const pauseMs = drawnAt + MIN_PAUSE_MS - performance.now()
   if (pauseMs > 0 && !isAnswer) timer = setTimeout(drawInFrame, pauseMs)
@@ -84,6 +88,15 @@ const tellTab = () => {
   if (icon.getAttribute('href') !== href) icon.setAttribute('href', href)
 }
 
+/** Its tab is all that is seen of a page in the background. */
+const tellTabLater = () => {
+  if (tabTimer !== undefined) return
+  tabTimer = setTimeout(() => {
+    tabTimer = undefined
+    tellTab()
+  }, SLOW_TICK_MS)
+}
+
 const app = createApp(draw)
 for (const type of ['keydown', 'input', 'click', 'hashchange']) addEventListener(type, hurry, true)
 listenToKeys(app, changeTheme)
@@ -107,9 +120,12 @@ const loadViews = () => {
 const tick = () => {
   const { history, recording, connection } = app.state
   if (history.cursor === null && recording === null && connection === 'open') draw()
-  const counts = Object.values(history.latest.services).some(
-    ({ timers, state }) => timers.length > 0 || state.startsWith('starting'),
+  const nowMs = app.nowMs()
+  const isQuick = Object.values(history.latest.services).some(
+    ({ timers, state, enteredAtMs }) =>
+      timers.some(({ endsAtMs }) => endsAtMs < nowMs + SHORT_MS) ||
+      (state.startsWith('starting') && nowMs < enteredAtMs + SHORT_MS),
   )
-  setTimeout(tick, counts && !prefersStill.matches ? TICK_MS : SLOW_TICK_MS)
+  setTimeout(tick, isQuick && !prefersStill.matches ? TICK_MS : SLOW_TICK_MS)
 }
 tick()

@@ -359,6 +359,8 @@ function applyToRequests(requests: PageModel['requests'], event: RequestEvent): 
 
 /** Times that two looks may tell differently though nothing has changed, in milliseconds. */
 const JITTER_MS = 60
+/** Memory differs a little with every look; the page shows three digits of it. */
+const JITTER_OF_MEMORY = 0.003
 
 /** The moment according to a snapshot; `atMs`: when it was taken, on the clock of the events. */
 export function applySnapshot(
@@ -395,11 +397,17 @@ function keep<Value>(before: Value | undefined, next: Value): Value {
 
 function isSame(a: unknown, b: unknown, name = ''): boolean {
   if (a === b) return true
-  if (typeof a === 'number' && typeof b === 'number')
-    return name.endsWith('AtMs') || name === 'sinceMs' ? Math.abs(a - b) < JITTER_MS : false
+  if (typeof a === 'number' && typeof b === 'number') {
+    const mostApart = isTime(name) ? JITTER_MS : /bytes$/i.test(name) ? b * JITTER_OF_MEMORY : 0
+    return Math.abs(a - b) < mostApart
+  }
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   const [left, right] = [Object.entries(a), b as Record<string, unknown>]
   return left.length === Object.keys(b).length && left.every(([key, value]) => isSame(value, right[key], key))
+}
+
+function isTime(name: string): boolean {
+  return name.endsWith('AtMs') || name === 'sinceMs'
 }
 
 /** Without the names of holders: a holder that left unseen would stay. */

@@ -42,6 +42,13 @@ export function addLook(
   return { looks: [...looks, look].slice(-MAX_LOOKS) }
 }
 
+/** Says that nothing had changed since the last look until a time: looks are rare while nothing changes. */
+export function repeatLook({ looks }: Pace, atMs: number): Pace {
+  const last = looks.at(-1)
+  if (last === undefined || atMs - last.atMs < 3_000) return { looks }
+  return { looks: [...looks, { ...last, atMs }].slice(-MAX_LOOKS) }
+}
+
 const NO_RATES: readonly number[] = []
 
 /** Tokens per second of a service over the last two minutes until a time, the oldest first. */

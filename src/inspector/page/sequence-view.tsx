@@ -20,7 +20,7 @@ export function SequenceView({ rows, service: { key, name } }: SequenceViewProps
   useLayoutEffect(() => {
     if (box.current !== null) box.current.scrollTop = box.current.scrollHeight
   }, [last, key])
-  if (shown.length === 0) return <p class="none">Nothing was said since this page looks.</p>
+  if (shown.length === 0) return <p class="none">Nothing was said yet.</p>
   const names = [...new Set(shown.flatMap(({ from, to }) => [from, to]))].toSorted(
     (a, b) => rank(a) - rank(b),
   )

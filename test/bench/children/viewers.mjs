@@ -2,7 +2,9 @@
 import { Agent, get } from 'node:http'
 import { options, serveParent } from './parent.mjs'
 
-const STREAMS = ['/api/inspect', '/api/events?last=4096&requestsPerSecond=10']
+const STREAM = '/api/events?last=4096&requestsPerSecond=10'
+/** Followed by its view of the machines only. */
+const MACHINES = '/api/inspect'
 const QUESTIONS = ['/api/services', '/api/requests']
 /** How often a page asks while something happens, in milliseconds. */
 const ASK_MS = 500
@@ -11,14 +13,17 @@ const agent = new Agent({ keepAlive: true })
 let open = []
 let messages = 0
 
-/** `{ pages }`: so many from now on. Answers, once they are served, with what those before were told. */
-async function show({ pages }) {
+/**
+ * `{ pages, view }`: so many from now on, at the overview or at the `machines`. Answers, once they are served, with
+ * what those before were told.
+ */
+async function show({ pages, view }) {
   for (const leave of open) leave()
   open = []
   const told = messages
   messages = 0
   for (let page = 0; page < pages; page += 1) {
-    for (const path of STREAMS) open.push(await follow(path))
+    for (const path of view === 'machines' ? [STREAM, MACHINES] : [STREAM]) open.push(await follow(path))
     const asking = setInterval(() => QUESTIONS.forEach(ask), ASK_MS)
     open.push(() => clearInterval(asking))
   }

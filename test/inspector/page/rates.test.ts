@@ -1,7 +1,14 @@
 import { expect, test } from 'vitest'
 import type { SupervisorEvent } from '../../../src/events/events.ts'
 import type { Moment } from '../../../src/inspector/page/history.ts'
-import { addLook, countPerMinute, emptyPace, type Pace } from '../../../src/inspector/page/rates.ts'
+import {
+  addLook,
+  countPerMinute,
+  emptyPace,
+  listRates,
+  type Pace,
+  repeatLook,
+} from '../../../src/inspector/page/rates.ts'
 import type { SupervisorSnapshot } from '../../../src/service/snapshot.ts'
 
 /** The page looks at a time, when so many requests have ended. */
@@ -38,4 +45,24 @@ test('the events count for a time of which there is no look', () => {
   // A recording.
   expect(countPerMinute(emptyPace, moments, 95_000)).toBe(3)
   expect(countPerMinute(emptyPace, [], 95_000)).toBe(null)
+})
+
+test('tokens that come after a long pause between two looks are not spread over it', () => {
+  const lookAt = (pace: Pace, atMs: number, completionTokens: number) =>
+    addLook(
+      pace,
+      {
+        atMs,
+        totals: { requests: 0 },
+        services: [{ key: 'k', totals: { completionTokens } }],
+      } as unknown as SupervisorSnapshot,
+      [],
+    )
+  const quiet = lookAt(lookAt(emptyPace, 0, 100), 2_000, 100)
+  const busy = lookAt(repeatLook(quiet, 60_000), 61_000, 180)
+  const rates = listRates(busy, 'k', 61_500)
+  expect(rates.at(-1)).toBe(80)
+  expect(rates.slice(0, -2).every((rate) => rate === 0)).toBe(true)
+  // Looks that follow each other as usual stay as they are.
+  expect(repeatLook(quiet, 4_000).looks).toBe(quiet.looks)
 })

@@ -10,6 +10,7 @@ import { formatRoute } from '../route.ts'
 import { Glyph, Icon, Ring, Spark } from '../shapes.tsx'
 import { Still } from '../still.ts'
 import { measureDial } from './countdown.ts'
+import { useNearRows } from './near-rows.ts'
 import type { OverviewProps } from './overview.tsx'
 import { formatAmount, formatName } from './overview-budgets.tsx'
 
@@ -25,6 +26,7 @@ export function ServiceTable({ app, model, told, atMs, isStill, filter, isDense 
   const sorted = useSorted(told, table.current)
   const shown = sorted.filter((one) => matches(one, filter))
   const hasGroups = told.length > 8
+  const { isNear, watch } = useNearRows(told.length)
   return (
     <section class={`card ${isDense ? 'dense' : ''}`} aria-label="Services">
       <table class="svc" ref={table}>
@@ -83,6 +85,8 @@ export function ServiceTable({ app, model, told, atMs, isStill, filter, isDense 
                     {...describeRow(one, app.state, model, atMs)}
                     isStill={isStill}
                     isAt={app.state.row === one.service.key}
+                    isNear={isNear(one.service.key, sorted.indexOf(one))}
+                    watch={watch}
                   />
                 ))}
             </tbody>
@@ -204,16 +208,19 @@ interface RowProps extends RowFacts {
   readonly app: App
   readonly isStill: boolean
   readonly isAt: boolean
+  /** Whether it is in sight, or almost; absent: only its name is there. */
+  readonly isNear: boolean
+  readonly watch: (row: HTMLElement | null) => void
 }
 
 class Row extends Still<RowProps> {
   override render(row: RowProps) {
-    const { id, name, look, models, title, short, rates, isAt } = row
+    const { id, name, look, models, isAt, isNear, watch } = row
     const href = formatRoute('service', name)
-    const values = rates === '' ? [] : rates.split(' ').map(Number)
     return (
       <tr
-        class={`one ${look} ${isAt ? 'at' : ''}`}
+        ref={watch}
+        class={`one ${look} ${isAt ? 'at' : ''} ${isNear ? '' : 'far'}`}
         data-row={id}
         data-look={look}
         onClick={({ target }) => {
@@ -222,15 +229,27 @@ class Row extends Still<RowProps> {
       >
         <td class="c-name">
           <div class="name">
-            <Glyph look={look} label />
-            <a class="cut" href={href} title={name}>
+            {isNear && <Glyph look={look} label />}
+            <a key="name" class="cut" href={href} title={name}>
               {name}
             </a>
-            <small class="cut" title={models}>
-              {models}
-            </small>
+            {isNear && (
+              <small class="cut" title={models}>
+                {models}
+              </small>
+            )}
           </div>
         </td>
+        {isNear && this.renderRest(row)}
+      </tr>
+    )
+  }
+
+  private renderRest(row: RowProps) {
+    const { look, title, short, rates } = row
+    const values = rates === '' ? [] : rates.split(' ').map(Number)
+    return (
+      <>
         <td class="c-now">
           <div class="now">
             <b class="cut">{title}</b>
@@ -275,7 +294,7 @@ class Row extends Still<RowProps> {
         <td class="c-act">
           <Act {...row} />
         </td>
-      </tr>
+      </>
     )
   }
 }
