@@ -1,5 +1,5 @@
 import { fromPromise, setup } from 'xstate'
-import type { ClaimOutcome } from './messages.ts'
+import type { HostClaimOutcome } from './messages.ts'
 
 /** Events of a claim: what the service needs, and what its processes do. All JSON. */
 export type ClaimEvent =
@@ -18,7 +18,7 @@ export interface ClaimContext {
   /** Processes of the service without a receipt. */
   readonly runs: number
   /** How the last attempt ended; `null`: it has not, or there was none. */
-  readonly outcome: ClaimOutcome | null
+  readonly outcome: HostClaimOutcome | null
 }
 
 type Scope = { readonly context: ClaimContext; readonly event: object }
@@ -27,7 +27,7 @@ const base = setup({
   types: { context: {} as ClaimContext, events: {} as ClaimEvent },
   actors: {
     /** Asks the host for the claim. Stopped: gives up waiting, and gives back what comes too late. */
-    take: fromPromise<ClaimOutcome>(() => {
+    take: fromPromise<HostClaimOutcome>(() => {
       throw new Error('The effect "take" is not provided.')
     }),
   },
@@ -118,6 +118,6 @@ export const claimMachine = claim.createMachine({
 })
 
 /** The result of the effect. */
-function outcomeOf(event: object): ClaimOutcome | null {
-  return 'output' in event ? (event.output as ClaimOutcome) : null
+function outcomeOf(event: object): HostClaimOutcome | null {
+  return 'output' in event ? (event.output as HostClaimOutcome) : null
 }

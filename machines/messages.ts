@@ -64,6 +64,7 @@ export type FailureCode =
   | 'LEASEHOLD_QUEUE_FULL'
   | 'LEASEHOLD_NO_ROOM'
   | 'LEASEHOLD_QUEUE_TIMEOUT'
+  | 'LEASEHOLD_ELSEWHERE'
   | 'LEASEHOLD_REMOVED'
   | 'LEASEHOLD_LEASE_TIMEOUT'
   | 'LEASEHOLD_STOPPED'
@@ -85,6 +86,8 @@ export interface Failure {
   /** The line of its output that says why, which the message quotes. */
   readonly telling?: TellingLine
   readonly verdict?: Verdict
+  /** The member of the cluster that has the service, or starts it. */
+  readonly member?: string
   /**
    * What trying again is good for. `later`: the host lacked something, so the same waiters get another try or two.
    * `cooldown`: the same start would fail in the same way, so requests are refused with this failure until the breaker's
@@ -207,12 +210,18 @@ export interface Peer {
  * What a claim on a service ends in: ours to start; held by another supervisor, whose server we may borrow; or
  * impossible, and then nothing may be spawned.
  */
-export type ClaimOutcome =
+export type HostClaimOutcome =
   | { readonly outcome: 'claimed' | 'held' }
   | { readonly outcome: 'impossible'; readonly failure: Failure }
 
+/** How a start got its permission: from this host, then from the cluster where one is joined. */
+export type ClaimOutcome =
+  | HostClaimOutcome
+  /** Another member has it, or starts it. The claim on this host is given back. */
+  | { readonly outcome: 'elsewhere'; readonly member: string }
+
 /** What the one look of `probing` finds: what answers at the address, or how the claim on it ended. */
-export type ProbeOutcome = Verdict | Exclude<ClaimOutcome, { readonly outcome: 'claimed' }>
+export type ProbeOutcome = Verdict | Exclude<HostClaimOutcome, { readonly outcome: 'claimed' }>
 
 /** Events of `requests$`: lease requests, cancellations and releases of one service. */
 export type LeaseEvent =

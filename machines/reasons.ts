@@ -21,6 +21,8 @@ export type Reason =
   | { readonly kind: 'loading-elsewhere'; readonly verdict: Verdict | null }
   /** Another supervisor of this user runs it, or is about to: its leases are borrowed. `null`: not met yet. */
   | { readonly kind: 'held'; readonly holder: Peer | null }
+  /** Another member of the cluster has it, or starts it: the requests go there. */
+  | { readonly kind: 'elsewhere'; readonly member: string }
   /** No request waits here any more for a server that another supervisor runs. */
   | { readonly kind: 'left' }
   /** A server was there already: it is used, and never signalled. */

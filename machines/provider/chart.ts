@@ -358,6 +358,12 @@ export const providerMachine = provider.createMachine({
                     target: '#provider.down.backoff',
                     actions: ['recordClaimFailure', 'refuseWaiters'],
                   },
+                  // Requests ask there: nothing has failed.
+                  {
+                    guard: 'isElsewhere',
+                    target: '#provider.down.cold',
+                    actions: ['recordElsewhere', 'refuseWaiters'],
+                  },
                   { target: '#provider.starting.spawning' },
                 ],
                 onError: {

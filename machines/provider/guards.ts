@@ -84,6 +84,7 @@ export const base = setup({
 
     // Claims and other supervisors.
     isClaimHeld: ({ event }: Scope) => outcomeOf(event)?.outcome === 'held',
+    isElsewhere: ({ event }: Scope) => outcomeOf(event)?.outcome === 'elsewhere',
     isClaimImpossible: ({ event }: Scope) => outcomeOf(event)?.outcome === 'impossible',
     /** The owner tried to start the server and failed: the same start would fail here. */
     isStartFailure: ({ event }: Scope) =>

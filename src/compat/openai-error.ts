@@ -42,6 +42,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_CLAIM_FAILED: { ...unavailable, retry: false },
   LEASEHOLD_CLUSTER_UNAVAILABLE: { ...unavailable, retry: false },
   LEASEHOLD_CONFIG_INVALID: { status: 500, type: 'configuration_error', retry: false },
+  LEASEHOLD_ELSEWHERE: { status: 421, type: 'misdirected_request', retry: false },
   LEASEHOLD_EXITED_BEFORE_READY: { ...unavailable, retry: false },
   LEASEHOLD_FOREIGN_SERVER: { ...unavailable, retry: false },
   LEASEHOLD_HEALTH_MISMATCH: { ...unavailable, retry: false },

@@ -33,6 +33,8 @@ export function toReasonText(reason: Reason | null): string {
       return reason.holder === null
         ? 'another leasehold of this user runs it'
         : `leasehold ${reason.holder.name} (process ${reason.holder.pid}) runs it and lends it`
+    case 'elsewhere':
+      return `${reason.member} has it, or starts it: the requests go there`
     case 'left':
       return 'no request waits for it any more'
     case 'adopted':

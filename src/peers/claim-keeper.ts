@@ -1,13 +1,13 @@
 import { type Actor, createActor, fromPromise } from 'xstate'
 import { claimMachine } from '../../machines/claim.ts'
-import type { ClaimOutcome, Failure } from '../../machines/messages.ts'
+import type { Failure, HostClaimOutcome } from '../../machines/messages.ts'
 import type { Claim, Claims } from './host-claims.ts'
 import type { PeerConnection } from './peer-wire.ts'
 
 /** The claims of a supervisor's services. The chart `machines/claim.ts` says how long each is kept. */
 export interface ClaimKeeper {
   /** Never rejects but with the signal's reason. A claim that is still kept is ours at once. */
-  take(key: string, signal: AbortSignal): Promise<ClaimOutcome>
+  take(key: string, signal: AbortSignal): Promise<HostClaimOutcome>
   /** The service needs its claim no more. One that still runs keeps it until its receipt. */
   release(key: string): void
   /** A process of the service begins, or the receipt of one came. */
@@ -23,7 +23,7 @@ export function createClaimKeeper(claims: Claims, addressOf: (key: string) => st
   const actors = new Map<string, Actor<typeof claimMachine>>()
   const held = new Map<string, Claim>()
 
-  const take = async (key: string, signal: AbortSignal): Promise<ClaimOutcome> => {
+  const take = async (key: string, signal: AbortSignal): Promise<HostClaimOutcome> => {
     try {
       const result = await claims.claim(addressOf(key), signal)
       if (result.outcome === 'held') return result

@@ -46,8 +46,10 @@ const world = z
     probeMs: ms.describe('Duration of a health check, in milliseconds.'),
     verdict: verdict.nullable().describe('What each health check finds, whatever runs. `null`: the truth.'),
     claim: z
-      .enum(['claimed', 'held', 'impossible'])
-      .describe('Whether the service can be claimed on this host.'),
+      .enum(['claimed', 'held', 'impossible', 'elsewhere'])
+      .describe(
+        'Whether the service can be claimed on this host; `elsewhere`: it can, and another member of a cluster starts it.',
+      ),
     claimMs: ms.describe('Duration of the claim, in milliseconds.'),
     peer: z
       .enum(['willing', 'refusing', 'failing', 'silent', 'hung', 'gone'])

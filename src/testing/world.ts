@@ -271,6 +271,7 @@ export function createWorld(
 
   const claimNow = (): ClaimOutcome => {
     const outcome = state.options.claim
+    if (outcome === 'elsewhere') return { outcome, member: 'attic' }
     if (outcome !== 'impossible') return { outcome }
     return { outcome, failure: { code: 'LEASEHOLD_STATE_UNUSABLE', message: 'the world allows no claim' } }
   }
@@ -280,7 +281,7 @@ export function createWorld(
     probe: () =>
       delay(clock, state.options.probeMs).then(() => {
         const outcome = claimNow()
-        return outcome.outcome === 'claimed' ? verdictNow() : outcome
+        return outcome.outcome === 'claimed' || outcome.outcome === 'elsewhere' ? verdictNow() : outcome
       }),
     claim: () => delay(clock, state.options.claimMs).then(claimNow),
     peer: owner.effect,

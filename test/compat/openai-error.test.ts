@@ -50,6 +50,7 @@ const errors: Readonly<Record<ErrorCode, readonly [LeaseholdError, number]>> = {
   LEASEHOLD_STATE_UNUSABLE: [new StateDirectoryError('/x', 'why'), 503],
   LEASEHOLD_INTERNAL: [service('LEASEHOLD_INTERNAL'), 500],
   LEASEHOLD_CLAIM_FAILED: [service('LEASEHOLD_CLAIM_FAILED'), 503],
+  LEASEHOLD_ELSEWHERE: [service('LEASEHOLD_ELSEWHERE'), 421],
   LEASEHOLD_OWNER_LOST: [service('LEASEHOLD_OWNER_LOST'), 502],
   LEASEHOLD_OWNER_SILENT: [service('LEASEHOLD_OWNER_SILENT'), 503],
   LEASEHOLD_CONFIG_INVALID: [new ConfigError('file', []), 500],

@@ -75,7 +75,7 @@ describe('the models of other members', () => {
     })
   })
 
-  test('are those that are wanted, of members that can be reached, with names that can be shown', () => {
+  test('leave out what is not wanted, members without an address and names that cannot be shown', () => {
     const hidden = { ...toOffer('loft', { llama: [{ id: 'hidden' }] }), address: null }
     const strange = toOffer('shed', { llama: [{ id: 'a\u0007b' }, { id: 'fine' }], 'x\n': [{ id: 'y' }] })
     const { members } = withMembers(own, 'tower', [...offers, hidden, strange], (id) => id !== 'vllm')

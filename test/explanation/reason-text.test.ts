@@ -31,6 +31,7 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
     { kind: 'held', holder: { pid: 7, name: 'serve' } },
     'leasehold serve (process 7) runs it and lends it',
   ],
+  elsewhere: [{ kind: 'elsewhere', member: 'attic' }, 'attic has it, or starts it: the requests go there'],
   left: [{ kind: 'left' }, 'no request waits for it any more'],
   adopted: [
     { kind: 'adopted', verdict: null },

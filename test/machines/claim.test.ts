@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createActor, fromPromise, type SnapshotFrom } from 'xstate'
 import { type ClaimEvent, claimMachine } from '../../machines/claim.ts'
-import type { ClaimOutcome } from '../../machines/messages.ts'
+import type { HostClaimOutcome } from '../../machines/messages.ts'
 import { compile } from '../../src/statechart/compile.ts'
 import { findUntaken, walk } from './walk.ts'
 
@@ -30,7 +30,9 @@ async function tell(machine: typeof claimMachine): Promise<string[]> {
   const actor = createActor(
     compile(
       machine.provide({
-        actors: { take: fromPromise<ClaimOutcome>(async () => ({ outcome: outcomes[asked++] ?? 'held' })) },
+        actors: {
+          take: fromPromise<HostClaimOutcome>(async () => ({ outcome: outcomes[asked++] ?? 'held' })),
+        },
         actions: { release: () => seen.push('release') },
       }),
     ),

@@ -158,6 +158,7 @@ function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
     ]),
     { type: 'xstate.error.actor.probe', error: 'a bug' },
     { type: 'xstate.done.actor.claim', output: { outcome: 'claimed' } },
+    { type: 'xstate.done.actor.claim', output: { outcome: 'elsewhere', member: 'attic' } },
     { type: 'xstate.error.actor.claim', error: 'a bug' },
   ]
   return [...[...new Set(timers)].map((type) => ({ type })), ...ends]
@@ -430,7 +431,8 @@ const ignored: Record<string, string> = {
 
 /** The reasons that a state can have: the cause of a stop is kept when it is over. */
 const reasons: Record<string, string> = {
-  'down.cold': 'abandoned cooled-down declined failed gone idle left none released reset stop unwanted',
+  'down.cold':
+    'abandoned cooled-down declined elsewhere failed gone idle left none released reset stop unwanted',
   'down.backoff': 'failed',
   'down.tripped': 'failed',
   probing: 'failed gone held requested reset retried wanted-again',

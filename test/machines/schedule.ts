@@ -59,6 +59,7 @@ const changes: fc.Arbitrary<Partial<WorldOptions>> = fc.constantFrom<Partial<Wor
   { claim: 'held', probe: 'loading' },
   { claim: 'held', peer: 'refusing' },
   { claim: 'impossible' },
+  { claim: 'elsewhere' },
   { claim: 'claimed' },
   { peer: 'willing' },
   { peer: 'gone' },

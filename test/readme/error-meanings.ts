@@ -10,6 +10,7 @@ export const errorMeanings: Readonly<Record<keyof typeof errorRows, string>> = {
     'The service could not be claimed on this host, or the process that has the claim is foreign.',
   LEASEHOLD_CLUSTER_UNAVAILABLE: 'The cluster cannot be joined or asked; the message says what is missing.',
   LEASEHOLD_CONFIG_INVALID: 'The configuration has an error.',
+  LEASEHOLD_ELSEWHERE: 'Another member of the cluster has the model, or starts it; the message names it.',
   LEASEHOLD_EXITED_BEFORE_READY: 'The process ended while it loaded; the message has its last output.',
   LEASEHOLD_FOREIGN_SERVER: 'Another program listens at the address of the service; the message has its pid.',
   LEASEHOLD_HEALTH_MISMATCH: 'The health check got an answer that is not one of this server.',

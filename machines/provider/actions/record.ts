@@ -105,6 +105,15 @@ export const records = {
     const outcome = outcomeOf(event)
     return outcome?.outcome === 'impossible' ? outcome.failure : UNEXPLAINED
   }),
+  recordElsewhere: base.assign(({ event }) => {
+    const outcome = outcomeOf(event)
+    if (outcome?.outcome !== 'elsewhere') return {}
+    const { member } = outcome
+    return {
+      failure: { code: 'LEASEHOLD_ELSEWHERE', message: `${member} has it, or starts it`, member },
+      why: { kind: 'elsewhere', member },
+    }
+  }),
   recordHolder: base.assign(({ event }) =>
     event.type === 'peer.met'
       ? { lostPeers: 0, holder: event.holder, why: { kind: 'held', holder: event.holder } }
