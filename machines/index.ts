@@ -8,6 +8,21 @@ export {
   type OwnerMessage,
 } from './borrowing.ts'
 export { type ClaimContext, type ClaimEvent, claimMachine } from './claim.ts'
+export type * from './cluster/messages.ts'
+export {
+  type ClaimReply,
+  type HeldClaim,
+  type HolderProbe,
+  type HolderReply,
+  type PlacementContext,
+  type PlacementEmitted,
+  type PlacementEvent,
+  type PlacementInput,
+  type PlacementOutcome,
+  type PlacementPolicy,
+  placementMachine,
+  type ServiceSight,
+} from './cluster/placement.ts'
 export type * from './messages.ts'
 export type { ServiceInput } from './ports.ts'
 export { providerMachine } from './provider/chart.ts'

@@ -11,7 +11,7 @@ export function hashMember(service: string, member: string): number {
   return (hash ^ (hash >>> 16)) >>> 0
 }
 
-/** The member that starts a service when claims are not to be had: the first of those that can be reached. */
+/** The member that starts a service while no claim can be had: the first of the given ones. */
 export function chooseHome(service: string, members: readonly string[]): string | undefined {
   return [...members].sort((a, b) => compareMembers(service, a, b))[0]
 }

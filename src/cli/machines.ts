@@ -1,6 +1,7 @@
 import {
   borrowingMachine,
   claimMachine,
+  placementMachine,
   providerMachine,
   requestMachine,
   runMachine,
@@ -15,6 +16,7 @@ import type { Terminal } from './terminal.ts'
 const machines = {
   borrowing: borrowingMachine,
   claim: claimMachine,
+  placement: placementMachine,
   provider: providerMachine,
   request: requestMachine,
   run: runMachine,

@@ -3,6 +3,7 @@ import { and, createMachine, not, or } from 'xstate'
 import {
   borrowingMachine,
   claimMachine,
+  placementMachine,
   providerMachine,
   requestMachine,
   runMachine,
@@ -15,6 +16,7 @@ import { createPlace } from './command-line.ts'
 const charts = [
   ['borrowing', borrowingMachine],
   ['claim', claimMachine],
+  ['placement', placementMachine],
   ['provider', providerMachine],
   ['request', requestMachine],
   ['run', runMachine],

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { type AnyStateMachine, and, createMachine, not } from 'xstate'
 import { borrowingMachine } from '../../machines/borrowing.ts'
 import { claimMachine } from '../../machines/claim.ts'
+import { placementMachine } from '../../machines/cluster/placement.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { requestMachine } from '../../machines/request.ts'
 import { runMachine } from '../../machines/run.ts'
@@ -30,6 +31,7 @@ test.each([
   ['run', runMachine],
   ['borrowing', borrowingMachine],
   ['claim', claimMachine],
+  ['placement', placementMachine],
   ['watchdog', watchdogMachine],
 ] as const)(
   'the flat definition of the %s chart is ten levels deep at most and has every state and edge',

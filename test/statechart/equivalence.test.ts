@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { type AnyStateMachine, createActor, type InspectionEvent } from 'xstate'
 import { borrowingMachine } from '../../machines/borrowing.ts'
 import { claimMachine } from '../../machines/claim.ts'
+import { placementMachine } from '../../machines/cluster/placement.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
 import { requestMachine } from '../../machines/request.ts'
@@ -44,6 +45,7 @@ test('every chart of leasehold is compiled, and stays so when its effects are pr
     runMachine,
     borrowingMachine,
     claimMachine,
+    placementMachine,
     watchdogMachine,
   ]) {
     const compiled = compile(machine)
