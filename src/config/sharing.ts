@@ -1,3 +1,4 @@
+import { GENERATION } from '../text/generation-mark.ts'
 import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
 import { isSameName } from './model-ref.ts'
@@ -26,6 +27,7 @@ export function findSharingProblems(
   return [
     ...managed.filter(isStatingNeeds).flatMap((provider) => findNeedProblems(provider, budgets)),
     ...findPinProblems(managed, budgets, groups),
+    ...findSameServers(managed),
     ...Object.entries(groups).flatMap(([name, ids]) => named(ids, ['leasehold', 'groups', name])),
     ...named(preload, ['leasehold', 'preload']),
     ...(isAimless
@@ -87,6 +89,31 @@ function findPinProblems(
       )
   })
   return [...inBudgets, ...inGroups]
+}
+
+/**
+ * Services whose commands mean the same server elsewhere, a container or a unit: the stop of one would end the server of
+ * the other. With the id of the run in its name each has its own.
+ */
+function findSameServers(managed: readonly Managed[]): Finding[] {
+  return managed.flatMap((one, index) => {
+    const commands = listOwnCommands(one)
+    const other = managed
+      .slice(0, index)
+      .find(
+        (before) =>
+          before.localService.key !== one.localService.key &&
+          listOwnCommands(before).some((command) => commands.includes(command)),
+      )
+    if (other === undefined) return []
+    const message = `means the same server as "${other.id}", so that the stop of one would end the other: give each its own container.name, unit or command`
+    return [toWarning([...toProviderPath(one), 'localService'], message)]
+  })
+}
+
+function listOwnCommands({ localService: { stopCommand = [], statusCommand } }: Managed): string[] {
+  const commands = statusCommand === undefined ? stopCommand : [...stopCommand, statusCommand]
+  return commands.map((command) => JSON.stringify(command)).filter((text) => !text.includes(GENERATION))
 }
 
 function toPinWarning(id: string, others: readonly Managed[], why: string): Finding {

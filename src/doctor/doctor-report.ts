@@ -33,6 +33,7 @@ export type FindingCode =
   | 'state-directory'
   | 'survivors'
   | 'unavailable'
+  | 'unit-restarts'
   | 'unlisted-model'
   | 'unneeded-flags'
 

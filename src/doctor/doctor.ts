@@ -19,6 +19,7 @@ import { checkHost, checkPrograms } from './host-checks.ts'
 import type { ExaminationOptions } from './model-examination.ts'
 import { unprobed } from './probes.ts'
 import { type Examined, examineService, lookAtService } from './service-examination.ts'
+import { checkUnits } from './unit-checks.ts'
 
 /** A gateway that runs, and its services. */
 export interface RunningGateway {
@@ -57,13 +58,15 @@ export async function examine(options: DoctorOptions): Promise<DoctorReport> {
   const { config, env, gateway, signal, isStatic = false } = options
   const all = [...toServices(config).values()]
   const chosen = all.filter(({ providers }) => providers.some((provider) => isChosen(provider, options)))
-  const [host, programs] = await Promise.all([
+  const [host, programs, units] = await Promise.all([
     checkHost(config, { env, gatewayUrl: gateway?.url ?? null }),
     checkPrograms(chosen, { env, clock: systemClock, signal }),
+    checkUnits(chosen, { env, clock: systemClock }),
   ])
   const findings: DoctorFinding[] = [
     ...host.findings,
     ...programs.findings,
+    ...units,
     ...listUnavailable(config, options),
   ]
   const services: ServiceReport[] = []

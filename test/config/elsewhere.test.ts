@@ -1,7 +1,9 @@
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { parseWithValues } from '../../src/config/load.ts'
 import { toPrintable } from '../../src/config/printable.ts'
 import { parseConfig } from '../../src/index.ts'
+import { writeAndLoad } from '../integration/library.ts'
 
 const PORT = `\${PORT}`
 const GENERATION = `\${GENERATION}`
@@ -129,6 +131,82 @@ test('a container and a unit at once are refused', () => {
   expect(() => parse({ container: { image: 'server' }, unit: 'box.service' })).toThrow(
     /unit.*: cannot be given together with container/,
   )
+})
+
+describe('two services with one server', () => {
+  const warningsOf = (...services: object[]) => {
+    const providers = Object.fromEntries(
+      services.map((localService, index) => [
+        `box${index}`,
+        { baseUrl: `http://127.0.0.1:808${index}/v1`, localService },
+      ]),
+    )
+    const { problems } = parseConfig(JSON.stringify({ models: { mode: 'replace', providers } }), {
+      env: { PATH: '/nowhere' },
+    })
+    return problems.map(({ path, message }) => `${path}: ${message}`)
+  }
+  const told = [
+    'models.providers.box1.localService: means the same server as "box0", so that the stop of one would end the other: give each its own container.name, unit or command',
+  ]
+
+  test.each([
+    [
+      'one name',
+      { container: { image: 'a', name: 'qwen' } },
+      { container: { image: 'b', name: 'qwen' }, stopGraceMs: '1s' },
+    ],
+    ['one unit', { unit: 'box.service' }, { unit: { name: 'box.service' }, readyTimeoutMs: '9s' }],
+    [
+      'one stop command',
+      { command: '/bin/a', external: true, stopCommand: ['/bin/end', 'qwen'] },
+      { command: '/bin/b', external: true, stopCommand: [['/bin/end', 'qwen']] },
+    ],
+  ])('is a warning: %s', (_, one, other) => {
+    expect(warningsOf(one, other)).toEqual(told)
+  })
+
+  test.each([
+    ['names of their own', { container: { image: 'a' } }, { container: { image: 'a' } }],
+    [
+      'the id of the run in the name',
+      { container: { image: 'a', name: `q-${GENERATION}` } },
+      { container: { image: 'b', name: `q-${GENERATION}` } },
+    ],
+    [
+      'a unit of the user and one of the system',
+      { unit: 'box.service' },
+      { unit: { name: 'box.service', system: true } },
+    ],
+  ])('is none: %s', (_, one, other) => {
+    expect(warningsOf(one, other)).toEqual([])
+  })
+})
+
+test('a stop command that is missing or not executable makes the provider unavailable, with a warning (fault E-4)', async () => {
+  const file = fileURLToPath(import.meta.url)
+  for (const [program, reason] of [
+    ['/nowhere/stop', 'the program /nowhere/stop does not exist or cannot be reached'],
+    [file, `${file} is not executable`],
+  ] as const) {
+    const config = await writeAndLoad(
+      JSON.stringify({
+        models: {
+          mode: 'replace',
+          providers: {
+            box: {
+              baseUrl: 'http://127.0.0.1:8080/v1',
+              localService: { command: '/bin/true', external: true, stopCommand: [program] },
+            },
+          },
+        },
+      }),
+    )
+    expect(config.providers[0]?.unavailable).toBe(reason)
+    expect(config.problems).toMatchObject([
+      { severity: 'warning', message: `${reason}; provider "box" is unavailable` },
+    ])
+  }
 })
 
 test.each(['external', 'statusCommand'])('%s needs a stop command', (option) => {

@@ -191,3 +191,31 @@ async function serve({ flags, refuse }: Personality): Promise<string> {
   })
   return `http://127.0.0.1:${(front.address() as AddressInfo).port}/v1`
 }
+
+test('a unit that systemd starts again by itself is told', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'leasehold-doctor-'))
+  onTestFinished(() => rm(directory, { recursive: true }))
+  const systemctl = join(directory, 'systemctl')
+  await writeFile(
+    systemctl,
+    '#!/bin/sh\n[ "$1" = --user ] && [ "$2 $3 $4" = "show --property=Restart --value" ] && case "$5" in always.service) echo always ;; *) echo no ;; esac\n',
+    { mode: 0o755 },
+  )
+  const toProvider = (unit: string, port: number) => ({
+    baseUrl: `http://127.0.0.1:${port}/v1`,
+    localService: { unit },
+  })
+  const providers = { one: toProvider('always.service', 1), two: toProvider('once.service', 2) }
+  const env = { PATH: directory, HOME: directory }
+  const config = parseConfig(JSON.stringify({ models: { mode: 'replace', providers } }), { env })
+  const { findings } = await examine({
+    config,
+    env,
+    gateway: undefined,
+    signal: AbortSignal.timeout(60_000),
+    isStatic: true,
+  })
+  expect(findings.filter(({ code }) => code === 'unit-restarts')).toMatchObject([
+    { level: 'warning', about: 'one', text: expect.stringContaining('always.service has Restart=always') },
+  ])
+})
