@@ -104,8 +104,8 @@ export type Presence = 'there' | 'gone' | 'unknown'
 
 /** How a server outside the tree was ended. */
 export interface OutsideEnd {
-  /** Of the last stop command. `null`: it could not be run, or did not end in time. */
-  readonly exitCode: number | null
+  /** Of the stop command, in the order of the tries. `null`: it could not be run, or did not end in time. */
+  readonly exitCodes: readonly (number | null)[]
   /** Afterwards. Without a status command it is `gone` when nothing listens at its address. */
   readonly status: Presence
   /** What a command printed that says why the server is not known to be gone, or why it could not be run. */
@@ -335,6 +335,8 @@ export type ProcessEvent =
        * `ours`: listened there when it exited, and is ended with it.
        */
       readonly daemon?: PortHolder
+      /** Set where it had exited long ago, and the server that it started outside its tree is gone now. */
+      readonly isServerGone?: true
     }
   | { readonly type: 'process.settled'; readonly generation: string; readonly receipt: Receipt }
 

@@ -473,7 +473,8 @@ function outlives({ context: { leader, hasStatusCommand, isFound }, event }: Sco
       // A command that only gives an order ends before its server is there.
       return hasSucceeded && !isFound
     case 'unknown':
-      // A client that could not do its work ends with a code of its own, one that was killed with a signal.
-      return hasSucceeded || (hasStatusCommand && leader?.signal !== null)
+      // A client that could not start a server ends with a code of its own, one that was killed with a signal. When
+      // the daemon of an engine dies, the client of a server that goes on ends with a code, too.
+      return hasSucceeded || isFound || (hasStatusCommand && leader?.signal !== null)
   }
 }

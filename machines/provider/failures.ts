@@ -64,10 +64,19 @@ export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure 
       // A launcher that ends after its server is ready does so each time.
       ...(isEarly ? {} : { retry: 'cooldown' }),
     }
+  const when = isEarly ? ' before it was ready' : ''
+  if (event.isServerGone)
+    return {
+      code,
+      message: `its server is gone${when}: ask what runs it, a container engine or systemd, for its log`,
+      generation,
+      exitCode,
+      signal,
+      tail,
+    }
   // A SIGKILL of ours ends a stop and never comes here.
   const guess = signal === 'SIGKILL' ? ', which was not ours: the system may have been out of memory' : ''
   const how = signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}${guess}`
-  const when = isEarly ? ' before it was ready' : ''
   // A launcher that puts its server into the background ends like this; its server was killed with its tree.
   const isLauncher = isEarly && exitCode === 0 && said === undefined
   const why = isLauncher
@@ -107,28 +116,36 @@ export function toPortFailure(event: ProviderEvent): Failure {
   }
 }
 
-export function toSurvivorsFailure(event: ProviderEvent): Failure {
+/** `isLast`: leasehold shuts down, so that nothing is tried again. */
+export function toSurvivorsFailure(event: ProviderEvent, isLast: boolean): Failure {
   return {
     code: 'LEASEHOLD_STOP_TIMEOUT',
     message:
       event.type === 'process.settled'
-        ? describeSurvivors(event.receipt)
+        ? describeSurvivors(event.receipt, isLast)
         : `no receipt within ${SWEEP_TIMEOUT_MS} ms of the sweep`,
   }
 }
 
-function describeSurvivors({ survivors, portHolder, outside }: Receipt): string {
+function describeSurvivors({ survivors, portHolder, outside }: Receipt, isLast: boolean): string {
   if (survivors.length > 0) return `its processes ${survivors.join(', ')} survived SIGKILL`
-  if (outside !== undefined && outside.status !== 'gone') return describeLeftServer(outside)
+  if (outside !== undefined && outside.status !== 'gone') return describeLeftServer(outside, isLast)
   const port = portHolder === undefined ? '' : ` ${portHolder.port}`
   return `its processes have ended, but ${portHolder === undefined ? UNSEEN : nameStrangers(portHolder)} still listens on its port${port}: end that process, and if command puts the server into the background, have it run in the foreground`
 }
 
-function describeLeftServer({ exitCode, status, detail }: OutsideEnd): string {
-  const how = exitCode === null ? 'could not be run to its end' : `ended with code ${exitCode}`
+function describeLeftServer({ exitCodes, status, detail }: OutsideEnd, isLast: boolean): string {
+  const how = exitCodes
+    .map((code) => (code === null ? 'could not be run to its end' : `ended with code ${code}`))
+    .join(', then ')
   const left =
     status === 'there' ? 'its server is still there' : 'statusCommand cannot tell whether its server is gone'
-  return `its stopCommand ${how}, and ${left}${detail === undefined ? '' : ` (${detail})`}: stop it yourself; the command is tried again`
+  const isRevived = status === 'there' && exitCodes.every((code) => code === 0)
+  const cause = isRevived
+    ? '. If a restart policy or its unit starts it again, switch that off; otherwise stop it yourself'
+    : ': stop it yourself'
+  const next = isLast ? 'the next leasehold tries the command again' : 'the command is tried again'
+  return `its stopCommand ${how}, and ${left}${detail === undefined ? '' : ` (${detail})`}${cause}; ${next}`
 }
 
 const UNSEEN = 'a process that cannot be seen'

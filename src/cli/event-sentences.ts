@@ -1,3 +1,4 @@
+import { isServerLeft } from '../../machines/messages.ts'
 import { eventMeanings, type SupervisorEvent } from '../events/events.ts'
 import type { Usage } from '../events/usage.ts'
 import { toDecisionText } from '../explanation/decision-text.ts'
@@ -70,6 +71,7 @@ function describeFact(event: SupervisorEvent): string {
     case 'process.exited':
       return `its process ended: ${describeEnd(event)}`
     case 'process.settled':
+      if (isServerLeft(event.receipt)) return 'its processes have ended, and its server may still be there'
       return event.receipt.survivors.length === 0
         ? `none of its processes is left, after ${toDurationText(event.receipt.durationMs)}`
         : `processes are left: ${event.receipt.survivors.join(', ')}`

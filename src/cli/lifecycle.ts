@@ -1,4 +1,4 @@
-import type { Failure } from '../../machines/messages.ts'
+import { type Failure, isServerLeft } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import { toSentence } from '../errors.ts'
@@ -43,7 +43,7 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
         case 'process.failed':
           return tell(event, event.service, event.failure.message, 'red')
         case 'process.settled':
-          return event.receipt.survivors.length > 0 || event.receipt.isPortHeld
+          return event.receipt.survivors.length > 0 || event.receipt.isPortHeld || isServerLeft(event.receipt)
             ? undefined
             : tell(
                 event,

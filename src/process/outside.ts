@@ -86,14 +86,16 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
   const judge = async (
     { exitCode, detail }: CommandResult,
     isListening: () => Promise<boolean>,
+    earlier: OutsideEnd['exitCodes'] = [],
   ): Promise<OutsideEnd> => {
+    const exitCodes = [...earlier, exitCode]
     const deadlineMs = clock.now() + GONE_MS
     for (;;) {
       const seen = commands.status === undefined ? undefined : await look()
       const status = seen?.presence ?? ((await isListening()) ? 'there' : 'gone')
       if (status === 'gone' || clock.now() >= deadlineMs) {
         const why = seen?.detail ?? detail
-        return { exitCode, status, ...(status === 'gone' || why === undefined ? {} : { detail: why }) }
+        return { exitCodes, status, ...(status === 'gone' || why === undefined ? {} : { detail: why }) }
       }
       await delay(clock, LOOK_MS)
     }
@@ -107,7 +109,7 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
       if (commands.status !== undefined && !isFound) await untilLate()
       const end = await judge(first, isListening)
       // What the client had ordered may have come after the stop commands.
-      return end.status === 'gone' ? end : judge(await runStop(), isListening)
+      return end.status === 'gone' ? end : judge(await runStop(), isListening, end.exitCodes)
     },
     retry: async (isListening) => judge(await runStop(), isListening),
   }

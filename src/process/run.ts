@@ -269,7 +269,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     const portHolder =
       telling?.cause === 'port' && address !== undefined ? findPortHolder(address, stop.members()) : undefined
     const { exitCode = null, signal = null } = child.exitStatus() ?? {}
-    const isUnasked = actor.getSnapshot().context.signals.length === 0
+    const { signals, isDetached } = actor.getSnapshot().context
+    const isUnasked = signals.length === 0
     const isQuickEnd = clock.now() - bornAtMs < FOREGROUND_MS
     const daemon =
       exitCode === 0 && isUnasked && address !== undefined && commands?.isExternal !== true
@@ -283,6 +284,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       ...(telling === undefined ? {} : { telling }),
       ...(portHolder === undefined ? {} : { portHolder }),
       ...(daemon === undefined ? {} : { daemon }),
+      ...(isUnasked && isDetached ? { isServerGone: true } : {}),
     }
   }
   const settle = async (isFound: boolean): Promise<Receipt> => {

@@ -14,15 +14,21 @@ import { type ContainerEngine, DIST, findObstacle, IMAGE, openEngine } from './e
 
 const host = fileURLToPath(new URL('../fixtures/host.mjs', import.meta.url))
 
+const SERVER = '/dist/src/testing/demo-server.js'
+/** The port of its container is open two seconds before it listens itself. */
+const LATE = `setTimeout(() => import('${SERVER}').then((m) => m.runDemoServer(process.argv.slice(2))), 2_000)`
+
 interface BoxOptions {
   readonly network?: 'host'
   readonly flags?: readonly string[]
+  /** What Node runs. @default the demo server */
+  readonly program?: readonly string[]
   readonly service?: Readonly<Record<string, unknown>>
 }
 
 async function toText(
   { name, env, options }: ContainerEngine,
-  { network, flags = [], service }: BoxOptions = {},
+  { network, flags = [], program = [SERVER], service }: BoxOptions = {},
 ) {
   const port = await findFreePort()
   const inside = network === 'host' ? port : 8080
@@ -44,7 +50,7 @@ async function toText(
               volumes: [`${DIST}:/dist:ro`],
               options,
               args: [
-                ...['/bin/node', '/dist/src/testing/demo-server.js', '--host', address],
+                ...['/bin/node', ...program, '--host', address],
                 ...['--port', String(inside), ...flags],
               ],
             },
@@ -91,7 +97,7 @@ for (const name of ['docker', 'podman'] as const) {
         expect(await answer.text()).toContain('42')
         expect(await box.supervisor.stop('demo')).toMatchObject({
           state: 'down.cold',
-          receipt: { survivors: [], outside: { exitCode: 0, status: 'gone' } },
+          receipt: { survivors: [], outside: { exitCodes: [0], status: 'gone' } },
         })
         expect(engine.list()).toEqual([])
       },
@@ -106,7 +112,67 @@ for (const name of ['docker', 'podman'] as const) {
       expect(engine.list()).toEqual([])
     })
 
-    test('a container goes on when its client is killed', { timeout: 60_000 }, async () => {
+    test('a server whose container listens before it is starting, and has not failed (fault E-15)', {
+      timeout: 60_000,
+    }, async () => {
+      await using box = await openBox(engine, { program: ['-e', LATE, 'late'] })
+      await box.supervisor.start('demo')
+      const kinds = new Set(box.all('health.verdict').map(({ verdict }) => verdict.kind))
+      expect([...kinds].filter((kind) => kind === 'foreign' || kind === 'failed')).toEqual([])
+      expect(box.all('process.spawned')).toHaveLength(1)
+    })
+
+    test('a paused container is suspect, and is not stopped while it is leased (fault E-16)', {
+      timeout: 60_000,
+    }, async () => {
+      await using box = await openBox(engine)
+      const lease = await box.supervisor.acquire('demo/demo')
+      const [name = ''] = engine.list()
+      engine.order('pause', name)
+      const answer = box.supervisor.fetch('http://leasehold/v1/chat/completions', {
+        method: 'POST',
+        headers,
+        body,
+      })
+      await box.until('health.verdict', ({ verdict }) => verdict.kind !== 'ready')
+      expect(lease.signal.aborted).toBe(false)
+      engine.order('unpause', name)
+      expect((await answer).status).toBe(200)
+      lease.release()
+      expect(box.all('process.spawned')).toHaveLength(1)
+      expect(await box.supervisor.stop('demo')).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+    })
+
+    test.runIf(name === 'docker')(
+      'a container in the network of the host serves on while its daemon is dead (fault E-7)',
+      { timeout: 90_000 },
+      async () => {
+        await using box = await openBox(engine, { network: 'host' })
+        const lease = await box.supervisor.acquire('demo/demo')
+        // It can only be known to go on when it was seen.
+        await new Promise((resolve) => setTimeout(resolve, 1_500))
+        await engine.killDaemon?.()
+        try {
+          await box.until('process.detached')
+          const answer = await box.supervisor.fetch('http://leasehold/v1/chat/completions', {
+            method: 'POST',
+            headers,
+            body,
+          })
+          expect([answer.status, lease.signal.aborted]).toEqual([200, false])
+          lease.release()
+        } finally {
+          await engine.startDaemon?.()
+        }
+        // A daemon that starts ends the containers of its predecessor.
+        await box.supervisor.stop('demo')
+        expect(box.all('process.spawned')).toHaveLength(1)
+        expect(box.all('stop.incomplete')).toEqual([])
+        expect(engine.list()).toEqual([])
+      },
+    )
+
+    test('a container goes on when its client is killed (fault E-9)', { timeout: 60_000 }, async () => {
       await using box = await openBox(engine)
       const lease = await box.supervisor.acquire('demo/demo')
       const { pid } = await box.until('process.spawned')
@@ -124,7 +190,7 @@ for (const name of ['docker', 'podman'] as const) {
     })
 
     test.each([0, 20, 50, 100, 200])(
-      'a start that is abandoned after %i ms leaves no container',
+      'a start that is abandoned after %i ms leaves no container (fault E-5)',
       { timeout: 60_000 },
       async (afterMs) => {
         await using box = await openBox(engine)
@@ -135,6 +201,17 @@ for (const name of ['docker', 'podman'] as const) {
         expect(engine.list()).toEqual([])
       },
     )
+
+    test('nothing is started beside a container that was created and never ran (fault E-6)', {
+      timeout: 60_000,
+    }, async () => {
+      const container = { engine: name, image: IMAGE, name: 'taken', args: ['/bin/node'] }
+      engine.order('create', '--name', 'taken', ...engine.options, IMAGE, '/bin/node')
+      await using box = await openBox(engine, { service: { container } })
+      await expect(box.supervisor.acquire('demo/demo')).rejects.toThrow(/there already/)
+      expect(engine.list()).toEqual(['taken'])
+      engine.order('rm', '-f', 'taken')
+    })
 
     test('a name that is taken is told in the words of the engine', { timeout: 60_000 }, async () => {
       const flags = ['/bin/node', '-e', 'setInterval(() => {}, 1000)']
@@ -149,7 +226,7 @@ for (const name of ['docker', 'podman'] as const) {
       }
     })
 
-    test('a container of a supervisor that was killed is stopped by the watchdog', {
+    test('a container of a supervisor that was killed is stopped by the watchdog (fault E-10)', {
       timeout: 60_000,
     }, async () => {
       const file = join(tmpdir(), `leasehold-box-${process.pid}.json5`)

@@ -1,6 +1,15 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, cpSync, existsSync, mkdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +25,9 @@ export interface ContainerEngine {
   order(...args: readonly string[]): string
   /** Names of the containers in any state. */
   list(): readonly string[]
+  /** Kills its daemon, which is SIGKILLed and not told to end. Absent: it has none. */
+  killDaemon?(): Promise<void>
+  startDaemon?(): Promise<void>
   close(): Promise<void>
 }
 
@@ -48,16 +60,20 @@ export async function openEngine(name: 'docker' | 'podman'): Promise<ContainerEn
 /** Without rules for the firewall: a container needs no way out, and its port is published by a process. */
 async function openDocker(folder: string): Promise<ContainerEngine> {
   const env = { DOCKER_HOST: `unix://${folder}/docker.sock` }
-  const daemon = spawn(
-    'dockerd',
-    [
-      ...['--iptables=false', '--ip6tables=false', '--ip-masq=false', '--storage-driver', 'vfs'],
-      ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
-      ...['--pidfile', join(folder, 'pid'), '--host', env.DOCKER_HOST],
-    ],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
-  )
-  await untilSaid(daemon, 'API listen on')
+  const start = async () => {
+    const started = spawn(
+      'dockerd',
+      [
+        ...['--iptables=false', '--ip6tables=false', '--ip-masq=false', '--storage-driver', 'vfs'],
+        ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
+        ...['--pidfile', join(folder, 'pid'), '--host', env.DOCKER_HOST],
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    )
+    await untilSaid(started, 'API listen on')
+    return started
+  }
+  let daemon = await start()
   const order = (...args: readonly string[]) => run('docker', args, env)
   return {
     name: 'docker',
@@ -65,15 +81,36 @@ async function openDocker(folder: string): Promise<ContainerEngine> {
     options: [],
     order,
     list: () => order('ps', '-a', '--format', '{{.Names}}').split('\n').filter(Boolean),
+    async killDaemon() {
+      daemon.kill('SIGKILL')
+      await once(daemon, 'exit')
+      // Its containerd ends a moment later; a new daemon would take it for its own.
+      const pidFile = join(folder, 'exec/containerd/containerd.pid')
+      const pid = Number(readFileSync(pidFile, 'utf8'))
+      while (existsSync(`/proc/${pid}/exe`)) await new Promise((resolve) => setTimeout(resolve, 20))
+      rmSync(pidFile)
+    },
+    async startDaemon() {
+      daemon = await start()
+    },
     async close() {
       daemon.kill('SIGTERM')
       await once(daemon, 'exit')
       // The daemon leaves the bridge that it made.
       run('ip', ['link', 'delete', 'docker0'], {})
-      run('umount', [join(folder, 'exec/netns/default')], {})
+      unmountBelow(folder)
       rmSync(folder, { recursive: true })
     },
   }
+}
+
+/** A daemon that was killed leaves its mounts. */
+function unmountBelow(folder: string): void {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((mount) => mount.startsWith(`${folder}/`))
+  for (const mount of mounts.toReversed()) run('umount', ['--lazy', mount], {})
 }
 
 function openPodman(folder: string): ContainerEngine {

@@ -31,6 +31,8 @@ export interface LibraryOptions {
   readonly leasehold?: Readonly<Record<string, unknown>>
   /** Ids of the providers; all of them name the same service. @default ['demo'] */
   readonly providers?: readonly string[]
+  /** Further providers, as they are in a file. */
+  readonly others?: Readonly<Record<string, object>>
   readonly supervisor?: Omit<SupervisorOptions, 'config'>
 }
 
@@ -127,7 +129,14 @@ export function listen({ events$ }: Supervisor): Hearing {
 /** The text of a configuration file. Back-off is short, so that a failure does not hold up the next start. */
 export function toText(
   port: number,
-  { flags = [], service = {}, provider = {}, leasehold = {}, providers = ['demo'] }: LibraryOptions = {},
+  {
+    flags = [],
+    service = {},
+    provider = {},
+    leasehold = {},
+    providers = ['demo'],
+    others,
+  }: LibraryOptions = {},
 ): string {
   const entry = {
     baseUrl: `http://127.0.0.1:${port}/v1`,
@@ -141,7 +150,10 @@ export function toText(
     ...provider,
   }
   return JSON.stringify({
-    models: { mode: 'replace', providers: Object.fromEntries(providers.map((id) => [id, entry])) },
+    models: {
+      mode: 'replace',
+      providers: { ...Object.fromEntries(providers.map((id) => [id, entry])), ...others },
+    },
     leasehold: { backoffMs: 10, ...leasehold },
   })
 }

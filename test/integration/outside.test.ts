@@ -24,7 +24,11 @@ import {
 } from './library.ts'
 
 const engine = fileURLToPath(new URL('../fixtures/engine.mjs', import.meta.url))
+const lateServer = fileURLToPath(new URL('../fixtures/late-server.mjs', import.meta.url))
 const host = fileURLToPath(new URL('../fixtures/host.mjs', import.meta.url))
+
+/** How the imitated engine misbehaves. */
+type Flag = 'down' | 'deaf' | 'hangs' | 'revives' | 'restarts'
 
 /** A folder of an imitated container engine, and what is known of its containers. */
 async function createEngine() {
@@ -36,12 +40,18 @@ async function createEngine() {
     directory,
     pidOf,
     isThere: (name = 'box') => existsSync(join(directory, `${name}.pid`)) && isRunning(pidOf(name)),
-    set: (flag: 'down' | 'deaf' | 'hangs') => writeFileSync(join(directory, flag), ''),
-    clear: (flag: 'down' | 'deaf' | 'hangs') => rmSync(join(directory, flag), { force: true }),
+    set: (flag: Flag) => writeFileSync(join(directory, flag), ''),
+    clear: (flag: Flag) => rmSync(join(directory, flag), { force: true }),
     /** Runs a container by hand. */
     run: (name: string, port: number) =>
       order(['run', name, '-d', process.execPath, demoServer, '--port', String(port)]),
     stop: (name: string) => order(['stop', name]),
+    crash: async (name = 'box') => {
+      process.kill(pidOf(name), 'SIGKILL')
+      while (isRunning(pidOf(name))) await new Promise((resolve) => setTimeout(resolve, 5))
+    },
+    /** Starts a container that has crashed again, as its unit would. */
+    restart: (name = 'box') => order(['restart', name]),
     [Symbol.asyncDispose]: async () => {
       if (existsSync(join(directory, 'box.pid')) && isRunning(pidOf())) process.kill(pidOf(), 'SIGKILL')
       await rm(directory, { recursive: true })
@@ -54,17 +64,19 @@ interface BoxOptions extends LibraryOptions {
   /** Whether the client starts the container and ends. */
   readonly isDetached?: boolean
   readonly hasStatus?: boolean
+  /** @default the demo server */
+  readonly program?: string
 }
 
 function toService(
   directory: string,
   port: number,
-  { name = 'box', isDetached, flags = [], hasStatus = true }: BoxOptions,
+  { name = 'box', isDetached, flags = [], hasStatus = true, program = demoServer }: BoxOptions,
 ) {
   return {
     command: engine,
     args: [
-      ...['run', name, ...(isDetached ? ['-d'] : []), process.execPath, demoServer],
+      ...['run', name, ...(isDetached ? ['-d'] : []), process.execPath, program],
       ...['--port', String(port), '--control', ...flags],
     ],
     env: { ENGINE_DIR: directory },
@@ -149,7 +161,7 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
     expect(box.isThere()).toBe(false)
   })
 
-  test('goes on when its client is killed, and is ended later', async () => {
+  test('goes on when its client is killed, and is ended later (fault E-9)', async () => {
     await using opened = await createBox()
     const { box, library } = opened
     const lease = await library.supervisor.acquire('demo/demo')
@@ -170,10 +182,11 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
     process.kill(box.pidOf(), 'SIGKILL')
     const { failure } = await library.until('leases.revoked')
     expect(failure.code).toBe('LEASEHOLD_SERVICE_EXITED')
+    expect(failure.message).toContain('its server is gone: ask what runs it')
     expect(lease.signal.aborted).toBe(true)
   })
 
-  test('is not ended while its status cannot be told', async () => {
+  test('is not ended while its status cannot be told (fault E-7)', async () => {
     await using opened = await createBox({ isDetached: true })
     const { box, library } = opened
     await using lease = await library.supervisor.acquire('demo/demo')
@@ -187,13 +200,25 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
     expect(await library.supervisor.stop('demo')).toMatchObject({ state: 'down.cold' })
   })
 
-  test('that its stop command leaves keeps its room, and is ended by a later try', {
+  test('that its stop command leaves keeps its room, and is ended by a later try (fault E-1)', {
     timeout: 30_000,
   }, async ({ expect }) => {
+    const port = await findFreePort()
     await using opened = await createBox({
       isDetached: true,
       service: { needs: { vramMiB: 20_000 } },
       leasehold: { budgets: { vramMiB: 24_000 } },
+      others: {
+        second: {
+          baseUrl: `http://127.0.0.1:${port}/v1`,
+          models: [{ id: 'demo' }],
+          localService: {
+            command: process.execPath,
+            args: [demoServer, '--port', String(port)],
+            needs: { vramMiB: 20_000 },
+          },
+        },
+      },
     })
     const { box, library } = opened
     const lease = await library.supervisor.acquire('demo/demo')
@@ -202,15 +227,89 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
     void library.supervisor.stop('demo', { force: true }).catch(() => {})
     const { failure } = await library.until('stop.incomplete')
     expect(failure.code).toBe('LEASEHOLD_STOP_TIMEOUT')
-    expect(failure.message).toContain('its server is still there')
-    expect(box.isThere()).toBe(true)
+    expect(failure.message).toContain(
+      'its stopCommand ended with code 0, then ended with code 0, and its server is still there. If a restart policy',
+    )
+    expect(failure.message).toContain('the command is tried again')
     const error = await catchServiceError(library)
     expect(error.message).toContain('stop it yourself')
+    const wasThere = library
+      .until('process.spawned', ({ service }) => service === 'second')
+      .then(() => box.isThere())
+    const waiting = library.supervisor.acquire('second/demo')
+    await library.until('scheduler.decided', ({ service }) => service === 'second')
+    expect(box.isThere()).toBe(true)
     box.clear('deaf')
+    await using _second = await waiting
+    expect(await wasThere).toBe(false)
+  })
+
+  test('that a restart policy starts again is an incomplete stop that names the policy (fault E-13)', {
+    timeout: 30_000,
+  }, async ({ expect }) => {
+    await using opened = await createBox({ isDetached: true })
+    const { box, library } = opened
+    await library.supervisor.start('demo')
+    box.set('revives')
+    void library.supervisor.stop('demo', { force: true }).catch(() => {})
+    const { failure } = await library.until('stop.incomplete')
+    expect(failure.message).toContain('If a restart policy or its unit starts it again, switch that off')
+    box.clear('revives')
     await expect.poll(() => box.isThere(), { timeout: 20_000 }).toBe(false)
   })
 
-  test('has a client that could not start it: the error has the first line', async () => {
+  test('that is left at the shutdown is not said to be tried again', async () => {
+    await using opened = await createBox({ isDetached: true })
+    const { box, library } = opened
+    await library.supervisor.start('demo')
+    box.set('deaf')
+    await library.supervisor.close()
+    const { failure } = await library.until('stop.incomplete')
+    expect(failure.message).toContain('the next leasehold tries the command again')
+    expect(box.isThere()).toBe(true)
+  })
+
+  test('that ended before its stop needs no stop: a command that finds nothing is a complete stop (fault E-2)', async () => {
+    await using opened = await createBox({ isDetached: true })
+    const { box, library } = opened
+    await library.supervisor.start('demo')
+    await box.crash()
+    expect(await library.supervisor.stop('demo')).toMatchObject({
+      state: 'down.cold',
+      receipt: { survivors: [], outside: { exitCodes: [1], status: 'gone' } },
+    })
+    expect(library.all('stop.incomplete')).toEqual([])
+  })
+
+  test('that its unit starts again after a crash is waited for, and not started a second time (fault E-14)', async () => {
+    await using opened = await createBox({ isDetached: true })
+    const { box, library } = opened
+    const lease = await library.supervisor.acquire('demo/demo')
+    await library.until('process.detached')
+    box.set('restarts')
+    await box.crash()
+    const answer = library.openai.chat.completions.create({ model: 'demo/demo', messages: ask('6 * 7') })
+    await library.until('health.verdict', ({ verdict }) => verdict.kind !== 'ready')
+    await box.restart()
+    expect((await answer).choices[0]?.message.content).toContain('42')
+    expect(lease.signal.aborted).toBe(false)
+    expect(library.all('process.spawned')).toHaveLength(1)
+    lease.release()
+    expect(await library.supervisor.stop('demo')).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+  })
+
+  test('whose port is open before it listens is starting, and no failure (fault E-15)', async () => {
+    await using opened = await createBox({ isDetached: true, program: lateServer })
+    const { library } = opened
+    await using _lease = await library.supervisor.acquire('demo/demo')
+    const kinds = library.all('health.verdict').map(({ verdict }) => verdict.kind)
+    expect(kinds).not.toContain('foreign')
+    expect(kinds).not.toContain('failed')
+    expect(kinds.at(-1)).toBe('ready')
+    expect(library.all('process.spawned')).toHaveLength(1)
+  })
+
+  test('has a client that could not start it: the error has the first line (fault E-8)', async () => {
     await using opened = await createBox()
     const { box, library } = opened
     box.set('down')
@@ -218,7 +317,7 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
     expect(error.message).toContain('Cannot connect to the daemon')
   })
 
-  test('is not started beside one that is there already', async () => {
+  test('is not started beside one that is there already (fault E-12)', async () => {
     await using opened = await createBox()
     const { box, library } = opened
     await box.run('box', await findFreePort())
@@ -227,7 +326,7 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
     expect(box.isThere()).toBe(true)
   })
 
-  test('is ended when its start is abandoned at once', async () => {
+  test('is ended when its start is abandoned at once (fault E-5)', async () => {
     await using opened = await createBox()
     const { box, library } = opened
     void library.supervisor.acquire('demo/demo').catch(() => {})
@@ -278,7 +377,7 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
     await rm(stateDir, { recursive: true })
   })
 
-  test('has a stop command that hangs: it is killed, then its client gets the signals', {
+  test('has a stop command that hangs: it is killed, then its client gets the signals (fault E-3)', {
     timeout: 30_000,
   }, async () => {
     await using opened = await createBox({ service: { stopGraceMs: 0 } })
@@ -295,12 +394,12 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
 })
 
 describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was killed', () => {
-  const openHost = async () => {
+  const openHost = async (options: BoxOptions = {}) => {
     const box = await createEngine()
     const port = await findFreePort()
     const file = join(box.directory, 'leasehold.json5')
     const text = toText(port, {
-      service: { ...toService(box.directory, port, {}), healthUrl: `http://127.0.0.1:${port}/health` },
+      service: { ...toService(box.directory, port, options), healthUrl: `http://127.0.0.1:${port}/health` },
     })
     await writeFile(file, text)
     const stateDir = join(box.directory, 'state')
@@ -334,7 +433,7 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     await once(program, 'exit')
   }
 
-  test('is ended by the watchdog', { timeout: 30_000 }, async ({ expect }) => {
+  test('is ended by the watchdog (fault E-10)', { timeout: 30_000 }, async ({ expect }) => {
     await using opened = await openHost()
     const { box, program } = opened
     expect(box.isThere()).toBe(true)
@@ -342,7 +441,9 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     await expect.poll(() => box.isThere(), { timeout: 20_000 }).toBe(false)
   })
 
-  test('is ended by the next supervisor when its watchdog was killed, too', { timeout: 60_000 }, async () => {
+  test('is ended by the next supervisor when its watchdog was killed, too (fault E-11)', {
+    timeout: 60_000,
+  }, async () => {
     await using opened = await openHost()
     const { box, program, file, stateDir, readRecord } = opened
     await killBoth(program, readRecord().owner)
@@ -357,7 +458,25 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     expect(box.isThere()).toBe(false)
   })
 
-  test('is left alone when its name belongs to another one now', { timeout: 60_000 }, async ({ expect }) => {
+  test('is ended by the next supervisor when the last one had to leave it', { timeout: 60_000 }, async () => {
+    await using opened = await openHost({ isDetached: true })
+    const { box, program, file, stateDir } = opened
+    box.set('deaf')
+    program.kill('SIGTERM')
+    await once(program, 'exit')
+    expect(box.isThere()).toBe(true)
+    box.clear('deaf')
+    const supervisor = createSupervisor({ config: await loadConfig(file), stateDir })
+    const hearing = listen(supervisor)
+    await supervisor.start('demo')
+    expect(hearing.all('orphans.reaped')[0]?.servers).toEqual([expect.stringContaining('stop box')])
+    await supervisor.close()
+    expect(box.isThere()).toBe(false)
+  })
+
+  test('is left alone when its name belongs to another one now (fault E-12)', { timeout: 60_000 }, async ({
+    expect,
+  }) => {
     await using opened = await openHost()
     const { box, program, file, stateDir, readRecord } = opened
     await expect.poll(() => readRecord().servers[0]?.id, { timeout: 20_000 }).toBeTruthy()

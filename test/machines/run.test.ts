@@ -180,7 +180,7 @@ describe('the chart of a run', () => {
     run.send('run.kill')
     run.exited()
     await run.end('explain', exit)
-    await run.end('settle', { ...receipt, outside: { exitCode: 1, status: 'there' } })
+    await run.end('settle', { ...receipt, outside: { exitCodes: [1, 1], status: 'there' } })
     expect([run.value(), run.tags()]).toEqual([{ lingering: 'pausing' }, ['settled']])
     const pauses: number[] = []
     for (let tries = 0; tries < 6; tries += 1) {
@@ -202,7 +202,7 @@ describe('the chart of a run', () => {
     run.send('run.kill')
     run.exited()
     await run.end('explain', exit)
-    await run.end('settle', { ...receipt, outside: { exitCode: 1, status: 'there' } })
+    await run.end('settle', { ...receipt, outside: { exitCodes: [1, 1], status: 'there' } })
     run.send('run.sweep')
     expect([run.value(), run.context().isServerLeft]).toEqual(['settled', true])
   })
@@ -269,7 +269,9 @@ describe('the chart of a run whose server is outside its tree', () => {
     ['a client that succeeded', true, succeeded, 'unknown', true],
     ['a client that failed', false, failed, 'gone', false],
     ['a client that failed', true, failed, 'there', true],
-    ['a client that failed', true, failed, 'unknown', false],
+    ['a client that failed', true, failed, 'unknown', true],
+    ['a client that failed', true, failed, 'gone', false],
+    ['a client that failed', false, failed, 'unknown', false],
     ['a client that was killed', true, killed, 'there', true],
     ['a client that was killed', true, killed, 'unknown', true],
     ['a client that was killed', false, killed, 'gone', false],
@@ -376,7 +378,7 @@ describe('the chart of a run whose server is outside its tree', () => {
 
 test('a walk through every state of a run takes every transition', () => {
   const invokes = (path: string) => `xstate.done.actor.0.run.${path}`
-  const left = { ...receipt, outside: { exitCode: 0, status: 'there' } } as const
+  const left = { ...receipt, outside: { exitCodes: [0, 0], status: 'there' } } as const
   const presences = ['there', 'gone', 'unknown'] as const
   const asks = ['running.looking', 'asking', 'detached.looking', 'detached.confirming']
   const after = (delay: string, path: string) => ({ type: `xstate.after.${delay}.run.${path}` })

@@ -23,11 +23,12 @@ const peers = [
   ...['N-1', 'U-1'],
 ]
 
-test('every fault, race, promise and weakness of a peer has one row', () => {
+test('every fault, race, promise, fault elsewhere and weakness of a peer has one row', () => {
   expect(rows.map(({ id }) => id)).toEqual([
     ...range('', 121),
     ...range('R', 22),
     ...range('P', 22),
+    ...range('E-', 20),
     ...peers,
   ])
 })

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 const folder = fileURLToPath(new URL('..', import.meta.url))
 
 /**
- * What a title proves: `12` for a fault, `R5` for a race, `P3` for a promise, `O-a` for what the users of a peer report;
- * and where it stands, without its ending.
+ * What a title proves: `12` for a fault, `R5` for a race, `P3` for a promise, `E-1` for a server elsewhere, `O-a` for what
+ * the users of a peer report; and where it stands, without its ending.
  */
 export interface Proof {
   readonly id: string

@@ -136,9 +136,13 @@ export const records = {
   }),
 
   // Survivors of a stop.
-  recordSurvivors: recordFailure(({ event }) => toSurvivorsFailure(event)),
+  recordSurvivors: recordFailure(({ context, event }) =>
+    toSurvivorsFailure(event, context.stop === 'shutdown'),
+  ),
   /** The receipt of an earlier run: it is reported, and is no reason for the current state. */
-  recordLateSurvivors: base.assign({ failure: ({ event }) => toSurvivorsFailure(event) }),
+  recordLateSurvivors: base.assign({
+    failure: ({ context, event }) => toSurvivorsFailure(event, context.stop === 'shutdown'),
+  }),
   reportIncompleteStop: base.emit(({ context }) => ({
     type: 'stop.incomplete',
     failure: context.failure ?? UNEXPLAINED,
