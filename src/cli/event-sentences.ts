@@ -5,7 +5,7 @@ import { toDecisionText } from '../explanation/decision-text.ts'
 import { describeRefusal, describeWatchdog } from '../explanation/phrases.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
 import { toDurationText } from '../text/duration.ts'
-import { describeChange, describeEnd, describeFailure } from './lifecycle.ts'
+import { describeChange, describeClusterEvent, describeEnd, describeFailure } from './lifecycle.ts'
 import { escapeText } from './terminal.ts'
 import { describeCode, describePeer, describeState } from './words.ts'
 
@@ -107,6 +107,13 @@ function describeFact(event: SupervisorEvent): string {
       return describeWatchdog(event.problem)
     case 'watchdog.restored':
       return 'a watchdog runs again'
+    case 'cluster.connected':
+    case 'cluster.disconnected':
+    case 'cluster.refused':
+    case 'member.joined':
+    case 'member.changed':
+    case 'member.lost':
+      return describeClusterEvent(event).text
     case 'supervisor.closed':
       return 'everything is stopped'
   }

@@ -2,7 +2,12 @@ import { type Failure, isServerLeft } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
 import { toSentence } from '../errors.ts'
-import { type ConfigChange, isServing, type SupervisorEvent } from '../events/events.ts'
+import {
+  type ClusterEventBody,
+  type ConfigChange,
+  isServing,
+  type SupervisorEvent,
+} from '../events/events.ts'
 import { describeRefusal, describeWatchdog } from '../explanation/phrases.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
 import { toDurationText } from '../text/duration.ts'
@@ -82,12 +87,48 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
           return tell(event, 'leasehold', describeWatchdog(event.problem), 'red')
         case 'watchdog.restored':
           return tell(event, 'leasehold', 'a watchdog runs again', 'green')
+        case 'cluster.connected':
+        case 'cluster.disconnected':
+        case 'cluster.refused':
+        case 'member.joined':
+        case 'member.changed':
+        case 'member.lost': {
+          const { text, style } = describeClusterEvent(event)
+          return tell(event, 'cluster', text, style)
+        }
         case 'supervisor.closed':
           return tell(event, 'leasehold', 'everything is stopped')
         default:
           return undefined
       }
     },
+  }
+}
+
+/** A fact about the cluster in one line. */
+export function describeClusterEvent(event: ClusterEventBody): {
+  readonly text: string
+  readonly style: Style
+} {
+  switch (event.type) {
+    case 'cluster.connected':
+      return { text: `connected to NATS at ${event.server}`, style: 'green' }
+    case 'cluster.disconnected':
+      return { text: 'NATS is not reached; members are asked over HTTP', style: 'yellow' }
+    case 'cluster.refused':
+      return { text: `cannot be joined: ${event.message}`, style: 'red' }
+    case 'member.joined':
+      return {
+        text: `member ${event.member} (${event.version}) is there${event.address === null ? '' : `: ${event.address}`}`,
+        style: 'green',
+      }
+    case 'member.changed':
+      return {
+        text: `member ${event.member} is ${event.state}`,
+        style: event.state === 'open' ? 'green' : 'yellow',
+      }
+    case 'member.lost':
+      return { text: `member ${event.member} is lost: ${event.reason}`, style: 'red' }
   }
 }
 

@@ -22,10 +22,14 @@ export interface NatsReceiver {
   bye(member: string, boot: string): void
   /** Every member is asked for its card. */
   whoAsked(): void
+  /** This run is asked whether it is there; the answer is JSON. */
+  asked(question: string): string
 }
 
 /** Whether a run of a member answers over NATS. `unknown`: there was no connection, or no answer in time. */
-export type Proof = 'alive' | 'no-responders' | 'unknown'
+export type Proof =
+  | { readonly outcome: 'alive'; readonly value: unknown }
+  | { readonly outcome: 'no-responders' | 'unknown' }
 
 /** The connection of a member to NATS. It is opened again for ever, until it is closed. */
 export interface NatsLink {
@@ -35,8 +39,8 @@ export interface NatsLink {
   publishCard(text: string): void
   publishBye(): void
   askWho(): void
-  /** Asks one run of a member for a sign of life. */
-  prove(member: string, boot: string, timeoutMs: number): Promise<Proof>
+  /** Asks one run of a member for a sign of life, and for what it says about the subject of the question. */
+  prove(member: string, boot: string, timeoutMs: number, question?: string): Promise<Proof>
   /** Sends what was published, and closes. */
   close(): Promise<void>
 }
@@ -111,7 +115,7 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
       if (isBye(said)) receiver.bye(toLastToken(msg.subject), said.boot)
     })
     on(subjects.who, () => receiver.whoAsked())
-    on(subjects.run(config.member, boot), (msg) => msg.respond('{}'))
+    on(subjects.run(config.member, boot), (msg) => msg.respond(receiver.asked(msg.string())))
   }
   /** One connection, from the first attempt until it is closed. */
   const serve = async () => {
@@ -167,14 +171,14 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
     publishCard: (text) => publish(subjects.card(config.member), text),
     publishBye: () => publish(subjects.bye(config.member), JSON.stringify({ boot })),
     askWho: () => publish(subjects.who),
-    prove: async (member, run, timeout) => {
+    prove: async (member, run, timeout, question = '') => {
       // Without a connection the library would wait for one.
-      if (!isConnected || connection === undefined) return 'unknown'
+      if (!isConnected || connection === undefined) return { outcome: 'unknown' }
       try {
-        await connection.request(subjects.run(member, run), undefined, { timeout })
-        return 'alive'
+        const answer = await connection.request(subjects.run(member, run), question, { timeout })
+        return { outcome: 'alive', value: toJson(answer) }
       } catch (error) {
-        return isNoResponders(error, libraries) ? 'no-responders' : 'unknown'
+        return { outcome: isNoResponders(error, libraries) ? 'no-responders' : 'unknown' }
       }
     },
     close: async () => {

@@ -27,8 +27,8 @@ export interface StartClaims {
   /** Takes the claim of a holder that is gone. Of several that try, one wins. */
   replace(provider: string, revision: number): Promise<ClaimAttempt>
   look(provider: string): Promise<ClaimState>
-  /** Writes it again before it expires. `held`: it is another member's now. */
-  renew(provider: string, revision: number): Promise<ClaimAttempt>
+  /** Writes it again before it expires. `held`: it is another member's now. `free`: it has expired. */
+  renew(provider: string, revision: number): Promise<ClaimAttempt | { readonly outcome: 'free' }>
   /** Nothing happens if it is another member's by now. */
   release(provider: string, revision: number): Promise<void>
   /** After each connection: opens the bucket, which the servers may have lost. */
@@ -164,8 +164,7 @@ export function createStartClaims({ config, self, link, clock, libraries }: Star
       return within(async (kv) => {
         const won = await write(kv, key, revision, 0)
         if (won !== undefined) return won
-        const state = toState(await look(kv, key))
-        return state.outcome === 'free' ? toUnavailable('the claim has expired') : state
+        return toState(await look(kv, key))
       })
     },
     release: async (provider, revision) => {

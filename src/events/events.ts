@@ -144,6 +144,25 @@ export interface ConfigRefusal {
   readonly problems: readonly ConfigProblem[]
 }
 
+/** What can be said about the cluster that this supervisor is a member of. */
+export type ClusterEventBody =
+  | { readonly type: 'cluster.connected'; readonly server: string }
+  | { readonly type: 'cluster.disconnected' }
+  /** The credentials or this member's name are refused, or the client of NATS is missing. */
+  | { readonly type: 'cluster.refused'; readonly message: string }
+  | {
+      readonly type: 'member.joined'
+      readonly member: string
+      readonly address: string | null
+      readonly version: string
+    }
+  | {
+      readonly type: 'member.changed'
+      readonly member: string
+      readonly state: 'open' | 'draining' | 'silent' | 'muted' | 'settling'
+    }
+  | { readonly type: 'member.lost'; readonly member: string; readonly reason: string }
+
 /** What can be said about the supervisor itself. */
 export type SupervisorEventBody =
   | ({ readonly type: 'config.replaced'; readonly file: string } & ConfigChange)
@@ -156,6 +175,7 @@ export type SupervisorEventBody =
     }
   | ReapingEventBody
   | WatchdogEmitted
+  | ClusterEventBody
   | { readonly type: 'supervisor.closed' }
 
 /** Who an event is about: a service by its key and its provider ids, or a request by its id. */
@@ -225,5 +245,13 @@ export const eventMeanings = {
   'watchdog.lost':
     'No watchdog process stays up: `problem`. If leasehold is killed now, its servers may keep running. The start is retried with growing pauses.',
   'watchdog.restored': 'A watchdog process runs again.',
+  'cluster.connected': 'This member is connected to a NATS server of its cluster.',
+  'cluster.disconnected':
+    'The connection to NATS is lost. The members keep each other by HTTP, and this one serves its own models.',
+  'cluster.refused':
+    'The cluster cannot be joined: `message` says why. It is tried again, except where a library is missing.',
+  'member.joined': 'Another member of the cluster is there: its models can be used.',
+  'member.changed': 'Another member drains, is reached only over HTTP (`muted`), or is itself again.',
+  'member.lost': 'Another member is gone: `reason`. Requests that wait for it go elsewhere.',
   'supervisor.closed': 'The supervisor is closed and all of its services are stopped.',
 } as const satisfies Record<SupervisorEvent['type'], string>

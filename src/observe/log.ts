@@ -27,6 +27,12 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
   'orphans.refused': 'warn',
   'watchdog.lost': 'error',
   'watchdog.restored': 'info',
+  'cluster.connected': 'info',
+  'cluster.disconnected': 'warn',
+  'cluster.refused': 'error',
+  'member.joined': 'info',
+  'member.changed': 'info',
+  'member.lost': 'warn',
   'supervisor.closed': 'info',
 }
 

@@ -29,6 +29,8 @@ export interface Surroundings {
   readonly clock: Clock
   readonly table: ProcessTable
   readonly claims: ClaimKeeper
+  /** Whether a service whose claim on this host is ours may be started on this host. Rejects with the signal's reason. */
+  readonly place: (key: string, signal: AbortSignal) => Promise<ClaimOutcome>
   /** Lease requests, cancellations and releases of a service. */
   readonly requests$: LeaseRequests['requests$']
   /** The service as it is configured now. */
@@ -60,6 +62,7 @@ export function createEffects({
   clock,
   table,
   claims,
+  place,
   requests$,
   serviceOf,
   heartbeatMs,
@@ -182,7 +185,13 @@ export function createEffects({
       return verdict.kind === 'foreign' ? explain(key, verdict) : verdict
     }),
 
-    claim: fromPromise<ClaimOutcome, ServiceInput>(({ input: { key }, signal }) => claims.take(key, signal)),
+    claim: fromPromise<ClaimOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
+      const claimed = await claims.take(key, signal)
+      if (claimed.outcome !== 'claimed') return claimed
+      const placed = await place(key, signal)
+      if (placed.outcome !== 'claimed') claims.release(key)
+      return placed
+    }),
 
     peer: fromCallback<PeerCommand, ServiceInput, ProviderEvent>(({ input: { key }, sendBack, receive }) => {
       const borrowing = createBorrowing({

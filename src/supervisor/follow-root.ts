@@ -26,6 +26,7 @@ export function followRoot({
   upstreams,
   table,
   publish,
+  seat,
 }: Parts): void {
   const withRetryAfter = (key: string, message: Extract<ProviderEmitted, { type: 'lease.refused' }>) => {
     const retryAfterMs = registry.retryAfter(key, message.failure)
@@ -65,6 +66,7 @@ export function followRoot({
         leases.deliver(key, message)
       },
       changed: (change, context) => {
+        seat.noteState(key, change.from, change.to)
         publish(key, { type: 'service.state', ...change })
         timeline.noteState(key, catalogue.nameOf(key), clock.now(), change.to, change.reason)
         if (!isServing(change.from) || !isServing(change.to)) lookAtRoom()

@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs'
+import type { JoinedCluster } from '../cluster/joined-cluster.ts'
 import type { ProviderConfig } from '../config/config.ts'
 import type { LeaseholdError } from '../errors.ts'
 import type { ChooseEvents } from '../events/event-hub.ts'
@@ -24,6 +25,8 @@ export interface SupervisorInternals {
   secretsOf(provider: ProviderConfig): AnswerSecrets | undefined
   /** Its part in a cluster. */
   readonly membership: Membership
+  /** The cluster that it is a member of; `undefined`: none, or it is not loaded yet. */
+  cluster(): JoinedCluster | undefined
   /** By which the supervisor is known to others: the first part of its requests' ids. */
   readonly instance: string
   /** The number of each event as it happens: for a reader that reads the events of a while in one go. */

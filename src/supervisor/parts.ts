@@ -51,6 +51,7 @@ import { toServiceKey } from '../service/services.ts'
 import { stampDelays } from '../statechart/armed-delays.ts'
 import { chooseInterpreter } from '../statechart/compile.ts'
 import { createScrubber } from '../text/scrubber.ts'
+import { createClusterSeat } from './cluster-seat.ts'
 import type { SupervisorOptions } from './interface.ts'
 
 /** The parts of one supervisor. */
@@ -68,8 +69,10 @@ export function createParts(options: SupervisorOptions) {
   const limits = () => catalogue.config.leasehold
   const scrubber = createScrubber(listSecretValues(config, environment))
   const hub = createEventHub(clock, scrubber.value)
-  const publish = (key: string, event: ServiceEventBody) =>
+  const publish = (key: string, event: ServiceEventBody) => {
     hub.publish({ service: catalogue.nameOf(key), key, ...event })
+    seat.joined?.noteChange()
+  }
 
   const stateDirectoryPath = () => options.stateDir ?? toStateDirectoryPath(environment)
   const stateDirectory = () => openStateDirectory(stateDirectoryPath())
@@ -108,6 +111,9 @@ export function createParts(options: SupervisorOptions) {
     clock,
     table,
     claims,
+    place: async (key, signal) =>
+      // What is started without a request is meant for this machine.
+      seat.isConfigured && registry.isRequested(key) ? seat.place(key, signal) : { outcome: 'claimed' },
     requests$: leaseRequests.requests$,
     serviceOf: catalogue.serviceOf,
     heartbeatMs: () => limits().heartbeatMs,
@@ -166,6 +172,7 @@ export function createParts(options: SupervisorOptions) {
   })
   gap$.subscribe(() => {
     for (const key of registry.activeKeys()) registry.send(key, { type: 'host.resumed' })
+    seat.noteStandstill()
   })
   arrival$.subscribe(({ address, guest }) => guests.receive(claims.keyOf(address), guest, leases))
   const rank = (replicas: readonly ModelTarget[]) =>
@@ -231,6 +238,20 @@ export function createParts(options: SupervisorOptions) {
     catalogue.replace(next)
     replaceServices()
   })
+  const seat = createClusterSeat({
+    config: config.leasehold.cluster,
+    clock,
+    membership,
+    facts: {
+      loadOf: registry.loadOf,
+      startMsOf: (key) => history.startsOf(key)?.medianMs ?? null,
+      contextOf: contextSizes.of,
+      scheduling: () => root.getSnapshot().context,
+    },
+    serviceOf: catalogue.serviceOf,
+    publish: hub.publish,
+    revoke: (key) => registry.send(key, { type: 'service.stop', reason: 'asked', force: false }),
+  })
   const configuration = createConfiguration({
     current: () => catalogue.config,
     publish: hub.publish,
@@ -271,6 +292,7 @@ export function createParts(options: SupervisorOptions) {
     openServerCall,
     replaceServices,
     membership,
+    seat,
     configuration,
   }
 }

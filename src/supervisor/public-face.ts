@@ -38,6 +38,7 @@ export function createFace(
     openServerCall,
     secretsOf,
     membership,
+    seat,
   }: Parts,
   close: Supervisor['close'],
 ): Supervisor {
@@ -134,6 +135,7 @@ export function createFace(
     openServerCall,
     secretsOf,
     membership,
+    cluster: () => seat.joined,
     instance,
     seq$: hub.seq$,
     pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),

@@ -23,6 +23,7 @@ function assemble(options: SupervisorOptions): Supervisor {
       if (root.getSnapshot().status !== 'active') resolve()
       else root.subscribe({ complete: resolve, error: () => resolve() })
     })
+    await parts.seat.close()
     parts.learning.close()
     parts.contextSizes.close()
     await table.close()
@@ -33,6 +34,7 @@ function assemble(options: SupervisorOptions): Supervisor {
   }
   let closing: Promise<void> | undefined
   const close = ({ force = false }: StopOptions = {}) => {
+    parts.seat.leave()
     if (root.getSnapshot().status === 'active') root.send({ type: 'shutdown', force })
     closing ??= finish()
     return closing
@@ -52,6 +54,7 @@ function assemble(options: SupervisorOptions): Supervisor {
         })
   root.start()
   parts.replaceServices()
+  parts.seat.begin()
 
   return createFace(parts, close)
 }

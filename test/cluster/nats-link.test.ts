@@ -42,6 +42,7 @@ function openLink(url: string, member: string, more: object = {}) {
       },
       card: (of, value) => heard.cards.push({ member: of, value }),
       bye: (of, gone) => heard.byes.push({ member: of, boot: gone }),
+      asked: (question) => JSON.stringify({ question }),
       whoAsked: () => {
         heard.asked += 1
       },
@@ -64,16 +65,18 @@ describeWithNats('the connection to NATS', () => {
     await using a = openLink(server.url, 'a')
     const b = openLink(server.url, 'b')
     await expect.poll(() => [a.last(), b.last()]).toEqual(['nats.connected', 'nats.connected'])
-    await expect.poll(() => a.link.prove('b', 'b-boot', 400)).toBe('alive')
+    await expect
+      .poll(() => a.link.prove('b', 'b-boot', 400, 'llama'))
+      .toEqual({ outcome: 'alive', value: { question: 'llama' } })
     b.link.publishCard('{"v":1}')
     b.link.askWho()
     await expect.poll(() => a.heard.cards).toEqual([{ member: 'b', value: { v: 1 } }])
     await expect.poll(() => [a.heard.asked, b.heard.asked]).toEqual([1, 1])
-    expect(await a.link.prove('b', 'earlier-boot', 400)).toBe('no-responders')
+    expect(await a.link.prove('b', 'earlier-boot', 400)).toEqual({ outcome: 'no-responders' })
     b.link.publishBye()
     await b.link.close()
     await expect.poll(() => a.heard.byes).toEqual([{ member: 'b', boot: 'b-boot' }])
-    expect(await a.link.prove('b', 'b-boot', 400)).toBe('no-responders')
+    expect(await a.link.prove('b', 'b-boot', 400)).toEqual({ outcome: 'no-responders' })
   })
 
   test('comes back by itself after the server was away, and asks nothing meanwhile', async ({ expect }) => {
@@ -82,7 +85,7 @@ describeWithNats('the connection to NATS', () => {
     await expect.poll(a.last).toBe('nats.connected')
     await server.kill()
     await expect.poll(a.last).not.toBe('nats.connected')
-    expect(await a.link.prove('b', 'b-boot', 10_000)).toBe('unknown')
+    expect(await a.link.prove('b', 'b-boot', 10_000)).toEqual({ outcome: 'unknown' })
     expect(await a.claims.take('llama')).toMatchObject({ outcome: 'unavailable' })
     await server.start()
     await expect.poll(a.last).toBe('nats.connected')

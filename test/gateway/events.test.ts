@@ -28,6 +28,7 @@ async function openRoute() {
     openServerCall: dispatch,
     secretsOf: () => undefined,
     membership: createMembership(parseConfig('{}'), () => {}),
+    cluster: () => undefined,
     instance: 'none',
     seq$: hub.seq$,
     pastEvents: hub.past,

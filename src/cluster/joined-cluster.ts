@@ -1,0 +1,383 @@
+import { randomBytes } from 'node:crypto'
+import { Subject } from 'rxjs'
+import {
+  type Card,
+  type CardService,
+  type CardServiceState,
+  isNewerCard,
+  readCard,
+} from '../../machines/cluster/messages.ts'
+import type { PlacementOutcome, ServiceSight } from '../../machines/cluster/placement.ts'
+import type { Clock } from '../clock.ts'
+import type { ClusterConfig } from '../config/cluster.ts'
+import type { ClusterEventBody } from '../events/events.ts'
+import type { Neighbourhood } from '../request/neighbourhood.ts'
+import { createMemberProof } from '../transport/member-proof.ts'
+import { toCardBeat } from './card-beat.ts'
+import { createDepartures } from './departures.ts'
+import { type Libraries, loadLibraries } from './libraries.ts'
+import { createMemberDoor } from './member-door.ts'
+import { createGlobs, createSharing, type Sharing } from './name-globs.ts'
+import { openNatsLink } from './nats-link.ts'
+import { createNeighbours, type Neighbour } from './neighbours.ts'
+import { ownVersion } from './own-version.ts'
+import { createPlacementKeeper } from './placement-keeper.ts'
+import { createStartClaims } from './start-claims.ts'
+
+/** What a cluster is joined with. */
+export interface ClusterOptions {
+  readonly config: ClusterConfig
+  readonly clock: Clock
+  /** What this member offers, by provider id. */
+  readonly describe: (isShared: Sharing) => Readonly<Record<string, CardService>>
+  /** The cards of the members that are there, as often as what they offer changes. */
+  readonly onOffers: (cards: readonly Card[], isUsed: (providerId: string) => boolean) => void
+  readonly publish: (event: ClusterEventBody) => void
+  /** A start that was permitted must be given up, because `member` has it. */
+  readonly onRevoked: (providerId: string, member: string) => void
+  readonly libraries?: Libraries
+}
+
+/** One member, as `leasehold members` shows it. */
+export interface MemberListing {
+  readonly member: string
+  readonly isSelf: boolean
+  readonly address: string | null
+  readonly version: string
+  /** `connecting`: of this member, while NATS is not reached. `newer`: it speaks a format that this version does not know. */
+  readonly state: Neighbour['state'] | 'connecting' | 'refused' | 'newer'
+  /** Since its last card, in milliseconds; `null` for this member. */
+  readonly heardMs: number | null
+  readonly boot: string
+  readonly services: Readonly<Record<string, CardService>>
+  /** What keeps it from the cluster; `null`: nothing. */
+  readonly problem: string | null
+}
+
+/** A cluster that this process is a member of. */
+export interface JoinedCluster {
+  readonly neighbourhood: Neighbourhood
+  /** Whether the other members may use a provider. */
+  readonly isShared: Sharing
+  /** What this member says of itself. */
+  card(): Card
+  members(): readonly MemberListing[]
+  /** A service has changed: the others are told soon. */
+  noteChange(): void
+  place(providerId: string, signal: AbortSignal): Promise<PlacementOutcome>
+  noteReady(providerId: string): void
+  noteEnded(providerId: string): void
+  noteStandstill(): void
+  /** Whether this member takes no new requests. */
+  readonly isDraining: boolean
+  drain(isOn: boolean): void
+  /** Says farewell. */
+  close(): Promise<void>
+}
+
+/** Joins a cluster. It is joined as soon as NATS can be reached, and left with `close`. */
+export async function joinCluster({
+  config,
+  clock,
+  describe,
+  onOffers,
+  publish,
+  onRevoked,
+  libraries: given,
+}: ClusterOptions): Promise<JoinedCluster> {
+  const isShared = createSharing(config.share)
+  const isUsed = createGlobs(config.use)
+  const libraries = given ?? (await loadLibraries())
+  const self = { member: config.member, boot: randomBytes(6).toString('hex') }
+  const proof = createMemberProof(config.secret, self)
+  const departures = createDepartures()
+  const door = createMemberDoor({ clock, proof, nextNumber: departures.next })
+  const changed$ = new Subject<void>()
+  const lost$ = new Subject<{ readonly member: string }>()
+  const originLost$ = new Subject<{ readonly member: string; readonly boot: string }>()
+  const counted = new Map<string, { readonly boot: string; readonly number: number }>()
+  let seq = 0
+  let isDraining = false
+  let connection: { readonly state: 'connecting' | 'open' | 'refused'; readonly problem: string | null } = {
+    state: 'connecting',
+    problem: null,
+  }
+
+  const card = (): Card => {
+    seq += 1
+    const services = Object.entries(describe(isShared)).map(([id, service]) => {
+      const placing = placements.stateOf(id)
+      return [id, placing === undefined ? service : { ...service, state: placing }] as const
+    })
+    return {
+      v: 1,
+      ...self,
+      seq,
+      address: config.address,
+      version: ownVersion,
+      state: isDraining ? 'draining' : 'open',
+      services: Object.fromEntries(services),
+      counted: Object.fromEntries([...counted].map(([member, { number }]) => [member, number])),
+    }
+  }
+
+  let offered = ''
+  const tellOffers = () => {
+    const cards = neighbours
+      .all()
+      .filter(({ state }) => state !== 'lost')
+      .flatMap((neighbour) => (isNewerCard(neighbour.card) ? [] : [neighbour.card]))
+      .sort((a, b) => (a.member < b.member ? -1 : 1))
+    const text = JSON.stringify(
+      cards.map(({ member, address, services }) => [
+        member,
+        address,
+        Object.entries(services).map(([id, { models }]) => [id, models]),
+      ]),
+    )
+    if (text === offered) return
+    offered = text
+    onOffers(cards, isUsed)
+  }
+  const neighbours = createNeighbours({
+    clock,
+    lostMs: config.lostMs,
+    probe: async (last) =>
+      last.address === null
+        ? { outcome: 'silent', detail: 'it has no address' }
+        : door.askCard(last, last.address, config.probeMs),
+    onChange: (before, after) => {
+      const { member, state, card: said } = after
+      if (before === undefined || before.state === 'lost')
+        publish({ type: 'member.joined', member, address: said.address, version: said.version })
+      else if (before.state !== state && state !== 'lost') publish({ type: 'member.changed', member, state })
+      tellOffers()
+    },
+    onLost: (gone, reason) => {
+      publish({ type: 'member.lost', member: gone.member, reason })
+      lost$.next({ member: gone.member })
+      originLost$.next(gone)
+    },
+  })
+
+  const link = openNatsLink({
+    config,
+    boot: self.boot,
+    clock,
+    libraries,
+    receiver: {
+      fact: (fact) => {
+        if (fact.type === 'nats.connected') {
+          connection = { state: 'open', problem: null }
+          publish({ type: 'cluster.connected', server: fact.server })
+          claims.reset()
+          placements.noteBack()
+          link.askWho()
+          changed$.next()
+        } else if (fact.type === 'nats.disconnected') {
+          connection = { state: 'connecting', problem: 'NATS is not reached' }
+          publish({ type: 'cluster.disconnected' })
+        } else {
+          const state = fact.type === 'nats.refused' ? 'refused' : 'connecting'
+          if (connection.problem !== fact.message && state === 'refused')
+            publish({ type: 'cluster.refused', message: fact.message })
+          connection = { state, problem: fact.message }
+        }
+      },
+      card: (member, value) => {
+        const read = readCard(value)
+        // The NATS servers let a member publish on its own subject alone.
+        if (read === undefined || read.member !== member) return
+        if (member === self.member) return
+        neighbours.hear(read)
+      },
+      bye: (member, boot) => neighbours.farewell(member, boot),
+      whoAsked: () => changed$.next(),
+      asked: (provider) => JSON.stringify({ state: findService(card(), provider)?.[1].state ?? 'cold' }),
+    },
+  })
+  const claims = createStartClaims({ config, self, link, clock, libraries })
+
+  const toSight = ({ member, state, card: said }: Neighbour, provider: string): ServiceSight[] => {
+    if (state === 'lost' || isNewerCard(said)) return []
+    const found = findService(said, provider)
+    if (found === undefined) return []
+    const [id, service] = found
+    const load =
+      service.leases + service.waiting + departures.uncounted(member, id, said.counted[self.member] ?? 0)
+    return [
+      {
+        member,
+        state: service.state,
+        hasRoom: service.room === null || load < service.room,
+        canStart: said.state === 'open' && service.fit !== 'never' && service.state !== 'failed',
+        isSettling: state === 'settling',
+      },
+    ]
+  }
+  const askAll = (wanted: readonly Neighbour[], provider: string) =>
+    Promise.all(
+      wanted.map(async (neighbour) => {
+        const { address } = neighbour.card
+        if (address === null) return []
+        const answer = await door.askCard(neighbour.card, address, config.probeMs)
+        return answer.outcome === 'answered' ? toSight({ ...neighbour, card: answer.card }, provider) : []
+      }),
+    ).then((sights) => sights.flat())
+  const placements = createPlacementKeeper({
+    clock,
+    self,
+    policy: config,
+    claims,
+    look: async (provider) => {
+      const there = neighbours.all().filter(({ state }) => state !== 'lost')
+      const muted = there.filter(({ state }) => state === 'muted')
+      const heard = there.filter(({ state }) => state !== 'muted')
+      return [
+        ...heard.flatMap((neighbour) => toSight(neighbour, provider)),
+        ...(await askAll(muted, provider)),
+      ]
+    },
+    askMembers: (provider) =>
+      askAll(
+        neighbours.all().filter(({ state }) => state !== 'lost'),
+        provider,
+      ),
+    askHolder: async ({ member, boot }, provider) => {
+      const answer = await link.prove(member, boot, config.probeMs, provider)
+      if (answer.outcome === 'alive')
+        return { outcome: 'answered', state: readState(Object(answer.value).state) }
+      return { outcome: answer.outcome === 'no-responders' ? 'none' : 'silent' }
+    },
+    probeHolder: async (holder, provider) => {
+      const neighbour = neighbours.of(holder.member)
+      if (neighbour?.card.boot !== holder.boot || neighbour.state === 'lost') return { outcome: 'gone' }
+      const { address } = neighbour.card
+      if (address === null) return { outcome: 'silent' }
+      const answer = await door.askCard(holder, address, config.probeMs)
+      if (answer.outcome !== 'answered') return { outcome: answer.outcome }
+      const said = answer.card
+      const service = isNewerCard(said) ? undefined : findService(said, provider)?.[1]
+      return { outcome: 'answered', state: service?.state ?? 'cold' }
+    },
+    onRevoked,
+    onChange: () => changed$.next(),
+  })
+  const beat = toCardBeat(clock, config.beatMs, changed$).subscribe(() =>
+    link.publishCard(JSON.stringify(card())),
+  )
+
+  const neighbourhood: Neighbourhood = {
+    self: self.member,
+    isDraining: () => isDraining,
+    standingOf: (member, providerId) => {
+      const neighbour = neighbours.of(member)
+      if (neighbour === undefined || neighbour.state === 'lost' || isNewerCard(neighbour.card))
+        return undefined
+      const found = findService(neighbour.card, providerId)
+      if (found === undefined) return undefined
+      const [id, { models: _, state, ...load }] = found
+      return {
+        ...load,
+        state: neighbour.card.state === 'draining' ? 'draining' : state,
+        isMuted: neighbour.state === 'muted',
+        isSettling: neighbour.state === 'settling',
+        uncounted: departures.uncounted(member, id, neighbour.card.counted[self.member] ?? 0),
+      }
+    },
+    depart: (member, providerId, method, path) => {
+      const neighbour = neighbours.of(member)
+      if (neighbour === undefined || neighbour.state === 'lost') return undefined
+      const number = departures.next()
+      const to = { member, boot: neighbour.card.boot }
+      return departures.add(number, member, providerId, proof.prove(to, number, { method, path }))
+    },
+    admit: (method, path, headers) => {
+      const hop = proof.check({ method, path }, headers as Parameters<typeof proof.check>[1])
+      if (hop === undefined) return undefined
+      const last = counted.get(hop.member)
+      if (last?.boot !== hop.boot || last.number < hop.number)
+        counted.set(hop.member, { boot: hop.boot, number: hop.number })
+      return hop
+    },
+    suspect: neighbours.suspect,
+    lost$,
+    originLost$,
+  }
+
+  return {
+    neighbourhood,
+    isShared,
+    card,
+    members: () => [
+      toOwnListing(card(), connection),
+      ...neighbours.all().map((neighbour) => toListing(neighbour, clock.now())),
+    ],
+    noteChange: () => changed$.next(),
+    place: placements.place,
+    noteReady: placements.noteReady,
+    noteEnded: placements.noteEnded,
+    noteStandstill: placements.noteStandstill,
+    get isDraining() {
+      return isDraining
+    },
+    drain: (isOn) => {
+      isDraining = isOn
+      changed$.next()
+    },
+    close: async () => {
+      beat.unsubscribe()
+      neighbours.close()
+      await placements.close()
+      link.publishBye()
+      await link.close()
+    },
+  }
+}
+
+const STATES: readonly CardServiceState[] = ['cold', 'asking', 'starting', 'ready', 'failed']
+
+/** A state that this version does not know is taken for a start that goes on. */
+function readState(value: unknown): CardServiceState {
+  return STATES.find((state) => state === value) ?? 'starting'
+}
+
+/** Ids of providers are compared without regard to case. */
+function findService({ services }: Card, providerId: string): readonly [string, CardService] | undefined {
+  const exact = services[providerId]
+  if (exact !== undefined) return [providerId, exact]
+  const wanted = providerId.toLowerCase()
+  return Object.entries(services).find(([id]) => id.toLowerCase() === wanted)
+}
+
+function toListing({ member, card, state, heardAtMs }: Neighbour, nowMs: number): MemberListing {
+  const { address, version, boot } = card
+  return {
+    member,
+    isSelf: false,
+    address,
+    version,
+    state: isNewerCard(card) && state !== 'lost' ? 'newer' : state,
+    heardMs: Math.round(nowMs - heardAtMs),
+    boot,
+    services: card.services ?? {},
+    problem: null,
+  }
+}
+
+function toOwnListing(
+  { member, address, version, boot, state, services }: Card,
+  connection: { readonly state: 'connecting' | 'open' | 'refused'; readonly problem: string | null },
+): MemberListing {
+  return {
+    member,
+    isSelf: true,
+    address,
+    version,
+    state: connection.state === 'open' ? state : connection.state,
+    heardMs: null,
+    boot,
+    services,
+    problem: connection.problem,
+  }
+}

@@ -1,0 +1,51 @@
+import { type Card, type NewerCard, readCard } from '../../machines/cluster/messages.ts'
+import type { Clock } from '../clock.ts'
+import { get } from '../transport/get.ts'
+import type { MemberProof, MemberRun } from '../transport/member-proof.ts'
+
+/** Where a member gives its card to other members. */
+export const CARD_PATH = '/cluster/card'
+/** Longest card that is read, in bytes. */
+const MAX_CARD_BYTES = 4 * 1024 * 1024
+
+/** What came of a question to a member over HTTP. `gone`: nothing listens there, or another run does. */
+export type CardAnswer =
+  | { readonly outcome: 'answered'; readonly card: Card | NewerCard }
+  | { readonly outcome: 'gone' | 'silent'; readonly detail: string }
+
+/** Asks members over HTTP, as one of them. */
+export interface MemberDoor {
+  askCard(to: MemberRun, address: string, timeoutMs: number): Promise<CardAnswer>
+}
+
+export interface MemberDoorOptions {
+  readonly clock: Clock
+  readonly proof: MemberProof
+  /** The number of the next request to a member. */
+  readonly nextNumber: () => number
+}
+
+export function createMemberDoor({ clock, proof, nextNumber }: MemberDoorOptions): MemberDoor {
+  return {
+    askCard: async (to, address, timeoutMs) => {
+      try {
+        const { status, body } = await get({
+          url: address + CARD_PATH,
+          headers: proof.prove(to, nextNumber(), { method: 'GET', path: CARD_PATH }),
+          timeoutMs,
+          maxBodyBytes: MAX_CARD_BYTES,
+          clock,
+        })
+        const card = status === 200 ? readCard(JSON.parse(body)) : undefined
+        if (card === undefined || card.member !== to.member)
+          return { outcome: 'gone', detail: `status ${status}: ${body.slice(0, 300)}` }
+        if (card.boot !== to.boot) return { outcome: 'gone', detail: 'another run of it answered' }
+        return { outcome: 'answered', card }
+      } catch (error) {
+        const detail = error instanceof Error ? error.message : String(error)
+        const code = error instanceof Error && 'code' in error ? error.code : undefined
+        return { outcome: code === 'ECONNREFUSED' ? 'gone' : 'silent', detail }
+      }
+    },
+  }
+}

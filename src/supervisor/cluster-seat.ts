@@ -1,0 +1,122 @@
+import type { ClaimOutcome } from '../../machines/messages.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
+import type { Clock } from '../clock.ts'
+import type { JoinedCluster } from '../cluster/joined-cluster.ts'
+import type { ClusterConfig } from '../config/cluster.ts'
+import type { ClusterEventBody } from '../events/events.ts'
+import type { Membership } from '../request/membership.ts'
+import { listOwnOffers, type OfferFacts } from '../service/own-offers.ts'
+import type { Service } from '../service/services.ts'
+
+/** The place of a supervisor in its cluster. Without `leasehold.cluster` it is empty, and nothing of it is loaded. */
+export interface ClusterSeat {
+  /** The cluster that was joined; `undefined`: none is configured, or it is not loaded yet. */
+  readonly joined: JoinedCluster | undefined
+  /** Begins to join. A fault is an event: this machine serves its own models. */
+  begin(): void
+  /** Whether a cluster is configured. */
+  readonly isConfigured: boolean
+  /** Whether a service may be started on this machine. Rejects with the signal's reason. */
+  place(key: string, signal: AbortSignal): Promise<ClaimOutcome>
+  noteState(key: string, from: string, to: string): void
+  /** The load of a service has changed. */
+  noteChange(): void
+  noteStandstill(): void
+  /** Takes no new requests, and says so. */
+  leave(): void
+  close(): Promise<void>
+}
+
+export interface ClusterSeatOptions {
+  readonly config: ClusterConfig | undefined
+  readonly clock: Clock
+  readonly membership: Membership
+  readonly facts: Omit<OfferFacts, 'config' | 'isShared' | 'scheduling'> & {
+    readonly scheduling: () => OfferFacts['scheduling']
+  }
+  readonly serviceOf: (key: string) => Service
+  readonly publish: (event: ClusterEventBody) => void
+  /** A start that goes on must be given up, because another member has it. */
+  readonly revoke: (key: string, member: string) => void
+}
+
+export function createClusterSeat({
+  config,
+  clock,
+  membership,
+  facts,
+  serviceOf,
+  publish,
+  revoke,
+}: ClusterSeatOptions): ClusterSeat {
+  let joined: JoinedCluster | undefined
+  let joining: Promise<JoinedCluster | undefined> | undefined
+  /** By the id of the provider that its start is claimed under. */
+  const placed = new Map<string, string>()
+
+  const join = async (settings: ClusterConfig): Promise<JoinedCluster | undefined> => {
+    try {
+      const { joinCluster } = await import('../cluster/joined-cluster.ts')
+      joined = await joinCluster({
+        config: settings,
+        clock,
+        describe: (isShared) =>
+          listOwnOffers({ ...facts, config: membership.own, isShared, scheduling: facts.scheduling() }),
+        onOffers: membership.offer,
+        publish,
+        onRevoked: (providerId, member) => {
+          const key = placed.get(providerId)
+          if (key !== undefined) revoke(key, member)
+        },
+      })
+      membership.join(joined.neighbourhood)
+      return joined
+    } catch (error) {
+      publish({ type: 'cluster.refused', message: error instanceof Error ? error.message : String(error) })
+      return undefined
+    }
+  }
+  /** The provider that the members claim the start of a service under; `undefined`: they may not use it. */
+  const claimedAs = ({ isShared }: JoinedCluster, key: string): string | undefined => {
+    const shared = serviceOf(key).providers.filter(({ id, localService, replicaOf }) =>
+      isShared(replicaOf?.provider ?? id, localService !== undefined),
+    )
+    return shared.map(({ id }) => id.toLowerCase()).sort()[0]
+  }
+
+  return {
+    get joined() {
+      return joined
+    },
+    isConfigured: config !== undefined,
+    begin: () => {
+      if (config !== undefined) joining ??= join(config)
+    },
+    place: async (key, signal) => {
+      await joining
+      const providerId = joined === undefined ? undefined : claimedAs(joined, key)
+      if (joined === undefined || providerId === undefined) return { outcome: 'claimed' }
+      placed.set(providerId, key)
+      const outcome = await joined.place(providerId, signal)
+      return outcome.outcome === 'permitted'
+        ? { outcome: 'claimed' }
+        : { outcome: 'elsewhere', member: outcome.member }
+    },
+    noteState: (key, from, to) => {
+      if (joined === undefined) return
+      joined.noteChange()
+      if (!hasTag(from, 'starting') && !hasTag(from, 'probing') && !hasTag(from, 'up')) return
+      const providerId = claimedAs(joined, key)
+      if (providerId === undefined) return
+      if (hasTag(to, 'up')) joined.noteReady(providerId)
+      else if (!hasTag(to, 'starting') && !hasTag(to, 'probing')) joined.noteEnded(providerId)
+    },
+    noteChange: () => joined?.noteChange(),
+    noteStandstill: () => joined?.noteStandstill(),
+    leave: () => joined?.drain(true),
+    close: async () => {
+      await joining
+      await joined?.close()
+    },
+  }
+}
