@@ -90,7 +90,7 @@ export function seekTime(history: History, atMs: number): History {
 }
 
 /** Events that change what a view shows at a glance: the steps of the arrow keys. */
-const CHANGES: ReadonlySet<SupervisorEvent['type']> = new Set([
+export const CHANGES: ReadonlySet<SupervisorEvent['type']> = new Set([
   'service.added',
   'service.state',
   'service.failed',

@@ -79,11 +79,12 @@ export function listRates({ looks }: Pace, key: string, atMs: number): readonly 
 export function countPerMinute({ looks }: Pace, moments: readonly Moment[], atMs: number): number | null {
   if (looks.length === 0 && moments.length === 0) return null
   const fromMs = atMs - 60_000
-  const until = looks.findLast((look) => look.atMs <= atMs + 2_000)
+  const until = looks.findLast((look) => look.atMs <= atMs)
   const from = looks.find((look) => look.atMs >= fromMs)
   if (until === undefined || from === undefined || from.atMs > until.atMs)
     return countEnded(moments, fromMs, atMs)
-  return until.ended - from.ended + countEnded(moments, fromMs, from.atMs)
+  const told = countEnded(moments, fromMs, from.atMs) + countEnded(moments, until.atMs, atMs)
+  return until.ended - from.ended + told
 }
 
 /** Ends of requests that the events tell, after one time and until another. */
