@@ -10,6 +10,16 @@ export {
 export { type ClaimContext, type ClaimEvent, claimMachine } from './claim.ts'
 export type * from './cluster/messages.ts'
 export {
+  type LossCause,
+  type NeighbourContext,
+  type NeighbourEmitted,
+  type NeighbourEvent,
+  type NeighbourInput,
+  type NeighbourPolicy,
+  type NeighbourProbe,
+  neighbourMachine,
+} from './cluster/neighbour.ts'
+export {
   type ClaimReply,
   type HeldClaim,
   type HolderProbe,

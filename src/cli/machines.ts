@@ -1,6 +1,7 @@
 import {
   borrowingMachine,
   claimMachine,
+  neighbourMachine,
   placementMachine,
   providerMachine,
   requestMachine,
@@ -17,6 +18,7 @@ const machines = {
   borrowing: borrowingMachine,
   claim: claimMachine,
   placement: placementMachine,
+  neighbour: neighbourMachine,
   provider: providerMachine,
   request: requestMachine,
   run: runMachine,

@@ -3,6 +3,7 @@ import { and, createMachine, not, or } from 'xstate'
 import {
   borrowingMachine,
   claimMachine,
+  neighbourMachine,
   placementMachine,
   providerMachine,
   requestMachine,
@@ -17,6 +18,7 @@ const charts = [
   ['borrowing', borrowingMachine],
   ['claim', claimMachine],
   ['placement', placementMachine],
+  ['neighbour', neighbourMachine],
   ['provider', providerMachine],
   ['request', requestMachine],
   ['run', runMachine],

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
 import { borrowingMachine } from '../../machines/borrowing.ts'
 import { claimMachine } from '../../machines/claim.ts'
+import { neighbourMachine } from '../../machines/cluster/neighbour.ts'
 import { placementMachine } from '../../machines/cluster/placement.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import { toStateName } from '../../machines/provider/context.ts'
@@ -17,6 +18,7 @@ const charts: readonly (readonly [string, AnyStateMachine])[] = [
   ['borrowing.ts', borrowingMachine],
   ['claim.ts', claimMachine],
   ['cluster/placement.ts', placementMachine],
+  ['cluster/neighbour.ts', neighbourMachine],
   ['provider/chart.ts', providerMachine],
   ['request.ts', requestMachine],
   ['run.ts', runMachine],
