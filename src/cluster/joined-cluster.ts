@@ -5,8 +5,10 @@ import {
   type CardService,
   type CardServiceState,
   isNewerCard,
+  type NewerCard,
   readCard,
 } from '../../machines/cluster/messages.ts'
+import type { LossCause } from '../../machines/cluster/neighbour.ts'
 import type { PlacementOutcome, ServiceSight } from '../../machines/cluster/placement.ts'
 import type { Clock } from '../clock.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
@@ -16,10 +18,10 @@ import { createMemberProof } from '../transport/member-proof.ts'
 import { toCardBeat } from './card-beat.ts'
 import { createDepartures } from './departures.ts'
 import { type Libraries, loadLibraries } from './libraries.ts'
-import { createMemberDoor } from './member-door.ts'
+import { type CardAnswer, createMemberDoor } from './member-door.ts'
 import { createGlobs, createSharing, type Sharing } from './name-globs.ts'
 import { openNatsLink } from './nats-link.ts'
-import { createNeighbours, type Neighbour } from './neighbours.ts'
+import { createNeighbours, isUsable, type Neighbour } from './neighbours.ts'
 import { ownVersion } from './own-version.ts'
 import { createPlacementKeeper } from './placement-keeper.ts'
 import { createStartClaims } from './start-claims.ts'
@@ -49,6 +51,8 @@ export interface MemberListing {
   /** Since its last card, in milliseconds; `null` for this member. */
   readonly heardMs: number | null
   readonly boot: string
+  /** Number of its last card. */
+  readonly seq: number
   readonly services: Readonly<Record<string, CardService>>
   /** What keeps it from the cluster; `null`: nothing. */
   readonly problem: string | null
@@ -125,7 +129,7 @@ export async function joinCluster({
   const tellOffers = () => {
     const cards = neighbours
       .all()
-      .filter(({ state }) => state !== 'lost')
+      .filter(isUsable)
       .flatMap((neighbour) => (isNewerCard(neighbour.card) ? [] : [neighbour.card]))
       .sort((a, b) => (a.member < b.member ? -1 : 1))
     const text = JSON.stringify(
@@ -139,25 +143,25 @@ export async function joinCluster({
     offered = text
     onOffers(cards, isUsed)
   }
+  const ask = (last: Card | NewerCard, signal?: AbortSignal): Promise<CardAnswer> =>
+    last.address === null
+      ? Promise.resolve({ outcome: 'silent', detail: 'it has no address' })
+      : door.askCard(last, last.address, config.probeMs, signal)
   const neighbours = createNeighbours({
     clock,
-    lostMs: config.lostMs,
-    probe: async (last) =>
-      last.address === null
-        ? { outcome: 'silent', detail: 'it has no address' }
-        : door.askCard(last, last.address, config.probeMs),
-    onChange: (before, after) => {
-      const { member, state, card: said } = after
-      if (before === undefined || before.state === 'lost')
-        publish({ type: 'member.joined', member, address: said.address, version: said.version })
-      else if (before.state !== state && state !== 'lost') publish({ type: 'member.changed', member, state })
-      tellOffers()
-    },
-    onLost: (gone, reason) => {
-      publish({ type: 'member.lost', member: gone.member, reason })
+    policy: config,
+    askCard: ask,
+    onMet: ({ member, card: { address, version } }) =>
+      publish({ type: 'member.joined', member, address, version }),
+    onLost: (gone, because) => {
+      publish({ type: 'member.lost', member: gone.member, reason: LOSSES[because] })
       lost$.next({ member: gone.member })
       originLost$.next(gone)
     },
+    onState: ({ member, state }) => {
+      if (state !== 'lost' && state !== 'unmet') publish({ type: 'member.changed', member, state })
+    },
+    onChange: () => tellOffers(),
   })
 
   const link = openNatsLink({
@@ -171,11 +175,13 @@ export async function joinCluster({
           connection = { state: 'open', problem: null }
           publish({ type: 'cluster.connected', server: fact.server })
           claims.reset()
+          neighbours.setFrozen(false)
           placements.noteBack()
           link.askWho()
           changed$.next()
         } else if (fact.type === 'nats.disconnected') {
           connection = { state: 'connecting', problem: 'NATS is not reached' }
+          neighbours.setFrozen(true)
           publish({ type: 'cluster.disconnected' })
         } else {
           const state = fact.type === 'nats.refused' ? 'refused' : 'connecting'
@@ -188,8 +194,8 @@ export async function joinCluster({
         const read = readCard(value)
         // The NATS servers let a member publish on its own subject alone.
         if (read === undefined || read.member !== member) return
-        if (member === self.member) return
-        neighbours.hear(read)
+        if (member === self.member) neighbours.echo()
+        else neighbours.hear(read)
       },
       bye: (member, boot) => neighbours.farewell(member, boot),
       whoAsked: () => changed$.next(),
@@ -198,13 +204,17 @@ export async function joinCluster({
   })
   const claims = createStartClaims({ config, self, link, clock, libraries })
 
-  const toSight = ({ member, state, card: said }: Neighbour, provider: string): ServiceSight[] => {
-    if (state === 'lost' || isNewerCard(said)) return []
+  const toSight = (
+    { member, state }: Neighbour,
+    said: Card | NewerCard,
+    provider: string,
+  ): ServiceSight[] => {
+    if (isNewerCard(said)) return []
     const found = findService(said, provider)
     if (found === undefined) return []
     const [id, service] = found
-    const load =
-      service.leases + service.waiting + departures.uncounted(member, id, said.counted[self.member] ?? 0)
+    const counted = said.counted[self.member] ?? 0
+    const load = service.leases + service.waiting + departures.uncounted(member, id, counted)
     return [
       {
         member,
@@ -215,49 +225,41 @@ export async function joinCluster({
       },
     ]
   }
-  const askAll = (wanted: readonly Neighbour[], provider: string) =>
-    Promise.all(
-      wanted.map(async (neighbour) => {
-        const { address } = neighbour.card
-        if (address === null) return []
-        const answer = await door.askCard(neighbour.card, address, config.probeMs)
-        return answer.outcome === 'answered' ? toSight({ ...neighbour, card: answer.card }, provider) : []
-      }),
-    ).then((sights) => sights.flat())
+  const askAll = async (wanted: readonly Neighbour[], provider: string) => {
+    const sights = wanted.map(async (neighbour) => {
+      const answer = await ask(neighbour.card)
+      return answer.outcome === 'answered' ? toSight(neighbour, answer.card, provider) : []
+    })
+    return (await Promise.all(sights)).flat()
+  }
   const placements = createPlacementKeeper({
     clock,
     self,
     policy: config,
     claims,
     look: async (provider) => {
-      const there = neighbours.all().filter(({ state }) => state !== 'lost')
-      const muted = there.filter(({ state }) => state === 'muted')
+      const there = neighbours.all().filter(isUsable)
       const heard = there.filter(({ state }) => state !== 'muted')
+      const muted = there.filter(({ state }) => state === 'muted')
       return [
-        ...heard.flatMap((neighbour) => toSight(neighbour, provider)),
+        ...heard.flatMap((neighbour) => toSight(neighbour, neighbour.card, provider)),
         ...(await askAll(muted, provider)),
       ]
     },
-    askMembers: (provider) =>
-      askAll(
-        neighbours.all().filter(({ state }) => state !== 'lost'),
-        provider,
-      ),
+    askMembers: (provider) => askAll(neighbours.all().filter(isUsable), provider),
     askHolder: async ({ member, boot }, provider) => {
       const answer = await link.prove(member, boot, config.probeMs, provider)
       if (answer.outcome === 'alive')
         return { outcome: 'answered', state: readState(Object(answer.value).state) }
+      if (answer.outcome === 'no-responders') neighbours.noResponders(member, boot)
       return { outcome: answer.outcome === 'no-responders' ? 'none' : 'silent' }
     },
     probeHolder: async (holder, provider) => {
       const neighbour = neighbours.of(holder.member)
       if (neighbour?.card.boot !== holder.boot || neighbour.state === 'lost') return { outcome: 'gone' }
-      const { address } = neighbour.card
-      if (address === null) return { outcome: 'silent' }
-      const answer = await door.askCard(holder, address, config.probeMs)
-      if (answer.outcome !== 'answered') return { outcome: answer.outcome }
-      const said = answer.card
-      const service = isNewerCard(said) ? undefined : findService(said, provider)?.[1]
+      const answer = await ask(neighbour.card)
+      if (answer.outcome !== 'answered') return { outcome: answer.outcome === 'refused' ? 'gone' : 'silent' }
+      const service = isNewerCard(answer.card) ? undefined : findService(answer.card, provider)?.[1]
       return { outcome: 'answered', state: service?.state ?? 'cold' }
     },
     onRevoked,
@@ -272,8 +274,7 @@ export async function joinCluster({
     isDraining: () => isDraining,
     standingOf: (member, providerId) => {
       const neighbour = neighbours.of(member)
-      if (neighbour === undefined || neighbour.state === 'lost' || isNewerCard(neighbour.card))
-        return undefined
+      if (neighbour === undefined || !isUsable(neighbour) || isNewerCard(neighbour.card)) return undefined
       const found = findService(neighbour.card, providerId)
       if (found === undefined) return undefined
       const [id, { models: _, state, ...load }] = found
@@ -287,7 +288,7 @@ export async function joinCluster({
     },
     depart: (member, providerId, method, path) => {
       const neighbour = neighbours.of(member)
-      if (neighbour === undefined || neighbour.state === 'lost') return undefined
+      if (neighbour === undefined || !isUsable(neighbour)) return undefined
       const number = departures.next()
       const to = { member, boot: neighbour.card.boot }
       return departures.add(number, member, providerId, proof.prove(to, number, { method, path }))
@@ -335,6 +336,14 @@ export async function joinCluster({
   }
 }
 
+/** Why a member is lost, in words. */
+const LOSSES: Readonly<Record<LossCause, string>> = {
+  left: 'it has left',
+  refused: 'nothing listens at its address',
+  silent: 'it answers neither over NATS nor over HTTP',
+  restarted: 'another run of it is there',
+}
+
 const STATES: readonly CardServiceState[] = ['cold', 'asking', 'starting', 'ready', 'failed']
 
 /** A state that this version does not know is taken for a start that goes on. */
@@ -350,7 +359,7 @@ function findService({ services }: Card, providerId: string): readonly [string, 
   return Object.entries(services).find(([id]) => id.toLowerCase() === wanted)
 }
 
-function toListing({ member, card, state, heardAtMs }: Neighbour, nowMs: number): MemberListing {
+function toListing({ member, card, state, heardAtMs, problem }: Neighbour, nowMs: number): MemberListing {
   const { address, version, boot } = card
   return {
     member,
@@ -360,13 +369,14 @@ function toListing({ member, card, state, heardAtMs }: Neighbour, nowMs: number)
     state: isNewerCard(card) && state !== 'lost' ? 'newer' : state,
     heardMs: Math.round(nowMs - heardAtMs),
     boot,
+    seq: card.seq,
     services: card.services ?? {},
-    problem: null,
+    problem,
   }
 }
 
 function toOwnListing(
-  { member, address, version, boot, state, services }: Card,
+  { member, address, version, boot, seq, state, services }: Card,
   connection: { readonly state: 'connecting' | 'open' | 'refused'; readonly problem: string | null },
 ): MemberListing {
   return {
@@ -377,6 +387,7 @@ function toOwnListing(
     state: connection.state === 'open' ? state : connection.state,
     heardMs: null,
     boot,
+    seq,
     services,
     problem: connection.problem,
   }

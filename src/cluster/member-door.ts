@@ -8,14 +8,14 @@ export const CARD_PATH = '/cluster/card'
 /** Longest card that is read, in bytes. */
 const MAX_CARD_BYTES = 4 * 1024 * 1024
 
-/** What came of a question to a member over HTTP. `gone`: nothing listens there, or another run does. */
+/** What came of a question to a member over HTTP. `refused`: nothing listens there, or the question is not for what does. */
 export type CardAnswer =
   | { readonly outcome: 'answered'; readonly card: Card | NewerCard }
-  | { readonly outcome: 'gone' | 'silent'; readonly detail: string }
+  | { readonly outcome: 'refused' | 'silent'; readonly detail: string }
 
 /** Asks members over HTTP, as one of them. */
 export interface MemberDoor {
-  askCard(to: MemberRun, address: string, timeoutMs: number): Promise<CardAnswer>
+  askCard(to: MemberRun, address: string, timeoutMs: number, signal?: AbortSignal): Promise<CardAnswer>
 }
 
 export interface MemberDoorOptions {
@@ -27,7 +27,7 @@ export interface MemberDoorOptions {
 
 export function createMemberDoor({ clock, proof, nextNumber }: MemberDoorOptions): MemberDoor {
   return {
-    askCard: async (to, address, timeoutMs) => {
+    askCard: async (to, address, timeoutMs, signal) => {
       try {
         const { status, body } = await get({
           url: address + CARD_PATH,
@@ -35,17 +35,24 @@ export function createMemberDoor({ clock, proof, nextNumber }: MemberDoorOptions
           timeoutMs,
           maxBodyBytes: MAX_CARD_BYTES,
           clock,
+          signal,
         })
         const card = status === 200 ? readCard(JSON.parse(body)) : undefined
-        if (card === undefined || card.member !== to.member)
-          return { outcome: 'gone', detail: `status ${status}: ${body.slice(0, 300)}` }
-        if (card.boot !== to.boot) return { outcome: 'gone', detail: 'another run of it answered' }
+        // A run that is not meant refuses the proof, which names the one that is.
+        if (card === undefined || card.member !== to.member || card.boot !== to.boot)
+          return { outcome: 'refused', detail: `status ${status}: ${toMessage(body)}` }
         return { outcome: 'answered', card }
       } catch (error) {
         const detail = error instanceof Error ? error.message : String(error)
         const code = error instanceof Error && 'code' in error ? error.code : undefined
-        return { outcome: code === 'ECONNREFUSED' ? 'gone' : 'silent', detail }
+        return { outcome: code === 'ECONNREFUSED' ? 'refused' : 'silent', detail }
       }
     },
   }
+}
+
+/** What an error says, or the beginning of a text that is none of ours. */
+function toMessage(body: string): string {
+  const [, message] = /"message":"((?:[^"\\]|\\.)*)"/.exec(body) ?? []
+  return (message ?? body).slice(0, 300)
 }

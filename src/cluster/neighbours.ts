@@ -1,24 +1,44 @@
+import { type Actor, createActor, fromPromise, type SnapshotFrom } from 'xstate'
 import { type Card, isNewerCard, type NewerCard } from '../../machines/cluster/messages.ts'
+import {
+  type LossCause,
+  type NeighbourContext,
+  type NeighbourPolicy,
+  type NeighbourProbe,
+  neighbourMachine,
+} from '../../machines/cluster/neighbour.ts'
 import type { Clock } from '../clock.ts'
 import type { CardAnswer } from './member-door.ts'
 
-/** What is known of another member. */
+/** Another member as it is known here. */
 export interface Neighbour {
   readonly member: string
   readonly card: Card | NewerCard
-  readonly state: 'open' | 'draining' | 'muted' | 'settling' | 'lost'
+  /**
+   * `unmet`: HTTP has not reached it yet. `muted`: NATS does not reach it, or this member reaches neither. `settling`: it
+   * was lost and is back, so nothing is started there.
+   */
+  readonly state: 'unmet' | 'open' | 'draining' | 'muted' | 'settling' | 'lost'
+  /** Its last card, on the clock. */
   readonly heardAtMs: number
+  /** Why HTTP did not reach it last; `null`: it did, or was not asked. */
+  readonly problem: string | null
 }
 
 export interface NeighboursOptions {
   readonly clock: Clock
-  readonly lostMs: number
-  readonly probe: (card: Card | NewerCard) => Promise<CardAnswer>
-  readonly onChange: (before: Neighbour | undefined, after: Neighbour) => void
-  readonly onLost: (gone: { readonly member: string; readonly boot: string }, reason: string) => void
+  readonly policy: NeighbourPolicy
+  /** Asks for its card over HTTP. */
+  readonly askCard: (card: Card | NewerCard, signal: AbortSignal) => Promise<CardAnswer>
+  readonly onMet: (neighbour: Neighbour) => void
+  readonly onLost: (gone: { readonly member: string; readonly boot: string }, because: LossCause) => void
+  /** Its state is another one. */
+  readonly onState: (neighbour: Neighbour) => void
+  /** Anything is known anew: its card, or its state. */
+  readonly onChange: () => void
 }
 
-/** The other members of the cluster. */
+/** The other members of the cluster. The chart `machines/cluster/neighbour.ts` says what is known of each. */
 export interface Neighbours {
   all(): readonly Neighbour[]
   of(member: string): Neighbour | undefined
@@ -26,65 +46,111 @@ export interface Neighbours {
   farewell(member: string, boot: string): void
   /** NATS knows of no such run. */
   noResponders(member: string, boot: string): void
-  /** A connection to it failed: it is asked whether it is there. */
+  /** A connection to it failed. */
   suspect(member: string): void
+  /** This member has heard its own card. */
+  echo(): void
+  /** Whether this member reaches NATS. */
+  setFrozen(isFrozen: boolean): void
   close(): void
 }
 
-export function createNeighbours({ clock, lostMs, probe, onChange, onLost }: NeighboursOptions): Neighbours {
-  const known = new Map<string, Neighbour>()
-  const probing = new Set<string>()
-  const timers = new Map<string, unknown>()
-  const put = (after: Neighbour) => {
-    const before = known.get(after.member)
-    known.set(after.member, after)
-    onChange(before, after)
+interface Entry {
+  readonly actor: Actor<typeof neighbourMachine>
+  neighbour: Neighbour
+  problem: string | null
+}
+
+export function createNeighbours({
+  clock,
+  policy,
+  askCard,
+  onMet,
+  onLost,
+  onState,
+  onChange,
+}: NeighboursOptions): Neighbours {
+  const entries = new Map<string, Entry>()
+  let isFrozen = false
+
+  const provided = neighbourMachine.provide({
+    actors: {
+      probe: fromPromise<NeighbourProbe, NeighbourContext>(async ({ input: { card }, signal }) => {
+        const answer = await askCard(card, signal)
+        const entry = entries.get(card.member)
+        if (entry !== undefined) entry.problem = answer.outcome === 'answered' ? null : answer.detail
+        return answer
+      }),
+    },
+  })
+  const begin = (card: Card | NewerCard) => {
+    const actor = createActor(provided, { clock, input: { card, policy, isFrozen } })
+    const first = toNeighbour(actor.getSnapshot(), clock.now(), null)
+    const entry: Entry = { actor, neighbour: first, problem: null }
+    entries.set(card.member, entry)
+    actor.on('neighbour.met', () => onMet(entry.neighbour))
+    actor.on('neighbour.lost', ({ member, boot, because }) => onLost({ member, boot }, because))
+    actor.subscribe({
+      next: (snapshot) => {
+        const before = entry.neighbour
+        const isNew = before.card !== snapshot.context.card
+        entry.neighbour = toNeighbour(snapshot, isNew ? clock.now() : before.heardAtMs, entry.problem)
+        if (entry.neighbour.state !== before.state) onState(entry.neighbour)
+        if (isNew || entry.neighbour.state !== before.state) onChange()
+      },
+      complete: () => {
+        entries.delete(card.member)
+        onChange()
+      },
+    })
+    actor.start()
   }
-  const lose = (member: string, boot: string, reason: string) => {
-    const now = known.get(member)
-    if (now === undefined || now.card.boot !== boot || now.state === 'lost') return
-    clock.clearTimeout(timers.get(member))
-    put({ ...now, state: 'lost' })
-    onLost({ member, boot }, reason)
+  const tellAll = (event: Parameters<Entry['actor']['send']>[0]) => {
+    for (const { actor } of [...entries.values()]) actor.send(event)
   }
-  const look = async (member: string) => {
-    const now = known.get(member)
-    if (now === undefined || now.state === 'lost' || probing.has(member)) return
-    probing.add(member)
-    const { boot } = now.card
-    const answer = await probe(now.card)
-    probing.delete(member)
-    if (answer.outcome === 'answered') {
-      wait(member)
-      const current = known.get(member)
-      if (current !== undefined && clock.now() - current.heardAtMs > lostMs)
-        put({ ...current, card: answer.card, state: 'muted' })
-    } else lose(member, boot, answer.detail)
-  }
-  const wait = (member: string) => {
-    clock.clearTimeout(timers.get(member))
-    timers.set(
-      member,
-      clock.setTimeout(() => void look(member), lostMs),
-    )
-  }
+
   return {
-    all: () => [...known.values()],
-    of: (member) => known.get(member),
+    all: () => [...entries.values()].map(({ neighbour }) => neighbour),
+    of: (member) => entries.get(member)?.neighbour,
     hear: (card) => {
-      const before = known.get(card.member)
-      if (before !== undefined && before.card.boot === card.boot && before.card.seq >= card.seq) return
-      if (before !== undefined && before.card.boot !== card.boot)
-        lose(card.member, before.card.boot, 'it was restarted')
-      const state = !isNewerCard(card) && card.state === 'draining' ? 'draining' : 'open'
-      put({ member: card.member, card, state, heardAtMs: clock.now() })
-      wait(card.member)
+      const entry = entries.get(card.member)
+      if (entry === undefined) begin(card)
+      else entry.actor.send({ type: 'card.heard', card })
     },
-    farewell: (member, boot) => lose(member, boot, 'it has left'),
-    noResponders: (member, boot) => lose(member, boot, 'NATS knows of no such run'),
-    suspect: (member) => void look(member),
+    farewell: (member, boot) => entries.get(member)?.actor.send({ type: 'bye.heard', boot }),
+    noResponders: (member, boot) => entries.get(member)?.actor.send({ type: 'responders.none', boot }),
+    suspect: (member) => entries.get(member)?.actor.send({ type: 'connection.failed' }),
+    echo: () => tellAll({ type: 'echo.heard' }),
+    setFrozen: (isNow) => {
+      if (isNow === isFrozen) return
+      isFrozen = isNow
+      tellAll({ type: isNow ? 'view.frozen' : 'view.thawed' })
+    },
     close: () => {
-      for (const timer of timers.values()) clock.clearTimeout(timer)
+      for (const { actor } of entries.values()) actor.stop()
     },
   }
+}
+
+/** Whether requests may go there. */
+export function isUsable({ state }: Neighbour): boolean {
+  return state !== 'lost' && state !== 'unmet'
+}
+
+function toNeighbour(
+  snapshot: SnapshotFrom<typeof neighbourMachine>,
+  heardAtMs: number,
+  problem: string | null,
+): Neighbour {
+  const { card, member } = snapshot.context
+  return { member, card, state: toState(snapshot), heardAtMs, problem }
+}
+
+function toState(snapshot: SnapshotFrom<typeof neighbourMachine>): Neighbour['state'] {
+  const { card, isSettling } = snapshot.context
+  if (snapshot.status === 'done' || snapshot.hasTag('lost')) return 'lost'
+  if (snapshot.hasTag('unmet')) return 'unmet'
+  if (snapshot.hasTag('muted')) return 'muted'
+  if (!isNewerCard(card) && card.state === 'draining') return 'draining'
+  return isSettling ? 'settling' : 'open'
 }

@@ -159,7 +159,7 @@ export type ClusterEventBody =
   | {
       readonly type: 'member.changed'
       readonly member: string
-      readonly state: 'open' | 'draining' | 'silent' | 'muted' | 'settling'
+      readonly state: 'open' | 'draining' | 'muted' | 'settling'
     }
   | { readonly type: 'member.lost'; readonly member: string; readonly reason: string }
 

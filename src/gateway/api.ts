@@ -8,6 +8,7 @@ import type { Supervisor } from '../supervisor/interface.ts'
 import { UNBUFFERED } from '../transport/headers.ts'
 import { decodePath } from '../transport/path.ts'
 import { readJsonBody } from './body.ts'
+import { answerDrain, answerMembers } from './cluster-routes.ts'
 import { sendEvents, toCount } from './event-route.ts'
 import { sendJson, sendLargeJson } from './respond.ts'
 import { stopAll } from './running.ts'
@@ -67,6 +68,12 @@ export async function answerApi(
     case 'POST stop': {
       const { force } = await readJsonBody(response)
       return sendJson(response, 200, await stopAll(supervisor, force === true))
+    }
+    case 'GET members':
+      return answerMembers(supervisor, response)
+    case 'POST drain': {
+      const { undo } = await readJsonBody(response)
+      return answerDrain(supervisor, response, undo !== true)
     }
     case 'GET logs/:id':
       return sendLogs(

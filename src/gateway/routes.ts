@@ -85,6 +85,22 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'GET',
+    path: '/api/members',
+    meaning: 'The members of the cluster, this one first: state, address, version and what each offers.',
+  },
+  {
+    method: 'POST',
+    path: '/api/drain',
+    meaning:
+      'Of a member of a cluster: it takes no new requests, and others take them; `{"undo":true}` ends that. The answer is that of `/api/members`.',
+  },
+  {
+    method: 'GET',
+    path: '/cluster/card',
+    meaning: 'What this member offers, for the other members. It needs the proof of one, and no key.',
+  },
+  {
+    method: 'GET',
     path: '/api/logs/{id}',
     meaning:
       'Its last output; `?follow=1` continues as NDJSON. A line has its plain `text`; colours of a terminal are in `styles`, as `[from, to, "red bold"]`.',

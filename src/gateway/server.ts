@@ -23,6 +23,7 @@ import { createAttempts } from './attempts.ts'
 import { readBody } from './body.ts'
 import { createBodyBudget } from './body-budget.ts'
 import { toClientKey } from './client-key.ts'
+import { answerCard, CARD_PATH } from './cluster-routes.ts'
 import { answerPreflight, nameOrigin } from './cors.ts'
 import { findDoor, isTunnel, withoutQuery } from './doors.ts'
 import { type GuardPolicy, guard, guardControl, guardKey } from './guard.ts'
@@ -174,6 +175,7 @@ export function createGateway({
     const door = findDoor(method, withoutQuery(path))
     const wrongPath = door === undefined ? explainPath(method, path) : undefined
     if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
+    if (path === CARD_PATH && method === 'GET') return answerCard(supervisor, request, response)
     guardKey(request, rules)
     if (method === 'POST' && (door === undefined ? path.startsWith('/v1/') : door.kind === 'llama.cpp')) {
       const { maxBodyBytes, coldStartCommentsMs, writeStallMs } = supervisor.config.leasehold
@@ -308,8 +310,10 @@ function toPolicy(supervisor: Supervisor, ownHosts: () => readonly string[], isK
     const { leasehold } = supervisor.config
     if (policy !== undefined && source === leasehold) return policy
     source = leasehold
-    const { allowedHosts, allowedOrigins, apiKeys, controlKeys } = leasehold
-    const hosts = new Set([...ownHosts(), ...allowedHosts].map((name) => name.toLowerCase()))
+    const { allowedHosts, allowedOrigins, apiKeys, controlKeys, cluster } = leasehold
+    // Members come by the address that this one gave them.
+    const asMember = cluster === undefined ? [] : [new URL(cluster.address).host]
+    const hosts = new Set([...ownHosts(), ...allowedHosts, ...asMember].map((name) => name.toLowerCase()))
     const origins = new Set(allowedOrigins.map((origin) => origin.toLowerCase()))
     policy = { hosts, origins, apiKeys, controlKeys, isKeyRequired }
     return policy

@@ -87,6 +87,21 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
   'GET /api/timeline': async () => {
     expect(await get('/api/timeline')).toMatchObject({ lanes: [{ service: 'demo' }], decisions: [] })
   },
+  // Of a gateway that is in no cluster; test/cluster has those that are.
+  'GET /api/members': async () => {
+    expect(await get('/api/members')).toEqual({ self: null, isDraining: false, members: [] })
+  },
+  'POST /api/drain': async () => {
+    const headers = { 'content-type': 'application/json' }
+    const response = await fetch(`${house.url}/api/drain`, { method: 'POST', headers, body: '{}' })
+    expect([response.status, (await response.json()).error.code]).toEqual([
+      503,
+      'LEASEHOLD_CLUSTER_UNAVAILABLE',
+    ])
+  },
+  'GET /cluster/card': async () => {
+    expect((await fetch(`${house.url}/cluster/card`)).status).toBe(404)
+  },
   'DELETE /api/requests/{id}': async () => {
     const response = await fetch(`${house.url}/api/requests/unknown`, { method: 'DELETE' })
     expect(response.status).toBe(404)

@@ -7,6 +7,10 @@ interface Models {
   readonly data: readonly { readonly id: string; readonly members?: readonly string[] }[]
 }
 
+interface Members {
+  readonly members: readonly { readonly member: string; readonly state: string; readonly seq: number }[]
+}
+
 describeWithNats('three machines', () => {
   test('list the models of each other, and a member that leaves is gone at once', async ({ expect }) => {
     await using boxes = await createBoxes([])
@@ -31,5 +35,40 @@ describeWithNats('three machines', () => {
       ['qwen/m', ['attic']],
       ['shared/m', ['attic', 'tower']],
     ])
+  })
+
+  test('a member that is killed is lost after its cards stay out and HTTP is refused', async ({ expect }) => {
+    await using boxes = await createBoxes(['tower', 'attic'])
+    const [tower, attic] = boxes.all as [Box, Box]
+    await Promise.all(boxes.all.map((box) => box.start()))
+    await boxes.untilJoined()
+    await tower.end('SIGKILL')
+    const killedAtMs = performance.now()
+    await attic.until(/member tower is lost: nothing listens at its address/)
+    expect(performance.now() - killedAtMs).toBeLessThan(4000)
+    await tower.start()
+    await attic.until(/is lost[\s\S]*member tower .*is there/)
+  })
+
+  test('nothing is lost when NATS is away, and the cards come over HTTP', async ({ expect }) => {
+    await using boxes = await createBoxes(['tower', 'attic'])
+    const [tower, attic] = boxes.all as [Box, Box]
+    await Promise.all(boxes.all.map((box) => box.start()))
+    await boxes.untilJoined()
+    await boxes.nats.kill({ keepsStore: false })
+    await Promise.all(boxes.all.map((box) => box.until(/NATS is not reached/)))
+    const heardOf = async () => {
+      const { members } = (await attic.json('/api/members')) as Members
+      return members.find(({ member }) => member === 'tower')
+    }
+    const before = await heardOf()
+    await expect.poll(async () => (await heardOf())?.seq).toBeGreaterThan((before?.seq ?? 0) + 4)
+    expect(await heardOf()).toMatchObject({ state: 'open' })
+    await tower.end('SIGKILL')
+    await attic.until(/member tower is lost: nothing listens at its address/)
+    await tower.start()
+    await boxes.nats.start()
+    await attic.until(/is lost[\s\S]*member tower .*is there/)
+    await tower.until(/member attic .*is there/)
   })
 })
