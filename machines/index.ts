@@ -8,6 +8,14 @@ export {
   type OwnerMessage,
 } from './borrowing.ts'
 export { type ClaimContext, type ClaimEvent, claimMachine } from './claim.ts'
+export {
+  type MemberContext,
+  type MemberEmitted,
+  type MemberEvent,
+  type MemberInput,
+  type MemberPolicy,
+  memberMachine,
+} from './cluster/member.ts'
 export type * from './cluster/messages.ts'
 export {
   type LossCause,

@@ -118,6 +118,11 @@ const base = setup({
         (boot === context.card.boot && seq <= context.card.seq)
       )
     },
+    /** The same of a member that is lost: its latest run is over, so an earlier one may have been the late one. */
+    isStaleOfLost: ({ context, event }: Scope) => {
+      const { boot, seq } = cardOf(event)
+      return boot === context.leftBoot || (boot === context.card.boot && seq <= context.card.seq)
+    },
     /** The card is of another run than the one before. */
     isRestart: ({ context, event }: Scope) => cardOf(event).boot !== context.card.boot,
     isCardDraining: ({ event }: Scope) => isDraining(cardOf(event)),
@@ -528,7 +533,7 @@ export const neighbourMachine = neighbour.createMachine({
           description: 'Nothing is heard of it.',
           after: { retry: 'retrying' },
           on: {
-            'card.heard': [{ guard: 'isStale' }, { target: 'greeting', actions: 'recordCard' }],
+            'card.heard': [{ guard: 'isStaleOfLost' }, { target: 'greeting', actions: 'recordCard' }],
           },
         },
         greeting: {
@@ -563,7 +568,7 @@ export const neighbourMachine = neighbour.createMachine({
           },
           after: { probeTimeout: 'resting' },
           on: {
-            'card.heard': [{ guard: 'isStale' }, { target: 'greeting', actions: 'recordCard' }],
+            'card.heard': [{ guard: 'isStaleOfLost' }, { target: 'greeting', actions: 'recordCard' }],
             'bye.heard': { guard: 'isCurrentRun', target: 'resting', actions: 'recordLeaving' },
           },
         },

@@ -1,6 +1,7 @@
 import {
   borrowingMachine,
   claimMachine,
+  memberMachine,
   neighbourMachine,
   placementMachine,
   providerMachine,
@@ -19,6 +20,7 @@ const machines = {
   claim: claimMachine,
   placement: placementMachine,
   neighbour: neighbourMachine,
+  member: memberMachine,
   provider: providerMachine,
   request: requestMachine,
   run: runMachine,

@@ -391,7 +391,17 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
     .addOption(
       new Option('--machine <name>', 'the statechart to print')
-        .choices(['borrowing', 'claim', 'neighbour', 'placement', 'provider', 'request', 'run', 'supervisor'])
+        .choices([
+          'borrowing',
+          'claim',
+          'member',
+          'neighbour',
+          'placement',
+          'provider',
+          'request',
+          'run',
+          'supervisor',
+        ])
         .default('provider'),
     )
     .addOption(

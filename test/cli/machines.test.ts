@@ -3,6 +3,7 @@ import { and, createMachine, not, or } from 'xstate'
 import {
   borrowingMachine,
   claimMachine,
+  memberMachine,
   neighbourMachine,
   placementMachine,
   providerMachine,
@@ -19,6 +20,7 @@ const charts = [
   ['claim', claimMachine],
   ['placement', placementMachine],
   ['neighbour', neighbourMachine],
+  ['member', memberMachine],
   ['provider', providerMachine],
   ['request', requestMachine],
   ['run', runMachine],

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import type { AnyStateMachine } from 'xstate'
 import { borrowingMachine } from '../../machines/borrowing.ts'
 import { claimMachine } from '../../machines/claim.ts'
+import { memberMachine } from '../../machines/cluster/member.ts'
 import { neighbourMachine } from '../../machines/cluster/neighbour.ts'
 import { placementMachine } from '../../machines/cluster/placement.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
@@ -19,6 +20,7 @@ const charts: readonly (readonly [string, AnyStateMachine])[] = [
   ['claim.ts', claimMachine],
   ['cluster/placement.ts', placementMachine],
   ['cluster/neighbour.ts', neighbourMachine],
+  ['cluster/member.ts', memberMachine],
   ['provider/chart.ts', providerMachine],
   ['request.ts', requestMachine],
   ['run.ts', runMachine],

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { type AnyStateMachine, and, createMachine, not } from 'xstate'
 import { borrowingMachine } from '../../machines/borrowing.ts'
 import { claimMachine } from '../../machines/claim.ts'
+import { memberMachine } from '../../machines/cluster/member.ts'
 import { neighbourMachine } from '../../machines/cluster/neighbour.ts'
 import { placementMachine } from '../../machines/cluster/placement.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
@@ -34,6 +35,7 @@ test.each([
   ['claim', claimMachine],
   ['placement', placementMachine],
   ['neighbour', neighbourMachine],
+  ['member', memberMachine],
   ['watchdog', watchdogMachine],
 ] as const)(
   'the flat definition of the %s chart is ten levels deep at most and has every state and edge',

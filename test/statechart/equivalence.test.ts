@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { type AnyStateMachine, createActor, type InspectionEvent } from 'xstate'
 import { borrowingMachine } from '../../machines/borrowing.ts'
 import { claimMachine } from '../../machines/claim.ts'
+import { memberMachine } from '../../machines/cluster/member.ts'
 import { neighbourMachine } from '../../machines/cluster/neighbour.ts'
 import { placementMachine } from '../../machines/cluster/placement.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
@@ -48,6 +49,7 @@ test('every chart of leasehold is compiled, and stays so when its effects are pr
     claimMachine,
     placementMachine,
     neighbourMachine,
+    memberMachine,
     watchdogMachine,
   ]) {
     const compiled = compile(machine)

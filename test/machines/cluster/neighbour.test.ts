@@ -231,6 +231,15 @@ describe('a neighbour', () => {
     expect([attic.tags(), attic.context().card.boot]).toEqual(['usable', 'a1'])
   })
 
+  test('whose former run was heard last is back with its next card, too, where an answer does not tell the run', async () => {
+    const attic = await open(neighbourMachine, silent)
+    await attic.send(heard(70, 'a0'))
+    expect(attic.context().card.boot).toBe('a0')
+    attic.world.http = answered(4, 'a1')
+    await attic.send(heard(4, 'a1'))
+    expect([attic.tags(), attic.context().card.boot]).toEqual(['usable', 'a1'])
+  })
+
   test('that is heard twice, late or out of order is what its newest card says', async () => {
     const attic = await open()
     await attic.send(heard(5, 'a1', 'draining'), heard(4), heard(5), heard(3))
