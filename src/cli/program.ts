@@ -191,10 +191,53 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'show every service of the running gateway',
       'leasehold status --watch',
       'print one JSON document per refresh',
-    ).option('--watch', 'refresh the table until Ctrl-C'),
+    )
+      .option('--watch', 'refresh the table until Ctrl-C')
+      .option('--all', 'the services of every member of the cluster'),
   ).action((options) =>
     perform(options, async () => (await import('./status.ts')).showStatus(options, terminal)),
   )
+
+  remote(add(program, 'members', 'show the machines of the cluster', 'leasehold members')).action((options) =>
+    perform(options, async () => (await import('./members-command.ts')).showMembers(options, terminal)),
+  )
+
+  remote(
+    add(
+      program,
+      'drain',
+      'take this machine out of its cluster: it finishes its requests, others take the new ones',
+      'leasehold drain --undo',
+    ).option('--undo', 'take new requests again'),
+  ).action((options) =>
+    perform(options, async () => (await import('./members-command.ts')).drainMember(options, terminal)),
+  )
+
+  const cluster = program.command('cluster').description('several machines as one')
+  configured(
+    add(
+      cluster,
+      'check',
+      'find what keeps this machine and the others of its cluster apart',
+      'leasehold cluster check',
+    ),
+  ).action((options) =>
+    perform(options, async () => (await import('./cluster-command.ts')).showClusterCheck(options, terminal)),
+  )
+  add(
+    cluster,
+    'nats-config',
+    'make a key for each member, and print a configuration of nats-server that lets each speak for itself only',
+    'leasehold cluster nats-config tower attic > nats.conf',
+  )
+    .argument('<member...>', 'names of the members')
+    .option('--keys <folder>', 'where the keys are written, as MEMBER.nk', '.')
+    .option('--prefix <prefix>', 'leasehold.cluster.prefix', 'leasehold')
+    .action((members, options) =>
+      perform(options, async () =>
+        (await import('./cluster-command.ts')).printNatsConfig(members, options, terminal),
+      ),
+    )
 
   remote(
     add(program, 'start', 'start a service and wait until it is ready', 'leasehold start demo')

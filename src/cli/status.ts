@@ -9,6 +9,7 @@ import { exitCodes } from './exit-codes.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
 import { formatSize } from './init/draft.ts'
 import { describeFailure } from './lifecycle.ts'
+import { listClusterServiceLines, listMemberLines, type Members } from './members-command.ts'
 import { openScreen, type Screen } from './screen.ts'
 import { escapeText, formatTable, type Terminal } from './terminal.ts'
 import { describeOwner, describeState } from './words.ts'
@@ -17,6 +18,8 @@ export interface StatusOptions {
   readonly config?: string
   readonly gateway?: string
   readonly watch?: boolean
+  /** The services of every member of the cluster. */
+  readonly all?: boolean
   readonly json?: boolean
 }
 
@@ -27,13 +30,19 @@ const WATCH_EVERY_MS = 500
 export async function showStatus(options: StatusOptions, terminal: Terminal): Promise<number> {
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await connectToGateway(config, terminal.env, options.gateway)
-  const { watch, json } = options
+  const { watch, json, all } = options
   const hasWindow = watch && !json && terminal.isOutInteractive && terminal.env.TERM !== 'dumb'
   let screen: Screen | undefined
   try {
     do {
-      const path = '/api/services'
-      const snapshot = (await gateway.ask({ path })) as SupervisorSnapshot
+      const path = all ? '/api/members' : '/api/services'
+      const answer = await gateway.ask({ path })
+      if (all) {
+        showEveryMember(path, answer as Members, json === true, terminal)
+        if (watch) await wait(WATCH_EVERY_MS)
+        continue
+      }
+      const snapshot = answer as SupervisorSnapshot
       if (hasWindow) {
         screen ??= openScreen(terminal)
         screen.draw(readAnswer(path, () => listFittingLines(snapshot, terminal)))
@@ -46,6 +55,16 @@ export async function showStatus(options: StatusOptions, terminal: Terminal): Pr
     gateway.close()
   }
   return exitCodes.ok
+}
+
+function showEveryMember(path: string, members: Members, json: boolean, terminal: Terminal): void {
+  if (json) return terminal.json(members)
+  const lines = readAnswer(path, () =>
+    members.members.length === 0
+      ? listMemberLines(members, terminal)
+      : listClusterServiceLines(members, terminal),
+  )
+  terminal.out(`${lines.join('\n')}\n`)
 }
 
 /** The lines that fit into the window: without room for reasons, one line per service; and how many are left out. */

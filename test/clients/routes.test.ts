@@ -87,7 +87,7 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
   'GET /api/timeline': async () => {
     expect(await get('/api/timeline')).toMatchObject({ lanes: [{ service: 'demo' }], decisions: [] })
   },
-  // Of a gateway that is in no cluster; test/cluster has those that are.
+  // This gateway is in no cluster. test/cluster asks gateways of a cluster.
   'GET /api/members': async () => {
     expect(await get('/api/members')).toEqual({ self: null, isDraining: false, members: [] })
   },
