@@ -100,9 +100,9 @@ function describeFact(event: SupervisorEvent): string {
     case 'config.refused':
       return `the configuration is refused, the old one stays: ${describeRefusal(event)}`
     case 'orphans.reaped':
-      return `ended processes that a dead leasehold (process ${event.supervisorPid}) had left: ${event.pids.join(', ')}`
+      return `ended what a dead leasehold (process ${event.supervisorPid}) had left: ${[...event.pids, ...(event.servers ?? [])].join(', ')}`
     case 'orphans.refused':
-      return `put aside ${event.file}: ${event.problem}`
+      return `left by a dead leasehold, in ${event.file}: ${event.problem}`
     case 'watchdog.lost':
       return describeWatchdog(event.problem)
     case 'watchdog.restored':

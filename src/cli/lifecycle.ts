@@ -78,11 +78,16 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
           return tell(
             event,
             'leasehold',
-            `ended processes that a dead leasehold (process ${event.supervisorPid}) had left: ${event.pids.join(', ')}`,
+            `ended what a dead leasehold (process ${event.supervisorPid}) had left: ${[...event.pids, ...(event.servers ?? [])].join(', ')}`,
             'yellow',
           )
         case 'orphans.refused':
-          return tell(event, 'leasehold', `put aside ${event.file}: ${event.problem}`, 'yellow')
+          return tell(
+            event,
+            'leasehold',
+            `left by a dead leasehold, in ${event.file}: ${event.problem}`,
+            'yellow',
+          )
         case 'watchdog.lost':
           return tell(event, 'leasehold', describeWatchdog(event.problem), 'red')
         case 'watchdog.restored':

@@ -241,7 +241,8 @@ export const eventMeanings = {
   'config.refused': 'A new configuration was refused; the current one stays in force. Lists every problem.',
   'orphans.reaped':
     'Processes left behind by a dead supervisor of this user were ended: `pids`; `survivors` are still alive.',
-  'orphans.refused': 'The record of another supervisor is invalid: `problem`. No process was signalled.',
+  'orphans.refused':
+    'The record of another supervisor is invalid, or its server elsewhere may still be there: `problem`. No process was signalled.',
   'watchdog.lost':
     'No watchdog process stays up: `problem`. If leasehold is killed now, its servers may keep running. The start is retried with growing pauses.',
   'watchdog.restored': 'A watchdog process runs again.',

@@ -1,6 +1,7 @@
 import { type Actor, createActor, fromPromise } from 'xstate'
 import { claimMachine } from '../../machines/claim.ts'
 import type { Failure, HostClaimOutcome } from '../../machines/messages.ts'
+import { LeftServerError } from '../process/reaping.ts'
 import type { Claim, Claims } from './host-claims.ts'
 import type { PeerConnection } from './peer-wire.ts'
 
@@ -86,5 +87,11 @@ function buildClaimFailure(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error)
   if (error instanceof Error && 'code' in error && error.code === 'LEASEHOLD_STATE_UNUSABLE')
     return { code: 'LEASEHOLD_STATE_UNUSABLE', message: `not started without a claim: ${message}` }
+  if (error instanceof LeftServerError)
+    return {
+      code: 'LEASEHOLD_CLAIM_FAILED',
+      message: `not started, because a server of an earlier leasehold may still be there: ${message}`,
+      retry: 'later',
+    }
   return { code: 'LEASEHOLD_CLAIM_FAILED', message: `not started, because its claim failed: ${message}` }
 }

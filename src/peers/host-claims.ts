@@ -96,8 +96,8 @@ export interface HostClaimsOptions {
   readonly clock: Clock
   /** A supervisor has come to a claim of ours, and has proven who it is. It is sent away when the claim is released. */
   readonly onGuest: (address: string, guest: PeerConnection) => void
-  /** Awaited with every claim that was free, before it is handed out. */
-  readonly onClaimed?: () => Promise<void>
+  /** Awaited with every claim that was free, before it is handed out. The claim is given back when it rejects. */
+  readonly onClaimed?: (address: string) => Promise<void>
   /** @default those of the kernel on Linux and Windows, files elsewhere */
   readonly toLocks?: (state: StateDirectory, clock: Clock) => HostLocks
 }
@@ -134,7 +134,10 @@ export function createHostClaims({
       mine.release()
       return { outcome: 'held' }
     }
-    await onClaimed()
+    await onClaimed(address).catch((error) => {
+      lock.release()
+      throw error
+    })
     const release = () => {
       lock.release()
       for (const socket of guests) socket.destroySoon()

@@ -25,6 +25,26 @@ export interface ReapingOptions {
   readonly sendSignal?: SendSignal
 }
 
+/** A server outside the tree of a dead supervisor that may still be there. */
+export interface LeftServer {
+  /** The key of its service. */
+  readonly key: string
+  readonly problem: string
+}
+
+/** A start would share its memory with the server of a dead supervisor. */
+export class LeftServerError extends Error {
+  override get name() {
+    return 'LeftServerError' as const
+  }
+}
+
+/** What became of the processes and servers of dead supervisors. */
+export interface Reaping {
+  readonly events: readonly ReapingEventBody[]
+  readonly left: readonly LeftServer[]
+}
+
 /** Between two looks, in milliseconds. */
 const LOOK_MS = 10
 /** A child between fork and exec still shows the environment of its parent, so one quiet look proves nothing. */
@@ -40,9 +60,10 @@ const SERVER_STOP_MS = 30_000
  * Records of living supervisors, other hosts and other pid namespaces stay untouched. No other process is ever
  * signalled.
  */
-export async function reapOrphans(options: ReapingOptions): Promise<readonly ReapingEventBody[]> {
+export async function reapOrphans(options: ReapingOptions): Promise<Reaping> {
   const { state, owner } = options
   const results: ReapingEventBody[] = []
+  const left: LeftServer[] = []
   for (const name of listRecords(state)) {
     if (name === `${owner}.json`) continue
     const file = join(toRecordDirectory(state), name)
@@ -60,10 +81,12 @@ export async function reapOrphans(options: ReapingOptions): Promise<readonly Rea
       continue
     }
     if (record.host !== readHost() || isAlive(record.pid, hasProcfs ? record.startTicks : undefined)) continue
-    results.push(...(await reapOwner(record, file, options)))
+    const reaped = await reapOwner(record, file, options)
+    results.push(...reaped.events)
+    left.push(...reaped.left)
   }
   // A dead supervisor that left nothing is no news.
-  return results.filter((one) => one.type === 'orphans.refused' || !isEmpty(one))
+  return { events: results.filter((one) => one.type === 'orphans.refused' || !isEmpty(one)), left }
 }
 
 function isEmpty({ pids, survivors, servers = [] }: Extract<ReapingEventBody, { type: 'orphans.reaped' }>) {
@@ -74,7 +97,7 @@ async function reapOwner(
   record: RecordedOwner,
   file: string,
   { clock, environmentOf, sendSignal = process.kill }: ReapingOptions,
-): Promise<readonly ReapingEventBody[]> {
+): Promise<Reaping> {
   // The supervisor is dead, so the tree has no root: only the remaining marks count.
   const root: TreeRoot = {
     pid: record.pid,
@@ -97,13 +120,16 @@ async function reapOwner(
   }
   const survivors = look().map(({ pid }) => pid)
   const servers = await Promise.all(
-    record.servers.map((server) => reapServer(server, { env: environmentOf(server.key), clock })),
+    record.servers.map(async (server) => ({
+      key: server.key,
+      ...(await reapServer(server, { env: environmentOf(server.key), clock })),
+    })),
   )
-  const problems = servers.flatMap(({ problem }) => problem ?? [])
-  if (survivors.length + problems.length === 0) attemptUnlink(file)
+  const left = servers.flatMap(({ key, problem }) => (problem === undefined ? [] : [{ key, problem }]))
+  if (survivors.length + left.length === 0) attemptUnlink(file)
   const { owner, pid: supervisorPid } = record
   const stopped = servers.flatMap(({ stopped }) => stopped ?? [])
-  return [
+  const events: readonly ReapingEventBody[] = [
     {
       type: 'orphans.reaped',
       owner,
@@ -112,8 +138,9 @@ async function reapOwner(
       survivors,
       ...(stopped.length === 0 ? {} : { servers: stopped }),
     },
-    ...problems.map((problem) => ({ type: 'orphans.refused', file, problem }) as const),
+    ...left.map(({ problem }) => ({ type: 'orphans.refused', file, problem }) as const),
   ]
+  return { events, left }
 }
 
 /** Ends a server outside the tree, when its status command says that it is there and is the one on record. */

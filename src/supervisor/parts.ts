@@ -22,7 +22,7 @@ import { createGuests } from '../peers/guests.ts'
 import { createHostClaims } from '../peers/host-claims.ts'
 import type { PeerConnection } from '../peers/peer-wire.ts'
 import { buildChildEnvironment } from '../process/environment.ts'
-import { reapOrphans } from '../process/reaping.ts'
+import { LeftServerError, reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
 import { rememberAnswerSecrets } from '../request/answer-mask.ts'
@@ -92,17 +92,25 @@ export function createParts(options: SupervisorOptions) {
     clock,
     name,
     stateDirectory,
-    onClaimed: async () => {
+    onClaimed: async (address) => {
       const environmentOf = (key: string) => {
         const { env, inheritEnv } = catalogue.services.get(key)?.localService ?? {}
         return buildChildEnvironment({ host: environment, env, inheritEnv, markers: {} })
       }
       const options = { state: stateDirectory(), owner: table.owner, clock, environmentOf }
-      for (const reaping of await reapOrphans(options)) hub.publish(reaping)
+      const { events, left } = await reapOrphans(options)
+      for (const event of events) hub.publish(event)
+      // What may still be there has its memory: of the same service, and of every other that shares a budget.
+      const found = left.find(({ key }) =>
+        [...catalogue.services.values()].some(
+          (service) => originOf(service) === address && (service.key === key || service.policy.drawsOnLimits),
+        ),
+      )
+      if (found !== undefined) throw new LeftServerError(found.problem)
     },
     onGuest: (address, guest) => arrival$.next({ address, guest }),
   })
-  const claims = createClaimKeeper(hostClaims, (key) => new URL(catalogue.serviceOf(key).healthUrl).origin)
+  const claims = createClaimKeeper(hostClaims, (key) => originOf(catalogue.serviceOf(key)))
   const guests = createGuests({ publish, self: { pid: process.pid, name } })
 
   const upstreams = createUpstreams(clock)
@@ -295,4 +303,9 @@ export function createParts(options: SupervisorOptions) {
     seat,
     configuration,
   }
+}
+
+/** Where a service is claimed. */
+function originOf({ healthUrl }: { readonly healthUrl: string }): string {
+  return new URL(healthUrl).origin
 }

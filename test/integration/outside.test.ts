@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { createSupervisor, loadConfig } from '../../src/index.ts'
+import { createSupervisor, type Lease, loadConfig, ServiceError, type Supervisor } from '../../src/index.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { listOf } from '../process/world.ts'
@@ -399,7 +399,12 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     const port = await findFreePort()
     const file = join(box.directory, 'leasehold.json5')
     const text = toText(port, {
-      service: { ...toService(box.directory, port, options), healthUrl: `http://127.0.0.1:${port}/health` },
+      ...options,
+      service: {
+        ...toService(box.directory, port, options),
+        healthUrl: `http://127.0.0.1:${port}/health`,
+        ...options.service,
+      },
     })
     await writeFile(file, text)
     const stateDir = join(box.directory, 'state')
@@ -423,6 +428,16 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
         program.kill('SIGKILL')
         await box[Symbol.asyncDispose]()
       },
+    }
+  }
+  /** A start that was refused is tried again after its back-off. */
+  const acquireWhenPossible = async (supervisor: Supervisor, ref: string): Promise<Lease> => {
+    for (;;) {
+      try {
+        return await supervisor.acquire(ref)
+      } catch (error) {
+        if (!(error instanceof ServiceError) || error.code !== 'LEASEHOLD_CLAIM_FAILED') throw error
+      }
     }
   }
   /** Kills a supervisor and its watchdog, which it must not have the time to replace. */
@@ -455,6 +470,37 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     const [reaped] = hearing.all('orphans.reaped')
     expect(reaped?.servers).toEqual([expect.stringContaining('stop box')])
     await supervisor.close()
+    expect(box.isThere()).toBe(false)
+  })
+
+  test('keeps its room while the next supervisor cannot tell whether it is gone (fault E-11)', {
+    timeout: 60_000,
+  }, async () => {
+    const port = await findFreePort()
+    const needs = { vramMiB: 20_000 }
+    await using opened = await openHost({
+      isDetached: true,
+      service: { needs },
+      leasehold: { budgets: { vramMiB: 24_000 } },
+      others: {
+        second: {
+          baseUrl: `http://127.0.0.1:${port}/v1`,
+          models: [{ id: 'demo' }],
+          localService: { command: process.execPath, args: [demoServer, '--port', String(port)], needs },
+        },
+      },
+    })
+    const { box, program, file, stateDir, readRecord } = opened
+    await killBoth(program, readRecord().owner)
+    box.set('down')
+    await using supervisor = createSupervisor({ config: await loadConfig(file), stateDir })
+    const hearing = listen(supervisor)
+    await expect(supervisor.acquire('second/demo')).rejects.toThrow(
+      /a server of an earlier leasehold may still be there: statusCommand cannot tell/,
+    )
+    expect([box.isThere(), hearing.all('process.spawned')]).toEqual([true, []])
+    box.clear('down')
+    await using _lease = await acquireWhenPossible(supervisor, 'second/demo')
     expect(box.isThere()).toBe(false)
   })
 

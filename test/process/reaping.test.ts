@@ -62,8 +62,8 @@ function writeRecord(fields: object, name = 'owner' in fields ? `${fields.owner}
 }
 const signals: (readonly [number, string])[] = []
 beforeEach(() => void signals.splice(0))
-const reap = (owner = randomUUID()) =>
-  reapOrphans({
+const reap = async (owner = randomUUID()) => {
+  const { events } = await reapOrphans({
     state,
     owner,
     clock: systemClock,
@@ -73,6 +73,8 @@ const reap = (owner = randomUUID()) =>
       process.kill(pid, name)
     },
   })
+  return events
+}
 const records = () => readdirSync(join(folder, 'owners'))
 
 // Proofs need /proc.

@@ -226,13 +226,13 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
     await supervisor.exited
     expect(isRunning(pid)).toBe(true)
     const state = openStateDirectory(folder)
-    const reaped = await reapOrphans({
+    const { events } = await reapOrphans({
       state,
       owner: randomUUID(),
       clock: systemClock,
       environmentOf: () => ({}),
     })
-    expect(reaped).toMatchObject([{ type: 'orphans.reaped', pids: [pid], survivors: [] }])
+    expect(events).toMatchObject([{ type: 'orphans.reaped', pids: [pid], survivors: [] }])
     expect(isRunning(pid)).toBe(false)
   })
 
