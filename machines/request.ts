@@ -22,12 +22,24 @@ export interface RequestContext {
   readonly attempts: readonly Attempt[]
   /** How often it was resolved again, because the service it waited for was taken out of the configuration. */
   readonly restarts: number
+  /** How often a member of the cluster said that another one has the model. */
+  readonly redirects: number
   /** Status of the answer; `null`: it has not begun. */
   readonly status: number | null
 }
 
 /** How many replaced configurations one request follows. */
 export const MAX_RESTARTS = 10
+
+/**
+ * How often a request asks again after a member said that another one has the model. With the growing pauses that is
+ * for ten seconds: members agree on who starts it once all have heard of a loss.
+ */
+export const MAX_REDIRECTS = 14
+
+/** First pause before it is looked up again, and the longest, in milliseconds. */
+const REDIRECT_PAUSE_MS = 25
+const MAX_REDIRECT_PAUSE_MS = 1_000
 
 /** How often a request that no server has seen is sent again: at once, then after growing pauses. */
 export const MAX_REFUSALS = 4
@@ -59,6 +71,8 @@ const request = setup({
     listenAgain: LISTEN_AGAIN_MS,
     loadingRetry: LOADING_RETRY_MS,
     reconnectPause: ({ context }: Scope) => RECONNECT_PAUSE_MS * 2 ** Math.max(0, context.refusals - 2),
+    redirectPause: ({ context }: Scope) =>
+      Math.min(MAX_REDIRECT_PAUSE_MS, REDIRECT_PAUSE_MS * 2 ** Math.max(0, context.redirects - 1)),
     timeLimit: ({ event }: Scope) => (event.type === 'lease.granted' ? (event.timeLimitMs ?? 0) : 0),
   },
   guards: {
@@ -69,6 +83,12 @@ const request = setup({
       refusals < (index + 1 < candidates.length ? 1 : MAX_REFUSALS),
     /** The service it waited for is not configured any more: its model may be somewhere else now. */
     isRemoved: ({ event }: Scope) => event.type === 'request.failed' && event.code === 'LEASEHOLD_REMOVED',
+    /** Another member of the cluster has the model, or starts it. A request of another member is not retried here. */
+    isRedirected: ({ context, event }: Scope) =>
+      event.type === 'request.failed' &&
+      event.code === 'LEASEHOLD_ELSEWHERE' &&
+      event.retryable &&
+      context.redirects < MAX_REDIRECTS,
     canStartOver: ({ context }: Scope) => context.restarts < MAX_RESTARTS,
     hasNextCandidate: ({ context }: Scope) => context.index + 1 < context.candidates.length,
     hasTimeLimit: ({ event }: Scope) => event.type === 'lease.granted' && event.timeLimitMs !== null,
@@ -100,6 +120,8 @@ const chart = request.extend({
       attempts: [],
       restarts: ({ context }) => context.restarts + 1,
     }),
+    lookUpAgain: request.assign({ candidates: [], index: 0, refusals: 0, loadings: 0, attempts: [] }),
+    countRedirect: request.assign({ redirects: ({ context }) => context.redirects + 1 }),
     moveOn: request.assign({ index: ({ context }) => context.index + 1, refusals: 0, loadings: 0 }),
     countRefusal: request.assign({ refusals: ({ context }) => context.refusals + 1, loadings: 0 }),
     countLoading: request.assign({ loadings: ({ context }) => context.loadings + 1 }),
@@ -150,6 +172,7 @@ export const requestMachine = chart.createMachine({
     loadings: 0,
     attempts: [],
     restarts: 0,
+    redirects: 0,
     status: null,
   }),
   on: { 'request.cancelled': '.cancelled' },
@@ -172,6 +195,11 @@ export const requestMachine = chart.createMachine({
         ],
         'request.failed': [
           { guard: and(['isRemoved', 'canStartOver']), target: 'resolving', actions: 'startOver' },
+          {
+            guard: 'isRedirected',
+            target: 'redirected',
+            actions: ['noteAttempt', 'reportAttempt', 'countRedirect'],
+          },
           {
             guard: and(['isRetryable', 'hasNextCandidate']),
             target: 'waiting',
@@ -209,6 +237,11 @@ export const requestMachine = chart.createMachine({
       on: {
         'time.elapsed': { actions: 'failOverdue' },
         'request.failed': [
+          {
+            guard: and(['isRedirected', not('hasBegun')]),
+            target: 'redirected',
+            actions: ['noteAttempt', 'reportAttempt', 'countRedirect'],
+          },
           {
             guard: and(['isRetryable', 'hasNextCandidate', not('hasBegun')]),
             target: 'waiting',
@@ -266,6 +299,12 @@ export const requestMachine = chart.createMachine({
       after: { reconnectPause: 'waiting.reconnecting' },
     },
 
+    redirected: {
+      description:
+        'Another member of the cluster has its model, or starts it: after a pause it is looked up again.',
+      after: { redirectPause: { target: 'resolving', actions: 'lookUpAgain' } },
+    },
+
     done: {
       description: 'The whole answer was passed on to the client.',
       type: 'final',
@@ -295,6 +334,7 @@ export type RequestState =
   | 'broken'
   | 'reconnecting'
   | 'pausing'
+  | 'redirected'
   | Outcome
 
 /** The innermost state of a state value: `streaming` of `{ leased: 'streaming' }`. */

@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { createActor, type EventFromLogic } from 'xstate'
-import { MAX_REFUSALS, MAX_RESTARTS, nameRequestState, requestMachine } from '../../machines/request.ts'
+import {
+  MAX_REDIRECTS,
+  MAX_REFUSALS,
+  MAX_RESTARTS,
+  nameRequestState,
+  requestMachine,
+} from '../../machines/request.ts'
 
 type Event = EventFromLogic<typeof requestMachine>
 
@@ -18,6 +24,8 @@ const loading: Event = { type: 'server.loading', limitMs: 500 }
 // What xstate sends itself when a delay has passed.
 const loadingOver = { type: 'xstate.after.loadingRetry.request.leased.loading' } as unknown as Event
 const pauseOver = { type: 'xstate.after.reconnectPause.request.pausing' } as unknown as Event
+const elsewhere: Event = { type: 'request.failed', code: 'LEASEHOLD_ELSEWHERE', retryable: true }
+const redirectOver = { type: 'xstate.after.redirectPause.request.redirected' } as unknown as Event
 const removed: Event = { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true }
 
 interface Path {
@@ -97,6 +105,53 @@ const paths: Path[] = [
     events: [resolved, granted, removed],
     state: 'leasing',
     index: 1,
+    attempts: ['a/x'],
+  },
+  {
+    title:
+      'a member that says that another one has the model sends the request back to be looked up, after a pause',
+    events: [resolved, retryable, granted, elsewhere],
+    state: 'redirected',
+    index: 1,
+    attempts: ['a/x', 'b/y'],
+  },
+  {
+    title: 'a start here that belongs to another member does so, too',
+    events: [resolved, elsewhere, redirectOver],
+    state: 'resolving',
+  },
+  {
+    title: 'a request that was sent back can finish',
+    events: [resolved, elsewhere, redirectOver, resolved, granted, started, ended],
+    state: 'done',
+  },
+  {
+    title: 'a request that is sent back again and again moves to the next candidate in the end',
+    events: [
+      ...Array.from({ length: MAX_REDIRECTS }, () => [resolved, elsewhere, redirectOver]).flat(),
+      resolved,
+      elsewhere,
+    ],
+    state: 'leasing',
+    index: 1,
+    attempts: ['a/x'],
+  },
+  {
+    title: 'a request of another member that is sent elsewhere fails: it goes no further',
+    events: [resolved, { ...elsewhere, retryable: false }],
+    state: 'failed',
+    attempts: ['a/x'],
+  },
+  {
+    title: 'after the first byte a word that another member has the model changes nothing',
+    events: [resolved, granted, started, elsewhere],
+    state: 'failed',
+    attempts: ['a/x'],
+  },
+  {
+    title: 'a client that leaves before its model is looked up again cancels',
+    events: [resolved, elsewhere, cancelled],
+    state: 'cancelled',
     attempts: ['a/x'],
   },
   {
