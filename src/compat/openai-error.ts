@@ -95,7 +95,10 @@ export function toOpenAiError(error: unknown): OpenAiError {
     error instanceof BadRequestError ? error.param : error instanceof ModelNotFoundError ? 'model' : null
   const retryAfterMs =
     error instanceof ServiceError || error instanceof OverloadedError ? error.retryAfterMs : undefined
-  return buildAnswer({ ...row, status }, error.code, error.message, param, retryAfterMs)
+  const answer = buildAnswer({ ...row, status }, error.code, error.message, param, retryAfterMs)
+  const member = error instanceof ServiceError ? error.failure.member : undefined
+  if (error.code !== 'LEASEHOLD_ELSEWHERE' || member === undefined) return answer
+  return { ...answer, headers: { ...answer.headers, 'x-leasehold-elsewhere': member } }
 }
 
 function buildAnswer(

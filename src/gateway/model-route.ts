@@ -11,6 +11,7 @@ import { toPreferences } from '../request/preferences.ts'
 import type { SupervisorInternals } from '../supervisor/internals.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 import { type Headers, toMediaType, UNBUFFERED } from '../transport/headers.ts'
+import type { ProvenHop } from '../transport/member-proof.ts'
 import { writeChunk } from './chunk.ts'
 import { withOwnVary } from './cors.ts'
 import { sendError } from './respond.ts'
@@ -27,6 +28,8 @@ export interface ModelRouteOptions {
   readonly writeStallMs: number
   /** Path and query at the root of the server, for a route of llama.cpp's own. @default those of the client, below `/v1` */
   readonly rootPath?: string
+  /** The member of the cluster that sent it. Absent: a client. */
+  readonly hop?: ProvenHop | undefined
   /** Called when the answer begins: the request waits no more. */
   readonly onAnswer: () => void
 }
@@ -46,7 +49,9 @@ export function answerModelRequest(
   body: Buffer,
   options: ModelRouteOptions,
 ): void {
-  const { dispatch, coldStartCommentsMs, rootPath } = options
+  const { dispatch, hop, rootPath } = options
+  // The first byte for a member is that of the answer: until then it may ask another one.
+  const coldStartCommentsMs = hop === undefined ? options.coldStartCommentsMs : 0
   const answer = new ModelAnswer(response, options)
   response.on('drain', () => answer.call?.resume())
   response.once('close', () => answer.leave())
@@ -57,6 +62,7 @@ export function answerModelRequest(
       ...(rootPath === undefined ? {} : { isAtRoot: true }),
       headers: request.headers,
       body,
+      ...(hop === undefined ? {} : { hop }),
       ...toPreferences(request.headers),
     },
     answer,

@@ -15,8 +15,9 @@ import { describeHolder } from '../process/tcp-ports.ts'
 import { createTurnBudget } from '../request/turns.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { internalsOf } from '../supervisor/internals.ts'
-import { INSTANCE_HEADER } from '../transport/hops.ts'
+import { dropForeignMark, INSTANCE_HEADER } from '../transport/hops.ts'
 import { explainPath } from '../transport/meant-path.ts'
+import type { ProvenHop } from '../transport/member-proof.ts'
 import { decodePath } from '../transport/path.ts'
 import { answerApi } from './api.ts'
 import { createAttempts } from './attempts.ts'
@@ -85,7 +86,7 @@ export function createGateway({
 }: GatewayOptions): Gateway {
   /** The names that are ours wherever we listen; the configuration may list more. */
   let ownHosts: readonly string[] = []
-  const { dispatch, lookAtFiles } = internalsOf(supervisor)
+  const { dispatch, lookAtFiles, membership } = internalsOf(supervisor)
   const policy = toPolicy(supervisor, () => ownHosts, !isLoopback(host))
   const attempts = createAttempts(clock)
   const budgetOfTurn = createTurnBudget(MAX_REQUESTS_PER_TURN)
@@ -163,6 +164,14 @@ export function createGateway({
       'There are too many connections (leasehold.maxConnections, maxClientConnections).',
     )
   }
+  /** Who sent a request, where that is a member of the cluster. A member that drains refuses it. */
+  const admit = (request: IncomingMessage, method: string, path: string): ProvenHop | undefined => {
+    const { neighbourhood } = membership
+    if (neighbourhood === undefined) return undefined
+    const hop = neighbourhood.admit(method, path, request.headers)
+    if (hop === undefined) dropForeignMark(request.headers)
+    return hop
+  }
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     refuseSurplus(request, response)
     const rules = policy()
@@ -176,14 +185,15 @@ export function createGateway({
     const wrongPath = door === undefined ? explainPath(method, path) : undefined
     if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
     if (path === CARD_PATH && method === 'GET') return answerCard(supervisor, request, response)
-    guardKey(request, rules)
+    const hop = admit(request, method, path)
+    if (hop === undefined || !isForMembers(method, withoutQuery(path))) guardKey(request, rules)
     if (method === 'POST' && (door === undefined ? path.startsWith('/v1/') : door.kind === 'llama.cpp')) {
       const { maxBodyBytes, coldStartCommentsMs, writeStallMs } = supervisor.config.leasehold
       const reservation = budget.open()
       response.once('close', reservation.release)
       const body = await readBody(response, maxBodyBytes, reservation)
       const onAnswer = reservation.release
-      const options = { dispatch, clock, waits, coldStartCommentsMs, writeStallMs, onAnswer }
+      const options = { dispatch, hop, clock, waits, coldStartCommentsMs, writeStallMs, onAnswer }
       const rootPath = door?.kind === 'llama.cpp' ? door.path : undefined
       return answerModelRequest(
         request,
@@ -293,6 +303,11 @@ function findLooping(providers: Supervisor['config']['providers'], place: Gatewa
     ({ baseUrl, unavailable }) => unavailable === undefined && isGatewayAddress(baseUrl, place),
   )
   return looping && `provider "${looping.id}": ${describeLoop(looping.baseUrl)}`
+}
+
+/** What a member may ask without a key of this gateway. */
+function isForMembers(method: string, pathname: string): boolean {
+  return pathname.startsWith('/v1/') || findDoor(method, pathname)?.kind === 'llama.cpp'
 }
 
 function isGuess(error: unknown): boolean {

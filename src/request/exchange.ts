@@ -12,7 +12,7 @@ import {
   type LeaseholdError,
   LoopError,
   ProviderUnavailableError,
-  type ServiceError,
+  ServiceError,
   UpstreamTimeoutError,
 } from '../errors.ts'
 import type { RequestEventBody } from '../events/events.ts'
@@ -32,6 +32,7 @@ import type { AnswerSecrets } from './answer-mask.ts'
 import type { rememberCandidates } from './candidates.ts'
 import type { FindClientName } from './client-name.ts'
 import { adviseOtherApi, partByApi } from './fallback-api.ts'
+import type { Departure, Neighbourhood } from './neighbourhood.ts'
 import type { LeadsOn } from './one-hop.ts'
 import type { OpenRequest } from './open-requests.ts'
 import { type OutgoingRequest, peekRequest, toUpstreamRequest } from './outgoing.ts'
@@ -95,6 +96,10 @@ export interface ExchangeParts {
   readonly keep: (record: RequestRecord) => void
   /** Asked for a request that has passed a leasehold before this one. */
   readonly leadsOn: LeadsOn
+  /** Whether a request comes from a leasehold that is listed here as a server. */
+  readonly isFromListed: (headers: Headers) => boolean
+  /** The other members of the cluster; `undefined`: none is joined. */
+  readonly neighbourhood: () => Neighbourhood | undefined
   /** The candidates of a model name. */
   readonly candidatesOf: ReturnType<typeof rememberCandidates>
   /** The request has ended. */
@@ -151,6 +156,10 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   /** Why the last attempt failed. */
   #failure: LeaseholdError | undefined
   #usage: Usage | null = null
+  /** Counts it as under way to a member of the cluster. */
+  #departure: Departure | undefined
+  /** The member that was last named as the one that has the model. */
+  #redirectedTo: string | undefined
 
   constructor(
     id: string,
@@ -181,14 +190,16 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#keepAliveMs = keepAliveMs
     this.#targets = []
     this.#index = 0
-    const models = hop === undefined ? config() : this.#parts.ownConfig()
+    const isPassedOn = hop !== undefined || (hasHop(headers) && this.#parts.isFromListed(headers))
+    const models = isPassedOn ? this.#parts.ownConfig() : config()
     const { spoken, others } = partByApi(path, candidatesOf(models, model, failover))
     const [first] = spoken
     const found =
       spoken.length === 1 && first !== undefined
         ? rank(first.replicas)
         : spoken.flatMap(({ replicas }) => rank(replicas))
-    const targets = hasHop(headers) ? this.#keepNear(found) : found
+    const near = hasHop(headers) ? this.#keepNear(found) : found
+    const targets = this.#redirectedTo === undefined ? near : putFirst(near, this.#redirectedTo)
     this.#targets = targets
     const route = describeRoute(called)
     this.#route = route
@@ -202,6 +213,8 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     const { clock, leases } = this.#parts
     this.#index = index
     const { provider } = this.#target
+    if (provider.memberOf === undefined && this.#parts.neighbourhood()?.isDraining() === true)
+      return this.fail(new ServiceError(provider.id, DRAINING))
     if (provider.unavailable !== undefined)
       return this.fail(new ProviderUnavailableError(provider.id, provider.unavailable))
     this.#askedAtMs = clock.now()
@@ -248,6 +261,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     // The rewrite failed, and has said so.
     if (outgoing === undefined || this.#relay === undefined) return
     const target = this.#target
+    if (target.provider.memberOf !== undefined && !this.#depart(target.provider.memberOf, outgoing)) return
     this.#parts.publish(this.id, { type: 'request.sent', ref: target.ref, rewrites: this.#rewrites })
     this.#call = this.#parts.upstreamOf(target, this.#generation).send(outgoing, this.#relay)
   }
@@ -276,6 +290,8 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     const call = this.#call
     this.#relay = undefined
     this.#call = undefined
+    this.#departure?.ended()
+    this.#departure = undefined
     if (relay === undefined) return
     this.#noteProgress(relay)
     relay.close()
@@ -357,7 +373,9 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   refused(error: ServiceError): void {
     this.#loadMs += this.#measureLoad()
     this.#wait = undefined
-    this.fail(error)
+    if (error.code === 'LEASEHOLD_ELSEWHERE') this.#redirectedTo = error.failure.member
+    // The member that sent it asks the other one.
+    this.fail(error, this.#request.hop === undefined || error.code !== 'LEASEHOLD_ELSEWHERE')
   }
 
   revoked(error: ServiceError): void {
@@ -368,6 +386,8 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   tell(event: RequestEvent, failure?: LeaseholdError): void {
     if (failure !== undefined) this.#note(failure)
+    if (failure instanceof ServiceError && failure.code === 'LEASEHOLD_ELSEWHERE')
+      this.#redirectedTo = failure.failure.member
     if (event.type === 'request.failed') this.#relay?.cut()
     if (event.type === 'response.ended') this.#usage = this.#relay?.usage() ?? null
     this.actor.send(event)
@@ -379,6 +399,10 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   hasNext(): boolean {
     return this.#index + 1 < this.#targets.length
+  }
+
+  suspect(member: string): void {
+    this.#parts.neighbourhood()?.suspect(member)
   }
 
   advise(advice: Advice): void {
@@ -463,6 +487,29 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#tellStart(this.#route, this.#asked)
   }
 
+  /** Proves the request to the member that gets it. `false`: that one is gone. */
+  #depart({ member, provider }: MemberOf, outgoing: OutgoingRequest): boolean {
+    const path = `${outgoing.isAtRoot === true ? '' : '/v1'}${outgoing.path}`
+    const departure = this.#parts.neighbourhood()?.depart(member, provider, outgoing.method, path)
+    if (departure === undefined) this.fail(buildLoss(member))
+    else Object.assign(outgoing.headers, departure.headers)
+    this.#departure = departure
+    return departure !== undefined
+  }
+
+  /** A member of the cluster is gone: what it has not begun to answer goes to another one. */
+  lose(member: string): void {
+    const target = this.#targets[this.#index]
+    if (target?.provider.memberOf?.member === member) this.fail(buildLoss(member))
+  }
+
+  /** The member that sent the request, or that run of it, is gone: its answer would reach no client. */
+  loseOrigin(member: string, boot: string): void {
+    const { hop } = this.#request
+    if (hop?.member === member && hop.boot === boot)
+      this.abort(new AbortedError(undefined, `The member "${member}" that sent the request is gone.`))
+  }
+
   /** The candidate in use. */
   get #target(): ModelTarget {
     const target = this.#targets[this.#index]
@@ -477,6 +524,24 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   #publishAdvice({ id: advice, text, block }: Advice, ref: string): void {
     this.#parts.publish(this.id, { type: 'request.advised', ref, advice, text, block: block ?? null })
   }
+}
+
+type MemberOf = NonNullable<ProviderConfig['memberOf']>
+
+const DRAINING = {
+  code: 'LEASEHOLD_SHUTTING_DOWN',
+  message: 'this member of the cluster drains, and no other one has the model',
+} as const
+
+function buildLoss(member: string): ServiceError {
+  return new ServiceError(member, { code: 'LEASEHOLD_OWNER_LOST', message: 'the member is gone', member })
+}
+
+/** The servers of a member first; of a member that is not among them, this one's. */
+function putFirst(targets: readonly ModelTarget[], member: string): readonly ModelTarget[] {
+  const isOf = ({ provider }: ModelTarget) => provider.memberOf?.member === member
+  const isFirst = targets.some(isOf) ? isOf : ({ provider }: ModelTarget) => provider.memberOf === undefined
+  return [...targets.filter(isFirst), ...targets.filter((target) => !isFirst(target))]
 }
 
 /** The path alone: a query may hold a key. */

@@ -16,8 +16,16 @@ export interface Membership {
   replace(config: Config): void
 }
 
-/** `apply`: puts a configuration into force. */
-export function createMembership(config: Config, apply: (config: Config) => void): Membership {
+export interface MembershipOptions {
+  /** Puts a configuration into force. */
+  readonly apply: (config: Config) => void
+  /** A member is gone. */
+  readonly lost: (loss: { readonly member: string }) => void
+  /** A run of a member is gone. */
+  readonly originLost: (loss: { readonly member: string; readonly boot: string }) => void
+}
+
+export function createMembership(config: Config, { apply, lost, originLost }: MembershipOptions): Membership {
   let own = config
   let neighbourhood: Neighbourhood | undefined
   let offers: readonly Offer[] = []
@@ -33,6 +41,8 @@ export function createMembership(config: Config, apply: (config: Config) => void
     },
     join: (next) => {
       neighbourhood = next
+      next.lost$.subscribe(lost)
+      next.originLost$.subscribe(originLost)
       update()
     },
     offer: (next, uses) => {

@@ -74,7 +74,8 @@ export function toUpstreamRequest(
   const { pieces, applied, dropped } =
     form === undefined
       ? rewriteBody(request.body, {
-          route: toRoute(request.path),
+          // Its owner makes the other changes.
+          route: provider.memberOf === undefined ? toRoute(request.path) : 'other',
           model: upstreamId,
           compat,
           params,

@@ -6,8 +6,15 @@ import { type Advice, advise } from '../compat/error-advice.ts'
 import { hasAnswerRules } from '../compat/response.ts'
 import { createUsageFilter, type UsageFilter } from '../compat/usage-chunk.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
-import { type LeaseholdError, UpstreamError, UpstreamStallError, UpstreamStatusError } from '../errors.ts'
+import {
+  type LeaseholdError,
+  ServiceError,
+  UpstreamError,
+  UpstreamStallError,
+  UpstreamStatusError,
+} from '../errors.ts'
 import { createUsageTail, type Usage, withPace } from '../events/usage.ts'
+import { toPlainText } from '../text/plain-text.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 import { createLinesEnding, createStreamEnding, type StreamEnding } from '../transport/completeness.ts'
 import { forbidBuffering, type Headers, toClientHeaders, toMediaType } from '../transport/headers.ts'
@@ -22,6 +29,8 @@ export interface RelayListener {
   can(event: RequestEvent): boolean
   /** Whether there is another candidate. */
   hasNext(): boolean
+  /** The connection to a member of the cluster broke. */
+  suspect(member: string): void
   /** A known error of a backend: the setting that cures it. */
   advise(advice: Advice): void
 }
@@ -107,6 +116,9 @@ export class Relay implements AnswerHandler {
       this.#isRejected = true
       return this.#breakOff(new UpstreamError(provider.id, `it answered with the status ${status}`))
     }
+    // Not an answer, but the word of a member that it is not the one to ask.
+    if (status === 421 && provider.memberOf !== undefined)
+      return this.#refuse(toRedirect(provider.memberOf.member, headers))
     const fault = findHeadFault(status, headers, provider.baseUrl, acceptsPage)
     if (fault !== undefined) return this.#refuse(new UpstreamError(provider.id, fault))
     // A 503 may only mean that the server is still loading, which its body says.
@@ -162,7 +174,9 @@ export class Relay implements AnswerHandler {
     const message = `the connection to the server broke: ${cause.message}${code}`
     const error = new UpstreamError(this.#options.target.provider.id, message, { cause })
     this.cut()
-    if (isUnsent) this.#options.listener.tell({ type: 'connection.refused', code: error.code }, error)
+    const isOfMember = this.#options.target.provider.memberOf !== undefined
+    if (isUnsent && !isOfMember)
+      this.#options.listener.tell({ type: 'connection.refused', code: error.code }, error)
     else this.#breakOff(error)
   }
 
@@ -261,11 +275,17 @@ export class Relay implements AnswerHandler {
   }
 
   #breakOff(error: UpstreamError): void {
+    const { listener, target } = this.#options
+    // No exit of a process on this host can explain it, so there is nothing to wait for.
+    if (target.provider.memberOf !== undefined) {
+      listener.suspect(target.provider.memberOf.member)
+      return listener.tell({ type: 'request.failed', code: error.code, retryable: true }, error)
+    }
     this.#options.listener.tell({ type: 'connection.broken' }, error)
   }
 
   /** The head is none of an answer, or another candidate may better the status. */
-  #refuse(error: UpstreamError | UpstreamStatusError): void {
+  #refuse(error: LeaseholdError): void {
     this.#options.listener.tell({ type: 'request.failed', code: error.code, retryable: true }, error)
   }
 
@@ -319,6 +339,23 @@ export class Relay implements AnswerHandler {
       return undefined
     }
   }
+}
+
+/** Longest name of a member, in characters. */
+const MAX_MEMBER = 32
+
+/** `x-leasehold-elsewhere` names the member to ask; without it the proof was refused. */
+function toRedirect(
+  member: string,
+  { 'x-leasehold-elsewhere': named }: Headers,
+): ServiceError | UpstreamStatusError {
+  if (typeof named !== 'string') return new UpstreamStatusError(member, 421)
+  const other = toPlainText(named).slice(0, MAX_MEMBER)
+  return new ServiceError(member, {
+    code: 'LEASEHOLD_ELSEWHERE',
+    message: `${other} has it, or starts it`,
+    member: other,
+  })
 }
 
 /** Media types of one JSON document per line. */

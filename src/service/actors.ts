@@ -274,6 +274,8 @@ export function createEffects({
     addressOf: (key: string): string | undefined => addresses.get(key),
     /** The instance of the leasehold that answers as the server of a service; `undefined`: it is none, or was not asked yet. */
     instanceOf: (key: string): string | undefined => instances.get(key),
+    /** The leaseholds that are listed here as servers. */
+    listInstances: (): Iterable<string> => instances.values(),
     /** Why the server at the address of a service may not be used; `undefined`: it may. */
     refuseOf: (key: string, baseUrl: string): string | undefined => {
       if (serviceOf(key).localService?.external) return undefined

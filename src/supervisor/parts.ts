@@ -51,6 +51,7 @@ import { toServiceKey } from '../service/services.ts'
 import { stampDelays } from '../statechart/armed-delays.ts'
 import { chooseInterpreter } from '../statechart/compile.ts'
 import { createScrubber } from '../text/scrubber.ts'
+import { hasPassed } from '../transport/hops.ts'
 import { createClusterSeat } from './cluster-seat.ts'
 import type { SupervisorOptions } from './interface.ts'
 
@@ -228,6 +229,8 @@ export function createParts(options: SupervisorOptions) {
     scrub: scrubber.text,
     secretsOf,
     leadsOn: createLeadsOn(() => catalogue.config, effects.instanceOf),
+    isFromListed: (headers) => [...effects.listInstances()].some((one) => hasPassed(headers, one)),
+    neighbourhood: () => membership.neighbourhood,
     noteRefused: (key, generation) => {
       const verdict = { kind: 'refused', detail: 'a request was refused the connection' } as const
       publish(key, { type: 'health.verdict', verdict })
@@ -242,9 +245,17 @@ export function createParts(options: SupervisorOptions) {
       maxConcurrentStarts: limits().maxConcurrentStarts,
       sharing: toSharing(catalogue.config, catalogue.services, learning.seenOf),
     })
-  const membership = createMembership(config, (next) => {
-    catalogue.replace(next)
-    replaceServices()
+  const membership = createMembership(config, {
+    apply: (next) => {
+      catalogue.replace(next)
+      replaceServices()
+    },
+    lost: ({ member }) => {
+      for (const [, exchange] of openRequests.open) exchange.lose(member)
+    },
+    originLost: ({ member, boot }) => {
+      for (const [, exchange] of openRequests.open) exchange.loseOrigin(member, boot)
+    },
   })
   const seat = createClusterSeat({
     config: config.leasehold.cluster,

@@ -43,6 +43,17 @@ export function hasHop(headers: Headers): boolean {
   return headers[HOP_HEADER] !== undefined
 }
 
+const MARKS = /^[0-9a-f]{12}#\d+(?:, *[0-9a-f]{12}#\d+)*$/
+
+/**
+ * Drops a mark that no leasehold has made: the name of a member counts with its proof only. The mark of a leasehold
+ * stays, for it ends loops, and means nothing else to one that does not know its instance.
+ */
+export function dropForeignMark(headers: Record<string, string | string[] | undefined>): void {
+  const given = headers[HOP_HEADER]
+  if (given !== undefined && !MARKS.test(String(given))) headers[HOP_HEADER] = undefined
+}
+
 /** Whether a request has passed the gateway of this instance. */
 export function hasPassed(headers: Headers, instance: string): boolean {
   return String(headers[HOP_HEADER] ?? '').includes(`${instance}#`)

@@ -27,7 +27,11 @@ async function openRoute() {
     lookAtFiles: async () => {},
     openServerCall: dispatch,
     secretsOf: () => undefined,
-    membership: createMembership(parseConfig('{}'), () => {}),
+    membership: createMembership(parseConfig('{}'), {
+      apply: () => {},
+      lost: () => {},
+      originLost: () => {},
+    }),
     cluster: () => undefined,
     instance: 'none',
     seq$: hub.seq$,

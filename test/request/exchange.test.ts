@@ -59,6 +59,8 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     compile: (machine) => machine,
     scrub: (text) => text,
     secretsOf: () => undefined,
+    isFromListed: () => false,
+    neighbourhood: () => undefined,
     leadsOn: (_, { id }) => gateways.has(id),
     clock,
     requests: book,

@@ -1,0 +1,276 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import { internalsOf } from '../../src/supervisor/internals.ts'
+import { createModelServer, type ModelServer } from '../../src/testing/model-server/model-server.ts'
+import type { ModelServerOptions } from '../../src/testing/model-server/options.ts'
+import { createRawServer } from '../transport/raw-server.ts'
+import { type Box, type BoxOptions, openBoxes, toCard } from './hand-made.ts'
+
+const closing: AsyncDisposable[] = []
+afterEach(async () => {
+  for (const one of closing.splice(0).reverse()) await one[Symbol.asyncDispose]()
+})
+
+const quiet = { heartbeatMs: 3_600_000 }
+
+/** Boxes of these names, each with a model server of its own behind provider `local`. */
+async function openCluster(
+  names: readonly string[],
+  more: Partial<Record<string, Partial<BoxOptions> & { readonly server?: ModelServerOptions }>> = {},
+) {
+  const servers: ModelServer[] = []
+  const options: BoxOptions[] = []
+  for (const member of names) {
+    const { server: given, ...own } = more[member] ?? {}
+    const server = createModelServer(given)
+    closing.push({ [Symbol.asyncDispose]: () => server.close() })
+    servers.push(server)
+    options.push({ member, serverUrl: (await server.listen()).url, leasehold: quiet, ...own })
+  }
+  const boxes = await openBoxes(options)
+  closing.push(...boxes)
+  return { boxes, servers }
+}
+
+const messages = [{ role: 'user', content: 'hello' }]
+const ask = (box: Box, model: string, more: object = {}, init: RequestInit = {}) =>
+  box.post('/v1/chat/completions', { model, messages, ...more }, init)
+const onlyAt = (id: string) => ({ provider: { models: [{ id }] } })
+const count = ({ events }: Box, type: string) => events.filter((event) => event.type === type).length
+
+describe('a model that another member has', () => {
+  test('is answered by it, and the client hears where', async () => {
+    const { boxes } = await openCluster(['tower', 'attic'], { attic: onlyAt('phi') })
+    const [tower, attic] = boxes as [Box, Box]
+    const response = await ask(tower, 'local/phi')
+    expect(response.status).toBe(200)
+    expect(await response.json()).toMatchObject({ choices: [{ message: { role: 'assistant' } }] })
+    expect(response.headers.get('x-leasehold-model')).toBe('attic:local/phi')
+    expect([count(tower, 'request.ended'), count(attic, 'request.ended')]).toEqual([1, 1])
+    expect(tower.underWay.size).toBe(0)
+  })
+
+  test('is streamed through', async () => {
+    const { boxes } = await openCluster(['tower', 'attic'], { attic: onlyAt('phi') })
+    const [tower] = boxes as [Box]
+    const response = await ask(tower, 'phi', { stream: true })
+    expect(response.headers.get('content-type')).toContain('text/event-stream')
+    expect(await response.text()).toMatch(/data: \[DONE\]\n\n$/)
+  })
+
+  test('is listed once, with the members that have it', async () => {
+    const { boxes } = await openCluster(['tower', 'attic', 'cellar'], { attic: onlyAt('phi') })
+    const [tower] = boxes as [Box]
+    const { data } = (await (await fetch(`${tower.url}/v1/models`)).json()) as { data: object[] }
+    expect(data).toMatchObject([
+      { id: 'local/demo', members: ['tower', 'cellar'] },
+      { id: 'local/phi', members: ['attic'], state: 'down.cold' },
+    ])
+  })
+
+  test('is asked for with the proof of the member, and with nothing that the client has shown', async () => {
+    const raw = await createRawServer((socket) =>
+      socket.end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}'),
+    )
+    closing.push(raw)
+    const { boxes } = await openCluster(['tower', 'attic'], { attic: onlyAt('phi') })
+    const [tower, attic] = boxes as [Box, Box]
+    Object.assign(attic, { url: raw.url })
+    internalsOf(tower.supervisor).membership.offer([toCard(attic)])
+    await ask(
+      tower,
+      'phi',
+      {},
+      {
+        headers: {
+          authorization: 'Bearer key-of-the-client',
+          'x-api-key': 'key-of-the-client',
+          cookie: 'key-of-the-client',
+          'x-leasehold-priority': '7',
+          'x-leasehold-hop': 'attic#99',
+        },
+      },
+    )
+    const sent = raw.received.find((text) => text.startsWith('POST')) ?? ''
+    expect(sent).not.toContain('key-of-the-client')
+    expect(sent).toMatch(/^x-leasehold-hop: tower#1\r$/m)
+    expect(sent).toMatch(new RegExp(`^x-leasehold-proof: ${tower.boot} ${attic.boot} \\S{43}\\r$`, 'm'))
+    expect(sent).toMatch(/^x-leasehold-priority: 7\r$/m)
+    expect(sent).toContain('"model":"local/phi"')
+  })
+
+  test('is served to a member without a key, and to a client with one', async () => {
+    const keyed = { ...onlyAt('phi'), leasehold: { ...quiet, apiKeys: ['a-key-of-attic-alone'] } }
+    const { boxes } = await openCluster(['tower', 'attic'], { attic: keyed })
+    const [tower, attic] = boxes as [Box, Box]
+    expect((await ask(tower, 'phi')).status).toBe(200)
+    expect((await ask(attic, 'phi')).status).toBe(401)
+  })
+})
+
+describe('a request of another member', () => {
+  const send = (box: Box, headers: Readonly<Record<string, string>>, model = 'demo') =>
+    ask(box, model, {}, { headers: { ...headers } })
+  const request = { method: 'POST', path: '/v1/chat/completions' }
+
+  test('is served, and goes no further', async () => {
+    const { boxes } = await openCluster(['tower', 'attic', 'cellar'], { cellar: onlyAt('phi') })
+    const [tower, attic] = boxes as [Box, Box]
+    const prove = (number: number) => tower.proof.prove(attic, number, request)
+    expect((await send(attic, prove(1))).status).toBe(200)
+    const response = await send(attic, prove(2), 'phi')
+    expect([response.status, await response.json()]).toMatchObject([
+      404,
+      { error: { code: 'LEASEHOLD_MODEL_UNKNOWN' } },
+    ])
+  })
+
+  test.each([
+    ['was used before', 1, {}],
+    ['is of another secret', 2, { 'x-leasehold-proof': `a b ${'c'.repeat(43)}` }],
+    ['is for another member', 3, { 'x-leasehold-hop': 'cellar#3' }],
+  ])('is refused when its proof %s', async (_, number, changed) => {
+    const { boxes } = await openCluster(['tower', 'attic'])
+    const [tower, attic] = boxes as [Box, Box]
+    const headers = tower.proof.prove(attic, number, request)
+    if (number === 1) expect((await send(attic, headers)).status).toBe(200)
+    const response = await send(attic, { ...headers, ...changed })
+    expect([response.status, await response.json()]).toMatchObject([
+      421,
+      { error: { code: 'LEASEHOLD_HOP_REFUSED' } },
+    ])
+  })
+
+  test('without a proof is one of a client: it may go to another member', async () => {
+    const { boxes } = await openCluster(['tower', 'attic'], { attic: onlyAt('phi') })
+    const [tower] = boxes as [Box]
+    expect((await send(tower, { 'x-leasehold-hop': 'attic#1' }, 'phi')).status).toBe(200)
+  })
+
+  test('ends when the member that sent it is gone', async () => {
+    const { boxes } = await openCluster(['tower', 'attic'], {
+      attic: { ...onlyAt('phi'), server: { firstTokenMs: 60_000 } },
+    })
+    const [tower, attic] = boxes as [Box, Box]
+    const asked = ask(tower, 'phi').then((response) => response.status)
+    await expect.poll(() => attic.service().leases).toBe(1)
+    attic.originLost$.next({ member: 'tower', boot: 'of-another-run' })
+    expect(attic.service().leases).toBe(1)
+    attic.originLost$.next({ member: 'tower', boot: tower.boot })
+    expect(attic.service().leases).toBe(0)
+    expect(await asked).toBeGreaterThanOrEqual(499)
+  })
+})
+
+describe('a member that fails', () => {
+  /** `tower` has no server; `attic` and `cellar` have the model `phi`, and attic is asked first. */
+  const openThree = async (attic: Partial<BoxOptions> & { readonly server?: ModelServerOptions } = {}) => {
+    const { boxes, servers } = await openCluster(['tower', 'attic', 'cellar'], {
+      attic: { ...onlyAt('phi'), ...attic },
+      cellar: onlyAt('phi'),
+    })
+    const [tower, first, second] = boxes as [Box, Box, Box]
+    first.standing = { state: 'ready' }
+    second.standing = { state: 'starting' }
+    return { tower, attic: first, cellar: second, servers }
+  }
+  const failoverMs = async (tower: Box, act: () => unknown) => {
+    const asked = ask(tower, 'phi')
+    await expect.poll(() => tower.underWay.size).toBe(1)
+    await act()
+    const atMs = performance.now()
+    const response = await asked
+    expect(response.headers.get('x-leasehold-model')).toBe('cellar:local/phi')
+    expect(response.status).toBe(200)
+    await response.text()
+    return performance.now() - atMs
+  }
+
+  test('before its first byte is replaced at once, and looked at', async () => {
+    const { tower, attic, cellar } = await openThree()
+    const health = await createRawServer((socket, head) => {
+      if (head.startsWith('GET')) socket.end('HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"ok"}')
+      else resets.push(() => socket.resetAndDestroy())
+    })
+    closing.push(health)
+    const resets: (() => void)[] = []
+    Object.assign(attic, { url: health.url })
+    internalsOf(tower.supervisor).membership.offer([toCard(attic), toCard(cellar)])
+    const tookMs = await failoverMs(tower, async () => {
+      await expect.poll(() => resets.length).toBe(1)
+      for (const reset of resets) reset()
+    })
+    expect(tookMs).toBeLessThan(1_000)
+    expect(tower.suspected).toEqual(['attic'])
+    expect(tower.underWay.size).toBe(0)
+  })
+
+  test('that does not listen any more is not waited for', async () => {
+    const { tower, attic } = await openThree()
+    expect((await ask(tower, 'phi')).headers.get('x-leasehold-model')).toBe('attic:local/phi')
+    await attic.gateway.close()
+    const response = await ask(tower, 'phi')
+    expect(response.headers.get('x-leasehold-model')).toBe('cellar:local/phi')
+  })
+
+  test('by the word of the cluster loses the requests that wait for it to another one', async () => {
+    const { tower } = await openThree({ server: { firstTokenMs: 60_000 } })
+    await failoverMs(tower, () => tower.lost$.next({ member: 'attic' }))
+  })
+
+  test('under a stream ends it with an error', async () => {
+    const { tower } = await openThree({ server: { tokenDelayMs: 1_000 } })
+    const response = await ask(tower, 'phi', { stream: true, max_tokens: 100 })
+    const reader = response.body?.getReader()
+    const text = async () => new TextDecoder().decode((await reader?.read())?.value)
+    expect(await text()).toContain('data: ')
+    tower.lost$.next({ member: 'attic' })
+    let rest = ''
+    await expect(
+      (async () => {
+        for (;;) {
+          const part = await text()
+          if (part === '') return
+          rest += part
+        }
+      })(),
+    ).rejects.toThrow()
+    expect(rest).toContain('LEASEHOLD_OWNER_LOST')
+    expect(rest).not.toContain('[DONE]')
+  })
+
+  test('that drains gets no new request', async () => {
+    const { tower, attic } = await openThree()
+    attic.isDraining = true
+    const response = await ask(tower, 'phi')
+    expect(response.headers.get('x-leasehold-model')).toBe('cellar:local/phi')
+    expect((await ask(attic, 'attic:phi')).status).toBe(503)
+    expect((await ask(attic, 'phi')).headers.get('x-leasehold-model')).toBe('cellar:local/phi')
+  })
+
+  test('that is the only one gives an error that names it', async () => {
+    const { boxes } = await openCluster(['tower', 'attic'], { attic: onlyAt('phi') })
+    const [tower, attic] = boxes as [Box, Box]
+    await ask(tower, 'phi')
+    await attic.gateway.close()
+    const response = await ask(tower, 'phi')
+    expect(response.status).toBeGreaterThanOrEqual(502)
+    expect(await response.text()).toContain('attic')
+  })
+
+  test('with the word that another one has the model sends the request there', async () => {
+    const raw = await createRawServer((socket, head) =>
+      socket.end(
+        head.startsWith('GET')
+          ? 'HTTP/1.1 200 OK\r\ncontent-length: 15\r\nconnection: close\r\n\r\n{"status":"ok"}'
+          : 'HTTP/1.1 421 Misdirected Request\r\nx-leasehold-elsewhere: cellar\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}',
+      ),
+    )
+    closing.push(raw)
+    const { tower, attic, cellar } = await openThree()
+    Object.assign(attic, { url: raw.url })
+    internalsOf(tower.supervisor).membership.offer([toCard(attic), toCard(cellar)])
+    const response = await ask(tower, 'phi')
+    expect([response.status, response.headers.get('x-leasehold-model')]).toEqual([200, 'cellar:local/phi'])
+    expect(raw.received.filter((text) => text.startsWith('POST'))).toHaveLength(1)
+  })
+})
