@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Subject } from 'rxjs'
+import { createActor, type SnapshotFrom } from 'xstate'
+import { memberMachine } from '../../machines/cluster/member.ts'
 import {
   type Card,
   type CardService,
@@ -75,6 +77,8 @@ export interface JoinedCluster {
   /** Whether this member takes no new requests. */
   readonly isDraining: boolean
   drain(isOn: boolean): void
+  /** This process ends: others take the new requests. */
+  leave(): void
   /** Says farewell. */
   close(): Promise<void>
 }
@@ -101,11 +105,11 @@ export async function joinCluster({
   const originLost$ = new Subject<{ readonly member: string; readonly boot: string }>()
   const counted = new Map<string, { readonly boot: string; readonly number: number }>()
   let seq = 0
-  let isDraining = false
-  let connection: { readonly state: 'connecting' | 'open' | 'refused'; readonly problem: string | null } = {
-    state: 'connecting',
-    problem: null,
-  }
+  let provingTwin = false
+  const member = createActor(memberMachine, { clock, input: { self, policy: config } })
+  const isDraining = () => member.getSnapshot().context.availability === 'draining'
+  /** While the name is another's nothing is said in it. */
+  const speaks = () => !member.getSnapshot().hasTag('refused') && !member.getSnapshot().hasTag('joining')
 
   const card = (): Card => {
     seq += 1
@@ -119,7 +123,7 @@ export async function joinCluster({
       seq,
       address: config.address,
       version: ownVersion,
-      state: isDraining ? 'draining' : 'open',
+      state: isDraining() ? 'draining' : 'open',
       services: Object.fromEntries(services),
       counted: Object.fromEntries([...counted].map(([member, { number }]) => [member, number])),
     }
@@ -172,32 +176,29 @@ export async function joinCluster({
     receiver: {
       fact: (fact) => {
         if (fact.type === 'nats.connected') {
-          connection = { state: 'open', problem: null }
           publish({ type: 'cluster.connected', server: fact.server })
           claims.reset()
-          neighbours.setFrozen(false)
           placements.noteBack()
-          link.askWho()
-          changed$.next()
+          member.send({ type: 'nats.connected' })
         } else if (fact.type === 'nats.disconnected') {
-          connection = { state: 'connecting', problem: 'NATS is not reached' }
-          neighbours.setFrozen(true)
           publish({ type: 'cluster.disconnected' })
+          member.send({ type: 'nats.disconnected' })
         } else {
-          const state = fact.type === 'nats.refused' ? 'refused' : 'connecting'
-          if (connection.problem !== fact.message && state === 'refused')
+          const isNews = member.getSnapshot().context.problem !== fact.message
+          if (fact.type === 'nats.refused' && isNews)
             publish({ type: 'cluster.refused', message: fact.message })
-          connection = { state, problem: fact.message }
+          member.send({ type: fact.type, reason: fact.message })
         }
       },
-      card: (member, value) => {
+      card: (of, value) => {
         const read = readCard(value)
         // The NATS servers let a member publish on its own subject alone.
-        if (read === undefined || read.member !== member) return
-        if (member === self.member) neighbours.echo()
-        else neighbours.hear(read)
+        if (read === undefined || read.member !== of) return
+        if (of !== self.member) neighbours.hear(read)
+        else if (read.boot === self.boot) member.send({ type: 'echo.heard' })
+        else void proveTwin(read)
       },
-      bye: (member, boot) => neighbours.farewell(member, boot),
+      bye: (of, boot) => neighbours.farewell(of, boot),
       whoAsked: () => changed$.next(),
       asked: (provider) => JSON.stringify({ state: findService(card(), provider)?.[1].state ?? 'cold' }),
     },
@@ -265,13 +266,33 @@ export async function joinCluster({
     onRevoked,
     onChange: () => changed$.next(),
   })
-  const beat = toCardBeat(clock, config.beatMs, changed$).subscribe(() =>
-    link.publishCard(JSON.stringify(card())),
-  )
+  /** A late card of an earlier run of this member is no twin. */
+  const proveTwin = async (said: Card | NewerCard) => {
+    if (provingTwin) return
+    provingTwin = true
+    const answer = await ask(said)
+    provingTwin = false
+    if (answer.outcome !== 'answered') return
+    member.send({ type: 'twin.proven', boot: said.boot, address: said.address })
+    const { problem } = member.getSnapshot().context
+    if (problem !== null && member.getSnapshot().hasTag('refused'))
+      publish({ type: 'cluster.refused', message: problem })
+  }
+  const sayCard = () => {
+    if (speaks()) link.publishCard(JSON.stringify(card()))
+  }
+  const beat = toCardBeat(clock, config.beatMs, changed$).subscribe(sayCard)
+  member.on('card.publish', sayCard)
+  member.on('census.ask', () => link.askWho())
+  member.on('bye.say', () => link.publishBye())
+  member.on('view.frozen', () => neighbours.setFrozen(true))
+  member.on('view.thawed', () => neighbours.setFrozen(false))
+  member.on('echo.heard', () => neighbours.echo())
+  member.start()
 
   const neighbourhood: Neighbourhood = {
     self: self.member,
-    isDraining: () => isDraining,
+    isDraining,
     standingOf: (member, providerId) => {
       const neighbour = neighbours.of(member)
       if (neighbour === undefined || !isUsable(neighbour) || isNewerCard(neighbour.card)) return undefined
@@ -311,26 +332,31 @@ export async function joinCluster({
     isShared,
     card,
     members: () => [
-      toOwnListing(card(), connection),
+      toOwnListing(card(), member.getSnapshot()),
       ...neighbours.all().map((neighbour) => toListing(neighbour, clock.now())),
     ],
     noteChange: () => changed$.next(),
     place: placements.place,
     noteReady: placements.noteReady,
     noteEnded: placements.noteEnded,
-    noteStandstill: placements.noteStandstill,
+    noteStandstill: () => {
+      member.send({ type: 'stood.still' })
+      placements.noteStandstill()
+    },
     get isDraining() {
-      return isDraining
+      return isDraining()
     },
     drain: (isOn) => {
-      isDraining = isOn
+      member.send({ type: isOn ? 'drain.asked' : 'drain.undone' })
       changed$.next()
     },
+    leave: () => member.send({ type: 'leave.asked' }),
     close: async () => {
       beat.unsubscribe()
       neighbours.close()
       await placements.close()
-      link.publishBye()
+      member.send({ type: 'leave.asked' })
+      member.send({ type: 'leave.done' })
       await link.close()
     },
   }
@@ -377,18 +403,19 @@ function toListing({ member, card, state, heardAtMs, problem }: Neighbour, nowMs
 
 function toOwnListing(
   { member, address, version, boot, seq, state, services }: Card,
-  connection: { readonly state: 'connecting' | 'open' | 'refused'; readonly problem: string | null },
+  snapshot: SnapshotFrom<typeof memberMachine>,
 ): MemberListing {
+  const isIn = snapshot.hasTag('joined') || snapshot.hasTag('draining')
   return {
     member,
     isSelf: true,
     address,
     version,
-    state: connection.state === 'open' ? state : connection.state,
+    state: isIn ? state : snapshot.hasTag('refused') ? 'refused' : 'connecting',
     heardMs: null,
     boot,
     seq,
     services,
-    problem: connection.problem,
+    problem: snapshot.context.problem,
   }
 }

@@ -113,7 +113,7 @@ export function createClusterSeat({
     },
     noteChange: () => joined?.noteChange(),
     noteStandstill: () => joined?.noteStandstill(),
-    leave: () => joined?.drain(true),
+    leave: () => joined?.leave(),
     close: async () => {
       await joining
       await joined?.close()

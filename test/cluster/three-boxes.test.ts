@@ -71,4 +71,42 @@ describeWithNats('three machines', () => {
     await attic.until(/is lost[\s\S]*member tower .*is there/)
     await tower.until(/member attic .*is there/)
   })
+
+  test('a second member of one name is refused, with the address of the first, until that one is gone', async ({
+    expect,
+  }) => {
+    await using boxes = await createBoxes(['attic', 'tower'])
+    const [attic, tower] = boxes.all as [Box, Box]
+    const second = await boxes.add('second', { cluster: { member: 'tower' }, providers: ['phi'] })
+    await attic.start()
+    await tower.start()
+    await attic.until(/member tower /)
+    await second.start()
+    await second.until(new RegExp(`cannot be joined: another member is called tower, at ${tower.url}`))
+    const { members } = (await attic.json('/api/members')) as Members
+    expect(members.map(({ member }) => member)).toEqual(['attic', 'tower'])
+    // Its own models are served.
+    expect((await second.ask({ model: 'phi/m' })).status).toBe(200)
+    await tower.end()
+    await attic.until(new RegExp(`member tower .*is there: ${second.url}`))
+  })
+
+  test('drain, seen by all, and the commands for it', async ({ expect }) => {
+    await using boxes = await createBoxes(['attic', 'tower'])
+    const [attic, tower] = boxes.all as [Box, Box]
+    await Promise.all(boxes.all.map((box) => box.start()))
+    await boxes.untilJoined()
+    const shown = await attic.run('members')
+    expect(shown).toMatchObject({ code: 0, stderr: '' })
+    expect(shown.stdout).toMatch(/^MEMBER .*\nattic \(this one\) +open .*\ntower +open +.* ago +http/)
+    expect((await tower.run('drain')).stdout).toMatch(/^tower \(this one\) +draining/m)
+    await attic.until(/member tower is draining/)
+    expect((await tower.run('drain', '--undo', '--json')).stdout).toContain('"isDraining":false')
+    await attic.until(/member tower is open/)
+    const all = await attic.run('status', '--all')
+    expect(all.stdout).toMatch(/^attic +llama +cold .*\ntower +llama +cold /m)
+    const check = await attic.run('cluster', 'check')
+    expect(check.stdout.split('\n').filter((line) => !line.startsWith('ok'))).toEqual([''])
+    expect(check.stdout).toMatch(/claims work[\s\S]*member tower: .* answers and has the same secret/)
+  })
 })
