@@ -1,4 +1,5 @@
 import type { SupervisorEvent } from '../../events/events.ts'
+import type { Timeline } from '../../observe/timeline.ts'
 import type { RequestSnapshot } from '../../request/open-requests.ts'
 import type { SupervisorSnapshot } from '../../service/snapshot.ts'
 import type { TextStyle } from '../../text/styled-text.ts'
@@ -15,10 +16,13 @@ import {
   step,
 } from './history.ts'
 import { applySnapshot, emptyModel, findNamed, forgetHolders, type PageModel } from './model.ts'
-import { addLook, emptyPace, type Pace, repeatLook } from './rates.ts'
+import { buildPast } from './past.ts'
+import { addLook, collectBursts, emptyPace, type Pace, repeatLook } from './rates.ts'
 import { parseRoute, type Route } from './route.ts'
-import { buildEventRow, buildRow, findActorName, MAX_ROWS, type SequenceRow } from './sequence.ts'
+import type * as Sequence from './sequence.ts'
+import type { SequenceRow } from './sequence.ts'
 import { ask, LockedError, readEvents, readLines, setKey } from './stream.ts'
+import type * as Later from './views.ts'
 
 /** A line a server printed, on the clock of the events. */
 export interface PrintedLine {
@@ -55,6 +59,8 @@ export interface AppState {
   readonly status: SupervisorStatus | null
   /** How fast tokens and requests come, as the last looks tell. */
   readonly pace: Pace
+  /** The same for the recording that is shown. */
+  readonly recordedPace: Pace
   readonly dialog: 'keys' | 'search' | null
 }
 
@@ -72,6 +78,8 @@ const RETRY_MS = [500, 1_000, 2_000, 5_000] as const
 const REFRESH_MS = 2_000
 const MAX_REFRESH_MS = 16_000
 const REFRESH_SOON_MS = 500
+/** Time between two looks at the timeline: it is drawn, or only tells what was before the events. */
+const LOOK_BACK_MS = { drawn: 5_000, other: 20_000 } as const
 /** Nothing reads more: during a flood the events are a sample, and snapshots have the exact numbers. */
 const EVENTS = '/api/events?last=4096&requestsPerSecond=10'
 
@@ -79,6 +87,7 @@ const EVENTS = '/api/events?last=4096&requestsPerSecond=10'
 function listBefore(
   firstMs = Number.POSITIVE_INFINITY,
   { moments, cursor }: History,
+  { buildEventRow, MAX_ROWS }: typeof Sequence,
 ): readonly SequenceRow[] {
   return moments
     .slice(0, cursor === null ? moments.length : cursor + 1)
@@ -103,6 +112,7 @@ export function createApp(onChange: () => void) {
     notice: null,
     status: null,
     pace: emptyPace,
+    recordedPace: emptyPace,
     dialog: null,
   }
   /** Live events are still recorded while a recording is shown. */
@@ -122,12 +132,14 @@ export function createApp(onChange: () => void) {
   let pending: { readonly seq: number; readonly apply: (model: PageModel) => PageModel } | null = null
   /** What the first snapshot told, until the events before it have come: on a slow line those take seconds. */
   let preview: PageModel | null = null
+  let lookedBackMs = Number.NEGATIVE_INFINITY
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
   let refreshAtMs = 0
   let refreshMs = REFRESH_MS
   let playTimer: ReturnType<typeof setTimeout> | undefined
   let noticeTimer: ReturnType<typeof setTimeout> | undefined
   let lineNumber = 0
+  let later: typeof Later | undefined
   let messageNumber = 0
   let follow: AbortController | undefined
   let machines: AbortController | undefined
@@ -173,6 +185,9 @@ export function createApp(onChange: () => void) {
   const hear = (event: SupervisorEvent) => {
     if (event.type === 'events.missed') return
     reach(event.seq - 1)
+    const { moments, past } = live
+    if (moments.length === 0 && past !== null && preview !== null && event.seq > 1)
+      live = { ...live, latest: buildPast(past, preview, event.atMs) }
     setLive(record(live, event), event.type !== 'machine.event')
     reach(event.seq)
     // A machine was told something; what came of it has an event of its own.
@@ -210,6 +225,7 @@ export function createApp(onChange: () => void) {
           const isQuiet = services === before.services && Object.keys(requests).length === 0
           if (isQuiet) refreshMs = Math.min(MAX_REFRESH_MS, refreshMs * 2)
           else refreshMs = REFRESH_MS
+          return lookBack(LOOK_BACK_MS[state.route.view === 'timeline' ? 'drawn' : 'other'])
         })
         .catch(() => {})
         .finally(() => refreshIn(refreshMs))
@@ -235,8 +251,16 @@ export function createApp(onChange: () => void) {
     } else if (snapshot.seq === toldSeq) setLive(renew(live, apply(live.latest)))
     else refreshSoon()
   }
+  /** Reads what happened before the events that are kept, where it is old. */
+  const lookBack = async (maxAgeMs: number) => {
+    if (performance.now() - lookedBackMs < maxAgeMs) return
+    lookedBackMs = performance.now()
+    const past = (await (await ask('/api/timeline')).json()) as Timeline
+    setLive({ ...live, past })
+  }
   /** A new supervisor: all facts about the old one are obsolete. */
   const forget = () => {
+    lookedBackMs = Number.NEGATIVE_INFINITY
     lastId = null
     toldSeq = 0
     pending = null
@@ -251,6 +275,8 @@ export function createApp(onChange: () => void) {
     await refresh()
     lostAtMs = null
     set({ connection: 'open' })
+    // The first events that are kept may begin in the middle: what was there then is told by the timeline.
+    if (lastId === null) await lookBack(0).catch(() => {})
     const resume: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId }
     const response = await ask(EVENTS, { headers: resume })
     followOutput()
@@ -270,6 +296,8 @@ export function createApp(onChange: () => void) {
     await readEvents(response, ({ data }) => data !== null && hearMachine(JSON.parse(data)))
   }
   const hearMachine = (message: InspectionMessage) => {
+    if (later === undefined) return
+    const { buildRow, findActorName, MAX_ROWS } = later.sequence
     if (message.type === '@xstate.actor') {
       if (names.size > 5_000) names.clear()
       names.set(message.sessionId, findActorName(message))
@@ -288,7 +316,7 @@ export function createApp(onChange: () => void) {
   }
   /** To follow the machines costs every request something: only their view does. */
   const followMachines = () => {
-    const isWanted = state.route.view === 'machines'
+    const isWanted = state.route.view === 'machines' && later !== undefined
     if (isWanted === (machines !== undefined)) return
     machines?.abort()
     machines = isWanted ? new AbortController() : undefined
@@ -381,6 +409,17 @@ export function createApp(onChange: () => void) {
     }, pauseMs)
   }
 
+  const readWallMs = (atMs: number): number => {
+    const event = state.history.moments.at(-1)?.event
+    return event === undefined ? Date.now() - nowMs() + atMs : Date.parse(event.time) - event.atMs + atMs
+  }
+  const holdTime = (atMs: number) => {
+    stopPlaying()
+    const history = seekTime(findMoving(), atMs)
+    if (state.recording === null) setLive(history)
+    else set({ history })
+  }
+
   return {
     get state() {
       return state
@@ -390,28 +429,36 @@ export function createApp(onChange: () => void) {
     /** Rows of the sequence up to the moment that is shown. */
     rows: (): readonly SequenceRow[] => {
       const { history, recording, rows } = state
+      if (later === undefined) return []
+      const { buildEventRow, MAX_ROWS } = later.sequence
       if (recording !== null)
         return history.moments
           .slice(Math.max(0, (history.cursor ?? 0) - MAX_ROWS), (history.cursor ?? 0) + 1)
           .flatMap(({ event }) => buildEventRow(event) ?? [])
-      const moment = history.cursor === null ? undefined : history.moments[history.cursor]
-      const untilMs = moment === undefined ? Number.POSITIVE_INFINITY : Date.parse(moment.event.time)
+      const untilMs =
+        history.cursor === null ? Number.POSITIVE_INFINITY : readWallMs(findShown(history, 0).atMs)
       const told = rows.filter(({ wallMs }) => wallMs <= untilMs)
-      return told.length >= MAX_ROWS ? told : [...listBefore(rows[0]?.wallMs, history), ...told]
+      return told.length >= MAX_ROWS
+        ? told
+        : [...listBefore(rows[0]?.wallMs, history, later.sequence), ...told]
     },
     run: () => {
       void keep(watchEvents)
-      followMachines()
       refreshIn(REFRESH_MS)
       document.addEventListener('visibilitychange', () => refreshIn(0))
+    },
+    /** What has come after the page; absent: it has yet to come. */
+    get later() {
+      return later
+    },
+    equip: (given: typeof Later) => {
+      later = given
+      followMachines()
     },
     /** When it is now, on the clock of the events. */
     nowMs,
     /** The time of day of a moment on the clock of the events. */
-    wallMs: (atMs: number): number => {
-      const event = state.history.moments.at(-1)?.event
-      return event === undefined ? Date.now() - nowMs() + atMs : Date.parse(event.time) - event.atMs + atMs
-    },
+    wallMs: readWallMs,
     /** From when to when the bar at the bottom goes. */
     span: (): readonly [number, number] => {
       const { moments } = state.history
@@ -465,6 +512,8 @@ export function createApp(onChange: () => void) {
       if (state.recording === null) setLive(history)
       else set({ history })
     },
+    /** The oldest moment that is known. */
+    seekStart: () => holdTime(Number.NEGATIVE_INFINITY),
     seek: (cursor: number | null) => {
       stopPlaying()
       const history = seek(findMoving(), cursor)
@@ -473,23 +522,28 @@ export function createApp(onChange: () => void) {
     },
     /** Looks at a time; at the end of the span it goes on with what happens. */
     seekTime: (atMs: number) => {
+      if (state.recording !== null || atMs < nowMs() - 500) return holdTime(atMs)
       stopPlaying()
-      const isNow = state.recording === null && atMs >= nowMs() - 500
-      const history = isNow ? seek(live, null) : seekTime(findMoving(), atMs)
-      if (state.recording === null) setLive(history)
-      else set({ history })
+      setLive(seek(live, null))
     },
+    /** Looks at a time, however new it is. */
+    holdTime,
+    /** Reads the timeline where it is older than a picture of it may be. */
+    lookBack: () => lookBack(LOOK_BACK_MS.drawn).catch(() => {}),
+    /** How fast tokens came, as far as that is known of what is shown. */
+    pace: () => (state.recording === null ? state.pace : state.recordedPace),
     open: (name: string, text: string) => {
       const { history, skipped } = parseRecording(text)
       if (history.moments.length === 0) return notify(`${name} holds no events.`)
       follow?.abort()
       clearTimeout(playTimer)
-      set({ recording: name, history, output: [], isPlaying: false })
+      const recordedPace = { looks: [], bursts: collectBursts(history.moments) }
+      set({ recording: name, history, recordedPace, output: [], isPlaying: false })
       if (skipped > 0) notify(`${skipped} lines of ${name} are no events, or too many, and are left out.`)
     },
     close: () => {
       clearTimeout(playTimer)
-      set({ recording: null, isPlaying: false, rows: liveRows })
+      set({ recording: null, recordedPace: emptyPace, isPlaying: false, rows: liveRows })
       setLive(seek(live, null))
       choose()
     },

@@ -110,6 +110,7 @@ const loadViews = () => {
   import('./views.ts').then(
     (loaded) => {
       views = loaded
+      app.equip(loaded)
       draw()
     },
     () => setTimeout(loadViews, 2_000),

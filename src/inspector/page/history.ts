@@ -1,5 +1,7 @@
 import type { SupervisorEvent } from '../../events/events.ts'
+import type { Timeline } from '../../observe/timeline.ts'
 import { applyEvent, emptyModel, type PageModel } from './model.ts'
+import { buildPast, findPastChange, findStart, listPastTimes } from './past.ts'
 
 /** One event, and everything as it was just after it where that is kept; `findModel` replays it elsewhere. */
 export interface Moment {
@@ -13,13 +15,18 @@ export interface History {
   readonly moments: readonly Moment[]
   /** The newest state: after the last event and the last snapshot. */
   readonly latest: PageModel
-  /** Index of the moment that is shown; `null`: the newest, as it changes. */
+  /** Index of the moment that is shown; `null`: the newest, as it changes; `BEFORE`: a time before the first. */
   readonly cursor: number | null
   /** The time that is shown, at or after that moment; absent: that of its event. */
   readonly heldAtMs?: number | undefined
   /** Whether a snapshot has changed `latest` since the last event: no replay would find that again. */
   readonly isRenewed: boolean
+  /** The last minutes, also those before the first moment; `null`: not told, or a recording. */
+  readonly past: Timeline | null
 }
+
+/** The place of a time before the first moment. `heldAtMs` tells which. */
+const BEFORE = -1
 
 /** Moments that are kept; the oldest go first. A recording is kept whole up to its own limit. */
 export const MAX_MOMENTS = 4_096
@@ -27,7 +34,13 @@ export const MAX_RECORDED = 100_000
 /** The model of every so many moments is kept; those between are replayed from it. */
 const KEPT_EVERY = 64
 
-export const emptyHistory: History = { moments: [], latest: emptyModel, cursor: null, isRenewed: false }
+export const emptyHistory: History = {
+  moments: [],
+  latest: emptyModel,
+  cursor: null,
+  isRenewed: false,
+  past: null,
+}
 
 /** One more event. The moment that is looked at stays. */
 export function record(history: History, event: SupervisorEvent): History {
@@ -36,19 +49,18 @@ export function record(history: History, event: SupervisorEvent): History {
   const isKept = history.isRenewed || event.seq % KEPT_EVERY === 0 || moments.length === 0
   moments.push({ event, model: isKept ? model : null })
   const isFull = moments.length > MAX_MOMENTS
+  const leftAtMs = (moments[0] as Moment).event.atMs
   if (isFull) {
     const second = moments[1] as Moment
     moments[1] = { ...second, model: findModel(moments, 1) }
     moments.shift()
   }
-  const { cursor, heldAtMs } = history
-  return {
-    moments,
-    latest: model,
-    cursor: cursor === null ? null : Math.max(0, cursor - (isFull ? 1 : 0)),
-    heldAtMs,
-    isRenewed: false,
-  }
+  const { cursor, heldAtMs, past } = history
+  const next = { moments, latest: model, cursor, heldAtMs, isRenewed: false, past }
+  if (!isFull || cursor === null || cursor === BEFORE) return next
+  // The moment that is looked at goes on as a time of the timeline.
+  if (cursor === 0 && past !== null) return { ...next, cursor: BEFORE, heldAtMs: heldAtMs ?? leftAtMs }
+  return { ...next, cursor: Math.max(0, cursor - 1) }
 }
 
 /** Another newest state, from a snapshot. */
@@ -85,8 +97,16 @@ export function seekTime(history: History, atMs: number): History {
     if ((moments[middle] as Moment).event.atMs <= atMs) low = middle + 1
     else high = middle
   }
+  const { past } = history
+  if (low === 0 && past !== null && findStart(past) < findFirst(moments))
+    return { ...history, cursor: BEFORE, heldAtMs: Math.max(atMs, findStart(past)) }
   const held = seek(history, low - 1)
   return low === 0 || held.cursor === null ? held : { ...held, heldAtMs: atMs }
+}
+
+/** Until when the timeline tells more than the moments. Its times are whole milliseconds. */
+function findFirst(moments: readonly Moment[]): number {
+  return (moments[0]?.event.atMs ?? Number.POSITIVE_INFINITY) - 1
 }
 
 /** Events that change what a view shows at a glance: the steps of the arrow keys. */
@@ -106,39 +126,58 @@ export const CHANGES: ReadonlySet<SupervisorEvent['type']> = new Set([
   'supervisor.closed',
 ])
 
-/** The last of them up to an index. */
-export function findLastChange(moments: readonly Moment[], index: number): SupervisorEvent | undefined {
-  for (let at = index; at >= 0; at -= 1) {
+/** The last of them up to a time that is shown. */
+export function findLastChange(
+  { moments, cursor, past }: History,
+  atMs: number,
+): SupervisorEvent | undefined {
+  for (let at = cursor ?? moments.length - 1; at >= 0; at -= 1) {
     const event = moments[at]?.event
     if (event !== undefined && CHANGES.has(event.type)) return event
   }
-  return undefined
+  return past === null ? undefined : findPastChange(past, Math.min(atMs, moments[0]?.event.atMs ?? atMs))
 }
 
 /** Goes on or back by a number of changes; stepping on from the last one is the newest state again. */
 export function step(history: History, by: number, isRecording: boolean): History {
-  const { moments } = history
+  const { moments, past, heldAtMs = 0 } = history
   const direction = Math.sign(by)
-  let at = history.cursor ?? moments.length - (isRecording ? 1 : 0)
+  // The changes before the first moment have the places below zero.
+  const times = listPastTimes(past, findFirst(moments))
+  const passed = times.filter((ms) => ms <= heldAtMs).length
+  let at =
+    history.cursor === BEFORE
+      ? passed - 1 - times.length
+      : (history.cursor ?? moments.length - (isRecording ? 1 : 0))
   let found = at
   for (let left = Math.abs(by); left > 0; left -= 1) {
     do at += direction
     while (at >= 0 && at < moments.length && !CHANGES.has((moments[at] as Moment).event.type))
-    if (at < 0 || at >= moments.length) break
+    if (at < -times.length || at >= moments.length) break
     found = at
   }
+  const timeMs = times[found + times.length]
+  if (found < 0 && at < moments.length && timeMs !== undefined)
+    return { ...history, cursor: BEFORE, heldAtMs: timeMs }
   if (at >= moments.length) return isRecording ? seek(history, moments.length - 1) : seek(history, null)
   return seek(history, at < 0 ? 0 : found)
 }
 
 /** The last moment that was asked for: every part of the page asks for the same. */
 let asked: { readonly moment: Moment; readonly model: PageModel } | null = null
+let askedPast: { readonly past: Timeline; readonly atMs: number; readonly model: PageModel } | null = null
 
 /** What is shown, and the time of it on the clock of the events; `nowMs` is what it is there now. */
 export function findShown(
-  { moments, cursor, latest, heldAtMs }: History,
+  { moments, cursor, latest, heldAtMs, past }: History,
   nowMs: number,
 ): { readonly model: PageModel; readonly atMs: number } {
+  if (cursor === BEFORE && past !== null) {
+    const atMs = heldAtMs ?? past.sinceMs
+    if (askedPast?.past !== past || askedPast.atMs !== atMs)
+      askedPast = { past, atMs, model: buildPast(past, latest, atMs) }
+    return { model: askedPast.model, atMs }
+  }
   const moment = cursor === null ? undefined : moments[cursor]
   if (cursor === null || moment === undefined) return { model: latest, atMs: Math.max(nowMs, latest.atMs) }
   if (asked?.moment !== moment) asked = { moment, model: findModel(moments, cursor) }
@@ -163,7 +202,7 @@ export function parseRecording(text: string): { readonly history: History; reado
     moments.push({ event, model: moments.length % KEPT_EVERY === 0 ? model : null })
   }
   const cursor = moments.length === 0 ? null : 0
-  return { history: { moments, latest: model, cursor, isRenewed: false }, skipped }
+  return { history: { moments, latest: model, cursor, isRenewed: false, past: null }, skipped }
 }
 
 function parseEvent(line: string): SupervisorEvent | undefined {

@@ -51,7 +51,7 @@ function findDeed(
     case 'ArrowRight':
       return () => app.step(by)
     case 'Home':
-      return () => app.seek(0)
+      return () => app.seekStart()
     case 'End':
       return () => app.seek(recording === null ? null : Number.MAX_SAFE_INTEGER)
     case 'ArrowUp':

@@ -15,6 +15,15 @@ interface Look {
 /** What the last looks told, the oldest first. */
 export interface Pace {
   readonly looks: readonly Look[]
+  /** Of a recording, which has no looks: the answers of each service, by its key. */
+  readonly bursts?: ReadonlyMap<string, readonly Burst[]>
+}
+
+/** An answer: its tokens came from one time until another. */
+interface Burst {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly tokens: number
 }
 
 export const emptyPace: Pace = { looks: [] }
@@ -52,7 +61,8 @@ export function repeatLook({ looks }: Pace, atMs: number): Pace {
 const NO_RATES: readonly number[] = []
 
 /** Tokens per second of a service over the last two minutes until a time, the oldest first. */
-export function listRates({ looks }: Pace, key: string, atMs: number): readonly number[] {
+export function listRates({ looks, bursts }: Pace, key: string, atMs: number): readonly number[] {
+  if (bursts !== undefined) return spreadBursts(bursts.get(key) ?? [], atMs)
   if ((looks.at(-1)?.tokens[key] ?? 0) === 0) return NO_RATES
   const rates = new Array<number>(SPARK_STEPS).fill(0)
   const stepMs = SPARK_MS / SPARK_STEPS
@@ -67,6 +77,39 @@ export function listRates({ looks }: Pace, key: string, atMs: number): readonly 
     ) as [number, number]
     for (let step = Math.max(0, first); step < Math.min(SPARK_STEPS, Math.max(last, first + 1)); step += 1)
       rates[step] = rate
+  }
+  return rates
+}
+
+/** The answers that events tell of, by the key of their service. A request has its lease under its own id. */
+export function collectBursts(moments: readonly Moment[]): ReadonlyMap<string, readonly Burst[]> {
+  const bursts = new Map<string, Burst[]>()
+  const keys = new Map<string, string>()
+  for (const { event } of moments) {
+    if (event.type === 'lease.granted') keys.set(event.id, event.key)
+    if (event.type !== 'request.ended') continue
+    const key = keys.get(event.requestId)
+    keys.delete(event.requestId)
+    const tokens = event.usage?.completionTokens ?? 0
+    if (key === undefined || tokens === 0) continue
+    const burst = { fromMs: event.atMs - Math.max(1, event.timings?.streamMs ?? 0), toMs: event.atMs, tokens }
+    bursts.set(key, [...(bursts.get(key) ?? []), burst])
+  }
+  return bursts
+}
+
+function spreadBursts(bursts: readonly Burst[], atMs: number): readonly number[] {
+  if (bursts.length === 0) return NO_RATES
+  const rates = new Array<number>(SPARK_STEPS).fill(0)
+  const stepMs = SPARK_MS / SPARK_STEPS
+  for (const { fromMs, toMs, tokens } of bursts) {
+    if (toMs < atMs - SPARK_MS || fromMs > atMs) continue
+    for (let step = 0; step < SPARK_STEPS; step += 1) {
+      const startMs = atMs - SPARK_MS + step * stepMs
+      const insideMs = Math.min(toMs, startMs + stepMs) - Math.max(fromMs, startMs)
+      if (insideMs > 0)
+        rates[step] = (rates[step] ?? 0) + ((tokens * insideMs) / (toMs - fromMs) / stepMs) * 1_000
+    }
   }
   return rates
 }

@@ -3,6 +3,7 @@ import type { SupervisorEvent } from '../../../src/events/events.ts'
 import type { Moment } from '../../../src/inspector/page/history.ts'
 import {
   addLook,
+  collectBursts,
   countPerMinute,
   emptyPace,
   listRates,
@@ -65,4 +66,26 @@ test('tokens that come after a long pause between two looks are not spread over 
   expect(rates.slice(0, -2).every((rate) => rate === 0)).toBe(true)
   // Looks that follow each other as usual stay as they are.
   expect(repeatLook(quiet, 4_000).looks).toBe(quiet.looks)
+})
+
+test('a recording has the pace of its own answers', () => {
+  const toEvent = (body: object) => ({ event: body, model: null }) as unknown as Moment
+  const timings = { waitMs: 0, loadMs: 0, firstByteMs: 0, streamMs: 6_000 }
+  const moments = [
+    toEvent({ type: 'lease.granted', id: 'r', key: 'k', atMs: 1_000 }),
+    toEvent({
+      type: 'request.ended',
+      requestId: 'r',
+      atMs: 60_000,
+      usage: { completionTokens: 300 },
+      timings,
+    }),
+    toEvent({ type: 'request.ended', requestId: 'unknown', atMs: 61_000, usage: null, timings }),
+  ]
+  const pace: Pace = { looks: [], bursts: collectBursts(moments) }
+  const rates = listRates(pace, 'k', 60_000)
+  expect(rates.slice(-3).map(Math.round)).toEqual([0, 50, 50])
+  expect(rates.reduce((sum, rate) => sum + rate * 3, 0)).toBeCloseTo(300)
+  expect(listRates(pace, 'k', 50_000).at(-1)).toBe(0)
+  expect(listRates(pace, 'other', 60_000)).toEqual([])
 })

@@ -59,7 +59,7 @@ async function openPage(context: Stage['context'], url: string, told: Told): Pro
       const answers: Readonly<Record<string, unknown>> = {
         '/api/services': { ...snapshot, seq, services: [], budgets: [] },
         '/api/requests': { requests: open, ended: [] },
-        '/api/timeline': { services: [], decisions: [], budgets: [] },
+        '/api/timeline': { sinceMs: 0, atMs: 0, lanes: [], decisions: [], room: [] },
       }
       // It tells how long ago the moment was, by another clock on each page.
       const sheet = new CSSStyleSheet()

@@ -6,13 +6,14 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createRecorder } from '../../../src/observe/recorder.ts'
 import { listMisfits, listViolations, looks } from './axe.ts'
-import { drawn, hasNoBrowser, openStage, pictures } from './browser.ts'
+import { createFastProvider, drawn, hasNoBrowser, openStage, pictures } from './browser.ts'
 
 /** Two services of which only one has room: the second one took it from the first, and then failed. */
-async function openShared() {
+async function openShared(providers: Record<string, object> = {}) {
   const service = (vramMiB: number) => ({ needs: { vramMiB }, minResidencyMs: 0 })
   const stage = await openStage({
     steered: { first: { service: service(70) }, second: { service: service(60) } },
+    providers,
     leasehold: { budgets: { vramMiB: 100 }, backoffMs: 60_000 },
     viewport: { width: 1440, height: 900 },
   })
@@ -83,6 +84,57 @@ describe.skipIf(hasNoBrowser)('the timeline', () => {
     await page.keyboard.press('Escape')
     await page.locator('.gantt .ch').waitFor({ state: 'detached' })
     expect(complaints).toEqual([])
+  })
+
+  test('the bar and every view go back beyond the events that are kept', { timeout: 240_000 }, async () => {
+    await using stage = await openShared({ fast: await createFastProvider() })
+    const { page, url, supervisor, complaints } = stage
+    const [decision] = supervisor.timeline().decisions
+    for (let round = 0; round < 60; round += 1)
+      await Promise.all(Array.from({ length: 10 }, async () => (await stage.ask('fast')).text()))
+    // The events tell nothing of the two any more.
+    expect(supervisor.pastEvents(0, 1)[0]?.atMs).toBeGreaterThan(decision?.atMs ?? Number.POSITIVE_INFINITY)
+    await page.goto(url)
+    await page.locator('.time .decided').waitFor()
+    await page.locator('.time .bars').first().waitFor({ state: 'attached' })
+    const lookOf = (name: string) =>
+      page
+        .locator(`tr.one:has(a:text-is("${name}")) .glyph`)
+        .first()
+        .getAttribute('class', { timeout: 5_000 })
+    await page.keyboard.press('Home')
+    await page.getByRole('button', { name: 'Back to now', exact: true }).waitFor()
+    await expect.poll(() => lookOf('first')).toContain('down')
+    // On, change by change, to the decision and its end.
+    const seen: string[] = []
+    for (let steps = 0; steps < 60 && !seen.at(-1)?.includes('stopping'); steps += 1) {
+      await page.keyboard.press('ArrowRight')
+      await drawn(page)
+      seen.push((await lookOf('first')) ?? '')
+    }
+    for (const look of ['loading', 'idle', 'stopping']) expect(seen.join()).toContain(look)
+    expect(await page.locator('.time .when').textContent()).toMatch(/(first|second): /)
+    await page.getByText('Another service needed its room').first().waitFor()
+    // The other views show the same moment.
+    await page.goto(`${url}/#/service/first`)
+    await page.locator('.service[data-look="stopping"]').waitFor()
+    await page.goto(`${url}/#/requests`)
+    const times = page.locator('.req tr.one')
+    await expect.poll(() => times.count()).toBeLessThan(500)
+    await page.goto(`${url}/#/timeline`)
+    await page.locator('.gantt .ch').waitFor()
+    expect(await page.locator('.ml').textContent()).toBe('first made room for second')
+    await page.keyboard.press('End')
+    await page.locator('.gantt .ch').waitFor({ state: 'detached' })
+    expect(complaints).toEqual([])
+  })
+
+  test('the newest change that the overview names is held, too', { timeout: 240_000 }, async () => {
+    await using stage = await openShared()
+    const { page, url } = stage
+    await page.goto(url)
+    await page.getByLabel('Lately').getByRole('button').first().click()
+    await page.getByRole('button', { name: 'Back to now', exact: true }).waitFor()
   })
 
   test('a pointer holds the moment under it, and keys go from lane to lane', {

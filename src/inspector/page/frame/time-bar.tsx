@@ -20,7 +20,7 @@ export function TimeBar({ app, atMs }: ViewProps) {
   const span = to - from
   const shown = Math.max(from, Math.min(to, atMs))
   const share = (ms: number) => `${(((ms - from) / span) * 100).toFixed(2)}%`
-  const event = findLastChange(moments, cursor ?? moments.length - 1)
+  const event = findLastChange(history, atMs)
   const word =
     recording !== null ? (isPlaying ? 'Pause' : 'Play') : !isLive ? 'Held' : isLost ? 'Lost' : 'Live'
   const ago = isLive ? 'now' : formatClock(app.wallMs(atMs))
@@ -55,7 +55,11 @@ export function TimeBar({ app, atMs }: ViewProps) {
           <Bars app={app} from={from} to={to} until={isLive ? to : shown} />
         </svg>
         {listDecisions(app, from).map((decision) => (
-          <span key={decision.seq} class="decided" style={{ left: share(decision.atMs) }} />
+          <span
+            key={`${decision.atMs} ${decision.key}`}
+            class="decided"
+            style={{ left: share(decision.atMs) }}
+          />
         ))}
         <span class="head-line" style={{ left: share(isLive ? to : shown) }} />
         <input
@@ -86,7 +90,7 @@ let drawn: { readonly at: string; readonly counts: readonly number[] } | null = 
 
 function Bars({ app, from, to, until }: { app: App; from: number; to: number; until: number }) {
   const { recording, pace, history } = app.state
-  const at = `${recording} ${history.moments.length === 0} ${Math.floor(from / 6_000)}`
+  const at = `${recording} ${history.moments.length === 0} ${history.past === null} ${Math.floor(from / 6_000)}`
   const isNew = drawn?.at !== at
   if (isNew) drawn = { at, counts: countOpen(app, from, to) }
   const counts = [...(drawn?.counts ?? [])]
@@ -127,20 +131,37 @@ function countOpen({ state }: App, from: number, to: number): readonly number[] 
     else open.delete(event.requestId)
     since = event.atMs
   }
+  // A service that was in use had a request at least: that is known of the time before the events.
+  const used = new Array<number>(BARS).fill(0)
+  for (const { changes } of state.history.past?.lanes ?? []) {
+    let next = 0
+    for (const [index, [atMs, to]] of changes.entries()) {
+      if (!hasTag(to, 'busy')) continue
+      const last = Math.min(BARS - 1, barOf(changes[index + 1]?.[0] ?? since))
+      for (let bar = Math.max(next, barOf(atMs)); bar <= last; bar += 1) used[bar] = (used[bar] ?? 0) + 1
+      next = Math.max(next, last + 1)
+    }
+  }
+  for (const [bar, count] of used.entries()) counts[bar] = Math.max(counts[bar] ?? 0, count)
   // What a look told is exact; events are a sample of many requests.
   if (state.recording === null)
     for (const look of state.pace.looks) note(barOf(look.atMs), barOf(look.atMs), look.open)
   return counts
 }
 
-function listDecisions({ state }: App, from: number) {
-  return state.history.moments
-    .flatMap(({ event }) =>
-      event.type === 'scheduler.decided' && event.choice.type === 'evict' && event.atMs >= from
-        ? [event]
-        : [],
-    )
-    .slice(-60)
+function listDecisions(
+  { state }: App,
+  from: number,
+): readonly { readonly atMs: number; readonly key: string }[] {
+  const { moments, past } = state.history
+  const firstMs = moments[0]?.event.atMs ?? Number.POSITIVE_INFINITY
+  const before = past?.decisions.filter(({ atMs }) => atMs >= from && atMs < firstMs) ?? []
+  const told = moments.flatMap(({ event }) =>
+    event.type === 'scheduler.decided' && event.choice.type === 'evict' && event.atMs >= from
+      ? [{ atMs: event.atMs, key: `${event.choice.key} ${event.seq}` }]
+      : [],
+  )
+  return [...before, ...told].slice(-60)
 }
 
 /** An event in a few words. */

@@ -1,10 +1,9 @@
 import type { ComponentChildren } from 'preact'
 import type { Explanation } from '../../../explanation/situation.ts'
 import type { App } from '../app.ts'
-import { findLook, type Look } from '../look.ts'
+import { findLook, type Look, lookWords } from '../look.ts'
 import type { PageModel, ServiceView } from '../model.ts'
 import { explainView } from '../view-explanation.ts'
-import { Banners } from './banners.tsx'
 
 /** What every view is given: the moment that is shown, and the actions. */
 export interface ViewProps {
@@ -25,7 +24,11 @@ export interface Told {
 
 export function tell(service: ServiceView, model: PageModel, atMs: number, lastLine?: string): Told {
   const look = findLook({ ...service, key: service.key })
-  return { service, look, explanation: explainView(service, model, atMs, lastLine) }
+  const explanation = explainView(service, model, atMs, lastLine)
+  // Of a time before the events that are kept it is not known how many requests used it.
+  const isUncounted = look === 'use' && service.leases === 0
+  const told = isUncounted ? { ...explanation, title: lookWords.use, short: lookWords.use } : explanation
+  return { service, look, explanation: told }
 }
 
 interface ScreenProps {
@@ -37,13 +40,14 @@ interface ScreenProps {
 
 /** One view: its head, which stays in sight, what concerns all of them, and its body. */
 export function Screen({ view, title, tools, children }: ScreenProps) {
+  const { later } = view.app
   return (
     <main id="view" tabIndex={-1}>
       <header class="head">
         <h1>{title}</h1>
         <div class="tools">{tools}</div>
       </header>
-      <Banners {...view} />
+      {later !== undefined && <later.Banners {...view} />}
       <div class="page">{children}</div>
     </main>
   )

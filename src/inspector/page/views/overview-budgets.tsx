@@ -1,3 +1,4 @@
+import { hasTag } from '../../../../machines/provider/tags.ts'
 import type { Budget as BudgetFacts } from '../../../service/budgets.ts'
 import type { Told } from '../frame/view-frame.tsx'
 import { type Look, lookWords } from '../look.ts'
@@ -26,7 +27,8 @@ export function Budgets({ app, model, told, isDense }: OverviewProps & { readonl
 
 /** Before this page looked, what a service holds when it runs tells what it held. */
 function guessBudget(budget: BudgetFacts, told: readonly Told[]): BudgetFacts {
-  const runs = (key: string) => told.some(({ service }) => service.key === key && service.pid !== null)
+  const runs = (key: string) =>
+    told.some(({ service: { key: one, pid, state } }) => one === key && (pid !== null || hasTag(state, 'up')))
   return { ...budget, holds: budget.holds.filter(({ key }) => runs(key)), wants: [] }
 }
 

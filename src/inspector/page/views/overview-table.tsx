@@ -1,11 +1,11 @@
 import { useRef, useState } from 'preact/hooks'
 import { hasTag } from '../../../../machines/provider/tags.ts'
-import type { App, AppState } from '../app.ts'
+import type { App } from '../app.ts'
 import { formatSize, listNames } from '../display-text.ts'
 import type { Told } from '../frame/view-frame.tsx'
 import { findGroup, type Group, groups, type Look, lookWords } from '../look.ts'
 import type { PageModel, ServiceView } from '../model.ts'
-import { listRates } from '../rates.ts'
+import { listRates, type Pace } from '../rates.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon, Ring, Spark } from '../shapes.tsx'
 import { Still } from '../still.ts'
@@ -82,7 +82,7 @@ export function ServiceTable({ app, model, told, atMs, isStill, filter, isDense 
                   <Row
                     key={one.service.key}
                     app={app}
-                    {...describeRow(one, app.state, model, atMs)}
+                    {...describeRow(one, app.pace(), model, atMs)}
                     isStill={isStill}
                     isAt={app.state.row === one.service.key}
                     isNear={isNear(one.service.key, sorted.indexOf(one))}
@@ -146,7 +146,7 @@ interface RowFacts {
 
 function describeRow(
   { service, look, explanation }: Told,
-  { pace }: AppState,
+  pace: Pace,
   { requests }: PageModel,
   atMs: number,
 ): RowFacts {

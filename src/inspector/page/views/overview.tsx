@@ -6,11 +6,10 @@ import { countFailing } from '../frame/rail.tsx'
 import { Screen, type Told, type ViewProps } from '../frame/view-frame.tsx'
 import { type Look, lookWords } from '../look.ts'
 import type { ChangeView } from '../model.ts'
-import { countPerMinute, emptyPace, listRates } from '../rates.ts'
+import { countPerMinute, listRates } from '../rates.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon } from '../shapes.tsx'
 import { Budgets } from './overview-budgets.tsx'
-import { Empty } from './overview-empty.tsx'
 import { ServiceTable } from './overview-table.tsx'
 
 export interface OverviewProps extends ViewProps {
@@ -26,7 +25,7 @@ export function Overview(view: OverviewProps) {
   return (
     <Screen view={view} title="Overview" tools={tools}>
       {told.length === 0 ? (
-        <Empty {...view} />
+        <Nothing {...view} />
       ) : (
         <>
           <Lead {...view} />
@@ -41,11 +40,21 @@ export function Overview(view: OverviewProps) {
   )
 }
 
+/** What to do where there is no service: it comes with the other views. */
+function Nothing(view: OverviewProps) {
+  const { later } = view.app
+  if (later !== undefined) return <later.Empty {...view} />
+  return (
+    <div class="hero">
+      <h2>Connecting…</h2>
+    </div>
+  )
+}
+
 /** The headline, and three figures. */
 function Lead({ app, model, atMs, told }: OverviewProps) {
-  const { history, recording } = app.state
-  // Looks are of what happens now, on another clock than that of a recording.
-  const pace = recording === null ? app.state.pace : emptyPace
+  const { history } = app.state
+  const pace = app.pace()
   const open = Object.keys(model.requests).length
   const perMinute = countPerMinute(pace, history.moments, atMs)
   const rate = told.reduce((sum, { service }) => sum + (listRates(pace, service.key, atMs).at(-1) ?? 0), 0)
@@ -170,7 +179,7 @@ function Lately({ app, told }: OverviewProps) {
               <button
                 type="button"
                 class="go-to"
-                onClick={() => app.seekTime(change.atMs)}
+                onClick={() => app.holdTime(change.atMs)}
                 aria-label={`Go to ${time}`}
               >
                 {time}

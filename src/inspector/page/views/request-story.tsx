@@ -211,7 +211,7 @@ function Story({
               {service.name}
             </a>
           )}
-          <button type="button" class="btn bare" onClick={() => app.seekTime(row.startedAtMs)}>
+          <button type="button" class="btn bare" onClick={() => app.holdTime(row.startedAtMs)}>
             <Icon name="timeline" size={14} /> Go to its start
           </button>
         </p>

@@ -1,6 +1,5 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { hasTag } from '../../../../machines/provider/tags.ts'
-import type { Timeline as Told } from '../../../observe/timeline.ts'
 import type { App } from '../app.ts'
 import { formatClock, listNames } from '../display-text.ts'
 import { Screen, type ViewProps } from '../frame/view-frame.tsx'
@@ -8,7 +7,6 @@ import { findGroup, findLook, groups, type Look } from '../look.ts'
 import { formatRoute } from '../route.ts'
 import { Diamond, Glyph } from '../shapes.tsx'
 import { Still } from '../still.ts'
-import { ask } from '../stream.ts'
 import {
   extendTimeline,
   findHeld,
@@ -24,8 +22,7 @@ import {
 } from '../timeline-lanes.ts'
 import { formatAmount, formatName } from './overview-budgets.tsx'
 
-/** Time between two looks at what the gateway keeps, and between two pictures, in milliseconds. */
-const LOOK_MS = 5_000
+/** Time between two pictures, in milliseconds. */
 const PICTURE_MS = 1_000
 /** A gap that is not seen, in pixels. */
 const UNSEEN_PX = 1.5
@@ -84,30 +81,20 @@ interface Picture {
 
 /** What is drawn, a new one at most once in a second: a moment that is held only moves a line. */
 function usePicture(app: App): Picture {
-  const { recording, history, connection } = app.state
-  const [told, tell] = useState<Told | null>(null)
-  const canLook = recording === null && connection === 'open'
-  useEffect(() => {
-    if (!canLook) return
-    const look = async () => {
-      if (!document.hidden) tell(await (await ask('/api/timeline')).json())
-    }
-    look().catch(() => {})
-    const timer = setInterval(() => look().catch(() => {}), LOOK_MS)
-    return () => clearInterval(timer)
-  }, [canLook])
+  const { recording, history } = app.state
+  const told = history.past
+  useEffect(() => void app.lookBack(), [])
   const drawn = useRef<{ key: string; picture: Picture } | null>(null)
   const [fromMs, toMs] = app.span()
   const second = recording === null ? Math.floor(toMs / PICTURE_MS) : 0
   const { moments } = history
   const key = `${recording} ${second} ${recording === null ? told?.atMs : moments.length}`
   if (drawn.current?.key !== key) {
-    const base = recording === null ? told : null
     let first = recording === null ? moments.length : 0
-    while (first > 0 && (moments[first - 1]?.event.atMs ?? 0) > (base?.atMs ?? Number.NEGATIVE_INFINITY))
+    while (first > 0 && (moments[first - 1]?.event.atMs ?? 0) > (told?.atMs ?? Number.NEGATIVE_INFINITY))
       first -= 1
     const data = extendTimeline(
-      base,
+      told,
       moments.slice(first).map(({ event }) => event),
     )
     drawn.current = { key, picture: { data, fromMs, toMs } }
@@ -143,9 +130,19 @@ function Gantt({ view, picture }: { readonly view: ViewProps; readonly picture: 
             <div key={one.atMs} class="dl" style={{ left: `${share(one.atMs)}%` }} />
           ))}
         </div>
-        <div class="marks">
+        <div class={`marks ${decisions.length > 0 ? 'named' : ''}`}>
           <span />
           <div class="trk" ref={element}>
+            {placeLabels(decisions, (ms) => (share(ms) / 100) * width, width).map(({ text, left, row }) => (
+              <span
+                key={`${left} ${row}`}
+                class={`ml soft ${row === 0 ? 'low' : ''}`}
+                style={{ left: `${left}px` }}
+                aria-hidden="true"
+              >
+                {text}
+              </span>
+            ))}
             {decisions.map((one) => (
               <Mark key={`${one.atMs} ${one.key}`} app={app} decision={one} left={share(one.atMs)} />
             ))}
@@ -223,11 +220,34 @@ function Mark({
       style={{ left: `${left}%` }}
       title={text}
       aria-label={`${formatClock(app.wallMs(atMs))}: ${text}`}
-      onClick={() => app.seekTime(atMs)}
+      onClick={() => app.holdTime(atMs)}
     >
       <Diamond />
     </button>
   )
+}
+
+/** The rows of labels, and the width of a letter and of the gap between two of them, in pixels. */
+const LABEL_ROWS = 2
+const LETTER_PX = 6.1
+const LABEL_GAP_PX = 12
+
+/** A mark has its words beside it where there is room: the newest first, in two rows. */
+export function placeLabels(
+  decisions: TimelineData['decisions'],
+  pxOf: (atMs: number) => number,
+  width: number,
+): readonly { readonly text: string; readonly left: number; readonly row: number }[] {
+  const ends = new Array<number>(LABEL_ROWS).fill(width + LABEL_GAP_PX)
+  return decisions.toReversed().flatMap(({ atMs, taken, service }) => {
+    const text = describeDecision(taken, service)
+    const size = text.length * LETTER_PX
+    const left = Math.max(0, Math.min(width - size, pxOf(atMs) - size / 2))
+    const row = ends.findIndex((end) => left + size + LABEL_GAP_PX <= end)
+    if (row === -1 || size > width) return []
+    ends[row] = left
+    return [{ text, left: Math.round(left), row }]
+  })
 }
 
 function describeDecision(taken: readonly { readonly service: string }[], service: string): string {
@@ -506,7 +526,7 @@ function Decisions({
                     type="button"
                     class="btn"
                     aria-label={`Go there, ${clock}`}
-                    onClick={() => app.seekTime(one.atMs)}
+                    onClick={() => app.holdTime(one.atMs)}
                   >
                     Go there
                   </button>
