@@ -1,5 +1,5 @@
 import { charts } from 'leasehold:charts'
-import { useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Chart } from '../chart-layout.ts'
 import { findWay } from './chart-view.tsx'
 import type { Look } from './look.ts'
@@ -22,6 +22,14 @@ interface SixChartProps {
 export function SixChart({ name, state, look, changes, listHeard }: SixChartProps) {
   const [opened, open] = useState<string | null>(null)
   const now = topOf(state)
+  const box = useRef<HTMLDivElement>(null)
+  // In a narrow window the picture scrolls: the state that is now stays in sight.
+  useEffect(() => {
+    const view = box.current
+    const place = sixStates.find(({ id }) => id === now)
+    if (view === null || place === undefined) return
+    view.scrollLeft = (place.x / 804) * view.scrollWidth - view.clientWidth / 2
+  }, [now])
   const ways = listWays(changes, listHeard)
   const last = ways[0]
   const rank = ({ from, to }: SixWay) => {
@@ -38,7 +46,7 @@ export function SixChart({ name, state, look, changes, listHeard }: SixChartProp
   return (
     <div class={`six ${look}`} data-now={state} data-last={last}>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <div class="chart six-picture" tabIndex={0} role="group" aria-label={`Statechart of ${name}`}>
+      <div ref={box} class="chart six-picture" tabIndex={0} role="group" aria-label={`Statechart of ${name}`}>
         <svg viewBox="0 0 804 196" role="group" aria-label={`Now: ${nameOf(now)}. ${lastWay}`}>
           {[...sixWays]
             .sort((a, b) => rank(a).length - rank(b).length)

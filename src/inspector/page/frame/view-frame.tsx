@@ -1,4 +1,5 @@
 import type { ComponentChildren } from 'preact'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { Explanation } from '../../../explanation/situation.ts'
 import type { App } from '../app.ts'
 import { findLook, type Look, lookWords } from '../look.ts'
@@ -38,11 +39,22 @@ interface ScreenProps {
   readonly children: ComponentChildren
 }
 
+/** How far each list was scrolled: one that is come back to is where it was left. */
+const scrolled = new Map<string, number>()
+
 /** One view: its head, which stays in sight, what concerns all of them, and its body. */
 export function Screen({ view, title, tools, children }: ScreenProps) {
   const { later } = view.app
+  const main = useRef<HTMLElement>(null)
+  const { route } = view.app.state
+  useLayoutEffect(() => {
+    const element = main.current
+    if (element === null || route.view === 'service') return
+    element.scrollTop = scrolled.get(route.view) ?? 0
+    return () => void scrolled.set(route.view, element.scrollTop)
+  }, [])
   return (
-    <main id="view" tabIndex={-1}>
+    <main id="view" tabIndex={-1} ref={main}>
       <header class="head">
         <h1>{title}</h1>
         <div class="tools">{tools}</div>
