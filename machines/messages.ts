@@ -385,6 +385,10 @@ export type RequestEvent =
   /** The connection was refused, so no server has seen the request. */
   | { readonly type: 'connection.refused'; readonly code: string }
   | { readonly type: 'connection.broken' }
+  /** The member of the cluster that was asked lets it wait. `moveAfterMs`: when to look for another one; `0`: never. */
+  | { readonly type: 'member.queued'; readonly moveAfterMs: number }
+  /** It has its lease there: from now on its server may have seen it. */
+  | { readonly type: 'member.granted' }
   | { readonly type: 'response.started'; readonly status: number }
   | { readonly type: 'response.ended' }
 

@@ -24,6 +24,8 @@ export interface RequestContext {
   readonly restarts: number
   /** How often a member of the cluster said that another one has the model. */
   readonly redirects: number
+  /** After which wait at a member another one is looked for, in milliseconds. */
+  readonly moveAfterMs: number
   /** Status of the answer; `null`: it has not begun. */
   readonly status: number | null
 }
@@ -71,6 +73,7 @@ const request = setup({
     listenAgain: LISTEN_AGAIN_MS,
     loadingRetry: LOADING_RETRY_MS,
     reconnectPause: ({ context }: Scope) => RECONNECT_PAUSE_MS * 2 ** Math.max(0, context.refusals - 2),
+    moveAfter: ({ context }: Scope) => context.moveAfterMs,
     redirectPause: ({ context }: Scope) =>
       Math.min(MAX_REDIRECT_PAUSE_MS, REDIRECT_PAUSE_MS * 2 ** Math.max(0, context.redirects - 1)),
     timeLimit: ({ event }: Scope) => (event.type === 'lease.granted' ? (event.timeLimitMs ?? 0) : 0),
@@ -94,6 +97,7 @@ const request = setup({
     hasTimeLimit: ({ event }: Scope) => event.type === 'lease.granted' && event.timeLimitMs !== null,
     canAwaitLoading: ({ context, event }: Scope) =>
       event.type === 'server.loading' && context.loadings * LOADING_RETRY_MS < event.limitMs,
+    canMove: ({ event }: Scope) => event.type === 'member.queued' && event.moveAfterMs > 0,
     /** The answer has begun: nothing is tried again. */
     hasBegun: ({ context }: Scope) => context.status !== null,
   },
@@ -128,6 +132,10 @@ const chart = request.extend({
     noteStatus: request.assign({
       status: ({ context, event }) => (event.type === 'response.started' ? event.status : context.status),
     }),
+    noteMoveAfter: request.assign({
+      moveAfterMs: ({ context, event }) =>
+        event.type === 'member.queued' ? event.moveAfterMs : context.moveAfterMs,
+    }),
     limitTime: raise({ type: 'time.elapsed' }, { delay: 'timeLimit', id: 'timeLimit' }),
     forgetTimeLimit: cancel('timeLimit'),
 
@@ -144,6 +152,8 @@ const chart = request.extend({
     dispatch: () => {},
     /** Passes the answer on to the client: `response.ended` or `connection.broken`. */
     relay: () => {},
+    /** Looks whether another member has room: then `request.failed` with `LEASEHOLD_ELSEWHERE`. */
+    lookForRoom: () => {},
     /** Ends the connection to the server, where it has not ended. */
     hangUp: () => {},
     /** Tells the events, and the service that did not listen, how an attempt failed. */
@@ -173,6 +183,7 @@ export const requestMachine = chart.createMachine({
     attempts: [],
     restarts: 0,
     redirects: 0,
+    moveAfterMs: 0,
     status: null,
   }),
   on: { 'request.cancelled': '.cancelled' },
@@ -258,6 +269,10 @@ export const requestMachine = chart.createMachine({
             'response.started': { target: 'streaming', actions: 'noteStatus' },
             'server.loading': { guard: 'canAwaitLoading', target: 'loading', actions: 'countLoading' },
             'connection.broken': 'broken',
+            'member.queued': [
+              { guard: 'canMove', target: 'queued', actions: 'noteMoveAfter' },
+              { target: 'admitted' },
+            ],
             'connection.refused': [
               {
                 guard: and(['hasAnotherTry', 'isFirstRefusal']),
@@ -276,6 +291,23 @@ export const requestMachine = chart.createMachine({
               },
               { target: '#request.failed', actions: ['noteAttempt', 'reportAttempt'] },
             ],
+          },
+        },
+        queued: {
+          description:
+            'The member that was asked lets it wait. No server has seen it: it may move to another one.',
+          after: { moveAfter: { target: 'queued', reenter: true, actions: 'lookForRoom' } },
+          on: {
+            'member.granted': 'admitted',
+            'response.started': { target: 'streaming', actions: 'noteStatus' },
+            'connection.broken': 'broken',
+          },
+        },
+        admitted: {
+          description: 'It has waited at a member and has its lease there, or stays in its queue.',
+          on: {
+            'response.started': { target: 'streaming', actions: 'noteStatus' },
+            'connection.broken': 'broken',
           },
         },
         loading: {
@@ -329,6 +361,8 @@ export type RequestState =
   | 'resolving'
   | 'leasing'
   | 'sending'
+  | 'queued'
+  | 'admitted'
   | 'loading'
   | 'streaming'
   | 'broken'

@@ -292,6 +292,8 @@ export async function joinCluster({
 
   const neighbourhood: Neighbourhood = {
     self: self.member,
+    prefer: config.prefer,
+    moveAfterMs: config.moveAfterMs,
     isDraining,
     standingOf: (member, providerId) => {
       const neighbour = neighbours.of(member)

@@ -11,6 +11,7 @@ import { toPreferences } from '../request/preferences.ts'
 import type { SupervisorInternals } from '../supervisor/internals.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 import { type Headers, toMediaType, UNBUFFERED } from '../transport/headers.ts'
+import { WAITED_HEADER } from '../transport/hops.ts'
 import type { ProvenHop } from '../transport/member-proof.ts'
 import { writeChunk } from './chunk.ts'
 import { withOwnVary } from './cors.ts'
@@ -62,13 +63,21 @@ export function answerModelRequest(
       ...(rootPath === undefined ? {} : { isAtRoot: true }),
       headers: request.headers,
       body,
-      ...(hop === undefined ? {} : { hop }),
+      ...(hop === undefined ? {} : { hop, waitedMs: toWaitedMs(request.headers) }),
       ...toPreferences(request.headers),
     },
     answer,
   )
   if (answer.call.isStream && coldStartCommentsMs > 0 && !response.headersSent && !response.writableEnded)
     answer.comment(coldStartCommentsMs)
+}
+
+/** Longest wait that a member may claim for a request, in milliseconds. */
+const MAX_WAITED_MS = 3_600_000
+
+function toWaitedMs({ [WAITED_HEADER]: waited }: IncomingMessage['headers']): number {
+  const ms = Number(waited)
+  return Number.isInteger(ms) ? Math.max(0, Math.min(MAX_WAITED_MS, ms)) : 0
 }
 
 /** The answer to one client. A class, because one is made for each request. */
@@ -90,6 +99,14 @@ class ModelAnswer implements AnswerHandler<LeaseholdError> {
   constructor(response: ServerResponse, options: ModelRouteOptions) {
     this.#response = response
     this.#options = options
+  }
+
+  /** To the member that sent the request; a client gets none. */
+  onEarly(headers: Parameters<AnswerHandler['onHead']>[1]): void {
+    const response = this.#response
+    // Node sends no early hints without a link.
+    if (!response.headersSent && !response.destroyed)
+      response.writeEarlyHints({ link: '</>; rel=self', ...(headers as Record<string, string>) })
   }
 
   onHead(status: number, headers: Parameters<AnswerHandler['onHead']>[1]): void {

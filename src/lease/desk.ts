@@ -29,6 +29,8 @@ export interface LeaseBook {
     priority?: number,
     cause?: StartCause,
     keepAliveMs?: number,
+    /** Since when it waits, on the clock. @default now */
+    sinceMs?: number,
   ): void
   /** Cancels the wait, or releases the lease. Further calls, and calls after a revocation, do nothing. */
   end(id: string): void
@@ -200,7 +202,7 @@ export function createLeaseBook({
   }
 
   return {
-    request: (key, id, listener, priority = 0, cause, keepAliveMs) => {
+    request: (key, id, listener, priority = 0, cause, keepAliveMs, sinceMs = clock.now()) => {
       const entry: Entry = {
         key,
         listener,
@@ -215,7 +217,7 @@ export function createLeaseBook({
         type: 'lease.requested',
         id,
         priority,
-        sinceMs: clock.now(),
+        sinceMs,
         ...(cause === undefined ? {} : { cause }),
         ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
       } as const

@@ -24,7 +24,7 @@ import { toServiceKey } from '../service/services.ts'
 import { toShortText } from '../text/plain-text.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 import type { Headers } from '../transport/headers.ts'
-import { checkHops, hasHop } from '../transport/hops.ts'
+import { checkHops, GRANTED_HEADER, hasHop, QUEUED_HEADER, WAITED_HEADER } from '../transport/hops.ts'
 import type { ProvenHop } from '../transport/member-proof.ts'
 import { isConnectionRefused, type Upstream, type UpstreamCall } from '../transport/upstream.ts'
 import { toOwnHeaders, type Wait } from './answer-headers.ts'
@@ -52,6 +52,8 @@ export interface ModelRequest {
   readonly body: Buffer
   /** The member of the cluster that sent it on: then it goes no further. Absent: a client's. */
   readonly hop?: ProvenHop
+  /** How long it has waited there, in milliseconds. @default 0 */
+  readonly waitedMs?: number
   /** Higher goes first in a queue. @default 0 */
   readonly priority?: number
   /** Whether fallbacks may stand in for a model that the client named itself. @default false */
@@ -79,6 +81,8 @@ export interface ExchangeParts {
   readonly leases: Pick<LeaseBook, 'request' | 'end'>
   /** Servers of one model in the order in which they are tried. */
   readonly rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[]
+  /** The member of the cluster that would serve at once; `undefined`: none would. */
+  readonly findRoom: (targets: readonly ModelTarget[]) => string | undefined
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
   /** A request was refused the connection, as a health check would have been. */
   readonly noteRefused: (key: string, generation: string) => void
@@ -221,7 +225,19 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#grantedAtMs = 0
     this.#wait = undefined
     const keepAliveMs = provider.localService === undefined ? undefined : this.#keepAliveMs
-    leases.request(toServiceKey(provider), this.id, this, this.#request.priority, undefined, keepAliveMs)
+    // It has waited elsewhere before it came here.
+    const sinceMs = this.#hasMoved ? this.startedAtMs - (this.#request.waitedMs ?? 0) : undefined
+    const { priority } = this.#request
+    leases.request(toServiceKey(provider), this.id, this, priority, undefined, keepAliveMs, sinceMs)
+  }
+
+  /** A request that waits at a member goes where its lease would be granted at once. */
+  lookForRoom(): void {
+    const { memberOf } = this.#target.provider
+    const member = this.#parts.findRoom(this.#targets)
+    if (memberOf === undefined || member === undefined || member === memberOf.member) return
+    const message = `${member} has room for it`
+    this.fail(new ServiceError(memberOf.member, { code: 'LEASEHOLD_ELSEWHERE', message, member }))
   }
 
   releaseLease(): void {
@@ -353,6 +369,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   queued(place: Place): void {
     this.#wait = { ...place, waitedMs: 0 }
+    if (this.#request.hop !== undefined) this.#client.onEarly?.({ [QUEUED_HEADER]: String(place.position) })
   }
 
   granted({ generation }: { readonly generation: string }): void {
@@ -365,7 +382,10 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     const waitedMs = Math.round(nowMs - this.#askedAtMs)
     this.#loadMs += this.#measureLoad()
     this.#grantedAtMs = nowMs
-    if (this.#wait !== undefined) this.#wait = { ...this.#wait, waitedMs }
+    if (this.#wait !== undefined) {
+      this.#wait = { ...this.#wait, waitedMs }
+      if (this.#request.hop !== undefined) this.#client.onEarly?.({ [GRANTED_HEADER]: String(waitedMs) })
+    }
     const { timeoutMs = null } = provider
     this.actor.send({ type: 'lease.granted', timeLimitMs: timeoutMs })
   }
@@ -399,6 +419,10 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
 
   hasNext(): boolean {
     return this.#index + 1 < this.#targets.length
+  }
+
+  queuedAt(): void {
+    this.tell({ type: 'member.queued', moveAfterMs: this.#parts.neighbourhood()?.moveAfterMs ?? 0 })
   }
 
   suspect(member: string): void {
@@ -487,12 +511,20 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#tellStart(this.#route, this.#asked)
   }
 
+  /** Whether it waited elsewhere before. */
+  get #hasMoved(): boolean {
+    return this.#request.hop !== undefined || this.#redirectedTo !== undefined
+  }
+
   /** Proves the request to the member that gets it. `false`: that one is gone. */
   #depart({ member, provider }: MemberOf, outgoing: OutgoingRequest): boolean {
     const path = `${outgoing.isAtRoot === true ? '' : '/v1'}${outgoing.path}`
     const departure = this.#parts.neighbourhood()?.depart(member, provider, outgoing.method, path)
     if (departure === undefined) this.fail(buildLoss(member))
-    else Object.assign(outgoing.headers, departure.headers)
+    else
+      Object.assign(outgoing.headers, departure.headers, {
+        [WAITED_HEADER]: String(Math.round(this.#parts.clock.now() - this.startedAtMs)),
+      })
     this.#departure = departure
     return departure !== undefined
   }

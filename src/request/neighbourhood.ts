@@ -34,6 +34,10 @@ export interface Departure {
 export interface Neighbourhood {
   /** The name of this member. */
   readonly self: string
+  /** Which member is first among equals: one whose server is up, or this one. */
+  readonly prefer: 'warm' | 'local'
+  /** When a request that waits at a member looks for another one, in milliseconds; `0`: never. */
+  readonly moveAfterMs: number
   /** Whether this member takes no new leases: its requests go to others, and those of others are refused. */
   isDraining(): boolean
   /** `undefined`: the member is lost, or does not offer this provider. */

@@ -1,4 +1,10 @@
-import { type ReplicaLoad, type ReplicaStanding, rankReplicas } from '../../machines/replicas.ts'
+import {
+  explainRanks,
+  type RankOptions,
+  type ReplicaLoad,
+  type ReplicaStanding,
+  rankReplicas,
+} from '../../machines/replicas.ts'
 import type { ProviderConfig } from '../config/config.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
 import type { Membership } from './membership.ts'
@@ -8,20 +14,35 @@ import type { Neighbourhood } from './neighbourhood.ts'
 export function rankTargets(
   targets: readonly ModelTarget[],
   loadOf: (provider: ProviderConfig) => ReplicaLoad,
-  { neighbourhood, own }: Pick<Membership, 'neighbourhood' | 'own'>,
+  { neighbourhood }: Pick<Membership, 'neighbourhood'>,
 ): readonly ModelTarget[] {
   const pick = (order: readonly number[]) => order.flatMap((index) => targets[index] ?? [])
   if (neighbourhood === undefined) return pick(rankReplicas(targets.map(({ provider }) => loadOf(provider))))
   const order = rankReplicas(
     targets.map(({ provider }) => toLoad(provider, loadOf(provider), neighbourhood)),
-    {
-      self: neighbourhood.self,
-      service: nameOf(targets[0]),
-      prefer: own.leasehold.cluster?.prefer ?? 'warm',
-    },
+    toOptions(targets, neighbourhood),
   )
   // Where all of them drain, the first says so.
   return order.length === 0 ? targets.slice(0, 1) : pick(order)
+}
+
+/** The member that would serve at once, if one would: the first by the same order. */
+export function findRoom(
+  targets: readonly ModelTarget[],
+  loadOf: (provider: ProviderConfig) => ReplicaLoad,
+  { neighbourhood }: Pick<Membership, 'neighbourhood'>,
+): string | undefined {
+  if (neighbourhood === undefined) return undefined
+  const [first] = explainRanks(
+    targets.map(({ provider }) => toLoad(provider, loadOf(provider), neighbourhood)),
+    toOptions(targets, neighbourhood),
+  )
+  if (first?.group !== 'ready') return undefined
+  return targets[first.index]?.provider.memberOf?.member ?? neighbourhood.self
+}
+
+function toOptions(targets: readonly ModelTarget[], { self, prefer }: Neighbourhood): RankOptions {
+  return { self, prefer, service: nameOf(targets[0]) }
 }
 
 /** What the members call the provider, so that all of them rank alike. */

@@ -18,6 +18,7 @@ import { toPlainText } from '../text/plain-text.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 import { createLinesEnding, createStreamEnding, type StreamEnding } from '../transport/completeness.ts'
 import { forbidBuffering, type Headers, toClientHeaders, toMediaType } from '../transport/headers.ts'
+import { GRANTED_HEADER, QUEUED_HEADER } from '../transport/hops.ts'
 import { UnsentError } from '../transport/upstream.ts'
 import type { AnswerSecrets, BodyMask } from './answer-mask.ts'
 
@@ -29,6 +30,8 @@ export interface RelayListener {
   can(event: RequestEvent): boolean
   /** Whether there is another candidate. */
   hasNext(): boolean
+  /** The member of the cluster that was asked lets the request wait. */
+  queuedAt(): void
   /** The connection to a member of the cluster broke. */
   suspect(member: string): void
   /** A known error of a backend: the setting that cures it. */
@@ -106,6 +109,14 @@ export class Relay implements AnswerHandler {
 
   constructor(options: RelayOptions) {
     this.#options = options
+  }
+
+  /** A member of the cluster says that the request waits there, or that it has its lease after a wait. */
+  onEarly(headers: Headers): void {
+    const { listener, target } = this.#options
+    if (this.#isClosed || target.provider.memberOf === undefined) return
+    if (headers[QUEUED_HEADER] !== undefined) listener.queuedAt()
+    else if (headers[GRANTED_HEADER] !== undefined) listener.tell({ type: 'member.granted' })
   }
 
   onHead(status: number, headers: Headers): void {

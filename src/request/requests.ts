@@ -72,6 +72,7 @@ function provideEffects(
       rewrite: effect((exchange) => exchange.rewrite()),
       dispatch: effect((exchange) => exchange.dispatch()),
       relay: effect((exchange) => exchange.relay()),
+      lookForRoom: effect((exchange) => exchange.lookForRoom()),
       hangUp: effect((exchange) => exchange.hangUp()),
       reportAttempt: effect((exchange) => exchange.reportAttempt()),
       failOverdue: effect((exchange) => exchange.failOverdue()),

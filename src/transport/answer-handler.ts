@@ -3,6 +3,8 @@
  * comes first, then the pieces; `onEnd` or `onError` comes last, and one of the two comes exactly once.
  */
 export interface AnswerHandler<Failure extends Error = Error> {
+  /** The head of an informational answer (1xx), before the answer itself. */
+  onEarly?(headers: Readonly<Record<string, string | string[] | undefined>>): void
   onHead(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void
   /** Returns `false` to get no more until the call is resumed. */
   onData(chunk: Buffer): boolean

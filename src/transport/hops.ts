@@ -7,6 +7,12 @@ export const HOP_HEADER = 'x-leasehold-hop'
 /** The instance of a gateway, on its list of models: by it another leasehold knows what it asks. */
 export const INSTANCE_HEADER = 'x-leasehold-instance'
 
+/** With 103, to a member: its request waits for a lease, or has got it after a wait. */
+export const QUEUED_HEADER = 'x-leasehold-queued'
+export const GRANTED_HEADER = 'x-leasehold-granted'
+/** How long a request has waited with the member that passes it on, in milliseconds. */
+export const WAITED_HEADER = 'x-leasehold-waited-ms'
+
 /** Maximum number of gateways in a row. An intended chain has two: one near the client, one near the server. */
 const MAX_HOPS = 4
 /** Longest list that is read, in characters. */

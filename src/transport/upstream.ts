@@ -137,6 +137,7 @@ export function createUpstream(
           hasAnswer = true
           if (status >= 200) request = undefined
           if (status >= 200) handler.onHead(status, headers)
+          else handler.onEarly?.(headers)
         },
         onResponseData: (_, chunk) => {
           // Resumed before more has come, undici delivers an empty chunk. A stream that is full by number of chunks

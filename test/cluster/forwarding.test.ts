@@ -274,3 +274,66 @@ describe('a member that fails', () => {
     expect(raw.received.filter((text) => text.startsWith('POST'))).toHaveLength(1)
   })
 })
+
+describe('a request that waits at another member', () => {
+  const openWaiting = async (loadMs = 60_000) => {
+    const { boxes, servers } = await openCluster(['tower', 'attic', 'cellar'], {
+      attic: { ...onlyAt('phi'), server: { loadMs } },
+      cellar: onlyAt('phi'),
+    })
+    const [tower, attic, cellar] = boxes as [Box, Box, Box]
+    attic.standing = { state: 'ready' }
+    cellar.standing = { state: 'cold' }
+    return { tower, attic, cellar, servers }
+  }
+  const waiting = ({ supervisor }: Box) => supervisor.requests().map(({ state }) => state)
+
+  test('moves to one that has room', async () => {
+    const { tower, attic, cellar } = await openWaiting()
+    const asked = ask(tower, 'phi')
+    await expect.poll(() => waiting(tower)).toEqual(['queued'])
+    expect(attic.service().queue).toHaveLength(1)
+    attic.standing = { state: 'starting' }
+    cellar.standing = { state: 'ready' }
+    const response = await asked
+    expect([response.status, response.headers.get('x-leasehold-model')]).toEqual([200, 'cellar:local/phi'])
+    await expect.poll(() => attic.service().queue).toEqual([])
+  })
+
+  test('stays where no other has room, and is served there', async () => {
+    const { tower } = await openWaiting(1_500)
+    const asked = ask(tower, 'phi')
+    await expect.poll(() => waiting(tower)).toEqual(['queued'])
+    expect((await asked).headers.get('x-leasehold-model')).toBe('attic:local/phi')
+  })
+
+  test('has its priority and the time that it has waited there', async () => {
+    const { tower, attic } = await openWaiting()
+    const leaving = new AbortController()
+    const send = (headers: Readonly<Record<string, string>>) =>
+      ask(tower, 'phi', {}, { headers, signal: leaving.signal }).catch(() => {})
+    const own = ask(attic, 'phi', {}, { signal: leaving.signal }).catch(() => {})
+    await expect.poll(() => attic.service().queue).toHaveLength(1)
+    const asked = send({ 'x-leasehold-priority': '10' })
+    await expect.poll(() => attic.service().queue).toHaveLength(2)
+    expect(attic.service().queue.map(({ priority }) => priority)).toEqual([10, 0])
+    leaving.abort()
+    await Promise.all([own, asked])
+    await expect.poll(() => attic.service().queue).toEqual([])
+  })
+
+  test('counts from when it came to the first member', async () => {
+    const { tower, attic } = await openWaiting()
+    const leaving = new AbortController()
+    const path = '/v1/chat/completions'
+    const headers = {
+      ...tower.proof.prove(attic, 1, { method: 'POST', path }),
+      'x-leasehold-waited-ms': '20000',
+    }
+    const asked = ask(attic, 'phi', {}, { headers, signal: leaving.signal }).catch(() => {})
+    await expect.poll(() => attic.service().queue).toHaveLength(1)
+    expect(attic.service().queue[0]?.waitedMs).toBeGreaterThanOrEqual(20_000)
+    leaving.abort()
+    await asked
+  })
+})

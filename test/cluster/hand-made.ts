@@ -56,6 +56,8 @@ export async function openBoxes(options: readonly BoxOptions[]): Promise<Box[]> 
     let numbers = 0
     membership.join({
       self: box.member,
+      prefer: 'warm',
+      moveAfterMs: 50,
       isDraining: () => box.isDraining,
       standingOf: (member) => {
         const other = find(member)

@@ -26,6 +26,8 @@ const loadingOver = { type: 'xstate.after.loadingRetry.request.leased.loading' }
 const pauseOver = { type: 'xstate.after.reconnectPause.request.pausing' } as unknown as Event
 const elsewhere: Event = { type: 'request.failed', code: 'LEASEHOLD_ELSEWHERE', retryable: true }
 const redirectOver = { type: 'xstate.after.redirectPause.request.redirected' } as unknown as Event
+const queued: Event = { type: 'member.queued', moveAfterMs: 1_000 }
+const moveDue = { type: 'xstate.after.moveAfter.request.leased.queued' } as unknown as Event
 const removed: Event = { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true }
 
 interface Path {
@@ -147,6 +149,31 @@ const paths: Path[] = [
     events: [resolved, granted, started, elsewhere],
     state: 'failed',
     attempts: ['a/x'],
+  },
+  {
+    title: 'a request that waits at a member moves to one that has room',
+    events: [resolved, granted, queued, moveDue, elsewhere, redirectOver],
+    state: 'resolving',
+  },
+  {
+    title: 'a request that waits at a member stays there while no other has room',
+    events: [resolved, granted, queued, moveDue],
+    state: 'queued',
+  },
+  {
+    title: 'a request that has its lease at a member does not move',
+    events: [resolved, granted, queued, { type: 'member.granted' }, moveDue],
+    state: 'admitted',
+  },
+  {
+    title: 'a request that may not move waits without a timer',
+    events: [resolved, granted, { type: 'member.queued', moveAfterMs: 0 }, moveDue],
+    state: 'admitted',
+  },
+  {
+    title: 'a request that has waited at a member can finish',
+    events: [resolved, granted, queued, { type: 'member.granted' }, started, ended],
+    state: 'done',
   },
   {
     title: 'a client that leaves before its model is looked up again cancels',

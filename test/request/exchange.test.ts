@@ -72,6 +72,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
       end: (id) => ended.push(id),
     },
     rank: (replicas) => replicas,
+    findRoom: () => undefined,
     noteRefused: (key, generation) => refused.push(`${key} ${generation}`),
     upstreamOf: ({ provider }) => ({
       send: (request, handler) => {

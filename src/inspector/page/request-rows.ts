@@ -212,7 +212,7 @@ function measureOpen(
 }
 
 function isWaiting(state: string): boolean {
-  return ['', 'resolving', 'leasing', 'reconnecting', 'pausing', 'redirected'].includes(state)
+  return ['', 'resolving', 'leasing', 'reconnecting', 'pausing', 'redirected', 'queued'].includes(state)
 }
 
 function toSpent({ waitMs, loadMs, firstByteMs, streamMs }: RequestTimings): Record<Phase, number> {
