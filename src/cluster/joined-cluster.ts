@@ -210,7 +210,8 @@ export async function joinCluster({
     said: Card | NewerCard,
     provider: string,
   ): ServiceSight[] => {
-    if (isNewerCard(said)) return []
+    // One that drains takes no request, whatever runs there.
+    if (isNewerCard(said) || said.state === 'draining') return []
     const found = findService(said, provider)
     if (found === undefined) return []
     const [id, service] = found
@@ -221,7 +222,7 @@ export async function joinCluster({
         member,
         state: service.state,
         hasRoom: service.room === null || load < service.room,
-        canStart: said.state === 'open' && service.fit !== 'never' && service.state !== 'failed',
+        canStart: service.fit !== 'never' && service.state !== 'failed',
         isSettling: state === 'settling',
       },
     ]

@@ -1,0 +1,75 @@
+// @module-tag proof
+import { describe, test } from 'vitest'
+import { type Box, type Boxes, createBoxes } from './boxes.ts'
+import { createNetwork, hasNamespaces, type Network } from './namespaces.ts'
+import { hasNatsServer, startNatsServer } from './nats-server.ts'
+
+const canRun = hasNatsServer && hasNamespaces
+
+interface Wired extends AsyncDisposable {
+  readonly network: Network
+  readonly boxes: Boxes
+  readonly tower: Box
+  readonly attic: Box
+  readonly cellar: Box
+}
+
+/** Three machines, each with a cable of its own; NATS is at the hub. */
+async function createWired(flags: readonly string[] = [], cluster: object = {}): Promise<Wired> {
+  const network = createNetwork(3)
+  const nats = await startNatsServer({ host: network.hub })
+  const boxes = await createBoxes([], {}, nats)
+  for (const [index, name] of ['tower', 'attic', 'cellar'].entries()) {
+    const machine = network.machines[index]
+    if (machine === undefined) throw new Error('there is no such machine')
+    await boxes.add(name, { flags, cluster, host: machine.address, prefix: machine.prefix })
+  }
+  const [tower, attic, cellar] = boxes.all as [Box, Box, Box]
+  await Promise.all(boxes.all.map((box) => box.start()))
+  await boxes.untilJoined()
+  return {
+    network,
+    boxes,
+    tower,
+    attic,
+    cellar,
+    [Symbol.asyncDispose]: async () => {
+      await boxes[Symbol.asyncDispose]()
+      network[Symbol.dispose]()
+    },
+  }
+}
+
+/** The machine whose server runs, and two others. */
+function findOwner({ boxes }: Wired): { owner: Box; ownerIndex: number; others: readonly Box[] } {
+  const ownerIndex = boxes.all.findIndex((box) => box.starts() > 0)
+  const owner = boxes.all[ownerIndex]
+  if (owner === undefined) throw new Error('no machine has started the server')
+  return { owner, ownerIndex, others: boxes.all.filter((box) => box !== owner) }
+}
+
+describe.skipIf(!canRun)(
+  `cables${canRun ? '' : ' (skipped: no nats-server, or no network namespaces)'}`,
+  () => {
+    test('of an owner is pulled: requests that wait there are answered elsewhere, and it comes back (row 6)', async ({
+      expect,
+    }) => {
+      await using wired = await createWired(['--first-token-ms', '6000'])
+      expect((await wired.attic.ask({ text: 'hello' })).status).toBe(200)
+      const { owner, ownerIndex, others } = findOwner(wired)
+      const [asked] = others as [Box, Box]
+      const waiting = Array.from({ length: 8 }, () => asked.ask())
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      const pulledAtMs = performance.now()
+      wired.network.machines[ownerIndex]?.plug(false)
+      await asked.until(new RegExp(`member ${owner.name} is lost`))
+      const lostMs = performance.now() - pulledAtMs
+      const answers = await Promise.all(waiting)
+      expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(200))
+      expect(lostMs).toBeLessThan(4000)
+      wired.network.machines[ownerIndex]?.plug(true)
+      await asked.until(new RegExp(`is lost[\\s\\S]*member ${owner.name} .*is there`))
+      console.log('cable: lost after', Math.round(lostMs))
+    })
+  },
+)
