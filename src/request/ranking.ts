@@ -53,15 +53,18 @@ function nameOf(target: ModelTarget | undefined): string {
 function toLoad(provider: ProviderConfig, load: ReplicaLoad, neighbourhood: Neighbourhood): ReplicaLoad {
   const { memberOf } = provider
   if (memberOf === undefined) return neighbourhood.isDraining() ? { ...load, isDraining: true } : load
-  return { ...load, standing: toStanding(memberOf, neighbourhood) }
+  return { ...load, standing: toStanding(memberOf, load, neighbourhood) }
 }
 
 /** A member that is lost ranks last until its offer is taken back. */
 function toStanding(
   { member, provider }: NonNullable<ProviderConfig['memberOf']>,
+  { queue }: ReplicaLoad,
   { standingOf }: Neighbourhood,
 ): ReplicaStanding {
-  return { member, ...(standingOf(member, provider) ?? LOST) }
+  const standing = standingOf(member, provider) ?? LOST
+  // Requests that come together are ranked before the first of them departs.
+  return { member, ...standing, uncounted: standing.uncounted + queue }
 }
 
 const LOST = {
