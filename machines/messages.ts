@@ -141,6 +141,7 @@ export function isServerLeft({ outside }: Receipt): boolean {
 /**
  * Why a stop was begun. `shutdown` and `removed` retire the service for good. `evicted` frees the room of an idle
  * service; `yielded` frees the room of a service in use for one that has starved: it drains without a deadline.
+ * `sleep-failed`: it is not certain whether the server sleeps, so the next request gets a new one.
  */
 export type StopReason =
   | 'idle'
@@ -149,9 +150,27 @@ export type StopReason =
   | 'asked'
   | 'unhealthy'
   | 'start-failed'
+  | 'sleep-failed'
   | 'abandoned'
   | 'removed'
   | 'shutdown'
+
+/** When a server that can give its memory back sleeps. Durations in milliseconds. */
+export interface SleepPolicy {
+  /** Time without a lease after which it is told to sleep. `0`: only to make room for another service. */
+  readonly afterMs: number
+  /** It sleeps and wakes by itself, and nothing tells it to: only its room is booked. */
+  readonly isSelf: boolean
+  /** Longest time from the first request to sleep until its check says that it sleeps. */
+  readonly requestMs: number
+  /** Longest time from the first request to wake until it is healthy. */
+  readonly wakeMs: number
+}
+
+/** How a request to sleep or to wake ended. `failed`: it is not certain what the server does. */
+export type SleepOutcome =
+  | { readonly outcome: 'done' }
+  | { readonly outcome: 'failed'; readonly detail: string }
 
 /** The settings of a provider machine. Durations in milliseconds, all at most 2^31-1. */
 export interface ServicePolicy {
@@ -168,6 +187,8 @@ export interface ServicePolicy {
   readonly drainTimeoutMs: number
   /** `null`: a start without waiters is never abandoned. */
   readonly abandonStartMs: number | null
+  /** `null`: it cannot sleep. */
+  readonly sleep: SleepPolicy | null
   readonly maxConcurrent: number
   readonly maxQueue: number
   readonly maxQueueMs: number
@@ -249,6 +270,12 @@ export type ProviderEvent =
   | { readonly type: 'service.stop'; readonly reason: StopReason; readonly force?: boolean }
   /** The starved service no longer needs the room: the service that drains for it stays. */
   | { readonly type: 'service.stay' }
+  /** The scheduler wants the room that it frees when it sleeps. */
+  | { readonly type: 'service.sleep' }
+  /** It has been idle for `sleep.afterMs`. */
+  | { readonly type: 'sleep.due' }
+  /** What the check of its sleep said. */
+  | { readonly type: 'sleep.seen'; readonly generation: string; readonly isAsleep: boolean }
   | { readonly type: 'breaker.reset' }
   | { readonly type: 'policy.replaced'; readonly policy: ServicePolicy }
   /** The host was suspended, or this process stood still: timers that fired in the meantime prove nothing. */
@@ -348,11 +375,12 @@ export type ProcessCommand = {
 
 /**
  * Commands to the health effect. `check` asks for one verdict now. `await` polls quickly besides the
- * heartbeat until the server is ready again.
+ * heartbeat until the server is ready again. `doze` is the heartbeat of a server that sleeps: only the check of its sleep
+ * is asked, because a health check may wake it or end it.
  */
 export type HealthCommand =
   | {
-      readonly type: 'health.warm' | 'health.watch' | 'health.check' | 'health.await'
+      readonly type: 'health.warm' | 'health.watch' | 'health.check' | 'health.await' | 'health.doze'
       readonly generation: string
     }
   | { readonly type: 'health.rest' }
@@ -417,6 +445,8 @@ export type SharingEvent =
       readonly priority: number
       /** Only `preload` waits for it: it takes free room only, and is declined when there is none. */
       readonly isPreload: boolean
+      /** A run that sleeps is to be woken; `generation` is its own. */
+      readonly isWake?: true
     }
   /** It will start when its predecessor has ended: it takes its place in the queue now and requests the start later. */
   | {
@@ -439,6 +469,12 @@ export type SharingEvent =
   | { readonly type: 'service.rested'; readonly key: string; readonly generation: string }
   | { readonly type: 'service.used'; readonly key: string; readonly generation: string }
   | { readonly type: 'service.leaving'; readonly key: string; readonly generation: string }
+  /** It is told to sleep. */
+  | { readonly type: 'service.falling-asleep'; readonly key: string; readonly generation: string }
+  /** Its check says that it sleeps. */
+  | { readonly type: 'service.asleep'; readonly key: string; readonly generation: string }
+  /** It was taken for asleep, and is not. */
+  | { readonly type: 'service.awake'; readonly key: string; readonly generation: string }
   /** The receipt of a run, or the report that no process was spawned. */
   | {
       readonly type: 'run.ended'

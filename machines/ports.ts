@@ -7,6 +7,7 @@ import type {
   ProbeOutcome,
   ProcessCommand,
   ProviderEvent,
+  SleepOutcome,
 } from './messages.ts'
 
 /** The input of every effect of a service. */
@@ -32,6 +33,12 @@ export const probe = fromPromise<ProbeOutcome, ServiceInput>(() => notProvided('
  * claim is held until the machine says `claim.release`, and then until the receipt of the current run.
  */
 export const claim = fromPromise<ClaimOutcome, ServiceInput>(() => notProvided('claim'))
+
+/** Tells the server to sleep, and settles when its check says that it sleeps. The chart limits the time. */
+export const sleep = fromPromise<SleepOutcome, ServiceInput>(() => notProvided('sleep'))
+
+/** Tells the server to wake, and settles when it is awake and healthy. The chart limits the time. */
+export const wake = fromPromise<SleepOutcome, ServiceInput>(() => notProvided('wake'))
 
 /** `requests$`: lease requests, cancellations and releases, in order. No lease is asked for in another way. */
 export const requests = fromEventObservable<LeaseEvent, ServiceInput>(() => notProvided('requests'))

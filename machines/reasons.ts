@@ -33,6 +33,20 @@ export type Reason =
   | { readonly kind: 'leased'; readonly id: string; readonly cause?: StartCause }
   /** Its last lease ended. */
   | { readonly kind: 'released' }
+  /** It is told to sleep. `afterMs`: it was idle for that long; absent: another service needs the room. */
+  | { readonly kind: 'falling-asleep'; readonly afterMs?: number }
+  /** Its check says that it sleeps. `isSelf`: nothing told it to. */
+  | { readonly kind: 'asleep'; readonly isSelf: boolean }
+  /** There is room for it again, and it is being woken. `waiting` counts requests. */
+  | { readonly kind: 'waking'; readonly waiting: number }
+  /** It was woken, or woke by itself, and is healthy. */
+  | { readonly kind: 'awake'; readonly isSelf: boolean }
+  /** Whether it sleeps is not certain: it is stopped. `during`: what was asked of it, or its sleep. */
+  | {
+      readonly kind: 'sleep-failed'
+      readonly during: 'sleep' | 'asleep' | 'wake'
+      readonly detail: string
+    }
   /** No lease was held for `idleStopMs`. `isAsked`: a request had asked for this time (`keep_alive`). */
   | { readonly kind: 'idle'; readonly idleStopMs: number; readonly isAsked?: true }
   /** For `abandonStartMs` no request waited for the start. */

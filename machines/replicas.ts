@@ -168,7 +168,8 @@ function toGroup(replica: ReplicaLoad, load: number): ReplicaGroup {
   if (hasTag(state, 'backoff')) return 'backoff'
   if (load >= maxConcurrent) return 'full'
   if (hasTag(state, 'serving')) return 'ready'
-  return hasTag(state, 'probing') || hasTag(state, 'starting') ? 'starting' : fit
+  const isComing = hasTag(state, 'probing') || hasTag(state, 'starting') || hasTag(state, 'sleeping')
+  return isComing ? 'starting' : fit
 }
 
 /** The provider of this host that stands for the member may have failed on its own: no connection, a wrong secret. */

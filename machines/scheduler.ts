@@ -11,6 +11,10 @@ export interface Share {
   readonly needs: Amounts
   /** Budgets of which it takes everything, because its need is not measured yet. */
   readonly unmeasured: readonly string[]
+  /** What it needs while it sleeps. Absent: it cannot sleep, or its use was not measured while it slept. */
+  readonly asleepNeeds?: Amounts
+  /** It can be told to sleep. @default false */
+  readonly canSleep?: boolean
   /** Never evicted. */
   readonly isPinned: boolean
   /** It stops by itself when it is not used, pinned or not, so a start may wait for that. @default false */
@@ -24,11 +28,20 @@ export interface Share {
 }
 
 /**
- * `starting`: permitted, not up yet. `yielding`: takes no new leases and stops when its last one ends. `leaving`: its
+ * `starting`: permitted, not up yet; of a run that slept: being woken. `falling-asleep`: told to sleep, and not known to
+ * sleep yet. `asleep`: its check says that it sleeps. `yielding`: takes no new leases and stops when its last one ends. `leaving`: its
  * stop or its end is under way, the receipt is to come. `survivor`: it outlived its stop or its actor, and counts until it
  * is known to be gone.
  */
-export type ResidentPhase = 'starting' | 'idle' | 'leased' | 'yielding' | 'leaving' | 'survivor'
+export type ResidentPhase =
+  | 'starting'
+  | 'idle'
+  | 'leased'
+  | 'falling-asleep'
+  | 'asleep'
+  | 'yielding'
+  | 'leaving'
+  | 'survivor'
 
 /** One run that counts: from its permit, which comes before its spawn, until its receipt. */
 export interface Resident {
@@ -36,6 +49,8 @@ export interface Resident {
   readonly generation: string
   readonly holds: Amounts
   readonly phase: ResidentPhase
+  /** It slept when that was last looked at, so it holds what it needs asleep, also while it is being stopped. @default false */
+  readonly isAsleep?: boolean
   /** Of a `survivor`: the pids of its processes, when they are known. */
   readonly pids?: readonly number[]
   /** Whether its minimum residency has not begun, is running, or is over. It begins with the first use. */
@@ -59,6 +74,8 @@ export interface QueuedStart {
   readonly isPreload: boolean
   /** Its predecessor runs, or has just ended: it has its place in the queue, and does not ask for room yet. */
   readonly isForeseen: boolean
+  /** The run of this generation sleeps and is to be woken. @default false */
+  readonly isWake?: boolean
   /** Levels of priority that it has gained by waiting. */
   readonly age: number
   /** Whether it is wanted back before the start that it gave way to is over: two take turns with one place. */
@@ -93,17 +110,28 @@ export interface Need {
   readonly isUnmeasured: boolean
 }
 
-/** A service that makes room for another. `yield`: it is in use, so it stops when its last lease ends. */
+/**
+ * A service that makes room for another. `evict`: it stops. `yield`: it is in use, so it stops when its last lease ends.
+ * `sleep`: it is told to sleep.
+ */
 export interface Taken {
   readonly key: string
   readonly service: string
-  readonly how: 'evict' | 'yield'
+  readonly how: 'evict' | 'yield' | 'sleep'
   readonly evictCost: number
   readonly frees: Amounts
 }
 
-/** Why a service stays. `needless`: the others make room enough. */
-export type SpareCause = 'pinned' | 'survivor' | 'starting' | 'settling' | 'leased' | 'leaving' | 'needless'
+/** Why a service stays. `sleeping`: it is being told to sleep. `needless`: the others make room enough. */
+export type SpareCause =
+  | 'pinned'
+  | 'survivor'
+  | 'starting'
+  | 'settling'
+  | 'leased'
+  | 'leaving'
+  | 'sleeping'
+  | 'needless'
 
 /** A service that holds part of a needed limit, and stays. */
 export interface Spared {
@@ -146,8 +174,10 @@ export interface Decision {
     readonly type: 'start' | 'evict' | 'wait' | 'decline'
     readonly key: string
     readonly service: string
-    /** The services that leave for it. */
+    /** The services that leave or sleep for it. */
     readonly taken: readonly Taken[]
+    /** Its run sleeps, and is woken instead of started. Absent: it is started. */
+    readonly isWake?: true
   }
   readonly because: {
     readonly cause: DecisionCause
@@ -173,6 +203,7 @@ interface Promise {
 export function schedule(state: SchedulerState): Decision | null {
   const promises: Promise[] = []
   for (const start of toTurns(state.queuedStarts)) {
+    if (isAbandonedWake(state, start)) continue
     if (start.isForeseen) {
       if (isPromisedAhead(state, start))
         promises.push({ service: nameOf(state, start.key), needs: toNeeds(state, start.key) })
@@ -183,6 +214,11 @@ export function schedule(state: SchedulerState): Decision | null {
     if (isPromised) promises.push({ service: nameOf(state, start.key), needs: toNeeds(state, start.key) })
   }
   return null
+}
+
+/** The run that was to be woken is being stopped: its service asks again when that is over. */
+function isAbandonedWake({ residents }: SchedulerState, { isWake, generation }: QueuedStart): boolean {
+  return isWake === true && !residents.some((one) => one.generation === generation && one.phase === 'asleep')
 }
 
 /** The run that a start follows: an earlier one of the service, or another service's at the same address. */
@@ -236,19 +272,51 @@ export function toNeeds({ limits, shares }: Pick<SchedulerState, 'limits' | 'sha
   )
 }
 
+/**
+ * What a service needs while it sleeps: never more than awake, and as much where nothing is known. It gives up its place
+ * in exclusive groups.
+ */
+export function toAsleepNeeds(state: Pick<SchedulerState, 'limits' | 'shares'>, key: string): Amounts {
+  const awake = toNeeds(state, key)
+  const { asleepNeeds } = state.shares[key] ?? {}
+  if (asleepNeeds === undefined) return awake
+  return Object.fromEntries(
+    Object.entries(awake).flatMap(([limit, amount]) => {
+      const asleep = isGroup(limit) ? 0 : Math.min(asleepNeeds[limit] ?? amount, amount)
+      return asleep > 0 ? [[limit, asleep]] : []
+    }),
+  )
+}
+
+/** What a run holds by the newest figures. */
+export function toHolds(
+  state: Pick<SchedulerState, 'limits' | 'shares'>,
+  { key, isAsleep = false }: Pick<Resident, 'key' | 'isAsleep'>,
+): Amounts {
+  return isAsleep ? toAsleepNeeds(state, key) : toNeeds(state, key)
+}
+
+function isGroup(limit: string): boolean {
+  return limit.startsWith('group:')
+}
+
 /** Whether it has waited so long that services in use must make room. Below priority 0 it must have aged as well. */
 function isStarved({ isOverdue, waiting, priority, age }: QueuedStart): boolean {
   return isOverdue && waiting > 0 && priority + age >= 0
 }
 
 function decide(
-  state: SchedulerState,
+  whole: SchedulerState,
   start: QueuedStart,
   promises: readonly Promise[],
 ): { readonly decision: Decision; readonly isPromised: boolean } {
   const { key } = start
+  // A run that is woken gives what it holds asleep for what it needs awake.
+  const state: SchedulerState = start.isWake
+    ? { ...whole, residents: whole.residents.filter(({ generation }) => generation !== start.generation) }
+    : whole
   const needs = toNeeds(state, key)
-  const staying = state.residents.filter(({ phase }) => phase !== 'leaving' && phase !== 'yielding')
+  const staying = listStaying(state)
   const isFree = (holders: readonly Resident[], kept: readonly Promise[] = promises) =>
     findLacking(state, needs, holders, kept).length === 0
   const conclude = (
@@ -257,7 +325,7 @@ function decide(
     taken: readonly Taken[] = [],
     rejected: readonly Spared[] = [],
   ): Decision => ({
-    choice: { type, key, service: nameOf(state, key), taken },
+    choice: { type, key, service: nameOf(state, key), taken, ...(start.isWake ? { isWake: true } : {}) },
     because: {
       cause,
       needed: toNeeded(state, key, needs),
@@ -307,10 +375,19 @@ function decide(
   }
   const taken = victims.map((victim) => toTaken(state, victim))
   const cause = taken.some(({ how }) => how === 'yield') ? 'starved' : 'idle-cheapest'
+  const leaving = victims.map(({ resident }) => resident)
   return {
-    decision: conclude('evict', cause, taken, toSpared(state, needs, state.residents, victims)),
+    decision: conclude('evict', cause, taken, toSpared(state, needs, state.residents, leaving)),
     isPromised: true,
   }
+}
+
+/** What is held when every stop and every request to sleep that is under way is over. */
+function listStaying(state: SchedulerState): Resident[] {
+  return state.residents.flatMap((one) => {
+    if (one.phase === 'leaving' || one.phase === 'yielding') return []
+    return one.phase === 'falling-asleep' ? [{ ...one, holds: toAsleepNeeds(state, one.key) }] : [one]
+  })
 }
 
 /** The start after an eviction, with the figures of before: they say why services had to leave. */
@@ -338,9 +415,15 @@ function findLacking(
   })
 }
 
+/** A service that could make room, and how. */
+interface Victim {
+  readonly resident: Resident
+  readonly how: Taken['how']
+}
+
 /**
- * The services that have to leave: idle ones first, then the least worth. Empty when even all of them would not make
- * room enough.
+ * The services that have to leave or sleep: idle ones first, then the least worth. Sleep goes before every stop. Empty when
+ * even all of them would not make room enough.
  */
 function chooseVictims(
   state: SchedulerState,
@@ -348,41 +431,76 @@ function chooseVictims(
   staying: readonly Resident[],
   promises: readonly Promise[],
   isUrgent: boolean,
-): Resident[] {
+): Victim[] {
   const available = staying.filter((one) => {
     const cause = toSpareCause(state, one)
     return cause === 'needless' || (isUrgent && cause === 'leased')
   })
-  const candidates = [
-    ...toLeavingOrder(
-      state,
-      available.filter(({ phase }) => phase !== 'leased'),
-    ),
-    ...toLeavingOrder(
-      state,
-      available.filter(({ phase }) => phase === 'leased'),
-    ),
+  const idle = toLeavingOrder(
+    state,
+    available.filter(({ phase }) => phase !== 'leased'),
+  )
+  const leased = toLeavingOrder(
+    state,
+    available.filter(({ phase }) => phase === 'leased'),
+  )
+  const candidates: Victim[] = [
+    ...idle.filter((one) => canSleep(state, one)).map((resident) => ({ resident, how: 'sleep' as const })),
+    ...idle.map((resident) => ({ resident, how: 'evict' as const })),
+    ...leased.map((resident) => ({ resident, how: 'yield' as const })),
   ]
-  const lackingWithout = (gone: readonly Resident[]) =>
+  const lackingAfter = (victims: readonly Victim[]) =>
     findLacking(
       state,
       needs,
-      staying.filter((one) => !gone.includes(one)),
+      staying.map((one) => toRest(state, one, victims)),
       promises,
     )
-  let chosen: Resident[] = []
+  let chosen: Victim[] = []
   for (const candidate of candidates) {
-    const lacking = lackingWithout(chosen)
+    const lacking = lackingAfter(chosen)
     if (lacking.length === 0) break
-    if (lacking.some((limit) => (candidate.holds[limit] ?? 0) > 0)) chosen.push(candidate)
+    const frees = freedBy(state, candidate)
+    // A stop frees more than the sleep of the same service: it takes its place.
+    const others = chosen.filter(({ resident }) => resident !== candidate.resident)
+    const isMore =
+      candidate.how !== 'evict' || lacking.some((limit) => heldAfter(state, candidate, chosen, limit))
+    if (isMore && lacking.some((limit) => (frees[limit] ?? 0) > 0)) chosen = [...others, candidate]
   }
-  if (lackingWithout(chosen).length > 0) return []
+  if (lackingAfter(chosen).length > 0) return []
   // A cheap service may be needless now that a larger one leaves as well.
   for (const victim of chosen.toReversed()) {
     const rest = chosen.filter((one) => one !== victim)
-    if (lackingWithout(rest).length === 0) chosen = rest
+    if (lackingAfter(rest).length === 0) chosen = rest
   }
   return chosen
+}
+
+/** Whether it can be told to sleep, and what that frees is known. */
+function canSleep({ shares }: SchedulerState, { key, phase }: Resident): boolean {
+  const share = shares[key]
+  return phase === 'idle' && share?.canSleep === true && share.asleepNeeds !== undefined
+}
+
+/** A holder as it is when these have left or sleep. */
+function toRest(state: SchedulerState, one: Resident, victims: readonly Victim[]): Resident {
+  const how = victims.find(({ resident }) => resident === one)?.how
+  if (how === undefined) return one
+  return { ...one, holds: how === 'sleep' ? toAsleepNeeds(state, one.key) : {} }
+}
+
+/** Whether a service still holds a part of a limit when these have left or sleep. */
+function heldAfter(state: SchedulerState, { resident }: Victim, victims: readonly Victim[], limit: string) {
+  return (toRest(state, resident, victims).holds[limit] ?? 0) > 0
+}
+
+/** What a victim frees. */
+function freedBy(state: SchedulerState, { resident, how }: Victim): Amounts {
+  if (how !== 'sleep') return resident.holds
+  const asleep = toAsleepNeeds(state, resident.key)
+  return Object.fromEntries(
+    Object.entries(resident.holds).map(([limit, amount]) => [limit, amount - (asleep[limit] ?? 0)]),
+  )
 }
 
 /** Start times of one service vary by this part: closer costs count as equal. */
@@ -420,6 +538,7 @@ function toSpareCause(state: SchedulerState, resident: Resident): SpareCause {
   const { phase, residency } = resident
   if (phase === 'survivor' || phase === 'starting') return phase
   if (phase === 'leaving' || phase === 'yielding') return 'leaving'
+  if (phase === 'falling-asleep') return 'sleeping'
   if (isPinned(state, resident)) return 'pinned'
   if (residency === 'running' && isContended(state, resident)) return 'settling'
   return phase === 'leased' ? 'leased' : 'needless'
@@ -461,13 +580,14 @@ function toSpared(
     })
 }
 
-function toTaken(state: SchedulerState, resident: Resident): Taken {
+function toTaken(state: SchedulerState, victim: Victim): Taken {
+  const { resident, how } = victim
   return {
     key: resident.key,
     service: nameOf(state, resident.key),
-    how: resident.phase === 'leased' ? 'yield' : 'evict',
+    how,
     evictCost: costOf(state, resident),
-    frees: resident.holds,
+    frees: freedBy(state, victim),
   }
 }
 

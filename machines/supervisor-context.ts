@@ -1,6 +1,6 @@
 import type { ServicePolicy, SharingEvent } from './messages.ts'
 import type { Decision, QueuedStart, Resident, ResidentPhase, SchedulerState } from './scheduler.ts'
-import { findPredecessor, toNeeds, worthOf } from './scheduler.ts'
+import { findPredecessor, toHolds, toNeeds, worthOf } from './scheduler.ts'
 
 /** What the root is created with. `instance` is a random id: generations of two supervisors never meet. */
 export interface SupervisorInput {
@@ -51,10 +51,17 @@ export const emptyContext: Omit<SupervisorContext, 'instance'> = {
 
 type Change = Partial<SupervisorContext>
 
-/** A service wants to start. What still runs of it is on its way out: it asks only when it is down. */
+/** A service wants to start or to wake. What still runs of one that starts is on its way out: it asks only when it is down. */
 export function noteAsking(
   { queuedStarts, residents, gaveWayTo }: SupervisorContext,
-  { key, generation, waiting, priority, isPreload }: Extract<SharingEvent, { type: 'start.requested' }>,
+  {
+    key,
+    generation,
+    waiting,
+    priority,
+    isPreload,
+    isWake,
+  }: Extract<SharingEvent, { type: 'start.requested' }>,
 ): Change {
   const successor = gaveWayTo[key]
   const entry: QueuedStart = {
@@ -64,6 +71,7 @@ export function noteAsking(
     priority,
     isPreload,
     isForeseen: false,
+    ...(isWake ? { isWake } : {}),
     age: queuedStarts.find((one) => one.key === key)?.age ?? 0,
     isReturning:
       queuedStarts.some((one) => one.generation === successor) ||
@@ -74,7 +82,7 @@ export function noteAsking(
   return {
     queuedStarts: enter(queuedStarts, entry),
     residents: residents.map((one) =>
-      one.key === key && one.phase !== 'survivor' ? { ...one, phase: 'leaving' } : one,
+      one.key === key && one.phase !== 'survivor' && !isWake ? { ...one, phase: 'leaving' } : one,
     ),
   }
 }
@@ -86,13 +94,15 @@ export function noteForeseen(
 ): Change {
   const known = queuedStarts.find((one) => one.key === key)
   if (known === undefined && findPredecessor({ residents, shares }, key) === undefined) return {}
+  const { isWake = false, ...before } = known ?? {}
   const entry: QueuedStart = {
     age: 0,
-    isForeseen: true,
     isReturning: false,
     isOverdue: false,
     decision: null,
-    ...known,
+    ...before,
+    // The run that was to be woken is being stopped.
+    isForeseen: isWake || (known?.isForeseen ?? true),
     key,
     generation,
     waiting,
@@ -146,9 +156,12 @@ export function notePhase(
   generation: string,
   phase: Extract<ResidentPhase, 'idle' | 'leased' | 'leaving'>,
 ): Change {
-  // Its stop was called off: it gave way to nothing.
+  // Its stop was called off, or it was used before it was told to sleep: it gave way to nothing.
   const spared =
-    phase === 'leased' && residents.find((one) => one.generation === generation && one.phase === 'leaving')
+    phase === 'leased' &&
+    residents.find(
+      (one) => one.generation === generation && (one.phase === 'leaving' || one.phase === 'falling-asleep'),
+    )
   const toPhase = (before: ResidentPhase): ResidentPhase =>
     before === 'survivor' || (before === 'yielding' && phase !== 'leaving') ? before : phase
   return {
@@ -160,6 +173,21 @@ export function notePhase(
       ...(phase === 'leaving' || phase === one.phase ? {} : { lastUse: rests, level }),
       residency: one.residency === 'ahead' && phase === 'leased' ? 'running' : one.residency,
     })),
+  }
+}
+
+/** A service is told to sleep, sleeps, or was taken for asleep and is not: what it holds follows. */
+export function noteSleep(
+  context: SupervisorContext,
+  { type, generation }: Extract<SharingEvent, { generation: string; type: `service.${string}` }>,
+): Change {
+  const phase = type === 'service.awake' ? 'idle' : type === 'service.asleep' ? 'asleep' : 'falling-asleep'
+  return {
+    residents: changeResident(context.residents, generation, (one) => {
+      if (one.phase === 'survivor') return {}
+      const isAsleep = phase === 'asleep'
+      return { phase, isAsleep, holds: toHolds(context, { ...one, isAsleep }) }
+    }),
   }
 }
 
@@ -191,6 +219,7 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
       generation: asked.generation,
       holds: toNeeds(context, key),
       phase: 'starting',
+      // A run that is woken begins anew.
       residency: 'ahead',
       lastUse: context.rests,
       level: context.level,
@@ -201,7 +230,7 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
       gaveWayTo: without(context.gaveWayTo, [key]),
       isDisplaced: key !== context.defaultKey && (context.isDisplaced || isDefaultDown(context)),
       queuedStarts: context.queuedStarts.filter((one) => one !== asked),
-      residents: [...context.residents, resident],
+      residents: [...context.residents.filter(({ generation }) => generation !== asked.generation), resident],
     }
   }
   const gaveWayTo = { ...context.gaveWayTo }
@@ -212,6 +241,7 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
   const toPhase = (one: Resident): ResidentPhase => {
     const victim = taken.find((other) => other.key === one.key)
     if (victim === undefined || one.phase === 'leaving') return one.phase
+    if (victim.how === 'sleep') return 'falling-asleep'
     return victim.how === 'yield' ? 'yielding' : 'leaving'
   }
   return {
@@ -226,9 +256,9 @@ export function applyDecision(context: SupervisorContext, decision: Decision): S
 
 /** The level after an eviction. One that is made to leave while it is in use was not chosen for its worth. */
 function toLevel(context: SupervisorContext, { choice: { taken } }: Decision): number {
-  const evicted = taken.filter(({ how }) => how === 'evict').map(({ key }) => key)
+  const evicted = taken.filter(({ how }) => how !== 'yield').map(({ key }) => key)
   const worths = context.residents
-    .filter(({ key, phase }) => evicted.includes(key) && phase === 'idle')
+    .filter(({ key, phase }) => evicted.includes(key) && (phase === 'idle' || phase === 'asleep'))
     .map((one) => worthOf(context, one))
   return Math.max(context.level, ...worths)
 }
@@ -262,7 +292,7 @@ export function isDefaultMissed(context: SupervisorContext): boolean {
     returnToDefaultMs > 0 &&
     isDisplaced &&
     queuedStarts.length === 0 &&
-    residents.every(({ phase }) => phase === 'idle' || phase === 'survivor') &&
+    residents.every(({ phase }) => phase === 'idle' || phase === 'asleep' || phase === 'survivor') &&
     isDefaultDown(context)
   )
 }

@@ -3,7 +3,7 @@ import type { SharingEvent, SupervisorEmitted, SupervisorEvent } from './message
 import { NEVER_MS } from './provider/delays.ts'
 import { toPinnedFailure } from './provider/failures.ts'
 import { supervisedProviderMachine } from './provider/supervised.ts'
-import { findStayers, schedule, toNeeds } from './scheduler.ts'
+import { findStayers, schedule, toHolds } from './scheduler.ts'
 import {
   applyDecision,
   changeResident,
@@ -17,6 +17,7 @@ import {
   noteFinished,
   noteForeseen,
   notePhase,
+  noteSleep,
   type SupervisorContext,
   type SupervisorInput,
 } from './supervisor-context.ts'
@@ -81,7 +82,7 @@ const supervisor = base.extend({
     /** Every run holds what its service needs by the newest figures. */
     recount: base.assign(({ context }) => ({
       residents: context.residents.map((one) =>
-        context.shares[one.key] === undefined ? one : { ...one, holds: toNeeds(context, one.key) },
+        context.shares[one.key] === undefined ? one : { ...one, holds: toHolds(context, one) },
       ),
     })),
     /** Creates an actor for every service that has none: new, crashed, or removed and configured again. */
@@ -121,6 +122,9 @@ const supervisor = base.extend({
     noteLeaving: note('service.leaving', (context, { generation }) =>
       notePhase(context, generation, 'leaving'),
     ),
+    noteFallingAsleep: note('service.falling-asleep', noteSleep),
+    noteAsleep: note('service.asleep', noteSleep),
+    noteAwake: note('service.awake', noteSleep),
     noteMeasured: base.assign(({ context, event }) =>
       event.type === 'share.measured' && context.shares[event.key] !== undefined
         ? { shares: { ...context.shares, [event.key]: event.share } }
@@ -202,10 +206,12 @@ const supervisor = base.extend({
           })
         if (type === 'evict')
           for (const victim of taken)
-            enqueue.sendTo(victim.key, {
-              type: 'service.stop',
-              reason: victim.how === 'yield' ? 'yielded' : 'evicted',
-            })
+            enqueue.sendTo(
+              victim.key,
+              victim.how === 'sleep'
+                ? { type: 'service.sleep' }
+                : { type: 'service.stop', reason: victim.how === 'yield' ? 'yielded' : 'evicted' },
+            )
       }
       const { queuedStarts, residents, decisions, gaveWayTo, level, isDisplaced } = next
       if (queuedStarts.length === 0) enqueue.cancel('ageing')
@@ -247,6 +253,9 @@ export const supervisorMachine = supervisor.createMachine({
     'service.used': { actions: ['awaitResidency', 'noteUse', 'decide', 'awaitDefault'] },
     'service.rested': { actions: ['noteRest', 'decide', 'awaitDefault'] },
     'service.leaving': { actions: ['noteLeaving', 'decide'] },
+    'service.falling-asleep': { actions: ['noteFallingAsleep', 'decide'] },
+    'service.asleep': { actions: ['noteAsleep', 'decide', 'awaitDefault'] },
+    'service.awake': { actions: ['noteAwake', 'decide'] },
     'share.measured': { actions: ['noteMeasured', 'recount', 'decide'] },
     'residency.over': { actions: ['noteSettled', 'decide'] },
     'start.overdue': { actions: ['noteOverdue', 'decide'] },

@@ -31,6 +31,7 @@ export const providerMachine = provider.createMachine({
     verdict: null,
     misses: 0,
     isUnreachable: false,
+    isAsleep: false,
     stop: null,
     receipt: null,
     why: null,
@@ -524,14 +525,8 @@ export const providerMachine = provider.createMachine({
 
     ready: {
       description:
-        'Healthy, no lease held; the idle clock runs when `idleStopMs` is above zero, or for the time that a lease of this run asked for. After a refused connection requests queue until the next good check.',
-      tags: ['up', 'serving', 'idle'],
-      entry: ['resetRetries', 'reportRest'],
-      always: {
-        guard: and(['hasWaiters', not('isUnreachable')]),
-        target: 'leased',
-        actions: 'grantWaiters',
-      },
+        'Its process runs, and no lease is held: it is awake, or gives its memory back and sleeps.',
+      entry: 'resetRetries',
       after: {
         idleStop: [
           { guard: 'hasWaiters' },
@@ -540,73 +535,17 @@ export const providerMachine = provider.createMachine({
         ],
       },
       on: {
-        'lease.requested': [
-          { guard: not('isUnreachable'), target: 'leased', actions: ['countLease', 'grantLease'] },
-          { guard: 'canQueue', actions: ['enqueueWaiter', 'pollUntilReady'] },
-        ],
-        // The idle clock counts from the last request that waited.
-        'lease.cancelled': {
-          guard: 'isKnownWaiter',
-          target: 'ready',
-          reenter: true,
-          actions: 'removeWaiter',
-        },
-        'waiter.expired': {
-          guard: 'isKnownWaiter',
-          target: 'ready',
-          reenter: true,
-          actions: ['refuseExpired', 'removeWaiter'],
-        },
-        'health.verdict': [
-          { guard: not('isCurrentGeneration') },
-          {
-            guard: and(['isReady', 'hasWaiters']),
-            target: 'leased',
-            actions: ['recordVerdict', 'recordHealthy', 'explainReady', 'grantWaiters'],
-          },
-          { guard: 'isReady', actions: ['recordVerdict', 'recordHealthy'] },
-          {
-            guard: and(['isRefused', not('isOwned'), 'hasWaiters']),
-            target: 'probing',
-            actions: ['explainGone', 'clearRun'],
-          },
-          {
-            guard: and(['isRefused', not('isOwned')]),
-            target: 'down.cold',
-            actions: ['recordVerdict', 'explainGone'],
-          },
-          { guard: and(['isSeenByRequest', 'isSuspect']), actions: 'recordVerdict' },
-          // Another user has taken the port of the server that was used.
-          {
-            guard: and(['isListenerOfOtherUser', not('isOwned'), 'hasWaiters']),
-            target: 'probing',
-            actions: ['explainGone', 'clearRun'],
-          },
-          {
-            guard: and(['isListenerOfOtherUser', not('isOwned')]),
-            target: 'down.cold',
-            actions: ['recordVerdict', 'explainGone'],
-          },
-          {
-            guard: and(['isHung', 'isOwned']),
-            target: 'idle-stopping',
-            actions: ['recordVerdict', 'recordUnhealthy', 'countFailure', 'recordUnhealthyStop'],
-          },
-          {
-            guard: and(['isHung', 'hasWaiters']),
-            target: 'probing',
-            actions: ['explainGone', 'clearRun'],
-          },
-          { guard: 'isHung', target: 'down.cold', actions: ['recordVerdict', 'explainGone'] },
-          { actions: ['recordVerdict', 'countMiss'] },
-        ],
-        // A new limit restarts the idle clock.
+        // `asleep` alone leaves this to the state around it: a new limit restarts the idle clock, which runs here.
         'policy.replaced': [
-          { guard: 'hasNewIdleStop', target: 'ready', reenter: true, actions: 'replacePolicy' },
-          { actions: ['replacePolicy', 'reportRest'] },
+          {
+            guard: 'isSleepRemoved',
+            target: 'idle-stopping',
+            actions: ['replacePolicy', 'finishStart', 'recordSleepRemoved'],
+          },
+          { guard: 'hasNewIdleStop', target: '.asleep', reenter: true, actions: 'replacePolicy' },
+          { actions: 'replacePolicy' },
         ],
-        // No request could arrive while the host was suspended, so the idle clock restarts.
-        'host.resumed': { target: 'ready', reenter: true, actions: 'resetMisses' },
+        'host.resumed': { actions: 'resetMisses' },
         'process.exited': [
           { guard: not('isCurrentGeneration') },
           { target: 'down.failing', actions: ['recordExit', 'countFailure'] },
@@ -617,6 +556,256 @@ export const providerMachine = provider.createMachine({
           { guard: 'isRetirement', target: 'retired', actions: 'recordStop' },
           { target: 'down.cold', actions: ['recordStop', 'refuseStopped'] },
         ],
+      },
+      initial: 'awake',
+      states: {
+        awake: {
+          description:
+            'Healthy, no lease held; the idle clock runs when `idleStopMs` is above zero, or for the time that a lease of this run asked for. After a refused connection requests queue until the next good check.',
+          tags: ['up', 'serving', 'idle'],
+          entry: ['reportRest', 'startSleepTimer'],
+          exit: 'cancelSleepTimer',
+          always: {
+            guard: and(['hasWaiters', not('isUnreachable')]),
+            target: '#provider.leased',
+            actions: 'grantWaiters',
+          },
+          on: {
+            'lease.requested': [
+              {
+                guard: not('isUnreachable'),
+                target: '#provider.leased',
+                actions: ['countLease', 'grantLease'],
+              },
+              { guard: 'canQueue', actions: ['enqueueWaiter', 'pollUntilReady'] },
+            ],
+            // The idle clock counts from the last request that waited.
+            'lease.cancelled': {
+              guard: 'isKnownWaiter',
+              target: '#provider.ready',
+              reenter: true,
+              actions: 'removeWaiter',
+            },
+            'waiter.expired': {
+              guard: 'isKnownWaiter',
+              target: '#provider.ready',
+              reenter: true,
+              actions: ['refuseExpired', 'removeWaiter'],
+            },
+            'health.verdict': [
+              { guard: not('isCurrentGeneration') },
+              {
+                guard: and(['isReady', 'hasWaiters']),
+                target: '#provider.leased',
+                actions: ['recordVerdict', 'recordHealthy', 'explainReady', 'grantWaiters'],
+              },
+              { guard: 'isReady', actions: ['recordVerdict', 'recordHealthy'] },
+              {
+                guard: and(['isRefused', not('isOwned'), 'hasWaiters']),
+                target: '#provider.probing',
+                actions: ['explainGone', 'clearRun'],
+              },
+              {
+                guard: and(['isRefused', not('isOwned')]),
+                target: '#provider.down.cold',
+                actions: ['recordVerdict', 'explainGone'],
+              },
+              { guard: and(['isSeenByRequest', 'isSuspect']), actions: 'recordVerdict' },
+              // Another user has taken the port of the server that was used.
+              {
+                guard: and(['isListenerOfOtherUser', not('isOwned'), 'hasWaiters']),
+                target: '#provider.probing',
+                actions: ['explainGone', 'clearRun'],
+              },
+              {
+                guard: and(['isListenerOfOtherUser', not('isOwned')]),
+                target: '#provider.down.cold',
+                actions: ['recordVerdict', 'explainGone'],
+              },
+              {
+                guard: and(['isHung', 'isOwned']),
+                target: '#provider.idle-stopping',
+                actions: ['recordVerdict', 'recordUnhealthy', 'countFailure', 'recordUnhealthyStop'],
+              },
+              {
+                guard: and(['isHung', 'hasWaiters']),
+                target: '#provider.probing',
+                actions: ['explainGone', 'clearRun'],
+              },
+              { guard: 'isHung', target: '#provider.down.cold', actions: ['recordVerdict', 'explainGone'] },
+              { actions: ['recordVerdict', 'countMiss'] },
+            ],
+            'sleep.due': { guard: 'canSleep', target: 'falling-asleep', actions: 'recordSleepWhenIdle' },
+            'service.sleep': [
+              { guard: 'canSleep', target: 'falling-asleep', actions: 'recordSleepForRoom' },
+              { guard: 'isOwned', target: '#provider.idle-stopping', actions: 'recordEviction' },
+            ],
+            'sleep.seen': {
+              guard: and([
+                'isCurrentGeneration',
+                'isSelfSleeper',
+                'isSeenAsleep',
+                'isOwned',
+                not('hasWaiters'),
+              ]),
+              target: 'asleep',
+              actions: 'recordAsleep',
+            },
+            // A new limit restarts the idle clock, and so does a new time to sleep.
+            'policy.replaced': [
+              {
+                guard: 'hasNewIdleStop',
+                target: '#provider.ready',
+                reenter: true,
+                actions: 'replacePolicy',
+              },
+              { actions: ['replacePolicy', 'reportRest'] },
+            ],
+            // No request could arrive while the host was suspended, so the idle clock restarts.
+            'host.resumed': { target: '#provider.ready', reenter: true, actions: 'resetMisses' },
+          },
+        },
+
+        'falling-asleep': {
+          description:
+            'It was told to sleep. Requests wait, and nothing else is asked of it, until its check says that it sleeps.',
+          tags: ['sleeping', 'falling-asleep'],
+          entry: ['stopProbing', 'reportFallingAsleep'],
+          on: {
+            'policy.replaced': [
+              {
+                guard: 'isSleepRemoved',
+                target: '#provider.idle-stopping',
+                actions: ['replacePolicy', 'recordSleepRemoved'],
+              },
+              { actions: 'replacePolicy' },
+            ],
+          },
+          invoke: {
+            id: 'sleep',
+            src: 'sleep',
+            input: ({ context }) => ({ key: context.key }),
+            onDone: [
+              { guard: 'isSleepFault', target: '#provider.idle-stopping', actions: 'recordSleepFault' },
+              { target: 'asleep', actions: 'recordAsleep' },
+            ],
+            onError: { target: '#provider.idle-stopping', actions: 'recordSleepFault' },
+          },
+          after: {
+            sleepTimeout: { target: '#provider.idle-stopping', actions: 'recordSleepTimeout' },
+          },
+        },
+
+        asleep: {
+          description: 'Its check says that it sleeps, and it holds only what it needs asleep.',
+          tags: ['sleeping', 'asleep'],
+          entry: 'watchSleep',
+          on: {
+            'sleep.seen': [
+              { guard: not('isCurrentGeneration') },
+              { guard: 'isSeenAsleep', actions: 'resetMisses' },
+              {
+                guard: 'isSelfSleeper',
+                target: 'awake',
+                actions: ['finishStart', 'reportAwake', 'recordAwake', 'startHeartbeat'],
+              },
+              // The room that it takes may have been given to another service.
+              {
+                target: '#provider.idle-stopping',
+                actions: ['finishStart', 'reportAwake', 'recordLostSleep'],
+              },
+            ],
+            'health.verdict': [
+              { guard: not('isCurrentGeneration') },
+              {
+                guard: 'isHung',
+                target: '#provider.idle-stopping',
+                actions: [
+                  'finishStart',
+                  'recordVerdict',
+                  'recordUnhealthy',
+                  'countFailure',
+                  'recordUnhealthyStop',
+                ],
+              },
+              { actions: ['recordVerdict', 'countMiss'] },
+            ],
+            'process.exited': [
+              { guard: not('isCurrentGeneration') },
+              {
+                target: '#provider.down.failing',
+                actions: ['finishStart', 'recordExit', 'countFailure'],
+              },
+            ],
+          },
+          initial: 'resting',
+          states: {
+            resting: {
+              description: 'No request waits for it.',
+              entry: 'reportAsleep',
+              always: { guard: 'hasWaiters', target: 'wanted' },
+            },
+            wanted: {
+              description:
+                'Requests wait for it: it is woken when there is room for all that it needs awake.',
+              entry: 'requestWake',
+              always: { guard: not('hasWaiters'), target: 'resting', actions: 'finishStart' },
+              on: {
+                'start.permitted': { target: '#provider.ready.waking', actions: 'recordWaking' },
+                'start.declined': [
+                  { guard: 'hasOnlyPreload', actions: 'refuseNoRoom' },
+                  // Waiting would be of no use: only pinned services hold the room.
+                  { guard: 'isKeptOut', actions: ['recordNoRoom', 'refuseWaiters', 'recordAsleep'] },
+                ],
+                'lease.requested': { guard: 'canQueue', actions: ['enqueueWaiter', 'reportDemand'] },
+                'lease.cancelled': { guard: 'isKnownWaiter', actions: ['removeWaiter', 'reportDemand'] },
+                'waiter.expired': {
+                  guard: 'isKnownWaiter',
+                  actions: ['refuseExpired', 'removeWaiter', 'reportDemand'],
+                },
+                // It keeps its place in the queue where another service takes its room.
+                'service.stop': [
+                  { guard: 'isRoomRequest', target: '#provider.idle-stopping', actions: 'recordStop' },
+                  {
+                    target: '#provider.idle-stopping',
+                    actions: ['finishStart', 'recordStop', 'refuseStopped'],
+                  },
+                ],
+              },
+            },
+          },
+        },
+
+        waking: {
+          description:
+            'It is being woken, with room for all that it needs. Requests wait until it is awake and healthy.',
+          tags: ['sleeping', 'waking'],
+          entry: 'stopProbing',
+          exit: 'finishStart',
+          on: {
+            'policy.replaced': [
+              {
+                guard: 'isSleepRemoved',
+                target: '#provider.idle-stopping',
+                actions: ['replacePolicy', 'recordSleepRemoved'],
+              },
+              { actions: 'replacePolicy' },
+            ],
+          },
+          invoke: {
+            id: 'wake',
+            src: 'wake',
+            input: ({ context }) => ({ key: context.key }),
+            onDone: [
+              { guard: 'isSleepFault', target: '#provider.idle-stopping', actions: 'recordWakeFault' },
+              { target: 'awake', actions: ['recordAwake', 'startHeartbeat'] },
+            ],
+            onError: { target: '#provider.idle-stopping', actions: 'recordWakeFault' },
+          },
+          after: {
+            wakeTimeout: { target: '#provider.idle-stopping', actions: 'recordWakeTimeout' },
+          },
+        },
       },
     },
 

@@ -40,6 +40,8 @@ export interface ProviderContext extends ProviderInput {
   readonly misses: number
   /** Whether a request was refused the connection since the last good check: a lease would be of no use. */
   readonly isUnreachable: boolean
+  /** Whether it sleeps or may sleep: from the request to sleep until it is awake and healthy again. */
+  readonly isAsleep: boolean
   /** Why it is being stopped. */
   readonly stop: StopReason | null
   /** The last receipt. */
@@ -65,10 +67,14 @@ export function toBackoffMs({ policy, failures }: Pick<ProviderContext, 'policy'
   return Math.min(policy.backoffMs * 2 ** Math.max(0, failures - 1), policy.backoffMaxMs)
 }
 
-/** A state value as a dotted name of at most two levels, as it is shown: `{ leased: 'open' }` is `leased.open`. */
+/**
+ * A state value as a dotted name of at most two levels, as it is shown: `{ leased: 'open' }` is `leased.open`. `ready` is
+ * the name of `ready.awake`: most services never sleep.
+ */
 export function toStateName(value: unknown): ProviderState {
   if (typeof value === 'string') return value as ProviderState
   const [state, inner] = Object.entries(value as Record<string, unknown>)[0] ?? []
   const innerName = typeof inner === 'string' ? inner : Object.keys(inner ?? {})[0]
+  if (state === 'ready' && innerName === 'awake') return 'ready'
   return `${state}.${innerName}` as ProviderState
 }

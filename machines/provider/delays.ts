@@ -39,6 +39,11 @@ export const providerDelays = {
   killGrace: KILL_GRACE_MS,
   peerRetry: PEER_RETRY_MS,
   peerTimeout: PEER_TIMEOUT_MS,
+  /** A request that asked to keep it loaded keeps it awake as well. */
+  sleepAfter: ({ context: { policy, keepAliveMs } }: DelayScope) =>
+    keepAliveMs === null ? policy.sleep?.afterMs || NEVER_MS : NEVER_MS,
+  sleepTimeout: ({ context }: DelayScope) => context.policy.sleep?.requestMs ?? 0,
+  wakeTimeout: ({ context }: DelayScope) => context.policy.sleep?.wakeMs ?? 0,
   readyTimeout: ({ context }: DelayScope) => Math.max(0, context.policy.readyTimeoutMs - context.lookedMs),
   stability: ({ context }: DelayScope) => context.policy.stabilityMs,
   /** A stop command comes before SIGTERM. */

@@ -1,4 +1,4 @@
-import type { ClaimOutcome, Failure, ProviderEvent, StartCause, Verdict } from '../messages.ts'
+import type { ClaimOutcome, Failure, ProviderEvent, SleepOutcome, StartCause, Verdict } from '../messages.ts'
 
 /** The lease or waiter that an event is about. */
 export function idOf(event: ProviderEvent): string {
@@ -24,6 +24,13 @@ export function verdictOf(event: ProviderEvent): Verdict | undefined {
 /** Whether this event reports that a request was refused the connection. */
 export function isConnectionRefused(event: ProviderEvent): boolean {
   return event.type === 'health.verdict' && event.isOfRequest === true && event.verdict.kind === 'refused'
+}
+
+/** Why a request to sleep or to wake did not do what it should; `undefined`: it did. */
+export function sleepFaultOf(event: ProviderEvent): string | undefined {
+  if ('error' in event) return String(event.error)
+  const output = 'output' in event ? (event.output as SleepOutcome) : undefined
+  return output?.outcome === 'failed' ? output.detail : undefined
 }
 
 /** How a claim ended: the one of `starting.claiming`, or the one that the probe made. */

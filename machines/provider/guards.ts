@@ -6,7 +6,7 @@ import {
   type Receipt,
   type StopReason,
 } from '../messages.ts'
-import { claim, health, peer, probe, process, requests } from '../ports.ts'
+import { claim, health, peer, probe, process, requests, sleep, wake } from '../ports.ts'
 import { findTellingLine, isLastingCause } from '../telling-line.ts'
 import {
   MAX_LOST_PEERS,
@@ -16,7 +16,7 @@ import {
   UNHEALTHY_MISSES,
 } from './context.ts'
 import { NEVER_MS, providerDelays, toIdleStopMs } from './delays.ts'
-import { causeOf, failureOf, idOf, outcomeOf, verdictOf } from './event-facts.ts'
+import { causeOf, failureOf, idOf, outcomeOf, sleepFaultOf, verdictOf } from './event-facts.ts'
 import { NO_START_FAILURES, START_FAILURES } from './failures.ts'
 import type { ProviderTag } from './tags.ts'
 
@@ -32,7 +32,7 @@ export const base = setup({
     output: {} as { readonly key: string; readonly receipt: Receipt | null },
     tags: {} as ProviderTag,
   },
-  actors: { claim, health, peer, probe, process, requests },
+  actors: { claim, health, peer, probe, process, requests, sleep, wake },
   delays: providerDelays,
   guards: {
     // The event belongs to the current run.
@@ -81,6 +81,17 @@ export const base = setup({
       return holder !== undefined && (holder.strangers.length > 0 || holder.uid !== undefined)
     },
     isListenerOfOtherUser: ({ event }: Scope) => verdictOf(event)?.portHolder?.uid !== undefined,
+
+    // Sleep.
+    /** It can be told to sleep: it is ours, and no request waits for its next good check. */
+    canSleep: ({ context: { policy, ownership, waiters } }: Scope) =>
+      policy.sleep !== null && !policy.sleep.isSelf && ownership === 'owned' && waiters.length === 0,
+    isSelfSleeper: ({ context }: Scope) => context.policy.sleep?.isSelf === true,
+    isSeenAsleep: ({ event }: Scope) => event.type === 'sleep.seen' && event.isAsleep,
+    /** The request to sleep or to wake did not do what it should. */
+    isSleepFault: ({ event }: Scope) => sleepFaultOf(event) !== undefined,
+    /** The new policy does not say how a server that sleeps is woken. */
+    isSleepRemoved: ({ event }: Scope) => event.type === 'policy.replaced' && event.policy.sleep === null,
 
     // Claims and other supervisors.
     isClaimHeld: ({ event }: Scope) => outcomeOf(event)?.outcome === 'held',
@@ -135,8 +146,9 @@ export const base = setup({
     isRetirement: ({ event }: Scope) => event.type === 'service.stop' && isRetiring(event.reason),
     isRetiring: ({ context }: Scope) => isRetiring(context.stop),
     isFailureStop: ({ context }: Scope) => isFailureReason(context.stop),
-    /** Before SIGTERM is sent, a request calls these stops off. */
-    canCallOff: ({ context }: Scope) => context.stop === 'idle' || context.stop === 'evicted',
+    /** Before SIGTERM is sent, a request calls these stops off, unless the server sleeps. */
+    canCallOff: ({ context }: Scope) =>
+      !context.isAsleep && (context.stop === 'idle' || context.stop === 'evicted'),
     /** Processes survived the stop, one still listens on the port, or a server outside the tree is there. */
     hasSurvivors: ({ event }: Scope) =>
       event.type === 'process.settled' &&

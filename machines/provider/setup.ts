@@ -23,6 +23,10 @@ export const provider = base.extend({
     reportRest: () => {},
     reportUse: () => {},
     reportStop: () => {},
+    requestWake: () => {},
+    reportFallingAsleep: () => {},
+    reportAsleep: () => {},
+    reportAwake: () => {},
     reportRunEnd: () => {},
   },
 })

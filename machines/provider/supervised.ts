@@ -50,6 +50,18 @@ export const supervisedProviderMachine = providerMachine.provide({
     reportStop: enqueueActions(({ context, enqueue }) => {
       if (context.policy.drawsOnLimits) enqueue(sendParent(buildReport('service.leaving', context)))
     }),
+    requestWake: sendParent(
+      ({ context }): SharingEvent => ({
+        type: 'start.requested',
+        key: context.key,
+        generation: context.generation ?? '',
+        isWake: true,
+        ...describeDemand(context),
+      }),
+    ),
+    reportFallingAsleep: sendParent(({ context }) => buildReport('service.falling-asleep', context)),
+    reportAsleep: sendParent(({ context }) => buildReport('service.asleep', context)),
+    reportAwake: sendParent(({ context }) => buildReport('service.awake', context)),
     reportRunEnd: sendParent(({ event }) => buildRunEnd(event)),
   },
 })
@@ -64,10 +76,15 @@ function describeDemand({ waiters }: ProviderContext) {
   }
 }
 
-function buildReport<Type extends 'service.rested' | 'service.used' | 'service.leaving'>(
-  type: Type,
-  { key, generation }: ProviderContext,
-) {
+type Report =
+  | 'service.rested'
+  | 'service.used'
+  | 'service.leaving'
+  | 'service.falling-asleep'
+  | 'service.asleep'
+  | 'service.awake'
+
+function buildReport<Type extends Report>(type: Type, { key, generation }: ProviderContext) {
   return { type, key, generation: generation ?? '' }
 }
 

@@ -2,7 +2,8 @@
  * What code outside of the chart may ask of a state. `down`: no process of ours runs (`cold`, `backoff`, `tripped`).
  * `probing`: one health check decides. `starting`: a start is under way (`claiming`: waits for its turn or the claim;
  * `loading`: `spawning` or `warming`). `up`: healthy (`idle`: no lease is held; `busy`: leases are held; `serving`: grants
- * leases; `draining`: grants none). `stopping`: a stop is under way (`terminating`: SIGTERM, `killing`: SIGKILL).
+ * leases; `draining`: grants none). `sleeping`: its run is told to sleep (`falling-asleep`), sleeps (`asleep`)
+ * or is woken (`waking`). `stopping`: a stop is under way (`terminating`: SIGTERM, `killing`: SIGKILL).
  * `settled`: `down` or `retired`.
  */
 export type ProviderTag =
@@ -17,6 +18,10 @@ export type ProviderTag =
   | 'idle'
   | 'busy'
   | 'draining'
+  | 'sleeping'
+  | 'falling-asleep'
+  | 'asleep'
+  | 'waking'
   | 'stopping'
   | 'terminating'
   | 'killing'
@@ -40,6 +45,9 @@ const TAGS = {
   'starting.spawning': ['starting', 'loading', 'spawning'],
   'starting.warming': ['starting', 'loading', 'warming'],
   ready: ['up', 'serving', 'idle'],
+  'ready.falling-asleep': ['sleeping', 'falling-asleep'],
+  'ready.asleep': ['sleeping', 'asleep'],
+  'ready.waking': ['sleeping', 'waking'],
   'leased.open': ['up', 'busy', 'serving'],
   'leased.draining': ['up', 'busy', 'draining'],
   'idle-stopping.terminating': ['stopping', 'terminating'],

@@ -127,6 +127,7 @@ function addDefaults(provider: unknown, defaults: JsonObject): unknown {
     external,
     stopCommand,
     statusCommand,
+    sleep,
     ...others
   } = defaults
   const isOtherProgram =

@@ -94,6 +94,11 @@ export function jsonObject() {
   })
 }
 
+/** Any JSON value. */
+export function jsonValue() {
+  return z.json({ error: 'must be a JSON value' })
+}
+
 /** What is wrong with a URL, never repeating it: it may hold a password. */
 export function toUrlFault(text: string, hasQuery: boolean): string | undefined {
   if (text !== text.trim()) return 'has white space around it'

@@ -27,6 +27,7 @@ import {
 } from './sections.ts'
 import { findServiceFault } from './service-fault.ts'
 import { findSharingProblems } from './sharing.ts'
+import { findSleepProblems } from './sleep-problems.ts'
 import { validateSections } from './validation.ts'
 
 export type { ConfigInput } from './schema.ts'
@@ -205,6 +206,7 @@ function readConfig(
     ...unlocked,
     ...findLeaseholdProblems(leasehold),
     ...findSharingProblems(providers, leasehold, references.defaultModel !== undefined, broken),
+    ...findSleepProblems(providers, leasehold),
   ])
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(file, problems)
   const { mode } = values.models

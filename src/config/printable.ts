@@ -61,16 +61,31 @@ function toService({
   context: _context,
   args,
   env,
+  sleep,
   ...rest
 }: Partial<Service>): object {
   return {
     ...rest,
+    ...(sleep === undefined ? {} : { sleep: toSleep(sleep) }),
     ...(args === undefined
       ? {}
       : { args: args.map((arg, index) => (isSecretArg(args, index) ? hide(arg) : arg)) }),
     ...(env === undefined
       ? {}
       : { env: mapValues(env, (value, name) => (isPlainVariable(name, value) ? value : hide(value))) }),
+  }
+}
+
+function toSleep({ request, wake, check, ...rest }: NonNullable<Service['sleep']>): object {
+  const hideHeaders = <Ask extends { readonly headers: Readonly<Record<string, string>> }>(ask: Ask) => ({
+    ...ask,
+    headers: mapValues(ask.headers, hide),
+  })
+  return {
+    ...rest,
+    request: request.map(hideHeaders),
+    wake: wake.map(hideHeaders),
+    check: hideHeaders(check),
   }
 }
 

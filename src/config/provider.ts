@@ -12,6 +12,8 @@ const QUEUE_BEYOND_READY_MS = 300_000
 /** A service with a program. */
 type CompleteService = LocalServiceValues & { readonly command: string }
 
+type Sleep = NonNullable<LocalServiceValues['sleep']>
+
 /** A provider with a URL, and with a program where it has a service. */
 export interface CompleteProvider extends ProviderValues {
   readonly baseUrl: string
@@ -176,11 +178,34 @@ function toLocalService(
     ...(statusCommand === undefined
       ? {}
       : { statusCommand: statusCommand.map((text, index) => fill(text, ['statusCommand', index]).result) }),
+    ...(values.sleep === undefined
+      ? {}
+      : { sleep: toSleep(values.sleep, (text, path) => substitute(text, [...at, 'sleep', ...path]).result) }),
     healthUrl: values.healthUrl === undefined ? `${baseUrl}/models` : new URL(values.healthUrl).href,
     maxQueueMs: values.maxQueueMs ?? Math.min(values.readyTimeoutMs + QUEUE_BEYOND_READY_MS, MAX_DURATION_MS),
     secretArgs: args.flatMap(({ isSubstituted }, index) => (isSubstituted ? [index] : [])),
   }
   return { ...complete, key: toServiceHash(complete) }
+}
+
+/** The same with its headers substituted. */
+function toSleep(
+  { request, wake, check, ...rest }: Sleep,
+  substitute: (text: string, path: readonly PropertyKey[]) => string,
+): Sleep {
+  const withHeaders = <Ask extends Sleep['check'] | Sleep['wake'][number]>(
+    ask: Ask,
+    path: readonly PropertyKey[],
+  ): Ask => ({
+    ...ask,
+    headers: mapValues(ask.headers, (text, name) => substitute(text, [...path, 'headers', name])),
+  })
+  return {
+    ...rest,
+    request: request.map((ask, index) => withHeaders(ask, ['request', index])),
+    wake: wake.map((ask, index) => withHeaders(ask, ['wake', index])),
+    check: withHeaders(check, ['check']),
+  }
 }
 
 function toModel(

@@ -15,6 +15,7 @@ import {
   wholeNumber,
 } from './fields.ts'
 import { findNearest, isNearMiss } from './nearest.ts'
+import { sleepSchema } from './sleep-schema.ts'
 
 const MAX_COUNT = 1_000_000
 const MAX_BODY_BYTES = 2_147_483_647
@@ -154,6 +155,11 @@ const localServiceSchema = z
       .describe(
         'Time without a lease after which the service stops, in milliseconds. `0`: it runs until the supervisor ends.',
       ),
+    sleep: sleepSchema
+      .optional()
+      .describe(
+        'How the server gives its memory back without ending, and takes it again: see [Sleep](#sleep). Absent: it is stopped.',
+      ),
     stopGraceMs: durationMs(0)
       .prefault(15_000)
       .describe(
@@ -216,7 +222,7 @@ const serviceDefaultsSchema = z
   )
   .optional()
   .describe(
-    'Options that every `localService` takes over unless it states them itself; `env` is merged by name. A service with another `engine` or `command` takes over neither `args` nor `healthUrl`, `model` and `context`.',
+    'Options that every `localService` takes over unless it states them itself; `env` is merged by name. A service with another `engine` or `command` takes over neither `args` nor `healthUrl`, `model`, `context` and `sleep`.',
   )
 
 export const modelSchema = z

@@ -87,7 +87,14 @@ function listServiceValues(service: LocalServiceConfig, host: Environment): stri
     ...service.secretArgs.map((index) => service.args[index] ?? ''),
     ...listSecretArgs(service.args),
     ...new URL(service.healthUrl).searchParams.values(),
+    ...listSleepHeaders(service).flatMap(listHeaderValues),
   ]
+}
+
+function listSleepHeaders({ sleep }: LocalServiceConfig): readonly Readonly<Record<string, string>>[] {
+  return sleep === undefined
+    ? []
+    : [...sleep.request, ...sleep.wake, sleep.check].map(({ headers }) => headers)
 }
 
 /** Whether a variable of a process is none that could be a secret: by its name, and by what it holds. */

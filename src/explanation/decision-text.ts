@@ -8,7 +8,8 @@ import { toDurationText } from '../text/duration.ts'
  */
 export function toDecisionText({ choice, because, rejected }: Decision): string {
   const { service, taken } = choice
-  const needs = `${service} needs ${because.needed.map(describeNeed).join(' and ')}`
+  const wake = choice.isWake ? ' to wake' : ''
+  const needs = `${service} needs ${because.needed.map(describeNeed).join(' and ')}${wake}`
   const others = (mark: string) =>
     rejected.length === 0 ? '' : mark + rejected.map((one) => describeSpared(one, because.needed)).join(', ')
   switch (because.cause) {
@@ -17,9 +18,9 @@ export function toDecisionText({ choice, because, rejected }: Decision): string 
         ? `${service} needs no room that others need`
         : `${needs}, which was free`
     case 'room-made':
-      return `${needs}: ${describeTaken(taken)} had to stop for it${others('; ')}`
+      return `${needs}: ${describeMaking(taken, () => 'had')} for it${others('; ')}`
     case 'idle-cheapest':
-      return `${needs}: ${describeTaken(taken)} ${hasOrHave(taken)} to stop for it${others('; ')}`
+      return `${needs}: ${describeMaking(taken, hasOrHave)} for it${others('; ')}`
     case 'starved':
       return `${needs}, and has waited long enough: ${describeTaken(taken)} ${hasOrHave(taken)} to stop as soon as ${taken.length === 1 ? 'its' : 'their'} requests are done${others('; ')}`
     case 'start-places':
@@ -37,6 +38,20 @@ export function toDecisionText({ choice, because, rejected }: Decision): string 
     case 'nobody-waits':
       return `no request waits for ${service} any more, and another service would have to stop for it`
   }
+}
+
+/** Which services sleep and which stop: `qwen has to sleep and llama has to stop`. */
+function describeMaking(taken: readonly Taken[], toVerb: (some: readonly Taken[]) => string): string {
+  const sleepers = taken.filter(({ how }) => how === 'sleep')
+  const others = taken.filter(({ how }) => how !== 'sleep')
+  const parts = [
+    [sleepers, 'sleep'],
+    [others, 'stop'],
+  ] as const
+  return parts
+    .filter(([some]) => some.length > 0)
+    .map(([some, what]) => `${describeTaken(some)} ${toVerb(some)} to ${what}`)
+    .join(' and ')
 }
 
 /** `9000 MiB of vramMiB (200 of 24000 free)`, `the place of the group gpu`. */
@@ -65,6 +80,7 @@ const spareTexts: Readonly<Record<SpareCause, string>> = {
   settling: 'is kept while services take turns, until its minResidencyMs is over',
   leased: 'is in use',
   leaving: 'is stopping',
+  sleeping: 'is falling asleep',
   needless: 'may stay',
 }
 

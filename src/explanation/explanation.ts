@@ -8,6 +8,7 @@ import { toDecisionText } from './decision-text.ts'
 import { describeNext } from './next.ts'
 import { formatSentence, toCount } from './phrases.ts'
 import { toReasonText } from './reason-text.ts'
+import { explainRoom } from './room.ts'
 import { describeShort, findCauseLine } from './short.ts'
 import {
   type Explanation,
@@ -36,6 +37,7 @@ function tell(situation: Situation, surroundings: Surroundings): Told {
   if (hasTag(state, 'busy')) return { next, ...explainUse(situation, surroundings) }
   if (hasTag(state, 'stopping')) return { next, ...explainStop(situation) }
   if (hasTag(state, 'down')) return { next, ...explainDown(situation) }
+  if (hasTag(state, 'sleeping')) return { next, ...explainSleep(situation) }
   const sentence = describeWhy(situation)
   if (hasTag(state, 'idle') && situation.queue.length > 0) return { next, ...explainUnreachable(situation) }
   if (hasTag(state, 'idle'))
@@ -60,8 +62,10 @@ export function toWhyText(situation: Situation): string {
   const hadToLeave = [stopReason, why?.kind === 'stop' ? why.reason : null].some(
     (reason) => reason === 'evicted' || reason === 'yielded',
   )
+  const mustSleep = why?.kind === 'falling-asleep' && why.afterMs === undefined
   const tookIt = decision?.because.cause === 'room-made' && decision.choice.key === key && isUp(state)
-  const isAboutRoom = decision !== null && (hadToLeave || tookIt || toAwaited(situation) !== null)
+  const isAboutRoom =
+    decision !== null && (hadToLeave || mustSleep || tookIt || toAwaited(situation) !== null)
   return isAboutRoom ? `${toReasonText(why)}; ${toDecisionText(decision)}` : toReasonText(why)
 }
 
@@ -91,6 +95,22 @@ function explainUnreachable({ queue, verdict }: Situation): Omit<Told, 'next'> {
     sentence: `Its process runs, but nothing listens at its address${seen}. ${toCount(queue.length, 'request')} ${queue.length === 1 ? 'waits' : 'wait'} for its next good health check.`,
     advice: [],
   }
+}
+
+/** Its process runs without its memory, gives it back, or takes it again. */
+function explainSleep(situation: Situation): Omit<Told, 'next'> {
+  const { state, queue, decision } = situation
+  const count = toCount(queue.length, 'request')
+  const waiting =
+    queue.length === 0 ? '' : ` ${count} ${queue.length === 1 ? 'waits' : 'wait'} until it is awake.`
+  const awaited = toAwaited(situation)
+  if (awaited !== null && awaited.because.cause !== 'start-places') return explainRoom(awaited, waiting)
+  const sentence = `${describeWhy(situation)}${waiting}`
+  if (hasTag(state, 'falling-asleep')) return { tone: 'busy', title: 'Falling asleep', sentence, advice: [] }
+  if (hasTag(state, 'waking')) return { tone: 'busy', title: 'Waking', sentence, advice: [] }
+  return queue.length > 0 && decision !== null
+    ? { tone: 'busy', title: 'Asleep, waits for its turn to wake', sentence, advice: [] }
+    : { tone: 'rest', title: 'Asleep', sentence, advice: [] }
 }
 
 function explainUse(situation: Situation, { all }: Surroundings): Omit<Told, 'next'> {

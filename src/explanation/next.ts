@@ -17,6 +17,14 @@ const words: Readonly<Record<string, Words>> = {
     brief: 'stops in',
     full: (left) => `It stops in ${left}, unless a request comes.`,
   },
+  sleepAfter: {
+    brief: 'sleeps in',
+    full: (left) => `It sleeps in ${left}, unless a request comes.`,
+  },
+  wakeTimeout: {
+    brief: 'wake fails in',
+    full: (left) => `Unless it is awake in ${left}, it is stopped and started again.`,
+  },
   backoff: {
     brief: 'may start again in',
     full: (left, { queue }) =>
@@ -80,7 +88,8 @@ export function describeEndBriefly({
 }: Pick<Situation, 'state' | 'ownership' | 'keepAliveMs'> & {
   readonly policy: Pick<ServicePolicy, 'idleStopMs'>
 }): string {
-  if (ownership !== 'owned' || !hasTag(state, 'up') || hasTag(state, 'draining')) return ''
+  if (ownership !== 'owned' || !(hasTag(state, 'up') || hasTag(state, 'asleep')) || hasTag(state, 'draining'))
+    return ''
   const idleMs = toIdleStopMs({ keepAliveMs, policy })
   if (idleMs >= NEVER_MS) return 'stays until it is stopped'
   return idleMs === 0 ? 'stops when idle' : `stops after ${toDurationText(idleMs)} idle`

@@ -45,6 +45,20 @@ export function toReasonText(reason: Reason | null): string {
       return reason.cause === undefined ? 'a request uses it' : causeTexts[reason.cause]
     case 'released':
       return 'nothing uses it any more'
+    case 'falling-asleep':
+      return reason.afterMs === undefined
+        ? 'another service needs the room that it frees when it sleeps'
+        : `it was not used for ${toDurationText(reason.afterMs)}, so it was told to sleep`
+    case 'asleep':
+      return reason.isSelf
+        ? 'its check says that it sleeps, and its next request wakes it'
+        : 'its check says that it sleeps'
+    case 'waking':
+      return `there is room for it, so it is woken${describeRequests(reason.waiting)}`
+    case 'awake':
+      return reason.isSelf ? 'its check says that it is awake' : 'it was woken, and is healthy'
+    case 'sleep-failed':
+      return `${doubtTexts[reason.during]}, so it is stopped: ${reason.detail}`
     case 'idle':
       return describeIdle(reason)
     case 'abandoned':
@@ -76,6 +90,12 @@ const causeTexts: Readonly<Record<StartCause, string>> = {
   default: 'it is the default service, and comes back when there is room',
 }
 
+const doubtTexts: Readonly<Record<Extract<Reason, { kind: 'sleep-failed' }>['during'], string>> = {
+  sleep: 'it was told to sleep, and whether it does is not certain',
+  asleep: 'whether it sleeps is not certain',
+  wake: 'it could not be woken',
+}
+
 const stopTexts: Readonly<Record<StopReason, string>> = {
   idle: 'it was not used',
   evicted: 'another service needed its room',
@@ -83,6 +103,7 @@ const stopTexts: Readonly<Record<StopReason, string>> = {
   asked: 'its stop was asked for',
   unhealthy: 'it did not answer its health checks',
   'start-failed': 'its start failed',
+  'sleep-failed': 'it was not certain whether it sleeps',
   abandoned: 'no request waited for its start any more',
   removed: 'it was removed from the configuration',
   shutdown: 'leasehold is shutting down',

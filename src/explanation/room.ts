@@ -37,15 +37,23 @@ function describeTitle(decision: Decision, holders: string): string {
       return `Waits for room that ${formatList(because.ahead)} ${because.ahead.length === 1 ? 'gets' : 'get'} first`
     case 'receipts':
       return holders === '' ? 'Waits for room' : `Waits until ${holders} ${holds(findHolders(decision))} left`
-    default:
-      return `Waits until ${formatList(choice.taken.map(({ service }) => service))} ${holds(choice.taken)} left`
+    default: {
+      const names = formatList(choice.taken.map(({ service }) => service))
+      const isOne = choice.taken.length === 1
+      return choice.taken.every(({ how }) => how === 'sleep')
+        ? `Waits until ${names} ${isOne ? 'sleeps' : 'sleep'}`
+        : `Waits until ${names} ${holds(choice.taken)} left`
+    }
   }
 }
 
 function describeNext({ choice, because, rejected }: Decision): string | null {
   const taken = formatList(choice.taken.map(({ service }) => service))
   const isOne = choice.taken.length === 1
-  if (because.cause === 'idle-cheapest') return `It starts as soon as ${taken} ${isOne ? 'is' : 'are'} gone.`
+  const isSleep = choice.taken.every(({ how }) => how === 'sleep')
+  const begins = choice.isWake ? 'wakes' : 'starts'
+  if (because.cause === 'idle-cheapest')
+    return `It ${begins} as soon as ${taken} ${isSleep ? (isOne ? 'sleeps' : 'sleep') : isOne ? 'is gone' : 'are gone'}.`
   if (because.cause === 'starved')
     return `${taken} ${isOne ? 'takes' : 'take'} no new requests; it starts when the running requests have ended.`
   const users = rejected.filter((one) => one.because === 'leased').map(({ service }) => service)

@@ -78,7 +78,11 @@ export function toAwaited({
   state,
   decision,
 }: Pick<Situation, 'key' | 'state' | 'decision'>): Decision | null {
+  const canWait = hasTag(state, 'claiming') || (hasTag(state, 'asleep') && decision?.choice.isWake === true)
   const isWaiting =
-    hasTag(state, 'claiming') && decision?.choice.key === key && decision.choice.type !== 'start'
+    canWait &&
+    decision?.choice.key === key &&
+    decision.choice.type !== 'start' &&
+    decision.choice.type !== 'decline'
   return isWaiting ? decision : null
 }

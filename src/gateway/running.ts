@@ -22,6 +22,9 @@ export function listRunning(supervisor: Supervisor): { readonly model: string; r
 
 const WORDS = [
   ['up', 'ready'],
+  ['asleep', 'sleeping'],
+  ['falling-asleep', 'sleeping'],
+  ['waking', 'starting'],
   ['probing', 'starting'],
   ['starting', 'starting'],
   ['stopping', 'stopping'],

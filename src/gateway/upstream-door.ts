@@ -63,7 +63,7 @@ export function findServed(
     throw new BadRequestError(
       hasTag(state, 'starting') || hasTag(state, 'probing')
         ? `${service} is starting (${state}), and a GET does not wait for it. Try again when it is ready, or wait with ?start=1: ${url}`
-        : `${service} is not running (${state}), and a GET starts nothing. Add ?start=1: ${url}, or run: leasehold start ${ref}`,
+        : `${service} ${hasTag(state, 'sleeping') ? 'sleeps' : 'is not running'} (${state}), and a GET starts nothing. Add ?start=1: ${url}, or run: leasehold start ${ref}`,
       { status: 409 },
     )
   }

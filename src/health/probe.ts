@@ -2,7 +2,7 @@ import type { Verdict } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
 import { type GetAnswer, get } from '../transport/get.ts'
 import { INSTANCE_HEADER } from '../transport/hops.ts'
-import { judgeAnswer, judgeError } from './verdict.ts'
+import { codeOf, judgeAnswer, judgeError } from './verdict.ts'
 
 /** One probe's limit unless another is given, in milliseconds. SGLang's health check may generate a token first. */
 export const PROBE_TIMEOUT_MS = 5_000
@@ -84,10 +84,4 @@ function isOurFault(error: unknown): boolean {
   return (
     !isNamed && [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind)
   )
-}
-
-/** The error's code; undici leaves it empty for most unreadable answers. */
-function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message
 }

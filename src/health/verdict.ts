@@ -76,6 +76,12 @@ export function judgeError(code: string, timeoutMs: number): Verdict {
   return { kind: 'foreign', detail: `the answer is not HTTP (${formatLine(code)})` }
 }
 
+/** The error's code; undici leaves it empty for most unreadable answers. */
+export function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.message
+}
+
 /** OpenSSL's error codes for an answer that is not TLS. */
 const PLAIN_TO_TLS = /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL|HTTP_REQUEST)$/
 /** Error codes of OpenSSL and Node for a certificate that is not trusted. */

@@ -65,6 +65,8 @@ function toUpMs(facts: QueueFacts): number | null {
   // A request that waits for a ready service waits until the server listens again.
   if (hasTag(state, 'idle')) return null
   if (hasTag(state, 'serving')) return 0
+  // A wake takes a part of a start that no start tells.
+  if (hasTag(state, 'sleeping')) return null
   if (startMs === null || roomMs === null) return null
   if (hasTag(state, 'warming')) return Math.max(0, startMs - inStateMs)
   if (hasTag(state, 'backoff')) return backoffMs + startMs

@@ -99,6 +99,7 @@ export function createMetrics(supervisor: Supervisor): Metrics {
     why,
   }: Extract<SupervisorEvent, { type: 'service.state' }>) => {
     if (hasTag(to, 'stopping') && why?.kind === 'idle') meters.stops.inc({ service, reason: 'idle' })
+    if (hasTag(to, 'asleep')) meters.sleeps.inc({ service })
     const since = starts.get(key)
     if (hasTag(to, 'starting')) {
       if (since === undefined) starts.set(key, atMs)
@@ -197,6 +198,7 @@ function createMeters(registry: Registry) {
     ready: histogram('time_to_ready_seconds', 'From the begin of a start until the service is ready.', [
       'service',
     ]),
+    sleeps: counter('sleeps_total', 'How often a service fell asleep.', ['service']),
     stops: counter('stops_total', 'Stops that were begun, by their reason.', ['service', 'reason']),
     memory: gauge('service_memory_bytes', 'Memory of the process tree of a service, where it is known.', [
       'service',

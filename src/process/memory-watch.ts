@@ -15,6 +15,8 @@ export interface MemorySample {
 export interface MemoryWatch {
   /** Something runs, so there is something to look at. Idempotent. */
   begin(): void
+  /** One look now, besides the others. */
+  lookOnce(): void
   close(): void
 }
 
@@ -44,8 +46,7 @@ export function createMemoryWatch({
   let isClosed = false
   let isLooking = false
 
-  const look = async () => {
-    table.keepRecord()
+  const measure = async () => {
     const runs = table.entries().filter(({ state }) => state !== 'waiting')
     const gpu = runs.length > 0 ? await readGpuMemory(nvidiaSmi()) : null
     for (const { key, generation, pid } of runs) {
@@ -55,6 +56,10 @@ export function createMemoryWatch({
       const gpuBytes = gpu && pids.reduce((sum, member) => sum + (gpu.get(member) ?? 0), 0)
       if (!isClosed && ramBytes > 0) onSample({ key, generation, ramBytes, gpuBytes })
     }
+  }
+  const look = async () => {
+    table.keepRecord()
+    await measure()
     if (isClosed) return
     onLook()
     isLooking = table.entries().length > 0
@@ -67,6 +72,7 @@ export function createMemoryWatch({
       isLooking = true
       timer = clock.setTimeout(() => void look(), everyMs)
     },
+    lookOnce: () => void measure(),
     close: () => {
       isClosed = true
       clock.clearTimeout(timer)

@@ -8,6 +8,7 @@ import type {
   ProbeOutcome,
   ProcessCommand,
   ProviderEvent,
+  SleepOutcome,
   Verdict,
 } from '../../machines/messages.ts'
 import type { ServiceInput } from '../../machines/ports.ts'
@@ -23,6 +24,7 @@ import { findOtherUser, findPortHolder, findSoleHolder, toAddress } from '../pro
 import { createHealth$ } from './health-stream.ts'
 import type { LeaseRequests } from './lease-requests.ts'
 import type { Service } from './services.ts'
+import { createSleepRequests } from './sleep-requests.ts'
 
 /** What the effects of all services work with. */
 export interface Surroundings {
@@ -160,6 +162,18 @@ export function createEffects({
       findPortHolder(address, run?.members() ?? [])
     return portHolder === undefined ? verdict : { ...verdict, portHolder }
   }
+  const sleepRequests = createSleepRequests({
+    clock,
+    serviceOf,
+    addressOf: (key) => addresses.get(key),
+    isForeign: (key) => findOtherUsers(key, [new URL(serviceOf(key).healthUrl).origin]) !== undefined,
+    disconnect: async (key) => {
+      const generation = runs.get(key)?.generation
+      if (generation !== undefined) await disconnect(generation)
+    },
+    check,
+    scrub,
+  })
   const health$ = createHealth$({
     clock,
     runOf: (key) => runs.get(key),
@@ -167,6 +181,7 @@ export function createEffects({
     heartbeatMs,
     publish,
     check,
+    lookAtSleep: sleepRequests.look,
     explain,
     serviceOf,
     scrub,
@@ -192,6 +207,13 @@ export function createEffects({
       if (placed.outcome !== 'claimed') claims.release(key)
       return placed
     }),
+
+    sleep: fromPromise<SleepOutcome, ServiceInput>(({ input: { key }, signal }) =>
+      sleepRequests.sleep(key, signal),
+    ),
+    wake: fromPromise<SleepOutcome, ServiceInput>(({ input: { key }, signal }) =>
+      sleepRequests.wake(key, signal),
+    ),
 
     peer: fromCallback<PeerCommand, ServiceInput, ProviderEvent>(({ input: { key }, sendBack, receive }) => {
       const borrowing = createBorrowing({

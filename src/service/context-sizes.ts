@@ -89,7 +89,7 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
         }
         known.set(key, begun)
         void ask(key, begun)
-      } else if (!hasTag(to, 'busy')) forget(key)
+      } else if (!hasTag(to, 'busy') && !hasTag(to, 'sleeping')) forget(key)
     },
     of: (key, providerId, modelId) => known.get(key)?.sizes.get(toName(providerId, modelId)),
     abilitiesOf: (key, providerId, modelId) => known.get(key)?.abilities.get(toName(providerId, modelId)),

@@ -8,15 +8,18 @@ import {
   merge,
   mergeMap,
   type Observable,
+  share,
   switchMap,
   takeWhile,
   tap,
+  timer,
 } from 'rxjs'
 import type { HealthCommand, ProviderEvent, Verdict } from '../../machines/messages.ts'
-import type { Clock } from '../clock.ts'
+import { type Clock, toScheduler } from '../clock.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import { createHeartbeat$, createWarmHealth$ } from '../health/health.ts'
 import { probe } from '../health/probe.ts'
+import type { SleepLook } from '../health/sleep-check.ts'
 import { isSameVerdict, toOwnVerdict } from '../health/verdict.ts'
 import type { RunHandle } from '../process/run.ts'
 import { listPortsOf, listUnreachedOf, toAddress } from '../process/tcp-ports.ts'
@@ -24,6 +27,7 @@ import type { Service } from './services.ts'
 
 type HealthCheck = Exclude<HealthCommand, { type: 'health.rest' }>
 type VerdictEvent = Extract<ProviderEvent, { type: 'health.verdict' }>
+type SleepEvent = Extract<ProviderEvent, { type: 'sleep.seen' }>
 
 export interface HealthStreamOptions {
   readonly clock: Clock
@@ -36,6 +40,8 @@ export interface HealthStreamOptions {
   readonly publish: (key: string, event: ServiceEventBody) => void
   /** One health check. Rejects when it could not be made. */
   readonly check: (key: string) => Promise<Verdict>
+  /** Whether its server sleeps. `undefined`: it has no check of that. */
+  readonly lookAtSleep: (key: string) => Promise<SleepLook | undefined>
   /** Adds to a verdict who answered, where this host can tell. */
   readonly explain: (key: string, verdict: Verdict, run?: RunHandle) => Verdict
   readonly serviceOf: (key: string) => Service
@@ -53,12 +59,13 @@ const MAX_PORTS = 8
 /**
  * `health$` of a service: the verdicts that its chart asks for with its commands. `health.warm` polls, and probes at once
  * when the process prints something; `health.watch` is a slow heartbeat, beside which `health.await` polls until the
- * server is ready again; `health.check` makes one check; `health.rest` ends all but that.
+ * server is ready again; `health.check` makes one check; `health.doze` asks a server that sleeps whether it still does;
+ * `health.rest` ends all but `health.check`.
  */
 export function createHealth$(
   options: HealthStreamOptions,
-): (key: string, commands$: Observable<HealthCommand>) => Observable<VerdictEvent> {
-  const { clock, runOf, outputOf, heartbeatMs, publish, check } = options
+): (key: string, commands$: Observable<HealthCommand>) => Observable<VerdictEvent | SleepEvent> {
+  const { clock, runOf, outputOf, heartbeatMs, publish, check, lookAtSleep, serviceOf } = options
 
   return (key, commands$) => {
     let last: Verdict | undefined
@@ -90,6 +97,23 @@ export function createHealth$(
       const look = async () => judge.warm(generation, await check(key))
       return tell(createWarmHealth$({ probe: look, clock, output$: output$() }), generation)
     }
+    const looks$ = (generation: string) =>
+      timer(heartbeatMs(), heartbeatMs(), toScheduler(clock)).pipe(
+        exhaustMap(() => from(lookAtSleep(key))),
+        filter((seen): seen is SleepLook => seen !== undefined && !isGone(generation)),
+      )
+    const toSeen = (seen: SleepLook, generation: string): SleepEvent[] =>
+      'isAsleep' in seen ? [{ type: 'sleep.seen', generation, isAsleep: seen.isAsleep }] : []
+    /** A server that sleeps and wakes by itself is asked whether it sleeps. */
+    const sleeps$ = (generation: string) =>
+      serviceOf(key).policy.sleep?.isSelf && runOf(key)?.generation === generation
+        ? looks$(generation).pipe(mergeMap((seen) => toSeen(seen, generation)))
+        : EMPTY
+    const doze$ = (generation: string) => {
+      const seen$ = looks$(generation).pipe(share())
+      const unknown$ = seen$.pipe(mergeMap((seen) => ('verdict' in seen ? [seen.verdict] : [])))
+      return merge(seen$.pipe(mergeMap((seen) => toSeen(seen, generation))), tell(unknown$, generation))
+    }
     const watch$ = (generation: string) => {
       const look = async () => judge.up(generation, await check(key))
       const heartbeat$ = tell(createHeartbeat$({ probe: look, clock, everyMs: heartbeatMs() }), generation)
@@ -100,13 +124,14 @@ export function createHealth$(
           return tell(polls$.pipe(takeWhile(({ kind }) => kind !== 'ready', true)), generation, true)
         }),
       )
-      return merge(heartbeat$, awaited$)
+      return merge(heartbeat$, awaited$, sleeps$(generation))
     }
     const paced$ = commands$.pipe(
       filter(({ type }) => type !== 'health.check' && type !== 'health.await'),
       switchMap((command) => {
         judge.forget()
         if (command.type === 'health.warm') return warm$(command.generation)
+        if (command.type === 'health.doze') return doze$(command.generation)
         return command.type === 'health.watch' ? watch$(command.generation) : EMPTY
       }),
     )

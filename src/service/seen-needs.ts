@@ -8,6 +8,8 @@ import type { Service } from './services.ts'
 export interface Seen {
   /** The peak of its use, by budget; a budget that was not measured is absent. */
   readonly needs: Amounts
+  /** The same of a run that slept; `null`: none did. */
+  readonly asleepNeeds?: Amounts | null
   /** The median of its start times, in milliseconds. */
   readonly startMs: number | null
 }
@@ -51,20 +53,31 @@ export function toShare(service: Service, { budgets, groups }: LeaseholdConfig, 
   const unmeasured = LEARNED.filter(
     (budget) => budgets[budget] !== undefined && seen.needs[budget] === undefined,
   )
+  const { needs, sleep } = localService
+  const asleepNeeds = sleep === undefined ? undefined : (sleep.needs ?? seen.asleepNeeds ?? undefined)
   return {
     service: name,
     address: new URL(service.healthUrl).origin,
     needs: {
-      ...(localService.needs ?? Object.fromEntries(learned)),
+      ...(needs ?? toLarger(Object.fromEntries(learned), sleep?.needs)),
       ...toRecord(mine, toGroupLimit, () => 1),
     },
-    unmeasured: localService.needs === undefined ? unmeasured : [],
+    unmeasured: needs === undefined ? unmeasured : [],
+    ...(asleepNeeds === undefined ? {} : { asleepNeeds }),
+    ...(sleep === undefined || sleep.request.length === 0 ? {} : { canSleep: true }),
     isPinned: localService.pinned,
     stopsIdle: service.policy.idleStopMs > 0,
     evictCost: localService.evictCost ?? seen.startMs ?? 0,
     minResidencyMs: localService.minResidencyMs,
     maxStarveMs: localService.maxStarveMs,
   }
+}
+
+/** Awake it is counted with no less than asleep. */
+function toLarger(learned: Amounts, asleep: Amounts = {}): Amounts {
+  return Object.fromEntries(
+    Object.entries(learned).map(([budget, amount]) => [budget, Math.max(amount, asleep[budget] ?? 0)]),
+  )
 }
 
 function hasProvider({ providers }: Service, id: string): boolean {

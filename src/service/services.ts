@@ -1,4 +1,4 @@
-import type { ServicePolicy } from '../../machines/messages.ts'
+import type { ServicePolicy, SleepPolicy } from '../../machines/messages.ts'
 import type {
   Config,
   LeaseholdConfig,
@@ -6,6 +6,7 @@ import type {
   ModelAlias,
   ProviderConfig,
 } from '../config/config.ts'
+import { MAX_DURATION_MS } from '../config/fields.ts'
 
 /** A model of a service, under the name that requests use. */
 export interface ServiceModel {
@@ -39,6 +40,7 @@ const REMOTE_LIMITS = {
   stopCommand: undefined,
   drainTimeoutMs: 30_000,
   abandonStartMs: undefined,
+  sleep: undefined,
   maxConcurrent: 1024,
   maxQueue: 1000,
   maxQueueMs: 420_000,
@@ -46,6 +48,9 @@ const REMOTE_LIMITS = {
 
 /** A stop command gets the grace of its server, and this for itself, in milliseconds. */
 const STOP_COMMAND_MS = 5_000
+
+/** A server that wakes by itself is not waited for, in milliseconds. */
+const SELF_WAKE_MS = 5_000
 
 /** The key of the service behind a provider. */
 export function toServiceKey({ localService, baseUrl, memberOf }: ProviderConfig): string {
@@ -114,6 +119,7 @@ function toPolicy(localService: LocalServiceConfig | undefined, shared: Leasehol
     stopCommandMs: limits.stopCommand === undefined ? 0 : limits.stopGraceMs + STOP_COMMAND_MS,
     drainTimeoutMs: limits.drainTimeoutMs,
     abandonStartMs: limits.abandonStartMs ?? null,
+    sleep: toSleepPolicy(limits.sleep),
     maxConcurrent: limits.maxConcurrent,
     maxQueue: limits.maxQueue,
     maxQueueMs: limits.maxQueueMs,
@@ -122,6 +128,19 @@ function toPolicy(localService: LocalServiceConfig | undefined, shared: Leasehol
     breakerFailures: shared.breakerFailures,
     breakerCooldownMs: shared.breakerCooldownMs,
     stabilityMs: shared.stabilityMs,
+  }
+}
+
+function toSleepPolicy(sleep: LocalServiceConfig['sleep']): SleepPolicy | null {
+  if (sleep === undefined) return null
+  const { afterMs, request, wake } = sleep
+  const toTotal = (requests: typeof request) => requests.reduce((sum, { timeoutMs }) => sum + timeoutMs, 0)
+  return {
+    afterMs,
+    isSelf: request.length === 0,
+    requestMs: Math.min(toTotal(request), MAX_DURATION_MS),
+    // A server that wakes by itself is sent the request that wakes it.
+    wakeMs: Math.min(toTotal(wake) || SELF_WAKE_MS, MAX_DURATION_MS),
   }
 }
 

@@ -182,7 +182,7 @@ export function toServiceFacts(
     totals: observed.totals,
     memory: observed.memory,
     timers: armed
-      .filter(({ isOfState }) => isOfState)
+      .filter(({ isOfState, name: timer }) => isOfState || timer === 'sleepAfter')
       .map(({ name: timer, delayMs, armedAtMs }) => ({
         name: timer,
         remainingMs: Math.max(0, Math.round(delayMs - (observed.nowMs - armedAtMs))),

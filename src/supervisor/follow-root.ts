@@ -70,6 +70,8 @@ export function followRoot({
         publish(key, { type: 'service.state', ...change })
         timeline.noteState(key, catalogue.nameOf(key), clock.now(), change.to, change.reason)
         if (!isServing(change.from) || !isServing(change.to)) lookAtRoom()
+        if (hasTag(change.from, 'asleep') !== hasTag(change.to, 'asleep'))
+          learning.noteSleep(key, hasTag(change.to, 'asleep'))
         contextSizes.hear(key, change, context.generation)
         if (hasTag(change.from, 'warming')) remeasure(key)
         if (hasTag(change.to, 'cold') || hasTag(change.to, 'retired'))

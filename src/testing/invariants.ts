@@ -17,6 +17,8 @@ export const invariants = {
   leasesAreCounted: 'The lease count is that of the leases held, and is above zero exactly in `leased`.',
   queueIsBounded:
     'No more leases than `maxConcurrent` of what is not borrowed, no more waiters than `maxQueue`, no waiter twice.',
+  sleepersAreLeftAlone:
+    'No request, and no health check, is sent to a server that is falling asleep, asleep or waking.',
   borrowedIsUsed: 'What is borrowed from another supervisor is waited for or leased, and nothing else.',
 } as const
 
@@ -46,8 +48,11 @@ export interface Ledger {
 
 type Run = 'spawned' | 'exited' | 'settled'
 
-/** Opens empty books. */
-export function createLedger(): Ledger {
+/**
+ * Opens empty books. `isDozing`: whether the server may not be asked anything, because it was told to sleep; default:
+ * never.
+ */
+export function createLedger({ isDozing = () => false }: { readonly isDozing?: () => boolean } = {}): Ledger {
   const waiting = new Set<string>()
   const held = new Map<string, { generation: string; owned: boolean }>()
   const runs = new Map<string, Run>()
@@ -72,7 +77,11 @@ export function createLedger(): Ledger {
         case 'lease.granted': {
           const isTwice = held.has(fact.id)
           held.set(fact.id, fact)
-          return [...answer(fact.id), ...(isTwice ? (['leasesEndOnce'] as const) : [])]
+          return [
+            ...answer(fact.id),
+            ...(isTwice ? (['leasesEndOnce'] as const) : []),
+            ...(isDozing() ? (['sleepersAreLeftAlone'] as const) : []),
+          ]
         }
         case 'lease.refused':
         case 'lease.cancelled':
@@ -108,7 +117,7 @@ export function createLedger(): Ledger {
       }
     },
     check: ({ state, context, timers }) => {
-      const isUp = hasTag(state, 'up')
+      const isUp = hasTag(state, 'up') || hasTag(state, 'sleeping')
       const run = context.generation === null ? undefined : runs.get(context.generation)
       const ids = context.waiters.map(({ id }) => id)
       const broken: [Invariant, boolean][] = [
@@ -122,6 +131,7 @@ export function createLedger(): Ledger {
             ids.length > context.policy.maxQueue ||
             new Set(ids).size !== ids.length,
         ],
+        ['sleepersAreLeftAlone', context.leases > 0 && context.isAsleep],
         [
           'borrowedIsUsed',
           context.ownership === 'borrowed' &&

@@ -291,6 +291,8 @@ function buildConfig({ port, command, args }: RealHost, policy: ServicePolicy): 
     stabilityMs,
     // It follows from a stop command, and a script has none.
     stopCommandMs: _,
+    // The demo server cannot sleep.
+    sleep: _sleep,
     ...limits
   } = policy
   const localService = {

@@ -10,6 +10,7 @@ import type { ServiceEventBody } from '../events/events.ts'
 export const schedulerInvariants = {
   withinLimits:
     'What lives, counted from its spawn to its receipt, never needs more of a limit than there is.',
+  sleepIsBooked: 'The books never count less for a run than what it needs, awake or asleep.',
   leasedStays: 'Nothing is signalled for the sake of another while a lease of it is held.',
   pinnedStays: 'A pinned service is never stopped for the sake of another.',
   residencyKept:
@@ -34,6 +35,8 @@ export interface SchedulerLedgerOptions {
   readonly nowMs: () => number
   /** Why a service is being stopped now, as its own chart has it. */
   readonly stopOf: (key: string) => StopReason | null
+  /** Whether its server sleeps, and has not been told to wake. @default never */
+  readonly isAsleep?: (key: string) => boolean
   /** Whether nothing but `preload` waits for it. */
   readonly isPreload?: (key: string) => boolean
 }
@@ -55,6 +58,7 @@ export function createSchedulerLedger({
   nowMs,
   stopOf,
   isPreload = () => false,
+  isAsleep = () => false,
 }: SchedulerLedgerOptions): SchedulerLedger {
   /** Runs from spawn to receipt: their generation, and whose they are. */
   const living = new Map<string, string>()
@@ -86,9 +90,16 @@ export function createSchedulerLedger({
   }
   const isForAnother = (key: string) => ['evicted', 'yielded'].includes(stopOf(key) ?? '')
   const shareOf = (key: string) => sharing().shares[key]
+  /** What a run needs: of one that sleeps, no place in an exclusive group. */
+  const needOf = (key: string, limit: string) => {
+    const { needs = {}, asleepNeeds } = shareOf(key) ?? {}
+    const awake = needs[limit] ?? 0
+    if (!isAsleep(key) || asleepNeeds === undefined) return awake
+    return limit.startsWith('group:') ? 0 : Math.min(awake, asleepNeeds[limit] ?? awake)
+  }
   const hasRoom = (needs: Amounts, holders: readonly string[]) =>
     Object.entries(needs).every(([limit, amount]) => {
-      const held = holders.reduce((sum, key) => sum + (shareOf(key)?.needs[limit] ?? 0), 0)
+      const held = holders.reduce((sum, key) => sum + needOf(key, limit), 0)
       return held + amount <= (sharing().limits[limit] ?? 0)
     })
   const isTooMuch = () => {
@@ -97,7 +108,8 @@ export function createSchedulerLedger({
   }
   /** By these books, not by the root's, which may count room as held that is free. */
   const isRoomFor = ({ key }: QueuedStart, context: SupervisorContext) => {
-    const alive = [...living.values()]
+    // A run that is woken gives what it holds asleep for what it needs awake.
+    const alive = [...living.values()].filter((other) => other !== key || !isAsleep(key))
     const running = [...living].flatMap(([generation, other]) => (exited.has(generation) ? [] : [other]))
     const permits = [...new Set([...starting, ...spawning])].filter((other) => !running.includes(other))
     return (
@@ -129,7 +141,8 @@ export function createSchedulerLedger({
   /** Whether a wait would end if idle services left, and none is about to. */
   const isKeptOutByIdle = ({ key, waiting, decision }: QueuedStart, context: SupervisorContext) => {
     const alive = [...new Set([...living.values(), ...starting, ...spawning])]
-    const isUp = (other: string) => hasTag(states.get(other) ?? '', 'up')
+    const isUp = (other: string) =>
+      ['up', 'asleep'].some((tag) => hasTag(states.get(other) ?? '', tag as 'up'))
     const isStarting = (other: string) => starting.has(other) || spawning.has(other)
     if (exited.size > 0 || alive.some((other) => !isUp(other) && !isStarting(other))) return false
     const staying = alive.filter(
@@ -206,9 +219,16 @@ export function createSchedulerLedger({
             askingSinceMs.delete(key)
             endAsking(key)
           }
+          if (hasTag(fact.from, 'waking')) {
+            starting.delete(key)
+            permitted.delete(key)
+            endAsking(key)
+          }
           // Its stop was called off.
           if (isOpen(fact.to) && (hasTag(fact.from, 'stopping') || hasTag(fact.from, 'busy')))
             gaveWayTo.delete(key)
+          // Its requests have left: it goes on sleeping.
+          if (hasTag(fact.to, 'asleep') || hasTag(fact.to, 'waking')) askingSinceMs.delete(key)
           if (hasTag(fact.to, 'draining') || hasTag(fact.to, 'terminating')) return recordStop(key)
           return []
         default:
@@ -253,6 +273,14 @@ export function createSchedulerLedger({
       const [first, ...others] = queuedStarts
       return listBroken([
         ['withinLimits', isTooMuch()],
+        [
+          'sleepIsBooked',
+          residents.some(
+            ({ key, generation, holds }) =>
+              living.has(generation) &&
+              Object.keys(sharing().limits).some((limit) => (holds[limit] ?? 0) < needOf(key, limit)),
+          ),
+        ],
         ['decisionsExplained', present.some(({ decision }) => decision === null)],
         [
           'starvationBounded',

@@ -8,6 +8,8 @@ const ms = z
   .max(2 ** 31 - 1)
 const msOrNever = ms.nullable()
 
+const obedience = z.enum(['obeys', 'refuses', 'lies', 'dies'])
+
 const service = z
   .strictObject({
     managed: z.boolean().describe('`true`: leasehold starts and stops it.'),
@@ -19,6 +21,17 @@ const service = z
     readyTimeoutMs: ms.describe('Longest time from the spawn until it is ready, in milliseconds.'),
     idleStopMs: ms.describe('Time without a lease after which it stops, in milliseconds. `0`: never.'),
     stopGraceMs: ms.describe('Time between SIGTERM and SIGKILL, in milliseconds.'),
+    sleep: z
+      .strictObject({
+        afterMs: ms.describe(
+          'Time without a lease after which it sleeps, in milliseconds. `0`: only for room.',
+        ),
+        isSelf: z.boolean().describe('`true`: it sleeps and wakes by itself.'),
+        requestMs: ms.describe('Longest time until it sleeps, in milliseconds.'),
+        wakeMs: ms.describe('Longest time until it is awake, in milliseconds.'),
+      })
+      .nullable()
+      .describe('How it sleeps. `null`: it cannot.'),
     stopCommandMs: ms.describe('Longest time of a stop command, in milliseconds. `0`: there is none.'),
     drainTimeoutMs: ms.describe('Longest time that a stop waits for leases, in milliseconds.'),
     abandonStartMs: msOrNever.describe(
@@ -83,6 +96,16 @@ const world = z
     isPortHeld: z
       .boolean()
       .describe('`true`: a process still listens at the address when the tree has ended.'),
+    sleep: obedience.describe(
+      'How the server takes a request to sleep: it sleeps, refuses, says that it sleeps and does not, or ends.',
+    ),
+    wake: obedience.describe('The same for a request to wake.'),
+    sleepMs: ms.describe('From the request until it sleeps, in milliseconds.'),
+    wakeMs: ms.describe('From the request until it is awake, in milliseconds.'),
+    isAsleep: z
+      .boolean()
+      .nullable()
+      .describe('What the check of its sleep says, whatever was asked of it. `null`: the truth.'),
     survivors: z.int().min(0).describe('Processes that no signal ends.'),
     warmPollMs: ms.describe('Time between two health checks while it loads, in milliseconds.'),
     heartbeatMs: ms.describe('Time between two health checks while it is ready, in milliseconds.'),
@@ -108,6 +131,7 @@ const event = z.discriminatedUnion('type', [
     force: z.boolean().optional(),
   }),
   z.strictObject({ type: z.literal('service.stay') }),
+  z.strictObject({ type: z.literal('service.sleep') }),
   z.strictObject({ type: z.literal('breaker.reset') }),
   z.strictObject({
     type: z.literal('policy.replaced'),

@@ -20,6 +20,7 @@ export const defaultPolicy: ServicePolicy = {
   stopCommandMs: 0,
   drainTimeoutMs: 1_000,
   abandonStartMs: null,
+  sleep: null,
   maxConcurrent: 1024,
   maxQueue: 1000,
   maxQueueMs: 60_000,
@@ -64,7 +65,7 @@ export function createStage({
   inspect,
 }: StageOptions = {}): Stage {
   const clock = createVirtualClock()
-  const ledger = createLedger()
+  const ledger = createLedger({ isDozing: () => world.isDozing })
   const facts: (ServiceEventBody & { atMs: number })[] = []
   const broken: Invariant[] = []
   let failure: unknown
@@ -85,6 +86,7 @@ export function createStage({
   const check = (where: string) => {
     if (failure !== undefined) throw failure
     broken.push(...ledger.check(view()))
+    if (world.disturbances > 0) broken.push('sleepersAreLeftAlone')
     if (broken.length > 0)
       throw new InvariantError(broken.splice(0), `${where}, at ${clock.now()} ms in ${view().state}`)
   }
@@ -147,7 +149,11 @@ function stageMachine(machine: typeof providerMachine, silent: boolean): typeof 
     known.get(machine) ??
     (silent ? silenceMachine(machine) : machine).provide({
       ...(silent ? {} : { actors: buildActors((_key, system) => worldOf(system).effects) }),
-      actions: { requestStart: ({ self }) => self.send({ type: 'start.permitted' }), finishStart: () => {} },
+      actions: {
+        requestStart: ({ self }) => self.send({ type: 'start.permitted' }),
+        requestWake: ({ self }) => self.send({ type: 'start.permitted' }),
+        finishStart: () => {},
+      },
     })
   known.set(machine, made)
   return made

@@ -8,6 +8,7 @@ import type {
   ProbeOutcome,
   ProcessCommand,
   ProviderEvent,
+  SleepOutcome,
   Verdict,
   VerdictKind,
 } from '../../machines/messages.ts'
@@ -66,6 +67,17 @@ export interface WorldOptions {
   readonly isPortHeld: boolean
   /** Processes of the tree that no sweep can end. */
   readonly survivors: number
+  /**
+   * How the server takes a request to sleep or to wake: it does it, refuses it, or says that it does and does not. `dies`:
+   * its process ends.
+   */
+  readonly sleep: 'obeys' | 'refuses' | 'lies' | 'dies'
+  readonly wake: 'obeys' | 'refuses' | 'lies' | 'dies'
+  /** From that request until it sleeps, and until it is awake. */
+  readonly sleepMs: number
+  readonly wakeMs: number
+  /** What the check of its sleep says, whatever was asked; `null`: the truth. */
+  readonly isAsleep: boolean | null
   readonly warmPollMs: number
   readonly heartbeatMs: number
 }
@@ -94,9 +106,17 @@ export const defaultWorld: WorldOptions = {
   sweepMs: 5,
   isPortHeld: false,
   survivors: 0,
+  sleep: 'obeys',
+  wake: 'obeys',
+  sleepMs: 10,
+  wakeMs: 50,
+  isAsleep: null,
   warmPollMs: 25,
   heartbeatMs: 1_000,
 }
+
+/** Pause between two looks at a server that was told to sleep or to wake, in milliseconds. */
+const LOOK_EVERY_MS = 5
 
 /** An imitated host on a clock: the effects of a provider machine, and the facts they cause. */
 export interface World {
@@ -109,6 +129,12 @@ export interface World {
   readonly live: number
   /** Processes ever spawned. */
   readonly spawns: number
+  /** Whether the running server was told to sleep and is not known to be awake again: it must not be asked anything. */
+  readonly isDozing: boolean
+  /** Whether the last server sleeps, and was not told to wake: until its receipt it holds no more than that. */
+  readonly isAsleep: boolean
+  /** How often a server was asked for its health while it was dozing. */
+  readonly disturbances: number
   readonly effects: WorldEffects
   /** The effects, for `providerMachine.provide({ actors })`. */
   readonly actors: ReturnType<typeof buildActors>
@@ -123,6 +149,8 @@ interface Run {
   /** The leader has ended of SIGTERM, and left others: ends the wait for them. */
   sweepRest: (() => void) | undefined
   spawnedAtMs: number
+  /** `falling`: told to sleep. `rising`: told to wake. */
+  wakefulness: 'awake' | 'falling' | 'asleep' | 'rising'
   /** Lets the run that waits for its turn begin. */
   readonly vacate: () => void
 }
@@ -133,7 +161,7 @@ export function createWorld(
   initial: Partial<WorldOptions> = {},
   onFact: (fact: ServiceEventBody) => void = () => {},
 ): World {
-  const state = { options: { ...defaultWorld, ...initial }, spawns: 0 }
+  const state = { options: { ...defaultWorld, ...initial }, spawns: 0, disturbances: 0 }
   const runs: Run[] = []
   /** One process at a time: a run begins when every one before it has its receipt. */
   let vacated = Promise.resolve()
@@ -204,6 +232,30 @@ export function createWorld(
     }
   }
 
+  const isDozing = () => runs.some((run) => run.isAlive && run.wakefulness !== 'awake')
+  /** What the check of its sleep says: that it sleeps, until it is wholly awake. */
+  const looksAsleep = () =>
+    state.options.isAsleep ??
+    runs.some(({ isAlive, wakefulness }) => isAlive && ['asleep', 'rising'].includes(wakefulness))
+  const lookUntil = async (isAsleep: boolean, signal: AbortSignal) => {
+    while (!signal.aborted && looksAsleep() !== isAsleep) await delay(clock, LOOK_EVERY_MS)
+  }
+  const tell = async (request: 'sleep' | 'wake', signal: AbortSignal): Promise<SleepOutcome> => {
+    const how = state.options[request]
+    const run = runs.find(({ isAlive }) => isAlive)
+    // It sleeps and wakes by itself.
+    if (run?.wakefulness === 'awake' && request === 'wake') return { outcome: 'done' }
+    if (run === undefined || how === 'refuses') return { outcome: 'failed', detail: 'the world refuses' }
+    if (how === 'dies') exit(run, state.options.exitCode, null)
+    else run.wakefulness = request === 'sleep' ? 'falling' : 'rising'
+    const done = () => {
+      run.wakefulness = request === 'sleep' ? 'asleep' : 'awake'
+    }
+    if (how === 'obeys') clock.setTimeout(done, state.options[`${request}Ms`])
+    await lookUntil(request === 'sleep', signal)
+    return { outcome: 'done' }
+  }
+
   const fail = (run: Run, message: string) => {
     run.isSettled = true
     run.vacate()
@@ -235,6 +287,7 @@ export function createWorld(
       isSpared: false,
       sweepRest: undefined,
       spawnedAtMs: 0,
+      wakefulness: 'awake',
       vacate,
     }
     runs.push(run)
@@ -289,7 +342,15 @@ export function createWorld(
       report = sendBack
       receive((command) => void obey(command))
     },
-    health: createHealth(clock, () => state.options, verdictNow),
+    health: createHealth(clock, () => state.options, {
+      verdictNow,
+      looksAsleep: () => (runs.some(({ isAlive }) => isAlive) ? looksAsleep() : undefined),
+      noteProbe: () => {
+        if (isDozing()) state.disturbances += 1
+      },
+    }),
+    sleep: (signal) => tell('sleep', signal),
+    wake: (signal) => tell('wake', signal),
   }
 
   return {
@@ -309,6 +370,15 @@ export function createWorld(
     get spawns() {
       return state.spawns
     },
+    get isDozing() {
+      return isDozing()
+    },
+    get isAsleep() {
+      return runs.some((run) => !run.isSettled && run.wakefulness === 'asleep')
+    },
+    get disturbances() {
+      return state.disturbances
+    },
     effects,
     actors: buildActors(() => effects),
   }
@@ -318,6 +388,8 @@ export function createWorld(
 export interface WorldEffects {
   probe(): Promise<ProbeOutcome>
   claim(): Promise<ClaimOutcome>
+  sleep(signal: AbortSignal): Promise<SleepOutcome>
+  wake(signal: AbortSignal): Promise<SleepOutcome>
   readonly peer: WorldCallback<PeerCommand>
   readonly process: WorldCallback<ProcessCommand>
   readonly health: WorldCallback<HealthCommand>
@@ -336,6 +408,12 @@ export function buildActors(effectsOf: (key: string, system: AnyActorRef['system
     ),
     claim: fromPromise<ClaimOutcome, ServiceInput>(({ input, system }) =>
       effectsOf(input.key, system).claim(),
+    ),
+    sleep: fromPromise<SleepOutcome, ServiceInput>(({ input, system, signal }) =>
+      effectsOf(input.key, system).sleep(signal),
+    ),
+    wake: fromPromise<SleepOutcome, ServiceInput>(({ input, system, signal }) =>
+      effectsOf(input.key, system).wake(signal),
     ),
     // A script sends what requests would.
     requests: fromEventObservable<LeaseEvent, ServiceInput>(() => NEVER),
@@ -412,10 +490,17 @@ function createOwner(clock: Clock, options: () => WorldOptions) {
   return { effect, leave }
 }
 
+/** What a health check and the check of sleep find now; `noteProbe` hears of every health check as it is sent. */
+interface Sight {
+  readonly verdictNow: () => Verdict
+  readonly looksAsleep: () => boolean | undefined
+  readonly noteProbe: () => void
+}
+
 function createHealth(
   clock: Clock,
   options: () => WorldOptions,
-  verdictNow: () => Verdict,
+  { verdictNow, looksAsleep, noteProbe }: Sight,
 ): WorldEffects['health'] {
   // One timer per host: an actor that died of a bug leaves its watch behind, and its successor's ends it.
   let timer: unknown
@@ -429,6 +514,7 @@ function createHealth(
     const awaitListener = (generation: string) => {
       clock.clearTimeout(awaited)
       awaited = clock.setTimeout(() => {
+        noteProbe()
         const verdict = verdictNow()
         if (verdict.kind !== 'ready') awaitListener(generation)
         sendBack({ type: 'health.verdict', generation, verdict, isOfRequest: true })
@@ -436,22 +522,38 @@ function createHealth(
     }
     const look = (generation: string) =>
       sendBack({ type: 'health.verdict', generation, verdict: verdictNow() })
-    const repeat = (generation: string, everyMs: () => number) => {
+    const lookAtSleep = (generation: string) => {
+      const isAsleep = looksAsleep()
+      if (isAsleep !== undefined) return sendBack({ type: 'sleep.seen', generation, isAsleep })
+      const verdict = { kind: 'refused', detail: 'nothing answers' } as const
+      sendBack({ type: 'health.verdict', generation, verdict })
+    }
+    const repeat = (generation: string, everyMs: () => number, what: (generation: string) => void) => {
       clock.clearTimeout(timer)
       timer = clock.setTimeout(() => {
-        repeat(generation, everyMs)
-        look(generation)
+        repeat(generation, everyMs, what)
+        what(generation)
       }, everyMs())
+    }
+    /** The heartbeat of a server that is up: a check of its sleep goes with it. */
+    const lookAtAll = (generation: string) => {
+      noteProbe()
+      look(generation)
+      if (options().isAsleep !== null) lookAtSleep(generation)
     }
     receive((command) => {
       if (command.type === 'health.await') return awaitListener(command.generation)
       if (command.type !== 'health.check') clock.clearTimeout(awaited)
       if (command.type === 'health.rest') rest()
-      else if (command.type === 'health.check')
+      else if (command.type === 'health.check') {
+        noteProbe()
         clock.setTimeout(() => look(command.generation), options().probeMs)
+      } else if (command.type === 'health.warm') repeat(command.generation, () => options().warmPollMs, look)
       else
-        repeat(command.generation, () =>
-          command.type === 'health.warm' ? options().warmPollMs : options().heartbeatMs,
+        repeat(
+          command.generation,
+          () => options().heartbeatMs,
+          command.type === 'health.doze' ? lookAtSleep : lookAtAll,
         )
     })
     return rest

@@ -52,9 +52,21 @@ export function post({ body, ...options }: GetOptions & { readonly body: Buffer 
   return exchange({ ...options, headers }, { method: 'POST', body })
 }
 
+/** The same with any method, with a body of JSON or without one. */
+export function ask({ method, body, ...options }: GetOptions & Request): Promise<GetAnswer> {
+  if (body === undefined) return exchange(options, { method })
+  const headers = { 'content-type': 'application/json', ...options.headers }
+  return exchange({ ...options, headers }, { method, body })
+}
+
+interface Request {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  readonly body?: Buffer
+}
+
 async function exchange(
   { url, headers, timeoutMs, maxBodyBytes, clock, address, signal, refuse }: GetOptions,
-  request: { readonly method: 'GET' } | { readonly method: 'POST'; readonly body: Buffer },
+  request: Request,
 ): Promise<GetAnswer> {
   signal?.throwIfAborted()
   const abort = new AbortController()

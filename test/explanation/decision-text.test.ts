@@ -38,6 +38,16 @@ test.each([
     'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen and phi have to stop for it',
   ],
   [
+    decide('idle-cheapest', {
+      choice: { taken: [...taken, { ...taken[0], service: 'phi', how: 'sleep' }], isWake: true },
+    }),
+    'big needs 9000 MiB of vramMiB (200 of 24000 free) to wake: phi has to sleep and qwen has to stop for it',
+  ],
+  [
+    decide('room-made', { choice: { taken: [{ ...taken[0], how: 'sleep' }] } }),
+    'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen had to sleep for it',
+  ],
+  [
     decide('room-made', { choice: { taken } }),
     'big needs 9000 MiB of vramMiB (200 of 24000 free): qwen had to stop for it',
   ],

@@ -40,6 +40,17 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
   'became-ready': [{ kind: 'became-ready', verdict: null }, 'its server is ready'],
   leased: [{ kind: 'leased', id: 'a' }, 'a request uses it'],
   released: [{ kind: 'released' }, 'nothing uses it any more'],
+  'falling-asleep': [
+    { kind: 'falling-asleep', afterMs: 60_000 },
+    'it was not used for 1 min 0 s, so it was told to sleep',
+  ],
+  asleep: [{ kind: 'asleep', isSelf: false }, 'its check says that it sleeps'],
+  waking: [{ kind: 'waking', waiting: 1 }, 'there is room for it, so it is woken for 1 request'],
+  awake: [{ kind: 'awake', isSelf: false }, 'it was woken, and is healthy'],
+  'sleep-failed': [
+    { kind: 'sleep-failed', during: 'wake', detail: 'POST /wake_up answered 500' },
+    'it could not be woken, so it is stopped: POST /wake_up answered 500',
+  ],
   idle: [{ kind: 'idle', idleStopMs: 600_000 }, 'it was not used for 10 min 0 s'],
   abandoned: [{ kind: 'abandoned', abandonStartMs: 5_000 }, 'no request has waited for its start for 5.0 s'],
   stayed: [{ kind: 'stayed' }, 'the service that needed its room does not need it any more'],

@@ -168,7 +168,7 @@ test('of a flood of requests a sample is told, and the state of the service is t
       message.rootId !== message.sessionId &&
       message.snapshot.value !== undefined,
   )
-  expect(provider).toMatchObject({ snapshot: { value: 'ready' } })
+  expect(provider).toMatchObject({ snapshot: { value: { ready: 'awake' } } })
 
   const quiet = await toldBy(() => ask(house))
   expect(quiet.filter((message) => message.type === '@xstate.actor')).toHaveLength(1)

@@ -26,6 +26,19 @@ const policies: Record<string, Partial<ServicePolicy>> = {
     maxQueue: 1,
     breakerFailures: 1,
   },
+  'told to sleep': {
+    maxConcurrent: 1,
+    maxQueue: 2,
+    breakerFailures: 1,
+    idleStopMs: 1_000,
+    sleep: { afterMs: 100, isSelf: false, requestMs: 50, wakeMs: 50 },
+  },
+  'sleeps by itself': {
+    maxConcurrent: 1,
+    maxQueue: 1,
+    breakerFailures: 1,
+    sleep: { afterMs: 0, isSelf: true, requestMs: 0, wakeMs: 50 },
+  },
   'without a local service': { managed: false, maxConcurrent: 1, maxQueue: 1, breakerFailures: 2 },
 }
 
@@ -34,6 +47,8 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
   const verdicts: VerdictKind[] = ['refused', 'loading', 'ready', 'failed', 'foreign']
   const reasons: StopReason[] = ['evicted', 'yielded', 'asked', 'removed', 'shutdown']
   const ofGeneration = (generation: string): ProviderEvent[] => [
+    { type: 'sleep.seen', generation, isAsleep: true },
+    { type: 'sleep.seen', generation, isAsleep: false },
     { type: 'lease.released', id: 'a', generation },
     ...verdicts.map((kind) => ({
       type: 'health.verdict' as const,
@@ -118,8 +133,14 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
       [false, true].map((force) => ({ type: 'service.stop' as const, reason, force })),
     ),
     { type: 'service.stay' },
+    { type: 'service.sleep' },
+    { type: 'sleep.due' },
     { type: 'breaker.reset' },
+    ...(policy.sleep === null ? [] : [{ type: 'lease.requested', id: 'a', cause: 'preload' } as const]),
     { type: 'policy.replaced', policy },
+    ...(policy.sleep === null
+      ? []
+      : [{ type: 'policy.replaced' as const, policy: { ...policy, sleep: null } }]),
     { type: 'policy.replaced', policy: { ...policy, idleStopMs: policy.idleStopMs + 1 } },
     { type: 'host.resumed' },
     { type: 'start.permitted' },
@@ -157,11 +178,38 @@ function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
       { type: 'xstate.done.actor.claim', output },
     ]),
     { type: 'xstate.error.actor.probe', error: 'a bug' },
+    ...['sleep', 'wake'].flatMap((name) => [
+      { type: `xstate.done.actor.${name}`, output: { outcome: 'done' } },
+      { type: `xstate.done.actor.${name}`, output: { outcome: 'failed', detail: 'it refused' } },
+      { type: `xstate.error.actor.${name}`, error: 'a bug' },
+    ]),
     { type: 'xstate.done.actor.claim', output: { outcome: 'claimed' } },
     { type: 'xstate.done.actor.claim', output: { outcome: 'elsewhere', member: 'attic' } },
     { type: 'xstate.error.actor.claim', error: 'a bug' },
   ]
   return [...[...new Set(timers)].map((type) => ({ type })), ...ends]
+}
+
+/** The walks of what can sleep tell apart only what has to do with sleep: the other walks find the rest. */
+function toSleepKey({ value, context }: ProviderSnapshot): string {
+  const { ownership, isAsleep, isUnreachable, waiters, misses, stop, why, policy } = context
+  const name = toStateName(value)
+  return JSON.stringify([
+    value,
+    isAsleep,
+    why?.kind,
+    ...(name.startsWith('ready')
+      ? [
+          ownership,
+          waiters.length,
+          waiters.some(({ id }) => id === 'a'),
+          waiters.every(({ cause }) => cause === 'preload'),
+          Math.min(misses, UNHEALTHY_MISSES),
+        ]
+      : [waiters.length > 0, stop]),
+    isUnreachable,
+    policy.sleep === null,
+  ])
 }
 
 /** The part of the memory that guards look at, counters only as far as they tell: so the walk ends. */
@@ -197,7 +245,7 @@ const walks = Object.entries(policies).map(([name, policy]) => ({
   walk: walk<ProviderSnapshot>(providerMachine, {
     input: { key: 'demo', instance: 'g', policy: { ...defaultPolicy, ...policy } },
     toEvents: ({ context }) => [...toEvents(context), ...own],
-    toKey,
+    toKey: policy.sleep === undefined ? toKey : toSleepKey,
   }),
 }))
 
@@ -240,7 +288,7 @@ function isSound({ value, context }: ProviderSnapshot): boolean {
   const { leases, waiters, policy, ownership, generation, keepAliveMs } = context
   const name = toStateName(value)
   const isDown = name.startsWith('down')
-  const isUp = name === 'ready' || name.startsWith('leased') || name.startsWith('idle-stopping')
+  const isUp = name.startsWith('ready') || name.startsWith('leased') || name.startsWith('idle-stopping')
   return (
     leases >= 0 &&
     leases <= policy.maxConcurrent &&
@@ -250,6 +298,9 @@ function isSound({ value, context }: ProviderSnapshot): boolean {
     (waiters.length === 0 || !['down.cold', 'down.tripped', 'retired'].includes(name)) &&
     // A service that is ready makes a request wait only until it listens again.
     (waiters.length === 0 || name !== 'ready' || context.isUnreachable) &&
+    // A sleeping server is never leased.
+    (!context.isAsleep || /^(ready\.|idle-stopping|retired)/.test(name)) &&
+    (context.isAsleep || !name.startsWith('ready.')) &&
     (ownership !== 'borrowed' || /^(starting.warming|leased.open|leased.draining|retired)$/.test(name)) &&
     // What a lease asked for ends with its run.
     (keepAliveMs === null || isUp || name === 'retired') &&
@@ -337,6 +388,9 @@ describe('a walk through every state of a supervisor of two services', () => {
         { type: 'service.used', key, generation },
         { type: 'service.rested', key, generation },
         { type: 'service.leaving', key, generation },
+        { type: 'service.falling-asleep', key, generation },
+        { type: 'service.asleep', key, generation },
+        { type: 'service.awake', key, generation },
         { type: 'run.ended', generation, survivors: 0 },
         { type: 'run.ended', generation, survivors: 1 },
       ]),
@@ -426,6 +480,9 @@ const ignored: Record<string, string> = {
   'starting.spawning': 'lease.released',
   'starting.warming': 'lease.released',
   ready: 'lease.released',
+  'ready.falling-asleep': 'lease.released',
+  'ready.asleep': 'lease.released',
+  'ready.waking': 'lease.released',
   'leased.open': '',
   'leased.draining': '',
   'idle-stopping.terminating': 'lease.released',
@@ -436,18 +493,21 @@ const ignored: Record<string, string> = {
 /** The reasons that a state can have: the cause of a stop is kept when it is over. */
 const reasons: Record<string, string> = {
   'down.cold':
-    'abandoned cooled-down declined elsewhere failed gone idle left none released reset stop unwanted',
+    'abandoned cooled-down declined elsewhere failed gone idle left none released reset sleep-failed stop unwanted',
   'down.backoff': 'failed',
   'down.tripped': 'failed',
   probing: 'failed gone held requested reset retried wanted-again',
   'starting.claiming': 'absent wanted-again',
   'starting.spawning': 'spawning',
   'starting.warming': 'held loading loading-elsewhere',
-  ready: 'adopted became-ready released',
-  'leased.open': 'adopted became-ready called-off leased stayed',
+  ready: 'adopted awake became-ready released',
+  'ready.falling-asleep': 'falling-asleep',
+  'ready.asleep': 'asleep',
+  'ready.waking': 'waking',
+  'leased.open': 'adopted awake became-ready called-off leased stayed',
   'leased.draining': 'stop',
-  'idle-stopping.terminating': 'abandoned failed idle stop',
-  'idle-stopping.killing': 'abandoned failed idle stop',
-  'idle-stopping.sweeping': 'abandoned failed idle stop',
+  'idle-stopping.terminating': 'abandoned failed idle sleep-failed stop',
+  'idle-stopping.killing': 'abandoned failed idle sleep-failed stop',
+  'idle-stopping.sweeping': 'abandoned failed idle sleep-failed stop',
   retired: 'failed stop',
 }

@@ -52,6 +52,20 @@ const mutants: Record<string, readonly [typeof providerMachine, Invariant]> = {
     providerMachine.provide({ guards: { isCurrentGeneration: believeEvery('health.verdict') } }),
     'oldGenerationsAreMute',
   ],
+  'a wake whose failure is not looked at': [
+    providerMachine.provide({ guards: { isSleepFault: () => false } }),
+    'sleepersAreLeftAlone',
+  ],
+  'a stop of a sleeping server that a request calls off': [
+    providerMachine.provide({
+      guards: { canCallOff: ({ context }) => context.stop === 'idle' || context.stop === 'evicted' },
+    }),
+    'sleepersAreLeftAlone',
+  ],
+  'a heartbeat that goes on while it sleeps': [
+    providerMachine.provide({ actions: { stopProbing: () => {} } }),
+    'sleepersAreLeftAlone',
+  ],
   'a release that is counted for another generation': [
     providerMachine.provide({ guards: { isCurrentGeneration: believeEvery('lease.released') } }),
     'oldGenerationsAreMute',

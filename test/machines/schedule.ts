@@ -13,7 +13,7 @@ type Move =
       readonly pick: number
     }
   | { readonly kind: 'stop'; readonly reason: StopReason; readonly force: boolean }
-  | { readonly kind: 'reset' | 'crash' | 'verdictStale' | 'exitStale' }
+  | { readonly kind: 'reset' | 'crash' | 'verdictStale' | 'exitStale' | 'sleep' }
   | { readonly kind: 'world'; readonly changes: Partial<WorldOptions> }
 
 /** A policy, a world and what happens in it. */
@@ -29,6 +29,11 @@ const policy: fc.Arbitrary<Partial<ServicePolicy>> = fc.record({
   managed: fc.constantFrom(true, true, true, true, false),
   readyTimeoutMs: fc.constant(2_000),
   idleStopMs: fc.constantFrom(0, 50, 1_000),
+  sleep: fc.constantFrom(
+    null,
+    { afterMs: 0, isSelf: false, requestMs: 100, wakeMs: 100 },
+    { afterMs: 25, isSelf: false, requestMs: 100, wakeMs: 100 },
+  ),
   stopGraceMs: fc.constantFrom(0, 500),
   drainTimeoutMs: fc.constantFrom(0, 1_000, 30_000),
   abandonStartMs: fc.constantFrom(null, 0, 100),
@@ -90,6 +95,14 @@ const changes: fc.Arbitrary<Partial<WorldOptions>> = fc.constantFrom<Partial<Wor
   { closeMs: 50 },
   { sweepMs: 200 },
   { sweepMs: 10_000 },
+  { sleep: 'refuses' },
+  { sleep: 'lies' },
+  { sleep: 'dies' },
+  { sleepMs: 200 },
+  { wake: 'refuses' },
+  { wake: 'lies' },
+  { wake: 'dies' },
+  { wakeMs: 200 },
   { survivors: 1 },
   { survivors: 0 },
 )
@@ -132,7 +145,15 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
-      kind: fc.constantFrom('reset' as const, 'crash', 'crash', 'verdictStale', 'exitStale'),
+      kind: fc.constantFrom(
+        'reset' as const,
+        'crash',
+        'crash',
+        'verdictStale',
+        'exitStale',
+        'sleep',
+        'sleep',
+      ),
     }),
   },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('world' as const), changes }) },
@@ -205,6 +226,8 @@ async function play(stage: Stage, move: Move, freshId: string): Promise<void> {
       })
     case 'stop':
       return stage.send({ type: 'service.stop', reason: move.reason, force: move.force })
+    case 'sleep':
+      return stage.send({ type: 'service.sleep' })
     case 'reset':
       return stage.send({ type: 'breaker.reset' })
     case 'verdictStale':

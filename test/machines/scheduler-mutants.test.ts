@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { assign, enqueueActions, raise } from 'xstate'
 import type { SupervisorEvent } from '../../machines/messages.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
-import type { QueuedStart } from '../../machines/scheduler.ts'
+import { type QueuedStart, toAsleepNeeds } from '../../machines/scheduler.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { noteAsking, type SupervisorContext } from '../../machines/supervisor-context.ts'
 import type { SchedulerInvariant } from '../../src/testing/scheduler-invariants.ts'
@@ -38,6 +38,26 @@ const mutants: Record<string, readonly [typeof supervisorMachine, SchedulerInvar
       },
     }),
     'withinLimits',
+  ],
+  'a run that is booked as asleep when it is told to sleep': [
+    supervisorMachine.provide({
+      actions: {
+        noteFallingAsleep: assign((scope) =>
+          changed(scope, ({ key }) => ({ phase: 'asleep', holds: toAsleepNeeds(scope.context, key) })),
+        ),
+      },
+    }),
+    'sleepIsBooked',
+  ],
+  'a run that is woken and booked as asleep': [
+    supervisorMachine.provide({
+      actors: {
+        provider: supervisedProviderMachine.provide({
+          actions: { requestWake: ({ self }) => self.send({ type: 'start.permitted' }) },
+        }),
+      },
+    }),
+    'sleepIsBooked',
   ],
   'a minimum residency that is over at once': [
     supervisorMachine.provide({

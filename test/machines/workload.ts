@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import type { SleepPolicy } from '../../machines/messages.ts'
 import type { Amounts, Resident, Share } from '../../machines/scheduler.ts'
 import type { supervisorMachine } from '../../machines/supervisor.ts'
 import type { ServiceEventBody } from '../../src/events/events.ts'
@@ -24,12 +25,14 @@ const LONGEST = {
   lease: 4_000,
   start: 6_000,
   stop: 2_500,
+  sleep: 500,
   residency: 3_000,
   starve: 8_000,
 }
 /** All that may come before a service whose patience is over: one turn of each of the others, and its own room. */
 const STARVE_BOUND_MS =
-  LONGEST.starve + keys.length * (LONGEST.start + LONGEST.residency + LONGEST.lease + LONGEST.stop)
+  LONGEST.starve +
+  keys.length * (LONGEST.start + LONGEST.residency + LONGEST.lease + LONGEST.stop + 2 * LONGEST.sleep)
 
 export const TRAFFIC_EVERY_MS = 2_100
 export const TRAFFIC_HOLD_MS = 3_000
@@ -48,6 +51,8 @@ export interface Character {
   readonly minResidencyMs: number
   readonly maxStarveMs: number
   readonly idleStopMs: number
+  /** After which idle time it sleeps, and what of 24 parts of its need it needs then; `null`: it cannot sleep. */
+  readonly sleep: { readonly afterMs: number; readonly parts: number } | null
   readonly world: Partial<WorldOptions>
 }
 
@@ -92,6 +97,10 @@ const world: fc.Arbitrary<Partial<WorldOptions>> = fc.record({
   sweepMs: fc.constantFrom(0, 5, 500),
   closeMs: fc.constantFrom(0, 0, 200),
   probeMs: fc.constantFrom(5, 100),
+  sleep: fc.constantFrom('obeys' as const, 'obeys', 'obeys', 'refuses', 'lies', 'dies'),
+  wake: fc.constantFrom('obeys' as const, 'obeys', 'obeys', 'refuses', 'lies', 'dies'),
+  sleepMs: fc.constantFrom(0, 300),
+  wakeMs: fc.constantFrom(0, 300),
 })
 
 const needs: fc.Arbitrary<Needs> = fc.record({
@@ -107,6 +116,10 @@ const character: fc.Arbitrary<Character> = fc.record({
   minResidencyMs: fc.constantFrom(0, 500, LONGEST.residency),
   maxStarveMs: fc.constantFrom(0, 1_000, LONGEST.starve),
   idleStopMs: fc.constantFrom(0, 0, 1_500),
+  sleep: fc.option(
+    fc.record({ afterMs: fc.constantFrom(0, 0, 200, 1_000), parts: fc.constantFrom(0, 2, 12, 24) }),
+    { freq: 2 },
+  ),
   world,
 })
 
@@ -186,9 +199,19 @@ export function toPlan({ characters, isFirstPinned }: Workload): Plan {
     const isPinned = isFirstPinned && index === 0
     const { evictCost, minResidencyMs, maxStarveMs } = one
     const own = isPinned ? pinnedNeeds : toAmounts(one.needs, isFirstPinned)
+    const { sleep } = one
     return [
       key,
-      { service: key, ...defaultShare, needs: own, isPinned, evictCost, minResidencyMs, maxStarveMs },
+      {
+        service: key,
+        ...defaultShare,
+        needs: own,
+        isPinned,
+        evictCost,
+        minResidencyMs,
+        maxStarveMs,
+        ...(sleep === null ? {} : { canSleep: true, asleepNeeds: toAsleep(own, sleep.parts) }),
+      },
     ]
   })
   return { limits: { ...budgets, 'group:gpu': 1 }, shares: Object.fromEntries(shares), preload: [] }
@@ -212,6 +235,19 @@ export function toReloaded(
       residents.reduce((sum, one) => sum + (shares[one.key]?.needs[limit] ?? 0), 0) <= capacity,
   )
   return fits ? { limits, shares, preload: preload ? [key] : [] } : null
+}
+
+function toSleepPolicy(sleep: Character['sleep']): SleepPolicy | null {
+  return sleep === null
+    ? null
+    : { afterMs: sleep.afterMs, isSelf: false, requestMs: LONGEST.sleep, wakeMs: LONGEST.sleep }
+}
+
+/** What is needed asleep of the budgets, in parts of 24. */
+function toAsleep(needs: Amounts, parts: number): Amounts {
+  return Object.fromEntries(
+    Object.keys(budgets).map((budget) => [budget, Math.ceil(((needs[budget] ?? 0) * parts) / 24)]),
+  )
 }
 
 /** Beside a pinned one there must be room for each of the others: else they wait for ever, which is what pinning means. */
@@ -243,6 +279,7 @@ export async function playWorkload(
     starveBoundMs: STARVE_BOUND_MS,
     nowMs: () => house?.clock.now() ?? 0,
     stopOf: (key) => house?.provider(key).getSnapshot().context.stop ?? null,
+    isAsleep: (key) => house?.world(key).isAsleep ?? false,
     isPreload: (key) => {
       const waiters = house?.provider(key).getSnapshot().context.waiters ?? []
       return waiters.length > 0 && waiters.every(({ cause }) => cause === 'preload')
@@ -293,6 +330,7 @@ export async function playWorkload(
       policy: {
         ...theHouse.provider(key).getSnapshot().context.policy,
         idleStopMs: characters[index]?.idleStopMs ?? 0,
+        sleep: toSleepPolicy(characters[index]?.sleep ?? null),
       },
     })
   })

@@ -74,6 +74,7 @@ describe('services', () => {
       managed: true,
       drawsOnLimits: false,
       stopCommandMs: 0,
+      sleep: null,
       ...limits,
       ...queue,
       ...shared,

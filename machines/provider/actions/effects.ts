@@ -19,6 +19,8 @@ export const effects = {
   probeOnce: base.sendTo('health', ({ context }) => buildHealthCommand('health.check', context)),
   /** Polls beside the heartbeat until the server listens again. */
   pollUntilReady: base.sendTo('health', ({ context }) => buildHealthCommand('health.await', context)),
+  /** The heartbeat of a server that sleeps. */
+  watchSleep: base.sendTo('health', ({ context }) => buildHealthCommand('health.doze', context)),
   stopProbing: base.sendTo('health', { type: 'health.rest' }),
 
   // Other supervisors.
@@ -33,6 +35,14 @@ export const effects = {
   startAbandonTimer: base.enqueueActions(({ context, enqueue }) => {
     if (context.waiters.length === 0 && context.policy.abandonStartMs !== null)
       enqueue.raise({ type: 'start.abandoned' }, { delay: 'abandonStart', id: 'abandon' })
+  }),
+  /** Every request causes these two, so a service that cannot sleep arms nothing. */
+  startSleepTimer: base.enqueueActions(({ context, enqueue }) => {
+    if (context.policy.sleep !== null && !context.policy.sleep.isSelf)
+      enqueue.raise({ type: 'sleep.due' }, { delay: 'sleepAfter', id: 'sleepAfter' })
+  }),
+  cancelSleepTimer: base.enqueueActions(({ context, enqueue }) => {
+    if (context.policy.sleep !== null) enqueue.cancel('sleepAfter')
   }),
   cancelAbandonTimer: base.cancel('abandon'),
 }

@@ -1,7 +1,7 @@
 import type { Failure, StopReason } from '../../messages.ts'
-import { MAX_LOST_PEERS } from '../context.ts'
+import { countRequests, MAX_LOST_PEERS } from '../context.ts'
 import { PEER_TIMEOUT_MS } from '../delays.ts'
-import { isConnectionRefused, outcomeOf, verdictOf } from '../event-facts.ts'
+import { isConnectionRefused, outcomeOf, sleepFaultOf, verdictOf } from '../event-facts.ts'
 import {
   countsAsFailure,
   describeUnproven,
@@ -21,6 +21,13 @@ const recordFailure = (buildFailure: (scope: Scope) => Failure) =>
     const failure = buildFailure(scope)
     return { failure, why: { kind: 'failed', failure, failures: scope.context.failures } }
   })
+
+/** Whether the server sleeps is not certain. That is no failed start: the next request gets a new server. */
+const recordDoubt = (during: 'sleep' | 'asleep' | 'wake', findDetail: (scope: Scope) => string | undefined) =>
+  base.assign((scope) => ({
+    stop: 'sleep-failed',
+    why: { kind: 'sleep-failed', during, detail: findDetail(scope) ?? 'its answer is not clear' },
+  }))
 
 /** What the chart remembers of an event. */
 export const records = {
@@ -62,6 +69,41 @@ export const records = {
   recordUnhealthyStop: base.assign({ stop: 'unhealthy' }),
   recordFailedStartStop: base.assign({ stop: 'start-failed' }),
   clearStop: base.assign({ stop: null }),
+
+  // Sleep.
+  recordSleepWhenIdle: base.assign(({ context }) => ({
+    isAsleep: true,
+    misses: 0,
+    why: { kind: 'falling-asleep', afterMs: context.policy.sleep?.afterMs ?? 0 },
+  })),
+  recordSleepForRoom: base.assign({ isAsleep: true, misses: 0, why: { kind: 'falling-asleep' } }),
+  recordAsleep: base.assign(({ context }) => ({
+    isAsleep: true,
+    misses: 0,
+    why: { kind: 'asleep', isSelf: context.policy.sleep?.isSelf === true },
+  })),
+  recordWaking: base.assign(({ context }) => ({
+    why: { kind: 'waking', waiting: countRequests(context) },
+  })),
+  recordAwake: base.assign(({ context }) => ({
+    isAsleep: false,
+    isUnreachable: false,
+    misses: 0,
+    why: { kind: 'awake', isSelf: context.policy.sleep?.isSelf === true },
+  })),
+  recordEviction: base.assign({ stop: 'evicted', why: { kind: 'stop', reason: 'evicted', force: false } }),
+  recordSleepFault: recordDoubt('sleep', ({ event }) => sleepFaultOf(event)),
+  recordSleepTimeout: recordDoubt(
+    'sleep',
+    ({ context }) => `it did not sleep within ${context.policy.sleep?.requestMs ?? 0} ms`,
+  ),
+  recordLostSleep: recordDoubt('asleep', () => 'its check says that it is awake, and nothing woke it'),
+  recordSleepRemoved: recordDoubt('asleep', () => 'its new configuration does not say how it is woken'),
+  recordWakeFault: recordDoubt('wake', ({ event }) => sleepFaultOf(event)),
+  recordWakeTimeout: recordDoubt(
+    'wake',
+    ({ context }) => `it was not awake and healthy within ${context.policy.sleep?.wakeMs ?? 0} ms`,
+  ),
 
   // Failed starts, and runs that ended or hang.
   recordSpawnFailure: recordFailure(({ event }) =>

@@ -5,6 +5,7 @@ import { type Situation, toAwaited } from '../../explanation/situation.ts'
 export type Look =
   | 'use'
   | 'idle'
+  | 'asleep'
   | 'loading'
   | 'waiting'
   | 'stopping'
@@ -16,6 +17,7 @@ export type Look =
 export const lookWords: Readonly<Record<Look, string>> = {
   use: 'In use',
   idle: 'Ready',
+  asleep: 'Asleep',
   loading: 'Loading',
   waiting: 'Waits for room',
   stopping: 'Stopping',
@@ -39,6 +41,7 @@ const groupOf: Readonly<Record<Look, Group>> = {
   waiting: 'Busy',
   stopping: 'Busy',
   idle: 'Idle',
+  asleep: 'Idle',
   down: 'Down',
 }
 
@@ -50,6 +53,8 @@ export function findLook({
 }: Pick<Situation, 'key' | 'state' | 'decision' | 'failure'>): Look {
   if (hasTag(state, 'busy')) return 'use'
   if (hasTag(state, 'idle')) return 'idle'
+  if (hasTag(state, 'waking')) return 'loading'
+  if (hasTag(state, 'sleeping')) return 'asleep'
   if (hasTag(state, 'claiming')) return toAwaited({ key, state, decision }) === null ? 'loading' : 'waiting'
   if (hasTag(state, 'starting') || hasTag(state, 'probing')) return 'loading'
   if (hasTag(state, 'stopping')) return 'stopping'

@@ -263,7 +263,7 @@ function applyStateChange(
     stopReason: why?.kind === 'stop' ? why.reason : isDown ? null : service.stopReason,
     ownership: findOwnership(why) ?? (isDown ? 'none' : service.ownership),
     holder: why?.kind === 'held' ? why.holder : isDown ? null : service.holder,
-    keepAliveMs: hasTag(to, 'up') ? service.keepAliveMs : null,
+    keepAliveMs: hasTag(to, 'up') || hasTag(to, 'sleeping') ? service.keepAliveMs : null,
     ...(isDown ? { pid: null, memory: null, generation: null, leases: 0, holders: [], verdict: null } : {}),
   }
   return { ...next, timers: listTimers(next, atMs) }

@@ -55,6 +55,7 @@ export function Icon({ name, size = 16 }: { readonly name: IconName; readonly si
 const shapes: Readonly<Record<Look, ComponentChildren>> = {
   use: <circle cx="7" cy="7" r="5" fill="currentColor" />,
   idle: <circle cx="7" cy="7" r="4.2" fill="none" stroke="currentColor" stroke-width="1.8" />,
+  asleep: <path d="M9.2 2.2a5 5 0 1 0 2.9 7.4A4.3 4.3 0 0 1 9.2 2.2z" fill="currentColor" />,
   loading: (
     <>
       <circle cx="7" cy="7" r="4.4" fill="none" stroke="currentColor" stroke-width="1.6" opacity=".3" />

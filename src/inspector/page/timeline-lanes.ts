@@ -5,7 +5,16 @@ import { toDecisionText } from '../../explanation/decision-text.ts'
 import type { Timeline, TimelineChange, TimelineDecision, TimelineStep } from '../../observe/timeline.ts'
 
 /** How a part of a lane looks. `idle`: an outline, for all the time that a service is up; `use` lies upon it. */
-export const spanLooks = ['idle', 'use', 'loading', 'waiting', 'stopping', 'tripped', 'backoff'] as const
+export const spanLooks = [
+  'idle',
+  'use',
+  'asleep',
+  'loading',
+  'waiting',
+  'stopping',
+  'tripped',
+  'backoff',
+] as const
 export type SpanLook = (typeof spanLooks)[number]
 
 /** A part of a lane, on the clock of the events. */
@@ -91,6 +100,8 @@ export function listSpans(changes: readonly TimelineChange[], fromMs: number, to
 
 function findSpanLook(state: string): SpanLook | null {
   if (hasTag(state, 'busy')) return 'use'
+  if (hasTag(state, 'waking')) return 'loading'
+  if (hasTag(state, 'sleeping')) return 'asleep'
   if (hasTag(state, 'claiming')) return 'waiting'
   if (hasTag(state, 'loading') || hasTag(state, 'probing')) return 'loading'
   if (hasTag(state, 'stopping')) return 'stopping'

@@ -55,6 +55,10 @@ export function describe({ state }: ServiceSnapshot): string {
     case 'leased.open':
     case 'leased.draining':
       return 'up'
+    case 'ready.falling-asleep':
+    case 'ready.asleep':
+    case 'ready.waking':
+      return 'asleep'
     case 'idle-stopping.terminating':
     case 'idle-stopping.killing':
     case 'idle-stopping.sweeping':

@@ -142,6 +142,7 @@ function Unavailable({ app }: { readonly app: App }) {
 /** Changes that are news; in use and back again is none. */
 function findNews({ from, to }: ChangeView): readonly [Look, string] | null {
   if (hasTag(to, 'spawning')) return ['loading', 'starts']
+  if (hasTag(to, 'asleep')) return ['asleep', 'sleeps']
   if (hasTag(to, 'up')) return hasTag(from, 'up') ? null : ['idle', 'is ready']
   if (hasTag(to, 'terminating')) return ['stopping', 'stops']
   if (hasTag(to, 'tripped')) return ['tripped', 'keeps failing']
@@ -204,6 +205,7 @@ function Lately({ app, told }: OverviewProps) {
 const legend: readonly Look[] = [
   'use',
   'idle',
+  'asleep',
   'loading',
   'waiting',
   'stopping',

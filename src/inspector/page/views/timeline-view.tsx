@@ -34,6 +34,7 @@ const MAX_LISTED = 30
 const legend: readonly (readonly [SpanLook, string])[] = [
   ['use', 'in use'],
   ['idle', 'ready'],
+  ['asleep', 'asleep'],
   ['loading', 'loads'],
   ['waiting', 'waits for its turn'],
   ['stopping', 'stops'],
@@ -341,7 +342,7 @@ function drawLane(
 
 const MAX_FAILURES = 60
 /** Looks that are drawn low. */
-const LOW: Partial<Record<SpanLook, number>> = { stopping: 6, backoff: 4 }
+const LOW: Partial<Record<SpanLook, number>> = { stopping: 6, asleep: 6, backoff: 4 }
 
 function drawSpan({ look, fromMs, toMs }: Span, pxOf: (ms: number) => number, height: number): string {
   const x = pxOf(fromMs)
@@ -355,6 +356,7 @@ function box(x: number, y: number, width: number, height: number): string {
 
 const lookPhrases: Readonly<Record<SpanLook, string>> = {
   idle: 'ready',
+  asleep: 'asleep',
   use: 'in use',
   loading: 'loading',
   waiting: 'waiting',

@@ -1,0 +1,80 @@
+import { z } from 'zod'
+import { budgetName, durationMs, headerName, jsonValue, wholeNumber } from './fields.ts'
+
+const MAX_AMOUNT = 1_000_000_000
+
+/** A request to the server itself, at the origin of `baseUrl`. */
+const askSchema = {
+  method: z.enum(['GET', 'POST', 'PUT', 'DELETE']),
+  path: z
+    .string()
+    .regex(/^\/[^\s#]*$/, 'must be a path that begins with "/", with its query')
+    .describe('Path at the origin of `baseUrl`, with its query: `/sleep?level=1`.'),
+  body: jsonValue().optional().describe('JSON body. Absent: none.'),
+  headers: z
+    .record(headerName(), z.string())
+    .default({})
+    .describe(`Headers beside the key and the \`headers\` of the provider. \`\${VAR}\` is substituted.`),
+}
+
+const requestSchema = z.strictObject({
+  ...askSchema,
+  method: askSchema.method.default('POST').describe('Its method.'),
+  timeoutMs: durationMs(1).prefault(30_000).describe('Longest time that it takes, in milliseconds.'),
+})
+
+const checkSchema = z
+  .strictObject({
+    ...askSchema,
+    method: askSchema.method.default('GET').describe('Its method.'),
+    field: z
+      .string()
+      .min(1, 'must not be empty')
+      .optional()
+      .describe('The field of its JSON answer that is compared, with dots for inner fields.'),
+    equals: jsonValue().default(true).describe('The value of that field while the server sleeps.'),
+    status: wholeNumber('', 100, 599)
+      .optional()
+      .describe(
+        'Instead of `field`: the status of the answer while the server sleeps. Awake it must be a 2xx.',
+      ),
+  })
+  .refine(({ field, status }) => (field === undefined) !== (status === undefined), {
+    error: 'needs either field or status: what tells that the server sleeps',
+  })
+
+/** How a server gives its memory back without ending. */
+export const sleepSchema = z
+  .strictObject({
+    afterMs: durationMs(0)
+      .prefault(0)
+      .describe(
+        'Time without a lease after which the server is told to sleep, in milliseconds. `0`: only to make room for another service.',
+      ),
+    request: z
+      .array(requestSchema)
+      .default([])
+      .describe(
+        'The requests that tell it to sleep, in this order. Absent: it sleeps and wakes by itself, and only its room is booked.',
+      ),
+    wake: z.array(requestSchema).default([]).describe('The requests that wake it, in this order.'),
+    check: checkSchema.describe(
+      'What tells whether it sleeps. It must not wake the server, and only this is believed, not the answer to `request`.',
+    ),
+    needs: z
+      .record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
+      .optional()
+      .describe(
+        'Amount of each budget that it uses while it sleeps; of a budget that is not named, as much as awake. Absent: as much as awake, until its use was measured 2 s after it fell asleep.',
+      ),
+  })
+  .superRefine(({ afterMs, request, wake }, context) => {
+    const report = (path: string, message: string) =>
+      context.addIssue({ code: 'custom', path: [path], message })
+    if (request.length === 0 && wake.length > 0)
+      report('wake', 'needs request: a server that is not told to sleep is not woken')
+    if (request.length > 0 && wake.length === 0)
+      report('request', 'needs wake: a server that was told to sleep must be told to wake')
+    if (request.length === 0 && afterMs > 0)
+      report('afterMs', 'needs request: nothing tells the server to sleep')
+  })

@@ -1,0 +1,43 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Verdict } from '../../machines/messages.ts'
+import type { GetAnswer } from '../transport/get.ts'
+
+/** What tells from an answer that the server sleeps: the value of a field, or the status. */
+export interface SleepSign {
+  readonly field?: string | undefined
+  readonly equals: unknown
+  readonly status?: number | undefined
+}
+
+/** Whether a server sleeps, by an answer of its own; a verdict where that cannot be told. */
+export type SleepLook = { readonly isAsleep: boolean } | { readonly verdict: Verdict }
+
+/** The sign in an answer. A server that cannot tell, because its answer is another one, is not known to sleep. */
+export function judgeSleep({ status, body }: GetAnswer, sign: SleepSign): SleepLook {
+  const isGood = status >= 200 && status < 300
+  const toUnknown = (detail: string): SleepLook => ({
+    verdict: { kind: 'loading', status, detail: `${status}: ${detail}` },
+  })
+  if (sign.status !== undefined) {
+    if (status === sign.status) return { isAsleep: true }
+    return isGood ? { isAsleep: false } : toUnknown('its answer does not say whether it sleeps')
+  }
+  const value = isGood ? findField(body, sign.field ?? '') : undefined
+  return value === undefined
+    ? toUnknown(`its answer does not have the field ${sign.field}, which says whether it sleeps`)
+    : { isAsleep: isDeepStrictEqual(value, sign.equals) }
+}
+
+/** A field of a JSON text; `undefined`: there is none. */
+function findField(body: string, path: string): unknown {
+  try {
+    let value: unknown = JSON.parse(body)
+    for (const name of path.split('.')) {
+      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined
+      value = (value as Record<string, unknown>)[name]
+    }
+    return value
+  } catch {
+    return undefined
+  }
+}

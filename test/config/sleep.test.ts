@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest'
+import { parseConfig } from '../../src/config/load.ts'
+import type { ConfigError } from '../../src/errors.ts'
+import { toServices } from '../../src/service/services.ts'
+
+const told = {
+  request: [{ path: '/sleep?level=1' }],
+  wake: [{ path: '/wake_up', timeoutMs: '60s' }],
+  check: { path: '/is_sleeping', field: 'is_sleeping' },
+}
+
+interface Options {
+  readonly sleep: unknown
+  readonly service?: object
+  readonly provider?: object
+  readonly leasehold?: object
+}
+
+const toText = ({ sleep, service = {}, provider = {}, leasehold = {} }: Options) =>
+  JSON.stringify({
+    models: {
+      providers: {
+        own: {
+          baseUrl: 'http://127.0.0.1:8080/v1',
+          models: [{ id: 'm' }],
+          localService: { command: process.execPath, sleep, ...service },
+          ...provider,
+        },
+      },
+    },
+    leasehold: { budgets: { vramMiB: 24_000 }, ...leasehold },
+  })
+
+async function read(options: Options, env: Record<string, string> = {}) {
+  return parseConfig(toText(options), { env })
+}
+
+const findProblems = async (options: Options): Promise<string[]> => {
+  const problems = await read(options).then(
+    (config) => config.problems,
+    (error: ConfigError) => error.problems,
+  )
+  return problems.map(({ path, message }) => `${path}: ${message}`)
+}
+
+describe('localService.sleep', () => {
+  test('has its defaults, and becomes the policy of the service', async () => {
+    const config = await read({ sleep: { afterMs: '2m', ...told } })
+    const [service] = toServices(config).values()
+    expect(service?.localService?.sleep).toMatchObject({
+      afterMs: 120_000,
+      request: [{ method: 'POST', path: '/sleep?level=1', timeoutMs: 30_000, headers: {} }],
+      check: { method: 'GET', field: 'is_sleeping', equals: true },
+    })
+    expect(service?.policy.sleep).toEqual({
+      afterMs: 120_000,
+      isSelf: false,
+      requestMs: 30_000,
+      wakeMs: 60_000,
+    })
+  })
+
+  test('does not change the identity of the service', async () => {
+    const keys = await Promise.all(
+      [undefined, told, { ...told, afterMs: 1 }].map(
+        async (sleep) => (await read({ sleep })).providers[0]?.localService?.key,
+      ),
+    )
+    expect(new Set(keys).size).toBe(1)
+  })
+
+  test.each<readonly [string, Options, string]>([
+    ['no check', { sleep: { ...told, check: undefined } }, 'sleep.check: is required'],
+    ['a check without a sign', { sleep: { ...told, check: { path: '/x' } } }, 'needs either field or status'],
+    [
+      'a check with two signs',
+      { sleep: { ...told, check: { path: '/x', field: 'a', status: 503 } } },
+      'needs either field or status',
+    ],
+    ['wake alone', { sleep: { ...told, request: [] } }, 'sleep.wake: needs request'],
+    ['request alone', { sleep: { ...told, wake: [] } }, 'sleep.request: needs wake'],
+    [
+      'an idle time without a request',
+      { sleep: { afterMs: 5, check: told.check } },
+      'sleep.afterMs: needs request: nothing tells the server to sleep',
+    ],
+    ['a URL as path', { sleep: { ...told, check: { path: 'http://x/y', field: 'a' } } }, 'must be a path'],
+    ['an unknown budget', { sleep: { ...told, needs: { disk: 1 } } }, 'there is no budget "disk"'],
+    [
+      'more needs asleep than awake',
+      { sleep: { ...told, needs: { vramMiB: 9 } }, service: { needs: { vramMiB: 8 } } },
+      '9 is more than needs.vramMiB, 8: state there the most that it uses, awake or asleep',
+    ],
+    [
+      'a sleep that comes after the stop',
+      { sleep: { ...told, afterMs: 10 }, service: { idleStopMs: 10 } },
+      'it never sleeps for being idle: it is stopped after idleStopMs, 10',
+    ],
+    [
+      'a provider that leasehold does not run',
+      { sleep: told, provider: { localService: undefined, sleep: told } },
+      'models.providers.own.sleep',
+    ],
+  ])('says what is wrong with %s', async (_name, options, message) => {
+    expect((await findProblems(options)).join('\n')).toContain(message)
+  })
+
+  test('has no problem where all is well, and one that is told by a status', async () => {
+    expect(
+      await findProblems({ sleep: { ...told, needs: { vramMiB: 8 } }, service: { needs: { vramMiB: 9 } } }),
+    ).toEqual([])
+    expect(await findProblems({ sleep: { check: { path: '/v1/model', status: 503 } } })).toEqual([])
+  })
+
+  test('substitutes its headers', async () => {
+    const wake = [{ path: '/wake', headers: { 'x-admin-key': '${ADMIN}' } }]
+    const config = await read({ sleep: { ...told, wake } }, { ADMIN: 'admin-secret' })
+    expect(config.providers[0]?.localService?.sleep?.wake[0]?.headers).toEqual({
+      'x-admin-key': 'admin-secret',
+    })
+  })
+})
