@@ -42,6 +42,7 @@ const ROWS = {
     ...['overview', 'requests', 'timeline', 'service'].map((view) => `200 requests/s, ${view}`),
   ],
   logs: ['no secret', '5 secrets', '100 secrets'],
+  elsewhere: ['a status command', 'a stop, from its order to its receipt, 4 at a time'],
   swap: ['leasehold', 'llama-swap'].flatMap((peer) =>
     [
       'ABAB on two exclusive models, four at a time',

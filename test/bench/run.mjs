@@ -19,6 +19,7 @@ const BENCHES = [
   'page',
   'features',
   'logs',
+  'elsewhere',
   'swap',
 ]
 
