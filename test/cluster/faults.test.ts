@@ -40,7 +40,7 @@ function ask(boxes: readonly Box[], count: number, text?: string): Promise<Respo
   )
 }
 
-/** Statuses, and the texts of those that are not 200. */
+/** `ok` for each answer with status 200, else its status and text. */
 async function read(answers: readonly Promise<Response>[]): Promise<string[]> {
   return Promise.all(
     answers.map(async (answer) => {

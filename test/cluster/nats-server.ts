@@ -41,6 +41,8 @@ export interface NatsServer extends AsyncDisposable {
   readonly url: string
   readonly port: number
   readonly pid: number
+  /** Its monitoring page, where the configuration has one; empty: none. */
+  readonly monitorUrl: string
   /** Where its configuration is, which `reload` reads again. */
   readonly configFile: string
   signal(signal: NodeJS.Signals): void
@@ -106,6 +108,9 @@ export async function startNatsServer({
     url: `nats://${host}:${port}`,
     port,
     configFile,
+    get monitorUrl() {
+      return /Starting http monitor on (\S+)/.exec(log)?.[1]?.replace(/^/, 'http://') ?? ''
+    },
     get pid() {
       return child?.pid ?? 0
     },

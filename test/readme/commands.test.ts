@@ -10,6 +10,8 @@ import { chatValues, writeHeader } from '../cli/init/gguf-files.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
 const blocks = readme.matchAll(/```sh\n([\s\S]*?)```/g)
+/** The page about clusters has the lines for them; test/cluster runs those. */
+const clusterPage = readFileSync(join(root, 'src/cluster/README.md'), 'utf8')
 const lines = [...blocks]
   .flatMap(([, block = '']) => block.trim().split('\n'))
   .map((line) => line.replace(/ +# .*$/, ''))
@@ -28,7 +30,9 @@ test('the README has a line for every command', () => {
   }
   const program = createProgram('0.0.0', { out: () => {}, err: () => {} } as never, () => {})
   const names = listShown(program).flatMap((command) => list(command, 'leasehold'))
-  expect(names.filter((name) => !lines.some((line) => `${line} `.startsWith(`${name} `)))).toEqual([])
+  const isShown = (name: string) =>
+    lines.some((line) => `${line} `.startsWith(`${name} `)) || clusterPage.includes(`\n${name} `)
+  expect(names.filter((name) => !isShown(name))).toEqual([])
 })
 
 /** What a line prints, where more is known than that it succeeds. */
