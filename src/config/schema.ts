@@ -559,6 +559,12 @@ const leaseholdSchema = z
       .describe(
         'Time before the first comment is sent to a stream that waits for its answer, in milliseconds; then a comment every 5 s tells the state, also when the answer pauses later. `0`: no comments.',
       ),
+    captureBodies: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Whether the live page shows what the last 50 requests sent and got: up to 64 KiB of each body, in memory only, with secrets masked. Prompts and answers are in them.',
+      ),
     cluster: clusterSchema.optional(),
   })
   .prefault({})

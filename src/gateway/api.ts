@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts'
 import { BadRequestError } from '../errors.ts'
 import type { InspectionHub } from '../inspector/hub.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
+import { internalsOf } from '../supervisor/internals.ts'
 import { UNBUFFERED } from '../transport/headers.ts'
 import { decodePath } from '../transport/path.ts'
 import { readJsonBody } from './body.ts'
@@ -87,6 +88,14 @@ export async function answerApi(
       return sendEvents(supervisor, request, response, url, { closing$, clock })
     case 'GET requests':
       return sendLargeJson(response, listRequests(supervisor, url))
+    case 'GET requests/:id/bodies': {
+      const bodies = internalsOf(supervisor).bodiesOf(id ?? '')
+      if (bodies !== undefined) return sendLargeJson(response, bodies)
+      throw new BadRequestError(
+        `The bodies of "${id}" are not kept: leasehold.captureBodies keeps those of the last requests.`,
+        { status: 404 },
+      )
+    }
     case 'GET timeline':
       return sendLargeJson(response, supervisor.timeline())
     case 'DELETE requests/:id': {

@@ -119,6 +119,12 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'GET',
+    path: '/api/requests/{id}/bodies',
+    meaning:
+      'What a request sent and what its client got, of the last 50; 404 unless `leasehold.captureBodies` is on.',
+  },
+  {
+    method: 'GET',
     path: '/api/timeline',
     meaning:
       'The last 15 minutes: the changes of state of every service, the decisions that took room, and how much of each budget was held.',

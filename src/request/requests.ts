@@ -2,6 +2,7 @@ import type { Outcome, RequestContext, requestMachine } from '../../machines/req
 import { LeaseholdError, UpstreamError } from '../errors.ts'
 import type { Inspections } from '../observe/inspection.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
+import type { BodyCapture } from './body-capture.ts'
 import { rememberCandidates } from './candidates.ts'
 import { Exchange, type ExchangeParts, type ModelCall, type ModelRequest } from './exchange.ts'
 import type { RequestBook } from './open-requests.ts'
@@ -15,6 +16,8 @@ export interface RequestsOptions extends Omit<ExchangeParts, 'candidatesOf' | 'f
   /** How the machine of a request is inspected. */
   readonly inspection: Inspections['optionsOf']
   readonly createId: () => string
+  /** Takes note of bodies, where that is configured. */
+  readonly watchBodies: BodyCapture['watch']
 }
 
 /** Models are the clients' choice where a provider lists none, so what is remembered of them has a limit. */
@@ -27,6 +30,7 @@ export function createRequests({
   requests,
   inspection,
   createId,
+  watchBodies,
   ...parts
 }: RequestsOptions): (request: ModelRequest, client: AnswerHandler<LeaseholdError>) => ModelCall {
   const told = new Set<string>()
@@ -38,7 +42,9 @@ export function createRequests({
   }
   const provided = compile(provideEffects(machine, requests.open))
   return (request, client) => {
-    const exchange = new Exchange(createId(), provided, inspection(), { request, client }, own)
+    const id = createId()
+    const given = { request, client: watchBodies(id, request, client) }
+    const exchange = new Exchange(id, provided, inspection(), given, own)
     requests.add(exchange)
     exchange.actor.start()
     return exchange

@@ -48,6 +48,7 @@ export function createConfiguration({
     status: () => ({
       file: current().file,
       loadedAt,
+      capturesBodies: current().leasehold.captureBodies,
       refusal,
       unavailable: current().providers.flatMap((provider) => {
         const { id, unavailable: reason } = provider

@@ -96,6 +96,8 @@ export interface ConfigStatus {
   readonly refusal: (Pick<ConfigRefusal, 'message' | 'problems'> & { readonly time: string }) | null
   /** Providers that cannot be used on this host, each with the reason. They have no service. */
   readonly unavailable: readonly UnavailableProvider[]
+  /** Whether the bodies of the last requests are kept in memory, with prompts and answers. */
+  readonly capturesBodies: boolean
 }
 
 /** A provider that cannot be used on this host. */

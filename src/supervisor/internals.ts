@@ -5,6 +5,7 @@ import type { LeaseholdError } from '../errors.ts'
 import type { ChooseEvents } from '../events/event-hub.ts'
 import type { SupervisorEvent } from '../events/events.ts'
 import type { AnswerSecrets } from '../request/answer-mask.ts'
+import type { CapturedBodies } from '../request/body-capture.ts'
 import type { ModelCall, ModelRequest } from '../request/exchange.ts'
 import type { Aborting } from '../request/fetch.ts'
 import type { Membership } from '../request/membership.ts'
@@ -23,6 +24,8 @@ export interface SupervisorInternals {
   openServerCall(start: ServerCallStart): ServerCall
   /** What an answer of this provider's server must not show; `undefined`: nothing. */
   secretsOf(provider: ProviderConfig): AnswerSecrets | undefined
+  /** The bodies of a request; `undefined`: they are not kept. */
+  bodiesOf(id: string): CapturedBodies | undefined
   /** Its part in a cluster. */
   readonly membership: Membership
   /** The cluster that it is a member of; `undefined`: none, or it is not loaded yet. */

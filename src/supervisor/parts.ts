@@ -26,6 +26,7 @@ import { LeftServerError, reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
 import { rememberAnswerSecrets } from '../request/answer-mask.ts'
+import { createBodyCapture } from '../request/body-capture.ts'
 import { rememberClientNames } from '../request/client-name.ts'
 import type { Exchange } from '../request/exchange.ts'
 import { createMembership } from '../request/membership.ts'
@@ -218,8 +219,10 @@ export function createParts(options: SupervisorOptions) {
     keep: requestLog.add,
   }
   const openServerCall = createServerCalls({ ...common, book: openServerCalls })
+  const bodies = createBodyCapture(() => catalogue.config.leasehold.captureBodies, scrubber.text)
   const dispatch = createRequests({
     ...common,
+    watchBodies: bodies.watch,
     requests: openRequests,
     config: () => catalogue.config,
     ownConfig: () => membership.own,
@@ -308,6 +311,7 @@ export function createParts(options: SupervisorOptions) {
     openRequests: joinBooks([openRequests, openServerCalls]),
     inspections,
     secretsOf,
+    bodies,
     dispatch,
     openServerCall,
     replaceServices,

@@ -84,6 +84,9 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
     expect(await get('/api/requests')).toEqual({ requests: [] })
     expect(await get('/api/requests?ended=0')).toEqual({ requests: [], ended: [] })
   },
+  'GET /api/requests/{id}/bodies': async () => {
+    expect((await fetch(`${house.url}/api/requests/unknown/bodies`)).status).toBe(404)
+  },
   'GET /api/timeline': async () => {
     expect(await get('/api/timeline')).toMatchObject({ lanes: [{ service: 'demo' }], decisions: [] })
   },

@@ -98,6 +98,7 @@ describe('options and their defaults', () => {
       leaseWarnMs: 3_600_000,
       maxLeaseMs: 0,
       coldStartCommentsMs: 5000,
+      captureBodies: false,
     })
   })
 })

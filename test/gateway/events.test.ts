@@ -27,6 +27,7 @@ async function openRoute() {
     lookAtFiles: async () => {},
     openServerCall: dispatch,
     secretsOf: () => undefined,
+    bodiesOf: () => undefined,
     membership: createMembership(parseConfig('{}'), {
       apply: () => {},
       lost: () => {},

@@ -92,6 +92,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     publish: (_, event) => events.push(event),
     clientOf: rememberClientNames(),
     loadMsOf: () => load.ms,
+    watchBodies: (_id, _request, client) => client,
     keep: (record) => records.push(record),
   })
   const ask = (body: object | string = {}, more: Partial<ModelRequest> = {}) =>

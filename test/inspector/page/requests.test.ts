@@ -10,11 +10,16 @@ import { listMisfits, listViolations, looks } from './axe.ts'
 import { drawn, hasNoBrowser, openStage, pictures } from './browser.ts'
 
 /** A stage whose second provider is a model server in this process. */
-async function openQuickStage() {
+async function openQuickStage(leasehold: object = {}) {
   const server = createModelServer({ models: ['m'] })
   const { url: serverUrl } = await server.listen()
   const providers = { quick: { baseUrl: `${serverUrl}/v1`, models: [{ id: 'm' }] } }
-  const stage = await openStage({ steered: { chat: {} }, providers, viewport: { width: 1440, height: 900 } })
+  const stage = await openStage({
+    steered: { chat: {} },
+    providers,
+    leasehold,
+    viewport: { width: 1440, height: 900 },
+  })
   const send = (model: string, agent = 'aider/0.86', more: object = {}) =>
     fetch(`${stage.url}/v1/chat/completions`, {
       method: 'POST',
@@ -45,6 +50,25 @@ async function openQuickStage() {
 }
 
 describe.skipIf(hasNoBrowser)('the view of requests', () => {
+  test('shows what a request sent and got where captureBodies is on, and says so in every view', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openQuickStage({ captureBodies: true })
+    const { page, url, rows, story, complaints } = stage
+    await page.goto(url)
+    await page.getByText('Prompts and answers are kept:').waitFor()
+    await stage.send('quick/m')
+    await page.goto(`${url}/#/requests`)
+    await page.getByText('Prompts and answers are kept:').waitFor()
+    await rows.first().locator('a').click()
+    await story.getByText('What it sent').click()
+    await story.locator('.bodies pre').first().getByText('SECRET 2+2').waitFor()
+    await story.getByText('What it got').click()
+    await story.locator('.bodies pre').nth(1).getByText('"choices"').waitFor()
+    expect(await listViolations(page)).toEqual([])
+    expect(complaints).toEqual([])
+  })
+
   test('shows a request that was refused because there is no such model, and counts it', {
     timeout: 240_000,
   }, async () => {
@@ -53,7 +77,7 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
     await page.goto(`${url}/#/requests`)
     await page.getByText('No request has come yet.').waitFor()
     await stage.send('qwen9-8b')
-    // Told by its events, without a look at those that ended.
+    // Its events tell it.
     await rows.filter({ hasText: 'model unknown' }).waitFor()
     expect(await rows.textContent()).toMatch(/qwen9-8b.*aider/)
     await rows.locator('a').click()

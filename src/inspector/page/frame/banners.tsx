@@ -18,7 +18,7 @@ export function Banners({ app, atMs }: ViewProps) {
         </button>
       </Banner>
     )
-  const { refusal = null, file = '', loadedAt } = status?.config ?? {}
+  const { refusal = null, file = '', loadedAt, capturesBodies = false } = status?.config ?? {}
   const problem = status?.watchdog.problem ?? null
   return (
     <>
@@ -46,6 +46,14 @@ export function Banners({ app, atMs }: ViewProps) {
           <button type="button" class="btn" onClick={() => app.copy(describeRefusal(refusal), 'The problem')}>
             Copy
           </button>
+        </Banner>
+      )}
+      {capturesBodies && (
+        <Banner kind="past" icon="file">
+          <span>
+            <b>Prompts and answers are kept:</b> those of the last 50 requests, in memory, because{' '}
+            <code>leasehold.captureBodies</code> is on.
+          </span>
         </Banner>
       )}
       {problem !== null && (

@@ -10,6 +10,7 @@ import { describeCode, type RequestRow, sumSpent } from '../request-rows.ts'
 import { formatRoute } from '../route.ts'
 import { Icon } from '../shapes.tsx'
 import { PhaseBar } from './phase-bar.tsx'
+import { RequestBodies } from './request-bodies.tsx'
 
 interface StoryProps {
   readonly view: ViewProps
@@ -192,7 +193,7 @@ export function RequestStory({ view, id, row }: StoryProps) {
 }
 
 function Story({
-  view: { app },
+  view,
   row,
   service,
 }: {
@@ -200,6 +201,7 @@ function Story({
   readonly row: RequestRow
   readonly service: ServiceView | undefined
 }) {
+  const { app } = view
   const steps = tellStory(row, service, findDecision(app.state, row))
   return (
     <>
@@ -236,7 +238,7 @@ function Story({
           </li>
         ))}
       </ol>
-      <p class="none">Prompts and answers are not recorded.</p>
+      <RequestBodies view={view} id={row.id} isOver={row.phase === null} />
     </>
   )
 }

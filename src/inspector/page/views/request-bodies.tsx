@@ -1,0 +1,65 @@
+import { useEffect, useState } from 'preact/hooks'
+import type { CapturedBodies, CapturedBody } from '../../../request/body-capture.ts'
+import { formatSize } from '../display-text.ts'
+import type { ViewProps } from '../frame/view-frame.tsx'
+import { ask } from '../stream.ts'
+
+interface BodiesProps {
+  readonly view: ViewProps
+  readonly id: string
+  /** Whether the request is over: its answer is whole then. */
+  readonly isOver: boolean
+}
+
+/** What a request sent and got, where the configuration keeps that. */
+export function RequestBodies({ view: { app }, id, isOver }: BodiesProps) {
+  const { status, recording } = app.state
+  const isKept = recording === null && status?.config.capturesBodies === true
+  const [bodies, show] = useState<CapturedBodies | null>(null)
+  useEffect(() => {
+    if (!isKept) return
+    const look = async () => show(await (await ask(`/api/requests/${encodeURIComponent(id)}/bodies`)).json())
+    look().catch(() => show(null))
+  }, [id, isOver, isKept])
+  if (!isKept) return <p class="none">Prompts and answers are not recorded.</p>
+  if (bodies?.id !== id) return <p class="none">The bodies of this request are not kept any more.</p>
+  return (
+    <div class="bodies">
+      <Body title="What it sent" body={bodies.request} />
+      {bodies.answer !== null && <Body title="What it got" body={bodies.answer} />}
+    </div>
+  )
+}
+
+function Body({
+  title,
+  body: { type, bytes, text },
+}: {
+  readonly title: string
+  readonly body: CapturedBody
+}) {
+  return (
+    <details>
+      <summary>
+        <b>{title}</b> <span class="soft">{[type, formatSize(bytes)].filter(Boolean).join(', ')}</span>
+      </summary>
+      {text === null ? (
+        <p class="soft">It is no text, or it is compressed.</p>
+      ) : (
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
+        <pre class="code scrolls" tabIndex={0}>
+          {formatBody(text)}
+        </pre>
+      )}
+    </details>
+  )
+}
+
+/** JSON with its parts in lines; anything else, and JSON that was cut, as it is. */
+function formatBody(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2)
+  } catch {
+    return text
+  }
+}
