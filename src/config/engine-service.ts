@@ -1,7 +1,8 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { delimiter, isAbsolute, join, resolve } from 'node:path'
-import { type Engine, findEngine, isModelPath } from './engines.ts'
+import { toDurationMs } from './duration-form.ts'
+import { type Engine, type EngineInput, type EngineSleep, findEngine, isModelPath } from './engines.ts'
 import { type Finding, toError } from './finding.ts'
 import type { Environment } from './secrets.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
@@ -44,7 +45,8 @@ export function expandEngine(
     .find((one) => one.includes(MARK))
   const name = findStated(engine, nameOption?.[0], service.args) ?? listedName ?? id
   const input = { model, context, name }
-  const toArgs = (args: unknown) => listPresetArgs(engine, input, args)
+  const sleep = findSleep(engine, input, service.sleep)
+  const toArgs = (args: unknown) => listPresetArgs(engine, input, args, sleep?.args)
 
   const command = service.command ?? findProgram(engine, surroundings)
   const port = findStated(engine, '--port', service.args) ?? engine.port ?? `\${PORT}`
@@ -52,7 +54,7 @@ export function expandEngine(
   const origin = /^[a-z]+:\/\/[^/]*/i.exec(String(baseUrl))?.[0] ?? ''
   const preset = toArgs(service.args)
   const cwd = typeof command === 'string' ? engine.toCwd?.(command) : undefined
-  const env = engine.toEnv?.(input)
+  const env = sleep === undefined ? engine.toEnv?.(input) : { ...engine.toEnv?.(input), ...sleep.env }
   const served = engine.toServedName?.(model) ?? name
   const leading = new Map<number | undefined, number>([[undefined, preset.length]])
   const withArgs = (replica: unknown, index: number): unknown => {
@@ -77,6 +79,7 @@ export function expandEngine(
         ...(cwd === undefined ? {} : { cwd }),
         ...service,
         ...(model === '' ? {} : { model }),
+        ...(sleep === undefined ? {} : { sleep: sleep.options }),
         command,
         args: Array.isArray(service.args) ? [...preset, ...service.args] : (service.args ?? preset),
         ...(env === undefined
@@ -86,15 +89,17 @@ export function expandEngine(
       ...(Array.isArray(provider.replicas) ? { replicas: provider.replicas.map(withArgs) } : {}),
       models: toModels(provider.models, { id, engine, served, context: toCount(service.context) }),
     },
-    findings:
-      service.model === undefined && isModelNeeded(engine, service.args)
+    findings: [
+      ...findSleepEnvFaults(id, sleep, service.env),
+      ...(service.model === undefined && isModelNeeded(engine, service.args)
         ? [
             toError(
               ['models', 'providers', id, 'localService', 'model'],
               'is required: the file or the name of the model',
             ),
           ]
-        : [],
+        : []),
+    ],
     leading,
   }
 }
@@ -148,11 +153,53 @@ function toModelPlace(model: string, { env, folder }: Surroundings): string {
 }
 
 /** The options of the preset, without each option that the file's own arguments state under any of its names. */
-function listPresetArgs(engine: Engine, input: Parameters<Engine['toArgs']>[0], own: unknown): string[] {
+function listPresetArgs(
+  engine: Engine,
+  input: Parameters<Engine['toArgs']>[0],
+  own: unknown,
+  more: readonly (readonly string[])[] = [],
+): string[] {
   const stated = listFlags(own)
   const isStated = ([flag = '']: readonly string[]) =>
     listSynonyms(engine, flag).some((name) => stated.has(name))
-  return engine.toArgs(input).flatMap((option) => (isStated(option) || option.at(-1) === '' ? [] : option))
+  return [...engine.toArgs(input), ...more].flatMap((option) =>
+    isStated(option) || option.at(-1) === '' ? [] : option,
+  )
+}
+
+/** The sleep of the preset under that of the file; `undefined`: the file has none, or the engine has none. */
+function findSleep(engine: Engine, input: EngineInput, own: unknown): EngineSleep | undefined {
+  const sleep = isJsonObject(own) ? engine.toSleep?.(input) : undefined
+  if (sleep === undefined || !isJsonObject(own)) return undefined
+  const { idleOption, args = [] } = sleep
+  const { afterMs, ...others } = own
+  const idleMs = toMs(afterMs)
+  // A sleep that the file describes itself is told by requests, as it says.
+  if (idleOption === undefined || idleMs === undefined || own.request !== undefined)
+    return { ...sleep, options: { ...sleep.options, ...own } as EngineSleep['options'] }
+  return {
+    ...sleep,
+    options: { ...sleep.options, ...others } as EngineSleep['options'],
+    args: [...args, [idleOption, String(Math.max(1, Math.ceil(idleMs / 1000)))]],
+  }
+}
+
+function toMs(value: unknown): number | undefined {
+  return typeof value === 'number' ? value : typeof value === 'string' ? toDurationMs(value) : undefined
+}
+
+/** A variable without which the server would not sleep, and that the file sets to something else. */
+function findSleepEnvFaults(id: string, sleep: EngineSleep | undefined, own: unknown): Finding[] {
+  return Object.entries(sleep?.env ?? {}).flatMap(([name, value]) =>
+    isJsonObject(own) && own[name] !== undefined && own[name] !== value
+      ? [
+          toError(
+            ['models', 'providers', id, 'localService', 'env', name],
+            `must be "${value}": without it the server has no sleep`,
+          ),
+        ]
+      : [],
+  )
 }
 
 /** Stands where a value would, to find the option that takes it. */

@@ -1,6 +1,14 @@
 import { dirname } from 'node:path'
 import type { CompatFlags } from '../compat/flags.ts'
 
+type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [name: string]: JsonValue }
+
 /** What a preset is filled in with. */
 export interface EngineInput {
   /** The file or the name of the model; a path is absolute. */
@@ -9,6 +17,16 @@ export interface EngineInput {
   readonly context: number | undefined
   /** What the server shall call the model, where it can be told. */
   readonly name: string
+}
+
+/** How a kind of server sleeps where the file has `sleep`. */
+export interface EngineSleep {
+  readonly options: Readonly<Record<string, JsonValue>>
+  /** What it needs for that, before the arguments and variables of the file. */
+  readonly args?: readonly (readonly string[])[]
+  readonly env?: Readonly<Record<string, string>>
+  /** It sleeps by itself after this option with a number of seconds: it takes the place of `afterMs`. */
+  readonly idleOption?: string
 }
 
 /** How a kind of model server is run. What a file states beside it wins. */
@@ -36,6 +54,8 @@ export interface Engine {
   readonly compat: CompatFlags
   /** What a request must call the model. Absent: the name that `toArgs` gives it. */
   readonly toServedName?: (model: string) => string
+  /** How it sleeps, under what the file states in `sleep`. Absent: nothing of it tells whether it does. */
+  readonly toSleep?: (input: EngineInput) => EngineSleep
   /** `model` may be absent: the file lists the models. */
   readonly isModelOptional?: true
 }
@@ -115,6 +135,11 @@ export const engines: Readonly<Record<string, Engine>> = {
     healthPath: '/health',
     service: { readyTimeoutMs: 180_000, stopGraceMs: 15_000 },
     downloadTimeoutMs: 1_800_000,
+    // It keeps some 600 MiB of a GPU. /props and /health do not wake it; /slots would.
+    toSleep: () => ({
+      options: { check: { path: '/props', field: 'is_sleeping' } },
+      idleOption: '--sleep-idle-seconds',
+    }),
     // Tool schemas become grammars, and these keywords do not.
     compat: { toolSchemaProfile: 'llamacpp' },
   },
@@ -132,6 +157,17 @@ export const engines: Readonly<Record<string, Engine>> = {
     healthPath: '/health',
     // Weights, compilation and graph capture; it gives its children five seconds before it ends them itself.
     service: { readyTimeoutMs: 600_000, stopGraceMs: 30_000 },
+    // The level is read from the query alone, and level 2 needs the weights to be loaded anew. The routes are those of
+    // its development mode.
+    toSleep: () => ({
+      options: {
+        request: [{ path: '/sleep?level=1', timeoutMs: 60_000 }],
+        wake: [{ path: '/wake_up', timeoutMs: 60_000 }],
+        check: { path: '/is_sleeping', field: 'is_sleeping' },
+      },
+      args: [['--enable-sleep-mode']],
+      env: { VLLM_SERVER_DEV_MODE: '1' },
+    }),
     compat: { supportsReasoningEffort: true, supportedReasoningEfforts: ['none', 'low', 'medium', 'high'] },
   },
   sglang: {
@@ -216,6 +252,14 @@ export const engines: Readonly<Record<string, Engine>> = {
     // /health says 200 without any model; this route says 503 then.
     healthPath: '/v1/model',
     service: { readyTimeoutMs: 300_000, stopGraceMs: 15_000 },
+    // Its load is answered with a stream that ends when the model is loaded. With keys it wants the one of its admin.
+    toSleep: ({ model }) => ({
+      options: {
+        request: [{ path: '/v1/model/unload' }],
+        wake: [{ path: '/v1/model/load', body: { model_name: model }, timeoutMs: 300_000 }],
+        check: { path: '/v1/model', status: 503 },
+      },
+    }),
     compat: {},
     toServedName: (model) => model,
   },
@@ -262,6 +306,8 @@ export const engines: Readonly<Record<string, Engine>> = {
     // Where one is often running already: that one is used. It loads its models itself.
     port: 11_434,
     service: { readyTimeoutMs: 60_000, stopGraceMs: 15_000 },
+    // It unloads its models by itself, after OLLAMA_KEEP_ALIVE.
+    toSleep: () => ({ options: { check: { path: '/api/ps', field: 'models', equals: [] } } }),
     compat: {
       maxTokensField: 'max_tokens',
       supportsReasoningEffort: true,

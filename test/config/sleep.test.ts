@@ -120,3 +120,62 @@ describe('localService.sleep', () => {
     })
   })
 })
+
+describe('the sleep of an engine', () => {
+  const readEngine = (engine: string, service: object) =>
+    parseConfig(
+      JSON.stringify({
+        models: {
+          providers: {
+            own: {
+              localService: { engine, command: process.execPath, model: 'some/model', ...service },
+              models: [{ id: 'm' }],
+            },
+          },
+        },
+      }),
+      { env: { PATH: '' } },
+    ).providers[0]?.localService
+
+  test('of vLLM has level 1 in its query, its option and its variable', () => {
+    const service = readEngine('vllm', { sleep: { afterMs: '1m' } })
+    expect(service?.sleep).toMatchObject({
+      afterMs: 60_000,
+      request: [{ method: 'POST', path: '/sleep?level=1' }],
+      wake: [{ method: 'POST', path: '/wake_up' }],
+      check: { path: '/is_sleeping', field: 'is_sleeping', equals: true },
+    })
+    expect(service?.args).toContain('--enable-sleep-mode')
+    expect(service?.env).toMatchObject({ VLLM_SERVER_DEV_MODE: '1' })
+  })
+
+  test('of vLLM without its development mode is an error', () => {
+    const env = { VLLM_SERVER_DEV_MODE: '0' }
+    expect(() => readEngine('vllm', { sleep: {}, env })).toThrow(
+      'must be "1": without it the server has no sleep',
+    )
+  })
+
+  test('of llama.cpp is its own: the time becomes its option', () => {
+    const service = readEngine('llama.cpp', { sleep: { afterMs: '90s' } })
+    expect(service?.sleep).toMatchObject({ afterMs: 0, request: [], wake: [], check: { path: '/props' } })
+    expect(service?.args.join(' ')).toContain('--sleep-idle-seconds 90')
+    expect(
+      readEngine('llama.cpp', { sleep: {}, args: ['--sleep-idle-seconds', '5'] })?.args.join(' '),
+    ).toMatch(/--sleep-idle-seconds 5$/)
+  })
+
+  test('of Ollama and TabbyAPI is told by what they load', () => {
+    expect(readEngine('ollama', { sleep: {} })?.sleep?.check).toMatchObject({ field: 'models', equals: [] })
+    expect(readEngine('tabbyapi', { sleep: {} })?.sleep).toMatchObject({
+      wake: [{ body: { model_name: 'some/model' } }],
+      check: { status: 503 },
+    })
+  })
+
+  test('is not there unless the file asks for it, and SGLang has none', () => {
+    expect(readEngine('vllm', {})?.sleep).toBeUndefined()
+    expect(readEngine('vllm', {})?.args).not.toContain('--enable-sleep-mode')
+    expect(() => readEngine('sglang', { sleep: {} })).toThrow('sleep.check: is required')
+  })
+})
