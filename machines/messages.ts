@@ -403,7 +403,13 @@ export type ProviderEmitted =
 export type RequestEvent =
   | { readonly type: 'request.resolved'; readonly candidates: readonly string[] }
   /** `retryable`: another candidate may do better. */
-  | { readonly type: 'request.failed'; readonly code: string; readonly retryable: boolean }
+  | {
+      readonly type: 'request.failed'
+      readonly code: string
+      readonly retryable: boolean
+      /** A member of the cluster failed: others may have the model now. */
+      readonly isOfMember?: true
+    }
   | { readonly type: 'request.cancelled' }
   /** `timeLimitMs`: longest time for the whole answer; `null`: none. */
   | { readonly type: 'lease.granted'; readonly timeLimitMs: number | null }

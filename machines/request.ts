@@ -86,11 +86,15 @@ const request = setup({
       refusals < (index + 1 < candidates.length ? 1 : MAX_REFUSALS),
     /** The service it waited for is not configured any more: its model may be somewhere else now. */
     isRemoved: ({ event }: Scope) => event.type === 'request.failed' && event.code === 'LEASEHOLD_REMOVED',
-    /** Another member of the cluster has the model, or starts it. A request of another member is not retried here. */
+    /**
+     * Another member of the cluster has the model, or starts it; or the last one that was known has failed. A request of
+     * another member is not retried here.
+     */
     isRedirected: ({ context, event }: Scope) =>
       event.type === 'request.failed' &&
-      event.code === 'LEASEHOLD_ELSEWHERE' &&
       event.retryable &&
+      (event.code === 'LEASEHOLD_ELSEWHERE' ||
+        (event.isOfMember === true && context.index + 1 >= context.candidates.length)) &&
       context.redirects < MAX_REDIRECTS,
     canStartOver: ({ context }: Scope) => context.restarts < MAX_RESTARTS,
     hasNextCandidate: ({ context }: Scope) => context.index + 1 < context.candidates.length,
@@ -333,7 +337,7 @@ export const requestMachine = chart.createMachine({
 
     redirected: {
       description:
-        'Another member of the cluster has its model, or starts it: after a pause it is looked up again.',
+        'Another member of the cluster has its model, or the last one that was known failed: after a pause it is looked up again.',
       after: { redirectPause: { target: 'resolving', actions: 'lookUpAgain' } },
     },
 

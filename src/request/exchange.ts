@@ -196,7 +196,10 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#index = 0
     const isPassedOn = hop !== undefined || (hasHop(headers) && this.#parts.isFromListed(headers))
     const models = isPassedOn ? this.#parts.ownConfig() : config()
-    const { spoken, others } = partByApi(path, candidatesOf(models, model, failover))
+    const { spoken, others } = partByApi(
+      path,
+      this.#find(() => candidatesOf(models, model, failover)),
+    )
     const [first] = spoken
     const found =
       spoken.length === 1 && first !== undefined
@@ -475,6 +478,15 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.tell({ type: 'request.failed', code: error.code, retryable }, error)
   }
 
+  /** A model that was there when the request came is not unknown now: its member has failed. */
+  #find<Found>(look: () => Found): Found {
+    try {
+      return look()
+    } catch (error) {
+      throw this.#attempts.length > 0 && this.#failure !== undefined ? this.#failure : error
+    }
+  }
+
   /** A request that has passed a leasehold goes to none that would pass it on, unless there is no other server. */
   #keepNear(targets: readonly ModelTarget[]): readonly ModelTarget[] {
     const near = targets.filter(({ provider }) => !this.#parts.leadsOn(this.#request.headers, provider))
@@ -520,7 +532,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   #depart({ member, provider }: MemberOf, outgoing: OutgoingRequest): boolean {
     const path = `${outgoing.isAtRoot === true ? '' : '/v1'}${outgoing.path}`
     const departure = this.#parts.neighbourhood()?.depart(member, provider, outgoing.method, path)
-    if (departure === undefined) this.fail(buildLoss(member))
+    if (departure === undefined) this.#failMember(member)
     else
       Object.assign(outgoing.headers, departure.headers, {
         [WAITED_HEADER]: String(Math.round(this.#parts.clock.now() - this.startedAtMs)),
@@ -532,7 +544,12 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   /** A member of the cluster is gone: what it has not begun to answer goes to another one. */
   lose(member: string): void {
     const target = this.#targets[this.#index]
-    if (target?.provider.memberOf?.member === member) this.fail(buildLoss(member))
+    if (target?.provider.memberOf?.member === member) this.#failMember(member)
+  }
+
+  #failMember(member: string): void {
+    const error = buildLoss(member)
+    this.tell({ type: 'request.failed', code: error.code, retryable: true, isOfMember: true }, error)
   }
 
   /** The member that sent the request, or that run of it, is gone: its answer would reach no client. */

@@ -290,7 +290,8 @@ export class Relay implements AnswerHandler {
     // No exit of a process on this host can explain it, so there is nothing to wait for.
     if (target.provider.memberOf !== undefined) {
       listener.suspect(target.provider.memberOf.member)
-      return listener.tell({ type: 'request.failed', code: error.code, retryable: true }, error)
+      const failed = { type: 'request.failed', code: error.code, retryable: true, isOfMember: true } as const
+      return listener.tell(failed, error)
     }
     this.#options.listener.tell({ type: 'connection.broken' }, error)
   }

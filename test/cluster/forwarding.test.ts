@@ -217,6 +217,15 @@ describe('a member that fails', () => {
     await failoverMs(tower, () => tower.lost$.next({ member: 'attic' }))
   })
 
+  test('and was the only one is replaced by one that came meanwhile', async () => {
+    const { tower, attic, cellar } = await openThree({ server: { firstTokenMs: 60_000 } })
+    internalsOf(tower.supervisor).membership.offer([toCard(attic)])
+    await failoverMs(tower, () => {
+      internalsOf(tower.supervisor).membership.offer([toCard(cellar)])
+      tower.lost$.next({ member: 'attic' })
+    })
+  })
+
   test('under a stream ends it with an error', async () => {
     const { tower } = await openThree({ server: { tokenDelayMs: 1_000 } })
     const response = await ask(tower, 'phi', { stream: true, max_tokens: 100 })
@@ -252,7 +261,10 @@ describe('a member that fails', () => {
     const [tower, attic] = boxes as [Box, Box]
     await ask(tower, 'phi')
     await attic.gateway.close()
-    const response = await ask(tower, 'phi')
+    const asked = ask(tower, 'phi')
+    await expect.poll(() => tower.suspected.length).toBeGreaterThan(0)
+    internalsOf(tower.supervisor).membership.offer([])
+    const response = await asked
     expect(response.status).toBeGreaterThanOrEqual(502)
     expect(await response.text()).toContain('attic')
   })

@@ -320,6 +320,7 @@ describe('a walk through every state of a request', () => {
       { type: 'request.failed', code: 'LEASEHOLD_BAD_REQUEST', retryable: false },
       { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true },
       { type: 'request.failed', code: 'LEASEHOLD_ELSEWHERE', retryable: true },
+      { type: 'request.failed', code: 'LEASEHOLD_OWNER_LOST', retryable: true, isOfMember: true },
       { type: 'lease.granted', timeLimitMs: null },
       { type: 'lease.granted', timeLimitMs: 1_000 },
       { type: 'time.elapsed' },

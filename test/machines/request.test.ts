@@ -28,6 +28,7 @@ const elsewhere: Event = { type: 'request.failed', code: 'LEASEHOLD_ELSEWHERE', 
 const redirectOver = { type: 'xstate.after.redirectPause.request.redirected' } as unknown as Event
 const queued: Event = { type: 'member.queued', moveAfterMs: 1_000 }
 const moveDue = { type: 'xstate.after.moveAfter.request.leased.queued' } as unknown as Event
+const ofMember: Event = { type: 'request.failed', code: 'X', retryable: true, isOfMember: true }
 const removed: Event = { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true }
 
 interface Path {
@@ -148,6 +149,18 @@ const paths: Path[] = [
     title: 'after the first byte a word that another member has the model changes nothing',
     events: [resolved, granted, started, elsewhere],
     state: 'failed',
+    attempts: ['a/x'],
+  },
+  {
+    title: 'a request whose last known member fails is looked up again: others may have the model now',
+    events: [resolved, retryable, retryable, granted, ofMember, redirectOver],
+    state: 'resolving',
+  },
+  {
+    title: 'a request whose member fails goes to the next candidate at once',
+    events: [resolved, granted, ofMember],
+    state: 'leasing',
+    index: 1,
     attempts: ['a/x'],
   },
   {
