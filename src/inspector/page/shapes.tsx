@@ -80,7 +80,7 @@ const shapes: Readonly<Record<Look, ComponentChildren>> = {
       stroke-dasharray="2.3 2.3"
     />
   ),
-  stopping: <rect x="2.8" y="2.8" width="8.4" height="8.4" rx="1.5" fill="currentColor" />,
+  stopping: <rect x="2" y="2" width="10" height="10" rx="0.5" fill="currentColor" />,
   tripped: (
     <>
       <path d="M7 1.6 13 12H1z" fill="currentColor" stroke="currentColor" stroke-linejoin="round" />

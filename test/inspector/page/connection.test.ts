@@ -47,6 +47,34 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     expect(stage.complaints).toEqual([])
   })
 
+  test('keeps its rows and the chosen one through another gateway, and no row is there twice', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openStage({ steered: { chat: {}, other: {}, third: {}, fourth: {} } })
+    const { page, url } = stage
+    await page.goto(url)
+    const rows = page.locator('tr.one')
+    await rows.nth(3).waitFor()
+    await page.keyboard.press('j')
+    await page.keyboard.press('j')
+    const chosen = page.locator('tr.one.at')
+    await chosen.waitFor()
+    const name = await chosen.getByRole('link').textContent()
+    for (let times = 0; times < 2; times += 1) {
+      await stage.leave()
+      await page.getByRole('alert').waitFor()
+      await stage.comeBack()
+      await page.getByRole('alert').waitFor({ state: 'detached' })
+    }
+    await expect.poll(() => rows.count()).toBe(4)
+    expect(await chosen.getByRole('link').textContent()).toBe(name)
+    expect(await page.locator('.side .services a').count()).toBe(4)
+    // The chosen one is what the keys act on.
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: name ?? '', level: 1 }).waitFor()
+    expect(stage.complaints).toEqual([])
+  })
+
   test('counts down by the gateway’s clock, whatever the browser’s says', { timeout: 240_000 }, async () => {
     await using stage = await openStage({ steered: { chat: { service: { idleStopMs: 600_000 } } } })
     const { url, steered, context, supervisor } = stage

@@ -114,7 +114,7 @@ function findMisfits(page: Page): Promise<readonly string[]> {
       for (let at = control.parentElement; at !== null; at = at.parentElement) {
         if (scrolls(at) && at !== main) break
         const box = at.getBoundingClientRect()
-        const isClipping = getComputedStyle(at).overflowX !== 'visible' || at === document.body
+        const isClipping = getComputedStyle(at).overflowX !== 'visible' || at.matches('body, .card')
         if (isClipping && (left < box.left - 1 || right > box.right + 1)) {
           found.push(`outside of ${at.tagName}.${at.className}: ${name(control)}`)
           break

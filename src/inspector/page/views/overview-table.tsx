@@ -57,7 +57,7 @@ export function ServiceTable({ app, model, told, atMs, isStill, filter, isDense 
           </tr>
         </thead>
         {groups.map((group) => {
-          const rows = shown.filter(({ look }) => findGroup(look) === group)
+          const rows = shown.filter((one) => one.group === group)
           const isClosed = closed.has(group) && filter === ''
           if (rows.length === 0) return null
           return (
@@ -98,17 +98,27 @@ export function ServiceTable({ app, model, told, atMs, isStill, filter, isDense 
   )
 }
 
-/** Services in the order of their groups. It stays while the pointer or the focus is among the rows. */
-function useSorted(told: readonly Told[], table: HTMLTableElement | null): readonly Told[] {
-  const order = useRef<readonly string[]>([])
+/**
+ * Services in the order of their groups. It stays while the pointer or the focus is among the rows: a row that went to
+ * another group would lose it.
+ */
+function useSorted(
+  told: readonly Told[],
+  table: HTMLTableElement | null,
+): readonly (Told & { readonly group: Group })[] {
+  const order = useRef<ReadonlyMap<string, readonly [number, Group]>>(new Map())
   const isHeld = table?.querySelector('tbody:hover, tbody :focus') != null
-  const rank = ({ service, look }: Told) => {
-    const before = isHeld ? order.current.indexOf(service.key) : -1
-    return before === -1 ? groups.indexOf(findGroup(look)) * 1_000 : before
+  const place = ({ service, look }: Told): readonly [number, Group] => {
+    const group = findGroup(look)
+    const before = isHeld ? order.current.get(service.key) : undefined
+    return before ?? [(groups.indexOf(group) + 1) * 1_000, group]
   }
-  if (isHeld) return told.toSorted((a, b) => rank(a) - rank(b))
-  const sorted = told.toSorted((a, b) => rank(a) - rank(b))
-  order.current = sorted.map(({ service }) => service.key)
+  const sorted = told
+    .map((one) => ({ ...one, at: place(one) }))
+    .toSorted((a, b) => a.at[0] - b.at[0])
+    .map(({ at, ...one }) => ({ ...one, group: at[1] }))
+  if (!isHeld)
+    order.current = new Map(sorted.map(({ service, group }, index) => [service.key, [index, group]]))
   return sorted
 }
 

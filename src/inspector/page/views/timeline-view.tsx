@@ -47,8 +47,7 @@ export function Timeline(view: ViewProps) {
   return (
     <Screen view={view} title="Timeline" tools={<span class="soft hide-s">Click to go to a moment</span>}>
       <svg class="vh" aria-hidden="true">
-        <Hatch look="loading" />
-        <Hatch look="waiting" />
+        <Hatch />
       </svg>
       <ul class="key">
         {legend.map(([look, word]) => (
@@ -289,26 +288,26 @@ class LaneRow extends Still<LaneFacts> {
   }
 }
 
-/** Hatched where colour alone would tell: one area in the colour, and lines in it. */
+/** What waits is hatched and what loads is full, as in the bars of requests: colour alone does not tell them. */
 function Area({ look, d }: { readonly look: SpanLook; readonly d: string }) {
   return (
     <>
       <path class={`area ${look}`} d={d} />
-      {(look === 'loading' || look === 'waiting') && <path d={d} fill={`url(#hatch-${look})`} />}
+      {look === 'waiting' && <path d={d} fill="url(#hatch-waiting)" />}
     </>
   )
 }
 
-function Hatch({ look }: { readonly look: SpanLook }) {
+function Hatch() {
   return (
     <pattern
-      id={`hatch-${look}`}
+      id="hatch-waiting"
       width="6"
       height="6"
       patternUnits="userSpaceOnUse"
       patternTransform="rotate(45)"
     >
-      <path class={`line ${look}`} d="M0 0v6" />
+      <path class="line waiting" d="M0 0v6" />
     </pattern>
   )
 }
