@@ -69,7 +69,85 @@ describe.skipIf(!canRun)(
       expect(lostMs).toBeLessThan(4000)
       wired.network.machines[ownerIndex]?.plug(true)
       await asked.until(new RegExp(`is lost[\\s\\S]*member ${owner.name} .*is there`))
-      console.log('cable: lost after', Math.round(lostMs))
+    })
+
+    test('of a gateway is pulled: the leases of its requests end at the owner (row 7)', async ({
+      expect,
+    }) => {
+      await using wired = await createWired(['--token-delay-ms', '200'])
+      expect((await wired.attic.ask({ text: 'hello' })).status).toBe(200)
+      const { owner, others } = findOwner(wired)
+      const [gateway] = others as [Box, Box]
+      const leaving = new AbortController()
+      const gatewayIndex = wired.boxes.all.indexOf(gateway)
+      const streams = Array.from({ length: 4 }, async () => {
+        const answer = await gateway.ask({
+          text: 'count to 500',
+          stream: true,
+          signal: leaving.signal,
+        })
+        await answer.text()
+      })
+      for (const stream of streams) stream.catch(() => {})
+      const leasesOf = async () => {
+        const { services } = (await owner.json('/api/services')) as {
+          services: { service: string; leases: number }[]
+        }
+        return services.find(({ service }) => service === 'llama')?.leases
+      }
+      await expect.poll(leasesOf).toBe(4)
+      const pulledAtMs = performance.now()
+      wired.network.machines[gatewayIndex]?.plug(false)
+      await expect.poll(leasesOf, { timeout: 8000 }).toBe(0)
+      expect(performance.now() - pulledAtMs).toBeLessThan(4000)
+      // Their cable is pulled, too: they would wait for ever.
+      leaving.abort()
+      await Promise.allSettled(streams)
+    })
+
+    test('to NATS alone is cut: streams are whole, the member is muted, and its own models are served (row 8)', async ({
+      expect,
+    }) => {
+      await using wired = await createWired(['--token-delay-ms', '50'])
+      expect((await wired.attic.ask({ text: 'hello' })).status).toBe(200)
+      const { owner, ownerIndex, others } = findOwner(wired)
+      const [asked] = others as [Box, Box]
+      const stream = asked.ask({ text: 'count to 100', stream: true }).then((answer) => answer.text())
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      wired.network.machines[ownerIndex]?.cutFrom(wired.network.hub)
+      await asked.until(new RegExp(`member ${owner.name} is muted`))
+      expect(await stream).toMatch(/ 100"[\s\S]*data: \[DONE\]\s*$/)
+      expect((await asked.ask({ text: 'hello' })).status).toBe(200)
+      expect(asked.log).not.toMatch(/is lost/)
+    })
+
+    test('that flaps loses no request (row 17)', { timeout: 120_000 }, async ({ expect }) => {
+      await using wired = await createWired()
+      expect((await wired.attic.ask({ text: 'hello' })).status).toBe(200)
+      const { ownerIndex, others } = findOwner(wired)
+      let isOver = false
+      const outcomes: Promise<string>[] = []
+      const load = async () => {
+        for (let index = 0; !isOver; index += 1) {
+          outcomes.push(
+            (others[index % 2] as Box).ask({ text: 'hello' }).then(
+              async (answer) => (answer.ok ? 'ok' : `${answer.status} ${await answer.text()}`),
+              (error) => String(error),
+            ),
+          )
+          await new Promise((resolve) => setTimeout(resolve, 100))
+        }
+      }
+      const loading = load()
+      for (let round = 0; round < 12; round += 1) {
+        wired.network.machines[ownerIndex]?.plug(false)
+        await new Promise((resolve) => setTimeout(resolve, 250))
+        wired.network.machines[ownerIndex]?.plug(true)
+        await new Promise((resolve) => setTimeout(resolve, 500))
+      }
+      isOver = true
+      await loading
+      expect((await Promise.all(outcomes)).filter((outcome) => outcome !== 'ok')).toEqual([])
     })
   },
 )

@@ -14,6 +14,8 @@ export interface Machine {
   readonly prefix: readonly string[]
   /** Pulls its cable, or puts it back. */
   plug(isIn: boolean): void
+  /** Nothing reaches an address from here any more, while everything else does. */
+  cutFrom(address: string): void
 }
 
 /** Whether this process may make network namespaces. */
@@ -51,6 +53,7 @@ export function createNetwork(count: number): Network {
     return {
       address,
       prefix: ['ip', 'netns', 'exec', name],
+      cutFrom: (far) => ip('netns', 'exec', name, 'ip', 'route', 'add', 'blackhole', `${far}/32`),
       plug: (isIn) => ip('link', 'set', outer, isIn ? 'up' : 'down'),
     }
   })
