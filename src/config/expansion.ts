@@ -31,9 +31,12 @@ export function expandServices(
   const written = structuredClone(models.providers)
   const defaults = structuredClone(toObject(options.defaults))
   const expanded = new Map<string, EngineProvider>()
+  const elsewhere = new Set<string>()
   const complete = Object.entries(models.providers).map(([id, provider]) => {
     const merged = addDefaults(provider, defaults)
-    const outside = isJsonObject(merged) ? (expandElsewhere(id, merged, surroundings) ?? merged) : merged
+    const located = isJsonObject(merged) ? expandElsewhere(id, merged, surroundings) : undefined
+    if (located !== undefined) elsewhere.add(id)
+    const outside = located ?? merged
     const result = isJsonObject(outside) ? expandEngine(id, outside, surroundings) : undefined
     if (result !== undefined) expanded.set(id, result)
     return [id, result?.provider ?? outside] as const
@@ -41,7 +44,8 @@ export function expandServices(
   const { providers, findings, assigned } = assignPorts(
     Object.fromEntries(complete),
     { firstPort: toPort(options.firstPort) ?? FIRST_PORT, gatewayPort: toPort(options.port) ?? GATEWAY_PORT },
-    (id) => !isOpenClaw || expanded.has(id),
+    // OpenClaw knows neither an engine nor a container or a unit: there the port is ours to give.
+    (id) => !isOpenClaw || expanded.has(id) || elsewhere.has(id),
   )
   return {
     own: { ...own, models: { ...models, providers } },

@@ -333,7 +333,7 @@ function hasReferencesOfOpenClaw(defaults: unknown, models: unknown): boolean {
     KNOWN_PROVIDERS.has(id.toLowerCase()) &&
     isJsonObject(provider) &&
     !Object.hasOwn(provider, 'baseUrl') &&
-    !(isJsonObject(provider.localService) && Object.hasOwn(provider.localService, 'engine')) &&
+    !isOfOurs(provider.localService) &&
     !hasPlaceholder(provider.localService)
   if (Object.entries(providers).some(isOverlay)) return true
   if (!isJsonObject(defaults)) return false
@@ -342,6 +342,11 @@ function hasReferencesOfOpenClaw(defaults: unknown, models: unknown): boolean {
   const { primary = model, fallbacks } = isJsonObject(model) ? model : {}
   const refs = [primary, ...(Array.isArray(fallbacks) ? fallbacks : []), ...Object.keys(Object(entries))]
   return refs.some((ref) => typeof ref === 'string' && isBare(ref.split('/')[0] ?? ''))
+}
+
+/** OpenClaw knows no engines, containers and units. */
+function isOfOurs(service: unknown): boolean {
+  return isJsonObject(service) && ['engine', 'container', 'unit'].some((key) => Object.hasOwn(service, key))
 }
 
 function listObjects(

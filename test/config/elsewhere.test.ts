@@ -74,6 +74,16 @@ describe('a container', () => {
     expect(localService?.args).toContain('nvidia.com/gpu=all')
   })
 
+  // A provider of this name and without an address is one that OpenClaw knows.
+  test.each(['box', 'qwen'])('has a port of its own in a file that states nothing else: %s', (id) => {
+    const text = JSON.stringify({
+      models: { providers: { [id]: { localService: { container: { image: 'server' } } } } },
+    })
+    const { providers, problems } = parseConfig(text, { env: { PATH: '/nowhere' } })
+    expect(providers[0]).toMatchObject({ id, baseUrl: 'http://127.0.0.1:15800/v1' })
+    expect(problems).toEqual([])
+  })
+
   test('gives way to what is stated beside it', () => {
     const stated = { stopCommand: ['/bin/end'], readyTimeoutMs: 5, args: ['--verbose'] }
     const { localService } = parse({ container: { image: 'server' }, ...stated }) ?? {}
