@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { rm, writeFile } from 'node:fs/promises'
+import { chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -12,6 +12,7 @@ import { findFreePort } from '../../src/testing/real-host.ts'
 import { listen, writeAndLoad } from '../integration/library.ts'
 import { type ContainerEngine, DIST, findObstacle, IMAGE, openEngine } from './engines.ts'
 
+const cli = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 const host = fileURLToPath(new URL('../fixtures/host.mjs', import.meta.url))
 
 const SERVER = '/dist/src/testing/demo-server.js'
@@ -226,6 +227,46 @@ for (const name of ['docker', 'podman'] as const) {
       }
     })
 
+    test.runIf(name === 'docker')(
+      'the five lines of the page of the configuration start a container, which stops when idle',
+      { timeout: 60_000 },
+      async () => {
+        const page = await readFile(new URL('../../src/config/README.md', import.meta.url), 'utf8')
+        const [, lines = ''] = /## Servers elsewhere.*?```json5\n(.*?)```/s.exec(page) ?? []
+        expect(lines.trim().split('\n')).toHaveLength(5)
+        const folder = await mkdtemp(join(tmpdir(), 'leasehold-newcomer-'))
+        await writeFile(join(folder, 'qwen3-8b.gguf'), '')
+        const file = join(folder, 'leasehold.json5')
+        // Only the folder of the models, and how long it takes to be idle.
+        await writeFile(file, lines.replace("'/models:", `'${folder}:`).replace('10m', '1s'))
+        const gatewayPort = await findFreePort()
+        const gateway = spawn(
+          process.execPath,
+          [cli, 'serve', '--config', file, '--port', String(gatewayPort)],
+          {
+            env: { ...process.env, ...engine.env, LEASEHOLD_STATE_DIR: join(folder, 'state') },
+            stdio: ['ignore', 'ignore', 'inherit'],
+          },
+        )
+        const ask = () =>
+          fetch(`http://127.0.0.1:${gatewayPort}/v1/chat/completions`, {
+            method: 'POST',
+            headers,
+            body: body.replace('demo/demo', 'qwen/qwen3-8b'),
+          }).catch(() => undefined)
+        try {
+          let answer = await ask()
+          while (answer === undefined) answer = await ask()
+          expect(await answer.text()).toContain('42')
+          await expect.poll(() => engine.list(), { timeout: 20_000 }).toEqual([])
+        } finally {
+          gateway.kill('SIGTERM')
+          await once(gateway, 'exit')
+          await rm(folder, { recursive: true })
+        }
+      },
+    )
+
     test('a container of a supervisor that was killed is stopped by the watchdog (fault E-10)', {
       timeout: 60_000,
     }, async () => {
@@ -244,5 +285,50 @@ for (const name of ['docker', 'podman'] as const) {
         await rm(file)
       }
     })
+  })
+}
+
+/** `nobody`, which every system has. */
+const ordinary = { uid: 65_534, gid: 65_534 }
+
+for (const name of ['docker', 'podman'] as const) {
+  const obstacle = findObstacle(name)
+  describe.skipIf(obstacle !== undefined)(`${name} of an ordinary user`, () => {
+    let engine: ContainerEngine
+    let folder: string
+    beforeAll(async () => {
+      engine = await openEngine(name, ordinary)
+      folder = await mkdtemp('/tmp/lh-')
+      await chown(folder, ordinary.uid, ordinary.gid)
+    }, 120_000)
+    afterAll(async () => {
+      await engine?.close()
+      await rm(folder, { recursive: true })
+    }, 60_000)
+
+    test.each(['SIGTERM', 'SIGKILL'] as const)(
+      'a container is stopped after %s of its supervisor',
+      {
+        timeout: 90_000,
+      },
+      async (signal) => {
+        const file = join(folder, 'leasehold.json5')
+        await writeFile(file, await toText(engine, { network: 'host' }), { mode: 0o644 })
+        const program = spawn(process.execPath, [host, file, join(folder, 'state')], {
+          ...ordinary,
+          cwd: folder,
+          env: { PATH: process.env.PATH ?? '', HOME: folder, ...engine.env },
+          stdio: ['ignore', 'pipe', 'inherit'],
+        })
+        try {
+          await once(program.stdout, 'data')
+          expect(engine.list()).toHaveLength(1)
+          program.kill(signal)
+          await expect.poll(() => engine.list(), { timeout: 40_000 }).toEqual([])
+        } finally {
+          program.kill('SIGKILL')
+        }
+      },
+    )
   })
 }

@@ -2,6 +2,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
+  chownSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -31,7 +32,15 @@ export interface ContainerEngine {
   close(): Promise<void>
 }
 
+/** An ordinary user: of podman, which is rootless then, or of the socket of a daemon that root runs. */
+export interface User {
+  readonly uid: number
+  readonly gid: number
+}
+
 export const IMAGE = 'leasehold-node'
+/** An image whose entrypoint takes the options of llama-server, under the name that the configuration's page gives. */
+export const LLAMA_IMAGE = 'ghcr.io/ggml-org/llama.cpp:server'
 /** Mounted into each container: the demo server. */
 export const DIST = fileURLToPath(new URL('../../dist', import.meta.url))
 
@@ -48,17 +57,20 @@ function isInstalled(program: string): boolean {
 }
 
 /** Starts an engine in a folder of its own. The folder is short: sockets have names of at most 107 bytes. */
-export async function openEngine(name: 'docker' | 'podman'): Promise<ContainerEngine> {
+export async function openEngine(name: 'docker' | 'podman', user?: User): Promise<ContainerEngine> {
   const folder = await mkdtemp('/tmp/lh-')
-  const engine = name === 'docker' ? await openDocker(folder) : openPodman(folder)
+  if (user !== undefined) chmodSync(folder, 0o755)
+  const engine = name === 'docker' ? await openDocker(folder, user) : openPodman(folder, user)
   const root = join(folder, 'root')
   buildRoot(root)
-  engine.order('import', pack(root, folder), IMAGE)
+  const image = pack(root, folder)
+  engine.order('import', image, IMAGE)
+  engine.order('import', '--change', 'ENTRYPOINT ["/bin/node", "/app/llama-server.mjs"]', image, LLAMA_IMAGE)
   return engine
 }
 
 /** Without rules for the firewall: a container needs no way out, and its port is published by a process. */
-async function openDocker(folder: string): Promise<ContainerEngine> {
+async function openDocker(folder: string, user?: User): Promise<ContainerEngine> {
   const env = { DOCKER_HOST: `unix://${folder}/docker.sock` }
   const start = async () => {
     const started = spawn(
@@ -67,6 +79,7 @@ async function openDocker(folder: string): Promise<ContainerEngine> {
         ...['--iptables=false', '--ip6tables=false', '--ip-masq=false', '--storage-driver', 'vfs'],
         ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
         ...['--pidfile', join(folder, 'pid'), '--host', env.DOCKER_HOST],
+        ...(user === undefined ? [] : ['--group', String(user.gid)]),
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     )
@@ -113,7 +126,8 @@ function unmountBelow(folder: string): void {
   for (const mount of mounts.toReversed()) run('umount', ['--lazy', mount], {})
 }
 
-function openPodman(folder: string): ContainerEngine {
+function openPodman(folder: string, user?: User): ContainerEngine {
+  const home = join(folder, 'home')
   const runtime = join(folder, 'runtime')
   // runc may not raise limits without CAP_SYS_RESOURCE.
   writeFileSync(
@@ -131,7 +145,7 @@ exec runc "$@"
   chmodSync(runtime, 0o755)
   writeFileSync(
     join(folder, 'storage.conf'),
-    `[storage]\ndriver = "vfs"\ngraphroot = "${folder}/data"\nrunroot = "${folder}/run"\n`,
+    `[storage]\ndriver = "vfs"\ngraphroot = "${folder}/data"\nrunroot = "${folder}/run"\nrootless_storage_path = "${folder}/data"\n[storage.options]\nignore_chown_errors = "true"\n`,
   )
   writeFileSync(
     join(folder, 'containers.conf'),
@@ -140,8 +154,13 @@ exec runc "$@"
   const env = {
     CONTAINERS_STORAGE_CONF: join(folder, 'storage.conf'),
     CONTAINERS_CONF: join(folder, 'containers.conf'),
+    ...(user === undefined ? {} : { HOME: home, XDG_RUNTIME_DIR: home, TMPDIR: home }),
   }
-  const order = (...args: readonly string[]) => run('podman', args, env)
+  if (user !== undefined) {
+    mkdirSync(home)
+    for (const place of [folder, home]) chownSync(place, user.uid, user.gid)
+  }
+  const order = (...args: readonly string[]) => run('podman', args, env, user)
   return {
     name: 'podman',
     env,
@@ -150,9 +169,16 @@ exec runc "$@"
     list: () => order('ps', '-a', '--format', '{{.Names}}').split('\n').filter(Boolean),
     async close() {
       order('system', 'reset', '--force')
+      if (user !== undefined) endPause(home)
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** Rootless podman keeps one process for its namespaces, for ever. */
+function endPause(folder: string): void {
+  const file = join(folder, 'libpod/tmp/pause.pid')
+  if (existsSync(file)) process.kill(Number(readFileSync(file, 'utf8')), 'SIGKILL')
 }
 
 /** A file system with this Node and its libraries. */
@@ -167,6 +193,20 @@ function buildRoot(root: string): void {
   mkdirSync(join(root, 'bin'), { recursive: true })
   mkdirSync(join(root, 'tmp'), { recursive: true })
   cpSync(node, join(root, 'bin/node'))
+  for (const part of ['chunks', 'src/testing/demo-server.js'])
+    cpSync(join(DIST, part), join(root, 'app/dist', part), { recursive: true })
+  writeFileSync(
+    join(root, 'app/llama-server.mjs'),
+    `import { existsSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { runDemoServer } from './dist/src/testing/demo-server.js'
+
+const text = { type: 'string' }
+const { values } = parseArgs({ options: { model: { ...text, short: 'm' }, host: text, port: text } })
+if (!existsSync(values.model)) throw new Error('failed to open GGUF file ' + values.model)
+runDemoServer(['--host', values.host, '--port', values.port])
+`,
+  )
 }
 
 function pack(root: string, folder: string): string {
@@ -175,8 +215,14 @@ function pack(root: string, folder: string): string {
   return file
 }
 
-function run(program: string, args: readonly string[], env: Readonly<Record<string, string>>): string {
+function run(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  user?: User,
+): string {
   return execFileSync(program, args, {
+    ...user,
     env: { ...process.env, ...env },
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
