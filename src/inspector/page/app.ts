@@ -494,6 +494,7 @@ export function createApp(onChange: () => void) {
     /** `force`: without waiting for its requests. */
     stop: (key: string, force = false) =>
       act(`/api/services/${nameOf(key)}/stop`, 'POST', `${findName(key)} is stopped.`, { force }),
+    stopAll: () => act('/api/stop', 'POST', 'All services are stopped.'),
     cancel: (id: string) =>
       act(`/api/requests/${encodeURIComponent(id)}`, 'DELETE', 'The request is cancelled.'),
     /** Holds the moment, or goes back to what happens. */

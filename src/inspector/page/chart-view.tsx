@@ -43,7 +43,7 @@ export function StateChart({ chart, state, tone, change, zoom = 100 }: ChartProp
     >
       <svg
         viewBox={`0 0 ${chart.width} ${chart.height}`}
-        style={{ width: `${zoom}%`, minWidth: `${chart.width}px` }}
+        style={{ width: `${zoom}%`, minWidth: `${(chart.width * zoom) / 100}px` }}
         role="img"
         aria-label={`Now in ${state}`}
       >

@@ -1,15 +1,17 @@
 import type { RequestSnapshot } from '../../request/open-requests.ts'
-import type { SupervisorSnapshot } from '../../service/snapshot.ts'
+import type { MemoryUse, SupervisorSnapshot } from '../../service/snapshot.ts'
 import type { Moment } from './history.ts'
 
 /** What one look told. */
-interface Look {
+export interface Look {
   readonly atMs: number
   readonly open: number
   /** Requests that have ended. */
   readonly ended: number
   /** Tokens so far, by key of the service. */
   readonly tokens: Readonly<Record<string, number>>
+  /** What the process of a service occupied, by its key. */
+  readonly memory: Readonly<Record<string, MemoryUse>>
 }
 
 /** What the last looks told, the oldest first. */
@@ -46,8 +48,10 @@ export function addLook(
   for (const { key, totals } of snapshot.services) tokens[key] = totals.completionTokens
   for (const { service, chunks } of requests)
     if (service !== null) tokens[service] = (tokens[service] ?? 0) + chunks
+  const memory: Record<string, MemoryUse> = {}
+  for (const one of snapshot.services) if (one.memory) memory[one.key] = one.memory
   const ended = snapshot.totals.requests
-  const look = { atMs: snapshot.atMs, open: requests.length, ended, tokens }
+  const look = { atMs: snapshot.atMs, open: requests.length, ended, tokens, memory }
   return { looks: [...looks, look].slice(-MAX_LOOKS) }
 }
 

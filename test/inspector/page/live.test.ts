@@ -156,6 +156,10 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await expect
       .poll(() => page.locator('.facts').textContent())
       .toMatch(/Memory[1-9]\d* MiB, at most [1-9]\d* MiB/)
+    await expect
+      .poll(() => page.getByLabel('Memory over time').textContent(), { timeout: 30_000 })
+      .toMatch(/^Memorylast 15 minMemory[1-9]\d* MiB/)
+    expect(await page.getByLabel('Memory over time').locator('.spark').count()).toBe(1)
     await page.getByRole('button', { name: 'Stop', exact: true }).click()
     await inState(page, 'down.cold')
     expect(await page.locator('.facts').textContent()).not.toContain('Memory')

@@ -10,6 +10,7 @@ import {
   type Pace,
   repeatLook,
 } from '../../../src/inspector/page/rates.ts'
+import { listMemory } from '../../../src/inspector/page/views/service-memory.tsx'
 import type { SupervisorSnapshot } from '../../../src/service/snapshot.ts'
 
 /** The page looks at a time, when so many requests have ended. */
@@ -88,4 +89,19 @@ test('a recording has the pace of its own answers', () => {
   expect(rates.reduce((sum, rate) => sum + rate * 3, 0)).toBeCloseTo(300)
   expect(listRates(pace, 'k', 50_000).at(-1)).toBe(0)
   expect(listRates(pace, 'other', 60_000)).toEqual([])
+})
+
+test('the memory of a service is that of the last look at each step', () => {
+  const use = (bytes: number) => ({
+    k: { bytes, peakBytes: bytes, gpuPeakBytes: null, gpuBytes: bytes === 7 ? null : bytes * 2 },
+  })
+  const looks = [
+    { atMs: 100_000, memory: use(7) },
+    { atMs: 500_000, memory: use(9) },
+    { atMs: 800_000, memory: {} as Record<string, never> },
+  ]
+  const values = listMemory(looks, 'k', 'bytes', 900_000)
+  expect([values.length, values[0], values[10], values[50], values.at(-1)]).toEqual([90, 0, 7, 9, 0])
+  expect(listMemory(looks, 'k', 'gpuBytes', 700_000).at(-1)).toBe(18)
+  expect(listMemory(looks, 'k', 'gpuBytes', 400_000).at(-1)).toBe(0)
 })

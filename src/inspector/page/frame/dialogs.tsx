@@ -168,6 +168,9 @@ function listItems({ app, told, onTheme }: SearchProps): readonly Item[] {
         service.models.flatMap(({ id, aliases }) => [id, ...aliases]).join(' '),
       ),
     ),
+    item('Stop all services', 'their requests finish first', <Icon name="close" />, () => {
+      if (confirm('Stop all services? Their open requests may finish first.')) void app.stopAll()
+    }),
     item('Copy the base URL', `${location.host}/v1`, <Icon name="link" />, () =>
       app.copy(`${location.origin}/v1`, 'The base URL'),
     ),

@@ -68,6 +68,7 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
               type="search"
               placeholder="Search output"
               aria-label="Search output"
+              title={'A text, or a pattern between slashes: /slot \\d+/'}
               value={wanted}
               onInput={({ currentTarget }) => search(currentTarget.value)}
             />
@@ -114,12 +115,32 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
   )
 }
 
-function filterLines(lines: readonly PrintedLine[], wanted: string, level: Level): readonly PrintedLine[] {
+/** Where a text is found in a line. `/slot \\d+/` is a pattern; one that is none is taken as it is. */
+export function createFinder(wanted: string): (text: string) => readonly [number, number] | null {
   const sought = wanted.toLowerCase()
-  if (sought === '' && level === 'all') return lines
+  const [, source] = /^\/(.+)\/$/.exec(wanted) ?? []
+  try {
+    const pattern = source === undefined ? undefined : new RegExp(source, 'i')
+    if (pattern !== undefined)
+      return (text) => {
+        const found = pattern.exec(text)
+        return found && [found.index, found.index + found[0].length]
+      }
+  } catch {
+    // It is not a pattern.
+  }
+  return (text) => {
+    const at = text.toLowerCase().indexOf(sought)
+    return at === -1 ? null : [at, at + sought.length]
+  }
+}
+
+function filterLines(lines: readonly PrintedLine[], wanted: string, level: Level): readonly PrintedLine[] {
+  if (wanted === '' && level === 'all') return lines
+  const find = createFinder(wanted)
   return lines.filter(({ text }) => {
     const found = findLevel(text)
-    return text.toLowerCase().includes(sought) && (level === 'all' || found === 'bad' || found === level)
+    return find(text) !== null && (level === 'all' || found === 'bad' || found === level)
   })
 }
 
@@ -179,11 +200,10 @@ function Marked({
   readonly line: PrintedLine
   readonly wanted: string
 }) {
-  const at = wanted === '' ? -1 : text.toLowerCase().indexOf(wanted.toLowerCase())
-  if (at === -1 && styles.length === 0) return <span>{`${text}\n`}</span>
-  const found = at === -1 ? [] : [at, at + wanted.length]
+  const found = wanted === '' ? null : createFinder(wanted)(text)
+  if (found === null && styles.length === 0) return <span>{`${text}\n`}</span>
   const cuts = [
-    ...new Set([0, ...styles.flatMap(([from, to]) => [from, to] as const), ...found, text.length]),
+    ...new Set([0, ...styles.flatMap(([from, to]) => [from, to] as const), ...(found ?? []), text.length]),
   ]
   cuts.sort((a, b) => a - b)
   return (
@@ -191,7 +211,7 @@ function Marked({
       {cuts.slice(1).map((to, index) => {
         const from = cuts[index] ?? 0
         const names = styles.find(([start, end]) => start <= from && from < end)?.[2]
-        const Tag = at !== -1 && from >= at && from < at + wanted.length ? 'mark' : 'span'
+        const Tag = found !== null && from >= found[0] && from < found[1] ? 'mark' : 'span'
         return (
           <Tag key={from} class={names?.replace(/\w+/g, 'sgr-$&')}>
             {text.slice(from, to)}

@@ -1,6 +1,5 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { CapturedBodies, CapturedBody } from '../../../request/body-capture.ts'
-import { formatSize } from '../display-text.ts'
 import type { ViewProps } from '../frame/view-frame.tsx'
 import { ask } from '../stream.ts'
 
@@ -41,7 +40,7 @@ function Body({
   return (
     <details>
       <summary>
-        <b>{title}</b> <span class="soft">{[type, formatSize(bytes)].filter(Boolean).join(', ')}</span>
+        <b>{title}</b> <span class="soft">{[type, formatBytes(bytes)].filter(Boolean).join(', ')}</span>
       </summary>
       {text === null ? (
         <p class="soft">It is no text, or it is compressed.</p>
@@ -53,6 +52,10 @@ function Body({
       )}
     </details>
   )
+}
+
+function formatBytes(bytes: number): string {
+  return bytes < 10_000 ? `${bytes} bytes` : `${Math.round(bytes / 1_000)} kB`
 }
 
 /** JSON with its parts in lines; anything else, and JSON that was cut, as it is. */

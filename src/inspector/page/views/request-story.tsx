@@ -96,7 +96,9 @@ export function tellStory(
       tookMs: spent.first,
       ...(usage?.promptTokens == null
         ? {}
-        : { text: `${usage.promptTokens} prompt tokens were read first.` }),
+        : {
+            text: `${usage.promptTokens} prompt tokens were read first${describePrefill(usage.promptTokens, spent.first)}.`,
+          }),
     },
     phase === 'stream' && {
       tone: 'use',
@@ -108,6 +110,13 @@ export function tellStory(
     tellEnd(row),
   ]
   return steps.filter((step): step is Step => step !== false)
+}
+
+/** The pace of the prompt, where the first byte did not come at once. */
+function describePrefill(tokens: number, firstMs: number): string {
+  return tokens === 0 || firstMs < SHORT_MS
+    ? ''
+    : `, about ${Math.round((tokens / firstMs) * 1_000)} a second`
 }
 
 function tellEnd(row: RequestRow): Step | false {

@@ -16,6 +16,7 @@ import { measureDial } from './countdown.ts'
 import { Log } from './output-log.tsx'
 import { Facts, Starts } from './service-facts.tsx'
 import { Holders, Queue } from './service-holders.tsx'
+import { MemoryChart } from './service-memory.tsx'
 
 /** A change is flashed for this long, in milliseconds. */
 const FRESH_MS = 1_600
@@ -64,6 +65,7 @@ export function Service(view: ViewProps & { readonly told: readonly Told[] }) {
             <Holders {...view} service={service} />
             <Queue {...view} service={service} />
           </section>
+          <MemoryChart {...view} service={service} />
           <Starts service={service} />
           <Facts app={app} service={service} model={model} atMs={view.atMs} all={told} />
           <Changes app={app} service={service} atMs={view.atMs} />

@@ -229,7 +229,7 @@ function Mark({
 
 /** The rows of labels, and the width of a letter and of the gap between two of them, in pixels. */
 const LABEL_ROWS = 2
-const LETTER_PX = 6.1
+const LETTER_PX = 6.7
 const LABEL_GAP_PX = 12
 
 /** A mark has its words beside it where there is room: the newest first, in two rows. */
