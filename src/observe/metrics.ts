@@ -34,7 +34,10 @@ export function createMetrics(supervisor: Supervisor): Metrics {
 
   const toModel = (ref: string) => {
     const provider = ref.slice(0, ref.indexOf('/'))
-    const known = supervisor.config.providers.find(({ id }) => id === provider)
+    const { providers, members } = supervisor.config
+    const isNamed = ({ id }: { readonly id: string }) => id === provider
+    // `attic:llama`: of another member of the cluster.
+    const known = providers.find(isNamed) ?? members?.providers.find(isNamed)
     const model = ref.slice(provider.length + 1)
     const isListed = known?.models.some(({ id }) => id === model)
     return { provider: known?.id ?? 'other', model: isListed ? model : 'other' }

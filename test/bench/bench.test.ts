@@ -21,6 +21,7 @@ const ROWS = {
     'request actors and their lease',
   ],
   requests: ['1', '16', '64'].flatMap((connections) => toPeerRows(connections)),
+  hop: ['of this gateway', 'through another member', 'added'],
   streams: ['1', '5'].flatMap((streams) => toPeerRows(streams)),
   'cold-start': ['prints a line when it is ready', 'prints nothing', 'llama-server'],
   bodies: ['1', '10'].flatMap((megabytes) => [

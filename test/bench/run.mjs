@@ -9,6 +9,7 @@ const BENCHES = [
   'statecharts',
   'lease',
   'requests',
+  'hop',
   'streams',
   'cold-start',
   'bodies',

@@ -49,6 +49,15 @@ describe('a model that another member has', () => {
     expect(tower.underWay.size).toBe(0)
   })
 
+  test('is measured under the name of the member', async () => {
+    const { boxes } = await openCluster(['tower', 'attic'], { attic: onlyAt('phi') })
+    const [tower] = boxes as [Box]
+    await fetch(`${tower.url}/metrics`)
+    await (await ask(tower, 'phi')).text()
+    const text = await (await fetch(`${tower.url}/metrics`)).text()
+    expect(text).toMatch(/leasehold_requests_total\{[^}]*provider="attic:local"[^}]*model="phi"[^}]*\} 1/)
+  })
+
   test('is streamed through', async () => {
     const { boxes } = await openCluster(['tower', 'attic'], { attic: onlyAt('phi') })
     const [tower] = boxes as [Box]
