@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { Subject } from 'rxjs'
 import { createActor, type SnapshotFrom } from 'xstate'
 import { memberMachine } from '../../machines/cluster/member.ts'
@@ -65,6 +65,8 @@ export interface JoinedCluster {
   readonly neighbourhood: Neighbourhood
   /** Whether the other members may use a provider. */
   readonly isShared: Sharing
+  /** Whether this member uses a provider of others. */
+  isUsed(providerId: string): boolean
   /** What this member says of itself. */
   card(): Card
   members(): readonly MemberListing[]
@@ -203,7 +205,16 @@ export async function joinCluster({
       asked: (provider) => JSON.stringify({ state: findService(card(), provider)?.[1].state ?? 'cold' }),
     },
   })
-  const claims = createStartClaims({ config, self, link, clock, libraries })
+  const modelsOf = (provider: string) =>
+    findService({ services: describe(isShared) }, provider)?.[1].models ?? []
+  const claims = createStartClaims({
+    config,
+    self,
+    link,
+    clock,
+    libraries,
+    nameOf: (provider) => toClaimName(provider, modelsOf(provider)),
+  })
 
   const toSight = (
     { member, state }: Neighbour,
@@ -215,6 +226,8 @@ export async function joinCluster({
     const found = findService(said, provider)
     if (found === undefined) return []
     const [id, service] = found
+    // A provider of the same name with other models: what is asked for here is not there.
+    if (!isCovered(modelsOf(provider), service.models)) return []
     const counted = said.counted[self.member] ?? 0
     const load = service.leases + service.waiting + departures.uncounted(member, id, counted)
     return [
@@ -333,6 +346,7 @@ export async function joinCluster({
   return {
     neighbourhood,
     isShared,
+    isUsed,
     card,
     members: () => [
       toOwnListing(card(), member.getSnapshot()),
@@ -381,11 +395,27 @@ function readState(value: unknown): CardServiceState {
 }
 
 /** Ids of providers are compared without regard to case. */
-function findService({ services }: Card, providerId: string): readonly [string, CardService] | undefined {
+function findService(
+  { services }: Pick<Card, 'services'>,
+  providerId: string,
+): readonly [string, CardService] | undefined {
   const exact = services[providerId]
   if (exact !== undefined) return [providerId, exact]
   const wanted = providerId.toLowerCase()
   return Object.entries(services).find(([id]) => id.toLowerCase() === wanted)
+}
+
+/** Providers of one name at two members are one service if they have the same models. */
+function toClaimName(provider: string, models: CardService['models']): string {
+  const ids = models.map(({ id }) => id).sort()
+  return `${provider}/${createHash('sha256').update(JSON.stringify(ids)).digest('hex').slice(0, 16)}`
+}
+
+/** Whether a provider elsewhere has every model of ours. One that lists none takes any. */
+function isCovered(ours: CardService['models'], theirs: CardService['models']): boolean {
+  return (
+    theirs.length === 0 || (ours.length > 0 && ours.every(({ id }) => theirs.some((one) => one.id === id)))
+  )
 }
 
 function toListing({ member, card, state, heardAtMs, problem }: Neighbour, nowMs: number): MemberListing {

@@ -41,6 +41,8 @@ export interface StartClaimsOptions {
   readonly link: Pick<NatsLink, 'connection' | 'subjects'>
   readonly clock: Clock
   readonly libraries: Libraries
+  /** What is claimed for a provider. @default its id */
+  readonly nameOf?: (provider: string) => string
 }
 
 /** How long the servers keep the sign that a claim expired, in milliseconds. */
@@ -48,10 +50,18 @@ const MARKER_MS = 2000
 /** JetStream's numbers for "another has written in between". */
 const WRONG_LAST_SEQUENCE: ReadonlySet<unknown> = new Set([10_071, 10_164])
 
-export function createStartClaims({ config, self, link, clock, libraries }: StartClaimsOptions): StartClaims {
+export function createStartClaims({
+  config,
+  self,
+  link,
+  clock,
+  libraries,
+  nameOf = (provider) => provider,
+}: StartClaimsOptions): StartClaims {
   const { claimTimeoutMs: timeout, claimTtlMs: ttl, claimReplicas: replicas } = config
   let opening: Promise<KV> | undefined
   let attempts = 0
+  const toKey = (provider: string) => toClaimKey(nameOf(provider))
   /** By key: attempts whose end is not known. What they may have won is given back as soon as the servers answer. */
   const uncertain = new Map<string, Set<number>>()
 
@@ -139,7 +149,7 @@ export function createStartClaims({ config, self, link, clock, libraries }: Star
     if (uncertain.get(key)?.size === 0) uncertain.delete(key)
   }
   const attemptFrom = async (provider: string, revision: number): Promise<ClaimAttempt> => {
-    const key = toClaimKey(provider)
+    const key = toKey(provider)
     attempts += 1
     const attempt = attempts
     let ended: Promise<unknown> | undefined
@@ -158,9 +168,9 @@ export function createStartClaims({ config, self, link, clock, libraries }: Star
   return {
     take: (provider) => attemptFrom(provider, 0),
     replace: attemptFrom,
-    look: (provider) => within(async (kv) => toState(await look(kv, toClaimKey(provider)))),
+    look: (provider) => within(async (kv) => toState(await look(kv, toKey(provider)))),
     renew: (provider, revision) => {
-      const key = toClaimKey(provider)
+      const key = toKey(provider)
       return within(async (kv) => {
         const won = await write(kv, key, revision, 0)
         if (won !== undefined) return won
@@ -168,7 +178,7 @@ export function createStartClaims({ config, self, link, clock, libraries }: Star
       })
     },
     release: async (provider, revision) => {
-      await within((kv) => kv.purge(toClaimKey(provider), { previousSeq: revision }))
+      await within((kv) => kv.purge(toKey(provider), { previousSeq: revision }))
     },
     reset: () => {
       opening = undefined
@@ -201,9 +211,9 @@ function toUnavailable(message: string): Unavailable {
   return { outcome: 'unavailable', message }
 }
 
-/** Ids of providers are compared without regard to case. A key of a bucket holds letters, digits and a few signs. */
-function toClaimKey(provider: string): string {
-  return Array.from(Buffer.from(provider.toLowerCase()), (byte) => {
+/** Names are compared without regard to case. A key of a bucket holds letters, digits and a few signs. */
+function toClaimKey(name: string): string {
+  return Array.from(Buffer.from(name.toLowerCase()), (byte) => {
     const sign = String.fromCharCode(byte)
     return /[a-z0-9_-]/.test(sign) ? sign : `=${byte.toString(16).padStart(2, '0')}`
   }).join('')

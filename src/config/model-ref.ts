@@ -107,7 +107,14 @@ function findOnMembers(config: Config, ref: string, source: ModelTarget['source'
   const named = providers.filter(({ memberOf }) => isSameName(memberOf?.member ?? '', ref.slice(0, colon)))
   if (colon > 0 && named.length > 0) {
     const target = findOffered(config, named, ref.slice(colon + 1), source)
-    return target && { ...target, isPinned: true }
+    // The member must know that it was named: else it would leave the start to another one.
+    return (
+      target && {
+        ...target,
+        upstreamId: `${target.provider.memberOf?.member}:${target.upstreamId}`,
+        isPinned: true,
+      }
+    )
   }
   return findOffered(config, providers, ref, source)
 }

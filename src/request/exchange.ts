@@ -243,6 +243,16 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.fail(new ServiceError(memberOf.member, { code: 'LEASEHOLD_ELSEWHERE', message, member }))
   }
 
+  /**
+   * Whether no other member may start its model in the place of this one: the client named this member, or the model is
+   * not listed. `usesOthers`: whether this gateway would send it on; one that came from a member goes back there.
+   */
+  isForHere(usesOthers: boolean): boolean {
+    const target = this.#targets[this.#index]
+    const isSent = this.#request.hop === undefined && !usesOthers
+    return isSent || target?.isPinned === true || target?.model?.unlisted === true
+  }
+
   releaseLease(): void {
     this.#parts.leases.end(this.id)
   }
@@ -531,6 +541,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   /** Proves the request to the member that gets it. `false`: that one is gone. */
   #depart({ member, provider }: MemberOf, outgoing: OutgoingRequest): boolean {
     const path = `${outgoing.isAtRoot === true ? '' : '/v1'}${outgoing.path}`
+    this.#departure?.ended()
     const departure = this.#parts.neighbourhood()?.depart(member, provider, outgoing.method, path)
     if (departure === undefined) this.#failMember(member)
     else

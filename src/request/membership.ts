@@ -6,7 +6,7 @@ import type { Neighbourhood } from './neighbourhood.ts'
 export interface Membership {
   /** The other members; `undefined`: no cluster is joined. */
   readonly neighbourhood: Neighbourhood | undefined
-  /** The configuration without what other members offer: for requests that another member has sent here. */
+  /** The configuration without what other members offer: for requests that another member has sent here. It knows the name of this member. */
   readonly own: Config
   /** From now on requests may go to other members. */
   join(neighbourhood: Neighbourhood): void
@@ -27,17 +27,20 @@ export interface MembershipOptions {
 
 export function createMembership(config: Config, { apply, lost, originLost }: MembershipOptions): Membership {
   let own = config
+  let ownNamed = config
   let neighbourhood: Neighbourhood | undefined
   let offers: readonly Offer[] = []
   let isUsed: ((providerId: string) => boolean) | undefined
-  const update = () =>
+  const update = () => {
+    ownNamed = neighbourhood === undefined ? own : withMembers(own, neighbourhood.self, [])
     apply(neighbourhood === undefined ? own : withMembers(own, neighbourhood.self, offers, isUsed))
+  }
   return {
     get neighbourhood() {
       return neighbourhood
     },
     get own() {
-      return own
+      return ownNamed
     },
     join: (next) => {
       neighbourhood = next

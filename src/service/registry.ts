@@ -64,8 +64,8 @@ export interface Registry {
   snapshotOf(key: string): ServiceSnapshot | undefined
   /** Every service that has an actor. */
   snapshots(): ServiceSnapshot[]
-  /** Whether a request waits for it, and not only `preload` or a command. */
-  isRequested(key: string): boolean
+  /** The ids of the requests that wait for it: not `preload`, and no command. */
+  requestersOf(key: string): readonly string[]
   /** What its actor was born with. */
   birthOf(key: string): Pick<ProviderContext, 'instance' | 'policy'>
   /** What a choice between this provider and its replicas looks at. */
@@ -255,10 +255,10 @@ export function createRegistry({
       return actor && explainOne(toServiceFacts(actor, serviceOf(key), observe(key)), neighbours)
     },
     snapshots,
-    isRequested: (key) =>
+    requestersOf: (key) =>
       actorOf(key)
         ?.getSnapshot()
-        .context.waiters.some(({ cause }) => cause === undefined) ?? false,
+        .context.waiters.flatMap(({ id, cause }) => (cause === undefined ? [id] : [])) ?? [],
     birthOf: (key) => {
       const { instance = '', policy = serviceOf(key).policy } = actorOf(key)?.getSnapshot().context ?? {}
       return { instance, policy }

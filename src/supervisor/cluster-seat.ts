@@ -16,6 +16,8 @@ export interface ClusterSeat {
   begin(): void
   /** Whether a cluster is configured. */
   readonly isConfigured: boolean
+  /** Whether this machine uses what other members offer in the place of a service. */
+  usesOthers(key: string): boolean
   /** Whether a service may be started on this machine. Rejects with the signal's reason. */
   place(key: string, signal: AbortSignal): Promise<ClaimOutcome>
   noteState(key: string, from: string, to: string): void
@@ -89,6 +91,8 @@ export function createClusterSeat({
       return joined
     },
     isConfigured: config !== undefined,
+    usesOthers: (key) =>
+      joined === undefined || serviceOf(key).providers.some(({ id }) => joined?.isUsed(id)),
     begin: () => {
       if (config !== undefined) joining ??= join(config)
     },

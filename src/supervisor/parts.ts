@@ -121,9 +121,7 @@ export function createParts(options: SupervisorOptions) {
     clock,
     table,
     claims,
-    place: async (key, signal) =>
-      // What is started without a request is meant for this machine.
-      seat.isConfigured && registry.isRequested(key) ? seat.place(key, signal) : { outcome: 'claimed' },
+    place: async (key, signal) => (isForHere(key) ? { outcome: 'claimed' } : seat.place(key, signal)),
     requests$: leaseRequests.requests$,
     serviceOf: catalogue.serviceOf,
     heartbeatMs: () => limits().heartbeatMs,
@@ -217,6 +215,13 @@ export function createParts(options: SupervisorOptions) {
     clientOf: rememberClientNames(),
     loadMsOf: registry.loadMsOf,
     keep: requestLog.add,
+  }
+  /** What is started without a request is meant for this machine, and so is a lease that the host asks for. */
+  const isForHere = (key: string) => {
+    if (!seat.isConfigured) return true
+    const ids = registry.requestersOf(key)
+    const usesOthers = seat.usesOthers(key)
+    return ids.length === 0 || ids.some((id) => openRequests.open.get(id)?.isForHere(usesOthers) ?? true)
   }
   const openServerCall = createServerCalls({ ...common, book: openServerCalls })
   const bodies = createBodyCapture(() => catalogue.config.leasehold.captureBodies, scrubber.text)

@@ -17,8 +17,10 @@ export interface BoxOptions {
   readonly localService?: object
   readonly leasehold?: object
   readonly cluster?: object
-  /** Ids of the providers, each with a model `m`. @default ['llama'] */
+  /** Ids of the providers, @default ['llama'] */
   readonly providers?: readonly string[]
+  /** The models of each of them. @default ['m'] */
+  readonly models?: readonly string[]
   /** Address of its gateway. @default 127.0.0.1 */
   readonly host?: string
   /** Words before each of its programs: `ip netns exec NAME`. */
@@ -115,6 +117,7 @@ async function createBox(
     leasehold = {},
     cluster = {},
     providers = ['llama'],
+    models = ['m'],
     host = '127.0.0.1',
     prefix = [],
   }: BoxOptions,
@@ -128,12 +131,20 @@ async function createBox(
       const modelPort = await findFreePort()
       // The shell says that it starts, and becomes the server.
       const line = 'echo start >> "$0"; exec "$@"'
-      const command = [process.execPath, modelServer, '--port', String(modelPort), '--models', 'm', ...flags]
+      const command = [
+        process.execPath,
+        modelServer,
+        '--port',
+        String(modelPort),
+        '--models',
+        models.join(),
+        ...flags,
+      ]
       return [
         id,
         {
           baseUrl: `http://127.0.0.1:${modelPort}/v1`,
-          models: [{ id: 'm' }],
+          models: models.map((id) => ({ id })),
           localService: {
             command: '/bin/sh',
             args: ['-c', line, starts, ...command],

@@ -28,4 +28,41 @@ describeWithNats('a cold start among three machines', () => {
     expect(bodies.filter((_, index) => statuses[index] !== 200)).toEqual([])
     expect(boxes.all.map((box) => box.starts()).sort()).toEqual([0, 0, 1])
   })
+
+  test('a machine that a client names starts it itself, although another one has it', async ({ expect }) => {
+    await using boxes = await createBoxes(['tower', 'attic'])
+    const [tower, attic] = boxes.all as [Box, Box]
+    await Promise.all(boxes.all.map((box) => box.start()))
+    await boxes.untilJoined()
+    expect((await tower.ask({ model: 'tower:llama/m' })).status).toBe(200)
+    expect((await tower.ask({ model: 'attic:llama/m' })).status).toBe(200)
+    expect([tower.starts(), attic.starts()]).toEqual([1, 1])
+    await attic.run('stop', 'llama')
+    expect((await attic.ask({ model: 'attic:llama/m' })).status).toBe(200)
+    expect([tower.starts(), attic.starts()]).toEqual([1, 2])
+  })
+
+  test('providers of one name with other models are two services', async ({ expect }) => {
+    await using boxes = await createBoxes([])
+    const tower = await boxes.add('tower', { models: ['phi'] })
+    const attic = await boxes.add('attic', { models: ['qwen'] })
+    await Promise.all(boxes.all.map((box) => box.start()))
+    await boxes.untilJoined()
+    const answers = await Promise.all(
+      ['llama/phi', 'llama/qwen'].flatMap((model) => boxes.all.map((box) => box.ask({ model }))),
+    )
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+    expect([tower.starts(), attic.starts()]).toEqual([1, 1])
+  })
+
+  test('a machine that uses no other one starts its own', async ({ expect }) => {
+    await using boxes = await createBoxes(['tower'])
+    const [tower] = boxes.all as [Box]
+    const attic = await boxes.add('attic', { cluster: { use: ['phi'] } })
+    await Promise.all(boxes.all.map((box) => box.start()))
+    await boxes.untilJoined()
+    expect((await tower.ask({ model: 'tower:llama/m' })).status).toBe(200)
+    expect((await attic.ask()).status).toBe(200)
+    expect([tower.starts(), attic.starts()]).toEqual([1, 1])
+  })
 })

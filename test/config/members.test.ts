@@ -67,7 +67,7 @@ describe('the models of other members', () => {
   })
 
   test('are named to their owner by their full reference', () => {
-    expect(resolveModel(config, 'attic:qwen').upstreamId).toBe('llama/qwen')
+    expect(resolveModel(config, 'attic:qwen').upstreamId).toBe('attic:llama/qwen')
     expect(resolveModel(config, 'big').provider).toMatchObject({
       baseUrl: 'http://attic:4141/v1',
       api: 'anthropic-messages',
