@@ -99,7 +99,7 @@ test('an idle server sleeps, and the next request wakes it: the same process, an
   expect([...asked]).toEqual(['GET /is_sleeping asleep', 'POST /wake_up asleep'])
 })
 
-test('a request that comes between the request to sleep and its end waits for the wake (sleep 18)', async ({
+test('a request that comes between the request to sleep and its end waits for the wake (fault E-18)', async ({
   expect,
 }) => {
   await using house = await createHouse({ flags: { a: ['--sleep-ms', '200'] } })
@@ -111,7 +111,7 @@ test('a request that comes between the request to sleep and its end waits for th
   expect(after.seen).toContain('POST /wake_up asleep')
 })
 
-test('an answer of 200 to the request to sleep is not believed: the server is stopped, and the waiter gets a new one (sleep 17)', async ({
+test('an answer of 200 to the request to sleep is not believed: the server is stopped, and the waiter gets a new one (fault E-17)', async ({
   expect,
 }) => {
   const request = [{ path: '/sleep?level=1', timeoutMs: 300 }]
@@ -126,7 +126,7 @@ test('an answer of 200 to the request to sleep is not believed: the server is st
   expect(isRunning(pid)).toBe(false)
 })
 
-test('a wake that fails is a stop and a cold start, and the waiter keeps its place (sleep 19)', async ({
+test('a wake that fails is a stop and a cold start, and the waiter keeps its place (fault E-19)', async ({
   expect,
 }) => {
   await using house = await createHouse({ flags: { a: ['--wake-fails'] } })
@@ -144,7 +144,7 @@ test('a wake that fails is a stop and a cold start, and the waiter keeps its pla
   expect(house.supervisor.service('a').failures).toBe(0)
 })
 
-test('a server that ends while it sleeps is started again, and its room is free at the receipt only (sleep 20)', async ({
+test('a server that ends while it sleeps is started again, and its room is free at the receipt only (fault E-20)', async ({
   expect,
 }) => {
   await using house = await createHouse({

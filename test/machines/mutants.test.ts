@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { and, assign, createMachine } from 'xstate'
+import { and, assign, createMachine, sendTo } from 'xstate'
 import type { ProviderEvent } from '../../machines/messages.ts'
 import { providerMachine } from '../../machines/provider/chart.ts'
 import type { ProviderContext } from '../../machines/provider/context.ts'
@@ -62,8 +62,15 @@ const mutants: Record<string, readonly [typeof providerMachine, Invariant]> = {
     }),
     'sleepersAreLeftAlone',
   ],
-  'a heartbeat that goes on while it sleeps': [
-    providerMachine.provide({ actions: { stopProbing: () => {} } }),
+  'a sleeping server that is asked for its health': [
+    providerMachine.provide({
+      actions: {
+        watchSleep: sendTo('health', ({ context }) => ({
+          type: 'health.watch',
+          generation: context.generation ?? '',
+        })),
+      },
+    }),
     'sleepersAreLeftAlone',
   ],
   'a release that is counted for another generation': [
