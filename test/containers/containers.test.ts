@@ -1,6 +1,6 @@
 // @module-tag proof
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -291,8 +291,15 @@ for (const name of ['docker', 'podman'] as const) {
 /** `nobody`, which every system has. */
 const ordinary = { uid: 65_534, gid: 65_534 }
 
+/** The programs of the test are files of this checkout, whose folders may be closed to others. */
+function findReadObstacle(): string | undefined {
+  const script = 'for (const file of process.argv.slice(1)) fs.accessSync(file, fs.constants.R_OK)'
+  const { status } = spawnSync(process.execPath, ['-e', script, host, cli], { ...ordinary, cwd: '/' })
+  return status === 0 ? undefined : `an ordinary user cannot read ${host}`
+}
+
 for (const name of ['docker', 'podman'] as const) {
-  const obstacle = findObstacle(name)
+  const obstacle = findObstacle(name) ?? findReadObstacle()
   describe.skipIf(obstacle !== undefined)(`${name} of an ordinary user`, () => {
     let engine: ContainerEngine
     let folder: string
