@@ -555,7 +555,10 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   /** A member of the cluster is gone: what it has not begun to answer goes to another one. */
   lose(member: string): void {
     const target = this.#targets[this.#index]
-    if (target?.provider.memberOf?.member === member) this.#failMember(member)
+    if (target?.provider.memberOf?.member !== member) return
+    // While it waits for its lease, its place is given up here: a refusal would have ended it.
+    if (this.#grantedAtMs === 0) this.releaseLease()
+    this.#failMember(member)
   }
 
   #failMember(member: string): void {

@@ -235,6 +235,19 @@ describe('a member that fails', () => {
     })
   })
 
+  test('while its gateway is looked at gives up the place of the request there', async () => {
+    const silent = await createRawServer(() => {})
+    closing.push(silent)
+    const { tower, attic, cellar } = await openThree()
+    Object.assign(attic, { url: silent.url })
+    internalsOf(tower.supervisor).membership.offer([toCard(attic), toCard(cellar)])
+    const asked = ask(tower, 'phi')
+    await expect.poll(() => tower.supervisor.service('attic').queue.length).toBe(1)
+    tower.lost$.next({ member: 'attic' })
+    expect(tower.supervisor.service('attic').queue).toEqual([])
+    expect((await asked).headers.get('x-leasehold-model')).toBe('cellar:local/phi')
+  })
+
   test('under a stream ends it with an error', async () => {
     const { tower } = await openThree({ server: { tokenDelayMs: 1_000 } })
     const response = await ask(tower, 'phi', { stream: true, max_tokens: 100 })
