@@ -243,11 +243,8 @@ export const neighbourMachine = neighbour.createMachine({
       on: {
         'card.heard': [
           { guard: 'isStale' },
-          {
-            guard: 'isRestart',
-            target: 'meeting',
-            actions: ['reportRestarted', 'recordCard', 'settle'],
-          },
+          // A late card of a former run looks the same, so HTTP says which run is there.
+          { guard: 'isRestart', target: 'doubted' },
           { guard: 'isCardDraining', target: '.draining', actions: ['recordCard', 'listenAnew'] },
           { target: '.open', actions: ['recordCard', 'listenAnew'] },
         ],
@@ -270,7 +267,8 @@ export const neighbourMachine = neighbour.createMachine({
     },
 
     doubted: {
-      description: 'A request could not reach it, although its cards come: HTTP is asked at once.',
+      description:
+        'A request could not reach it, or a card of another run came: HTTP is asked at once who is there.',
       tags: 'usable',
       invoke: {
         id: 'probe',
@@ -291,11 +289,7 @@ export const neighbourMachine = neighbour.createMachine({
       on: {
         'card.heard': [
           { guard: 'isStale' },
-          {
-            guard: 'isRestart',
-            target: 'meeting',
-            actions: ['reportRestarted', 'recordCard', 'settle'],
-          },
+          { guard: 'isRestart' },
           { actions: ['recordCard', 'listenAnew'] },
         ],
         'silence.due': 'overdue',
@@ -325,11 +319,7 @@ export const neighbourMachine = neighbour.createMachine({
         'responders.none': { guard: 'isCurrentRun', target: 'silent' },
         'card.heard': [
           { guard: 'isStale' },
-          {
-            guard: 'isRestart',
-            target: 'meeting',
-            actions: ['reportRestarted', 'recordCard', 'settle'],
-          },
+          { guard: 'isRestart', target: 'silent' },
           { target: 'believed', actions: ['recordCard', 'listenAnew'] },
         ],
         'bye.heard': {
@@ -364,11 +354,7 @@ export const neighbourMachine = neighbour.createMachine({
       on: {
         'card.heard': [
           { guard: 'isStale' },
-          {
-            guard: 'isRestart',
-            target: 'meeting',
-            actions: ['reportRestarted', 'recordCard', 'settle'],
-          },
+          { guard: 'isRestart' },
           { target: 'believed', actions: ['recordCard', 'listenAnew'] },
         ],
         'bye.heard': {
@@ -389,11 +375,7 @@ export const neighbourMachine = neighbour.createMachine({
       on: {
         'card.heard': [
           { guard: 'isStale' },
-          {
-            guard: 'isRestart',
-            target: 'meeting',
-            actions: ['reportRestarted', 'recordCard', 'settle'],
-          },
+          { guard: 'isRestart', target: '.probing' },
           { target: 'believed', actions: ['recordCard', 'listenAnew'] },
         ],
         'bye.heard': {
@@ -457,7 +439,7 @@ export const neighbourMachine = neighbour.createMachine({
       on: {
         'card.heard': [
           { guard: 'isStale' },
-          { guard: 'isRestart', actions: ['reportRestarted', 'recordCard', 'settle'] },
+          { guard: 'isRestart', target: '.probing' },
           { actions: 'recordCard' },
         ],
         'bye.heard': {

@@ -36,7 +36,7 @@ export const POLICY = {
 } as const
 /** Leases that one server grants at once. */
 const ROOM = 2
-const IDLE_STOP_MS = 2_500
+const IDLE_STOP_MS = 800
 /** A process that stood still for this long is told so: sooner than others could call it lost. */
 const STILL_MS = 900
 /** A request that nobody can serve ends after this. */
@@ -364,7 +364,7 @@ export function createBox(
       service.leases.set(ask.id, ask)
       watch.granted(box, ask)
       ask.reply({ type: 'granted' })
-      after(100 + random() * 900, () => {
+      after(50 + random() * 500, () => {
         if (!service.leases.delete(ask.id)) return
         ask.reply({ type: 'done' })
         serve(id)
@@ -811,6 +811,10 @@ export function createBox(
     isDrainingNeighbour: (to: string) => {
       const neighbour = neighbours.get(to)
       return neighbour !== undefined && cardOf(neighbour).state === 'draining'
+    },
+    hasMet: (to: string, run: string) => {
+      const neighbour = neighbours.get(to)
+      return neighbour !== undefined && cardOf(neighbour).boot === run && isUsed(neighbour)
     },
     lastEchoMs: () => lastEchoMs,
     resumedAtMs: () => resumedAtMs,

@@ -9,6 +9,7 @@ export type ClusterInvariant =
   | 'I7: no lease of a member that drains'
   | 'I8: no start without its claim'
   | 'I9: leases of a lost origin end'
+  | 'a member that is gone is found in time'
   | 'every request ends once'
   | 'every member comes back'
 
@@ -85,8 +86,13 @@ export function playHistory({
   const { now, after } = timeline
   const story: string[] = []
   const tell = (text: string) => story.push(`${now().toFixed(0).padStart(6)} ${text}`)
-  const fail = (broken: ClusterInvariant, detail: string): never => {
-    throw new ClusterInvariantError(broken, `${detail} (seed ${seed})`, story)
+  let failure: ClusterInvariantError | undefined
+  /** An error that a listener throws is lost, so it is thrown after the step. */
+  const fail = (broken: ClusterInvariant, detail: string) => {
+    failure ??= new ClusterInvariantError(broken, `${detail} (seed ${seed})`, [...story])
+  }
+  const look = () => {
+    if (failure !== undefined) throw failure
   }
   let weather = CALM
   const network = createNetwork({
@@ -106,6 +112,7 @@ export function playHistory({
   const asked = new Set<string>()
   /** When the last fault of a box or of a pair of boxes ended. */
   const faultOf = new Map<string, number>()
+  const reported = new Set<string>()
   const starts = new Map<string, { readonly box: Box; readonly run: number }[]>()
   const counts = { spawns: 0, lost: 0, faults: 0 }
 
@@ -121,6 +128,12 @@ export function playHistory({
     isWell(b) &&
     network.hasPath(a.name, b.name) &&
     isCalm(a.name, b.name, pair(a.name, b.name), 'nats', 'weather')
+  /** NATS has been away for a while, and nothing else is wrong: all members reach each other. */
+  const isOnlyNatsAway = () =>
+    !network.isServerUp() &&
+    isCalm('nats', 'weather', ...names, ...names.flatMap((a) => names.map((b) => pair(a, b)))) &&
+    [...boxes.values()].every(({ host, isDraining }) => !host.isKilled && !host.isStopped && !isDraining()) &&
+    names.every((a) => names.every((b) => network.hasPath(a, b)))
 
   const world: World = {
     timeline,
@@ -146,12 +159,13 @@ export function playHistory({
             other.own.get(service)?.run === run,
         )
         for (const { box: other } of others)
-          if (areCalm(box, other))
+          if (areCalm(box, other) || isOnlyNatsAway())
             fail('I1: one start', `${box.name} starts ${service}, as ${other.name} does`)
         starts.set(service, [...others, { box, run: (box.own.get(service)?.run ?? 0) + 1 }])
       },
       lost: (box, member, boot, because) => {
         counts.lost += 1
+        reported.add(`${box.boot} ${boot}`)
         tell(`${box.name} calls ${member} lost: ${because}`)
         const gone = boxes.get(member)
         if (because === 'silent' && now() - box.lastEchoMs() > POLICY.lostMs + 3 * POLICY.probeMs)
@@ -190,7 +204,7 @@ export function playHistory({
     boots += 1
     const box = createBox(world, name, `${name}-${boots}`, services, all, 200 + random() * 2_000)
     boxes.set(name, box)
-    note(name)
+    if (now() > 0) note(name)
     box.start()
     tell(`${name} begins as ${box.boot}`)
   }
@@ -359,12 +373,12 @@ export function playHistory({
   for (const name of names) boot(name)
   const strikes = kinds.length === 0 ? 0 : 1 + Math.floor(random() * 5)
   for (let at = 0; at < strikes; at += 1) after(1_000 + random() * (FAULTY_MS - 1_000), strike)
-  const bursts = 1 + Math.floor(random() * 4)
+  const bursts = 1 + Math.floor(random() * 5)
   let requests = 0
   for (let at = 0; at < bursts; at += 1) {
     const service = pick(services)
     const size = 1 + Math.floor(random() * 8)
-    const spread = random() * 60
+    const spread = random() ** 2 * 30
     after(700 + random() * (FAULTY_MS - 500), () => {
       for (let one = 0; one < size; one += 1)
         after(random() * spread, () => {
@@ -383,6 +397,32 @@ export function playHistory({
     for (const mend of [...mends]) mend()
     tell('everything is mended')
   })
+
+  /** Members that a well one cannot reach in any way: since when. */
+  const apart = new Map<string, number>()
+  const watchParted = () => {
+    for (const box of boxes.values())
+      for (const other of boxes.values()) {
+        const key = `${box.boot} ${other.boot}`
+        const isReached =
+          !other.host.isStopped &&
+          !other.host.isKilled &&
+          (network.hasPath(box.name, other.name) || network.reaches(other.host))
+        // One that it has not met it cannot lose.
+        if (isReached || !isWell(box) || !box.hasMet(other.name, other.boot)) {
+          apart.delete(key)
+          reported.delete(key)
+          continue
+        }
+        if (!isCalm(box.name, 'nats', 'weather')) apart.delete(key)
+        const since = apart.get(key) ?? now()
+        apart.set(key, since)
+        if (now() - since > POLICY.lostMs + POLICY.beatMs + POLICY.probeMs + 300 && !reported.has(key))
+          fail('a member that is gone is found in time', `${box.name} does not call ${other.boot} lost`)
+      }
+    after(100, watchParted)
+  }
+  after(0, watchParted)
 
   /** Leases whose gateway is gone: since when. */
   const orphans = new Map<string, number>()
@@ -411,7 +451,7 @@ export function playHistory({
   }
   after(0, watchOrphans)
 
-  timeline.runUntil(FAULTY_MS + QUIET_MS)
+  timeline.runUntil(FAULTY_MS + QUIET_MS, look)
 
   for (const id of asked)
     if (!ended.has(id)) fail('every request ends once', `${id} has not ended after ${LIMIT_MS} ms and more`)
@@ -428,6 +468,7 @@ export function playHistory({
       if (leases.size + waiting.length > 0)
         fail('I9: leases of a lost origin end', `${box.name} holds leases`)
   }
+  look()
   const ends: Record<End, number> = { complete: 0, cut: 0, refused: 0, 'too late': 0 }
   for (const how of ended.values()) ends[how] += 1
   return { requests: asked.size, ...ends, ...counts, story }

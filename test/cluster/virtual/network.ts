@@ -61,8 +61,8 @@ export function createTimeline() {
       push(entry)
       return entry
     },
-    /** Runs everything that is due until then. */
-    runUntil: (timeMs: number) => {
+    /** Runs everything that is due until then, and looks after every step. */
+    runUntil: (timeMs: number, look: () => void) => {
       for (;;) {
         const next = heap[0]
         if (next === undefined || next.atMs > timeMs) break
@@ -70,6 +70,7 @@ export function createTimeline() {
         if (next.isOff) continue
         nowMs = next.atMs
         next.run()
+        look()
       }
       nowMs = timeMs
     },

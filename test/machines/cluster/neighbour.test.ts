@@ -219,6 +219,13 @@ describe('a neighbour', () => {
     ])
   })
 
+  test('is not lost by a late card of a former run that was never heard of', async () => {
+    const attic = await open()
+    await attic.send(heard(70, 'a0'))
+    await attic.send(heard(2))
+    expect([attic.said, attic.tags(), attic.context().card]).toEqual([['met a1'], 'usable', card(2)])
+  })
+
   test('whose former run was heard last is found by its answer, and not ignored for ever', async () => {
     const attic = await open()
     // A card that took another way and came late: the run a0 is over, a1 lives.
@@ -381,6 +388,7 @@ async function tell(machine: typeof neighbourMachine): Promise<unknown> {
   await play(refused, heard(2))
   await play(answered(1, 'a2'), heard(2, 'a2'), heard(3))
   await play(answered(1), heard(0), heard(2, 'a1', 'draining'), failed, heard(3), heard(1, 'a2'), heard(9))
+  await play(answered(1), { http: answered(1, 'a2') }, heard(1, 'a2'), heard(9))
   await play(answered(1), none('a0'), none(), bye('a0'), bye(), heard(7), 5_000)
   await play(
     answered(1),
