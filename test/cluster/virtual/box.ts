@@ -39,7 +39,7 @@ const ROOM = 2
 const IDLE_STOP_MS = 800
 /** A process that stood still for this long is told so: sooner than others could call it lost. */
 const STILL_MS = 900
-/** A request that nobody can serve ends after this. */
+/** A request that no member can serve ends after this. */
 export const LIMIT_MS = 10_000
 const PAUSE_MS = 50
 
@@ -70,6 +70,7 @@ interface Service {
 /** What a history wants to know of its boxes. */
 export interface Watch {
   spawned(box: Box, service: string, isClaimed: boolean, revision: number | null): void
+  met(box: Box, boot: string): void
   lost(box: Box, member: string, boot: string, because: LossCause): void
   granted(box: Box, ask: Ask): void
   sent(box: Box, member: string): void
@@ -481,6 +482,7 @@ export function createBox(
       input: { card: first, policy: POLICY, isFrozen: member.getSnapshot().hasTag('cut off') },
     })
     boxes.set(actor.system, box)
+    actor.on('neighbour.met', ({ boot: run }) => watch.met(box, run))
     actor.on('neighbour.lost', ({ member: gone, boot: run, because }) => {
       watch.lost(box, gone, run, because)
       for (const [id, { leases, waiting }] of own) {
@@ -772,7 +774,7 @@ export function createBox(
       resumedAtMs = timeline.now()
       const work = backlog.splice(0)
       const isLong = timeline.now() - stoppedAtMs >= STILL_MS
-      // The timer that notices it is one of those that are due.
+      // The timer that notices it is one of the timers that are due.
       const at = Math.floor(random() * Math.min(4, work.length))
       if (isLong)
         work.splice(at, 0, () => {
@@ -811,10 +813,6 @@ export function createBox(
     isDrainingNeighbour: (to: string) => {
       const neighbour = neighbours.get(to)
       return neighbour !== undefined && cardOf(neighbour).state === 'draining'
-    },
-    hasMet: (to: string, run: string) => {
-      const neighbour = neighbours.get(to)
-      return neighbour !== undefined && cardOf(neighbour).boot === run && isUsed(neighbour)
     },
     lastEchoMs: () => lastEchoMs,
     resumedAtMs: () => resumedAtMs,

@@ -1,7 +1,7 @@
 import { type Box, type Charts, charts, createBox, LIMIT_MS, POLICY, type World } from './box.ts'
 import { createNetwork, createRandom, createTimeline, type Weather } from './network.ts'
 
-/** Promises of the cluster that a history can break. They are told in `machines/README.md`. */
+/** Promises of the cluster that a history can break. */
 export type ClusterInvariant =
   | 'I1: one start'
   | 'I5: no verdict of a member that is cut off'
@@ -72,7 +72,7 @@ const CALM: Weather = { lost: 0, late: 0, doubled: 0, unanswered: 0 }
 /** Time in which faults happen, and in which all is mended and everything must come right again. */
 const FAULTY_MS = 5_000
 const QUIET_MS = 12_000
-/** What happens between two members within this time of a fault is not judged: nobody can know yet. */
+/** What happens between two members within this time of a fault is not judged: no member can know yet. */
 const GRACE_MS = 2_000
 
 /** Plays one history to its end. @throws {@link ClusterInvariantError} with what happened before. */
@@ -112,7 +112,8 @@ export function playHistory({
   const asked = new Set<string>()
   /** When the last fault of a box or of a pair of boxes ended. */
   const faultOf = new Map<string, number>()
-  const reported = new Set<string>()
+  /** Which run has met which, and has not called it lost since. */
+  const met = new Set<string>()
   const starts = new Map<string, { readonly box: Box; readonly run: number }[]>()
   const counts = { spawns: 0, lost: 0, faults: 0 }
 
@@ -163,9 +164,10 @@ export function playHistory({
             fail('I1: one start', `${box.name} starts ${service}, as ${other.name} does`)
         starts.set(service, [...others, { box, run: (box.own.get(service)?.run ?? 0) + 1 }])
       },
+      met: (box, run) => void met.add(`${box.boot} ${run}`),
       lost: (box, member, boot, because) => {
         counts.lost += 1
-        reported.add(`${box.boot} ${boot}`)
+        met.delete(`${box.boot} ${boot}`)
         tell(`${box.name} calls ${member} lost: ${because}`)
         const gone = boxes.get(member)
         if (because === 'silent' && now() - box.lastEchoMs() > POLICY.lostMs + 3 * POLICY.probeMs)
@@ -408,16 +410,14 @@ export function playHistory({
           !other.host.isStopped &&
           !other.host.isKilled &&
           (network.hasPath(box.name, other.name) || network.reaches(other.host))
-        // One that it has not met it cannot lose.
-        if (isReached || !isWell(box) || !box.hasMet(other.name, other.boot)) {
+        if (isReached || !isWell(box) || !met.has(key)) {
           apart.delete(key)
-          reported.delete(key)
           continue
         }
         if (!isCalm(box.name, 'nats', 'weather')) apart.delete(key)
         const since = apart.get(key) ?? now()
         apart.set(key, since)
-        if (now() - since > POLICY.lostMs + POLICY.beatMs + POLICY.probeMs + 300 && !reported.has(key))
+        if (now() - since > POLICY.lostMs + POLICY.beatMs + POLICY.probeMs + 300)
           fail('a member that is gone is found in time', `${box.name} does not call ${other.boot} lost`)
       }
     after(100, watchParted)
