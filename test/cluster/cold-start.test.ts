@@ -16,7 +16,7 @@ describeWithNats('a cold start among three machines', () => {
     expect([tower.starts(), attic.starts()]).toEqual([1, 0])
   })
 
-  test('30 requests at three machines start one server', async ({ expect }) => {
+  test('30 requests at three machines start one server (T2)', async ({ expect }) => {
     await using boxes = await createBoxes(['tower', 'attic', 'cellar'], { flags: ['--load-ms', '400'] })
     await Promise.all(boxes.all.map((box) => box.start()))
     await boxes.untilJoined()

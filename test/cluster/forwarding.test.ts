@@ -121,7 +121,7 @@ describe('a request of another member', () => {
     ask(box, model, {}, { headers: { ...headers } })
   const request = { method: 'POST', path: '/v1/chat/completions' }
 
-  test('is served, and goes no further', async () => {
+  test('is served, and goes no further (T14)', async () => {
     const { boxes } = await openCluster(['tower', 'attic', 'cellar'], { cellar: onlyAt('phi') })
     const [tower, attic] = boxes as [Box, Box]
     const prove = (number: number) => tower.proof.prove(attic, number, request)
@@ -149,13 +149,13 @@ describe('a request of another member', () => {
     ])
   })
 
-  test('without a proof is one of a client: it may go to another member', async () => {
+  test('without a proof is one of a client: it may go to another member (T15)', async () => {
     const { boxes } = await openCluster(['tower', 'attic'], { attic: onlyAt('phi') })
     const [tower] = boxes as [Box]
     expect((await send(tower, { 'x-leasehold-hop': 'attic#1' }, 'phi')).status).toBe(200)
   })
 
-  test('ends when the member that sent it is gone', async () => {
+  test('ends when the member that sent it is gone (row 7)', async () => {
     const { boxes } = await openCluster(['tower', 'attic'], {
       attic: { ...onlyAt('phi'), server: { firstTokenMs: 60_000 } },
     })
@@ -269,7 +269,7 @@ describe('a member that fails', () => {
     expect(rest).not.toContain('[DONE]')
   })
 
-  test('that drains gets no new request', async () => {
+  test('that drains gets no new request (row 19, T13)', async () => {
     const { tower, attic } = await openThree()
     attic.isDraining = true
     const response = await ask(tower, 'phi')
@@ -341,7 +341,7 @@ describe('a request that waits at another member', () => {
     expect((await asked).headers.get('x-leasehold-model')).toBe('attic:local/phi')
   })
 
-  test('has its priority and the time that it has waited there', async () => {
+  test('has its priority and the time that it has waited there (T12)', async () => {
     const { tower, attic } = await openWaiting()
     const leaving = new AbortController()
     const send = (headers: Readonly<Record<string, string>>) =>

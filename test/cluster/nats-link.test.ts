@@ -102,7 +102,7 @@ describeWithNats('the connection to NATS', () => {
     await expect.poll(a.last).toBe('nats.connected')
   })
 
-  test('says which file cannot be used, and joins when it is mended', async ({ expect }) => {
+  test('says which file cannot be used, and joins when it is mended (row 15)', async ({ expect }) => {
     const { nkeys } = libraries.transport
     const seed = nkeys.createUser()
     const user = `authorization { users: [{ nkey: "${seed.getPublicKey()}" }] }`

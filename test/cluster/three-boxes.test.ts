@@ -12,7 +12,7 @@ interface Members {
 }
 
 describeWithNats('three machines', () => {
-  test('list the models of each other, and a member that leaves is gone at once', async ({ expect }) => {
+  test('list the models of each other, and a member that leaves is gone at once (T1)', async ({ expect }) => {
     await using boxes = await createBoxes([])
     const tower = await boxes.add('tower', { providers: ['llama', 'shared'] })
     const attic = await boxes.add('attic', { providers: ['qwen', 'shared'] })
@@ -50,7 +50,7 @@ describeWithNats('three machines', () => {
     await attic.until(/is lost[\s\S]*member tower .*is there/)
   })
 
-  test('nothing is lost when NATS is away, and the cards come over HTTP', async ({ expect }) => {
+  test('nothing is lost when NATS is away, and the cards come over HTTP (row 10)', async ({ expect }) => {
     await using boxes = await createBoxes(['tower', 'attic'])
     const [tower, attic] = boxes.all as [Box, Box]
     await Promise.all(boxes.all.map((box) => box.start()))
@@ -72,7 +72,7 @@ describeWithNats('three machines', () => {
     await tower.until(/member attic .*is there/)
   })
 
-  test('a second member of one name is refused, with the address of the first, until that one is gone', async ({
+  test('a second member of one name is refused, with the address of the first, until that one is gone (row 16)', async ({
     expect,
   }) => {
     await using boxes = await createBoxes(['attic', 'tower'])

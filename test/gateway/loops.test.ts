@@ -68,7 +68,7 @@ describe('a request that comes back', () => {
   })
 })
 
-test('two gateways that list each other as replicas hand requests over once, and never back', async () => {
+test('two gateways that list each other as replicas hand requests over once, and never back (row 18)', async () => {
   const server = createModelServer({ firstTokenMs: 100 })
   keep({ [Symbol.asyncDispose]: () => server.close() })
   const { url } = await server.listen()

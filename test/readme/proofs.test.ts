@@ -29,6 +29,8 @@ test('every fault, race, promise, fault elsewhere and weakness of a peer has one
     ...range('R', 22),
     ...range('P', 22),
     ...range('E-', 20),
+    ...range('C-', 20),
+    ...range('T', 17),
     ...peers,
   ])
 })

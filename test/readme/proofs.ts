@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url'
 const folder = fileURLToPath(new URL('..', import.meta.url))
 
 /**
- * What a title proves: `12` for a fault, `R5` for a race, `P3` for a promise, `E-1` for a server elsewhere, `O-a` for what
+ * What a title proves: `12` for a fault, `R5` for a race, `P3` for a promise, `E-1` for a server elsewhere, `C-1` for a
+ * fault of a cluster (its titles say `row 1`), `T1` for a promise of a cluster, `O-a` for what
  * the users of a peer report; and where it stands, without its ending.
  */
 export interface Proof {
@@ -36,11 +37,18 @@ function idsOf(text: string): string[] {
   const titles = [...code.matchAll(/\(((?:faults?|races?|promises?|peers?) [\w ,-]+)\)['"`]/g)].map(
     ([, ids = '']) => ids,
   )
+  const cluster = [...code.matchAll(/\(((?:(?:rows? )?\d+|T\d+)(?:, (?:(?:rows? )?\d+|T\d+))*)\)['"`]/g)]
+    .filter(([, ids = '']) => /^(?:row|T)/.test(ids))
+    .flatMap(([, ids = '']) => ids.match(/T?\d+/g) ?? [])
+    .map((id) => (id.startsWith('T') ? id : `C-${id}`))
   const covers = [...code.matchAll(/^\s*covers: \[([^\]]*)\]/gm)].map(([, ids = '']) => ids)
-  return [...titles, ...covers].flatMap((ids) => ids.match(/\b[A-Z]-\w+\b|\b[RP]?\d+\b/g) ?? [])
+  return [
+    ...[...titles, ...covers].flatMap((ids) => ids.match(/\b[A-Z]-\w+\b|\b[RP]?\d+\b/g) ?? []),
+    ...cluster,
+  ]
 }
 
-const rowPattern = /^(\| ([RP]?\d+|[A-Z]-\w+) \| [^|]+ \| )([^|]*)( \|)$/gm
+const rowPattern = /^(\| ([RPT]?\d+|[A-Z]-\w+) \| [^|]+ \| )([^|]*)( \|)$/gm
 
 /** The rows of the tables in a text. */
 export function listRows(text: string): readonly ProofRow[] {

@@ -36,7 +36,7 @@ describe('a card', () => {
     expect(readCard({ ...card, services: { ...card.services, odd } })).toEqual(card)
   })
 
-  test('of a newer format is only told apart', () => {
+  test('of a newer format is only told apart (row 20)', () => {
     const newer = readCard({ ...card, v: 2, state: 'resting', services: [] })
     expect(newer).toEqual({
       v: 2,

@@ -99,7 +99,7 @@ describe('a neighbour', () => {
     expect([attic.said, attic.tags()]).toEqual([['met a1'], 'usable'])
   })
 
-  test('is asked over HTTP after lostMs of silence and an echo of our own, and is muted when it answers', async () => {
+  test('is asked over HTTP after lostMs of silence and an echo of our own, and is muted when it answers (row 8)', async () => {
     const attic = await open()
     await attic.wait(1_599)
     await attic.send(echo)
@@ -193,7 +193,7 @@ describe('a neighbour', () => {
     expect([attic.said.at(-1), attic.tags()]).toEqual(['met a2', 'usable'])
   })
 
-  test('that is back gets no start for five seconds', async () => {
+  test('that is back gets no start for five seconds (row 17)', async () => {
     const attic = await open()
     attic.world.http = refused
     await attic.send(failed)

@@ -232,7 +232,7 @@ describe('without NATS', () => {
     ['cannot take a claim over', { claim: [held], takeOver: [unavailable] }],
     ['does not answer to the last reading', { confirm: [never] }],
     ['cannot be read at the end', { confirm: [unavailable] }],
-  ])('the members are asked over HTTP when the store %s', async (_, answers) => {
+  ])('the members are asked over HTTP when the store %s (rows 9, 13, 14)', async (_, answers) => {
     const placement = open(answers)
     await placement.send('start.wanted')
     await placement.clock.advanceTo(700)
