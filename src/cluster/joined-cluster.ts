@@ -300,7 +300,11 @@ export async function joinCluster({
   member.on('census.ask', () => link.askWho())
   member.on('bye.say', () => link.publishBye())
   member.on('view.frozen', () => neighbours.setFrozen(true))
-  member.on('view.thawed', () => neighbours.setFrozen(false))
+  member.on('view.thawed', () => {
+    neighbours.setFrozen(false)
+    // The others may have called this member lost, even in a stand-still too short to be told as one.
+    placements.noteBack()
+  })
   member.on('echo.heard', () => neighbours.echo())
   member.start()
 

@@ -37,8 +37,8 @@ export const POLICY = {
 /** Leases that one server grants at once. */
 const ROOM = 2
 const IDLE_STOP_MS = 800
-/** A process that stood still for this long is told so: sooner than others could call it lost. */
-const STILL_MS = 900
+/** A process that stood still for this long is told so. Others may call it lost sooner. */
+const STILL_MS = 2_000
 /** A request that no member can serve ends after this. */
 export const LIMIT_MS = 10_000
 const PAUSE_MS = 50
@@ -475,6 +475,10 @@ export function createBox(
   member.on('bye.say', () => network.publish(host, 'bye', { boot }))
   for (const type of ['view.frozen', 'view.thawed', 'echo.heard'] as const)
     member.on(type, () => tellNeighbours(type))
+  // The others may have called this member lost, even in a stand-still too short to be told as one.
+  member.on('view.thawed', () => {
+    for (const placement of placements.values()) placement.send({ type: 'nats.back' })
+  })
 
   const openNeighbour = (first: Card): Neighbour => {
     const actor = createActor(provide(given.neighbour, provideNeighbour), {
