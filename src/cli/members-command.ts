@@ -67,11 +67,13 @@ export function listMemberLines({ self, members }: Members, terminal: Terminal):
   ]
 }
 
+/** A state of a card, not of the chart of a service. */
+const UP = 'ready'
 const STYLES: Readonly<Record<string, Style>> = { open: 'green', lost: 'red', refused: 'red' }
 
 function buildRow({ member, isSelf, state, heardMs, address, version, services }: MemberListing): string[] {
   const all = Object.entries(services)
-  const up = all.filter(([, service]) => service.state === 'ready').map(([id]) => id)
+  const up = all.filter(([, service]) => service.state === UP).map(([id]) => id)
   return [
     `${escapeText(member)}${isSelf ? ' (this one)' : ''}`,
     state,
