@@ -57,7 +57,14 @@ export {
   type RequestState,
   requestMachine,
 } from './request.ts'
-export { type RunContext, type RunEvent, type RunInput, runMachine, type StopSignal } from './run.ts'
+export {
+  type LeaderExit,
+  type RunContext,
+  type RunEvent,
+  type RunInput,
+  runMachine,
+  type StopSignal,
+} from './run.ts'
 export {
   type Amounts,
   type Decision,

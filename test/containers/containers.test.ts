@@ -288,7 +288,7 @@ for (const name of ['docker', 'podman'] as const) {
   })
 }
 
-/** `nobody`, which every system has. */
+/** The user without rights, whom every system has. */
 const ordinary = { uid: 65_534, gid: 65_534 }
 
 /** The programs of the test are files of this checkout, whose folders may be closed to others. */

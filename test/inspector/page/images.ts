@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core'
 
-/** Differences of one colour of a pixel that nobody sees, of 255. */
+/** Differences of one colour of a pixel that no eye sees, of 255. */
 const UNSEEN = 24
 
 /** The share of pixels that differ between two pictures; 1: they differ in size. `page`: an empty page that compares. */
