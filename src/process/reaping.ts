@@ -30,12 +30,18 @@ export interface LeftServer {
   /** The key of its service. */
   readonly key: string
   readonly problem: string
+  /** The record that names it. Without the record it is forgotten. */
+  readonly file: string
 }
 
 /** A start would share its memory with the server of a dead supervisor. */
 export class LeftServerError extends Error {
   override get name() {
     return 'LeftServerError' as const
+  }
+
+  constructor({ problem, file }: LeftServer) {
+    super(`${problem}. End that server yourself; if it is gone and cannot be asked for, delete ${file}.`)
   }
 }
 
@@ -125,7 +131,7 @@ async function reapOwner(
       ...(await reapServer(server, { env: environmentOf(server.key), clock })),
     })),
   )
-  const left = servers.flatMap(({ key, problem }) => (problem === undefined ? [] : [{ key, problem }]))
+  const left = servers.flatMap(({ key, problem }) => (problem === undefined ? [] : [{ key, problem, file }]))
   if (survivors.length + left.length === 0) attemptUnlink(file)
   const { owner, pid: supervisorPid } = record
   const stopped = servers.flatMap(({ stopped }) => stopped ?? [])

@@ -108,7 +108,7 @@ export function createParts(options: SupervisorOptions) {
           (service) => originOf(service) === address && (service.key === key || service.policy.drawsOnLimits),
         ),
       )
-      if (found !== undefined) throw new LeftServerError(found.problem)
+      if (found !== undefined) throw new LeftServerError(found)
     },
     onGuest: (address, guest) => arrival$.next({ address, guest }),
   })
