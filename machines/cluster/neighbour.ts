@@ -109,13 +109,16 @@ const base = setup({
     forget: FORGET_MS,
   },
   guards: {
-    /** It is older than what is known, of a run that is over, or the same once more. */
+    /**
+     * It is older than what is known, of a run that is over, or the same once more. A run keeps its address: a card with
+     * another one is forged, and nothing has been asked there.
+     */
     isStale: ({ context, event }: Scope) => {
-      const { boot, seq } = cardOf(event)
+      const { boot, seq, address } = cardOf(event)
       return (
         boot === context.leftBoot ||
         context.pastBoots.includes(boot) ||
-        (boot === context.card.boot && seq <= context.card.seq)
+        (boot === context.card.boot && (seq <= context.card.seq || address !== context.card.address))
       )
     },
     /** The same of a member that is lost: its latest run is over, so an earlier one may have been the late one. */

@@ -16,7 +16,7 @@ import type { Clock } from '../clock.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
 import type { ClusterEventBody } from '../events/events.ts'
 import type { Neighbourhood } from '../request/neighbourhood.ts'
-import { createMemberProof } from '../transport/member-proof.ts'
+import { createMemberProof, type MemberProof } from '../transport/member-proof.ts'
 import { toCardBeat } from './card-beat.ts'
 import { createDepartures } from './departures.ts'
 import { type Libraries, loadLibraries } from './libraries.ts'
@@ -69,6 +69,8 @@ export interface JoinedCluster {
   isUsed(providerId: string): boolean
   /** What this member says of itself. */
   card(): Card
+  /** The proof that an answer to a member is of this one. */
+  proveAnswer: MemberProof['proveAnswer']
   members(): readonly MemberListing[]
   /** A service has changed: the others are told soon. */
   noteChange(): void
@@ -108,6 +110,8 @@ export async function joinCluster({
   const counted = new Map<string, { readonly boot: string; readonly number: number }>()
   let seq = 0
   let provingTwin = false
+  /** What was told of it last, until this member has joined. */
+  let toldTwin: string | undefined
   const member = createActor(memberMachine, { clock, input: { self, policy: config } })
   const isDraining = () => member.getSnapshot().context.availability === 'draining'
   /** While the name is another's nothing is said in it. */
@@ -289,8 +293,10 @@ export async function joinCluster({
     if (answer.outcome !== 'answered') return
     member.send({ type: 'twin.proven', boot: said.boot, address: said.address })
     const { problem } = member.getSnapshot().context
-    if (problem !== null && member.getSnapshot().hasTag('refused'))
-      publish({ type: 'cluster.refused', message: problem })
+    // The twin is heard with each of its cards.
+    if (problem === null || problem === toldTwin || !member.getSnapshot().hasTag('refused')) return
+    toldTwin = problem
+    publish({ type: 'cluster.refused', message: problem })
   }
   const sayCard = () => {
     if (speaks()) link.publishCard(JSON.stringify(card()))
@@ -306,6 +312,9 @@ export async function joinCluster({
     placements.noteBack()
   })
   member.on('echo.heard', () => neighbours.echo())
+  member.subscribe((snapshot) => {
+    if (snapshot.hasTag('joined')) toldTwin = undefined
+  })
   member.start()
 
   const neighbourhood: Neighbourhood = {
@@ -352,6 +361,7 @@ export async function joinCluster({
     isShared,
     isUsed,
     card,
+    proveAnswer: proof.proveAnswer,
     members: () => [
       toOwnListing(card(), member.getSnapshot()),
       ...neighbours.all().map((neighbour) => toListing(neighbour, clock.now())),

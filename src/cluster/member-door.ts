@@ -1,7 +1,7 @@
 import { type Card, type NewerCard, readCard } from '../../machines/cluster/messages.ts'
 import type { Clock } from '../clock.ts'
 import { get } from '../transport/get.ts'
-import type { MemberProof, MemberRun } from '../transport/member-proof.ts'
+import { type MemberProof, type MemberRun, PROOF_HEADER } from '../transport/member-proof.ts'
 
 /** Where a member gives its card to other members. */
 export const CARD_PATH = '/cluster/card'
@@ -29,9 +29,10 @@ export function createMemberDoor({ clock, proof, nextNumber }: MemberDoorOptions
   return {
     askCard: async (to, address, timeoutMs, signal) => {
       try {
-        const { status, body } = await get({
+        const number = nextNumber()
+        const { status, headers, body } = await get({
           url: address + CARD_PATH,
-          headers: proof.prove(to, nextNumber(), { method: 'GET', path: CARD_PATH }),
+          headers: proof.prove(to, number, { method: 'GET', path: CARD_PATH }),
           timeoutMs,
           maxBodyBytes: MAX_CARD_BYTES,
           clock,
@@ -41,6 +42,11 @@ export function createMemberDoor({ clock, proof, nextNumber }: MemberDoorOptions
         // A run that is not meant refuses the proof, which names the one that is.
         if (card === undefined || card.member !== to.member || card.boot !== to.boot)
           return { outcome: 'refused', detail: `status ${status}: ${toMessage(body)}` }
+        // Prompts go to this address: what listens there must know the secret, and say itself that it is there.
+        if (!proof.checkAnswer(to, number, body, headers[PROOF_HEADER]))
+          return { outcome: 'refused', detail: `what answers does not prove that it is ${to.member}` }
+        if (card.address !== address)
+          return { outcome: 'refused', detail: `${to.member} says that its address is ${card.address}` }
         return { outcome: 'answered', card }
       } catch (error) {
         const detail = error instanceof Error ? error.message : String(error)
@@ -54,5 +60,5 @@ export function createMemberDoor({ clock, proof, nextNumber }: MemberDoorOptions
 /** What an error says, or the beginning of a text that is none of ours. */
 function toMessage(body: string): string {
   const [, message] = /"message":"((?:[^"\\]|\\.)*)"/.exec(body) ?? []
-  return (message ?? body).slice(0, 300)
+  return message === undefined ? body.slice(0, 300) : String(JSON.parse(`"${message}"`)).slice(0, 300)
 }

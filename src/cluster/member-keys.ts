@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClusterError } from '../errors.ts'
 import type { Libraries } from './libraries.ts'
@@ -12,11 +12,14 @@ export interface MemberKey extends NatsUser {
 }
 
 /** Makes the key of each member in a folder, as `MEMBER.nk`, for its user only. A key that is there already is used again. */
-export function makeMemberKeys(
+export async function makeMemberKeys(
   members: readonly string[],
   folder: string,
   { transport: { nkeys } }: Pick<Libraries, 'transport'>,
 ): Promise<readonly MemberKey[]> {
+  await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    throw new ClusterError(`${folder} cannot be made`, { cause })
+  })
   return Promise.all(
     members.map(async (member) => {
       const file = join(folder, `${member}.nk`)

@@ -137,11 +137,14 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
   }
   const pause = (ms: number) =>
     new Promise<void>((resolve) => {
-      const timer = clock.setTimeout(resolve, ms)
-      closing.signal.addEventListener('abort', () => {
+      const end = () => {
         clock.clearTimeout(timer)
+        // It is called each time that no server is reached: for ever, where none is.
+        closing.signal.removeEventListener('abort', end)
         resolve()
-      })
+      }
+      const timer = clock.setTimeout(end, ms)
+      closing.signal.addEventListener('abort', end)
     })
   const run = async () => {
     while (!closing.signal.aborted) {

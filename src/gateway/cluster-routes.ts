@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { BadRequestError, ClusterError, KeyError } from '../errors.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { internalsOf } from '../supervisor/internals.ts'
+import { PROOF_HEADER } from '../transport/member-proof.ts'
 import { sendJson } from './respond.ts'
 
 /** Where members give their card to each other: it needs the proof of a member, and no key. */
@@ -16,8 +17,10 @@ export function answerCard(
   const cluster = internalsOf(supervisor).cluster()
   if (cluster === undefined)
     throw new BadRequestError(`GET ${CARD_PATH} is not served here.`, { status: 404 })
-  if (cluster.neighbourhood.admit(method, url, headers) === undefined) throw new KeyError(false)
-  sendJson(response, 200, cluster.card())
+  const hop = cluster.neighbourhood.admit(method, url, headers)
+  if (hop === undefined) throw new KeyError(false)
+  const card = cluster.card()
+  sendJson(response, 200, card, { [PROOF_HEADER]: cluster.proveAnswer(hop, JSON.stringify(card)) })
 }
 
 /** `GET /api/members`: this member first. Empty: no cluster is configured. */

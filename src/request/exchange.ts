@@ -78,6 +78,8 @@ export interface ExchangeParts {
   readonly config: () => Config
   /** The same without the models of other members of the cluster. */
   readonly ownConfig: () => Config
+  /** Of that what a member of the cluster may use. */
+  readonly sharedConfig: () => Config
   readonly leases: Pick<LeaseBook, 'request' | 'end'>
   /** Servers of one model in the order in which they are tried. */
   readonly rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[]
@@ -194,8 +196,9 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.#keepAliveMs = keepAliveMs
     this.#targets = []
     this.#index = 0
-    const isPassedOn = hop !== undefined || (hasHop(headers) && this.#parts.isFromListed(headers))
-    const models = isPassedOn ? this.#parts.ownConfig() : config()
+    const isPassedOn = hop === undefined && hasHop(headers) && this.#parts.isFromListed(headers)
+    const ofClient = isPassedOn ? this.#parts.ownConfig() : config()
+    const models = hop === undefined ? ofClient : this.#parts.sharedConfig()
     const { spoken, others } = partByApi(
       path,
       this.#find(() => candidatesOf(models, model, failover)),

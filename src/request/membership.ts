@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.ts'
+import type { Config, ProviderConfig } from '../config/config.ts'
 import { type Offer, withMembers } from '../config/members.ts'
 import type { Neighbourhood } from './neighbourhood.ts'
 
@@ -8,8 +8,10 @@ export interface Membership {
   readonly neighbourhood: Neighbourhood | undefined
   /** The configuration without what other members offer: for requests that another member has sent here. It knows the name of this member. */
   readonly own: Config
-  /** From now on requests may go to other members. */
-  join(neighbourhood: Neighbourhood): void
+  /** Of that what other members may use. */
+  readonly shared: Config
+  /** From now on requests may go to other members. `isShared`: what they may use of this one. @default everything */
+  join(neighbourhood: Neighbourhood, isShared?: (provider: ProviderConfig) => boolean): void
   /** What the other members offer now. Called when that changes, not for every card: a change is another configuration. */
   offer(offers: readonly Offer[], isUsed?: (providerId: string) => boolean): void
   /** Another file is in force; the offers stay. */
@@ -28,11 +30,14 @@ export interface MembershipOptions {
 export function createMembership(config: Config, { apply, lost, originLost }: MembershipOptions): Membership {
   let own = config
   let ownNamed = config
+  let shared = config
+  let isShared: (provider: ProviderConfig) => boolean = () => true
   let neighbourhood: Neighbourhood | undefined
   let offers: readonly Offer[] = []
   let isUsed: ((providerId: string) => boolean) | undefined
   const update = () => {
     ownNamed = neighbourhood === undefined ? own : withMembers(own, neighbourhood.self, [])
+    shared = { ...ownNamed, providers: ownNamed.providers.filter(isShared) }
     apply(neighbourhood === undefined ? own : withMembers(own, neighbourhood.self, offers, isUsed))
   }
   return {
@@ -42,8 +47,12 @@ export function createMembership(config: Config, { apply, lost, originLost }: Me
     get own() {
       return ownNamed
     },
-    join: (next) => {
+    get shared() {
+      return shared
+    },
+    join: (next, isGiven = () => true) => {
       neighbourhood = next
+      isShared = isGiven
       next.lost$.subscribe(lost)
       next.originLost$.subscribe(originLost)
       update()

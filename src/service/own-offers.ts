@@ -37,7 +37,7 @@ export function listOwnOffers(facts: OfferFacts): Readonly<Record<string, CardSe
 }
 
 /** Whether the server of a provider is on this host. Others have a key of this member, or are known to them as well. */
-function isOfThisHost({ localService, baseUrl }: ProviderConfig): boolean {
+export function isOfThisHost({ localService, baseUrl }: ProviderConfig): boolean {
   return localService !== undefined || isLoopback(new URL(baseUrl).hostname.replaceAll(/^\[|\]$/g, ''))
 }
 

@@ -5,7 +5,7 @@ import type { JoinedCluster } from '../cluster/joined-cluster.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
 import type { ClusterEventBody } from '../events/events.ts'
 import type { Membership } from '../request/membership.ts'
-import { listOwnOffers, type OfferFacts } from '../service/own-offers.ts'
+import { isOfThisHost, listOwnOffers, type OfferFacts } from '../service/own-offers.ts'
 import type { Service } from '../service/services.ts'
 
 /** The place of a supervisor in its cluster. Without `leasehold.cluster` it is empty, and nothing of it is loaded. */
@@ -71,7 +71,13 @@ export function createClusterSeat({
           if (key !== undefined) revoke(key, member)
         },
       })
-      membership.join(joined.neighbourhood)
+      const { isShared } = joined
+      membership.join(
+        joined.neighbourhood,
+        (provider) =>
+          provider.unavailable === undefined &&
+          isShared(provider.replicaOf?.provider ?? provider.id, isOfThisHost(provider)),
+      )
       return joined
     } catch (error) {
       publish({ type: 'cluster.refused', message: error instanceof Error ? error.message : String(error) })

@@ -231,6 +231,7 @@ export function createParts(options: SupervisorOptions) {
     requests: openRequests,
     config: () => catalogue.config,
     ownConfig: () => membership.own,
+    sharedConfig: () => membership.shared,
     leases,
     rank,
     findRoom: (targets) => findRoom(targets, registry.loadOf, membership),

@@ -3,7 +3,7 @@ import { HopError } from '../errors.ts'
 import type { Headers } from './headers.ts'
 import { HOP_HEADER } from './hops.ts'
 
-/** `BOOT RECEIVER-BOOT HMAC`: proves the hop header of a member to one run of another. */
+/** `BOOT RECEIVER-BOOT HMAC`: proves the hop header of a member to one run of another. On a card: the HMAC alone. */
 export const PROOF_HEADER = 'x-leasehold-proof'
 
 /** One run of a member. */
@@ -32,6 +32,10 @@ export interface MemberProof {
    * @throws {@link HopError} the proof is wrong, was used before, or is for another run of this member
    */
   check(request: ProvenRequest, headers: Headers): ProvenHop | undefined
+  /** The proof that an answer is of this run: for the one that asked, with the number of its request. */
+  proveAnswer(to: ProvenHop, body: string): string
+  /** Whether an answer is of the run that was asked with this number. */
+  checkAnswer(from: MemberRun, number: number, body: string, proof: unknown): boolean
 }
 
 /** Longest name of a member and of its boot, in characters. */
@@ -55,6 +59,10 @@ export function createMemberProof(secret: string, self: MemberRun): MemberProof 
     // No part but the last can hold a line end.
     createHmac('sha256', key)
       .update(`${from.member}\n${from.boot}\n${to.member}\n${to.boot}\n${String(number)}\n${method}\n${path}`)
+      .digest()
+  const signAnswer = (from: MemberRun, to: MemberRun, number: number, body: string) =>
+    createHmac('sha256', key)
+      .update(`answer\n${from.member}\n${from.boot}\n${to.member}\n${to.boot}\n${String(number)}\n${body}`)
       .digest()
   const openWindow = (run: string): NumberWindow => {
     const known = seen.get(run)
@@ -81,8 +89,7 @@ export function createMemberProof(secret: string, self: MemberRun): MemberProof 
         )
       const number = Number(digits)
       const expected = sign({ member, boot }, self, number, request)
-      const bytes = Buffer.from(given, 'base64url')
-      if (bytes.length !== expected.length || !timingSafeEqual(bytes, expected))
+      if (!isSame(given, expected))
         throw new HopError(
           `The request does not prove that "${member}" sent it: leasehold.cluster.secret differs between the members, or the request was changed on its way.`,
         )
@@ -90,7 +97,15 @@ export function createMemberProof(secret: string, self: MemberRun): MemberProof 
         throw new HopError(`A request with the number ${digits} of "${member}" has come before.`)
       return { member, boot, number }
     },
+    proveAnswer: (to, body) => signAnswer(self, to, to.number, body).toString('base64url'),
+    checkAnswer: (from, number, body, proof) =>
+      typeof proof === 'string' && isSame(proof, signAnswer(from, self, number, body)),
   }
+}
+
+function isSame(given: string, expected: Buffer): boolean {
+  const bytes = Buffer.from(given, 'base64url')
+  return bytes.length === expected.length && timingSafeEqual(bytes, expected)
 }
 
 /** Takes each number once. */

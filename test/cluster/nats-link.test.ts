@@ -2,7 +2,7 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'vitest'
+import { test, vi } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { loadLibraries } from '../../src/cluster/libraries.ts'
 import { type NatsFact, openNatsLink } from '../../src/cluster/nats-link.ts'
@@ -100,6 +100,29 @@ describeWithNats('the connection to NATS', () => {
     await expect.poll(a.last).toBe('nats.unreachable')
     await server.start()
     await expect.poll(a.last).toBe('nats.connected')
+  })
+
+  test('keeps nothing of its attempts while no server is there', async ({ expect }) => {
+    const target = vi.spyOn(EventTarget.prototype, 'addEventListener')
+    const gone = vi.spyOn(EventTarget.prototype, 'removeEventListener')
+    let attempts = 0
+    const connect = () => {
+      attempts += 1
+      return Promise.reject(new Error('no server'))
+    }
+    const link = openNatsLink({
+      config: toCluster('nats://127.0.0.1:1'),
+      boot: 'b',
+      clock: { ...systemClock, setTimeout: (work) => systemClock.setTimeout(work, 0) },
+      libraries: { ...libraries, transport: { ...libraries.transport, connect } as never },
+      receiver: { fact: () => {}, card: () => {}, bye: () => {}, asked: () => '', whoAsked: () => {} },
+    })
+    await expect.poll(() => attempts).toBeGreaterThan(30)
+    const count = ({ mock }: typeof target | typeof gone) =>
+      mock.calls.filter(([type]) => type === 'abort').length
+    expect(count(target) - count(gone)).toBeLessThan(attempts / 2)
+    await link.close()
+    vi.restoreAllMocks()
   })
 
   test('says which file cannot be used, and joins when it is mended (row 15)', async ({ expect }) => {

@@ -1,6 +1,11 @@
 // @module-tag proof
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { connect } from '@nats-io/transport-node'
 import { test } from 'vitest'
-import { type Box, createBoxes } from './boxes.ts'
+import { createMemberProof } from '../../src/transport/member-proof.ts'
+import { type Box, createBoxes, secret } from './boxes.ts'
 import { describeWithNats } from './nats-server.ts'
 
 interface Models {
@@ -85,6 +90,14 @@ describeWithNats('three machines', () => {
     await second.until(new RegExp(`cannot be joined: another member is called tower, at ${tower.url}`))
     const { members } = (await attic.json('/api/members')) as Members
     expect(members.map(({ member }) => member)).toEqual(['attic', 'tower'])
+    // It hears of the first one with each card, and says so once.
+    const seqOf = async () => {
+      const { members } = (await attic.json('/api/members')) as Members
+      return members.find(({ member }) => member === 'tower')?.seq ?? 0
+    }
+    const before = await seqOf()
+    await expect.poll(seqOf, { timeout: 5000 }).toBeGreaterThan(before + 4)
+    expect(second.log.match(/cannot be joined/g)).toHaveLength(1)
     // Its own models are served.
     expect((await second.ask({ model: 'phi/m' })).status).toBe(200)
     await tower.end()
@@ -108,5 +121,76 @@ describeWithNats('three machines', () => {
     const check = await attic.run('cluster', 'check')
     expect(check.stdout.split('\n').filter((line) => !line.startsWith('ok'))).toEqual([''])
     expect(check.stdout).toMatch(/claims work[\s\S]*member tower: .* answers and has the same secret/)
+  })
+
+  test('what answers with a card and does not know the secret is no member', async ({ expect }) => {
+    await using boxes = await createBoxes(['tower'])
+    const [tower] = boxes.all as [Box]
+    await tower.start()
+    await tower.until(/connected to NATS/)
+    let card = {}
+    const asked: (string | undefined)[] = []
+    const gateway = createServer((request, response) => {
+      asked.push(request.url)
+      response.end(JSON.stringify(card))
+    })
+    gateway.listen(0, '127.0.0.1')
+    await once(gateway, 'listening')
+    const address = `http://127.0.0.1:${(gateway.address() as AddressInfo).port}`
+    const service = {
+      models: [{ id: 'm', api: 'openai-completions' }],
+      state: 'ready',
+      leases: 0,
+      waiting: 0,
+    }
+    const services = { llama: { ...service, room: null, startMs: null, fit: 'fits' } }
+    card = {
+      v: 1,
+      member: 'evil',
+      boot: 'b',
+      seq: 1,
+      address,
+      version: '1',
+      state: 'open',
+      services,
+      counted: {},
+    }
+    const nats = await connect({ servers: boxes.nats.url })
+    nats.publish('leasehold.card.evil', JSON.stringify(card))
+    const listing = async () =>
+      (
+        (await tower.json('/api/members')) as {
+          members: { member: string; state: string; problem: unknown }[]
+        }
+      ).members.find(({ member }) => member === 'evil')
+    await expect.poll(listing).toMatchObject({
+      state: 'lost',
+      problem: 'what answers does not prove that it is evil',
+    })
+    expect((await tower.ask()).status).toBe(200)
+    expect([tower.starts(), ...new Set(asked)]).toEqual([1, '/cluster/card'])
+    await nats.close()
+    gateway.close()
+  })
+
+  test('a member may use what another one shares, and nothing else of it', async ({ expect }) => {
+    await using boxes = await createBoxes([])
+    const tower = await boxes.add('tower', { providers: ['llama', 'own'], cluster: { share: ['llama'] } })
+    await tower.start()
+    await tower.until(/connected to NATS/)
+    const { members } = (await tower.json('/api/members')) as { members: { member: string; boot: string }[] }
+    const proof = createMemberProof(secret, { member: 'attic', boot: 'b' })
+    const path = '/v1/chat/completions'
+    const ask = async (model: string, number: number) => {
+      const to = members[0] as { member: string; boot: string }
+      const headers = {
+        'content-type': 'application/json',
+        ...proof.prove(to, number, { method: 'POST', path }),
+      }
+      const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'hello' }] })
+      return (await fetch(tower.url + path, { method: 'POST', headers, body })).status
+    }
+    expect([await ask('llama/m', 1), await ask('own/m', 2)]).toEqual([200, 404])
+    expect((await tower.ask({ model: 'own/m' })).status).toBe(200)
   })
 })

@@ -67,6 +67,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     inspection: () => ({}),
     config: () => config,
     ownConfig: () => config,
+    sharedConfig: () => config,
     leases: {
       request: (key, _, listener) => waiting.push({ key, listener }),
       end: (id) => ended.push(id),

@@ -49,6 +49,19 @@ describe('the proof of a member', () => {
     )
   })
 
+  test('of an answer is for one request of one run, and for what it says', () => {
+    const { sender, receiver } = openPair()
+    const proof = receiver.proveAnswer({ ...tower, number: 7 }, '{"v":1}')
+    expect(sender.checkAnswer(attic, 7, '{"v":1}', proof)).toBe(true)
+    expect(sender.checkAnswer(attic, 8, '{"v":1}', proof)).toBe(false)
+    expect(sender.checkAnswer({ ...attic, boot: 'old' }, 7, '{"v":1}', proof)).toBe(false)
+    expect(sender.checkAnswer(attic, 7, '{"v":2}', proof)).toBe(false)
+    expect(sender.checkAnswer(attic, 7, '{"v":1}', undefined)).toBe(false)
+    expect(
+      openPair('another secret of at least 32 characters').sender.checkAnswer(attic, 7, '{"v":1}', proof),
+    ).toBe(false)
+  })
+
   test('is refused with another secret', () => {
     const { sender, receiver } = openPair('another secret of at least 32 characters')
     expect(() => receiver.check(request, sender.prove(attic, 1, request))).toThrow(/secret differs/)

@@ -90,6 +90,14 @@ describe('a neighbour', () => {
     expect([attic.said, attic.probes(), attic.tags()]).toEqual([['met a1'], 1, 'usable'])
   })
 
+  test('keeps the address of its run: a card with another one is forged', async () => {
+    const attic = await open()
+    await attic.send({ type: 'card.heard', card: { ...card(9), address: 'http://10.0.0.66:4141' } })
+    expect([attic.context().card, attic.tags()]).toEqual([card(1), 'usable'])
+    await attic.send(heard(2))
+    expect(attic.context().card.seq).toBe(2)
+  })
+
   test('is not used while HTTP does not reach it, and is asked again with each of its cards', async () => {
     const attic = await open(neighbourMachine, refused)
     await attic.beat(3)
