@@ -741,8 +741,16 @@ export const providerMachine = provider.createMachine({
           initial: 'resting',
           states: {
             resting: {
-              description: 'No request waits for it.',
+              description:
+                'No request waits for it. The idle clock runs here, too: it may have run out while a request waited that has left.',
               entry: 'reportAsleep',
+              after: {
+                idleStop: {
+                  guard: and(['canIdleStop', 'isOwned']),
+                  target: '#provider.idle-stopping',
+                  actions: 'recordIdleStop',
+                },
+              },
               always: { guard: 'hasWaiters', target: 'wanted' },
             },
             wanted: {
@@ -798,7 +806,8 @@ export const providerMachine = provider.createMachine({
             input: ({ context }) => ({ key: context.key }),
             onDone: [
               { guard: 'isSleepFault', target: '#provider.idle-stopping', actions: 'recordWakeFault' },
-              { target: 'awake', actions: ['recordAwake', 'startHeartbeat'] },
+              // The idle clock may have run out while a request waited that has left.
+              { target: '#provider.ready', reenter: true, actions: ['recordAwake', 'startHeartbeat'] },
             ],
             onError: { target: '#provider.idle-stopping', actions: 'recordWakeFault' },
           },

@@ -90,8 +90,10 @@ export const base = setup({
     isSeenAsleep: ({ event }: Scope) => event.type === 'sleep.seen' && event.isAsleep,
     /** The request to sleep or to wake did not do what it should. */
     isSleepFault: ({ event }: Scope) => sleepFaultOf(event) !== undefined,
-    /** The new policy does not say how a server that sleeps is woken. */
-    isSleepRemoved: ({ event }: Scope) => event.type === 'policy.replaced' && event.policy.sleep === null,
+    /** The new policy does not say how a server that was told to sleep is woken. */
+    isSleepRemoved: ({ context, event }: Scope) =>
+      event.type === 'policy.replaced' &&
+      (event.policy.sleep === null || (event.policy.sleep.isSelf && context.policy.sleep?.isSelf !== true)),
 
     // Claims and other supervisors.
     isClaimHeld: ({ event }: Scope) => outcomeOf(event)?.outcome === 'held',
