@@ -13,7 +13,11 @@ export function findSleepProblems(
     .filter((one): one is Managed => one.localService?.sleep !== undefined && one.replicaOf === undefined)
     .flatMap((provider) => {
       const at = [...toProviderPath(provider), 'localService', 'sleep']
-      return [...findNeedProblems(provider, budgets, [...at, 'needs']), ...findIdleProblems(provider, at)]
+      return [
+        ...findNeedProblems(provider, budgets, [...at, 'needs']),
+        ...findIdleProblems(provider, at),
+        ...findUnknownNeeds(provider, at),
+      ]
     })
 }
 
@@ -47,6 +51,18 @@ function findIdleProblems(
         toWarning(
           [...at, 'afterMs'],
           `it never sleeps for being idle: it is stopped after idleStopMs, ${idleStopMs}`,
+        ),
+      ]
+    : []
+}
+
+/** The scheduler tells a server to sleep for the room that this frees, and the first sleep is not measured yet. */
+function findUnknownNeeds({ localService: { sleep } }: Managed, at: readonly PropertyKey[]): Finding[] {
+  return sleep !== undefined && sleep.request.length > 0 && sleep.afterMs === 0 && sleep.needs === undefined
+    ? [
+        toWarning(
+          [...at],
+          'it never sleeps: afterMs is 0, and needs does not say what it uses asleep, so nothing tells what its sleep frees: set one of them',
         ),
       ]
     : []

@@ -8,7 +8,7 @@ const askSchema = {
   method: z.enum(['GET', 'POST', 'PUT', 'DELETE']),
   path: z
     .string()
-    .regex(/^\/[^\s#]*$/, 'must be a path that begins with "/", with its query')
+    .regex(/^\/(?![/\\])[^\s#]*$/, 'must be a path that begins with one "/", with its query')
     .describe('Path at the origin of `baseUrl`, with its query: `/sleep?level=1`.'),
   body: jsonValue().optional().describe('JSON body. Absent: none.'),
   headers: z
