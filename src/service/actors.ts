@@ -57,6 +57,11 @@ interface CheckOptions {
 /** Least time of the look before a start, in milliseconds: a busy host takes a while to refuse a connection. */
 const MIN_LOOK_MS = 250
 
+const SLEEPS: Verdict = {
+  kind: 'loading',
+  detail: 'it sleeps, and leasehold wakes only servers that it started: wake it, or stop it',
+}
+
 export type Effects = ReturnType<typeof createEffects>
 
 /** Every effect of the provider machine, for its `provide`. They never throw: what fails becomes an event. */
@@ -124,6 +129,16 @@ export function createEffects({
     return scrub(otherUsers ?? verdict)
   }
   /**
+   * A server that leasehold did not start may sleep, and is not woken: a request, or a health check, could end it.
+   * `undefined`: it does not sleep, or wakes by itself, or that cannot be told.
+   */
+  const lookForSleep = async (key: string, signal?: AbortSignal): Promise<Verdict | undefined> => {
+    const { policy } = serviceOf(key)
+    if (policy.sleep === null || policy.sleep.isSelf || runs.get(key)?.isAlive()) return undefined
+    const seen = await sleepRequests.look(key, signal)
+    return seen !== undefined && 'isAsleep' in seen && seen.isAsleep ? SLEEPS : undefined
+  }
+  /**
    * A server that answers before ours runs may be for other models. A server that never ends its answer is waited for
    * until the deadline, so the check counts as part of the wait.
    */
@@ -132,7 +147,7 @@ export function createEffects({
     const models = providers.flatMap((provider) => provider.models.map(({ upstreamId }) => upstreamId))
     const timeoutMs = Math.min(PROBE_TIMEOUT_MS, Math.max(MIN_LOOK_MS, policy.readyTimeoutMs))
     const begunMs = clock.now()
-    const verdict = await check(key, { signal, models, timeoutMs })
+    const verdict = (await lookForSleep(key, signal)) ?? (await check(key, { signal, models, timeoutMs }))
     return verdict.kind === 'loading' ? { ...verdict, tookMs: Math.round(clock.now() - begunMs) } : verdict
   }
   /**
@@ -180,7 +195,7 @@ export function createEffects({
     outputOf: (key) => table.outputOf(key)?.lines$,
     heartbeatMs,
     publish,
-    check,
+    check: async (key) => (await lookForSleep(key)) ?? check(key),
     lookAtSleep: sleepRequests.look,
     explain,
     serviceOf,

@@ -36,6 +36,8 @@ export interface ContextSizesOptions {
 interface Known {
   readonly generation: string
   readonly lookup: AbortController
+  /** Whether the server has told all that it is asked. */
+  isWhole: boolean
   readonly sizes: Map<string, number>
   readonly abilities: Map<string, ModelAbilities>
 }
@@ -47,7 +49,9 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
     known.get(key)?.lookup.abort()
     known.delete(key)
   }
-  const ask = async (key: string, { sizes, abilities, lookup: { signal } }: Known) => {
+  const ask = async (key: string, begun: Known) => {
+    const { sizes, abilities } = begun
+    const { signal } = begun.lookup
     for (const provider of serviceOf(key).providers) {
       // A member tells it on its card.
       if (provider.memberOf !== undefined) continue
@@ -74,6 +78,7 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
         )
       }
     }
+    begun.isWhole = true
   }
 
   return {
@@ -84,12 +89,16 @@ export function createContextSizes({ clock, serviceOf, addressOf }: ContextSizes
         const begun: Known = {
           generation,
           lookup: new AbortController(),
+          isWhole: false,
           sizes: new Map(),
           abilities: new Map(),
         }
         known.set(key, begun)
         void ask(key, begun)
-      } else if (!hasTag(to, 'busy') && !hasTag(to, 'sleeping')) forget(key)
+      } else if (hasTag(to, 'sleeping')) {
+        // Nothing is asked of a server that sleeps. What is not known yet is asked for again when it is awake.
+        if (known.get(key)?.isWhole === false) forget(key)
+      } else if (!hasTag(to, 'busy')) forget(key)
     },
     of: (key, providerId, modelId) => known.get(key)?.sizes.get(toName(providerId, modelId)),
     abilitiesOf: (key, providerId, modelId) => known.get(key)?.abilities.get(toName(providerId, modelId)),

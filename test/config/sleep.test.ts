@@ -85,7 +85,11 @@ describe('localService.sleep', () => {
       'sleep.afterMs: needs request: nothing tells the server to sleep',
     ],
     ['a URL as path', { sleep: { ...told, check: { path: 'http://x/y', field: 'a' } } }, 'must be a path'],
-    ['a path that names a host', { sleep: { ...told, check: { path: '//x/y', field: 'a' } } }, 'must be a path'],
+    [
+      'a path that names a host',
+      { sleep: { ...told, check: { path: '//x/y', field: 'a' } } },
+      'must be a path',
+    ],
     [
       'a sleep of which nothing tells what it frees',
       { sleep: { ...told, afterMs: 0, needs: undefined } },

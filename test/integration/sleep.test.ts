@@ -1,5 +1,7 @@
 // @module-tag waits
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { test } from 'vitest'
 import { createSupervisor } from '../../src/index.ts'
@@ -54,6 +56,7 @@ async function createHouse({
     supervisor,
     ...hearing,
     hearing,
+    ports,
     /** Settles when a service was in a state this many times. */
     until: (id: string, state: string, times = 1) => {
       let count = 0
@@ -199,4 +202,51 @@ test('what a server needs asleep is measured 2 s after it fell asleep, where it 
   const before = house.held('ramMiB').a ?? 0
   await expect.poll(() => house.held('ramMiB').a, { timeout: 6_000 }).toBeLessThan(before)
   expect(house.held('ramMiB').a).toBeGreaterThan(0)
+})
+
+test('what a server is asked beside its requests is not asked while it sleeps', async ({ expect }) => {
+  await using house = await createHouse({ flags: { a: ['--list-ms', '200'] } })
+  const { pid, seen } = await house.use('a')
+  expect(seen).toContain('GET /v1/models awake')
+  await house.until('a', 'ready.asleep')
+  // Its list would have come by now, and with it the next question.
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  const after = await house.use('a')
+  expect(after.pid).toBe(pid)
+  expect(after.seen.filter((line) => line.startsWith('GET /v1/models'))).toHaveLength(2)
+})
+
+test('a server that leasehold did not start is asked nothing while it sleeps, and used as soon as it is awake', async ({
+  expect,
+}) => {
+  await using house = await createHouse()
+  const origin = `http://127.0.0.1:${house.ports[0]}`
+  const server = spawn(process.execPath, [sleeper, '--port', String(house.ports[0]), '--asleep'])
+  try {
+    await expect
+      .poll(() =>
+        fetch(`${origin}/is_sleeping`).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      )
+      .toBe(true)
+    const lease = house.supervisor.acquire('a/demo')
+    lease.catch(() => {})
+    await house.until('a', 'starting.warming')
+    // A few polls.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(house.supervisor.service('a')).toMatchObject({
+      state: 'starting.warming',
+      verdict: { kind: 'loading', detail: expect.stringContaining('it sleeps') },
+    })
+    await fetch(`${origin}/wake_up`, { method: 'POST' })
+    const { baseUrl, release } = await lease
+    const { pid } = (await (await fetch(`${baseUrl}/seen`)).json()) as { readonly pid: number }
+    expect(pid).toBe(server.pid)
+    release()
+  } finally {
+    server.kill()
+    if (server.exitCode === null) await once(server, 'exit')
+  }
 })
