@@ -13,7 +13,7 @@ const MAX_BYTES = {
 }
 /** In the order in which they apply. */
 const LOOKS = ['tokens', 'controls', 'frame', 'overview', 'narrow']
-const LATER_LOOKS = ['service', 'requests', 'timeline', 'try', 'machines', 'narrow-views']
+const LATER_LOOKS = ['members', 'service', 'requests', 'timeline', 'try', 'machines', 'narrow-views']
 
 const here = new URL('./', import.meta.url)
 const dist = new URL('../../../dist/', here)

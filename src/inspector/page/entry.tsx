@@ -2,6 +2,7 @@ import { render } from 'preact'
 import { createApp } from './app.ts'
 import { listenToKeys } from './keyboard.ts'
 import { findGroup, findLook } from './look.ts'
+import { listOwn } from './model.ts'
 import { Page, type Views } from './page.tsx'
 import { parseRoute } from './route.ts'
 
@@ -72,7 +73,7 @@ const icons = {
 
 /** The tab tells what is worst. */
 const tellTab = () => {
-  const looks = Object.values(app.shown().model.services).map(findLook)
+  const looks = listOwn(app.shown().model).map(findLook)
   const failing = looks.filter((look) => findGroup(look) === 'Failing').length
   const busy = looks.filter((look) => look === 'use').length
   const parts = [

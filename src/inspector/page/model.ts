@@ -115,6 +115,11 @@ export const emptyModel: PageModel = {
   budgets: [],
 }
 
+/** The services of this machine; a member of the cluster counts as one, and says itself what it runs. */
+export function listOwn({ services }: PageModel): readonly ServiceView[] {
+  return Object.values(services).filter(({ key }) => !key.startsWith('member:'))
+}
+
 /** A service by what an address names: its key or its name. */
 export function findNamed({ services }: PageModel, id: string | null): ServiceView | undefined {
   if (id === null) return undefined

@@ -3,6 +3,7 @@ import type { App } from './app.ts'
 import { Rail, Tabs } from './frame/rail.tsx'
 import { TimeBar } from './frame/time-bar.tsx'
 import { Screen, type Told, tell, type ViewProps } from './frame/view-frame.tsx'
+import { listOwn } from './model.ts'
 import { Overview } from './views/overview.tsx'
 
 export type Views = typeof import('./views.ts')
@@ -21,7 +22,7 @@ export function Page({ app, views, theme, onTheme }: PageProps) {
   const { model, atMs } = app.shown()
   const isLost = recording === null && connection !== 'open'
   const isStill = history.cursor !== null || recording !== null || isLost
-  const told: readonly Told[] = Object.values(model.services).map((one) => tell(one, model, atMs))
+  const told: readonly Told[] = listOwn(model).map((one) => tell(one, model, atMs))
   const view: ViewProps = { app, model, atMs, isStill }
   const Shown = route.view === 'overview' ? Overview : (views?.[route.view] ?? Coming)
   if (connection === 'locked' && recording === null) return <Lock app={app} />

@@ -19,7 +19,8 @@ export interface OverviewProps extends ViewProps {
 /** Everything at a glance: what goes on, who holds the memory, and a row for each service. */
 export function Overview(view: OverviewProps) {
   const { app, told } = view
-  const { filter } = app.state
+  const { later, state } = app
+  const { filter } = state
   const isDense = told.length > 12
   const tools = told.length > 3 && <FilterField app={app} label="Filter services" />
   return (
@@ -29,10 +30,12 @@ export function Overview(view: OverviewProps) {
       ) : (
         <>
           <Lead {...view} />
+          {later && <later.ThisMachine {...view} />}
           <Budgets {...view} isDense={isDense} />
           <ServiceTable {...view} filter={filter} isDense={isDense} />
         </>
       )}
+      {later && <later.OtherMachines {...view} />}
       <Unavailable app={app} />
       {told.length > 0 && !isDense && <Lately {...view} />}
       {told.length > 0 && <Legend />}
