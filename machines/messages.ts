@@ -141,6 +141,7 @@ export function isServerLeft({ outside }: Receipt): boolean {
 /**
  * Why a stop was begun. `shutdown` and `removed` retire the service for good. `evicted` frees the room of an idle
  * service; `yielded` frees the room of a service in use for one that has starved: it drains without a deadline.
+ * `revoked`: its start was given up, because another member of the cluster has it.
  * `sleep-failed`: it is not certain whether the server sleeps, so the next request gets a new one.
  */
 export type StopReason =
@@ -152,6 +153,7 @@ export type StopReason =
   | 'start-failed'
   | 'sleep-failed'
   | 'abandoned'
+  | 'revoked'
   | 'removed'
   | 'shutdown'
 
@@ -287,6 +289,8 @@ export type ProviderEvent =
   /** There can be no room for a request either, and why. */
   | { readonly type: 'start.declined'; readonly failure: Failure }
   | { readonly type: 'start.abandoned' }
+  /** A start that was permitted must be given up: `member` of the cluster has the service, or starts it. */
+  | { readonly type: 'start.revoked'; readonly member: string }
   | { readonly type: 'stability.reached' }
   /** `isOfRequest`: seen between two heartbeats, by a request or by the poll that waits for a listener. */
   | {

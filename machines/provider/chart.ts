@@ -248,6 +248,11 @@ export const providerMachine = provider.createMachine({
           { guard: 'isOwned', target: 'idle-stopping', actions: 'recordAbandonedStop' },
           { target: 'down.cold', actions: 'explainAbandoned' },
         ],
+        'start.revoked': {
+          guard: 'isOwned',
+          target: 'idle-stopping',
+          actions: ['recordRevocation', 'refuseWaiters'],
+        },
         'process.failed': [
           { guard: not('isCurrentGeneration'), actions: 'reportRunEnd' },
           // Only another configuration, or a start by hand, changes anything.
@@ -344,6 +349,12 @@ export const providerMachine = provider.createMachine({
             },
             locking: {
               description: 'The claim is asked for: on a host at most one supervisor runs a service.',
+              on: {
+                'start.revoked': {
+                  target: '#provider.down.cold',
+                  actions: ['recordRevocation', 'refuseWaiters'],
+                },
+              },
               invoke: {
                 id: 'claim',
                 src: 'claim',

@@ -105,6 +105,7 @@ const stopTexts: Readonly<Record<StopReason, string>> = {
   'start-failed': 'its start failed',
   'sleep-failed': 'it was not certain whether it sleeps',
   abandoned: 'no request waited for its start any more',
+  revoked: 'another machine has it',
   removed: 'it was removed from the configuration',
   shutdown: 'leasehold is shutting down',
 }

@@ -279,7 +279,7 @@ export function createParts(options: SupervisorOptions) {
     },
     serviceOf: catalogue.serviceOf,
     publish: hub.publish,
-    revoke: (key) => registry.send(key, { type: 'service.stop', reason: 'asked', force: false }),
+    revoke: (key, member) => registry.send(key, { type: 'start.revoked', member }),
   })
   const configuration = createConfiguration({
     current: () => catalogue.config,

@@ -130,6 +130,7 @@ const event = z.discriminatedUnion('type', [
     reason: z.enum(['evicted', 'yielded', 'asked', 'removed', 'shutdown']),
     force: z.boolean().optional(),
   }),
+  z.strictObject({ type: z.literal('start.revoked'), member: z.string() }),
   z.strictObject({ type: z.literal('service.stay') }),
   z.strictObject({ type: z.literal('service.sleep') }),
   z.strictObject({ type: z.literal('breaker.reset') }),

@@ -1,4 +1,5 @@
 import type { Failure, StopReason } from '../../messages.ts'
+import type { Reason } from '../../reasons.ts'
 import { countRequests, MAX_LOST_PEERS } from '../context.ts'
 import { PEER_TIMEOUT_MS } from '../delays.ts'
 import { isConnectionRefused, outcomeOf, sleepFaultOf, verdictOf } from '../event-facts.ts'
@@ -149,13 +150,12 @@ export const records = {
   }),
   recordElsewhere: base.assign(({ event }) => {
     const outcome = outcomeOf(event)
-    if (outcome?.outcome !== 'elsewhere') return {}
-    const { member } = outcome
-    return {
-      failure: { code: 'LEASEHOLD_ELSEWHERE', message: `${member} has it, or starts it`, member },
-      why: { kind: 'elsewhere', member },
-    }
+    return outcome?.outcome === 'elsewhere' ? toElsewhere(outcome.member) : {}
   }),
+  /** Nothing has failed: the requests ask at the other member. */
+  recordRevocation: base.assign(({ event }) =>
+    event.type === 'start.revoked' ? { stop: 'revoked', ...toElsewhere(event.member) } : {},
+  ),
   recordHolder: base.assign(({ event }) =>
     event.type === 'peer.met'
       ? { lostPeers: 0, holder: event.holder, why: { kind: 'held', holder: event.holder } }
@@ -208,6 +208,13 @@ export const records = {
     policy: ({ context, event }) => (event.type === 'policy.replaced' ? event.policy : context.policy),
     stop: ({ context }) => (context.stop === 'removed' ? 'asked' : context.stop),
   }),
+}
+
+function toElsewhere(member: string): { readonly failure: Failure; readonly why: Reason } {
+  return {
+    failure: { code: 'LEASEHOLD_ELSEWHERE', message: `${member} has it, or starts it`, member },
+    why: { kind: 'elsewhere', member },
+  }
 }
 
 /** The one of two reasons to stop that decides what follows: retirement, then failure, then the newer. */
