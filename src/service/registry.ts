@@ -1,5 +1,5 @@
 import type { ActorRefFrom, SnapshotFrom } from 'xstate'
-import type { Failure, ProviderEmitted, ProviderEvent } from '../../machines/messages.ts'
+import type { Failure, ProviderEmitted, ProviderEvent, Waiter } from '../../machines/messages.ts'
 import type { providerMachine } from '../../machines/provider/chart.ts'
 import { type ProviderContext, toBackoffMs, toStateName } from '../../machines/provider/context.ts'
 import { hasTag, type ProviderState } from '../../machines/provider/tags.ts'
@@ -64,8 +64,8 @@ export interface Registry {
   snapshotOf(key: string): ServiceSnapshot | undefined
   /** Every service that has an actor. */
   snapshots(): ServiceSnapshot[]
-  /** The ids of the requests that wait for it: not `preload`, and no command. */
-  requestersOf(key: string): readonly string[]
+  /** What waits for it, in order. */
+  waitersOf(key: string): readonly Waiter[]
   /** What its actor was born with. */
   birthOf(key: string): Pick<ProviderContext, 'instance' | 'policy'>
   /** What a choice between this provider and its replicas looks at. */
@@ -255,10 +255,7 @@ export function createRegistry({
       return actor && explainOne(toServiceFacts(actor, serviceOf(key), observe(key)), neighbours)
     },
     snapshots,
-    requestersOf: (key) =>
-      actorOf(key)
-        ?.getSnapshot()
-        .context.waiters.flatMap(({ id, cause }) => (cause === undefined ? [id] : [])) ?? [],
+    waitersOf: (key) => actorOf(key)?.getSnapshot().context.waiters ?? [],
     birthOf: (key) => {
       const { instance = '', policy = serviceOf(key).policy } = actorOf(key)?.getSnapshot().context ?? {}
       return { instance, policy }

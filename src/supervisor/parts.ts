@@ -55,6 +55,7 @@ import { createScrubber } from '../text/scrubber.ts'
 import { hasPassed } from '../transport/hops.ts'
 import { createClusterSeat } from './cluster-seat.ts'
 import type { SupervisorOptions } from './interface.ts'
+import { createStartPlace } from './start-place.ts'
 
 /** The parts of one supervisor. */
 export type Parts = ReturnType<typeof createParts>
@@ -121,7 +122,7 @@ export function createParts(options: SupervisorOptions) {
     clock,
     table,
     claims,
-    place: async (key, signal) => (isForHere(key) ? { outcome: 'claimed' } : seat.place(key, signal)),
+    place: (key, signal) => startPlace.place(key, signal),
     requests$: leaseRequests.requests$,
     serviceOf: catalogue.serviceOf,
     heartbeatMs: () => limits().heartbeatMs,
@@ -216,13 +217,6 @@ export function createParts(options: SupervisorOptions) {
     loadMsOf: registry.loadMsOf,
     keep: requestLog.add,
   }
-  /** What is started without a request is meant for this machine, and so is a lease that the host asks for. */
-  const isForHere = (key: string) => {
-    if (!seat.isConfigured) return true
-    const ids = registry.requestersOf(key)
-    const usesOthers = seat.usesOthers(key)
-    return ids.length === 0 || ids.some((id) => openRequests.open.get(id)?.isForHere(usesOthers) ?? true)
-  }
   const openServerCall = createServerCalls({ ...common, book: openServerCalls })
   const bodies = createBodyCapture(() => catalogue.config.leasehold.captureBodies, scrubber.text)
   const dispatch = createRequests({
@@ -279,7 +273,13 @@ export function createParts(options: SupervisorOptions) {
     },
     serviceOf: catalogue.serviceOf,
     publish: hub.publish,
-    revoke: (key, member) => registry.send(key, { type: 'start.revoked', member }),
+    revoke: (key, member) => startPlace.revoke(key, member),
+  })
+  const startPlace = createStartPlace({
+    seat,
+    waitersOf: registry.waitersOf,
+    requestOf: (id) => openRequests.open.get(id),
+    giveUp: (key, member) => registry.send(key, { type: 'start.revoked', member }),
   })
   const configuration = createConfiguration({
     current: () => catalogue.config,

@@ -42,6 +42,20 @@ describeWithNats('a cold start among three machines', () => {
     expect([tower.starts(), attic.starts()]).toEqual([1, 2])
   })
 
+  test('a start by hand and preload start it here, although another machine has it', async ({ expect }) => {
+    await using boxes = await createBoxes(['tower', 'attic'])
+    const [tower, attic] = boxes.all as [Box, Box]
+    await Promise.all(boxes.all.map((box) => box.start()))
+    await boxes.untilJoined()
+    expect((await tower.ask({ model: 'tower:llama/m' })).status).toBe(200)
+    const started = await attic.run('start', 'llama')
+    expect([started.code, started.stderr]).toEqual([0, ''])
+    const cellar = await boxes.add('cellar', { leasehold: { preload: ['llama'] } })
+    await cellar.start()
+    await expect.poll(() => cellar.starts(), { timeout: 10_000 }).toBe(1)
+    expect([tower.starts(), attic.starts()]).toEqual([1, 1])
+  })
+
   test('providers of one name with other models are two services', async ({ expect }) => {
     await using boxes = await createBoxes([])
     const tower = await boxes.add('tower', { models: ['phi'] })
