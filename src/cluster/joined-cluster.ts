@@ -36,6 +36,8 @@ export interface ClusterOptions {
   readonly describe: (isShared: Sharing) => Readonly<Record<string, CardService>>
   /** The cards of the members that are there, as often as what they offer changes. */
   readonly onOffers: (cards: readonly Card[], isUsed: (providerId: string) => boolean) => void
+  /** When a byte of a member came last, on the clock; minus infinity: none has. */
+  readonly lastByteOf?: (member: string) => number
   readonly publish: (event: ClusterEventBody) => void
   /** A start that was permitted must be given up, because `member` has it. */
   readonly onRevoked: (providerId: string, member: string) => void
@@ -93,6 +95,7 @@ export async function joinCluster({
   clock,
   describe,
   onOffers,
+  lastByteOf = () => Number.NEGATIVE_INFINITY,
   publish,
   onRevoked,
   libraries: given,
@@ -153,14 +156,25 @@ export async function joinCluster({
     offered = text
     onOffers(cards, isUsed)
   }
-  const ask = (last: Card | NewerCard, signal?: AbortSignal): Promise<CardAnswer> =>
+  const ask = (
+    last: Card | NewerCard,
+    signal?: AbortSignal,
+    timeoutMs = config.probeMs,
+  ): Promise<CardAnswer> =>
     last.address === null
       ? Promise.resolve({ outcome: 'silent', detail: 'it has no address' })
-      : door.askCard(last, last.address, config.probeMs, signal)
+      : door.askCard(last, last.address, timeoutMs, signal)
+  const delivers = (member: string) => lastByteOf(member) > clock.now() - config.beatMs - config.probeMs
   const neighbours = createNeighbours({
     clock,
     policy: config,
-    askCard: ask,
+    askCard: async (last, signal) => {
+      if (!delivers(last.member)) return ask(last, signal)
+      const answer = await ask(last, signal, config.probeMs * DELIVERING_SHARE)
+      // It may be too busy for a new connection: what comes over the ones that are there is an answer, too.
+      const isAlive = answer.outcome === 'silent' && delivers(last.member)
+      return isAlive ? { outcome: 'answered', card: last } : answer
+    },
     onMet: ({ member, card: { address, version } }) =>
       publish({ type: 'member.joined', member, address, version }),
     onLost: (gone, because) => {
@@ -392,6 +406,9 @@ export async function joinCluster({
     },
   }
 }
+
+/** Part of `probeMs` after which the bytes of a stream stand for an answer that has not come. */
+const DELIVERING_SHARE = 0.75
 
 /** Why a member is lost, in words. */
 const LOSSES: Readonly<Record<LossCause, string>> = {

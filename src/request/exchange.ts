@@ -569,6 +569,12 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     this.tell({ type: 'request.failed', code: error.code, retryable: true, isOfMember: true }, error)
   }
 
+  /** When a byte of a member came last, on the clock; minus infinity: none has. */
+  lastByteOf(member: string): number {
+    const isOf = this.#targets[this.#index]?.provider.memberOf?.member === member
+    return isOf && this.#relay !== undefined ? this.#relay.lastByteMs : Number.NEGATIVE_INFINITY
+  }
+
   /** The member that sent the request, or that run of it, is gone: its answer would reach no client. */
   loseOrigin(member: string, boot: string): void {
     const { hop } = this.#request

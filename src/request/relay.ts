@@ -191,6 +191,11 @@ export class Relay implements AnswerHandler {
     else this.#breakOff(error)
   }
 
+  /** When the last byte came, on the clock. A client that reads again after a pause counts as one. */
+  get lastByteMs(): number {
+    return this.#lastByteMs
+  }
+
   /** What the answer said of itself, once it is over. */
   usage(): Usage | null {
     const usage = this.#tail.read()

@@ -37,6 +37,8 @@ export interface ClusterSeatOptions {
     readonly scheduling: () => OfferFacts['scheduling']
   }
   readonly serviceOf: (key: string) => Service
+  /** When a byte of a member came last, on the clock. */
+  readonly lastByteOf: (member: string) => number
   readonly publish: (event: ClusterEventBody) => void
   /** A start that goes on must be given up, because another member has it. */
   readonly revoke: (key: string, member: string) => void
@@ -48,6 +50,7 @@ export function createClusterSeat({
   membership,
   facts,
   serviceOf,
+  lastByteOf,
   publish,
   revoke,
 }: ClusterSeatOptions): ClusterSeat {
@@ -65,6 +68,7 @@ export function createClusterSeat({
         describe: (isShared) =>
           listOwnOffers({ ...facts, config: membership.own, isShared, scheduling: facts.scheduling() }),
         onOffers: membership.offer,
+        lastByteOf,
         publish,
         onRevoked: (providerId, member) => {
           const key = placed.get(providerId)

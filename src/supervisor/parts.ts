@@ -272,6 +272,11 @@ export function createParts(options: SupervisorOptions) {
       scheduling: () => root.getSnapshot().context,
     },
     serviceOf: catalogue.serviceOf,
+    lastByteOf: (member) => {
+      let last = Number.NEGATIVE_INFINITY
+      for (const [, exchange] of openRequests.open) last = Math.max(last, exchange.lastByteOf(member))
+      return last
+    },
     publish: hub.publish,
     revoke: (key, member) => startPlace.revoke(key, member),
   })
