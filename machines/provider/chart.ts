@@ -559,7 +559,7 @@ export const providerMachine = provider.createMachine({
         'host.resumed': { actions: 'resetMisses' },
         'process.exited': [
           { guard: not('isCurrentGeneration') },
-          { target: 'down.failing', actions: ['recordExit', 'countFailure'] },
+          { target: 'down.failing', actions: ['reportStop', 'recordExit', 'countFailure'] },
         ],
         'service.stop': [
           { guard: and(['isOwned', 'isRoomRequest']), target: 'idle-stopping', actions: 'recordStop' },
@@ -745,7 +745,7 @@ export const providerMachine = provider.createMachine({
               { guard: not('isCurrentGeneration') },
               {
                 target: '#provider.down.failing',
-                actions: ['finishStart', 'recordExit', 'countFailure'],
+                actions: ['finishStart', 'reportStop', 'recordExit', 'countFailure'],
               },
             ],
           },
@@ -845,7 +845,7 @@ export const providerMachine = provider.createMachine({
         'host.resumed': { actions: 'resetMisses' },
         'process.exited': [
           { guard: not('isCurrentGeneration') },
-          { target: 'down.failing', actions: ['recordExit', 'revokeLeases', 'countFailure'] },
+          { target: 'down.failing', actions: ['reportStop', 'recordExit', 'revokeLeases', 'countFailure'] },
         ],
         'peer.lost': [
           { guard: not('isCurrentGeneration') },

@@ -218,6 +218,27 @@ describe('room', () => {
     expect(house.states()).toMatchObject({ b: 'leased.open' })
   })
 
+  test('of an idle or used process that crashed comes with its receipt, and makes nothing stop', async () => {
+    for (const isUsed of [false, true]) {
+      const house = await buildUp(['a'], {
+        keys: ['a', 'b'],
+        ...exclusive,
+        shares: { a: oneEach, b: oneEach },
+        world: { sweepMs: 300 },
+      })
+      if (isUsed) house.request('a', 'r1')
+      house.world('a').crash({ exitCode: 3 })
+      await house.advanceTo(house.clock.now() + 10)
+      house.request('b', 'r2')
+      await house.advanceTo(house.clock.now() + 1_000)
+      expect(house.states()).toMatchObject({ a: 'down.cold', b: 'leased.open' })
+      expect(house.decisions().filter((line) => line.startsWith('b'))).toEqual([
+        'b: wait (receipts)',
+        'b: start (fits)',
+      ])
+    }
+  })
+
   test('of a stop that leaves survivors is not free', async () => {
     const house = await buildUp(['a'], { keys: ['a', 'b'], ...exclusive, shares: { a: oneEach, b: oneEach } })
     house.world('a').set({ survivors: 1 })
