@@ -54,7 +54,7 @@ function describeMaking(taken: readonly Taken[], toVerb: (some: readonly Taken[]
     .join(' and ')
 }
 
-/** `9000 MiB of vramMiB (200 of 24000 free)`, `the place of the group gpu`. */
+/** `9000 MiB of VRAM (200 of 24000 free)`, `the place of the group gpu`. */
 function describeNeed({ limit, amount, capacity, free, isUnmeasured }: Need): string {
   if (limit.startsWith('group:')) return `the place of the group ${limit.slice('group:'.length)}`
   const guess = isUnmeasured ? 'all of it, because its use is not measured yet; ' : ''
@@ -62,7 +62,9 @@ function describeNeed({ limit, amount, capacity, free, isUnmeasured }: Need): st
 }
 
 function formatAmount(limit: string, amount: number): string {
-  return `${amount}${limit.endsWith('MiB') ? ' MiB' : ''} of ${limit}`
+  return limit.endsWith('MiB')
+    ? `${amount} MiB of ${limit.slice(0, -3).toUpperCase()}`
+    : `${amount} of ${limit}`
 }
 
 function hasOrHave({ length }: readonly Taken[]): string {
@@ -77,14 +79,14 @@ const spareTexts: Readonly<Record<SpareCause, string>> = {
   pinned: 'is pinned',
   survivor: 'did not end when it was stopped',
   starting: 'is starting',
-  settling: 'is kept while services take turns, until its minResidencyMs is over',
+  settling: 'is kept while services take turns, until it has been up for its minimum time',
   leased: 'is in use',
   leaving: 'is stopping',
   sleeping: 'is falling asleep',
   needless: 'may stay',
 }
 
-/** A service that stays, with what it holds of the needed room: `llama holds 9000 MiB of vramMiB and is in use`. */
+/** A service that stays, with what it holds of the needed room: `llama holds 9000 MiB of VRAM and is in use`. */
 function describeSpared(
   { service, because, holds, minResidencyMs, residencyLeftMs, pids = [] }: Spared,
   needed: readonly Need[],

@@ -60,7 +60,7 @@ function describeNext({ choice, because, rejected }: Decision): string | null {
   if (because.cause !== 'no-room' || users.length === 0) return null
   const used = formatList(users)
   const [is, takes] = users.length === 1 ? ['is', 'takes'] : ['are', 'take']
-  return `It starts when ${used} ${is} done. Once it has waited for its maxStarveMs, ${used} ${takes} no new requests.`
+  return `It starts when ${used} ${is} done. If it waits too long, ${used} ${takes} no new requests until it has started.`
 }
 
 function holds(services: readonly unknown[]): string {

@@ -32,9 +32,9 @@ test('one that waits for the memory of another says how much, who has it, why th
   const { title, sentence, next, advice } = tell({ ...claiming, decision: decide('no-room') })
   expect(title).toBe('Waits for room that other has')
   expect(sentence).toBe(
-    'demo needs 6000 MiB of ramMiB (2000 of 8000 free), and no other service can make room for it: other holds 6000 MiB of ramMiB and is in use. 1 request waits for it.',
+    'demo needs 6000 MiB of RAM (2000 of 8000 free), and no other service can make room for it: other holds 6000 MiB of RAM and is in use. 1 request waits for it.',
   )
-  expect(next).toMatch(/^It starts when other is done\. .*maxStarveMs/)
+  expect(next).toMatch(/^It starts when other is done\. If it waits too long, other takes no new requests/)
   expect(advice).toEqual([
     { text: expect.stringContaining('stop other'), command: { verb: 'stop', service: 'other' } },
     {
@@ -87,7 +87,9 @@ test('three services that hold the room are a list, and the verb is a plural', (
   }))
   const { title, next } = tell({ ...claiming, decision: { ...rest, rejected: [...rejected, ...more] } })
   expect(title).toBe('Waits for room that other, second and third have')
-  expect(next).toMatch(/^It starts when other, second and third are done\. .* take no new requests\.$/)
+  expect(next).toMatch(
+    /^It starts when other, second and third are done\. .* take no new requests until it has started\.$/,
+  )
 })
 
 test.each([
@@ -114,7 +116,7 @@ test('one that is up says for as long whose room it took, and who was spared', (
   const decision: Decision = { choice: { ...choice, type: 'start' }, because, rejected }
   const why = { kind: 'leased', id: 'a' } as const
   expect(tell({ state: 'leased.open', leases: 1, why, decision }).sentence).toBe(
-    'A request uses it; demo needs 6000 MiB of ramMiB (2000 of 8000 free): other had to stop for it; other holds 6000 MiB of ramMiB and is pinned.',
+    'A request uses it; demo needs 6000 MiB of RAM (2000 of 8000 free): other had to stop for it; other holds 6000 MiB of RAM and is pinned.',
   )
   expect(tell({ state: 'down.cold', why, decision }).sentence).toBe('A request uses it.')
   expect(tell({ key: 'other', state: 'ready', why, decision }).sentence).toBe('A request uses it.')

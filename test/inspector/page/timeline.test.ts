@@ -61,7 +61,7 @@ describe.skipIf(hasNoBrowser)('the timeline', () => {
     const decided = page.getByLabel('What was decided').locator('li')
     expect(await decided.count()).toBe(1)
     expect(await decided.textContent()).toContain('first made room for second')
-    expect(await decided.textContent()).toContain('second needs 60 MiB of vramMiB (30 of 100 free)')
+    expect(await decided.textContent()).toContain('second needs 60 MiB of VRAM (30 of 100 free)')
 
     // The decision is a mark at its time.
     const { decisions, atMs } = supervisor.timeline()
