@@ -76,6 +76,15 @@ describe.skipIf(hasNoBrowser)('the page of a service', () => {
     const { page, url } = stage
     await page.goto(toService(url, 'chat'))
     const chart = page.getByLabel('Statechart', { exact: true })
+    // From the width of a small laptop on, all six states are in sight.
+    for (const width of [1_024, 1_100, 1_280, 1_366, 1_440, 1_460, 1_920]) {
+      await page.setViewportSize({ width, height: 900 })
+      await drawn(page)
+      const hidden = await chart
+        .locator('.six-picture')
+        .evaluate((element) => element.scrollWidth - element.clientWidth)
+      expect(hidden, `${width}`).toBe(0)
+    }
     await chart.getByRole('button', { name: /^Starting/ }).press('Enter')
     await chart.getByText('Inside Starting').waitFor()
     expect(await chart.locator('.inner li').allTextContents()).toEqual(

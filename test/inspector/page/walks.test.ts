@@ -57,7 +57,15 @@ describe.skipIf(hasNoBrowser)('a person who has never seen the page finds, from 
     expect(await width('qwen3-8b')).toBeGreaterThan(whole * 0.74)
     expect(await width('qwen3-8b')).toBeLessThan(whole * 0.76)
     expect((await width('bge-m3')) / whole).toBeCloseTo(0.125, 1)
-    expect(await walk.isInSight('1.0 GiB')).toBe(true)
+    for (const [name, amount] of [
+      ['qwen3-8b', '5.9 GiB'],
+      ['bge-m3', '1.0 GiB'],
+    ] as const) {
+      const part = budget.locator('.part', { hasText: name })
+      expect(await part.getByText(amount).isVisible()).toBe(true)
+      const words = part.locator('b')
+      expect(await words.evaluate((one) => one.scrollWidth - one.clientWidth)).toBeLessThanOrEqual(0)
+    }
     expect(walk.complaints).toEqual([])
   })
 
