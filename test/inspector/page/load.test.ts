@@ -155,7 +155,10 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     ] as const) {
       await page.evaluate((hash) => location.assign(hash), view)
       await page.locator('main .page').waitFor()
-      await flood(20)
+      // The list of requests grows until it is longer than its window: only then it has all its rows.
+      const isFull = async () => !view.endsWith('requests') || (await page.locator('tr.spacer').count()) > 0
+      do await flood(20)
+      while (!(await isFull()))
       const before = await count(session)
       const first = await page.evaluate(() => (globalThis as unknown as { frames: number[] }).frames.length)
       await flood(rounds)
