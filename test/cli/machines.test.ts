@@ -88,7 +88,7 @@ test('the json has what the picture leaves out: guards, actions, effects, transi
     guard: 'not isCurrentGeneration',
     actions: [],
   })
-  expect(find('ready')?.transitions).toContainEqual({
+  expect(find('ready.awake')?.transitions).toContainEqual({
     event: 'always',
     guard: 'hasWaiters and not isUnreachable',
     target: 'leased',
