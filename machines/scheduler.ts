@@ -29,7 +29,7 @@ export interface Share {
 
 /**
  * `starting`: permitted, not up yet; of a run that slept: being woken. `falling-asleep`: told to sleep, and not known to
- * sleep yet. `asleep`: its check says that it sleeps. `yielding`: takes no new leases and stops when its last one ends. `leaving`: its
+ * sleep yet. `asleep`: its check says that it sleeps. `yielding`: takes no new leases, and when its last one ends it stops, or rests if it can sleep. `leaving`: its
  * stop or its end is under way, the receipt is to come. `survivor`: it outlived its stop or its actor, and counts until it
  * is known to be gone.
  */

@@ -150,7 +150,10 @@ export function noteEnded(
   }
 }
 
-/** A service that is up is used, rests, or leaves. One that yields does so until it leaves, and a survivor stays one. */
+/**
+ * A service that is up is used, rests, or leaves. One that yields does so until it rests or leaves, and a survivor stays
+ * one.
+ */
 export function notePhase(
   { residents, rests, level, gaveWayTo }: SupervisorContext,
   generation: string,
@@ -163,7 +166,7 @@ export function notePhase(
       (one) => one.generation === generation && (one.phase === 'leaving' || one.phase === 'falling-asleep'),
     )
   const toPhase = (before: ResidentPhase): ResidentPhase =>
-    before === 'survivor' || (before === 'yielding' && phase !== 'leaving') ? before : phase
+    before === 'survivor' || (before === 'yielding' && phase === 'leased') ? before : phase
   return {
     rests: phase === 'idle' ? rests + 1 : rests,
     ...(spared ? { gaveWayTo: without(gaveWayTo, [spared.key]) } : {}),

@@ -932,6 +932,12 @@ export const providerMachine = provider.createMachine({
           tags: 'draining',
           entry: 'foreseeStart',
           always: [
+            // It rests, and the scheduler decides anew whether its sleep makes room enough.
+            {
+              guard: and(['hasNoLeases', 'isYielding', 'canSleep']),
+              target: '#provider.ready',
+              actions: ['leaveStartQueue', 'clearStop', 'explainRest'],
+            },
             { guard: and(['hasNoLeases', 'isOwned']), target: '#provider.idle-stopping' },
             { guard: and(['hasNoLeases', 'isRetiring']), target: '#provider.retired' },
             {

@@ -44,6 +44,7 @@ const ROWS = {
   ],
   logs: ['no secret', '5 secrets', '100 secrets'],
   elsewhere: ['a status command', 'a stop, from its order to its receipt, 4 at a time'],
+  sleep: ['cold: it is started', 'asleep: it is woken', 'awake'],
   swap: ['leasehold', 'llama-swap'].flatMap((peer) =>
     [
       'ABAB on two exclusive models, four at a time',

@@ -21,6 +21,7 @@ const BENCHES = [
   'features',
   'logs',
   'elsewhere',
+  'sleep',
   'cluster',
   'swap',
 ]

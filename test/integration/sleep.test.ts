@@ -206,14 +206,14 @@ test('what a server needs asleep is measured 2 s after it fell asleep, where it 
 
 test('what a server is asked beside its requests is not asked while it sleeps', async ({ expect }) => {
   await using house = await createHouse({ flags: { a: ['--list-ms', '200'] } })
-  const { pid, seen } = await house.use('a')
-  expect(seen).toContain('GET /v1/models awake')
+  const { pid } = await house.use('a')
   await house.until('a', 'ready.asleep')
   // Its list would have come by now, and with it the next question.
   await new Promise((resolve) => setTimeout(resolve, 300))
   const after = await house.use('a')
   expect(after.pid).toBe(pid)
-  expect(after.seen.filter((line) => line.startsWith('GET /v1/models'))).toHaveLength(2)
+  expect(after.seen.filter((line) => line.startsWith('GET /props') && !line.endsWith(' awake'))).toEqual([])
+  expect(house.all('process.exited')).toEqual([])
 })
 
 test('a server that leasehold did not start is asked nothing while it sleeps, and used as soon as it is awake', async ({
@@ -249,4 +249,25 @@ test('a server that leasehold did not start is asked nothing while it sleeps, an
     server.kill()
     if (server.exitCode === null) await once(server, 'exit')
   }
+})
+
+test('a server that was in use when another one starved sleeps when its last lease ends, and is not started again', async ({
+  expect,
+}) => {
+  await using house = await createHouse({
+    flags: { a: [], b: [] },
+    service: { needs: { vramMiB: 20 }, minResidencyMs: 0, maxStarveMs: 100 },
+    sleep: { afterMs: 0, needs: { vramMiB: 2 } },
+    leasehold: { budgets: { vramMiB: 24 } },
+  })
+  const { pid } = await house.use('a')
+  const lease = await house.supervisor.acquire('a/demo')
+  const other = house.use('b')
+  await house.until('a', 'leased.draining')
+  lease.release()
+  await other
+  expect(house.supervisor.service('a')).toMatchObject({ state: 'ready.asleep', pid })
+  expect(house.held('vramMiB')).toEqual({ a: 2, b: 20 })
+  expect(house.all('process.signalled')).toEqual([])
+  expect((await house.use('a')).pid).toBe(pid)
 })

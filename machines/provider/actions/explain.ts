@@ -36,6 +36,7 @@ export const explanations = {
     ...causeOf(event),
     stop: context.stop ?? 'idle',
   })),
+  explainRest: because(() => ({ kind: 'released' })),
   explainStay: because(() => ({ kind: 'stayed' })),
   explainGone: because(({ event }) => ({ kind: 'gone', verdict: verdictOf(event) ?? UNSEEN })),
   explainCooledDown: because(({ context }) => ({ kind: 'cooled-down', failures: context.failures })),
