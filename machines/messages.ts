@@ -178,6 +178,8 @@ export type SleepOutcome =
 export interface ServicePolicy {
   /** Whether a `localService` is configured: without one nothing is ever started. */
   readonly managed: boolean
+  /** The member of the cluster that it stands for. Absent: none. */
+  readonly member?: string
   /** Whether it draws on limits that it shares with others: then it reports to the supervisor whether it is in use. */
   readonly drawsOnLimits: boolean
   readonly readyTimeoutMs: number

@@ -25,8 +25,8 @@ export type Reason =
   | { readonly kind: 'elsewhere'; readonly member: string }
   /** No request waits here any more for a server that another supervisor runs. */
   | { readonly kind: 'left' }
-  /** A server was there already: it is used, and never signalled. */
-  | { readonly kind: 'adopted'; readonly verdict: Verdict | null }
+  /** A server was there already: it is used, and never signalled. `member`: it is a member of the cluster. */
+  | { readonly kind: 'adopted'; readonly verdict: Verdict | null; readonly member?: string }
   /** The process that we started is ready; waiting requests are served. */
   | { readonly kind: 'became-ready'; readonly verdict: Verdict | null }
   /** It was ready, and a request was granted its lease at once. */

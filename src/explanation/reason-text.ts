@@ -38,6 +38,8 @@ export function toReasonText(reason: Reason | null): string {
     case 'left':
       return 'no request waits for it any more'
     case 'adopted':
+      if (reason.member !== undefined)
+        return `the gateway of ${reason.member} answers: it starts and stops its servers itself`
       return 'a server was already running at its address: leasehold uses it and never stops it'
     case 'became-ready':
       return 'its server is ready'

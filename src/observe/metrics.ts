@@ -40,7 +40,12 @@ export function createMetrics(supervisor: Supervisor): Metrics {
     const known = providers.find(isNamed) ?? members?.providers.find(isNamed)
     const model = ref.slice(provider.length + 1)
     const isListed = known?.models.some(({ id }) => id === model)
-    return { provider: known?.id ?? 'other', model: isListed ? model : 'other' }
+    const member = known?.memberOf?.member
+    return {
+      provider: known?.id ?? 'other',
+      model: isListed ? model : 'other',
+      ...(member === undefined ? {} : { member }),
+    }
   }
   const meter = (event: SupervisorEvent): void => {
     switch (event.type) {
@@ -50,8 +55,10 @@ export function createMetrics(supervisor: Supervisor): Metrics {
         requests.set(event.requestId, { ref: event.ref, route, atMs: event.atMs })
         return
       }
-      case 'request.attempted':
-        return meters.failovers.inc({ provider: toModel(event.ref).provider, code: event.code })
+      case 'request.attempted': {
+        const { model: _, ...labels } = toModel(event.ref)
+        return meters.failovers.inc({ ...labels, code: event.code })
+      }
       case 'request.responded': {
         const request = requests.get(event.requestId)
         if (request !== undefined) requests.set(event.requestId, { ...request, ref: event.ref })
@@ -167,29 +174,34 @@ function createMeters(registry: Registry) {
       'model',
       'route',
       'outcome',
+      'member',
     ]),
     duration: histogram('request_duration_seconds', 'From a request to the end of its answer.', [
       'provider',
       'model',
       'outcome',
+      'member',
     ]),
     firstByte: histogram('time_to_first_byte_seconds', 'From a request to the head of its answer.', [
       'provider',
       'model',
+      'member',
     ]),
     failovers: counter('failed_attempts_total', 'Candidates that could not serve a request.', [
       'provider',
       'code',
+      'member',
     ]),
     tokens: counter('tokens_total', 'Tokens, where the server reports its usage.', [
       'provider',
       'model',
       'kind',
+      'member',
     ]),
     pace: histogram(
       'tokens_per_second',
       'Pace of generation, where the server reports its timings, or streams and reports its usage.',
-      ['provider', 'model'],
+      ['provider', 'model', 'member'],
       [1, 5, 10, 20, 40, 80, 160, 320, 1000],
     ),
     wait: histogram('lease_wait_seconds', 'From the question for a lease to its grant.', ['service']),

@@ -84,7 +84,10 @@ function toService(
     models: listServiceModels(providers, aliases),
     healthUrl: localService?.healthUrl ?? toRemoteHealthUrl(first),
     healthHeaders: toKeyHeaders(first),
-    policy: toPolicy(localService, leasehold),
+    policy: {
+      ...toPolicy(localService, leasehold),
+      ...(memberOf === undefined ? {} : { member: memberOf.member }),
+    },
     ...(localService === undefined ? {} : { localService }),
   }
 }

@@ -18,7 +18,11 @@ export const runs = {
     ownership: 'adopted',
     lostPeers: 0,
     failure: null,
-    why: { kind: 'adopted', verdict: verdictOf(event) ?? null },
+    why: {
+      kind: 'adopted',
+      verdict: verdictOf(event) ?? null,
+      ...(context.policy.member === undefined ? {} : { member: context.policy.member }),
+    },
   })),
   /** A server that we did not start is loading: it is waited for under the same deadline. */
   followForeignStart: base.assign(({ context, event }) => ({
