@@ -84,7 +84,7 @@ function describeFact(event: SupervisorEvent): string {
     case 'request.started':
       return `${event.client ?? ''} asks for ${event.ref || 'the default model'} (${event.route})`.trimStart()
     case 'request.sent':
-      return `is sent to ${event.ref}${event.rewrites.length === 0 ? '' : `, rewritten: ${event.rewrites.join(', ')}`}`
+      return `is sent to ${event.ref}${event.choice === undefined ? '' : `, ${event.choice}`}${event.rewrites.length === 0 ? '' : `, rewritten: ${event.rewrites.join(', ')}`}`
     case 'request.attempted':
       return `${event.ref} could not answer: ${describeCode(event.code)}`
     case 'request.responded':

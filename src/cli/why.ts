@@ -2,6 +2,7 @@ import type { SupervisorEvent } from '../events/events.ts'
 import type { Advice, AdvisedVerb } from '../explanation/advice.ts'
 import { toCount } from '../explanation/phrases.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
+import type { EndedRequest } from '../request/request-log.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { toDurationText } from '../text/duration.ts'
 import { loadConfiguration } from './configuration.ts'
@@ -24,10 +25,14 @@ export interface WhyFacts {
   readonly service: ServiceSnapshot
   /** The last changes of its state, oldest first. */
   readonly history: readonly StateChange[]
+  /** The last of its requests that another member of the cluster answered. */
+  readonly elsewhere?: EndedRequest
 }
 
 /** Changes of state that are shown. */
 const MAX_CHANGES = 6
+/** Requests that are looked through for one that another member answered. */
+const MAX_REQUESTS = 100
 
 /**
  * `leasehold why ID`: the reason for a service's state, what it waits for, what comes next, and what the user can
@@ -41,13 +46,30 @@ export async function explainService(id: string, options: WhyOptions, terminal: 
     const service = (await gateway.ask({ path })) as ServiceSnapshot
     const changes = await readChanges(gateway)
     const history = readAnswer(path, () => changes.filter(({ key }) => key === service.key))
-    const facts: WhyFacts = { service, history: history.slice(-MAX_CHANGES) }
+    const elsewhere = await findElsewhere(gateway, service)
+    const facts: WhyFacts = {
+      service,
+      history: history.slice(-MAX_CHANGES),
+      ...(elsewhere === undefined ? {} : { elsewhere }),
+    }
     if (options.json) terminal.json(facts)
     else for (const line of readAnswer(path, () => listWhyLines(facts, terminal))) terminal.line(line)
     return exitCodes.ok
   } finally {
     gateway.close()
   }
+}
+
+/** Of a service here, what went to a provider of its name; of another member, what went there. */
+async function findElsewhere(
+  gateway: GatewayClient,
+  { key, providers }: ServiceSnapshot,
+): Promise<EndedRequest | undefined> {
+  const path = `/api/requests?ended=${MAX_REQUESTS}`
+  const { ended } = (await gateway.ask({ path })) as { readonly ended: readonly EndedRequest[] }
+  const isOf = ({ service, ref }: EndedRequest) =>
+    service === key || providers.some((id) => ref?.slice(ref.indexOf(':') + 1).startsWith(`${id}/`))
+  return readAnswer(path, () => ended.find((one) => one.choice !== undefined && isOf(one)))
 }
 
 async function readChanges(gateway: GatewayClient): Promise<StateChange[]> {
@@ -61,7 +83,7 @@ async function readChanges(gateway: GatewayClient): Promise<StateChange[]> {
 }
 
 /** The whole answer, line by line. */
-export function listWhyLines({ service, history }: WhyFacts, terminal: Terminal): string[] {
+export function listWhyLines({ service, history, elsewhere }: WhyFacts, terminal: Terminal): string[] {
   const { explanation, queue, leases } = service
   const rows: [string, string][] = [
     ['because', formatOneLine(explanation.sentence)],
@@ -73,6 +95,7 @@ export function listWhyLines({ service, history }: WhyFacts, terminal: Terminal)
     ['run by', describeOwner(service)],
     ['in use by', leases === 0 ? '' : toCount(leases, 'request')],
     ['waiting', queue.length === 0 ? '' : describeQueue(queue)],
+    ['elsewhere', elsewhere === undefined ? '' : describeElsewhere(elsewhere)],
   ]
   const told = history.map(({ time, to, why }) => ({
     time,
@@ -114,6 +137,12 @@ function describeQueue(queue: ServiceSnapshot['queue']): string {
   const [first] = queue
   const waited = first === undefined ? '' : `; the first for ${toDurationText(first.waitedMs)}`
   return `${toCount(queue.length, 'request')}${waited}`
+}
+
+/** Which member answered, and why that one. */
+function describeElsewhere({ time, ref, choice, outcome }: EndedRequest): string {
+  const verb = outcome === 'done' ? 'was answered' : `${outcome}`
+  return formatOneLine(`${formatTimeOfDay(new Date(time))} a request for ${ref} ${verb} ${choice}`)
 }
 
 function formatOneLine(text: string): string {

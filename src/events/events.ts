@@ -97,6 +97,9 @@ export type RequestEventBody =
       readonly ref: string
       /** Names of the rules that changed its body. */
       readonly rewrites: readonly string[]
+      /** The member of the cluster that gets it, and why that one: `on attic, because …`. Absent: none does. */
+      readonly member?: string
+      readonly choice?: string | undefined
     }
   | { readonly type: 'request.attempted'; readonly ref: string; readonly code: string }
   | {
@@ -104,6 +107,8 @@ export type RequestEventBody =
       readonly ref: string
       readonly status: number
       readonly waitedMs: number
+      /** The member of the cluster that answers. Absent: none does. */
+      readonly member?: string
     }
   | {
       readonly type: 'request.advised'
@@ -229,7 +234,8 @@ export const eventMeanings = {
   'stop.incomplete':
     'A stop is incomplete: processes survived SIGKILL, a process still listens on the port, or the `stopCommand` has not ended the server.',
   'request.started': 'A model request arrived.',
-  'request.sent': 'The request was sent to a server: `rewrites` names the rules that changed its body.',
+  'request.sent':
+    'The request was sent to a server: `rewrites` names the rules that changed its body; in a cluster `member` has it, and `choice` says why that one.',
   'request.attempted': 'A candidate model could not serve the request; the next one is tried.',
   'request.responded': 'The status and headers of the answer arrived from upstream.',
   'request.advised':

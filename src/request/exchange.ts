@@ -18,6 +18,7 @@ import {
 import type { RequestEventBody } from '../events/events.ts'
 import { type RequestTimings, toTimings } from '../events/timings.ts'
 import type { Usage } from '../events/usage.ts'
+import { toChoiceText } from '../explanation/choice-text.ts'
 import type { LeaseBook, LeaseListener, Place } from '../lease/desk.ts'
 import type { Inspections } from '../observe/inspection.ts'
 import { toServiceKey } from '../service/services.ts'
@@ -83,6 +84,8 @@ export interface ExchangeParts {
   readonly leases: Pick<LeaseBook, 'request' | 'end'>
   /** Servers of one model in the order in which they are tried. */
   readonly rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[]
+  /** Why one of them is a member of the cluster, in words; `undefined`: it is none. */
+  readonly explainChoice: (replicas: readonly ModelTarget[], chosen: ModelTarget) => string | undefined
   /** The member of the cluster that would serve at once; `undefined`: none would. */
   readonly findRoom: (targets: readonly ModelTarget[]) => string | undefined
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
@@ -164,6 +167,8 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   #usage: Usage | null = null
   /** Counts it as under way to a member of the cluster. */
   #departure: Departure | undefined
+  /** Which member of the cluster it is sent to, and why that one; `undefined`: this machine serves it. */
+  #choice: string | undefined
   /** The member that was last named as the one that has the model. */
   #redirectedTo: string | undefined
 
@@ -211,6 +216,9 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     const near = hasHop(headers) ? this.#keepNear(found) : found
     const targets = this.#redirectedTo === undefined ? near : putFirst(near, this.#redirectedTo)
     this.#targets = targets
+    const [chosen] = targets
+    this.#choice =
+      chosen?.provider.memberOf === undefined ? undefined : this.#explain(first?.replicas ?? targets, chosen)
     const route = describeRoute(called)
     this.#route = route
     if (!this.#isStarted) this.#tellStart(route, targets[0]?.ref ?? '')
@@ -294,14 +302,22 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     if (outgoing === undefined || this.#relay === undefined) return
     const target = this.#target
     if (target.provider.memberOf !== undefined && !this.#depart(target.provider.memberOf, outgoing)) return
-    this.#parts.publish(this.id, { type: 'request.sent', ref: target.ref, rewrites: this.#rewrites })
+    const member = target.provider.memberOf?.member
+    const choice = member === undefined ? undefined : this.#explainSent(member)
+    this.#choice = choice
+    this.#parts.publish(this.id, {
+      type: 'request.sent',
+      ref: target.ref,
+      rewrites: this.#rewrites,
+      ...(member === undefined ? {} : { member, choice }),
+    })
     this.#call = this.#parts.upstreamOf(target, this.#generation).send(outgoing, this.#relay)
   }
 
   relay(): void {
     const head = this.#relay?.head
     if (head === undefined) return
-    const { ref } = this.#target
+    const { ref, provider } = this.#target
     const nowMs = this.#parts.clock.now()
     // An answer without a body has no later byte.
     this.#firstByteAtMs = nowMs
@@ -311,6 +327,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
       ref,
       status: head.status,
       waitedMs: Math.round(nowMs - this.startedAtMs),
+      ...(provider.memberOf === undefined ? {} : { member: provider.memberOf.member }),
     })
     this.#request = { ...this.#request, body: NO_BODY }
     const own = toOwnHeaders(this.id, ref, this.#index, this.#wait, this.#dropped)
@@ -375,6 +392,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
       bytes: this.#bytes,
       rewrites: this.#rewrites,
       attempts: this.#attempts,
+      ...(this.#choice === undefined ? {} : { choice: this.#choice }),
     })
     if (failure === null) return this.#client.onEnd()
     failure.requestId = this.id
@@ -489,6 +507,19 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   /** Ends the attempt. `retryable`: another candidate may do better. */
   fail(error: LeaseholdError, retryable = true): void {
     this.tell({ type: 'request.failed', code: error.code, retryable }, error)
+  }
+
+  #explain(replicas: readonly ModelTarget[], chosen: ModelTarget): string | undefined {
+    const member = chosen.provider.memberOf?.member
+    return member !== undefined && member === this.#redirectedTo
+      ? toChoiceText({ member, cause: 'redirected' })
+      : this.#parts.explainChoice(replicas, chosen)
+  }
+
+  /** A later candidate is tried because the one before it failed. */
+  #explainSent(member: string): string | undefined {
+    const failed = this.#index === 0 ? undefined : this.#attempts.at(-1)
+    return failed === undefined ? this.#choice : toChoiceText({ member, cause: 'failed', ref: failed.ref })
   }
 
   /** A model that was there when the request came is not unknown now: its member has failed. */

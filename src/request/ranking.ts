@@ -7,6 +7,7 @@ import {
 } from '../../machines/replicas.ts'
 import type { ProviderConfig } from '../config/config.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
+import { toChoiceText } from '../explanation/choice-text.ts'
 import type { Membership } from './membership.ts'
 import type { Neighbourhood } from './neighbourhood.ts'
 
@@ -39,6 +40,36 @@ export function findRoom(
   )
   if (first?.group !== 'ready') return undefined
   return targets[first.index]?.provider.memberOf?.member ?? neighbourhood.self
+}
+
+/** Why the first of some targets is a member of the cluster, in words; `undefined`: it is none. */
+export function explainChoice(
+  replicas: readonly ModelTarget[],
+  chosen: ModelTarget,
+  loadOf: (provider: ProviderConfig) => ReplicaLoad,
+  { neighbourhood }: Pick<Membership, 'neighbourhood'>,
+): string | undefined {
+  const member = chosen.provider.memberOf?.member
+  if (member === undefined || neighbourhood === undefined) return undefined
+  if (chosen.isPinned === true) return toChoiceText({ member, cause: 'named' })
+  const others = replicas.filter((target) => target !== chosen)
+  const [other] = [
+    ...others.filter(({ provider }) => provider.memberOf === undefined),
+    ...rankTargets(others, loadOf, { neighbourhood }),
+  ]
+  if (other === undefined) return toChoiceText({ member, cause: 'only' })
+  const pair = [chosen, other].map(({ provider }) => toLoad(provider, loadOf(provider), neighbourhood))
+  // One that drains has no rank.
+  const { group = 'draining', because = 'group' } =
+    explainRanks(pair, toOptions(replicas, neighbourhood)).find(({ index }) => index === 1) ?? {}
+  return toChoiceText({
+    member,
+    cause: 'ranked',
+    model: chosen.ref.slice(chosen.ref.indexOf('/') + 1),
+    other: other.provider.memberOf?.member ?? neighbourhood.self,
+    group,
+    because: because ?? 'order',
+  })
 }
 
 function toOptions(targets: readonly ModelTarget[], { self, prefer }: Neighbourhood): RankOptions {

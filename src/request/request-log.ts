@@ -43,6 +43,8 @@ export interface EndedRequest {
   readonly rewrites: readonly string[]
   /** The candidates that were tried before. */
   readonly attempts: readonly FailedCandidate[]
+  /** Which member of the cluster it was sent to, and why that one: `on attic, because …`. Absent: to none. */
+  readonly choice?: string
 }
 
 /** What a request leaves behind. `startedAtMs` and `endedAtMs` are on the clock of the supervisor. */

@@ -32,7 +32,7 @@ import type { Exchange } from '../request/exchange.ts'
 import { createMembership } from '../request/membership.ts'
 import { createLeadsOn } from '../request/one-hop.ts'
 import { createRequestBook, joinBooks } from '../request/open-requests.ts'
-import { findRoom, rankTargets } from '../request/ranking.ts'
+import { explainChoice, findRoom, rankTargets } from '../request/ranking.ts'
 import { createRequestLog } from '../request/request-log.ts'
 import { createRequests } from '../request/requests.ts'
 import { createServerCalls, type ServerCallRecord } from '../request/server-calls.ts'
@@ -228,6 +228,7 @@ export function createParts(options: SupervisorOptions) {
     sharedConfig: () => membership.shared,
     leases,
     rank,
+    explainChoice: (replicas, chosen) => explainChoice(replicas, chosen, registry.loadOf, membership),
     findRoom: (targets) => findRoom(targets, registry.loadOf, membership),
     upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
     scrub: scrubber.text,

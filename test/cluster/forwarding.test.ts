@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { toReasonText } from '../../src/explanation/reason-text.ts'
 import { internalsOf } from '../../src/supervisor/internals.ts'
 import { createModelServer, type ModelServer } from '../../src/testing/model-server/model-server.ts'
 import type { ModelServerOptions } from '../../src/testing/model-server/options.ts'
+import { createPlace } from '../cli/command-line.ts'
 import { createRawServer } from '../transport/raw-server.ts'
 import { type Box, type BoxOptions, openBoxes, toCard } from './hand-made.ts'
 
@@ -56,6 +58,19 @@ describe('a model that another member has', () => {
     await (await ask(tower, 'phi')).text()
     const text = await (await fetch(`${tower.url}/metrics`)).text()
     expect(text).toMatch(/leasehold_requests_total\{[^}]*provider="attic:local"[^}]*model="phi"[^}]*\} 1/)
+    expect(text).toMatch(/leasehold_requests_total\{[^}]*member="attic"[^}]*\} 1/)
+    expect(text).toMatch(/leasehold_time_to_first_byte_seconds_count\{[^}]*member="attic"[^}]*\} 1/)
+  })
+
+  test('is told as the other gateway, which runs its servers itself', async () => {
+    const { boxes } = await openCluster(['tower', 'attic'], { attic: onlyAt('phi') })
+    const [tower] = boxes as [Box]
+    await (await ask(tower, 'phi')).text()
+    const whys = tower.events.flatMap((event) =>
+      event.type === 'service.state' && event.service === 'attic' ? [toReasonText(event.why)] : [],
+    )
+    expect(whys).toContain('the gateway of attic answers: it starts and stops its servers itself')
+    expect(whys.join()).not.toContain('already running')
   })
 
   test('is streamed through', async () => {
@@ -113,6 +128,84 @@ describe('a model that another member has', () => {
     const [tower, attic] = boxes as [Box, Box]
     expect((await ask(tower, 'phi')).status).toBe(200)
     expect((await ask(attic, 'phi')).status).toBe(401)
+  })
+})
+
+describe('why a member got a request', () => {
+  const told = (box: Box) =>
+    box.events.flatMap((event) => (event.type === 'request.sent' ? [event.choice ?? 'here'] : []))
+
+  test('is told by the event of its sending, by the list of requests, and by `leasehold why`', async () => {
+    const { boxes } = await openCluster(['tower', 'attic'])
+    const [tower, attic] = boxes as [Box, Box]
+    attic.standing = { state: 'ready' }
+    await (await ask(tower, 'demo')).text()
+    const choice = 'on attic, because tower would have to load demo'
+    expect(told(tower)).toEqual([choice])
+    expect(told(attic)).toEqual(['here'])
+    const by = (type: string) => tower.events.filter((event) => event.type === type)
+    expect([...by('request.sent'), ...by('request.responded')]).toMatchObject([
+      { member: 'attic' },
+      { member: 'attic' },
+    ])
+    const { ended } = (await (await fetch(`${tower.url}/api/requests?ended=5`)).json()) as { ended: object[] }
+    expect(ended).toMatchObject([{ ref: 'attic:local/demo', choice }])
+    await using place = await createPlace()
+    place.configure()
+    for (const id of ['local', 'attic']) {
+      const { stdout } = await place.run('why', id, '--gateway', tower.url)
+      expect(stdout).toContain(`a request for attic:local/demo was answered ${choice}`)
+    }
+  })
+
+  test('names what a request would have met elsewhere', async () => {
+    const { boxes } = await openCluster(['tower', 'attic', 'cellar'], {
+      attic: onlyAt('phi'),
+      cellar: onlyAt('phi'),
+    })
+    const [tower, attic, cellar] = boxes as [Box, Box, Box]
+    const situations = [
+      [{ state: 'starting' }, 'cellar is loading phi'],
+      [{ state: 'cold' }, 'cellar would have to load phi'],
+      [{ state: 'cold', fit: 'evicts' }, 'cellar would have to stop another service for phi'],
+      [{ state: 'ready', leases: 2 }, 'cellar has more requests'],
+      [{ state: 'ready', room: 0 }, 'cellar has no place free'],
+      [{ isMuted: true }, 'cellar is reached over HTTP only'],
+      [{ state: 'failed' }, 'phi failed on cellar'],
+      [{ state: 'cold', fit: 'never' }, 'cellar cannot run phi'],
+    ] as const
+    attic.standing = { state: 'ready' }
+    for (const [standing] of situations) {
+      cellar.standing = standing
+      await (await ask(tower, 'phi')).text()
+    }
+    Object.assign(cellar, { standing: {}, isDraining: true })
+    await (await ask(tower, 'phi')).text()
+    await (await ask(tower, 'attic:local/phi')).text()
+    expect(told(tower)).toEqual([
+      ...situations.map(([, text]) => `on attic, because ${text}`),
+      'on attic, because cellar takes no new requests',
+      'on attic, because the request names it',
+    ])
+  })
+
+  test('says that no other one has the model, or that another one failed', async () => {
+    const { boxes } = await openCluster(['tower', 'attic', 'cellar'], {
+      attic: onlyAt('phi'),
+      cellar: onlyAt('phi'),
+    })
+    const [tower, attic, cellar] = boxes as [Box, Box, Box]
+    attic.standing = { state: 'ready' }
+    const { membership } = internalsOf(tower.supervisor)
+    membership.offer([toCard(attic)])
+    await (await ask(tower, 'phi')).text()
+    Object.assign(attic, { url: 'http://127.0.0.1:9' })
+    membership.offer([toCard(attic), toCard(cellar)])
+    await (await ask(tower, 'phi')).text()
+    expect(told(tower)).toEqual([
+      'on attic, because no other machine has the model',
+      'on cellar, because attic:local/phi could not answer',
+    ])
   })
 })
 

@@ -73,6 +73,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
       end: (id) => ended.push(id),
     },
     rank: (replicas) => replicas,
+    explainChoice: () => undefined,
     findRoom: () => undefined,
     noteRefused: (key, generation) => refused.push(`${key} ${generation}`),
     upstreamOf: ({ provider }) => ({

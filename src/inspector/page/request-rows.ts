@@ -32,6 +32,8 @@ export interface RequestRow {
   readonly chunks: number
   readonly rewrites: readonly string[]
   readonly attempts: readonly { readonly ref: string; readonly code: string }[]
+  /** Which member of the cluster it was sent to, and why that one. */
+  readonly choice?: string | undefined
   /** Its place in the queue when it came, and its estimated wait; `null`: it did not wait, or that is not known. */
   readonly queued: { readonly position: number; readonly estimatedMs: number | null } | null
 }
@@ -138,7 +140,7 @@ function readRequestEvent(event: Extract<SupervisorEvent, { readonly requestId: 
     case 'request.started':
       return { ref: event.ref, route: event.route, client: event.client, startedAtMs: atMs }
     case 'request.sent':
-      return { ref: event.ref, rewrites: event.rewrites }
+      return { ref: event.ref, rewrites: event.rewrites, choice: event.choice }
     case 'request.responded':
       return { ref: event.ref, status: event.status, respondedAtMs: atMs }
     case 'request.ended': {

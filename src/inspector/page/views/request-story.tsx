@@ -40,7 +40,7 @@ export function tellStory(
   service: Pick<ServiceView, 'name' | 'startTimes' | 'policy'> | undefined,
   decision: Decision | null,
 ): readonly Step[] {
-  const { startedAtMs, spent, phase, client, ref, route, attempts, queued, rewrites, usage } = row
+  const { startedAtMs, spent, phase, client, ref, route, attempts, queued, rewrites, usage, choice } = row
   const grantedAtMs = startedAtMs + spent.wait + spent.load
   const name = service?.name ?? ref ?? 'its service'
   const isGranted = phase === 'first' || phase === 'stream' || spent.first > 0 || row.status !== null
@@ -83,10 +83,11 @@ export function tellStory(
       text: `Nothing stops ${name} until the answer ends.`,
     },
     isGranted &&
-      (rewrites.length > 0 || phase !== null) && {
+      (rewrites.length > 0 || phase !== null || choice !== undefined) && {
         tone: 'first',
         atMs: grantedAtMs,
         title: rewrites.length === 0 ? 'Sent as it came' : 'Rewritten and sent',
+        ...(choice === undefined ? {} : { text: `It is served ${choice}.` }),
         names: rewrites,
       },
     hasBegun && {
