@@ -530,12 +530,24 @@ export const neighbourMachine = neighbour.createMachine({
             onDone: [
               { guard: 'isAnswered', target: '#neighbour.welcoming', actions: ['recordAnswer', 'settle'] },
               { guard: 'isOtherRun', target: '#neighbour.welcoming', actions: ['recordAnswer', 'settle'] },
-              { target: 'resting' },
+              { target: 'pausing' },
             ],
           },
-          after: { probeTimeout: 'resting' },
+          after: { probeTimeout: 'pausing' },
           on: {
             'card.heard': [{ guard: 'isStale' }, { actions: 'recordCard' }],
+            'bye.heard': { guard: 'isCurrentRun', target: 'resting', actions: 'recordLeaving' },
+          },
+        },
+        pausing: {
+          description: 'Its cards come and HTTP did not reach it: it is not asked with each of them.',
+          after: { silence: 'resting' },
+          on: {
+            'card.heard': [
+              { guard: 'isStaleOfLost' },
+              // The card that was heard before may have been a late one of a run that is over.
+              { guard: 'isRestart', target: 'greeting', actions: 'recordCard' },
+            ],
             'bye.heard': { guard: 'isCurrentRun', target: 'resting', actions: 'recordLeaving' },
           },
         },

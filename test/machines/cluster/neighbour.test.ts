@@ -98,12 +98,14 @@ describe('a neighbour', () => {
     expect(attic.context().card.seq).toBe(2)
   })
 
-  test('is not used while HTTP does not reach it, and is asked again with each of its cards', async () => {
+  test('is not used while HTTP does not reach it, and is asked again after a pause, not with each card', async () => {
     const attic = await open(neighbourMachine, refused)
-    await attic.beat(3)
-    expect([attic.said, attic.tags(), attic.probes()]).toEqual([[], 'lost', 4])
+    await attic.beat(120)
+    // Once when it was met, then with the first card of each two seconds in one minute.
+    expect([attic.said, attic.tags(), attic.probes()]).toEqual([[], 'lost', 31])
     attic.world.http = answered(1)
-    await attic.send(heard(200))
+    await attic.wait(2_000)
+    await attic.send(heard(300))
     expect([attic.said, attic.tags()]).toEqual([['met a1'], 'usable'])
   })
 
@@ -348,6 +350,7 @@ test('a walk through every state of a neighbour takes every transition', () => {
       type: `xstate.after.beat.neighbour.${state}`,
     })),
     { type: 'xstate.after.retry.neighbour.lost.resting' },
+    { type: 'xstate.after.silence.neighbour.lost.pausing' },
     { type: 'xstate.after.forget.neighbour.lost' },
   ]
   const { taken, states: found } = walk<SnapshotFrom<typeof neighbourMachine>>(neighbourMachine, {
