@@ -17,9 +17,11 @@ import type { ClusterConfig } from '../config/cluster.ts'
 import type { ClusterEventBody } from '../events/events.ts'
 import type { Neighbourhood } from '../request/neighbourhood.ts'
 import { createMemberProof, type MemberProof } from '../transport/member-proof.ts'
+import { createArrivals } from './arrivals.ts'
 import { toCardBeat } from './card-beat.ts'
 import { createDepartures } from './departures.ts'
 import { type Libraries, loadLibraries } from './libraries.ts'
+import { lookAgain } from './look-again.ts'
 import { type CardAnswer, createMemberDoor } from './member-door.ts'
 import { createGlobs, createSharing, type Sharing } from './name-globs.ts'
 import { openNatsLink } from './nats-link.ts'
@@ -110,7 +112,7 @@ export async function joinCluster({
   const changed$ = new Subject<void>()
   const lost$ = new Subject<{ readonly member: string }>()
   const originLost$ = new Subject<{ readonly member: string; readonly boot: string }>()
-  const counted = new Map<string, { readonly boot: string; readonly number: number }>()
+  const arrivals = createArrivals()
   let seq = 0
   let provingTwin = false
   /** What was told of it last, until this member has joined. */
@@ -134,7 +136,7 @@ export async function joinCluster({
       version: ownVersion,
       state: isDraining() ? 'draining' : 'open',
       services: Object.fromEntries(services),
-      counted: Object.fromEntries([...counted].map(([member, { number }]) => [member, number])),
+      counted: arrivals.counted(),
     }
   }
 
@@ -272,12 +274,13 @@ export async function joinCluster({
     claims,
     look: async (provider) => {
       const there = neighbours.all().filter(isUsable)
-      const heard = there.filter(({ state }) => state !== 'muted')
-      const muted = there.filter(({ state }) => state === 'muted')
-      return [
-        ...heard.flatMap((neighbour) => toSight(neighbour, neighbour.card, provider)),
-        ...(await askAll(muted, provider)),
-      ]
+      const cards = await Promise.all(
+        there.map((one) => lookAgain(one, clock.now() - 2 * config.beatMs, ask)),
+      )
+      return there.flatMap((neighbour, index) => {
+        const said = cards[index]
+        return said === undefined ? [] : toSight(neighbour, said, provider)
+      })
     },
     askMembers: (provider) => askAll(neighbours.all().filter(isUsable), provider),
     askHolder: async ({ member, boot }, provider) => {
@@ -360,9 +363,7 @@ export async function joinCluster({
     admit: (method, path, headers) => {
       const hop = proof.check({ method, path }, headers as Parameters<typeof proof.check>[1])
       if (hop === undefined) return undefined
-      const last = counted.get(hop.member)
-      if (last?.boot !== hop.boot || last.number < hop.number)
-        counted.set(hop.member, { boot: hop.boot, number: hop.number })
+      arrivals.add(hop, path)
       return hop
     },
     suspect: neighbours.suspect,
