@@ -1,8 +1,12 @@
 // @module-tag proof
 
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
+import { findFreePort } from '../../../src/testing/real-host.ts'
 import { hasNoBrowser, inState, openStage, pictures, toService } from './browser.ts'
+
+const sleeper = fileURLToPath(new URL('../../fixtures/sleeper.mjs', import.meta.url))
 
 describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to do', () => {
   test('of a service that hangs in loading', { timeout: 240_000 }, async () => {
@@ -109,7 +113,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     await expect
       .poll(() => page.locator('.why').textContent(), { timeout: 60_000 })
       .toContain(
-        'second needs 6000 MiB of RAM (2000 of 8000 free), and no other service can make room for it: first holds 6000 MiB of RAM and is in use. 1 request waits for it. It starts when first is done.',
+        'second needs 6000 MiB of ramMiB (2000 of 8000 free), and no other service can make room for it: first holds 6000 MiB of ramMiB and is in use. 1 request waits for it. It starts when first is done.',
       )
     const advice = page.getByLabel('What you can do')
     expect(await advice.textContent()).toContain(
@@ -237,4 +241,46 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
       expect(stage.complaints).toEqual([])
     },
   )
+
+  test('of a service that sleeps, and is woken', { timeout: 240_000 }, async () => {
+    const port = await findFreePort()
+    const origin = `http://127.0.0.1:${port}`
+    await using stage = await openStage({
+      providers: {
+        sleepy: {
+          baseUrl: `${origin}/v1`,
+          models: [{ id: 'm' }],
+          localService: {
+            command: process.execPath,
+            args: ['--expose-gc', sleeper, '--port', String(port), '--wake-ms', '3000'],
+            healthUrl: `${origin}/health`,
+            sleep: {
+              afterMs: 500,
+              request: [{ path: '/sleep?level=1' }],
+              wake: [{ path: '/wake_up' }],
+              check: { path: '/is_sleeping', field: 'is_sleeping' },
+            },
+          },
+        },
+      },
+    })
+    const { page, url, supervisor } = stage
+    await supervisor.start('sleepy')
+    await page.goto(toService(url, 'sleepy'))
+    await inState(page, 'ready.asleep')
+    await page.getByRole('heading', { name: 'Asleep', level: 2 }).waitFor()
+    expect(await page.locator('.why').textContent()).toContain('Its check says that it sleeps')
+    expect(await page.locator('svg.glyph.asleep').count()).toBeGreaterThan(0)
+    if (pictures !== undefined) await page.screenshot({ path: `${pictures}/asleep.png` })
+    const asking = fetch(`${url}/upstream/sleepy/v1/seen?start=1`)
+    await page.getByRole('heading', { name: 'Waking', level: 2 }).waitFor()
+    expect(await page.locator('.why').textContent()).toContain('1 request waits until it is awake')
+    expect((await asking).status).toBe(200)
+    await inState(page, 'ready.asleep')
+    // Its shape is another one than that of a service that is ready, and its word is there without the shape.
+    await page.goto(`${url}/#/`)
+    await page.locator('svg.glyph.asleep').first().waitFor()
+    expect(await page.getByRole('main').textContent()).toMatch(/asleep/i)
+    expect(stage.complaints).toEqual([])
+  })
 })
