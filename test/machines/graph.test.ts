@@ -207,7 +207,7 @@ function toSleepKey({ value, context }: ProviderSnapshot): string {
           waiters.every(({ cause }) => cause === 'preload'),
           Math.min(misses, UNHEALTHY_MISSES),
         ]
-      : [waiters.length > 0, stop]),
+      : [waiters.length > 0, stop, stop === 'yielded' ? ownership : null]),
     isUnreachable,
     policy.sleep === null,
   ])
