@@ -7,6 +7,10 @@ export interface Usage {
    * byte of its answer to the last, which a client that reads slowly stretches.
    */
   readonly tokensPerSecond: number | null
+  /** Prompt tokens that the server had in its cache. Absent: the server did not say it. */
+  readonly cachedTokens?: number
+  /** Prompt tokens that were read in a second, as llama.cpp says it. Absent: the server did not say it. */
+  readonly promptTokensPerSecond?: number
 }
 
 /** Usage and timings stand at the end of an answer: this much of its last bytes is read. */
@@ -67,7 +71,15 @@ function readUsage(text: string): Usage | null {
   const completionTokens = findLast(text, '"completion_tokens"') ?? findLast(text, '"output_tokens"')
   const tokensPerSecond = findLast(text, '"predicted_per_second"')
   if (promptTokens === null && completionTokens === null && tokensPerSecond === null) return null
-  return { promptTokens, completionTokens, tokensPerSecond }
+  const cachedTokens = findLast(text, '"cached_tokens"') ?? findLast(text, '"cache_read_input_tokens"')
+  const promptTokensPerSecond = findLast(text, '"prompt_per_second"')
+  return {
+    promptTokens,
+    completionTokens,
+    tokensPerSecond,
+    ...(cachedTokens === null ? {} : { cachedTokens }),
+    ...(promptTokensPerSecond === null ? {} : { promptTokensPerSecond }),
+  }
 }
 
 /** What a server said of a stream that took this long, with the pace that follows where it told none. */

@@ -26,6 +26,22 @@ test('usage is found wherever a long stream is cut, also where the ring begins a
     }
 })
 
+test('tokens of the cache and the pace of the prompt are read where the server says them', () => {
+  const details = '"prompt_tokens_details":{"cached_tokens":30}'
+  const timings = '"timings":{"prompt_n":4,"prompt_per_second":812.456,"predicted_per_second":50}'
+  expect(read(`{"usage":{"prompt_tokens":34,"completion_tokens":1,${details}},${timings}}`)).toEqual({
+    promptTokens: 34,
+    completionTokens: 1,
+    tokensPerSecond: 50,
+    cachedTokens: 30,
+    promptTokensPerSecond: 812.46,
+  })
+  expect(read('{"usage":{"input_tokens":3,"cache_read_input_tokens":2}}')?.cachedTokens).toBe(2)
+  expect(read('{"usage":{"prompt_tokens":3,"prompt_tokens_details":null}}')).not.toHaveProperty(
+    'cachedTokens',
+  )
+})
+
 test('a name that no number follows is passed over', () => {
   expect(read('{"prompt_tokens":5,"more":{"prompt_tokens":null}}')?.promptTokens).toBe(5)
 })

@@ -168,10 +168,22 @@ test('the scale fits most bars', () => {
 test('the export has a line for each row, and a client cannot put a formula into it', () => {
   const csv = formatCsv([row({ client: '=HYPERLINK("http://x","y")' })], () => 0)
   expect(csv.split('\r\n')).toEqual([
-    'time,id,model,client,route,wait_ms,load_ms,first_byte_ms,stream_ms,prompt_tokens,completion_tokens,tokens_per_second,outcome,code,status',
-    `1970-01-01T00:00:00.000Z,x-1,a/m,"'=HYPERLINK(""http://x"",""y"")",/v1/chat/completions,1000,4000,500,2000,10,40,20,done,,200`,
+    'time,id,model,client,route,wait_ms,load_ms,first_byte_ms,stream_ms,prompt_tokens,cached_tokens,prompt_tokens_per_second,completion_tokens,tokens_per_second,outcome,code,status',
+    `1970-01-01T00:00:00.000Z,x-1,a/m,"'=HYPERLINK(""http://x"",""y"")",/v1/chat/completions,1000,4000,500,2000,10,,,40,20,done,,200`,
     '',
   ])
+})
+
+test('the story tells how much of the prompt was in a cache, and how fast the rest was read', () => {
+  const tell = (more: object) =>
+    tellStory(row({ usage: { ...usage, promptTokens: 1_000, ...more } }), undefined, null).find(
+      ({ title }) => title === 'First byte',
+    )?.text
+  expect(tell({})).toBe('1000 prompt tokens were read first, about 2000 a second.')
+  expect(tell({ cachedTokens: 900 })).toBe(
+    '1000 prompt tokens were read first, 900 from its cache, about 200 a second.',
+  )
+  expect(tell({ cachedTokens: 900, promptTokensPerSecond: 812.4 })).toContain('from its cache, 812 a second.')
 })
 
 test('a code is told in words', () => {

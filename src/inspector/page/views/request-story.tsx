@@ -1,5 +1,6 @@
 import { useEffect, useRef } from 'preact/hooks'
 import type { Decision } from '../../../../machines/scheduler.ts'
+import type { Usage } from '../../../events/usage.ts'
 import { toDecisionText } from '../../../explanation/decision-text.ts'
 import { formatSentence } from '../../../explanation/phrases.ts'
 import type { AppState } from '../app.ts'
@@ -98,7 +99,7 @@ export function tellStory(
       ...(usage?.promptTokens == null
         ? {}
         : {
-            text: `${usage.promptTokens} prompt tokens were read first${describePrefill(usage.promptTokens, spent.first)}.`,
+            text: `${usage.promptTokens} prompt tokens were read first${describePrefill(usage, spent.first)}.`,
           }),
     },
     phase === 'stream' && {
@@ -113,11 +114,14 @@ export function tellStory(
   return steps.filter((step): step is Step => step !== false)
 }
 
-/** The pace of the prompt, where the first byte did not come at once. */
-function describePrefill(tokens: number, firstMs: number): string {
-  return tokens === 0 || firstMs < SHORT_MS
-    ? ''
-    : `, about ${Math.round((tokens / firstMs) * 1_000)} a second`
+/** How much of the prompt was in a cache, and how fast the rest was read: as the server says, else by its time. */
+function describePrefill(
+  { promptTokens, cachedTokens = 0, promptTokensPerSecond: said }: Usage,
+  firstMs: number,
+): string {
+  const read = (promptTokens ?? 0) - cachedTokens
+  const pace = Math.round(said ?? (firstMs < SHORT_MS ? 0 : (read / firstMs) * 1_000))
+  return `${cachedTokens > 0 ? `, ${cachedTokens} from its cache` : ''}${pace > 0 ? `, ${said ? '' : 'about '}${pace} a second` : ''}`
 }
 
 function tellEnd(row: RequestRow): Step | false {
