@@ -44,6 +44,17 @@ const listAt = (atMs: number, heard = events) => {
   return store.list(atMs, isLoading)
 }
 
+test('its story says which member of the cluster serves it, and why that one', () => {
+  const choice = 'on attic, because tower is loading m'
+  const sent = events.map((event) =>
+    event.type === 'request.sent' ? { ...event, rewrites: [], member: 'attic', choice } : event,
+  )
+  const texts = (heard: typeof events) =>
+    listAt(9_000, heard).flatMap((row) => tellStory(row, undefined, null).map(({ text }) => text))
+  expect(texts(sent)).toContain(`It is served ${choice}.`)
+  expect(texts(events).join()).not.toContain('It is served')
+})
+
 test('a request of the past is shown as it was at each moment, although its end is known', () => {
   const [done] = listAt(9_000)
   expect(done).toMatchObject({
