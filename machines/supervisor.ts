@@ -197,6 +197,8 @@ const supervisor = base.extend({
         enqueue.emit({ type: 'scheduler.decided', key, ...decision })
         if (type === 'start') {
           enqueue.cancel(`starvation.${asked?.generation}`)
+          // Of a run that is woken, from before its sleep.
+          enqueue.cancel(`residency.${asked?.generation}`)
           enqueue.sendTo(key, { type: 'start.permitted', follows: taken.length > 0 })
         }
         if (type === 'decline')

@@ -72,6 +72,8 @@ export function createSchedulerLedger({
   const gaveWayTo = new Map<string, string>()
   /** Services that asked for their room back before that start was over, until they have it. */
   const returning = new Set<string>()
+  /** Services that slept, waited to be woken, and made room all the same: they may or may not take turns. */
+  const displaced = new Set<string>()
   /** Permitted, and not spawned yet. */
   const permitted = new Set<string>()
   /** From the permit to the end of the start. */
@@ -97,9 +99,12 @@ export function createSchedulerLedger({
     if (!isAsleep(key) || asleepNeeds === undefined) return awake
     return limit.startsWith('group:') ? 0 : Math.min(awake, asleepNeeds[limit] ?? awake)
   }
-  const hasRoom = (needs: Amounts, holders: readonly string[]) =>
+  /** What must be kept for it: all, from the wake request on and while it ends. */
+  const claimOf = (key: string, limit: string) =>
+    hasTag(states.get(key) ?? '', 'asleep') ? needOf(key, limit) : (shareOf(key)?.needs?.[limit] ?? 0)
+  const hasRoom = (needs: Amounts, holders: readonly string[], amountOf = needOf) =>
     Object.entries(needs).every(([limit, amount]) => {
-      const held = holders.reduce((sum, key) => sum + needOf(key, limit), 0)
+      const held = holders.reduce((sum, key) => sum + amountOf(key, limit), 0)
       return held + amount <= (sharing().limits[limit] ?? 0)
     })
   const isTooMuch = () => {
@@ -108,12 +113,15 @@ export function createSchedulerLedger({
   }
   /** By these books, not by the root's, which may count room as held that is free. */
   const isRoomFor = ({ key }: QueuedStart, context: SupervisorContext) => {
-    // A run that is woken gives what it holds asleep for what it needs awake.
-    const alive = [...living.values()].filter((other) => other !== key || !isAsleep(key))
+    // A run that is woken gives what it holds asleep for what it needs awake. One that has died is not woken.
+    const alive = [...living].flatMap(([generation, other]) =>
+      other === key && isAsleep(key) && !exited.has(generation) ? [] : [other],
+    )
     const running = [...living].flatMap(([generation, other]) => (exited.has(generation) ? [] : [other]))
     const permits = [...new Set([...starting, ...spawning])].filter((other) => !running.includes(other))
     return (
-      starting.size < context.maxConcurrentStarts && hasRoom(toNeeds(context, key), [...alive, ...permits])
+      starting.size < context.maxConcurrentStarts &&
+      hasRoom(toNeeds(context, key), [...alive, ...permits], claimOf)
     )
   }
   const noteWaiting = (queuedStarts: readonly QueuedStart[]) => {
@@ -132,9 +140,12 @@ export function createSchedulerLedger({
     const sinceMs = askingSinceMs.get(key)
     return sinceMs !== undefined && nowMs() - sinceMs >= (shareOf(key)?.maxStarveMs ?? 0)
   }
+  /** Not judged for what can sleep: a wake that is given up in between ends its turn, and these books cannot see each. */
   const isWantedBack = (key: string) =>
-    [...returning].some((other) =>
-      Object.keys(toNeeds(sharing(), other)).some((limit) => (toNeeds(sharing(), key)[limit] ?? 0) > 0),
+    [...returning].some(
+      (other) =>
+        shareOf(other)?.canSleep !== true &&
+        Object.keys(toNeeds(sharing(), other)).some((limit) => (toNeeds(sharing(), key)[limit] ?? 0) > 0),
     )
   const isResident = (key: string) =>
     nowMs() - (usedSinceMs.get(key) ?? Number.NEGATIVE_INFINITY) < (shareOf(key)?.minResidencyMs ?? 0)
@@ -152,6 +163,7 @@ export function createSchedulerLedger({
       decision?.choice.type === 'wait' &&
       waiting > 0 &&
       !returning.has(key) &&
+      !displaced.has(key) &&
       starting.size < context.maxConcurrentStarts &&
       hasRoom(toNeeds(context, key), staying)
     )
@@ -162,6 +174,7 @@ export function createSchedulerLedger({
   /** A start is over, or given up: who asks from now on does not take turns with it. */
   const endAsking = (key: string) => {
     returning.delete(key)
+    displaced.delete(key)
     for (const [victim, other] of gaveWayTo) if (other === key) gaveWayTo.delete(victim)
   }
 
@@ -224,11 +237,20 @@ export function createSchedulerLedger({
             permitted.delete(key)
             endAsking(key)
           }
+          // Its run ended before it was woken. Where its room is taken, it keeps its place in the queue.
+          if (
+            hasTag(fact.from, 'asleep') &&
+            !hasTag(fact.to, 'waking') &&
+            !(hasTag(fact.to, 'stopping') && isForAnother(key))
+          ) {
+            askingSinceMs.delete(key)
+            endAsking(key)
+          }
           // Its stop was called off.
           if (isOpen(fact.to) && (hasTag(fact.from, 'stopping') || hasTag(fact.from, 'busy')))
             gaveWayTo.delete(key)
-          // Its requests have left: it goes on sleeping.
-          if (hasTag(fact.to, 'asleep') || hasTag(fact.to, 'waking')) askingSinceMs.delete(key)
+          // A wake is asked for before the state says that it sleeps.
+          if (hasTag(fact.to, 'falling-asleep') || hasTag(fact.to, 'waking')) askingSinceMs.delete(key)
           if (hasTag(fact.to, 'draining') || hasTag(fact.to, 'terminating')) return recordStop(key)
           return []
         default:
@@ -258,6 +280,7 @@ export function createSchedulerLedger({
       for (const victim of type === 'evict' ? taken : []) {
         condemned.add(victim.key)
         gaveWayTo.set(victim.key, key)
+        if (askingSinceMs.has(victim.key)) displaced.add(victim.key)
       }
       return listBroken([
         ['yieldsForWaiter', isEarly],

@@ -246,8 +246,8 @@ export function createWorld(
     // It sleeps and wakes by itself.
     if (run?.wakefulness === 'awake' && request === 'wake') return { outcome: 'done' }
     if (run === undefined || how === 'refuses') return { outcome: 'failed', detail: 'the world refuses' }
+    run.wakefulness = request === 'sleep' ? 'falling' : 'rising'
     if (how === 'dies') exit(run, state.options.exitCode, null)
-    else run.wakefulness = request === 'sleep' ? 'falling' : 'rising'
     const done = () => {
       run.wakefulness = request === 'sleep' ? 'asleep' : 'awake'
     }
