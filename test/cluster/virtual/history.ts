@@ -348,8 +348,11 @@ export function playHistory({
       between(
         () => {
           tell(`${box.name} drains`)
-          for (const { waiting } of box.own.values()) for (const { id } of waiting) drainedWith.add(id)
-          box.host.run(() => box.drain(true))
+          // A box that stands still hears of it later, and of requests that came before.
+          box.host.run(() => {
+            for (const { waiting } of box.own.values()) for (const { id } of waiting) drainedWith.add(id)
+            box.drain(true)
+          })
         },
         () => {
           tell(`${box.name} drains no more`)
