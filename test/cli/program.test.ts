@@ -52,7 +52,7 @@ test.each([
   [['demo-server', '--port', 'x'], /port: expected/],
   [
     ['machines', 'print', '--machine', 'toaster'],
-    /Allowed choices are borrowing, claim, provider, request, run, supervisor/,
+    /Allowed choices are borrowing, claim, member, neighbour, placement, provider, request, run, supervisor/,
   ],
   [['status', '--gateway', 'nowhere'], /"nowhere" is not an http URL/],
   [['infer', 'model', 'run', '--prompt', 'x', '--local', '--gateway'], /cannot be used with option/],

@@ -75,7 +75,7 @@ describe('the estimate of a start that waits for room is the time that passes', 
     expect(told).toBe(passed)
   })
 
-  test('with what is left of a minimum residency, which is told in seconds with the name of the option', async () => {
+  test('with what is left of a minimum residency, which is told in seconds', async () => {
     const { house, compare, decisionOf } = await buildKnown()
     house.request('b', 'r1')
     await house.advanceTo(house.clock.now() + 2_000)
@@ -92,7 +92,7 @@ describe('the estimate of a start that waits for room is the time that passes', 
     expect(decision?.rejected).toMatchObject([{ because: 'settling', minResidencyMs: 10_000 }])
     const leftMs = decision?.rejected[0]?.residencyLeftMs ?? 0
     expect(decision && toDecisionText(decision)).toMatch(
-      /until its minResidencyMs is over \(10 s, [567](\.\d)? s left\)/,
+      /until it has been up for its minimum time \(10 s, [567](\.\d)? s left\)/,
     )
     const { told, passed } = await compare('b', 'r3')
     expect(told).toBeGreaterThan(leftMs + 1_000)

@@ -52,7 +52,7 @@ test('a compound guard is told by its parts, and actions are one name only where
   }
   expect(states.ready?.on['process.exited']).toEqual([
     { guard: 'not isCurrentGeneration' },
-    { target: 'down.failing', actions: ['recordExit', 'countFailure'] },
+    { target: 'down.failing', actions: ['reportStop', 'recordExit', 'countFailure'] },
   ])
   expect(states.starting?.states.warming).toMatchObject({
     states: {
