@@ -113,7 +113,7 @@ describe.skipIf(hasNoBrowser)('the page alone says what is going on, and what to
     await expect
       .poll(() => page.locator('.why').textContent(), { timeout: 60_000 })
       .toContain(
-        'second needs 6000 MiB of ramMiB (2000 of 8000 free), and no other service can make room for it: first holds 6000 MiB of ramMiB and is in use. 1 request waits for it. It starts when first is done.',
+        'second needs 6000 MiB of RAM (2000 of 8000 free), and no other service can make room for it: first holds 6000 MiB of RAM and is in use. 1 request waits for it. It starts when first is done.',
       )
     const advice = page.getByLabel('What you can do')
     expect(await advice.textContent()).toContain(
