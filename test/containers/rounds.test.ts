@@ -13,7 +13,7 @@ import { demoServer } from '../integration/library.ts'
 import { type ContainerEngine, DIST, findObstacle, IMAGE, openEngine } from './engines.ts'
 
 /** `LEASEHOLD_CONTAINER_ROUNDS=200 LEASEHOLD_CONTAINER_SEED=1 npx vitest run test/containers/rounds` */
-const ROUNDS = Number(process.env.LEASEHOLD_CONTAINER_ROUNDS ?? 6)
+const ROUNDS = Number(process.env.LEASEHOLD_CONTAINER_ROUNDS ?? 0)
 const SEED = Number(process.env.LEASEHOLD_CONTAINER_SEED ?? 1)
 const ROUND_MS = 120_000
 
@@ -21,70 +21,74 @@ const cli = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url)
 const obstacle = findObstacle('docker')
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-describe.skipIf(obstacle !== undefined)(`docker${obstacle === undefined ? '' : ` (${obstacle})`}`, () => {
-  let engine: ContainerEngine
-  beforeAll(async () => {
-    engine = await openEngine('docker')
-  }, 120_000)
-  afterAll(() => engine?.close(), 120_000)
+// Alone: two dockerd at once take docker0 from each other, and containers.test.ts has one.
+describe.skipIf(obstacle !== undefined || ROUNDS === 0)(
+  `docker${obstacle === undefined ? '' : ` (${obstacle})`}`,
+  () => {
+    let engine: ContainerEngine
+    beforeAll(async () => {
+      engine = await openEngine('docker')
+    }, 120_000)
+    afterAll(() => engine?.close(), 120_000)
 
-  test(`two models of 20,000 of 24,000 MiB are never both there, whatever is killed: ${ROUNDS} rounds, seed ${SEED}`, {
-    timeout: ROUNDS * ROUND_MS,
-  }, async () => {
-    const random = createRandom(SEED)
-    const directory = await mkdtemp(join(tmpdir(), 'leasehold-rounds-'))
-    const gatewayPort = await findFreePort()
-    const ports = { box: await findFreePort(), second: await findFreePort() }
-    const file = join(directory, 'leasehold.json5')
-    await writeFile(file, toConfig(engine, gatewayPort, ports))
-    const env = { ...process.env, ...engine.env, LEASEHOLD_STATE_DIR: join(directory, 'state') }
-    const serve = (): ChildProcess =>
-      spawn(process.execPath, [cli, 'serve', '--config', file], { env, stdio: 'ignore' })
+    test(`two models of 20,000 of 24,000 MiB are never both there, whatever is killed: ${ROUNDS} rounds, seed ${SEED}`, {
+      timeout: ROUNDS * ROUND_MS,
+    }, async () => {
+      const random = createRandom(SEED)
+      const directory = await mkdtemp(join(tmpdir(), 'leasehold-rounds-'))
+      const gatewayPort = await findFreePort()
+      const ports = { box: await findFreePort(), second: await findFreePort() }
+      const file = join(directory, 'leasehold.json5')
+      await writeFile(file, toConfig(engine, gatewayPort, ports))
+      const env = { ...process.env, ...engine.env, LEASEHOLD_STATE_DIR: join(directory, 'state') }
+      const serve = (): ChildProcess =>
+        spawn(process.execPath, [cli, 'serve', '--config', file], { env, stdio: 'ignore' })
 
-    const watch = watchServers(ports)
-    const deeds: Record<string, number> = {}
-    let gateway = serve()
-    try {
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const wanted = [ask(gatewayPort, 'box'), ask(gatewayPort, 'second'), ask(gatewayPort, 'box')]
-        await pause(random.upTo(3_000))
-        const deed = random.pick(['client', 'supervisor', 'watchdog', 'both', 'daemon', 'everything'])
-        deeds[deed] = (deeds[deed] ?? 0) + 1
-        const isDaemonKilled = deed === 'daemon' || deed === 'everything'
-        if (isDaemonKilled) await engine.killDaemon?.()
-        if (deed === 'client') for (const pid of listPids(isClient)) kill(pid)
-        // Stopped, it has no time to replace its watchdog.
-        if (deed === 'both' || deed === 'everything') gateway.kill('SIGSTOP')
-        if (deed !== 'client' && deed !== 'supervisor' && deed !== 'daemon')
-          for (const pid of listWatchdogs(gateway.pid)) kill(pid)
-        if (deed === 'supervisor' || deed === 'both' || deed === 'everything') {
-          await end(gateway, 'SIGKILL')
-          await pause(random.upTo(500))
-          gateway = serve()
-        }
-        if (isDaemonKilled) {
+      const watch = watchServers(ports)
+      const deeds: Record<string, number> = {}
+      let gateway = serve()
+      try {
+        for (let round = 0; round < ROUNDS; round += 1) {
+          const wanted = [ask(gatewayPort, 'box'), ask(gatewayPort, 'second'), ask(gatewayPort, 'box')]
           await pause(random.upTo(3_000))
-          await engine.startDaemon?.()
+          const deed = random.pick(['client', 'supervisor', 'watchdog', 'both', 'daemon', 'everything'])
+          deeds[deed] = (deeds[deed] ?? 0) + 1
+          const isDaemonKilled = deed === 'daemon' || deed === 'everything'
+          if (isDaemonKilled) await engine.killDaemon?.()
+          if (deed === 'client') for (const pid of listPids(isClient)) kill(pid)
+          // Stopped, it has no time to replace its watchdog.
+          if (deed === 'both' || deed === 'everything') gateway.kill('SIGSTOP')
+          if (deed !== 'client' && deed !== 'supervisor' && deed !== 'daemon')
+            for (const pid of listWatchdogs(gateway.pid)) kill(pid)
+          if (deed === 'supervisor' || deed === 'both' || deed === 'everything') {
+            await end(gateway, 'SIGKILL')
+            await pause(random.upTo(500))
+            gateway = serve()
+          }
+          if (isDaemonKilled) {
+            await pause(random.upTo(3_000))
+            await engine.startDaemon?.()
+          }
+          await Promise.all(wanted)
+          // Both can still be had.
+          for (const id of ['second', 'box'])
+            await untilAnswered(gatewayPort, id, `round ${round}, ${deed}, seed ${SEED}`)
+          expect([round, deed, watch.both()]).toEqual([round, deed, []])
         }
-        await Promise.all(wanted)
-        // Both can still be had.
-        for (const id of ['second', 'box'])
-          await untilAnswered(gatewayPort, id, `round ${round}, ${deed}, seed ${SEED}`)
-        expect([round, deed, watch.both()]).toEqual([round, deed, []])
+      } finally {
+        await end(gateway, 'SIGTERM')
+        watch.close()
+        await rm(directory, { recursive: true })
       }
-    } finally {
-      await end(gateway, 'SIGTERM')
-      watch.close()
-      await rm(directory, { recursive: true })
-    }
-    console.log(
-      `${ROUNDS} rounds, seed ${SEED}: ${JSON.stringify(deeds)}; containers ${watch.count('box')}, second models ${watch.count('second')}, looks ${watch.looks()}`,
-    )
-    expect(watch.both()).toEqual([])
-    expect(engine.list()).toEqual([])
-    expect(listPids((words) => isServer(words, ports.box) || isServer(words, ports.second))).toEqual([])
-  })
-})
+      console.log(
+        `${ROUNDS} rounds, seed ${SEED}: ${JSON.stringify(deeds)}; containers ${watch.count('box')}, second models ${watch.count('second')}, looks ${watch.looks()}`,
+      )
+      expect(watch.both()).toEqual([])
+      expect(engine.list()).toEqual([])
+      expect(listPids((words) => isServer(words, ports.box) || isServer(words, ports.second))).toEqual([])
+    })
+  },
+)
 
 function toConfig(
   { env, options }: ContainerEngine,
