@@ -206,6 +206,7 @@ export const neighbourMachine = neighbour.createMachine({
     'settling.over': { actions: 'recordSettled' },
     'view.frozen': { actions: 'recordFrozen' },
     'view.thawed': { actions: 'recordThawed' },
+    'bye.heard': { guard: 'isCurrentRun', target: '.lost', actions: ['recordLeaving', 'reportLeft'] },
   },
   initial: 'meeting',
   states: {
@@ -226,7 +227,6 @@ export const neighbourMachine = neighbour.createMachine({
       after: { probeTimeout: 'lost' },
       on: {
         'card.heard': [{ guard: 'isStale' }, { actions: 'recordCard' }],
-        'bye.heard': { guard: 'isCurrentRun', target: 'lost', actions: ['recordLeaving', 'reportLeft'] },
       },
     },
 
@@ -254,11 +254,6 @@ export const neighbourMachine = neighbour.createMachine({
         'silence.due': 'overdue',
         'connection.failed': 'doubted',
         'responders.none': { guard: 'isCurrentRun', target: 'silent' },
-        'bye.heard': {
-          guard: 'isCurrentRun',
-          target: 'lost',
-          actions: ['recordLeaving', 'reportLeft'],
-        },
         'view.frozen': { target: 'frozen', actions: 'recordFrozen' },
         'view.thawed': { actions: ['recordThawed', 'listenAnew'] },
       },
@@ -297,11 +292,6 @@ export const neighbourMachine = neighbour.createMachine({
         ],
         'silence.due': 'overdue',
         'responders.none': { guard: 'isCurrentRun', target: 'silent' },
-        'bye.heard': {
-          guard: 'isCurrentRun',
-          target: 'lost',
-          actions: ['recordLeaving', 'reportLeft'],
-        },
         'view.frozen': { target: 'frozen', actions: 'recordFrozen' },
         'view.thawed': { actions: ['recordThawed', 'listenAnew'] },
       },
@@ -325,11 +315,6 @@ export const neighbourMachine = neighbour.createMachine({
           { guard: 'isRestart', target: 'silent' },
           { target: 'believed', actions: ['recordCard', 'listenAnew'] },
         ],
-        'bye.heard': {
-          guard: 'isCurrentRun',
-          target: 'lost',
-          actions: ['recordLeaving', 'reportLeft'],
-        },
         'view.frozen': { target: 'frozen', actions: 'recordFrozen' },
         'view.thawed': { target: 'believed', actions: ['recordThawed', 'listenAnew'] },
       },
@@ -360,11 +345,6 @@ export const neighbourMachine = neighbour.createMachine({
           { guard: 'isRestart' },
           { target: 'believed', actions: ['recordCard', 'listenAnew'] },
         ],
-        'bye.heard': {
-          guard: 'isCurrentRun',
-          target: 'lost',
-          actions: ['recordLeaving', 'reportLeft'],
-        },
         'view.frozen': { target: 'frozen', actions: 'recordFrozen' },
         'view.thawed': { target: 'believed', actions: ['recordThawed', 'listenAnew'] },
       },
@@ -381,11 +361,6 @@ export const neighbourMachine = neighbour.createMachine({
           { guard: 'isRestart', target: '.probing' },
           { target: 'believed', actions: ['recordCard', 'listenAnew'] },
         ],
-        'bye.heard': {
-          guard: 'isCurrentRun',
-          target: 'lost',
-          actions: ['recordLeaving', 'reportLeft'],
-        },
         'view.frozen': { target: 'frozen', actions: 'recordFrozen' },
       },
       initial: 'resting',
@@ -445,11 +420,6 @@ export const neighbourMachine = neighbour.createMachine({
           { guard: 'isRestart', target: '.probing' },
           { actions: 'recordCard' },
         ],
-        'bye.heard': {
-          guard: 'isCurrentRun',
-          target: 'lost',
-          actions: ['recordLeaving', 'reportLeft'],
-        },
         'view.thawed': { target: 'believed', actions: ['recordThawed', 'listenAnew'] },
       },
       initial: 'probing',
@@ -512,6 +482,7 @@ export const neighbourMachine = neighbour.createMachine({
       description: 'It is gone. Its next card, or an answer over HTTP, brings it back.',
       tags: 'lost',
       after: { forget: 'forgotten' },
+      on: { 'bye.heard': { guard: 'isCurrentRun', target: '.resting', actions: 'recordLeaving' } },
       initial: 'resting',
       states: {
         resting: {
@@ -519,6 +490,7 @@ export const neighbourMachine = neighbour.createMachine({
           after: { retry: 'retrying' },
           on: {
             'card.heard': [{ guard: 'isStaleOfLost' }, { target: 'greeting', actions: 'recordCard' }],
+            'bye.heard': { guard: 'isCurrentRun' },
           },
         },
         greeting: {
@@ -534,10 +506,7 @@ export const neighbourMachine = neighbour.createMachine({
             ],
           },
           after: { probeTimeout: 'pausing' },
-          on: {
-            'card.heard': [{ guard: 'isStale' }, { actions: 'recordCard' }],
-            'bye.heard': { guard: 'isCurrentRun', target: 'resting', actions: 'recordLeaving' },
-          },
+          on: { 'card.heard': [{ guard: 'isStale' }, { actions: 'recordCard' }] },
         },
         pausing: {
           description: 'Its cards come and HTTP did not reach it: it is not asked with each of them.',
@@ -548,7 +517,6 @@ export const neighbourMachine = neighbour.createMachine({
               // The card that was heard before may have been a late one of a run that is over.
               { guard: 'isRestart', target: 'greeting', actions: 'recordCard' },
             ],
-            'bye.heard': { guard: 'isCurrentRun', target: 'resting', actions: 'recordLeaving' },
           },
         },
         retrying: {
@@ -566,7 +534,6 @@ export const neighbourMachine = neighbour.createMachine({
           after: { probeTimeout: 'resting' },
           on: {
             'card.heard': [{ guard: 'isStaleOfLost' }, { target: 'greeting', actions: 'recordCard' }],
-            'bye.heard': { guard: 'isCurrentRun', target: 'resting', actions: 'recordLeaving' },
           },
         },
         returned: {
