@@ -4,7 +4,7 @@ import { type Headers, toMediaType } from '../transport/headers.ts'
 import type { ModelRequest } from './exchange.ts'
 
 /** Requests whose bodies are kept, and how much of each body, in bytes. */
-export const MAX_CAPTURED = 50
+const MAX_CAPTURED = 50
 const MAX_BODY_BYTES = 65_536
 /** What is kept beyond that, so that a secret at the cut is found and masked. */
 const OVERLAP_BYTES = 8_192
@@ -63,6 +63,7 @@ export function createBodyCapture(isOn: () => boolean, scrub: (text: string) => 
       const [oldest] = kept.keys()
       if (kept.size > MAX_CAPTURED && oldest !== undefined) kept.delete(oldest)
       return {
+        onEarly: (head) => client.onEarly?.(head),
         onHead: (status, head) => {
           one.answer = open(head)
           client.onHead(status, head)

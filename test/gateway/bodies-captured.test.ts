@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { CapturedBodies } from '../../src/request/body-capture.ts'
+import { type CapturedBodies, createBodyCapture } from '../../src/request/body-capture.ts'
 import { type House, openHouseWithServer } from './house.ts'
 
 const chat = {
@@ -66,4 +66,22 @@ test('with captureBodies the last ones are kept, with secrets masked and to a li
   expect((await read(house, last)).status).toBe(404)
   await house.supervisor.replaceConfig(config)
   expect((await read(house, last)).status).toBe(404)
+})
+
+test('with captureBodies a client is still told of its wait before the answer', () => {
+  const { watch } = createBodyCapture(
+    () => true,
+    (text) => text,
+  )
+  const told: unknown[] = []
+  const client = {
+    onEarly: (headers: unknown) => void told.push(headers),
+    onHead: () => {},
+    onData: () => true,
+    onEnd: () => {},
+    onError: () => {},
+  }
+  const request = { method: 'POST', path: '/chat/completions', headers: {}, body: Buffer.from('{}') }
+  watch('x', request, client).onEarly?.({ 'x-leasehold-queued': '3' })
+  expect(told).toEqual([{ 'x-leasehold-queued': '3' }])
 })
