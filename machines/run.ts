@@ -229,6 +229,8 @@ export const runMachine = run.createMachine({
       on: {
         'leader.exited': { target: 'exited', actions: 'recordLeader' },
         'leader.stuck': 'sweeping',
+        'run.kill': { target: '.stopping', actions: 'kill' },
+        'run.sweep': { target: '.stopping', actions: 'sweep' },
       },
       initial: 'running',
       states: {
@@ -245,8 +247,6 @@ export const runMachine = run.createMachine({
               { guard: 'hasStopCommand', target: 'commanding' },
               { target: 'stopping', actions: 'terminate' },
             ],
-            'run.kill': { target: 'stopping', actions: 'kill' },
-            'run.sweep': { target: 'stopping', actions: 'sweep' },
           },
           initial: 'seen',
           states: {
@@ -288,8 +288,6 @@ export const runMachine = run.createMachine({
           },
           on: {
             'run.terminate': [{ guard: 'closesFirst', target: 'closing' }, { target: 'commanding' }],
-            'run.kill': { target: 'stopping', actions: 'kill' },
-            'run.sweep': { target: 'stopping', actions: 'sweep' },
           },
         },
         detached: {
@@ -297,8 +295,6 @@ export const runMachine = run.createMachine({
           tags: 'running',
           on: {
             'run.terminate': [{ guard: 'closesFirst', target: 'closing' }, { target: 'commanding' }],
-            'run.kill': { target: 'stopping', actions: 'kill' },
-            'run.sweep': { target: 'stopping', actions: 'sweep' },
           },
           initial: 'unasked',
           states: {
@@ -365,8 +361,6 @@ export const runMachine = run.createMachine({
               { target: '#run.exited', actions: 'recordLeader' },
             ],
             'run.spare': [{ guard: 'hasExited', target: 'asking' }, { target: 'running' }],
-            'run.kill': { target: 'stopping', actions: 'kill' },
-            'run.sweep': { target: 'stopping', actions: 'sweep' },
           },
         },
         commanding: {
@@ -377,10 +371,6 @@ export const runMachine = run.createMachine({
             src: 'command',
             onDone: { target: 'stopping', actions: 'terminate' },
             onError: { target: 'stopping', actions: 'terminate' },
-          },
-          on: {
-            'run.kill': { target: 'stopping', actions: 'kill' },
-            'run.sweep': { target: 'stopping', actions: 'sweep' },
           },
         },
         stopping: {
