@@ -6,7 +6,7 @@ import { findNearest, isNearMiss } from './nearest.ts'
 import { toProviderPath } from './provider.ts'
 
 /** A provider whose server we run. */
-type Managed = ProviderConfig & { readonly localService: LocalServiceConfig }
+export type Managed = ProviderConfig & { readonly localService: LocalServiceConfig }
 
 /**
  * Checks of what the services share: needs against budgets, groups and preloads against what there is. `broken` lists the
@@ -50,10 +50,19 @@ function findNeedProblems(provider: Managed, budgets: LeaseholdConfig['budgets']
       return amount <= capacity
         ? []
         : [toError(at, `${amount} is more than the whole budget, leasehold.budgets.${budget}: ${capacity}`)]
-    const names = Object.keys(budgets)
-    const hint = names.length === 0 ? '; leasehold.budgets has none' : toHint(budget, names)
-    return [toError(at, `there is no budget "${budget}"${hint}`)]
+    return [toBudgetError(budget, budgets, at)]
   })
+}
+
+/** A budget that is not in the file. */
+export function toBudgetError(
+  budget: string,
+  budgets: LeaseholdConfig['budgets'],
+  at: readonly PropertyKey[],
+): Finding {
+  const names = Object.keys(budgets)
+  const hint = names.length === 0 ? '; leasehold.budgets has none' : toHint(budget, names)
+  return toError(at, `there is no budget "${budget}"${hint}`)
 }
 
 /** Pinned services are never evicted: what they leave no room for can only start while they are down. */

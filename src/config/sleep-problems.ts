@@ -1,8 +1,7 @@
-import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
+import type { LeaseholdConfig, ProviderConfig } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
 import { toProviderPath } from './provider.ts'
-
-type Managed = ProviderConfig & { readonly localService: LocalServiceConfig }
+import { type Managed, toBudgetError } from './sharing.ts'
 
 /** Checks of `localService.sleep` that need the rest of the file. */
 export function findSleepProblems(
@@ -27,7 +26,7 @@ function findNeedProblems(
   at: readonly PropertyKey[],
 ): Finding[] {
   return Object.entries(sleep?.needs ?? {}).flatMap(([budget, amount]) => {
-    if (budgets[budget] === undefined) return [toError([...at, budget], `there is no budget "${budget}"`)]
+    if (budgets[budget] === undefined) return [toBudgetError(budget, budgets, [...at, budget])]
     const awake = needs === undefined ? budgets[budget] : (needs[budget] ?? 0)
     if (amount <= awake) return []
     const limit = needs === undefined ? `the whole budget, ${awake}` : `needs.${budget}, ${awake}`

@@ -95,7 +95,11 @@ describe('localService.sleep', () => {
       { sleep: { ...told, afterMs: 0, needs: undefined } },
       'it never sleeps: afterMs is 0',
     ],
-    ['an unknown budget', { sleep: { ...told, needs: { disk: 1 } } }, 'there is no budget "disk"'],
+    [
+      'an unknown budget',
+      { sleep: { ...told, needs: { vramMB: 1 } } },
+      'sleep.needs.vramMB: there is no budget "vramMB"; the nearest is "vramMiB"',
+    ],
     [
       'more needs asleep than awake',
       { sleep: { ...told, needs: { vramMiB: 9 } }, service: { needs: { vramMiB: 8 } } },
