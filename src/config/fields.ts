@@ -72,6 +72,14 @@ export function budgetName() {
     )
 }
 
+/** The largest amount of a budget, and the largest cost. */
+export const MAX_AMOUNT = 1_000_000_000
+
+/** What is needed of each budget. */
+export function amounts() {
+  return z.record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
+}
+
 /** The name of an HTTP header. */
 export function headerName() {
   return z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'is not the name of an HTTP header')

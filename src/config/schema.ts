@@ -4,12 +4,14 @@ import { clusterSchema } from './cluster-schema.ts'
 import { compatSchema } from './compat-schema.ts'
 import { engines } from './engines.ts'
 import {
+  amounts,
   budgetName,
   durationMs,
   durationSeconds,
   headerName,
   httpUrl,
   jsonObject,
+  MAX_AMOUNT,
   plainText,
   variableName,
   wholeNumber,
@@ -22,15 +24,11 @@ const MAX_BODY_BYTES = 2_147_483_647
 /** Every one of them is a service of its own; a request may try them all. */
 const MAX_REPLICAS = 32
 const MAX_TOKENS = 1_000_000_000
-const MAX_AMOUNT = 1_000_000_000
 
 /** Without them there is no request, or another kind of answer than the client expects. */
 const NEEDED_FIELDS: ReadonlySet<unknown> = new Set(['model', 'messages', 'prompt', 'input', 'stream'])
 
 const headersSchema = z.record(headerName(), z.string())
-
-/** Amounts by budget. */
-const needsSchema = () => z.record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
 
 /** The options of a container. */
 const containerSchema = z
@@ -184,7 +182,7 @@ const localServiceSchema = z
       .describe(
         'Longest time a request waits for a lease, in milliseconds. Default: `readyTimeoutMs` + 300000.',
       ),
-    needs: needsSchema()
+    needs: amounts()
       .optional()
       .describe(
         'Amount of each budget of `leasehold.budgets` that the service uses, from its spawn until all of its processes have ended. Absent: for `ramMiB` and `vramMiB` leasehold uses the peak of earlier runs; before the first successful run, or where use cannot be measured, it reserves the whole budget.',
@@ -316,7 +314,7 @@ const replicaSchema = z.strictObject({
         .describe("Default: the provider's, at the host and port of this server."),
       stopCommand: stopCommandSchema().describe("Default: the provider's, with the port of this server."),
       statusCommand: argv().optional().describe("Default: the provider's, with the port of this server."),
-      needs: needsSchema()
+      needs: amounts()
         .optional()
         .describe("Amount of each budget that this server uses. Default: the provider's."),
     })

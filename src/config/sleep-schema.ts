@@ -1,7 +1,5 @@
 import { z } from 'zod'
-import { budgetName, durationMs, headerName, jsonValue, wholeNumber } from './fields.ts'
-
-const MAX_AMOUNT = 1_000_000_000
+import { amounts, durationMs, headerName, jsonValue, wholeNumber } from './fields.ts'
 
 /** A request to the server itself, at the origin of `baseUrl`. */
 const askSchema = {
@@ -61,8 +59,7 @@ export const sleepSchema = z
     check: checkSchema.describe(
       'What tells whether it sleeps. It must not wake the server, and only this is believed, not the answer to `request`.',
     ),
-    needs: z
-      .record(budgetName(), wholeNumber('', 0, MAX_AMOUNT))
+    needs: amounts()
       .optional()
       .describe(
         'Amount of each budget that it uses while it sleeps; of a budget that is not named, as much as awake. Absent: as much as awake, until its use was measured 2 s after it fell asleep.',
