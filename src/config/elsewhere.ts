@@ -1,6 +1,5 @@
 import { GENERATION } from '../text/generation-mark.ts'
-import { toDurationMs } from './duration-form.ts'
-import { findProgram, type Surroundings, toText } from './engine-service.ts'
+import { findProgram, type Surroundings, toMs, toText } from './engine-service.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
 /** Where the programs of container engines and of systemd are, after the folders of PATH. */
@@ -122,10 +121,6 @@ function expandUnit(unit: string | JsonObject, surroundings: Surroundings) {
       ...[`--state=${LIVE_UNIT_STATES}`, name],
     ],
   }
-}
-
-function toMs(value: unknown): number | undefined {
-  return typeof value === 'number' ? value : typeof value === 'string' ? toDurationMs(value) : undefined
 }
 
 function toTexts(value: unknown): string[] {

@@ -169,8 +169,9 @@ function listPresetArgs(
 
 /** The sleep of the preset under that of the file; `undefined`: the file has none, or the engine has none. */
 function findSleep(engine: Engine, input: EngineInput, own: unknown): EngineSleep | undefined {
-  const sleep = isJsonObject(own) ? engine.toSleep?.(input) : undefined
-  if (sleep === undefined || !isJsonObject(own)) return undefined
+  if (!isJsonObject(own)) return undefined
+  const sleep = engine.toSleep?.(input)
+  if (sleep === undefined) return undefined
   const { idleOption, args = [] } = sleep
   const { afterMs, ...others } = own
   const idleMs = toMs(afterMs)
@@ -184,7 +185,8 @@ function findSleep(engine: Engine, input: EngineInput, own: unknown): EngineSlee
   }
 }
 
-function toMs(value: unknown): number | undefined {
+/** The milliseconds of a duration as a file states it, before the file is checked. */
+export function toMs(value: unknown): number | undefined {
   return typeof value === 'number' ? value : typeof value === 'string' ? toDurationMs(value) : undefined
 }
 

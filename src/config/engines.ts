@@ -54,7 +54,7 @@ export interface Engine {
   readonly compat: CompatFlags
   /** What a request must call the model. Absent: the name that `toArgs` gives it. */
   readonly toServedName?: (model: string) => string
-  /** How it sleeps, under what the file states in `sleep`. Absent: nothing of it tells whether it does. */
+  /** How it sleeps; what the file states in `sleep` wins. Absent: it cannot, or no request tells whether it sleeps. */
   readonly toSleep?: (input: EngineInput) => EngineSleep
   /** `model` may be absent: the file lists the models. */
   readonly isModelOptional?: true
