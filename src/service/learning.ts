@@ -103,8 +103,8 @@ export function createLearning({ clock, table, history, nvidiaSmi }: LearningOpt
     },
     seenOf: (key) => {
       const startMs = history.startsOf(key)?.medianMs ?? null
-      // What it occupied before it was ready for the first time is only a part of what it needs.
       const asleep = asleepNeeds.get(key) ?? null
+      // What it occupied before it was ready for the first time is only a part of what it needs.
       if (startMs === null) return { needs: {}, asleepNeeds: asleep, startMs }
       const use = uses.get(key)
       const before = history.needsOf(key)

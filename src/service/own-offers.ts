@@ -5,6 +5,7 @@ import { type SchedulerState, schedule } from '../../machines/scheduler.ts'
 import type { Config, ProviderConfig } from '../config/config.ts'
 import { isNoReplica } from '../config/model-ref.ts'
 import { isLoopback } from '../net/loopback.ts'
+import { toAddress } from '../process/tcp-ports.ts'
 import { toServiceKey } from './services.ts'
 
 /** What the offers of this member are told from. */
@@ -38,7 +39,7 @@ export function listOwnOffers(facts: OfferFacts): Readonly<Record<string, CardSe
 
 /** Whether the server of a provider is on this host. Others have a key of this member, or are known to them as well. */
 export function isOfThisHost({ localService, baseUrl }: ProviderConfig): boolean {
-  return localService !== undefined || isLoopback(new URL(baseUrl).hostname.replaceAll(/^\[|\]$/g, ''))
+  return localService !== undefined || isLoopback(toAddress(baseUrl).host)
 }
 
 /** From the best to the worst: a provider is what the best of its servers is. */
