@@ -11,7 +11,7 @@ export function hashMember(service: string, member: string): number {
   return (hash ^ (hash >>> 16)) >>> 0
 }
 
-/** The member that starts a service while no claim can be had: the first of the given ones. */
+/** The first of some members in the order of a service: the one that starts it while no claim can be had. */
 export function chooseHome(service: string, members: readonly string[]): string | undefined {
   return [...members].sort((a, b) => compareMembers(service, a, b))[0]
 }

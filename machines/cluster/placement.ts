@@ -1,5 +1,5 @@
 import { fromPromise, setup } from 'xstate'
-import { chooseHome, compareMembers } from './home.ts'
+import { chooseHome } from './home.ts'
 import type { CardServiceState, StartClaim } from './messages.ts'
 
 /** Events of a placement. All JSON. */
@@ -488,10 +488,8 @@ function findElsewhere(
   sights: readonly ServiceSight[],
 ): PlacementOutcome | undefined {
   const first = (because: 'starting' | 'ready', fits: (sight: ServiceSight) => boolean) => {
-    const [member] = sights
-      .filter(fits)
-      .map((sight) => sight.member)
-      .sort((a, b) => compareMembers(service, a, b))
+    const members = sights.filter(fits).map((sight) => sight.member)
+    const member = chooseHome(service, members)
     return member === undefined ? undefined : ({ outcome: 'elsewhere', member, because } as const)
   }
   return (
