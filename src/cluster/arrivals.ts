@@ -1,5 +1,4 @@
-import type { ProvenHop } from '../transport/member-proof.ts'
-import { CARD_PATH } from './member-door.ts'
+import { CARD_PATH, type ProvenHop } from '../transport/member-proof.ts'
 
 /** The last request of each other member that this one has counted: its card tells them. */
 export interface Arrivals {

@@ -1,10 +1,8 @@
 import { type Card, type NewerCard, readCard } from '../../machines/cluster/messages.ts'
 import type { Clock } from '../clock.ts'
 import { get } from '../transport/get.ts'
-import { type MemberProof, type MemberRun, PROOF_HEADER } from '../transport/member-proof.ts'
+import { CARD_PATH, type MemberProof, type MemberRun, PROOF_HEADER } from '../transport/member-proof.ts'
 
-/** Where a member gives its card to other members. */
-export const CARD_PATH = '/cluster/card'
 /** Longest card that is read, in bytes. */
 const MAX_CARD_BYTES = 4 * 1024 * 1024
 

@@ -2,11 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { BadRequestError, ClusterError, KeyError } from '../errors.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { internalsOf } from '../supervisor/internals.ts'
-import { PROOF_HEADER } from '../transport/member-proof.ts'
+import { CARD_PATH, PROOF_HEADER } from '../transport/member-proof.ts'
 import { sendJson } from './respond.ts'
-
-/** Where members give their card to each other: it needs the proof of a member, and no key. */
-export const CARD_PATH = '/cluster/card'
 
 /** @throws {@link HopError} for a wrong proof, {@link KeyError} without one; {@link BadRequestError} 404 without a cluster */
 export function answerCard(

@@ -6,6 +6,9 @@ import { HOP_HEADER } from './hops.ts'
 /** `BOOT RECEIVER-BOOT HMAC`: proves the hop header of a member to one run of another. On a card: the HMAC alone. */
 export const PROOF_HEADER = 'x-leasehold-proof'
 
+/** Where a member gives its card to other members: it needs the proof of a member, and no key. */
+export const CARD_PATH = '/cluster/card'
+
 /** One run of a member. */
 export interface MemberRun {
   readonly member: string
