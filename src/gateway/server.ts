@@ -164,7 +164,7 @@ export function createGateway({
       'There are too many connections (leasehold.maxConnections, maxClientConnections).',
     )
   }
-  /** Who sent a request, where that is a member of the cluster. A member that drains refuses it. */
+  /** Who sent a request, where that is a member of the cluster. */
   const admit = (request: IncomingMessage, method: string, path: string): ProvenHop | undefined => {
     const { neighbourhood } = membership
     if (neighbourhood === undefined) return undefined
@@ -186,8 +186,10 @@ export function createGateway({
     if (wrongPath !== undefined) throw new BadRequestError(wrongPath, { status: 404 })
     if (path === CARD_PATH && method === 'GET') return answerCard(supervisor, request, response)
     const hop = admit(request, method, path)
-    if (hop === undefined || !isForMembers(method, withoutQuery(path))) guardKey(request, rules)
-    if (method === 'POST' && (door === undefined ? path.startsWith('/v1/') : door.kind === 'llama.cpp')) {
+    const isOfModels = door === undefined ? path.startsWith('/v1/') : door.kind === 'llama.cpp'
+    // A member asks for models without a key of this gateway.
+    if (hop === undefined || !isOfModels) guardKey(request, rules)
+    if (method === 'POST' && isOfModels) {
       const { maxBodyBytes, coldStartCommentsMs, writeStallMs } = supervisor.config.leasehold
       const reservation = budget.open()
       response.once('close', reservation.release)
@@ -303,11 +305,6 @@ function findLooping(providers: Supervisor['config']['providers'], place: Gatewa
     ({ baseUrl, unavailable }) => unavailable === undefined && isGatewayAddress(baseUrl, place),
   )
   return looping && `provider "${looping.id}": ${describeLoop(looping.baseUrl)}`
-}
-
-/** What a member may ask without a key of this gateway. */
-function isForMembers(method: string, pathname: string): boolean {
-  return pathname.startsWith('/v1/') || findDoor(method, pathname)?.kind === 'llama.cpp'
 }
 
 function isGuess(error: unknown): boolean {
