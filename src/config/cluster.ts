@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { isAbsolute } from 'node:path'
-import { isLoopback } from '../net/loopback.ts'
+import { isLoopbackUrl } from '../net/loopback.ts'
 import { type ClusterValues, MEMBER_NAME } from './cluster-schema.ts'
 import type { Frozen } from './config.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
@@ -52,7 +52,7 @@ export function completeCluster(
         `is required: members cannot tell from leasehold.host "${listening.host}" and port ${listening.port} where this gateway is`,
       ),
     )
-  else if (isOnlyHere(address) && !values.servers.every(isOnlyHere))
+  else if (isLoopbackUrl(address) && !values.servers.every(isLoopbackUrl))
     findings.push(
       toWarning([...AT, 'address'], `${address} is this machine for every member: others cannot reach it`),
     )
@@ -74,9 +74,4 @@ function toMemberName(host: string): string {
 function toAddress({ host, port }: Listening): string | undefined {
   if (port === 0 || host === '0.0.0.0' || host === '::') return undefined
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
-function isOnlyHere(url: string): boolean {
-  const { hostname: host } = new URL(url)
-  return isLoopback(host.replace(/^\[|\]$/g, ''))
 }

@@ -4,8 +4,7 @@ import type { ReplicaLoad } from '../../machines/replicas.ts'
 import { type SchedulerState, schedule } from '../../machines/scheduler.ts'
 import type { Config, ProviderConfig } from '../config/config.ts'
 import { isNoReplica } from '../config/model-ref.ts'
-import { isLoopback } from '../net/loopback.ts'
-import { toAddress } from '../process/tcp-ports.ts'
+import { isLoopbackUrl } from '../net/loopback.ts'
 import { toServiceKey } from './services.ts'
 
 /** What the offers of this member are told from. */
@@ -27,7 +26,7 @@ export function listOwnOffers(facts: OfferFacts): Readonly<Record<string, CardSe
   const { config, isShared } = facts
   const offers = config.providers.flatMap((provider) => {
     if (!isNoReplica(provider) || provider.unavailable !== undefined) return []
-    if (!isShared(provider.id, isOfThisHost(provider))) return []
+    if (!isOffered(provider, isShared)) return []
     const servers = [
       provider,
       ...config.providers.filter(({ replicaOf }) => replicaOf?.provider === provider.id),
@@ -37,9 +36,14 @@ export function listOwnOffers(facts: OfferFacts): Readonly<Record<string, CardSe
   return Object.fromEntries(offers)
 }
 
+/** Whether other members may use a provider: a replica, where they may use its provider. */
+export function isOffered(provider: ProviderConfig, isShared: OfferFacts['isShared']): boolean {
+  return isShared(provider.replicaOf?.provider ?? provider.id, isOfThisHost(provider))
+}
+
 /** Whether the server of a provider is on this host. Others have a key of this member, or are known to them as well. */
-export function isOfThisHost({ localService, baseUrl }: ProviderConfig): boolean {
-  return localService !== undefined || isLoopback(toAddress(baseUrl).host)
+function isOfThisHost({ localService, baseUrl }: ProviderConfig): boolean {
+  return localService !== undefined || isLoopbackUrl(baseUrl)
 }
 
 /** From the best to the worst: a provider is what the best of its servers is. */

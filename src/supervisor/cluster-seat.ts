@@ -5,7 +5,7 @@ import type { JoinedCluster } from '../cluster/joined-cluster.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
 import type { ClusterEventBody } from '../events/events.ts'
 import type { Membership } from '../request/membership.ts'
-import { isOfThisHost, listOwnOffers, type OfferFacts } from '../service/own-offers.ts'
+import { isOffered, listOwnOffers, type OfferFacts } from '../service/own-offers.ts'
 import type { Service } from '../service/services.ts'
 
 /** The place of a supervisor in its cluster. Without `leasehold.cluster` it is empty, and nothing of it is loaded. */
@@ -21,7 +21,7 @@ export interface ClusterSeat {
   /** Whether a service may be started on this machine. Rejects with the signal's reason. */
   place(key: string, signal: AbortSignal): Promise<ClaimOutcome>
   noteState(key: string, from: string, to: string): void
-  /** The load of a service has changed. */
+  /** The state or the load of a service has changed. */
   noteChange(): void
   noteStandstill(): void
   /** Takes no new requests, and says so. */
@@ -78,9 +78,7 @@ export function createClusterSeat({
       const { isShared } = joined
       membership.join(
         joined.neighbourhood,
-        (provider) =>
-          provider.unavailable === undefined &&
-          isShared(provider.replicaOf?.provider ?? provider.id, isOfThisHost(provider)),
+        (provider) => provider.unavailable === undefined && isOffered(provider, isShared),
       )
       return joined
     } catch (error) {
@@ -90,9 +88,7 @@ export function createClusterSeat({
   }
   /** The provider that the members claim the start of a service under; `undefined`: they may not use it. */
   const claimedAs = ({ isShared }: JoinedCluster, key: string): string | undefined => {
-    const shared = serviceOf(key).providers.filter(({ id, localService, replicaOf }) =>
-      isShared(replicaOf?.provider ?? id, localService !== undefined),
-    )
+    const shared = serviceOf(key).providers.filter((provider) => isOffered(provider, isShared))
     return shared.map(({ id }) => id.toLowerCase()).sort()[0]
   }
 
@@ -118,7 +114,6 @@ export function createClusterSeat({
     },
     noteState: (key, from, to) => {
       if (joined === undefined) return
-      joined.noteChange()
       if (!hasTag(from, 'starting') && !hasTag(from, 'probing') && !hasTag(from, 'up')) return
       const providerId = claimedAs(joined, key)
       if (providerId === undefined) return

@@ -74,7 +74,7 @@ export function createParts(options: SupervisorOptions) {
   const hub = createEventHub(clock, scrubber.value)
   const publish = (key: string, event: ServiceEventBody) => {
     hub.publish({ service: catalogue.nameOf(key), key, ...event })
-    seat.joined?.noteChange()
+    seat.noteChange()
   }
 
   const stateDirectoryPath = () => options.stateDir ?? toStateDirectoryPath(environment)
