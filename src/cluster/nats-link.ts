@@ -1,13 +1,14 @@
 import type { Msg, NatsConnection, NodeConnectionOptions, Status } from '@nats-io/transport-node'
 import type { Clock } from '../clock.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
+import { ClusterError } from '../errors.ts'
 import { readCredentials } from './credentials.ts'
 import type { Libraries } from './libraries.ts'
 import { type Subjects, toInboxPrefix, toSubjects } from './subjects.ts'
 
 /** What the connection to NATS says. */
 export type NatsFact =
-  | { readonly type: 'nats.connected'; readonly server: string; readonly version: string }
+  | { readonly type: 'nats.connected'; readonly server: string }
   | { readonly type: 'nats.disconnected' }
   /** The credentials are refused, or cannot be read. It is tried again. */
   | { readonly type: 'nats.refused'; readonly message: string }
@@ -87,11 +88,7 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
   let isConnected = false
   const setConnected = (nc: NatsConnection) => {
     isConnected = true
-    receiver.fact({
-      type: 'nats.connected',
-      server: nc.getServer(),
-      version: nc.info?.version ?? '',
-    })
+    receiver.fact({ type: 'nats.connected', server: nc.getServer() })
   }
   const hear = (nc: NatsConnection, status: Status) => {
     if (status.type === 'disconnect') {
@@ -154,7 +151,7 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
       } catch (error) {
         if (closing.signal.aborted) return
         const message = error instanceof Error ? error.message : String(error)
-        const isRefused = isAuthFault(error) || isClusterFault(error)
+        const isRefused = isAuthFault(error) || error instanceof ClusterError
         if (isRefused) waitMs = REFUSED_RETRY_MS
         receiver.fact({ type: isRefused ? 'nats.refused' : 'nats.unreachable', message })
       }
@@ -202,10 +199,6 @@ function isNoResponders(error: unknown, { transport }: Libraries): boolean {
 
 function isAuthFault(error: unknown): boolean {
   return error instanceof Error && /^(?:Authorization|UserAuthentication|Permission)/.test(error.name)
-}
-
-function isClusterFault(error: unknown): boolean {
-  return error instanceof Error && error.name === 'ClusterError'
 }
 
 function isBye(value: unknown): value is { readonly boot: string } {
