@@ -240,6 +240,7 @@ export async function joinCluster({
     { member, state }: Neighbour,
     said: Card | NewerCard,
     provider: string,
+    ours: CardService['models'],
   ): ServiceSight[] => {
     // One that drains takes no request, whatever runs there.
     if (isNewerCard(said) || said.state === 'draining') return []
@@ -247,7 +248,7 @@ export async function joinCluster({
     if (found === undefined) return []
     const [id, service] = found
     // A provider of the same name with other models: what is asked for here is not there.
-    if (!isCovered(modelsOf(provider), service.models)) return []
+    if (!isCovered(ours, service.models)) return []
     const counted = said.counted[self.member] ?? 0
     const load = service.leases + service.waiting + departures.uncounted(member, id, counted)
     return [
@@ -260,11 +261,18 @@ export async function joinCluster({
       },
     ]
   }
-  const askAll = async (wanted: readonly Neighbour[], provider: string) => {
-    const sights = wanted.map(async (neighbour) => {
-      const answer = await ask(neighbour.card)
-      return answer.outcome === 'answered' ? toSight(neighbour, answer.card, provider) : []
-    })
+  const sightAll = async (
+    provider: string,
+    cardOf: (neighbour: Neighbour) => Promise<Card | NewerCard | undefined>,
+  ) => {
+    const ours = modelsOf(provider)
+    const sights = neighbours
+      .all()
+      .filter(isUsable)
+      .map(async (neighbour) => {
+        const said = await cardOf(neighbour)
+        return said === undefined ? [] : toSight(neighbour, said, provider, ours)
+      })
     return (await Promise.all(sights)).flat()
   }
   const placements = createPlacementKeeper({
@@ -272,17 +280,13 @@ export async function joinCluster({
     self,
     policy: config,
     claims,
-    look: async (provider) => {
-      const there = neighbours.all().filter(isUsable)
-      const cards = await Promise.all(
-        there.map((one) => lookAgain(one, clock.now() - 2 * config.beatMs, ask)),
-      )
-      return there.flatMap((neighbour, index) => {
-        const said = cards[index]
-        return said === undefined ? [] : toSight(neighbour, said, provider)
-      })
-    },
-    askMembers: (provider) => askAll(neighbours.all().filter(isUsable), provider),
+    look: (provider) =>
+      sightAll(provider, (neighbour) => lookAgain(neighbour, clock.now() - 2 * config.beatMs, ask)),
+    askMembers: (provider) =>
+      sightAll(provider, async (neighbour) => {
+        const answer = await ask(neighbour.card)
+        return answer.outcome === 'answered' ? answer.card : undefined
+      }),
     askHolder: async ({ member, boot }, provider) => {
       const answer = await link.prove(member, boot, config.probeMs, provider)
       if (answer.outcome === 'alive')
