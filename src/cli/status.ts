@@ -31,23 +31,24 @@ export async function showStatus(options: StatusOptions, terminal: Terminal): Pr
   const config = await loadConfiguration(options.config, terminal.env)
   const gateway = await connectToGateway(config, terminal.env, options.gateway)
   const { watch, json, all } = options
-  const hasWindow = watch && !json && terminal.isOutInteractive && terminal.env.TERM !== 'dumb'
+  const hasWindow = watch && !all && !json && terminal.isOutInteractive && terminal.env.TERM !== 'dumb'
+  const path = all ? '/api/members' : '/api/services'
   let screen: Screen | undefined
   try {
     do {
-      const path = all ? '/api/members' : '/api/services'
       const answer = await gateway.ask({ path })
-      if (all) {
-        showEveryMember(path, answer as Members, json === true, terminal)
-        if (watch) await wait(WATCH_EVERY_MS)
-        continue
-      }
-      const snapshot = answer as SupervisorSnapshot
       if (hasWindow) {
         screen ??= openScreen(terminal)
-        screen.draw(readAnswer(path, () => listFittingLines(snapshot, terminal)))
-      } else if (json) terminal.json(snapshot)
-      else terminal.out(`${readAnswer(path, () => listStatusLines(snapshot, terminal)).join('\n')}\n`)
+        screen.draw(readAnswer(path, () => listFittingLines(answer as SupervisorSnapshot, terminal)))
+      } else if (json) terminal.json(answer)
+      else {
+        const lines = readAnswer(path, () =>
+          all
+            ? listEveryMember(answer as Members, terminal)
+            : listStatusLines(answer as SupervisorSnapshot, terminal),
+        )
+        terminal.out(`${lines.join('\n')}\n`)
+      }
       if (watch) await wait(WATCH_EVERY_MS)
     } while (watch)
   } finally {
@@ -57,14 +58,10 @@ export async function showStatus(options: StatusOptions, terminal: Terminal): Pr
   return exitCodes.ok
 }
 
-function showEveryMember(path: string, members: Members, json: boolean, terminal: Terminal): void {
-  if (json) return terminal.json(members)
-  const lines = readAnswer(path, () =>
-    members.members.length === 0
-      ? listMemberLines(members, terminal)
-      : listClusterServiceLines(members, terminal),
-  )
-  terminal.out(`${lines.join('\n')}\n`)
+function listEveryMember(members: Members, terminal: Terminal): string[] {
+  return members.members.length === 0
+    ? listMemberLines(members, terminal)
+    : listClusterServiceLines(members, terminal)
 }
 
 /** The lines that fit into the window: without room for reasons, one line per service; and how many are left out. */
