@@ -82,16 +82,21 @@ function listOnMembers(config: Config, { provider, modelId, source, isPinned }: 
   const id = provider.memberOf?.provider ?? provider.id
   return members.providers.flatMap((other) => {
     if (other.id === provider.id || !isSameName(other.memberOf?.provider ?? '', id)) return []
-    const model = other.models.find((one) => one.id === modelId)
-    if (model === undefined && other.models.length > 0) return []
-    const found = {
-      kind: 'found',
-      provider: other,
-      modelId,
-      ...(model === undefined ? {} : { model }),
-    } as const
-    return [toFoundTarget(config, found, source)]
+    return findAtMember(config, other, modelId, source) ?? []
   })
+}
+
+/** A model at one member; `undefined`: its provider there lists other models only. */
+function findAtMember(
+  config: Config,
+  provider: ProviderConfig,
+  modelId: string,
+  source: ModelTarget['source'],
+): ModelTarget | undefined {
+  const model = provider.models.find(({ id }) => id === modelId)
+  if (model === undefined && provider.models.length > 0) return undefined
+  const match = { kind: 'found', provider, modelId, ...(model === undefined ? {} : { model }) } as const
+  return toFoundTarget(config, match, source)
 }
 
 /** A model of another member, or of this one by its name; `undefined`: no cluster is joined, or no member has it. */
@@ -132,13 +137,8 @@ function findOffered(
   const { provider, modelId } = match
   for (const one of providers) {
     if (one.memberOf?.provider !== provider.id) continue
-    const model = one.models.find(({ id }) => id === modelId)
-    if (model !== undefined || one.models.length === 0)
-      return toFoundTarget(
-        config,
-        { kind: 'found', provider: one, modelId, ...(model === undefined ? {} : { model }) },
-        source,
-      )
+    const target = findAtMember(config, one, modelId, source)
+    if (target !== undefined) return target
   }
   return undefined
 }
