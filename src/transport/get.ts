@@ -47,9 +47,8 @@ export async function getJson(options: GetOptions): Promise<unknown> {
 }
 
 /** The same as {@link get} as a POST of JSON. An answer that is longer than `maxBodyBytes` is cut off, and its connection closed. */
-export function post({ body, ...options }: GetOptions & { readonly body: Buffer }): Promise<GetAnswer> {
-  const headers = { 'content-type': 'application/json', ...options.headers }
-  return exchange({ ...options, headers }, { method: 'POST', body })
+export function post(options: GetOptions & { readonly body: Buffer }): Promise<GetAnswer> {
+  return ask({ ...options, method: 'POST' })
 }
 
 /** The same with any method, with a body of JSON or without one. */
