@@ -427,7 +427,6 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   refused(error: ServiceError): void {
     this.#loadMs += this.#measureLoad()
     this.#wait = undefined
-    if (error.code === 'LEASEHOLD_ELSEWHERE') this.#redirectedTo = error.failure.member
     // The member that sent it asks the other one.
     this.fail(error, this.#request.hop === undefined || error.code !== 'LEASEHOLD_ELSEWHERE')
   }

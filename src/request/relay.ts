@@ -292,13 +292,11 @@ export class Relay implements AnswerHandler {
 
   #breakOff(error: UpstreamError): void {
     const { listener, target } = this.#options
+    const { memberOf } = target.provider
+    if (memberOf === undefined) return listener.tell({ type: 'connection.broken' }, error)
     // No exit of a process on this host can explain it, so there is nothing to wait for.
-    if (target.provider.memberOf !== undefined) {
-      listener.suspect(target.provider.memberOf.member)
-      const failed = { type: 'request.failed', code: error.code, retryable: true, isOfMember: true } as const
-      return listener.tell(failed, error)
-    }
-    this.#options.listener.tell({ type: 'connection.broken' }, error)
+    listener.suspect(memberOf.member)
+    listener.tell({ type: 'request.failed', code: error.code, retryable: true, isOfMember: true }, error)
   }
 
   /** The head is none of an answer, or another candidate may better the status. */
