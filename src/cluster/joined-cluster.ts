@@ -16,7 +16,7 @@ import type { Clock } from '../clock.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
 import type { ClusterEventBody } from '../events/events.ts'
 import type { Neighbourhood } from '../request/neighbourhood.ts'
-import { createMemberProof, type MemberProof } from '../transport/member-proof.ts'
+import { createMemberProof, type MemberProof, type MemberRun } from '../transport/member-proof.ts'
 import { createArrivals } from './arrivals.ts'
 import { toCardBeat } from './card-beat.ts'
 import { createDepartures } from './departures.ts'
@@ -110,8 +110,7 @@ export async function joinCluster({
   const departures = createDepartures()
   const door = createMemberDoor({ clock, proof, nextNumber: departures.next })
   const changed$ = new Subject<void>()
-  const lost$ = new Subject<{ readonly member: string }>()
-  const originLost$ = new Subject<{ readonly member: string; readonly boot: string }>()
+  const lost$ = new Subject<MemberRun>()
   const arrivals = createArrivals()
   let seq = 0
   let provingTwin = false
@@ -181,8 +180,7 @@ export async function joinCluster({
       publish({ type: 'member.joined', member, address, version }),
     onLost: (gone, because) => {
       publish({ type: 'member.lost', member: gone.member, reason: LOSSES[because] })
-      lost$.next({ member: gone.member })
-      originLost$.next(gone)
+      lost$.next(gone)
     },
     onState: ({ member, state }) => {
       if (state !== 'lost' && state !== 'unmet') publish({ type: 'member.changed', member, state })
@@ -372,7 +370,6 @@ export async function joinCluster({
     },
     suspect: neighbours.suspect,
     lost$,
-    originLost$,
   }
 
   return {

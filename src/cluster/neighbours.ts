@@ -8,6 +8,7 @@ import {
   neighbourMachine,
 } from '../../machines/cluster/neighbour.ts'
 import type { Clock } from '../clock.ts'
+import type { MemberRun } from '../transport/member-proof.ts'
 import type { CardAnswer } from './member-door.ts'
 
 /** Another member as it is known here. */
@@ -31,7 +32,7 @@ export interface NeighboursOptions {
   /** Asks for its card over HTTP. */
   readonly askCard: (card: Card | NewerCard, signal: AbortSignal) => Promise<CardAnswer>
   readonly onMet: (neighbour: Neighbour) => void
-  readonly onLost: (gone: { readonly member: string; readonly boot: string }, because: LossCause) => void
+  readonly onLost: (gone: MemberRun, because: LossCause) => void
   /** Its state is another one. */
   readonly onState: (neighbour: Neighbour) => void
   /** Anything is known anew: its card, or its state. */

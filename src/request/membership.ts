@@ -1,5 +1,6 @@
 import type { Config, ProviderConfig } from '../config/config.ts'
 import { type Offer, withMembers } from '../config/members.ts'
+import type { MemberRun } from '../transport/member-proof.ts'
 import type { Neighbourhood } from './neighbourhood.ts'
 
 /** This supervisor's part in a cluster: nothing, until one is joined. */
@@ -21,13 +22,11 @@ export interface Membership {
 export interface MembershipOptions {
   /** Puts a configuration into force. */
   readonly apply: (config: Config) => void
-  /** A member is gone. */
-  readonly lost: (loss: { readonly member: string }) => void
   /** A run of a member is gone. */
-  readonly originLost: (loss: { readonly member: string; readonly boot: string }) => void
+  readonly lost: (run: MemberRun) => void
 }
 
-export function createMembership(config: Config, { apply, lost, originLost }: MembershipOptions): Membership {
+export function createMembership(config: Config, { apply, lost }: MembershipOptions): Membership {
   let own = config
   let ownNamed = config
   let shared = config
@@ -54,7 +53,6 @@ export function createMembership(config: Config, { apply, lost, originLost }: Me
       neighbourhood = next
       isShared = isGiven
       next.lost$.subscribe(lost)
-      next.originLost$.subscribe(originLost)
       update()
     },
     offer: (next, uses) => {

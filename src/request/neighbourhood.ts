@@ -1,6 +1,6 @@
 import type { Observable } from 'rxjs'
 import type { ProviderState } from '../../machines/provider/tags.ts'
-import type { ProvenHop } from '../transport/member-proof.ts'
+import type { MemberRun, ProvenHop } from '../transport/member-proof.ts'
 
 /** What a member of the cluster says of one of its services, and what this gateway knows beyond that. All JSON. */
 export interface Standing {
@@ -55,10 +55,8 @@ export interface Neighbourhood {
   admit(method: string, path: string, headers: ArrivingHeaders): ProvenHop | undefined
   /** A connection to a member failed: looks whether it is still there. */
   suspect(member: string): void
-  /** A member that is gone: the requests that wait for it go elsewhere. */
-  readonly lost$: Observable<{ readonly member: string }>
-  /** A run of a member that is gone: its requests here are ended. */
-  readonly originLost$: Observable<{ readonly member: string; readonly boot: string }>
+  /** A run of a member that is gone: the requests that wait for it go elsewhere, and its requests here are ended. */
+  readonly lost$: Observable<MemberRun>
 }
 
 /** Headers as Node has read them: lower-case names. */

@@ -8,7 +8,7 @@ import type { Membership } from '../request/membership.ts'
 import { isOffered, listOwnOffers, type OfferFacts } from '../service/own-offers.ts'
 import type { Service } from '../service/services.ts'
 
-/** The place of a supervisor in its cluster. Without `leasehold.cluster` it is empty, and nothing of it is loaded. */
+/** Joins a supervisor to its cluster. Without `leasehold.cluster` every call does nothing, and the cluster code is not loaded. */
 export interface ClusterSeat {
   /** The cluster that was joined; `undefined`: none is configured, or it is not loaded yet. */
   readonly joined: JoinedCluster | undefined

@@ -255,11 +255,11 @@ export function createParts(options: SupervisorOptions) {
       catalogue.replace(next)
       replaceServices()
     },
-    lost: ({ member }) => {
-      for (const [, exchange] of openRequests.open) exchange.lose(member)
-    },
-    originLost: ({ member, boot }) => {
-      for (const [, exchange] of openRequests.open) exchange.loseOrigin(member, boot)
+    lost: ({ member, boot }) => {
+      for (const [, exchange] of openRequests.open) {
+        exchange.lose(member)
+        exchange.loseOrigin(member, boot)
+      }
     },
   })
   const seat = createClusterSeat({

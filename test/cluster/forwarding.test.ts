@@ -274,9 +274,9 @@ describe('a request of another member', () => {
     const [tower, attic] = boxes as [Box, Box]
     const asked = ask(tower, 'phi').then((response) => response.status)
     await expect.poll(() => attic.service().leases).toBe(1)
-    attic.originLost$.next({ member: 'tower', boot: 'of-another-run' })
+    attic.lost$.next({ member: 'tower', boot: 'of-another-run' })
     expect(attic.service().leases).toBe(1)
-    attic.originLost$.next({ member: 'tower', boot: tower.boot })
+    attic.lost$.next({ member: 'tower', boot: tower.boot })
     expect(attic.service().leases).toBe(0)
     expect(await asked).toBeGreaterThanOrEqual(499)
   })
@@ -310,7 +310,7 @@ describe('a request of another member', () => {
     )
     await expect.poll(() => attic.service().leases).toBe(1)
     if (server.tokenDelayMs !== undefined) await expect.poll(() => text).toContain('data: ')
-    attic.originLost$.next({ member: 'cellar', boot: cellar.boot })
+    attic.lost$.next({ member: 'cellar', boot: cellar.boot })
     expect(attic.service().leases).toBe(0)
     await closed
     expect(text).not.toContain('[DONE]')
@@ -373,8 +373,8 @@ describe('a member that fails', () => {
   })
 
   test('by the word of the cluster loses the requests that wait for it to another one', async () => {
-    const { tower } = await openThree({ server: { firstTokenMs: 60_000 } })
-    await failOver(tower, () => tower.lost$.next({ member: 'attic' }))
+    const { tower, attic } = await openThree({ server: { firstTokenMs: 60_000 } })
+    await failOver(tower, () => tower.lost$.next(attic))
   })
 
   test('and was the only one is replaced by one that came meanwhile', async () => {
@@ -382,7 +382,7 @@ describe('a member that fails', () => {
     internalsOf(tower.supervisor).membership.offer([toCard(attic)])
     await failOver(tower, () => {
       internalsOf(tower.supervisor).membership.offer([toCard(cellar)])
-      tower.lost$.next({ member: 'attic' })
+      tower.lost$.next(attic)
     })
   })
 
@@ -394,18 +394,18 @@ describe('a member that fails', () => {
     internalsOf(tower.supervisor).membership.offer([toCard(attic), toCard(cellar)])
     const asked = ask(tower, 'phi')
     await expect.poll(() => tower.supervisor.service('attic').queue.length).toBe(1)
-    tower.lost$.next({ member: 'attic' })
+    tower.lost$.next(attic)
     expect(tower.supervisor.service('attic').queue).toEqual([])
     expect((await asked).headers.get('x-leasehold-model')).toBe('cellar:local/phi')
   })
 
   test('under a stream ends it with an error', async () => {
-    const { tower } = await openThree({ server: { tokenDelayMs: 1_000 } })
+    const { tower, attic } = await openThree({ server: { tokenDelayMs: 1_000 } })
     const response = await ask(tower, 'phi', { stream: true, max_tokens: 100 })
     const reader = response.body?.getReader()
     const text = async () => new TextDecoder().decode((await reader?.read())?.value)
     expect(await text()).toContain('data: ')
-    tower.lost$.next({ member: 'attic' })
+    tower.lost$.next(attic)
     let rest = ''
     await expect(
       (async () => {

@@ -3,7 +3,7 @@ import { Subject } from 'rxjs'
 import type { Card } from '../../machines/cluster/messages.ts'
 import type { Standing } from '../../src/request/neighbourhood.ts'
 import { internalsOf } from '../../src/supervisor/internals.ts'
-import { createMemberProof, type MemberProof } from '../../src/transport/member-proof.ts'
+import { createMemberProof, type MemberProof, type MemberRun } from '../../src/transport/member-proof.ts'
 import { type House, type HouseOptions, openHouse } from '../gateway/house.ts'
 
 const SECRET = 'a secret that has at least 32 characters'
@@ -19,8 +19,7 @@ export interface Box extends House {
   readonly suspected: string[]
   /** Requests that have left for another member and are not over. */
   readonly underWay: Set<number>
-  readonly lost$: Subject<{ readonly member: string }>
-  readonly originLost$: Subject<{ readonly member: string; readonly boot: string }>
+  readonly lost$: Subject<MemberRun>
   readonly proof: MemberProof
 }
 
@@ -43,8 +42,7 @@ export async function openBoxes(options: readonly BoxOptions[]): Promise<Box[]> 
         isDraining: false,
         suspected: [],
         underWay: new Set<number>(),
-        lost$: new Subject<{ readonly member: string }>(),
-        originLost$: new Subject<{ readonly member: string; readonly boot: string }>(),
+        lost$: new Subject<MemberRun>(),
         proof: createMemberProof(secret, { member, boot }),
       }),
     )
@@ -77,7 +75,6 @@ export async function openBoxes(options: readonly BoxOptions[]): Promise<Box[]> 
       admit: (method, path, headers) => box.proof.check({ method, path }, headers),
       suspect: (member) => box.suspected.push(member),
       lost$: box.lost$,
-      originLost$: box.originLost$,
     })
     membership.offer(others.map(toCard))
   }

@@ -31,7 +31,6 @@ async function openRoute() {
     membership: createMembership(parseConfig('{}'), {
       apply: () => {},
       lost: () => {},
-      originLost: () => {},
     }),
     cluster: () => undefined,
     instance: 'none',

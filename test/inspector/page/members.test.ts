@@ -62,7 +62,6 @@ async function openMember(): Promise<{ stage: Stage; tell: (members: readonly Me
     admit: () => undefined,
     suspect: () => {},
     lost$: new Subject(),
-    originLost$: new Subject(),
   })
   membership.offer([{ member: 'attic', address: 'http://127.0.0.1:9', services: { llama: service() } }])
   let members: readonly MemberListing[] = four
