@@ -37,8 +37,11 @@ function validate(own: JsonObject, isLenient: boolean): Validation {
   let result = configSchema.safeParse(own, ONCE)
   if (result.success) return { values: result.data, findings: [] }
   const jsonSchema = toJsonSchema()
-  const findings = result.error.issues
-    .flatMap(toSingleIssues)
+  const issues = result.error.issues.flatMap(toSingleIssues)
+  const mistyped = new Set(issues.filter(isOfType).map(({ path }) => path.join('\n')))
+  const findings = issues
+    // zod checks the length of a list on a string, too.
+    .filter((issue) => isOfType(issue) || !mistyped.has(issue.path.join('\n')))
     .flatMap((issue) => toFindings(issue, own, jsonSchema, isLenient))
   while (!result.success) {
     const removals = result.error.issues.flatMap(toSingleIssues).flatMap((issue) => findOffenders(issue, own))
@@ -57,6 +60,10 @@ function toSingleIssues(issue: Issue): Issue[] {
   return inside?.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })) ?? [issue]
 }
 
+function isOfType({ code }: Issue): boolean {
+  return code === 'invalid_type'
+}
+
 function toFindings(issue: Issue, own: JsonObject, jsonSchema: unknown, isLenient: boolean): Finding[] {
   switch (issue.code) {
     case 'unrecognized_keys': {
@@ -69,6 +76,10 @@ function toFindings(issue: Issue, own: JsonObject, jsonSchema: unknown, isLenien
     case 'invalid_type':
       if (findValue(own, issue.path) === undefined)
         return [toError(issue.path, `is required (${issue.expected})`)]
+      if (issue.expected === 'array')
+        return [
+          toError(issue.path, `must be a list ([ … ]), ${issue.message.replace(/^.* received /, 'not ')}`),
+        ]
   }
   return [toError(issue.path, issue.message.replace(/^Invalid (input|option): /, ''))]
 }

@@ -63,6 +63,11 @@ const address = 'http://10.0.0.7:4141'
 test.each([
   [{ secret }, {}, 'leasehold.cluster.servers'],
   [{ servers: [], secret, address }, {}, 'must name a NATS server'],
+  [
+    { servers: 'nats://a', secret, address },
+    {},
+    'leasehold.cluster.servers: must be a list ([ … ]), not string',
+  ],
   [{ servers, address }, {}, 'leasehold.cluster.secret'],
   [{ servers: ['http://a'], secret, address }, {}, 'is not the address of a NATS server'],
   [{ servers: ['nats://u:p@a'], secret, address }, {}, 'must not hold a user name or password'],
@@ -81,6 +86,12 @@ test.each([
   [{ servers, secret, address, shares: ['*'] }, {}, 'shares'],
 ])('%j with %j is refused: %s', (cluster, leasehold, message) => {
   expect(problemsOf(cluster, leasehold).join('\n')).toContain(message)
+})
+
+test('an address alone in the place of the list of servers is one problem, and its password is not told', () => {
+  const problems = problemsOf({ servers: 'nats://user:hunter2@10.0.0.5:4222', secret, address })
+  expect(problems).toEqual([expect.stringMatching(/^leasehold\.cluster\.servers: must be a list /)])
+  expect(problems.join()).not.toContain('hunter2')
 })
 
 test('the secret is never printed, and counts as one everywhere', () => {
