@@ -8,7 +8,7 @@ import { createMemberProof } from '../transport/member-proof.ts'
 import { readCredentials } from './credentials.ts'
 import { type Libraries, loadLibraries } from './libraries.ts'
 import { createMemberDoor } from './member-door.ts'
-import { toConnectOptions } from './nats-link.ts'
+import { isAuthFault, toConnectOptions } from './nats-link.ts'
 import { createStartClaims } from './start-claims.ts'
 import { toSubjects } from './subjects.ts'
 
@@ -33,11 +33,15 @@ export async function checkCluster(config: ClusterConfig, clock: Clock): Promise
   const results: CheckResult[] = []
   const note = (about: string, verdict: CheckResult['verdict'], text: string) =>
     results.push({ about, verdict, text })
-  const attempt = async <Result>(about: string, work: () => Promise<Result>): Promise<Result | undefined> => {
+  const attempt = async <Result>(
+    about: string,
+    work: () => Promise<Result>,
+    explain = toText,
+  ): Promise<Result | undefined> => {
     try {
       return await work()
     } catch (error) {
-      note(about, 'error', error instanceof Error ? error.message : String(error))
+      note(about, 'error', explain(error))
       return undefined
     }
   }
@@ -46,31 +50,32 @@ export async function checkCluster(config: ClusterConfig, clock: Clock): Promise
   if (libraries === undefined) return results
   const credentials = await attempt('credentials', () => readCredentials(config, libraries))
   if (credentials === undefined) return results
+  let hasLooked = false
   for (const server of config.servers) {
-    const nc = await attempt(server, () =>
-      libraries.transport.connect({
-        ...toConnectOptions(config),
-        ...credentials,
-        servers: [server],
-        reconnect: false,
-      }),
+    const options = { ...toConnectOptions(config), ...credentials, servers: [server], reconnect: false }
+    const nc = await attempt(
+      server,
+      () => libraries.transport.connect(options),
+      (error) => explainConnection(error, config),
     )
     if (nc === undefined) continue
     try {
-      note(server, 'ok', `connected: nats-server ${nc.info?.version ?? 'of unknown version'}`)
-      if (isOld(nc.info?.version ?? ''))
+      const version = nc.info?.version ?? ''
+      if (isOld(version))
         note(
           server,
           'error',
-          `nats-server ${nc.info?.version} is too old: claims on starts need ${LEAST_SERVER.join('.')} or later`,
+          `nats-server ${version} is too old for claims on cold starts: install ${LEAST_SERVER.join('.')} or later`,
         )
-      await checkClaims(server, nc, { config, clock, libraries }, note)
-      const cards = await takeCensus(nc, config, clock)
-      await checkMembers(cards, config, clock, note)
+      else note(server, 'ok', `connected: nats-server ${version}`)
+      // The servers are one cluster of NATS.
+      if (hasLooked) continue
+      hasLooked = true
+      if (!isOld(version)) await checkClaims(server, nc, { config, clock, libraries }, note)
+      await checkMembers(await takeCensus(nc, config, clock, note), config, clock, note)
     } finally {
       await nc.close()
     }
-    break
   }
   await checkOwnAddress(config, clock, note)
   return results
@@ -88,7 +93,7 @@ async function checkClaims(
     return note(
       server,
       'error',
-      'JetStream is off, so no claim can be had and several members may start one model: add jetstream { store_dir: … }',
+      'JetStream is off, so no claim can be had and several members may start one model: add jetstream { store_dir: … } to its configuration, or start it with -js',
     )
   const claims = createStartClaims({
     config: { ...config, claimTimeoutMs: Math.max(config.claimTimeoutMs, HTTP_MS) },
@@ -106,8 +111,8 @@ async function checkClaims(
       server,
       'error',
       claim.outcome === 'unavailable'
-        ? `a claim cannot be had: ${claim.message}`
-        : 'a claim of another check is in the way; try again',
+        ? `a claim cannot be had (${claim.message}): give this member the permissions that "leasehold cluster nats-config" prints, and set claimReplicas (${config.claimReplicas}) to no more than there are servers`
+        : 'a claim of another check is in the way: try again',
     )
   await claims.release(name, claim.revision)
   note(server, 'ok', `claims work (${Math.round(clock.now() - begunMs)} ms for one)`)
@@ -117,12 +122,18 @@ async function takeCensus(
   nc: NatsConnection,
   { prefix }: ClusterConfig,
   clock: Clock,
+  note: Note,
 ): Promise<readonly (Card | NewerCard)[]> {
   const subjects = toSubjects(prefix)
   const cards = new Map<string, Card | NewerCard>()
   nc.subscribe(subjects.card('*'), {
     callback: (error, msg) => {
-      if (error !== null) return
+      if (error !== null)
+        return note(
+          'members',
+          'error',
+          `their cards cannot be read (${error.message}): give this member the permissions that "leasehold cluster nats-config" prints`,
+        )
       try {
         const card = readCard(msg.json())
         if (card !== undefined) cards.set(`${card.member} ${card.boot}`, card)
@@ -143,7 +154,7 @@ async function checkMembers(
   note: Note,
 ): Promise<void> {
   if (cards.length === 0)
-    note('members', 'warning', 'no member is there: is leasehold serve running on the machines?')
+    note('members', 'warning', 'no member is there: start leasehold serve on the machines')
   const self = { member: config.member, boot: randomBytes(6).toString('hex') }
   let number = 0
   const door = createMemberDoor({
@@ -158,37 +169,58 @@ async function checkMembers(
     const about = `member ${card.member}`
     const twins = cards.filter(({ member }) => member === card.member)
     if (twins.length > 1)
-      note(about, 'error', `two members have this name: ${twins.map(({ address }) => address).join(' and ')}`)
+      note(
+        about,
+        'error',
+        `two members have this name, at ${twins.map(({ address }) => address).join(' and ')}: give one of them another leasehold.cluster.member`,
+      )
     if (card.member === config.member && card.address !== config.address)
       note(
         about,
         'error',
-        `has the name of this member and another address: ${card.address}, here ${config.address}`,
+        `another gateway has the name of this member, at ${card.address} (here ${config.address}): give one of the two another leasehold.cluster.member, or restart leasehold serve if its address was changed`,
       )
-    if (isNewerCard(card)) note(about, 'warning', `speaks a newer format (leasehold ${card.version})`)
+    if (isNewerCard(card))
+      note(
+        about,
+        'warning',
+        `speaks a newer format (leasehold ${card.version}), so it is not used: install that version here`,
+      )
     if (card.address === null) {
       note(about, 'ok', 'has no address: it only sends requests')
       continue
     }
+    if (!(await checkGateway(about, card.address, clock, note))) continue
     const answer = await door.askCard(card, card.address, HTTP_MS)
     if (answer.outcome === 'answered') note(about, 'ok', `${card.address} answers and has the same secret`)
-    else note(about, 'error', `${card.address} does not answer as a member: ${answer.detail}`)
-    await checkClock(about, card.address, clock, note)
+    else
+      note(
+        about,
+        'error',
+        `${card.address} answers, but not as this member (${answer.detail}): give all members the same leasehold.cluster.secret, and each its own address`,
+      )
   }
 }
 
-async function checkClock(about: string, address: string, clock: Clock, note: Note): Promise<void> {
+/** Whether anything answers at the address of a member. Its clock is looked at, too. */
+async function checkGateway(about: string, address: string, clock: Clock, note: Note): Promise<boolean> {
   try {
     const { headers } = await ask(address, clock)
-    const differenceMs = Math.abs(Date.parse(String(headers.date)) - Date.now())
-    if (differenceMs > CLOCK_MS)
+    const aheadMs = Date.parse(String(headers.date)) - Date.now()
+    if (Math.abs(aheadMs) > CLOCK_MS)
       note(
         about,
         'warning',
-        `its clock differs by ${Math.round(differenceMs / 1000)} s: times in logs do not match`,
+        `its clock is ${Math.round(Math.abs(aheadMs) / 1000)} s ${aheadMs > 0 ? 'ahead of' : 'behind'} this one: times in logs do not match; set both by NTP`,
       )
-  } catch {
-    // That it does not answer is told already.
+    return true
+  } catch (error) {
+    note(
+      about,
+      'error',
+      `${address} cannot be reached from here (${toText(error)}): correct leasehold.cluster.address there, or let leasehold.host and the firewall there take connections from here`,
+    )
+    return false
   }
 }
 
@@ -197,19 +229,38 @@ async function checkOwnAddress({ address }: ClusterConfig, clock: Clock, note: N
   try {
     const { status, body } = await ask(address, clock)
     if (status === 200 && body.includes('"leasehold"')) note(about, 'ok', `${address} is a gateway`)
-    else note(about, 'error', `${address} is no gateway of leasehold: status ${status}`)
+    else
+      note(
+        about,
+        'error',
+        `another program answers at ${address} (status ${status}): correct leasehold.cluster.address`,
+      )
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
     note(
       about,
       'warning',
-      `${address} does not answer (${why}): is leasehold serve running, and may others reach the port?`,
+      `${address} does not answer (${toText(error)}): start leasehold serve here, and let other members reach the port`,
     )
   }
 }
 
 function ask(address: string, clock: Clock) {
   return get({ url: `${address}/health`, headers: {}, timeoutMs: HTTP_MS, maxBodyBytes: 4096, clock })
+}
+
+/** Why a server does not take this member, and what to do. */
+function explainConnection(error: unknown, { member, credentialsFile }: ClusterConfig): string {
+  const message = toText(error)
+  if (!isAuthFault(error))
+    return `cannot be reached (${message}): start nats-server -js there, or correct leasehold.cluster.servers`
+  const command = `"leasehold cluster nats-config ${member} …"`
+  return credentialsFile === undefined
+    ? `asks for a key, and none is configured (${message}): set leasehold.cluster.credentialsFile; ${command} makes the keys`
+    : `refuses the key in ${credentialsFile} (${message}): add the user that ${command} prints to its configuration, and reload it`
+}
+
+function toText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function isOld(version: string): boolean {

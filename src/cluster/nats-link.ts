@@ -197,7 +197,8 @@ function isNoResponders(error: unknown, { transport }: Libraries): boolean {
   return error instanceof NoRespondersError || cause instanceof NoRespondersError
 }
 
-function isAuthFault(error: unknown): boolean {
+/** The server does not take the credentials, or they do not allow what was asked. */
+export function isAuthFault(error: unknown): boolean {
   return error instanceof Error && /^(?:Authorization|UserAuthentication|Permission)/.test(error.name)
 }
 

@@ -196,7 +196,7 @@ async function createBox(
       const timer = setTimeout(() => {
         waiters.delete(look)
         reject(new Error(`${name} did not print ${pattern}:\n${log}`))
-      }, 20_000)
+      }, 60_000)
       const look = () => {
         if (!pattern.test(log)) return
         clearTimeout(timer)
