@@ -83,9 +83,8 @@ const LOOK_BACK_MS = { drawn: 5_000, other: 20_000 } as const
 /** Nothing reads more: during a flood the events are a sample, and snapshots have the exact numbers. */
 const EVENTS = '/api/events?last=4096&requestsPerSecond=10'
 
-/** What events tell of the time before the machines were followed. */
-function listBefore(
-  firstMs = Number.POSITIVE_INFINITY,
+/** Messages that the last events until the moment that is shown tell of. */
+function listTold(
   { moments, cursor }: History,
   { buildEventRow, MAX_ROWS }: typeof Sequence,
 ): readonly SequenceRow[] {
@@ -93,7 +92,6 @@ function listBefore(
     .slice(0, cursor === null ? moments.length : cursor + 1)
     .slice(-MAX_ROWS)
     .flatMap(({ event }) => buildEventRow(event) ?? [])
-    .filter(({ wallMs }) => wallMs < firstMs)
 }
 
 /** The page without its rendering: state and actions. */
@@ -145,13 +143,13 @@ export function createApp(onChange: () => void) {
   let machines: AbortController | undefined
   const names = new Map<string, string>()
 
-  const set = (change: Partial<AppState>) => {
-    state = { ...state, ...change }
-    onChange()
-  }
-  /** What came of it is drawn when the next event comes, or when the clocks go on. */
+  /** Drawn with the next change. */
   const setUnseen = (change: Partial<AppState>) => {
     state = { ...state, ...change }
+  }
+  const set = (change: Partial<AppState>) => {
+    setUnseen(change)
+    onChange()
   }
   const nowMs = () => lostAtMs ?? (offsetMs === null ? 0 : performance.now() + offsetMs)
   const setLive = (history: History, isSeen = true) => {
@@ -161,8 +159,6 @@ export function createApp(onChange: () => void) {
     if ((findNamed(findLatest(), state.route.id)?.key ?? null) !== state.selected) choose()
   }
   const findLatest = () => preview ?? live.latest
-  /** What the time bar moves through: never with the preview in it. */
-  const findMoving = () => (state.recording === null ? live : state.history)
   /** Reads the output of what the address names. */
   const choose = () => {
     set({ selected: findNamed(findLatest(), state.route.id)?.key ?? null })
@@ -217,19 +213,19 @@ export function createApp(onChange: () => void) {
     refreshAtMs = atMs
     refreshTimer = setTimeout(() => {
       refreshTimer = undefined
-      const before = live.latest
-      const look = state.connection === 'open' ? refresh() : Promise.resolve()
-      look
-        .then(() => {
-          const { services, requests } = live.latest
-          const isQuiet = services === before.services && Object.keys(requests).length === 0
-          if (isQuiet) refreshMs = Math.min(MAX_REFRESH_MS, refreshMs * 2)
-          else refreshMs = REFRESH_MS
-          return lookBack(LOOK_BACK_MS[state.route.view === 'timeline' ? 'drawn' : 'other'])
-        })
+      look()
         .catch(() => {})
         .finally(() => refreshIn(refreshMs))
     }, ms)
+  }
+  const look = async () => {
+    if (state.connection !== 'open') return
+    const before = live.latest
+    await refresh()
+    const { services, requests } = live.latest
+    const isQuiet = services === before.services && Object.keys(requests).length === 0
+    refreshMs = isQuiet ? Math.min(MAX_REFRESH_MS, refreshMs * 2) : REFRESH_MS
+    await lookBack(LOOK_BACK_MS[state.route.view === 'timeline' ? 'drawn' : 'other'])
   }
   const refresh = async () => {
     const askedAtMs = performance.now()
@@ -413,12 +409,13 @@ export function createApp(onChange: () => void) {
     const event = state.history.moments.at(-1)?.event
     return event === undefined ? Date.now() - nowMs() + atMs : Date.parse(event.time) - event.atMs + atMs
   }
-  const holdTime = (atMs: number) => {
+  /** Goes to another moment of what is shown: `live` has no preview in it. */
+  const move = (find: (history: History) => History) => {
     stopPlaying()
-    const history = seekTime(findMoving(), atMs)
-    if (state.recording === null) setLive(history)
-    else set({ history })
+    if (state.recording === null) setLive(find(live))
+    else set({ history: find(state.history) })
   }
+  const holdTime = (atMs: number) => move((history) => seekTime(history, atMs))
 
   return {
     get state() {
@@ -430,17 +427,15 @@ export function createApp(onChange: () => void) {
     rows: (): readonly SequenceRow[] => {
       const { history, recording, rows } = state
       if (later === undefined) return []
-      const { buildEventRow, MAX_ROWS } = later.sequence
-      if (recording !== null)
-        return history.moments
-          .slice(Math.max(0, (history.cursor ?? 0) - MAX_ROWS), (history.cursor ?? 0) + 1)
-          .flatMap(({ event }) => buildEventRow(event) ?? [])
+      const { sequence } = later
+      if (recording !== null) return listTold(history, sequence)
       const untilMs =
         history.cursor === null ? Number.POSITIVE_INFINITY : readWallMs(findShown(history, 0).atMs)
-      const told = rows.filter(({ wallMs }) => wallMs <= untilMs)
-      return told.length >= MAX_ROWS
-        ? told
-        : [...listBefore(rows[0]?.wallMs, history, later.sequence), ...told]
+      const followed = rows.filter(({ wallMs }) => wallMs <= untilMs)
+      if (followed.length >= sequence.MAX_ROWS) return followed
+      // The events tell of the time before the machines were followed.
+      const firstMs = rows[0]?.wallMs ?? Number.POSITIVE_INFINITY
+      return [...listTold(history, sequence).filter(({ wallMs }) => wallMs < firstMs), ...followed]
     },
     run: () => {
       void keep(watchEvents)
@@ -507,25 +502,14 @@ export function createApp(onChange: () => void) {
       }
       setLive(seek(live, live.cursor === null ? live.moments.length - 1 : null))
     },
-    step: (by: number) => {
-      stopPlaying()
-      const history = step(findMoving(), by, state.recording !== null)
-      if (state.recording === null) setLive(history)
-      else set({ history })
-    },
+    step: (by: number) => move((history) => step(history, by, state.recording !== null)),
     /** The oldest moment that is known. */
     seekStart: () => holdTime(Number.NEGATIVE_INFINITY),
-    seek: (cursor: number | null) => {
-      stopPlaying()
-      const history = seek(findMoving(), cursor)
-      if (state.recording === null) setLive(history)
-      else set({ history })
-    },
+    seek: (cursor: number | null) => move((history) => seek(history, cursor)),
     /** Looks at a time; at the end of the span it goes on with what happens. */
     seekTime: (atMs: number) => {
       if (state.recording !== null || atMs < nowMs() - 500) return holdTime(atMs)
-      stopPlaying()
-      setLive(seek(live, null))
+      move((history) => seek(history, null))
     },
     /** Looks at a time, however new it is. */
     holdTime,

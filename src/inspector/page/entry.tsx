@@ -3,7 +3,7 @@ import { createApp } from './app.ts'
 import { listenToKeys } from './keyboard.ts'
 import { findGroup, findLook } from './look.ts'
 import { listOwn } from './model.ts'
-import { Page, type Views } from './page.tsx'
+import { Page } from './page.tsx'
 import { parseRoute } from './route.ts'
 
 const THEMES = ['auto', 'light', 'dark'] as const
@@ -20,7 +20,6 @@ const root = document.getElementById('page') as HTMLElement
 const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]') as HTMLLinkElement
 const prefersStill = matchMedia('(prefers-reduced-motion: reduce)')
 let theme = localStorage.getItem(THEME_NAME) ?? 'auto'
-let views: Views | null = null
 let areAsked = false
 let isDue = false
 let isAnswer = false
@@ -52,7 +51,7 @@ const drawNow = () => {
   timer = undefined
   drawnAt = performance.now()
   document.documentElement.dataset.theme = theme
-  render(<Page app={app} views={views} theme={theme} onTheme={changeTheme} />, root)
+  render(<Page app={app} theme={theme} onTheme={changeTheme} />, root)
   tellTab()
   // A slow line brings first what is shown first.
   if (areAsked || (app.state.route.view === 'overview' && app.state.connection === 'connecting')) return
@@ -110,7 +109,6 @@ app.run()
 const loadViews = () => {
   import('./views.ts').then(
     (loaded) => {
-      views = loaded
       app.equip(loaded)
       draw()
     },

@@ -6,25 +6,22 @@ import { Screen, type Told, tell, type ViewProps } from './frame/view-frame.tsx'
 import { listOwn } from './model.ts'
 import { Overview } from './views/overview.tsx'
 
-export type Views = typeof import('./views.ts')
-
 export interface PageProps {
   readonly app: App
-  /** All views but the overview; `null`: they have yet to come. */
-  readonly views: Views | null
   readonly theme: string
   onTheme(): void
 }
 
 /** The whole page at the moment that is shown. */
-export function Page({ app, views, theme, onTheme }: PageProps) {
+export function Page({ app, theme, onTheme }: PageProps) {
   const { connection, recording, history, route, notice, dialog } = app.state
+  const { later } = app
   const { model, atMs } = app.shown()
   const isLost = recording === null && connection !== 'open'
   const isStill = history.cursor !== null || recording !== null || isLost
   const told: readonly Told[] = listOwn(model).map((one) => tell(one, model, atMs))
   const view: ViewProps = { app, model, atMs, isStill }
-  const Shown = route.view === 'overview' ? Overview : (views?.[route.view] ?? Coming)
+  const Shown = route.view === 'overview' ? Overview : (later?.[route.view] ?? Coming)
   if (connection === 'locked' && recording === null) return <Lock app={app} />
   return (
     <>
@@ -42,8 +39,8 @@ export function Page({ app, views, theme, onTheme }: PageProps) {
       <p id="toast" role="status">
         {notice}
       </p>
-      {dialog === 'keys' && views !== null && <views.Keys app={app} />}
-      {dialog === 'search' && views !== null && <views.Search app={app} told={told} onTheme={onTheme} />}
+      {later && dialog === 'keys' && <later.Keys app={app} />}
+      {later && dialog === 'search' && <later.Search app={app} told={told} onTheme={onTheme} />}
     </>
   )
 }
