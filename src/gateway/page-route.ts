@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { promisify } from 'node:util'
 import { brotliCompress, gzip } from 'node:zlib'
+import { withOwnVary } from './cors.ts'
 import { acceptsCoding } from './respond.ts'
 
 /** A document of ours as it is sent: whole, from memory, with nothing allowed in it but what it is made of. */
@@ -49,7 +50,7 @@ export async function sendPage(response: ServerResponse, path: string): Promise<
     ...(isKnown ? {} : { 'content-length': body.length }),
     ...(coding === 'identity' ? {} : { 'content-encoding': coding }),
     etag: tag,
-    vary: 'accept-encoding',
+    ...withOwnVary(response, { vary: 'accept-encoding' }),
     'content-security-policy': document.policy,
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'no-referrer',

@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib'
 import { toErrorApi, toErrorBody } from '../compat/error-shapes.ts'
 import { toOpenAiError } from '../compat/openai-error.ts'
 import { STATUS_CODES } from '../net/http.ts'
+import { withOwnVary } from './cors.ts'
 
 /** Answers with one JSON document. */
 export function sendJson(
@@ -12,7 +13,19 @@ export function sendJson(
   value: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  const body = Buffer.from(JSON.stringify(value))
+  sendBody(response, status, toJson(value), headers)
+}
+
+function toJson(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value))
+}
+
+function sendBody(
+  response: ServerResponse,
+  status: number,
+  body: Buffer,
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+): void {
   response.writeHead(status, {
     'content-type': 'application/json; charset=utf-8',
     'content-length': body.length,
@@ -29,18 +42,12 @@ const MIN_GZIP_BYTES = 4_096
  * seconds. The lowest level needs about 0.1 ms for 30 services, and leaves a tenth.
  */
 export function sendLargeJson(response: ServerResponse, value: unknown): void {
-  const body = Buffer.from(JSON.stringify(value))
+  const body = toJson(value)
   const isGzip =
     body.length >= MIN_GZIP_BYTES &&
     acceptsCoding(String(response.req.headers['accept-encoding'] ?? ''), 'gzip')
-  const sent = isGzip ? gzipSync(body, { level: 1 }) : body
-  response.writeHead(200, {
-    'content-type': 'application/json; charset=utf-8',
-    'content-length': sent.length,
-    vary: 'accept-encoding',
-    ...(isGzip ? { 'content-encoding': 'gzip' } : {}),
-  })
-  response.end(sent)
+  const headers = { vary: 'accept-encoding', ...(isGzip ? { 'content-encoding': 'gzip' } : {}) }
+  sendBody(response, 200, isGzip ? gzipSync(body, { level: 1 }) : body, withOwnVary(response, headers))
 }
 
 /** Whether a reader takes a coding: `gzip;q=0` says that it does not. */

@@ -209,8 +209,8 @@ describe('listed names and origins', () => {
     })
   })
   afterAll(() => listed[Symbol.asyncDispose]())
-  const ask = (headers: readonly string[], method = 'GET') =>
-    sendRaw(listed.port, `${[`${method} /v1/models HTTP/1.1`, ...headers, ''].join('\r\n')}\r\n`)
+  const ask = (headers: readonly string[], method = 'GET', path = '/v1/models') =>
+    sendRaw(listed.port, `${[`${method} ${path} HTTP/1.1`, ...headers, ''].join('\r\n')}\r\n`)
 
   test.each(['models.lan', 'MODELS.lan', 'models.lan:8443', '[fd00::1]:1'])(
     'the host %s is served',
@@ -233,6 +233,16 @@ describe('listed names and origins', () => {
     expect(head).toMatch(/^vary: origin\r$/im)
     expect(head).not.toMatch(/allow-credentials/i)
   })
+
+  test.each(['/api/services', '/'])(
+    '%s, which may be compressed, varies by its origin, too',
+    async (path) => {
+      const headers = ['Host: models.lan', `Origin: ${page}`, 'Sec-Fetch-Site: cross-site']
+      const { status, head } = await ask(headers, 'GET', path)
+      expect(status).toBe(200)
+      expect(head).toMatch(/^vary: origin, accept-encoding\r$/im)
+    },
+  )
 
   test.each(['app://obsidian.md', 'tauri://localhost', 'vscode-webview://1a2b3c', 'VSCode-WebView://x'])(
     'an app with the origin %s is served, and its browser is told so',
