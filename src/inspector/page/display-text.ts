@@ -33,3 +33,11 @@ export function formatClock(wallMs: number, hasMs = false): string {
   const text = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
   return hasMs ? `${text}.${String(date.getMilliseconds()).padStart(3, '0')}` : text
 }
+
+/** `queue full` of `LEASEHOLD_QUEUE_FULL`. */
+export function describeCode(code: string): string {
+  return code
+    .replace(/^LEASEHOLD_/, '')
+    .toLowerCase()
+    .replaceAll('_', ' ')
+}

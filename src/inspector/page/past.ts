@@ -3,6 +3,7 @@ import { hasTag, type ProviderState } from '../../../machines/provider/tags.ts'
 import type { Reason } from '../../../machines/reasons.ts'
 import type { SupervisorEvent } from '../../events/events.ts'
 import type { Timeline, TimelineChange, TimelineLane } from '../../observe/timeline.ts'
+import { describeCode } from './display-text.ts'
 import { applyEvent, emptyModel, type PageModel } from './model.ts'
 
 type StateEvent = Extract<SupervisorEvent, { readonly type: 'service.state' }>
@@ -61,7 +62,7 @@ export function listPastTimes(past: Timeline | null, beforeMs: number): readonly
 function toEvent({ key, service, changes }: TimelineLane, index: number): StateEvent {
   const [atMs, to, reason] = changes[index] as TimelineChange
   const from = changes[index - 1]?.[1] ?? 'down.cold'
-  // They are told apart by their numbers, which are those of no event.
+  // Its number tells it from the other changes; those of real events are positive.
   const seq = -1_000_000 + index
   const event = { type: 'service.state', key, service, seq, atMs, time: '', from, to, reason }
   return { ...event, why: findWhy(from, to, reason) } as StateEvent
@@ -71,10 +72,7 @@ function findWhy(from: ProviderState, to: ProviderState, reason: string | null):
   if (hasTag(to, 'stopping') && reason !== null)
     return { kind: 'stop', reason: reason as StopReason, force: false }
   if ((hasTag(to, 'backoff') || hasTag(to, 'tripped')) && reason !== null) {
-    const message = `it failed: ${reason
-      .replace(/^LEASEHOLD_/, '')
-      .toLowerCase()
-      .replaceAll('_', ' ')}`
+    const message = `it failed: ${describeCode(reason)}`
     return { kind: 'failed', failure: { code: reason, message } as Failure, failures: 1 }
   }
   if (hasTag(to, 'busy')) return { kind: 'leased', id: '' }

@@ -263,14 +263,6 @@ export function sortRows(rows: readonly RequestRow[], sort: Sort, isDown: boolea
   })
 }
 
-/** `queue full` of `LEASEHOLD_QUEUE_FULL`. */
-export function describeCode(code: string): string {
-  return code
-    .replace(/^LEASEHOLD_/, '')
-    .toLowerCase()
-    .replaceAll('_', ' ')
-}
-
 /** A scale that most rows fit on, in milliseconds: a round number, and four steps. Longer bars are cut. */
 export function findScale(rows: readonly RequestRow[]): number {
   const times = rows.map(({ spent }) => sumSpent(spent)).sort((a, b) => a - b)

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import type { SupervisorEvent } from '../../../src/events/events.ts'
+import { describeCode } from '../../../src/inspector/page/display-text.ts'
 import {
   createRequestStore,
-  describeCode,
   findScale,
   formatCsv,
   isPicked,

@@ -1,11 +1,10 @@
 import { useRef, useState } from 'preact/hooks'
-import { formatClock, formatSpan } from '../display-text.ts'
+import { describeCode, formatClock, formatSpan } from '../display-text.ts'
 import { download } from '../download.ts'
 import { FilterField } from '../frame/filter-field.tsx'
 import { Screen, type ViewProps } from '../frame/view-frame.tsx'
 import type { Look } from '../look.ts'
 import {
-  describeCode,
   findScale,
   formatCsv,
   isPicked,
