@@ -97,7 +97,9 @@ export function collectBursts(moments: readonly Moment[]): ReadonlyMap<string, r
     const tokens = event.usage?.completionTokens ?? 0
     if (key === undefined || tokens === 0) continue
     const burst = { fromMs: event.atMs - Math.max(1, event.timings?.streamMs ?? 0), toMs: event.atMs, tokens }
-    bursts.set(key, [...(bursts.get(key) ?? []), burst])
+    const before = bursts.get(key)
+    if (before === undefined) bursts.set(key, [burst])
+    else before.push(burst)
   }
   return bursts
 }
