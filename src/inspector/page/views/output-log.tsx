@@ -42,7 +42,8 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
   const [wanted, search] = useState('')
   const [level, choose] = useState<Level>('all')
   const [isFollowing, follow] = useState(true)
-  const shown = useMemo(() => filterLines(lines, wanted, level), [lines, wanted, level])
+  const find = useMemo(() => createFinder(wanted), [wanted])
+  const shown = useMemo(() => filterLines(lines, find, level), [lines, find, level])
   const text = () => shown.map((line) => `${line.text}\n`).join('')
   return (
     <section class="card output" aria-label="Output">
@@ -107,7 +108,7 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
         <Lines
           app={app}
           name={name}
-          {...{ shown, cause, wanted, isFollowing, isRecording }}
+          {...{ shown, cause, find, isFollowing, isRecording }}
           onFollow={follow}
         />
       )}
@@ -115,8 +116,12 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
   )
 }
 
-/** Where a text is found in a line. `/slot \\d+/` is a pattern; one that is none is taken as it is. */
-export function createFinder(wanted: string): (text: string) => readonly [number, number] | null {
+/** From where to where a line has what is searched for; `null`: it does not have it. */
+type Find = (text: string) => readonly [number, number] | null
+
+/** `/slot \\d+/` is a pattern; an invalid one is searched for as it is. `null`: nothing is searched for. */
+function createFinder(wanted: string): Find | null {
+  if (wanted === '') return null
   const sought = wanted.toLowerCase()
   const [, source] = /^\/(.+)\/$/.exec(wanted) ?? []
   try {
@@ -135,23 +140,22 @@ export function createFinder(wanted: string): (text: string) => readonly [number
   }
 }
 
-function filterLines(lines: readonly PrintedLine[], wanted: string, level: Level): readonly PrintedLine[] {
-  if (wanted === '' && level === 'all') return lines
-  const find = createFinder(wanted)
+function filterLines(lines: readonly PrintedLine[], find: Find | null, level: Level): readonly PrintedLine[] {
+  if (find === null && level === 'all') return lines
   return lines.filter(({ text }) => {
     const found = findLevel(text)
-    return find(text) !== null && (level === 'all' || found === 'bad' || found === level)
+    return (find === null || find(text) !== null) && (level === 'all' || found === 'bad' || found === level)
   })
 }
 
 interface LinesProps extends Omit<LogProps, 'lines'> {
   readonly shown: readonly PrintedLine[]
-  readonly wanted: string
+  readonly find: Find | null
   readonly isFollowing: boolean
   onFollow(isFollowing: boolean): void
 }
 
-function Lines({ app, name, shown, cause, wanted, isFollowing, isRecording, onFollow }: LinesProps) {
+function Lines({ app, name, shown, cause, find, isFollowing, isRecording, onFollow }: LinesProps) {
   const box = useRef<HTMLDivElement>(null)
   const [top, scroll] = useState(0)
   const height = box.current?.clientHeight ?? 300
@@ -184,7 +188,7 @@ function Lines({ app, name, shown, cause, wanted, isFollowing, isRecording, onFo
             style={{ top: `${(from + index) * LINE}px` }}
           >
             {!isRecording && <time>{formatClock(app.wallMs(line.atMs))}</time>}
-            <Marked line={line} wanted={wanted} />
+            <Marked line={line} find={find} />
           </span>
         ))}
       </pre>
@@ -195,12 +199,12 @@ function Lines({ app, name, shown, cause, wanted, isFollowing, isRecording, onFo
 /** A line in parts: its looks as classes, and what is searched for. */
 function Marked({
   line: { text, styles = [] },
-  wanted,
+  find,
 }: {
   readonly line: PrintedLine
-  readonly wanted: string
+  readonly find: Find | null
 }) {
-  const found = wanted === '' ? null : createFinder(wanted)(text)
+  const found = find?.(text) ?? null
   if (found === null && styles.length === 0) return <span>{`${text}\n`}</span>
   const cuts = [
     ...new Set([0, ...styles.flatMap(([from, to]) => [from, to] as const), ...(found ?? []), text.length]),
