@@ -50,7 +50,10 @@ export function ThisMachine({ app }: ViewProps) {
   const own = members.find(({ isSelf }) => isSelf)
   return (
     <h2 class="machine">
-      {self} <small>this machine{own === undefined ? ', not in its cluster' : tellState(own)}</small>
+      {self}{' '}
+      <small>
+        {joinWords('this machine', own === undefined ? 'not in its cluster' : stateWords[own.state])}
+      </small>
     </h2>
   )
 }
@@ -89,9 +92,8 @@ const stateWords: Partial<Record<MemberListing['state'], string>> = {
   unmet: 'not answered yet',
 }
 
-function tellState({ state }: MemberListing): string {
-  const words = stateWords[state]
-  return words === undefined ? '' : `, ${words}`
+function joinWords(...words: readonly (string | false | undefined)[]): string {
+  return words.filter(Boolean).join(', ')
 }
 
 interface MachineProps extends MemberListing {
@@ -106,7 +108,7 @@ function Machine({ filter, isStill, ...one }: MachineProps) {
     [member, id, ...models.map((model) => model.id)].some((text) => text.toLowerCase().includes(filter)),
   )
   if (rows.length === 0 && filter !== '') return null
-  const seen = isAway && heardMs !== null ? `, last seen ${formatSpan(heardMs)} ago` : ''
+  const seen = isAway && heardMs !== null && `last seen ${formatSpan(heardMs)} ago`
   return (
     <section
       class={`card peer ${isAway ? 'away' : ''}`}
@@ -116,7 +118,7 @@ function Machine({ filter, isStill, ...one }: MachineProps) {
     >
       <header>
         <h2>{member}</h2>
-        <small>{`${tellState(one)}${seen}${isStill ? ', as it is now' : ''}`.slice(2)}</small>
+        <small>{joinWords(stateWords[state], seen, isStill && 'as it is now')}</small>
         {address !== null && (
           <span class="tools">
             <a class="btn bare" href={address} aria-label={`Open the page of ${member}`}>
