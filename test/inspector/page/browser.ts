@@ -10,6 +10,7 @@ import { createGateway } from '../../../src/gateway/server.ts'
 import type { Supervisor } from '../../../src/supervisor/interface.ts'
 import { createSupervisor } from '../../../src/supervisor/supervisor.ts'
 import { findFreePort } from '../../../src/testing/real-host.ts'
+import { demoServer } from '../../integration/library.ts'
 
 /** Debian's, or the one that is named. */
 export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
@@ -32,17 +33,16 @@ const FLAGS = [
 ]
 const program = fileURLToPath(new URL('./steered-server.mjs', import.meta.url))
 
-const demoServer = fileURLToPath(new URL('../../../dist/src/testing/demo-server.js', import.meta.url))
-
-/** A provider whose server is started by a request, and answers at once. */
-export async function createFastProvider() {
+/** A provider whose server is started by a request, and answers at once where `flags` say nothing else. */
+export async function createFastProvider(service: object = {}, flags: readonly string[] = []) {
   const port = await findFreePort()
   return {
     baseUrl: `http://127.0.0.1:${port}/v1`,
     localService: {
       command: process.execPath,
-      args: [demoServer, '--port', String(port)],
+      args: [demoServer, '--port', String(port), ...flags],
       healthUrl: `http://127.0.0.1:${port}/health`,
+      ...service,
     },
     models: [{ id: 'm' }],
   }

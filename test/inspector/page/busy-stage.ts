@@ -1,6 +1,18 @@
 import { expect } from 'vitest'
 import { openStage, type Stage, type StageOptions } from './browser.ts'
 
+/** Every view of it. */
+export const places = [
+  '#/',
+  '#/service/qwen3-8b',
+  '#/service/phi-4',
+  '#/service/crash',
+  '#/requests',
+  '#/timeline',
+  '#/try',
+  '#/machines/qwen3-8b',
+] as const
+
 /** Five services: one fails, one is in use, one waits for its room, one is ready, one is down. */
 export async function openBusyStage(more: StageOptions['providers'] = {}): Promise<Stage> {
   const needs = { ramMiB: 6_000 }

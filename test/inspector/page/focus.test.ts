@@ -1,16 +1,8 @@
 // @module-tag proof
 
-import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { createFastProvider, hasNoBrowser, openStage } from './browser.ts'
-
-const endless = () =>
-  document
-    .getAnimations()
-    .filter(
-      ({ effect, playState }) =>
-        playState === 'running' && effect?.getComputedTiming().iterations === Number.POSITIVE_INFINITY,
-    ).length
+import { listEndless, watchFrames } from './motion.ts'
 
 describe.skipIf(hasNoBrowser)('the page while it is drawn again and again', () => {
   test('keeps the focus through 200 redraws, and the text of the filter with its selection', {
@@ -22,16 +14,8 @@ describe.skipIf(hasNoBrowser)('the page while it is drawn again and again', () =
       steered: { chat: {}, other: {}, third: {} },
     })
     const { page, url } = stage
-    await page.addInitScript(() => {
-      const counted = { draws: 0 }
-      Object.assign(globalThis, { counted })
-      const { requestAnimationFrame } = globalThis
-      globalThis.requestAnimationFrame = (callback) =>
-        requestAnimationFrame((time) => {
-          counted.draws += 1
-          callback(time)
-        })
-    })
+    const listFrames = await watchFrames(page)
+    const countDraws = async () => (await listFrames()).length
     await page.goto(url)
     const row = page.locator('tr.one', { hasText: 'fast' })
     await row.waitFor()
@@ -42,8 +26,8 @@ describe.skipIf(hasNoBrowser)('the page while it is drawn again and again', () =
       }),
     )
     const drawnOften = async (times: number) => {
-      const begun = await countDraws(page)
-      await expect.poll(() => countDraws(page), { timeout: 120_000 }).toBeGreaterThan(begun + times)
+      const begun = await countDraws()
+      await expect.poll(countDraws, { timeout: 120_000 }).toBeGreaterThan(begun + times)
     }
     const filter = page.getByLabel('Filter services')
     await filter.waitFor()
@@ -77,11 +61,11 @@ describe.skipIf(hasNoBrowser)('the page while it is drawn again and again', () =
     await page.goto(url)
     const asking = stage.ask('chat')
     await page.locator('tr.one[data-look=loading]').waitFor()
-    await expect.poll(() => page.evaluate(endless)).toBeGreaterThan(0)
+    await expect.poll(() => listEndless(page)).not.toEqual([])
     await page.emulateMedia({ reducedMotion: 'reduce' })
     for (const place of ['#/', '#/service/chat', '#/requests', '#/timeline', '#/machines/chat']) {
       await page.evaluate((hash) => location.assign(hash), place)
-      await expect.poll(() => page.evaluate(endless), { message: place }).toBe(0)
+      await expect.poll(() => listEndless(page), { message: place }).toEqual([])
     }
     await page.emulateMedia({ reducedMotion: 'no-preference' })
     await page.evaluate(() => location.assign('#/'))
@@ -92,11 +76,7 @@ describe.skipIf(hasNoBrowser)('the page while it is drawn again and again', () =
     await page.locator('tr.one[data-look=idle]').waitFor()
     // That it started is told below the table, and is over.
     await page.getByLabel('Lately').getByText('starts').waitFor()
-    await expect.poll(() => page.evaluate(endless)).toBe(0)
+    await expect.poll(() => listEndless(page)).toEqual([])
     expect(stage.complaints).toEqual([])
   })
 })
-
-function countDraws(page: Page): Promise<number> {
-  return page.evaluate(() => (globalThis as unknown as { counted: { draws: number } }).counted.draws)
-}

@@ -3,6 +3,7 @@
 import type { CDPSession, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { createFastProvider, drawn, hasNoBrowser, openStage } from './browser.ts'
+import { listEndless, watchFrames } from './motion.ts'
 import { listResting } from './resting.ts'
 
 /** What the page has in memory after a collection. */
@@ -22,17 +23,6 @@ const listLooks = (page: Page) =>
       .map(({ startTime }) => startTime),
   )
 const countElements = (page: Page) => page.evaluate(() => document.querySelectorAll('*').length)
-/** Animations that go on for ever. */
-const listEndless = (page: Page) =>
-  page.evaluate(() =>
-    document
-      .getAnimations()
-      .filter(
-        ({ effect, playState }) =>
-          playState === 'running' && effect?.getComputedTiming().iterations === Number.POSITIVE_INFINITY,
-      )
-      .map(({ effect }) => ((effect as KeyframeEffect).target as Element).outerHTML.slice(0, 120)),
-  )
 
 describe.skipIf(hasNoBrowser)('the page', () => {
   test('with a hundred services is small, and asks ever more rarely while nothing changes', {
@@ -129,16 +119,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     const fast = await createFastProvider()
     await using stage = await openStage({ providers: { fast, ...listResting(29) } })
     const { page, url, context } = stage
-    await page.addInitScript(() => {
-      const frames: number[] = []
-      Object.assign(globalThis, { frames })
-      const { requestAnimationFrame } = globalThis
-      globalThis.requestAnimationFrame = (callback) =>
-        requestAnimationFrame((time) => {
-          frames.push(performance.now())
-          callback(time)
-        })
-    })
+    const listFrames = await watchFrames(page)
     await (await stage.ask('fast')).text()
     await page.goto(url)
     await page.locator('tr.one').nth(29).waitFor()
@@ -160,9 +141,9 @@ describe.skipIf(hasNoBrowser)('the page', () => {
       do await flood(20)
       while (!(await isFull()))
       const before = await count(session)
-      const first = await page.evaluate(() => (globalThis as unknown as { frames: number[] }).frames.length)
+      const first = (await listFrames()).length
       await flood(rounds)
-      const frames = await page.evaluate(() => (globalThis as unknown as { frames: number[] }).frames)
+      const frames = await listFrames()
       const after = await count(session)
       const pauses = frames.slice(first + 1).map((at, index) => at - (frames[first + index] ?? 0))
       expect(Math.min(...pauses), view).toBeGreaterThan(90)

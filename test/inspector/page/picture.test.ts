@@ -1,26 +1,14 @@
 // @module-tag proof
 
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { findFreePort } from '../../../src/testing/real-host.ts'
-import { hasNoBrowser, openStage } from './browser.ts'
+import { createFastProvider, hasNoBrowser, openStage } from './browser.ts'
 
-const demoServer = fileURLToPath(new URL('../../../dist/src/testing/demo-server.js', import.meta.url))
 const OUT_OF_MEMORY =
   'ggml_backend_cuda_buffer_type_alloc_buffer: allocating 3994.11 MiB on device 0: cudaMalloc failed: out of memory'
 
 /** A provider whose server is the demo server. */
-async function toLocal(needs: object, flags: readonly string[] = [], service: object = {}) {
-  const port = await findFreePort()
-  const localService = {
-    command: process.execPath,
-    args: [demoServer, '--port', String(port), ...flags],
-    healthUrl: `http://127.0.0.1:${port}/health`,
-    idleStopMs: 600_000,
-    needs,
-    ...service,
-  }
-  return { baseUrl: `http://127.0.0.1:${port}/v1`, localService, models: [{ id: 'm' }] }
+function toLocal(needs: object, flags: readonly string[] = [], service: object = {}) {
+  return createFastProvider({ idleStopMs: 600_000, needs, ...service }, flags)
 }
 
 /** `WRITE_SCREENSHOTS=FILE.png` takes the picture of the README: one GPU, six models. */

@@ -5,20 +5,9 @@ import { createRequire } from 'node:module'
 import type { AxeResults } from 'axe-core'
 import { describe, expect, test } from 'vitest'
 import { drawn, hasNoBrowser, pictures, type Stage } from './browser.ts'
-import { openBusyStage } from './busy-stage.ts'
+import { openBusyStage, places } from './busy-stage.ts'
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
-const places = [
-  '#/',
-  '#/service/qwen3-8b',
-  '#/service/phi-4',
-  '#/service/crash',
-  '#/requests',
-  '#/timeline',
-  '#/try',
-  '#/machines/qwen3-8b',
-] as const
 
 describe.skipIf(hasNoBrowser)('every view', () => {
   test('has no fault that axe finds, fits its window, and stays small, in both themes', {

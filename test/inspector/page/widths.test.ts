@@ -4,18 +4,8 @@ import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
 import { drawn, hasNoBrowser, pictures } from './browser.ts'
-import { openBusyStage } from './busy-stage.ts'
+import { openBusyStage, places } from './busy-stage.ts'
 
-const places = [
-  '#/',
-  '#/service/qwen3-8b',
-  '#/service/phi-4',
-  '#/service/crash',
-  '#/requests',
-  '#/timeline',
-  '#/try',
-  '#/machines/qwen3-8b',
-] as const
 const widths = [390, 768, 1_024, 1_440, 2_560] as const
 
 describe.skipIf(hasNoBrowser)('every view at every width', () => {
