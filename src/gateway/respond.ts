@@ -39,7 +39,7 @@ const MIN_GZIP_BYTES = 4_096
 
 /**
  * Answers with a document that may be large, compressed for a reader that accepts it: the page asks for some every two
- * seconds. The lowest level needs about 0.1 ms for 30 services, and leaves a tenth.
+ * seconds. The lowest level takes about 0.1 ms for 30 services, and shrinks them to a tenth.
  */
 export function sendLargeJson(response: ServerResponse, value: unknown): void {
   const body = toJson(value)

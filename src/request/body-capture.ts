@@ -17,7 +17,7 @@ export interface CapturedBody {
   readonly type: string | null
   /** Size of the whole body, in bytes. */
   readonly bytes: number
-  /** Its begin, at most 64 KiB, without secrets; `null`: it is no text, or it is compressed. */
+  /** Its first 64 KiB at most, without secrets; `null`: it is not text, or it is compressed. */
   readonly text: string | null
 }
 

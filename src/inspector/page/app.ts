@@ -186,7 +186,7 @@ export function createApp(onChange: () => void) {
       live = { ...live, latest: buildPast(past, preview, event.atMs) }
     setLive(record(live, event), event.type !== 'machine.event')
     reach(event.seq)
-    // A machine was told something; what came of it has an event of its own.
+    // It is only a message to a machine: what it changes has an event of its own.
     if (event.type === 'machine.event') return
     if (event.type === 'process.spawned' && event.key === state.selected) followOutput()
     if (refreshMs > REFRESH_MS) set({ pace: repeatLook(state.pace, event.atMs) })
@@ -247,7 +247,7 @@ export function createApp(onChange: () => void) {
     } else if (snapshot.seq === toldSeq) setLive(renew(live, apply(live.latest)))
     else refreshSoon()
   }
-  /** Reads what happened before the events that are kept, where it is old. */
+  /** Reads what happened before the events that are kept, unless that was read within `maxAgeMs`. */
   const lookBack = async (maxAgeMs: number) => {
     if (performance.now() - lookedBackMs < maxAgeMs) return
     lookedBackMs = performance.now()
@@ -267,11 +267,11 @@ export function createApp(onChange: () => void) {
 
   const watchEvents = async (): Promise<void> => {
     setLive(renew(live, forgetHolders(live.latest)))
-    // Before the events: it is small, and there is something to see.
+    // Before the events: it is small, and fills the page at once.
     await refresh()
     lostAtMs = null
     set({ connection: 'open' })
-    // The first events that are kept may begin in the middle: what was there then is told by the timeline.
+    // The timeline tells the states at the first event that is kept.
     if (lastId === null) await lookBack(0).catch(() => {})
     const resume: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId }
     const response = await ask(EVENTS, { headers: resume })
@@ -310,7 +310,7 @@ export function createApp(onChange: () => void) {
     lostAtMs ??= nowMs()
     set({ connection })
   }
-  /** To follow the machines costs every request something: only their view does. */
+  /** Following the machines slows every request, so only their view does it. */
   const followMachines = () => {
     const isWanted = state.route.view === 'machines' && later !== undefined
     if (isWanted === (machines !== undefined)) return
@@ -442,7 +442,7 @@ export function createApp(onChange: () => void) {
       refreshIn(REFRESH_MS)
       document.addEventListener('visibilitychange', () => refreshIn(0))
     },
-    /** What has come after the page; absent: it has yet to come. */
+    /** The script of the other views; `undefined` until it is loaded. */
     get later() {
       return later
     },

@@ -53,7 +53,7 @@ const drawNow = () => {
   document.documentElement.dataset.theme = theme
   render(<Page app={app} theme={theme} onTheme={changeTheme} />, root)
   tellTab()
-  // A slow line brings first what is shown first.
+  // On a slow line the data of the first view comes before the other views.
   if (areAsked || (app.state.route.view === 'overview' && app.state.connection === 'connecting')) return
   areAsked = true
   loadViews()

@@ -104,7 +104,7 @@ export function seekTime(history: History, atMs: number): History {
   return low === 0 || held.cursor === null ? held : { ...held, heldAtMs: atMs }
 }
 
-/** Until when the timeline tells more than the moments. Its times are whole milliseconds. */
+/** The timeline counts before this time, the moments after it. A millisecond less: the timeline rounds its times. */
 function findFirst(moments: readonly Moment[]): number {
   return (moments[0]?.event.atMs ?? Number.POSITIVE_INFINITY) - 1
 }

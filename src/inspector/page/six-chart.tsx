@@ -23,7 +23,7 @@ export function SixChart({ name, state, look, changes, listHeard }: SixChartProp
   const [opened, open] = useState<string | null>(null)
   const now = topOf(state)
   const box = useRef<HTMLDivElement>(null)
-  // In a narrow window the picture scrolls: the state that is now stays in sight.
+  // In a narrow window the picture scrolls: the current state stays in sight.
   useEffect(() => {
     const view = box.current
     const place = sixStates.find(({ id }) => id === now)

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import { openStage, type Stage, type StageOptions } from './browser.ts'
 
-/** Every view of it. */
+/** Where the page shows every view of this stage. */
 export const places = [
   '#/',
   '#/service/qwen3-8b',

@@ -39,7 +39,7 @@ interface ScreenProps {
   readonly children: ComponentChildren
 }
 
-/** How far each list was scrolled: one that is come back to is where it was left. */
+/** How far each list was scrolled; it opens there again. */
 const scrolled = new Map<string, number>()
 
 /** One view: its head, which stays in sight, what concerns all of them, and its body. */

@@ -218,7 +218,7 @@ interface RowProps extends RowFacts {
   readonly app: App
   readonly isStill: boolean
   readonly isAt: boolean
-  /** Whether it is in sight, or almost; absent: only its name is there. */
+  /** Whether it is in sight, or almost; `false`: only its name is drawn. */
   readonly isNear: boolean
   readonly watch: (row: HTMLElement | null) => void
 }

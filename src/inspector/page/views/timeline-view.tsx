@@ -288,7 +288,7 @@ class LaneRow extends Still<LaneFacts> {
   }
 }
 
-/** What waits is hatched and what loads is full, as in the bars of requests: colour alone does not tell them. */
+/** What waits is hatched and what loads is full, as in the bars of requests: colour alone does not tell them apart. */
 function Area({ look, d }: { readonly look: SpanLook; readonly d: string }) {
   return (
     <>
