@@ -11,7 +11,9 @@ import {
   seekTime,
   step,
 } from '../../../src/inspector/page/history.ts'
+import { buildPast } from '../../../src/inspector/page/past.ts'
 import { explainView } from '../../../src/inspector/page/view-explanation.ts'
+import { listNews } from '../../../src/inspector/page/views/overview.tsx'
 import type { Timeline } from '../../../src/observe/timeline.ts'
 
 const past: Timeline = {
@@ -109,4 +111,23 @@ test('a moment that is looked at stays when its event is not kept any more', () 
   held = record(held, at(57_000))
   expect([held.cursor, held.heldAtMs]).toEqual([-1, 50_000])
   expect(findShown(held, 99_000).atMs).toBe(50_000)
+})
+
+test('the news of a past moment are told in the order of their times, whichever service had more changes', () => {
+  const lanes = [
+    ...past.lanes,
+    { key: 'n', service: 'new', changes: [[25_000, 'starting.spawning', null]] as const },
+  ]
+  const { services } = buildPast({ ...past, lanes }, emptyHistory.latest, 26_000)
+  const news = listNews(Object.values(services)).map(({ service, change, text }) => [
+    change.atMs,
+    `${service.name} ${text}`,
+  ])
+  expect(news).toEqual([
+    [25_000, 'new starts'],
+    [21_000, 'chat is down'],
+    [20_000, 'chat stops'],
+    [5_000, 'chat is ready'],
+    [500, 'chat is down'],
+  ])
 })

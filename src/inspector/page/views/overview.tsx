@@ -5,7 +5,7 @@ import { FilterField } from '../frame/filter-field.tsx'
 import { countFailing } from '../frame/rail.tsx'
 import { Screen, type Told, type ViewProps } from '../frame/view-frame.tsx'
 import { type Look, lookWords } from '../look.ts'
-import type { ChangeView } from '../model.ts'
+import type { ChangeView, ServiceView } from '../model.ts'
 import { countPerMinute, listRates } from '../rates.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon } from '../shapes.tsx'
@@ -153,17 +153,22 @@ function findNews({ from, to }: ChangeView): readonly [Look, string] | null {
   return hasTag(to, 'cold') ? ['down', 'is down'] : null
 }
 
-/** What changed last, in words. */
-function Lately({ app, told }: OverviewProps) {
-  const news = told
-    .flatMap(({ service }) =>
+/** The last changes that are news, the newest first. */
+export function listNews(services: readonly ServiceView[]) {
+  return services
+    .flatMap((service) =>
       service.changes.flatMap((change) => {
         const what = findNews(change)
         return what === null ? [] : [{ service, change, look: what[0], text: what[1] }]
       }),
     )
-    .toSorted((a, b) => b.change.seq - a.change.seq)
+    .toSorted((a, b) => b.change.atMs - a.change.atMs || b.change.seq - a.change.seq)
     .slice(0, 5)
+}
+
+/** What changed last, in words. */
+function Lately({ app, told }: OverviewProps) {
+  const news = listNews(told.map(({ service }) => service))
   if (news.length === 0) return null
   return (
     <section class="card" aria-label="Lately">
