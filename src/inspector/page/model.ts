@@ -115,7 +115,7 @@ export const emptyModel: PageModel = {
   budgets: [],
 }
 
-/** The services of this machine, without those that stand for another member of the cluster. */
+/** The services of this machine: a member of the cluster is none of them. */
 export function listOwn({ services }: PageModel): readonly ServiceView[] {
   return Object.values(services).filter(({ key }) => !key.startsWith('member:'))
 }
