@@ -56,7 +56,7 @@ export function joinLedgers(records, lines, ends, forcedStops) {
   return { counts, violations }
 }
 
-function judgeComplete({ sha256, asksUsage }, executions, { blame, count }) {
+export function judgeComplete({ sha256, asksUsage }, executions, { blame, count }) {
   const last = executions.at(-1)
   if (last === undefined) return blame('complete, although no server executed it')
   // A server that is killed does not get to say what it sent; the client has read the text itself.
@@ -122,7 +122,7 @@ function inOrderOfTries(executions, chain) {
 }
 
 /** By nonce. */
-function toExecutions(lines) {
+export function toExecutions(lines) {
   const executions = new Map()
   const open = new Map()
   for (const line of lines) {

@@ -51,7 +51,7 @@ const fresh = new Agent({ keepAlive: false })
  */
 export function send(base, plan) {
   return new Promise((resolve) => {
-    const { nonce, isStream, count } = plan
+    const { nonce, isStream, count, limitMs = ANSWER_LIMIT_MS } = plan
     const body = JSON.stringify({
       model: plan.model === 'default' ? undefined : `${plan.model}/demo`,
       stream: isStream,
@@ -78,9 +78,9 @@ export function send(base, plan) {
       outgoing.destroy()
     }
     const limit = setTimeout(() => {
-      settle('wrong', { reason: `no end after ${ANSWER_LIMIT_MS} ms` })
+      settle('wrong', { reason: `no end after ${limitMs} ms` })
       outgoing.destroy()
-    }, ANSWER_LIMIT_MS)
+    }, limitMs)
 
     const outgoing = open(`${base}/v1/chat/completions`, {
       method: 'POST',
@@ -89,6 +89,7 @@ export function send(base, plan) {
         'content-type': 'application/json',
         'content-length': Buffer.byteLength(body),
         'x-demo-nonce': nonce,
+        ...plan.headers,
       },
     })
     outgoing.once('response', (incoming) => {

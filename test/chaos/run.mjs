@@ -15,6 +15,9 @@ const { values, positionals } = parseArgs({
     mini: { type: 'boolean', default: false },
     short: { type: 'boolean', default: false },
     long: { type: 'boolean', default: false },
+    cluster: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '60' },
+    verbose: { type: 'boolean', default: false },
     'self-test': { type: 'boolean', default: false },
     requests: { type: 'string' },
     'child-kills': { type: 'string' },
@@ -31,6 +34,24 @@ if (process.platform !== 'linux') {
 if (values['self-test']) {
   const { testTheTest } = await import('./self-test.mjs')
   process.exitCode = (await testTheTest(positionals)) ? 0 : 1
+} else if (values.cluster) {
+  const { runClusterChaos } = await import('./cluster.mjs')
+  const seed = toSeed()
+  console.log(`chaos over three machines, seed ${seed}, node ${process.version}: ${values.seconds} s`)
+  const { counts, deeds, violations, seconds } = await runClusterChaos({
+    seed,
+    seconds: Number(values.seconds),
+    isVerbose: values.verbose,
+  })
+  for (const violation of violations) console.log(`VIOLATION ${violation}`)
+  printRows([
+    ...toRows(counts),
+    ...toRows(deeds),
+    ['seconds', Math.round(seconds)],
+    ['violations', violations.length],
+  ])
+  process.exitCode = violations.length === 0 ? 0 : 1
+  if (violations.length > 0) console.log(`\nagain: npm run chaos -- --cluster --seed ${seed} --verbose`)
 } else {
   const form = values.long ? FORMS.long : values.mini ? FORMS.mini : FORMS.short
   const targets = {
@@ -38,7 +59,7 @@ if (values['self-test']) {
     childKills: Number(values['child-kills'] ?? form.childKills),
     supervisorKills: Number(values['supervisor-kills'] ?? form.supervisorKills),
   }
-  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31))
+  const seed = toSeed()
   console.log(`chaos, seed ${seed}, node ${process.version}: ${JSON.stringify(targets)}`)
   let told = 0
   const totals = await runCampaign({
@@ -69,9 +90,17 @@ function print({ requests, gateways, supervisorKills, slowestGoneMs, counts, dee
     ['seconds', Math.round(seconds)],
     ['violations', violations.length],
   ]
+  printRows(rows)
+}
+
+function printRows(rows) {
   const width = Math.max(...rows.map(([name]) => name.length))
   console.log(`\n| ${'what'.padEnd(width)} |  count |\n| ${'-'.repeat(width)} | -----: |`)
   for (const [name, number] of rows) console.log(`| ${name.padEnd(width)} | ${String(number).padStart(6)} |`)
+}
+
+function toSeed() {
+  return Number(values.seed ?? Math.floor(Math.random() * 2 ** 31))
 }
 
 function toRows(counts) {

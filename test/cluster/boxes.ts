@@ -19,6 +19,8 @@ export interface BoxOptions {
   readonly cluster?: object
   /** Ids of the providers, @default ['llama'] */
   readonly providers?: readonly string[]
+  /** What single providers have besides, by their id. */
+  readonly services?: Readonly<Record<string, Pick<BoxOptions, 'flags' | 'localService'>>>
   /** The models of each of them. @default ['m'] */
   readonly models?: readonly string[]
   /** Address of its gateway. @default 127.0.0.1 */
@@ -117,6 +119,7 @@ async function createBox(
     leasehold = {},
     cluster = {},
     providers = ['llama'],
+    services = {},
     models = ['m'],
     host = '127.0.0.1',
     prefix = [],
@@ -139,6 +142,7 @@ async function createBox(
         '--models',
         models.join(),
         ...flags,
+        ...(services[id]?.flags ?? []),
       ]
       return [
         id,
@@ -150,6 +154,7 @@ async function createBox(
             args: ['-c', line, starts, ...command],
             stopGraceMs: 2000,
             ...localService,
+            ...services[id]?.localService,
           },
         },
       ] as const

@@ -16,6 +16,8 @@ export interface Machine {
   plug(isIn: boolean): void
   /** Nothing reaches an address from here any more, while everything else does. */
   cutFrom(address: string): void
+  /** Undoes `cutFrom`. */
+  mend(address: string): void
 }
 
 /** Whether this process may make network namespaces. */
@@ -54,6 +56,7 @@ export function createNetwork(count: number): Network {
       address,
       prefix: ['ip', 'netns', 'exec', name],
       cutFrom: (far) => ip('netns', 'exec', name, 'ip', 'route', 'add', 'blackhole', `${far}/32`),
+      mend: (far) => ip('netns', 'exec', name, 'ip', 'route', 'del', 'blackhole', `${far}/32`),
       plug: (isIn) => ip('link', 'set', outer, isIn ? 'up' : 'down'),
     }
   })
