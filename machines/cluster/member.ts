@@ -23,8 +23,8 @@ export type MemberEvent =
   /** The last lease is over. */
   | { readonly type: 'leave.done' }
 
-/** A timer of the chart that is armed by an action. */
-type MemberTimer = { readonly type: 'deafness.due' }
+/** The timers of the chart that are armed by an action. */
+type MemberTimer = { readonly type: 'deafness.due' } | { readonly type: 'refusal.over' }
 
 export type MemberEmitted =
   /** The card of this member is to be sent at once. */
@@ -59,6 +59,9 @@ const CENSUS_MS = 300
 /** Time after which a member whose name is taken looks again, in milliseconds. */
 const RETRY_MS = 5_000
 
+/** Time after which a refusal that is not repeated is over, in milliseconds: permissions change without a word. */
+const REFUSAL_MS = 5_000
+
 type Scope = { readonly context: MemberContext; readonly event: object }
 
 const base = setup({
@@ -72,6 +75,7 @@ const base = setup({
     census: CENSUS_MS,
     deafness: ({ context: { policy } }) => policy.lostMs,
     retry: RETRY_MS,
+    refusal: REFUSAL_MS,
   },
   guards: {
     isDraining: ({ context }: Scope) => context.availability === 'draining',
@@ -91,6 +95,10 @@ const member = base.extend({
     listenAnew: base.enqueueActions(({ enqueue }) => {
       enqueue.cancel('deafness')
       enqueue.raise({ type: 'deafness.due' }, { id: 'deafness', delay: 'deafness' })
+    }),
+    awaitRepetition: base.enqueueActions(({ enqueue }) => {
+      enqueue.cancel('refusal')
+      enqueue.raise({ type: 'refusal.over' }, { id: 'refusal', delay: 'refusal' })
     }),
     recordDraining: base.assign({ availability: 'draining' }),
     recordOpen: base.assign({ availability: 'open' }),
@@ -159,7 +167,8 @@ export const memberMachine = member.createMachine({
           target: 'cutOff.disconnected',
           actions: ['recordDisconnected', 'freezeView'],
         },
-        'nats.refused': { actions: 'recordProblem' },
+        'nats.refused': { actions: ['recordProblem', 'awaitRepetition'] },
+        'refusal.over': { actions: 'forgetProblem' },
         'twin.proven': [
           { guard: 'hasPrecedence' },
           { target: 'refused.name', actions: ['recordTwin', 'sayBye', 'freezeView'] },
@@ -199,6 +208,8 @@ export const memberMachine = member.createMachine({
               },
             ],
             'nats.disconnected': { target: 'disconnected', actions: 'recordDisconnected' },
+            'nats.refused': { actions: ['recordProblem', 'awaitRepetition'] },
+            'refusal.over': { actions: 'recordDeaf' },
           },
         },
         disconnected: {

@@ -125,6 +125,28 @@ describe('a member', () => {
     expect(tower.state()).toBe('{"refused":"credentials"}')
   })
 
+  test('that is forbidden something forgets it when that is not repeated', async () => {
+    const tower = await join()
+    tower.send(refused)
+    for (let ms = 0; ms < 9_000; ms += 1_500) {
+      await tower.wait(1_500)
+      tower.send('echo.heard')
+      if (ms < 3_000) tower.send(refused)
+      expect(tower.context().problem).toBe(ms < 7_500 ? refused.reason : null)
+    }
+  })
+
+  test('that is deaf says which refusal makes it so, as long as that is repeated', async () => {
+    const tower = await join()
+    await tower.wait(1_600)
+    expect(tower.context().problem).toBe('NATS does not deliver')
+    tower.send(refused)
+    await tower.wait(4_999)
+    expect([tower.state(), tower.context().problem]).toEqual(['{"cutOff":"deaf"}', refused.reason])
+    await tower.wait(1)
+    expect(tower.context().problem).toBe('NATS does not deliver')
+  })
+
   test('whose name is taken does not join, names the other one, and tries again', async () => {
     const tower = open()
     tower.send('nats.connected', twin('b9'))
@@ -149,7 +171,7 @@ test('of two members of one name that joined at the same time exactly one leaves
 test('a walk through every state of a member takes every transition', () => {
   const events = [
     ...['nats.connected', 'nats.disconnected', 'echo.heard', 'stood.still', 'drain.asked', 'drain.undone'],
-    ...['leave.asked', 'leave.done', 'deafness.due'],
+    ...['leave.asked', 'leave.done', 'deafness.due', 'refusal.over'],
     'xstate.after.census.member.joining',
     'xstate.after.retry.member.refused.name',
   ].map((type) => ({ type }))
@@ -182,6 +204,7 @@ async function tell(machine: typeof memberMachine): Promise<unknown> {
       'nats.connected',
       'echo.heard',
     ],
+    ['nats.connected', 300, refused, ...Array(4).fill([1_500, 'echo.heard']).flat()],
     ['nats.connected', 300, 'leave.asked', 'leave.done'],
   ]
   for (const story of stories) {
