@@ -8,7 +8,8 @@ import { createMemberProof } from '../transport/member-proof.ts'
 import { readCredentials } from './credentials.ts'
 import { type Libraries, loadLibraries } from './libraries.ts'
 import { createMemberDoor } from './member-door.ts'
-import { isAuthFault, toConnectOptions } from './nats-link.ts'
+import { explainNatsFault, isAuthFault } from './nats-faults.ts'
+import { toConnectOptions } from './nats-link.ts'
 import { createStartClaims } from './start-claims.ts'
 import { toSubjects } from './subjects.ts'
 
@@ -52,7 +53,7 @@ export async function checkCluster(config: ClusterConfig, clock: Clock): Promise
   if (credentials === undefined) return results
   let hasLooked = false
   for (const server of config.servers) {
-    const options = { ...toConnectOptions(config), ...credentials, servers: [server], reconnect: false }
+    const options = { ...toConnectOptions(config), ...credentials, servers: [server] }
     const nc = await attempt(
       server,
       () => libraries.transport.connect(options),
@@ -249,14 +250,16 @@ function ask(address: string, clock: Clock) {
 }
 
 /** Why a server does not take this member, and what to do. */
-function explainConnection(error: unknown, { member, credentialsFile }: ClusterConfig): string {
-  const message = toText(error)
-  if (!isAuthFault(error))
+function explainConnection(error: unknown, config: ClusterConfig): string {
+  const { member, credentialsFile } = config
+  const { isRefusal, message } = explainNatsFault(error, config)
+  if (!isRefusal)
     return `cannot be reached (${message}): start nats-server -js there, or correct leasehold.cluster.servers`
+  if (!isAuthFault(error)) return message
   const command = `"leasehold cluster nats-config ${member} …"`
   return credentialsFile === undefined
-    ? `asks for a key, and none is configured (${message}): set leasehold.cluster.credentialsFile; ${command} makes the keys`
-    : `refuses the key in ${credentialsFile} (${message}): add the user that ${command} prints to its configuration, and reload it`
+    ? `asks for a key, and none is configured (${toText(error)}): set leasehold.cluster.credentialsFile; ${command} makes the keys`
+    : `refuses the key in ${credentialsFile} (${toText(error)}): add the user that ${command} prints to its configuration, and reload it`
 }
 
 function toText(error: unknown): string {

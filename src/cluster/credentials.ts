@@ -1,4 +1,6 @@
+import { X509Certificate } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
+import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import type { Authenticator, NodeConnectionOptions } from '@nats-io/transport-node'
 import type { ClusterConfig } from '../config/cluster.ts'
 import { ClusterError } from '../errors.ts'
@@ -17,12 +19,36 @@ export async function readCredentials(
   { transport }: Pick<Libraries, 'transport'>,
 ): Promise<Pick<NodeConnectionOptions, 'authenticator' | 'tls'>> {
   const isTls = caFile !== undefined || servers.some((server) => server.startsWith('tls:'))
-  const ca = caFile === undefined ? undefined : await readText(caFile, 'caFile')
+  const ca = caFile === undefined ? undefined : await readAuthority(caFile)
+  // The library passes on every option of `node:tls`, and its types name some.
+  const tls = { ...(ca === undefined ? {} : { ca }), checkServerIdentity: createIdentityCheck(servers) }
   return {
-    ...(isTls ? { tls: ca === undefined ? {} : { ca } } : {}),
+    ...(isTls ? { tls } : {}),
     ...(credentialsFile === undefined
       ? {}
       : { authenticator: await readAuthenticator(credentialsFile, transport) }),
+  }
+}
+
+/**
+ * Whether a certificate is for one of the servers. Where a server is named by its IP address, the library does not tell
+ * Node which host it connects to, and Node compares with "localhost".
+ */
+function createIdentityCheck(servers: readonly string[]) {
+  const hosts = servers.map((server) => new URL(server).hostname.replace(/^\[|\]$/g, ''))
+  return (_: string, certificate: PeerCertificate): Error | undefined => {
+    const faults = hosts.map((host) => checkServerIdentity(host, certificate))
+    return faults.includes(undefined) ? undefined : faults[0]
+  }
+}
+
+/** Without a certificate in it, Node would trust no server, and say that of the server. */
+async function readAuthority(file: string): Promise<string> {
+  const text = await readText(file, 'caFile')
+  try {
+    return new X509Certificate(text) && text
+  } catch (cause) {
+    throw new ClusterError(`${file} holds no certificate in PEM: leasehold.cluster.caFile`, { cause })
   }
 }
 

@@ -116,6 +116,8 @@ export async function joinCluster({
   let provingTwin = false
   /** What was told of it last, until this member has joined. */
   let toldTwin: string | undefined
+  /** Why NATS refuses this member, as far as it was told since the last connection. Each attempt meets it again. */
+  const toldRefusals = new Set<string>()
   const member = createActor(memberMachine, { clock, input: { self, policy: config } })
   const isDraining = () => member.getSnapshot().context.availability === 'draining'
   /** While the name is another's nothing is said in it. */
@@ -196,6 +198,7 @@ export async function joinCluster({
     receiver: {
       fact: (fact) => {
         if (fact.type === 'nats.connected') {
+          toldRefusals.clear()
           publish({ type: 'cluster.connected', server: fact.server })
           claims.reset()
           placements.noteBack()
@@ -204,9 +207,12 @@ export async function joinCluster({
           publish({ type: 'cluster.disconnected' })
           member.send({ type: 'nats.disconnected' })
         } else {
-          const isNews = member.getSnapshot().context.problem !== fact.message
-          if (fact.type === 'nats.refused' && isNews)
-            publish({ type: 'cluster.refused', message: fact.message })
+          const snapshot = member.getSnapshot()
+          if (fact.type === 'nats.refused') {
+            if (!toldRefusals.has(fact.message)) publish({ type: 'cluster.refused', message: fact.message })
+            toldRefusals.add(fact.message)
+          } else if (snapshot.hasTag('connecting') && snapshot.context.problem === null)
+            publish({ type: 'cluster.disconnected' })
           member.send({ type: fact.type, reason: fact.message })
         }
       },

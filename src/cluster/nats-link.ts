@@ -1,9 +1,9 @@
 import type { Msg, NatsConnection, NodeConnectionOptions, Status } from '@nats-io/transport-node'
 import type { Clock } from '../clock.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
-import { ClusterError } from '../errors.ts'
 import { readCredentials } from './credentials.ts'
 import type { Libraries } from './libraries.ts'
+import { explainNatsFault } from './nats-faults.ts'
 import { type Subjects, toInboxPrefix, toSubjects } from './subjects.ts'
 
 /** What the connection to NATS says. */
@@ -61,7 +61,10 @@ const REFUSED_RETRY_MS = 1000
 /** Longest time for one attempt to connect, in milliseconds. */
 const CONNECT_MS = 1000
 
-/** The library's own defaults notice a silent server after four minutes, and give up after ten attempts. */
+/**
+ * The library's own defaults notice a silent server after four minutes. It would also connect again by itself, with the
+ * credentials and certificates of the first time, and without a word about why it cannot: `openNatsLink` does that.
+ */
 export function toConnectOptions({ servers, member }: ClusterConfig): NodeConnectionOptions {
   return {
     servers: [...servers],
@@ -69,14 +72,11 @@ export function toConnectOptions({ servers, member }: ClusterConfig): NodeConnec
     inboxPrefix: toInboxPrefix(member),
     pingInterval: 1000,
     maxPingOut: 2,
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: RETRY_MS,
+    reconnect: false,
     timeout: CONNECT_MS,
     // The nearest server is the first of the list. Addresses that the servers tell each other may be of no use here.
     noRandomize: true,
     ignoreClusterUpdates: true,
-    // Users are exchanged while members are connected.
-    ignoreAuthErrorAbort: true,
   }
 }
 
@@ -84,28 +84,51 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
   const subjects = toSubjects(config.prefix)
   const closing = new AbortController()
   let connection: NatsConnection | undefined
-  /** Between `disconnect` and `reconnect` the library drops what is published, without an error. */
+  /** After a disconnect the library drops what is published, without an error. */
   let isConnected = false
   const setConnected = (nc: NatsConnection) => {
     isConnected = true
     receiver.fact({ type: 'nats.connected', server: nc.getServer() })
   }
-  const hear = (nc: NatsConnection, status: Status) => {
-    if (status.type === 'disconnect') {
-      isConnected = false
-      receiver.fact({ type: 'nats.disconnected' })
-    } else if (status.type === 'reconnect') setConnected(nc)
-    else if (status.type === 'error' && isAuthFault(status.error))
-      receiver.fact({ type: 'nats.refused', message: status.error.message })
+  const setDisconnected = () => {
+    if (!isConnected) return
+    isConnected = false
+    receiver.fact({ type: 'nats.disconnected' })
   }
+  const tellFault = (error: unknown) => {
+    const { isRefusal, message } = explainNatsFault(error, config)
+    receiver.fact({ type: isRefusal ? 'nats.refused' : 'nats.unreachable', message })
+    return isRefusal
+  }
+  const hear = (status: Status) => {
+    if (status.type === 'disconnect') setDisconnected()
+    else if (status.type === 'error' && explainNatsFault(status.error, config).isRefusal)
+      tellFault(status.error)
+  }
+  const pause = (ms: number) =>
+    new Promise<void>((resolve) => {
+      const end = () => {
+        clock.clearTimeout(timer)
+        // It is called each time that no server is reached: for ever, where none is.
+        closing.signal.removeEventListener('abort', end)
+        resolve()
+      }
+      const timer = clock.setTimeout(end, ms)
+      closing.signal.addEventListener('abort', end)
+    })
   const subscribe = (nc: NatsConnection) => {
-    const on = (subject: string, take: (msg: Msg) => void) =>
+    const on = (subject: string, take: (msg: Msg) => void) => {
       nc.subscribe(subject, {
         callback: (error, msg) => {
-          if (error !== null) receiver.fact({ type: 'nats.refused', message: error.message })
-          else take(msg)
+          if (error === null) return take(msg)
+          tellFault(error)
+          // The server has dropped the subscription. When it is permitted later, nothing tells.
+          void pause(REFUSED_RETRY_MS).then(() => {
+            if (nc === connection && isConnected) on(subject, take)
+          })
         },
       })
+    }
     on(subjects.card('*'), (msg) => receiver.card(toLastToken(msg.subject), toJson(msg)))
     on(subjects.bye('*'), (msg) => {
       const said = toJson(msg)
@@ -125,37 +148,23 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
     subscribe(nc)
     const statuses = nc.status()
     setConnected(nc)
-    for await (const status of statuses) hear(nc, status)
+    for await (const status of statuses) hear(status)
     connection = undefined
-    if (isConnected) {
-      isConnected = false
-      receiver.fact({ type: 'nats.disconnected' })
-    }
+    setDisconnected()
   }
-  const pause = (ms: number) =>
-    new Promise<void>((resolve) => {
-      const end = () => {
-        clock.clearTimeout(timer)
-        // It is called each time that no server is reached: for ever, where none is.
-        closing.signal.removeEventListener('abort', end)
-        resolve()
-      }
-      const timer = clock.setTimeout(end, ms)
-      closing.signal.addEventListener('abort', end)
-    })
   const run = async () => {
     while (!closing.signal.aborted) {
+      const begunMs = clock.now()
       let waitMs = RETRY_MS
       try {
         await serve()
+        // One of several servers is gone, and the next one is there. A server that ends each connection at once is not pressed.
+        if (clock.now() - begunMs > RETRY_MS) waitMs = 0
       } catch (error) {
         if (closing.signal.aborted) return
-        const message = error instanceof Error ? error.message : String(error)
-        const isRefused = isAuthFault(error) || error instanceof ClusterError
-        if (isRefused) waitMs = REFUSED_RETRY_MS
-        receiver.fact({ type: isRefused ? 'nats.refused' : 'nats.unreachable', message })
+        if (tellFault(error)) waitMs = REFUSED_RETRY_MS
       }
-      if (!closing.signal.aborted) await pause(waitMs)
+      if (!closing.signal.aborted && waitMs > 0) await pause(waitMs)
     }
   }
   const ended = run()
@@ -195,11 +204,6 @@ function isNoResponders(error: unknown, { transport }: Libraries): boolean {
   const cause = error instanceof Error ? error.cause : undefined
   const { NoRespondersError } = transport.errors
   return error instanceof NoRespondersError || cause instanceof NoRespondersError
-}
-
-/** The server does not take the credentials, or they do not allow what was asked. */
-export function isAuthFault(error: unknown): boolean {
-  return error instanceof Error && /^(?:Authorization|UserAuthentication|Permission)/.test(error.name)
 }
 
 function isBye(value: unknown): value is { readonly boot: string } {

@@ -7,7 +7,9 @@ import { loadLibraries } from '../../src/cluster/libraries.ts'
 import { type NatsFact, openNatsLink } from '../../src/cluster/nats-link.ts'
 import { createStartClaims } from '../../src/cluster/start-claims.ts'
 import { parseConfig } from '../../src/config/load.ts'
+import { createAuthority, hasOpenssl } from './authority.ts'
 import { describeWithNats, startNatsServer } from './nats-server.ts'
+import { createOperator } from './operator.ts'
 
 const libraries = await loadLibraries()
 
@@ -56,6 +58,17 @@ function openLink(url: string, member: string, more: object = {}) {
   })
   const last = () => heard.facts.at(-1)?.type
   return { heard, link, claims, last, [Symbol.asyncDispose]: () => link.close() }
+}
+
+const patience = { timeout: 15_000 }
+
+/** What the last fault was, in words. */
+const lastMessage = ({ heard }: ReturnType<typeof openLink>) =>
+  heard.facts.flatMap((fact) => ('message' in fact ? fact.message : [])).at(-1)
+
+async function openFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
+  const path = await mkdtemp(join(tmpdir(), 'leasehold-link-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) }
 }
 
 describeWithNats('the connection to NATS', () => {
@@ -132,7 +145,7 @@ describeWithNats('the connection to NATS', () => {
     const folder = await mkdtemp(join(tmpdir(), 'leasehold-nk-'))
     const credentialsFile = join(folder, 'a.nk')
     await using a = openLink(server.url, 'a', { credentialsFile })
-    const message = () => a.heard.facts.flatMap((fact) => ('message' in fact ? fact.message : [])).at(-1)
+    const message = () => lastMessage(a)
     await expect.poll(message).toContain('a.nk cannot be read (ENOENT)')
     await writeFile(credentialsFile, 'nothing', { mode: 0o644 })
     await expect.poll(message).toContain('can be read by other users (mode 0644)')
@@ -143,6 +156,110 @@ describeWithNats('the connection to NATS', () => {
     await writeFile(credentialsFile, new TextDecoder().decode(seed.getSeed()))
     await expect.poll(a.last).toBe('nats.connected')
     await rm(folder, { recursive: true })
+  })
+
+  test('takes new credentials when those of the connection expire', async ({ expect }) => {
+    const operator = createOperator()
+    await using server = await startNatsServer({ config: operator.config() })
+    await using folder = await openFolder()
+    const credentialsFile = join(folder.path, 'a.creds')
+    const write = (expiresAtMs: number) =>
+      writeFile(credentialsFile, operator.creds('a', { expiresAtMs }), { mode: 0o600 })
+    await write(Date.now() + 4000)
+    await using a = openLink(server.url, 'a', { credentialsFile })
+    await expect.poll(a.last, patience).toBe('nats.connected')
+    await expect.poll(() => lastMessage(a), patience).toMatch(/refuses the credentials in \S+a\.creds/)
+    await write(Date.now() + 60_000)
+    await expect.poll(a.last, patience).toBe('nats.connected')
+  })
+
+  test('hears again what it was forbidden to hear for a while', async ({ expect }) => {
+    const { nkeys } = libraries.transport
+    const seed = nkeys.createUser()
+    const toConfig = (denied: string) =>
+      `authorization { users: [{ nkey: "${seed.getPublicKey()}", permissions: { publish: ">", subscribe: { allow: ">", deny: [${denied}] } } }] }`
+    await using server = await startNatsServer({ config: toConfig('"x"') })
+    await using folder = await openFolder()
+    const credentialsFile = join(folder.path, 'a.nk')
+    await writeFile(credentialsFile, seed.getSeed(), { mode: 0o600 })
+    await using a = openLink(server.url, 'a', { credentialsFile })
+    await expect.poll(a.last, patience).toBe('nats.connected')
+    await server.reload(toConfig('"leasehold.card.*"'))
+    await expect
+      .poll(() => lastMessage(a), patience)
+      .toContain('forbids this member to subscribe to "leasehold.card.*"')
+    await server.reload(toConfig('"x"'))
+    await expect
+      .poll(() => {
+        a.link.publishCard('{}')
+        return a.heard.cards.length
+      }, patience)
+      .toBeGreaterThan(0)
+    expect(a.heard.facts.filter(({ type }) => type === 'nats.connected')).toHaveLength(1)
+  })
+})
+
+describeWithNats('TLS to NATS', () => {
+  interface TlsCase {
+    /** Names of the certificate. @default IP:127.0.0.1 */
+    readonly hosts?: string
+    readonly days?: number
+    /** Lines in the tls block of the server. */
+    readonly block?: string
+    readonly isPlain?: boolean
+    readonly caText?: string
+    /** Whether the members have no caFile. */
+    readonly withoutCa?: boolean
+    readonly scheme?: string
+    readonly says: RegExp
+  }
+  const cases: readonly (readonly [string, TlsCase])[] = [
+    [
+      'an authority that is not known',
+      {
+        withoutCa: true,
+        says: /not from an authority that Node.js trusts \(\w+\): set leasehold\.cluster\.caFile/,
+      },
+    ],
+    [
+      'the same, and an address without TLS',
+      { withoutCa: true, scheme: 'nats', says: /set leasehold\.cluster\.caFile/ },
+    ],
+    [
+      'a certificate for another host',
+      {
+        hosts: 'DNS:localhost,IP:10.0.0.9',
+        says: /is for DNS:localhost, IP Address:10\.0\.0\.9, not for tls:\/\/127\.0\.0\.1/,
+      },
+    ],
+    ['a certificate that has expired', { days: 0, says: /has expired \(CERT_HAS_EXPIRED\): renew it/ }],
+    [
+      'a server without TLS',
+      { isPlain: true, says: /the NATS server has no TLS.*give the server a tls block, or use nats:/ },
+    ],
+    [
+      'a file that is no certificate',
+      { caText: 'tls', says: /ca\.txt holds no certificate in PEM: leasehold\.cluster\.caFile/ },
+    ],
+    [
+      'a server that wants a certificate',
+      { block: 'ca_file: "$CA", verify: true', says: /wants a certificate of this member/ },
+    ],
+  ]
+  test.skipIf(!hasOpenssl).for(cases)('with %s says what to do', async ([, tls], { expect }) => {
+    await using folder = await openFolder()
+    const authority = createAuthority(folder.path)
+    const { certFile, keyFile } = authority.issue(tls.hosts ?? 'IP:127.0.0.1', tls.days)
+    const block = (tls.block ?? '').replace('$CA', authority.caFile)
+    await using server = await startNatsServer({
+      config: tls.isPlain ? '' : `tls { cert_file: "${certFile}", key_file: "${keyFile}", ${block} }`,
+    })
+    const caFile = tls.caText === undefined ? authority.caFile : join(folder.path, 'ca.txt')
+    if (tls.caText !== undefined) await writeFile(caFile, tls.caText)
+    const url = `${tls.scheme ?? 'tls'}://127.0.0.1:${server.port}`
+    await using a = openLink(url, 'a', tls.withoutCa ? {} : { caFile })
+    await expect.poll(a.last, patience).toBe('nats.refused')
+    expect(lastMessage(a)).toMatch(tls.says)
   })
 })
 

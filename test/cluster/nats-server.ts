@@ -46,6 +46,8 @@ export interface NatsServer extends AsyncDisposable {
   /** Where its configuration is, which `reload` reads again. */
   readonly configFile: string
   signal(signal: NodeJS.Signals): void
+  /** Puts other lines in the place of `config`, or of the whole configuration, and lets the server read them. */
+  reload(config: string): Promise<void>
   /** Lets it stand still, and settles when it does. */
   stop(): Promise<void>
   /** Ends it at once. `keepsStore: false` also removes what it has stored. */
@@ -65,11 +67,15 @@ export async function startNatsServer({
   const folder = await mkdtemp(join(tmpdir(), 'leasehold-nats-'))
   const store = join(folder, 'store')
   const configFile = join(folder, 'nats.conf')
-  const usual = `listen: "${host}:${port}"\njetstream { store_dir: "${store}" }\nping_interval: "1s"\nping_max: 2\nwrite_deadline: "2s"\n${config}\n`
-  await writeFile(
-    configFile,
-    wholeConfig?.replaceAll('$PORT', String(port)).replaceAll('$STORE', store) ?? usual,
-  )
+  const usual = `listen: "${host}:${port}"\njetstream { store_dir: "${store}" }\nping_interval: "1s"\nping_max: 2\nwrite_deadline: "2s"\n`
+  const write = (lines: string) =>
+    writeFile(
+      configFile,
+      wholeConfig === undefined
+        ? `${usual}${lines}\n`
+        : lines.replaceAll('$PORT', String(port)).replaceAll('$STORE', store),
+    )
+  await write(wholeConfig ?? config)
   let child: ChildProcess | undefined
   let log = ''
   const start = async () => {
@@ -121,6 +127,10 @@ export async function startNatsServer({
       child?.kill('SIGSTOP')
       // Its threads stop one after the other.
       while (!(await standsStill(child?.pid))) await new Promise(setImmediate)
+    },
+    reload: async (lines) => {
+      await write(lines)
+      child?.kill('SIGHUP')
     },
     kill,
     start,
