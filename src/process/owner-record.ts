@@ -53,6 +53,8 @@ export interface RecordedOwner {
 export interface OwnerRecord {
   /** Writes the file, if it is not there. To be called before a spawn, and while something runs. @throws {@link StateDirectoryError} */
   open(): void
+  /** The file, while it is there. */
+  path(): string | undefined
   /** Names a child. One that could not be written down is still found by its marker. */
   add(child: Pick<TreeRoot, 'pid' | 'startTicks'>): void
   /** Forgets a child whose tree has ended. */
@@ -124,6 +126,7 @@ export function createOwnerRecord(owner: string, stateDirectory: () => StateDire
       }
       directory = state
     },
+    path: () => directory && fileOf(directory),
     add: ({ pid }) => {
       const found = readProcess(pid)
       if (found === undefined) return

@@ -210,7 +210,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   const armServer = () => {
     if (server === undefined) return
     record?.addServer({ generation, key: options.key, ...server })
-    watchdog?.armServer({ generation, stop: server.stop, env: environmentOf({}), cwd: options.cwd })
+    const { stop, status } = server
+    watchdog?.armServer({ generation, stop, status, env: environmentOf({}), cwd: options.cwd })
   }
   const disarmServer = () => {
     record?.removeServer(generation)

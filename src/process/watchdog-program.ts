@@ -3,14 +3,16 @@
  * from outside its own braces. Its arguments are the owner's id and the session of the supervisor.
  *
  * It writes a line to stdout when it begins, which proves that its Node did not hang. It reads `+pid startTicks`,
- * `-pid`, `!{generation, stop, env, cwd}` (JSON), `~generation` and `done` from stdin, one per line. When stdin ends without a `done`, the
- * supervisor is gone: it runs the stop commands of every armed server, for at most 30 seconds; meanwhile it stops every armed group and every process with the owner's marker, with their relatives,
- * until no process is left that could fork, kills them all, and repeats until four looks in a row find nothing. A child between
- * fork and exec still shows the environment of its parent, which is why one quiet look proves nothing. Without `/proc`
- * it can only kill the armed groups.
+ * `-pid`, `!{generation, stop, status, env, cwd, record}` (JSON), `~generation` and `done` from stdin, one per line. When stdin ends
+ * without a `done`, the supervisor is gone. Then it stops every armed group and every process with the owner's marker, with their
+ * relatives, until no process is left that could fork, kills them all, and repeats until four looks in a row find nothing. A child
+ * between fork and exec still shows the environment of its parent, which is why one quiet look proves nothing. Without `/proc` it
+ * can only kill the armed groups. Meanwhile it runs the stop commands of every armed server, for at most 30 seconds. A client that
+ * was killed may have ordered a server that comes later, so a server counts as gone when its status command said so for two
+ * seconds. When all of them are gone, the record of the supervisor goes, too: the next one need not ask again.
  */
 export function watchSupervisor(): void {
-  const { readdirSync, readFileSync, readSync, writeSync } = process.getBuiltinModule('node:fs')
+  const { readdirSync, readFileSync, readSync, rmSync, writeSync } = process.getBuiltinModule('node:fs')
   const { spawn } = process.getBuiltinModule('node:child_process')
   const [, owner = '', supervisorSid = ''] = process.argv
   const LOOK_MS = 10
@@ -19,11 +21,18 @@ export function watchSupervisor(): void {
   const MAX_LOOKS = 1_000
   /** Who does not stand still after so many looks waits in the kernel, and forks no more either. */
   const MAX_FREEZE_LOOKS = 50
-  /** The longest that all stop commands may take, in milliseconds. */
+  /** The longest that all stop and status commands may take, in milliseconds. */
   const COMMANDS_MS = 30_000
+  /** How long a server must be gone, in milliseconds, and the pause between two questions. */
+  const GONE_MS = 2_000
+  const ASK_MS = 250
+  const LAST_WORDS_MS = 50
   interface Server {
     readonly generation: string
     readonly stop: readonly (readonly string[])[]
+    readonly status?: readonly string[]
+    /** The supervisor's record, which names this server. */
+    readonly record?: string
     readonly env: Readonly<Record<string, string>>
     readonly cwd?: string
   }
@@ -102,9 +111,11 @@ export function watchSupervisor(): void {
       }
     }
   }
-  const sweep = () => {
+  /** Whether nothing is left. */
+  const sweep = (): boolean => {
     const pause = new Int32Array(new SharedArrayBuffer(4))
-    for (let looks = 0, quietLooks = 0; looks < MAX_LOOKS && quietLooks < QUIET_LOOKS; looks += 1) {
+    let quietLooks = 0
+    for (let looks = 0; looks < MAX_LOOKS && quietLooks < QUIET_LOOKS; looks += 1) {
       const trees = freeze()
       quietLooks = trees.length === 0 ? quietLooks + 1 : 0
       for (const found of trees) {
@@ -113,19 +124,39 @@ export function watchSupervisor(): void {
       }
       Atomics.wait(pause, 0, 0, LOOK_MS)
     }
+    return quietLooks === QUIET_LOOKS
   }
   const addServer = (json: string) => {
     const server: Server = JSON.parse(json)
     servers.set(server.generation, server)
   }
-  /** One command after the other. Its children are in our session, so that the sweep leaves them alone. */
-  const endServer = async ({ stop, env, cwd }: Server): Promise<void> => {
-    for (const [program = '', ...args] of stop)
-      await new Promise<void>((resolve) => {
-        const child = spawn(program, args, { env, ...(cwd === undefined ? {} : { cwd }), stdio: 'ignore' })
-        child.once('error', () => resolve())
-        child.once('exit', () => resolve())
+  const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+  /** What it printed; `undefined`: it did not end with 0. Its children are in our session: the sweep leaves them alone. */
+  const execute = ([program = '', ...args]: readonly string[], { env, cwd }: Server) =>
+    new Promise<string | undefined>((resolve) => {
+      const options = { env, ...(cwd === undefined ? {} : { cwd }) }
+      const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'ignore'] })
+      let output = ''
+      child.stdout.on('data', (data) => {
+        output = `${output}${data}`.slice(0, 1_000)
       })
+      child.once('error', () => resolve(undefined))
+      child.once('exit', (code) => {
+        // What it printed may arrive after its exit; a process that it left in the background may hold the pipe open.
+        setTimeout(() => resolve(code === 0 ? output.trim() : undefined), LAST_WORDS_MS)
+      })
+    })
+  /** Runs the stop commands. Settles with `true` when the server is gone, and with `false` when that cannot be asked. */
+  const endServer = async (server: Server): Promise<boolean> => {
+    const { stop, status } = server
+    for (const command of stop) await execute(command, server)
+    if (status === undefined) return false
+    for (let quietMs = 0; quietMs < GONE_MS; quietMs += ASK_MS) {
+      // The stop commands are not run again: the next supervisor may have started a server of the same name.
+      if ((await execute(status, server)) !== '') quietMs = 0
+      await sleep(ASK_MS)
+    }
+    return true
   }
   /** Whether the supervisor said goodbye. */
   const obey = (line: string): boolean => {
@@ -153,8 +184,13 @@ export function watchSupervisor(): void {
     if (lines.some(obey)) process.exit(0)
   }
   const ended = Promise.all([...servers.values()].map(endServer))
-  if (hasProcfs) sweep()
+  let isSwept = false
+  if (hasProcfs) isSwept = sweep()
   else for (const pid of armed.keys()) signal(-Number(pid), 'SIGKILL')
   setTimeout(() => process.exit(0), COMMANDS_MS)
-  void ended.then(() => process.exit(0))
+  void ended.then((gone) => {
+    if (isSwept && gone.every(Boolean))
+      for (const { record } of servers.values()) if (record !== undefined) rmSync(record, { force: true })
+    process.exit(0)
+  })
 }

@@ -24,8 +24,11 @@ export interface WatchdogOptions {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Told when no watchdog can be kept running, and when one runs again. */
   readonly onEvent?: (event: WatchdogEmitted) => void
-  /** Names a watchdog that has not reported yet: one that hangs is ended by the next supervisor. */
-  readonly record?: Pick<OwnerRecord, 'add' | 'remove'>
+  /**
+   * Names a watchdog that has not reported yet: one that hangs is ended by the next supervisor. The watchdog removes the
+   * file when it has ended everything.
+   */
+  readonly record?: Pick<OwnerRecord, 'add' | 'remove' | 'path'>
   /** @default the system's, with timers that do not keep this process alive */
   readonly clock?: Clock
   /** What a watchdog runs: JavaScript. @default the watchdog's own program */
@@ -37,6 +40,8 @@ export interface ArmedServer {
   readonly generation: string
   /** Run in this order, after our death. */
   readonly stop: readonly Command[]
+  /** Tells whether it is gone. Without it the record of the server stays for the next supervisor. */
+  readonly status?: Command | undefined
   readonly env: Readonly<Record<string, string>>
   readonly cwd?: string | undefined
 }
@@ -135,9 +140,10 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
     disarm(pid) {
       if (armed.delete(pid)) tell(`-${pid}`)
     },
-    armServer({ generation, stop, env, cwd }) {
+    armServer(server) {
       if (closing !== undefined) return
-      const line = `!${escapeBeyondAscii(JSON.stringify({ generation, stop, env, cwd }))}`
+      const { generation } = server
+      const line = `!${escapeBeyondAscii(JSON.stringify({ ...server, record: record?.path() }))}`
       armed.set(generation, line)
       tell(line)
       actor.send({ type: 'watchdog.needed' })

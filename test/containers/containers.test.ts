@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chown, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -83,11 +83,11 @@ for (const name of ['docker', 'podman'] as const) {
     beforeAll(async () => {
       engine = await openEngine(name)
     }, 120_000)
-    afterAll(() => engine?.close(), 60_000)
+    afterAll(() => engine?.close(), 120_000)
 
     test.each([undefined, 'host'] as const)(
       'a container is started, leased and stopped (network %s)',
-      { timeout: 60_000 },
+      { timeout: 120_000 },
       async (network) => {
         await using box = await openBox(engine, network === undefined ? {} : { network })
         const answer = await box.supervisor.fetch('http://leasehold/v1/chat/completions', {
@@ -105,7 +105,7 @@ for (const name of ['docker', 'podman'] as const) {
     )
 
     test('a container whose server ignores SIGTERM is killed by its engine', {
-      timeout: 60_000,
+      timeout: 120_000,
     }, async () => {
       await using box = await openBox(engine, { flags: ['--ignore-sigterm'] })
       await box.supervisor.start('demo')
@@ -114,7 +114,7 @@ for (const name of ['docker', 'podman'] as const) {
     })
 
     test('a server whose container listens before it is starting, and has not failed (fault E-15)', {
-      timeout: 60_000,
+      timeout: 120_000,
     }, async () => {
       await using box = await openBox(engine, { program: ['-e', LATE, 'late'] })
       await box.supervisor.start('demo')
@@ -124,7 +124,7 @@ for (const name of ['docker', 'podman'] as const) {
     })
 
     test('a paused container is suspect, and is not stopped while it is leased (fault E-16)', {
-      timeout: 60_000,
+      timeout: 120_000,
     }, async () => {
       await using box = await openBox(engine)
       const lease = await box.supervisor.acquire('demo/demo')
@@ -173,7 +173,7 @@ for (const name of ['docker', 'podman'] as const) {
       },
     )
 
-    test('a container goes on when its client is killed (fault E-9)', { timeout: 60_000 }, async () => {
+    test('a container goes on when its client is killed (fault E-9)', { timeout: 120_000 }, async () => {
       await using box = await openBox(engine)
       const lease = await box.supervisor.acquire('demo/demo')
       const { pid } = await box.until('process.spawned')
@@ -192,7 +192,7 @@ for (const name of ['docker', 'podman'] as const) {
 
     test.each([0, 20, 50, 100, 200])(
       'a start that is abandoned after %i ms leaves no container (fault E-5)',
-      { timeout: 60_000 },
+      { timeout: 120_000 },
       async (afterMs) => {
         await using box = await openBox(engine)
         void box.supervisor.acquire('demo/demo').catch(() => {})
@@ -204,7 +204,7 @@ for (const name of ['docker', 'podman'] as const) {
     )
 
     test('nothing is started beside a container that was created and never ran (fault E-6)', {
-      timeout: 60_000,
+      timeout: 120_000,
     }, async () => {
       const container = { engine: name, image: IMAGE, name: 'taken', args: ['/bin/node'] }
       engine.order('create', '--name', 'taken', ...engine.options, IMAGE, '/bin/node')
@@ -214,7 +214,7 @@ for (const name of ['docker', 'podman'] as const) {
       engine.order('rm', '-f', 'taken')
     })
 
-    test('a name that is taken is told in the words of the engine', { timeout: 60_000 }, async () => {
+    test('a name that is taken is told in the words of the engine', { timeout: 120_000 }, async () => {
       const flags = ['/bin/node', '-e', 'setInterval(() => {}, 1000)']
       engine.order('run', '-d', '--name', 'taken', ...engine.options, IMAGE, ...flags)
       const container = { engine: name, image: IMAGE, name: 'taken', args: ['/bin/node'] }
@@ -229,7 +229,7 @@ for (const name of ['docker', 'podman'] as const) {
 
     test.runIf(name === 'docker')(
       'the five lines of the page of the configuration start a container, which stops when idle',
-      { timeout: 60_000 },
+      { timeout: 120_000 },
       async () => {
         const page = await readFile(new URL('../../src/config/README.md', import.meta.url), 'utf8')
         const [, lines = ''] = /## Servers elsewhere.*?```json5\n(.*?)```/s.exec(page) ?? []
@@ -268,21 +268,25 @@ for (const name of ['docker', 'podman'] as const) {
     )
 
     test('a container of a supervisor that was killed is stopped by the watchdog (fault E-10)', {
-      timeout: 60_000,
+      timeout: 120_000,
     }, async () => {
-      const file = join(tmpdir(), `leasehold-box-${process.pid}.json5`)
+      const folder = await mkdtemp(join(tmpdir(), 'leasehold-killed-'))
+      const file = join(folder, 'leasehold.json5')
       await writeFile(file, await toText(engine))
-      const program: ChildProcess = spawn(process.execPath, [host, file], {
+      const program: ChildProcess = spawn(process.execPath, [host, file, folder], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
+      const listRecords = async () =>
+        (await readdir(join(folder, 'owners'))).filter((name) => name.endsWith('.json'))
       try {
         if (program.stdout !== null) await once(program.stdout, 'data')
-        expect(engine.list()).toHaveLength(1)
+        expect([engine.list(), await listRecords()]).toEqual([[expect.any(String)], [expect.any(String)]])
         program.kill('SIGKILL')
-        await expect.poll(() => engine.list(), { timeout: 40_000 }).toEqual([])
+        await expect.poll(listRecords, { timeout: 50_000 }).toEqual([])
+        expect(engine.list()).toEqual([])
       } finally {
         program.kill('SIGKILL')
-        await rm(file)
+        await rm(folder, { recursive: true })
       }
     })
   })
@@ -311,7 +315,7 @@ for (const name of ['docker', 'podman'] as const) {
     afterAll(async () => {
       await engine?.close()
       await rm(folder, { recursive: true })
-    }, 60_000)
+    }, 120_000)
 
     test.each(['SIGTERM', 'SIGKILL'] as const)(
       'a container is stopped after %s of its supervisor',

@@ -201,7 +201,7 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
   })
 
   test('that its stop command leaves keeps its room, and is ended by a later try (fault E-1)', {
-    timeout: 30_000,
+    timeout: 120_000,
   }, async ({ expect }) => {
     const port = await findFreePort()
     await using opened = await createBox({
@@ -245,7 +245,7 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
   })
 
   test('that a restart policy starts again is an incomplete stop that names the policy (fault E-13)', {
-    timeout: 30_000,
+    timeout: 120_000,
   }, async ({ expect }) => {
     await using opened = await createBox({ isDetached: true })
     const { box, library } = opened
@@ -343,7 +343,7 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
   ])(
     'is ended by its stop command when a stop is forced twice: %o',
     {
-      timeout: 30_000,
+      timeout: 120_000,
     },
     async ({ isDetached, hasStatus }, { expect }) => {
       await using opened = await createBox({ isDetached, hasStatus })
@@ -378,7 +378,7 @@ describe.runIf(hasProcfs)('a server outside the tree of its command', () => {
   })
 
   test('has a stop command that hangs: it is killed, then its client gets the signals (fault E-3)', {
-    timeout: 30_000,
+    timeout: 120_000,
   }, async () => {
     await using opened = await createBox({ service: { stopGraceMs: 0 } })
     const { box, library } = opened
@@ -412,9 +412,10 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     await once(program.stdout, 'data')
+    const owners = join(stateDir, 'owners')
+    const listRecords = () => readdirSync(owners).filter((one) => one.endsWith('.json'))
     const readRecord = () => {
-      const owners = join(stateDir, 'owners')
-      const [name = ''] = readdirSync(owners).filter((one) => one.endsWith('.json'))
+      const [name = ''] = listRecords()
       const { body } = JSON.parse(readFileSync(join(owners, name), 'utf8'))
       return JSON.parse(body)
     }
@@ -423,6 +424,7 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
       file,
       program,
       stateDir,
+      listRecords,
       readRecord,
       [Symbol.asyncDispose]: async () => {
         program.kill('SIGKILL')
@@ -448,16 +450,39 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     await once(program, 'exit')
   }
 
-  test('is ended by the watchdog (fault E-10)', { timeout: 30_000 }, async ({ expect }) => {
+  test('is ended by the watchdog, which takes the record away (fault E-10)', { timeout: 120_000 }, async ({
+    expect,
+  }) => {
     await using opened = await openHost()
-    const { box, program } = opened
+    const { box, program, listRecords } = opened
     expect(box.isThere()).toBe(true)
     program.kill('SIGKILL')
-    await expect.poll(() => box.isThere(), { timeout: 20_000 }).toBe(false)
+    await expect.poll(listRecords, { timeout: 30_000 }).toEqual([])
+    expect(box.isThere()).toBe(false)
   })
 
+  test.for([
+    { what: 'its engine cannot be asked', flag: 'down' },
+    { what: 'it outlives its stop command', flag: 'deaf' },
+  ] as const)(
+    'stays on record when the watchdog ended and $what (fault E-10)',
+    {
+      timeout: 120_000,
+      tags: ['proof'],
+    },
+    async ({ flag }, { expect }) => {
+      await using opened = await openHost({ isDetached: true })
+      const { box, program, listRecords, readRecord } = opened
+      const { owner } = readRecord()
+      box.set(flag)
+      program.kill('SIGKILL')
+      await expect.poll(() => listOf('cmdline', owner), { timeout: 60_000, interval: 200 }).toEqual([])
+      expect([box.isThere(), listRecords()]).toEqual([true, [`${owner}.json`]])
+    },
+  )
+
   test('is ended by the next supervisor when its watchdog was killed, too (fault E-11)', {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     await using opened = await openHost()
     const { box, program, file, stateDir, readRecord } = opened
@@ -474,7 +499,7 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
   })
 
   test('keeps its room while the next supervisor cannot tell whether it is gone (fault E-11)', {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const port = await findFreePort()
     const needs = { vramMiB: 20_000 }
@@ -504,7 +529,9 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     expect(box.isThere()).toBe(false)
   })
 
-  test('is ended by the next supervisor when the last one had to leave it', { timeout: 60_000 }, async () => {
+  test('is ended by the next supervisor when the last one had to leave it', {
+    timeout: 120_000,
+  }, async () => {
     await using opened = await openHost({ isDetached: true })
     const { box, program, file, stateDir } = opened
     box.set('deaf')
@@ -520,7 +547,7 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     expect(box.isThere()).toBe(false)
   })
 
-  test('is left alone when its name belongs to another one now (fault E-12)', { timeout: 60_000 }, async ({
+  test('is left alone when its name belongs to another one now (fault E-12)', { timeout: 120_000 }, async ({
     expect,
   }) => {
     await using opened = await openHost()

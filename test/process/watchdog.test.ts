@@ -207,7 +207,7 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
     const watchdog = createWatchdog({
       owner: randomUUID(),
       environment: process.env,
-      record: { add: () => {}, remove: (pid) => removed.push(pid) },
+      record: { add: () => {}, path: () => undefined, remove: (pid) => removed.push(pid) },
       clock: toFastClock(10),
     })
     const pid = watchdog.pid() ?? 0
