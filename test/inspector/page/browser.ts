@@ -121,9 +121,11 @@ export async function openStage({
     return [name, { baseUrl: `http://127.0.0.1:${port}/v1`, localService, models: [{ id: 'm' }] }]
   })
   const models = { providers: { ...Object.fromEntries(own), ...providers } }
+  const profile = await mkdtemp(join(tmpdir(), 'page-browser-'))
   const open = async (port: number) => {
     const config = parseConfig(JSON.stringify({ models, leasehold: { ...leasehold, port } }))
-    const supervisor = createSupervisor({ config })
+    // Its budgets are its own: tests in other files have some of the same name.
+    const supervisor = createSupervisor({ config, stateDir: join(profile, 'leasehold') })
     const gateway = createGateway({ supervisor })
     return { supervisor, gateway, ...(await gateway.listen()) }
   }
@@ -133,7 +135,6 @@ export async function openStage({
     await house.supervisor.close({ force: true })
     await house.gateway.close()
   }
-  const profile = await mkdtemp(join(tmpdir(), 'page-browser-'))
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: CHROMIUM,
     args: FLAGS,
@@ -184,8 +185,8 @@ export async function openStage({
       }),
     [Symbol.asyncDispose]: async () => {
       await context.close()
-      await rm(profile, { recursive: true, force: true, maxRetries: 5 })
       await leave()
+      await rm(profile, { recursive: true, force: true, maxRetries: 5 })
     },
   }
 }
