@@ -6,7 +6,7 @@ import { chown, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createSupervisor } from '../../src/index.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { listen, writeAndLoad } from '../integration/library.ts'
@@ -65,12 +65,29 @@ async function toText(
 }
 
 async function openBox(engine: ContainerEngine, options?: BoxOptions) {
-  const supervisor = createSupervisor({ config: await writeAndLoad(await toText(engine, options)) })
+  const stateDir = await mkdtemp(join(tmpdir(), 'leasehold-box-'))
+  const supervisor = createSupervisor({ config: await writeAndLoad(await toText(engine, options)), stateDir })
   return {
     supervisor,
+    stateDir,
     ...listen(supervisor),
-    [Symbol.asyncDispose]: () => supervisor.close({ force: true }),
+    [Symbol.asyncDispose]: async () => {
+      await supervisor.close({ force: true })
+      await rm(stateDir, { recursive: true })
+    },
   }
+}
+
+/** Names of the records of supervisors. */
+async function listRecords(stateDir: string): Promise<string[]> {
+  return (await readdir(join(stateDir, 'owners'))).filter((name) => name.endsWith('.json'))
+}
+
+/** What a supervisor has written down. */
+async function readRecord(stateDir: string) {
+  const [name = ''] = await listRecords(stateDir)
+  const { body } = JSON.parse(await readFile(join(stateDir, 'owners', name), 'utf8'))
+  return JSON.parse(body)
 }
 
 const body = JSON.stringify({ model: 'demo/demo', messages: [{ role: 'user', content: '6 * 7' }] })
@@ -84,6 +101,11 @@ for (const name of ['docker', 'podman'] as const) {
       engine = await openEngine(name)
     }, 120_000)
     afterAll(() => engine?.close(), 120_000)
+    // A test that failed may have left it dead, or with containers.
+    afterEach(async () => {
+      await engine?.startDaemon?.()
+      for (const left of engine?.list() ?? []) engine.order('rm', '-f', left)
+    }, 120_000)
 
     test.each([undefined, 'host'] as const)(
       'a container is started, leased and stopped (network %s)',
@@ -146,25 +168,22 @@ for (const name of ['docker', 'podman'] as const) {
 
     test.runIf(name === 'docker')(
       'a container in the network of the host serves on while its daemon is dead (fault E-7)',
-      { timeout: 90_000 },
+      { timeout: 120_000 },
       async () => {
         await using box = await openBox(engine, { network: 'host' })
         const lease = await box.supervisor.acquire('demo/demo')
         // It can only be known to go on when it was seen.
-        await new Promise((resolve) => setTimeout(resolve, 1_500))
+        await expect.poll(async () => (await readRecord(box.stateDir)).servers[0]?.id).toBeTruthy()
         await engine.killDaemon?.()
-        try {
-          await box.until('process.detached')
-          const answer = await box.supervisor.fetch('http://leasehold/v1/chat/completions', {
-            method: 'POST',
-            headers,
-            body,
-          })
-          expect([answer.status, lease.signal.aborted]).toEqual([200, false])
-          lease.release()
-        } finally {
-          await engine.startDaemon?.()
-        }
+        await box.until('process.detached')
+        const answer = await box.supervisor.fetch('http://leasehold/v1/chat/completions', {
+          method: 'POST',
+          headers,
+          body,
+        })
+        expect([answer.status, lease.signal.aborted]).toEqual([200, false])
+        lease.release()
+        await engine.startDaemon?.()
         // A daemon that starts ends the containers of its predecessor.
         await box.supervisor.stop('demo')
         expect(box.all('process.spawned')).toHaveLength(1)
@@ -276,13 +295,14 @@ for (const name of ['docker', 'podman'] as const) {
       const program: ChildProcess = spawn(process.execPath, [host, file, folder], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
-      const listRecords = async () =>
-        (await readdir(join(folder, 'owners'))).filter((name) => name.endsWith('.json'))
       try {
         if (program.stdout !== null) await once(program.stdout, 'data')
-        expect([engine.list(), await listRecords()]).toEqual([[expect.any(String)], [expect.any(String)]])
+        expect([engine.list(), await listRecords(folder)]).toEqual([
+          [expect.any(String)],
+          [expect.any(String)],
+        ])
         program.kill('SIGKILL')
-        await expect.poll(listRecords, { timeout: 50_000 }).toEqual([])
+        await expect.poll(() => listRecords(folder), { timeout: 50_000 }).toEqual([])
         expect(engine.list()).toEqual([])
       } finally {
         program.kill('SIGKILL')
@@ -314,13 +334,13 @@ for (const name of ['docker', 'podman'] as const) {
     }, 120_000)
     afterAll(async () => {
       await engine?.close()
-      await rm(folder, { recursive: true })
+      await rm(folder, { recursive: true, maxRetries: 5 })
     }, 120_000)
 
     test.each(['SIGTERM', 'SIGKILL'] as const)(
       'a container is stopped after %s of its supervisor',
       {
-        timeout: 90_000,
+        timeout: 120_000,
       },
       async (signal) => {
         const file = join(folder, 'leasehold.json5')
@@ -335,7 +355,8 @@ for (const name of ['docker', 'podman'] as const) {
           await once(program.stdout, 'data')
           expect(engine.list()).toHaveLength(1)
           program.kill(signal)
-          await expect.poll(() => engine.list(), { timeout: 40_000 }).toEqual([])
+          await expect.poll(() => listRecords(join(folder, 'state')), { timeout: 60_000 }).toEqual([])
+          expect(engine.list()).toEqual([])
         } finally {
           program.kill('SIGKILL')
         }

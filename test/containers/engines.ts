@@ -28,6 +28,7 @@ export interface ContainerEngine {
   list(): readonly string[]
   /** Kills its daemon, which is SIGKILLed and not told to end. Absent: it has none. */
   killDaemon?(): Promise<void>
+  /** Nothing happens while it runs. */
   startDaemon?(): Promise<void>
   close(): Promise<void>
 }
@@ -104,7 +105,7 @@ async function openDocker(folder: string, user?: User): Promise<ContainerEngine>
       rmSync(pidFile)
     },
     async startDaemon() {
-      daemon = await start()
+      if (daemon.exitCode !== null || daemon.signalCode !== null) daemon = await start()
     },
     async close() {
       daemon.kill('SIGTERM')
@@ -112,7 +113,7 @@ async function openDocker(folder: string, user?: User): Promise<ContainerEngine>
       // The daemon leaves the bridge that it made.
       run('ip', ['link', 'delete', 'docker0'], {})
       unmountBelow(folder)
-      rmSync(folder, { recursive: true })
+      rmSync(folder, { recursive: true, maxRetries: 5 })
     },
   }
 }
@@ -170,7 +171,7 @@ exec runc "$@"
     async close() {
       order('system', 'reset', '--force')
       if (user !== undefined) endPause(home)
-      rmSync(folder, { recursive: true, force: true })
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     },
   }
 }

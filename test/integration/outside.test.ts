@@ -461,16 +461,14 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     expect(box.isThere()).toBe(false)
   })
 
-  test.for([
-    { what: 'its engine cannot be asked', flag: 'down' },
-    { what: 'it outlives its stop command', flag: 'deaf' },
-  ] as const)(
-    'stays on record when the watchdog ended and $what (fault E-10)',
-    {
+  for (const [what, flag] of [
+    ['its engine cannot be asked', 'down'],
+    ['it outlives its stop command', 'deaf'],
+  ] as const)
+    test(`stays on record when the watchdog has ended and ${what} (fault E-10)`, {
       timeout: 120_000,
       tags: ['proof'],
-    },
-    async ({ flag }, { expect }) => {
+    }, async ({ expect }) => {
       await using opened = await openHost({ isDetached: true })
       const { box, program, listRecords, readRecord } = opened
       const { owner } = readRecord()
@@ -478,8 +476,7 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
       program.kill('SIGKILL')
       await expect.poll(() => listOf('cmdline', owner), { timeout: 60_000, interval: 200 }).toEqual([])
       expect([box.isThere(), listRecords()]).toEqual([true, [`${owner}.json`]])
-    },
-  )
+    })
 
   test('is ended by the next supervisor when its watchdog was killed, too (fault E-11)', {
     timeout: 120_000,

