@@ -89,7 +89,7 @@ export function noteAsking(
 
 /** A service that will follow another one keeps its place in the queue. Without a predecessor it asks soon enough. */
 export function noteForeseen(
-  { queuedStarts, residents, shares }: SupervisorContext,
+  { queuedStarts, residents, shares, gaveWayTo }: SupervisorContext,
   { key, generation, waiting, priority, isPreload }: Extract<SharingEvent, { type: 'start.foreseen' }>,
 ): Change {
   const known = queuedStarts.find((one) => one.key === key)
@@ -109,7 +109,22 @@ export function noteForeseen(
     priority,
     isPreload,
   }
-  return { queuedStarts: enter(queuedStarts, entry) }
+  return {
+    queuedStarts: enter(queuedStarts, entry),
+    // What made room for the wake has made room for the start that follows it.
+    ...(isWake ? { gaveWayTo: passOn(gaveWayTo, known?.generation, generation) } : {}),
+  }
+}
+
+/** The record with one generation in the place of another. */
+function passOn(
+  gaveWayTo: SupervisorContext['gaveWayTo'],
+  from: string | undefined,
+  to: string,
+): SupervisorContext['gaveWayTo'] {
+  return Object.fromEntries(
+    Object.entries(gaveWayTo).map(([key, successor]) => [key, successor === from ? to : successor]),
+  )
 }
 
 /** One entry per service: a later one takes the place of the earlier one. */

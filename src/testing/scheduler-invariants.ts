@@ -65,6 +65,8 @@ export function createSchedulerLedger({
   /** Those of them that have exited. Such a run holds its room, and its service may start again beside it. */
   const exited = new Set<string>()
   const leases = new Map<string, Set<string>>()
+  /** Requests without an answer. */
+  const unanswered = new Map<string, Set<string>>()
   /** The first use of each run that was used. */
   const usedSinceMs = new Map<string, number>()
   const states = new Map<string, string>()
@@ -85,11 +87,7 @@ export function createSchedulerLedger({
   const askingSinceMs = new Map<string, number>()
   const waitingSince = new Map<string, { readonly ms: number; readonly raiseMs: number }>()
 
-  const leasesOf = (key: string) => {
-    const found = leases.get(key) ?? new Set<string>()
-    leases.set(key, found)
-    return found
-  }
+  const leasesOf = (key: string) => idsOf(leases, key)
   const isForAnother = (key: string) => ['evicted', 'yielded'].includes(stopOf(key) ?? '')
   const shareOf = (key: string) => sharing().shares[key]
   /** What a run needs: of one that sleeps, no place in an exclusive group. */
@@ -140,12 +138,9 @@ export function createSchedulerLedger({
     const sinceMs = askingSinceMs.get(key)
     return sinceMs !== undefined && nowMs() - sinceMs >= (shareOf(key)?.maxStarveMs ?? 0)
   }
-  /** Not judged for what can sleep: a wake that is given up in between ends its turn, and these books cannot see each. */
   const isWantedBack = (key: string) =>
-    [...returning].some(
-      (other) =>
-        shareOf(other)?.canSleep !== true &&
-        Object.keys(toNeeds(sharing(), other)).some((limit) => (toNeeds(sharing(), key)[limit] ?? 0) > 0),
+    [...returning].some((other) =>
+      Object.keys(toNeeds(sharing(), other)).some((limit) => (toNeeds(sharing(), key)[limit] ?? 0) > 0),
     )
   const isResident = (key: string) =>
     nowMs() - (usedSinceMs.get(key) ?? Number.NEGATIVE_INFINITY) < (shareOf(key)?.minResidencyMs ?? 0)
@@ -178,6 +173,15 @@ export function createSchedulerLedger({
     for (const [victim, other] of gaveWayTo) if (other === key) gaveWayTo.delete(victim)
   }
 
+  /** A service that sleeps, or is being stopped, asks for room only while a request waits for it. */
+  const recordAnswer = (key: string, id: string) => {
+    if (!idsOf(unanswered, key).delete(id) || idsOf(unanswered, key).size > 0) return
+    const state = states.get(key) ?? ''
+    if (!hasTag(state, 'asleep') && !hasTag(state, 'stopping')) return
+    askingSinceMs.delete(key)
+    endAsking(key)
+  }
+
   /** A stop begins: where it is for another, it must be allowed, and explained. */
   const recordStop = (key: string) => {
     if (!isForAnother(key)) return []
@@ -190,7 +194,15 @@ export function createSchedulerLedger({
   return {
     record: (key, fact) => {
       switch (fact.type) {
+        case 'lease.requested':
+          idsOf(unanswered, key).add(fact.id)
+          return []
+        case 'lease.refused':
+        case 'lease.cancelled':
+          recordAnswer(key, fact.id)
+          return []
         case 'lease.granted':
+          recordAnswer(key, fact.id)
           leasesOf(key).add(fact.id)
           if (!usedSinceMs.has(key)) usedSinceMs.set(key, nowMs())
           return []
@@ -218,6 +230,11 @@ export function createSchedulerLedger({
           return []
         case 'process.exited':
           if (living.has(fact.generation)) exited.add(fact.generation)
+          // A run that has died is not woken: its service will ask anew. The state is told after the next decision.
+          if (hasTag(states.get(key) ?? '', 'asleep')) {
+            askingSinceMs.delete(key)
+            endAsking(key)
+          }
           return []
         case 'process.settled':
           exited.delete(fact.generation)
@@ -323,6 +340,12 @@ export function createSchedulerLedger({
       ])
     },
   }
+}
+
+function idsOf(ids: Map<string, Set<string>>, key: string): Set<string> {
+  const found = ids.get(key) ?? new Set<string>()
+  ids.set(key, found)
+  return found
 }
 
 /** Whether leases are held and more are granted. */

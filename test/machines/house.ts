@@ -86,6 +86,14 @@ export function build({
     if (found === undefined) throw new Error(`no provider ${key}`)
     return found
   }
+  /** What a client does is a fact before its service hears of it. */
+  const tell = (
+    key: string,
+    event: Extract<ProviderEvent, { type: 'lease.requested' | 'lease.cancelled' }>,
+  ) => {
+    onFact(key, event)
+    child(key).send(event)
+  }
   const follow = (key: string) => {
     let state: ProviderState = 'down.cold'
     child(key).on('*', (event) => {
@@ -185,14 +193,14 @@ export function build({
       ),
     send: (key: string, event: ProviderEvent) => child(key).send(event),
     request: (key: string, id: string, priority = 0, cause?: StartCause) =>
-      child(key).send({
+      tell(key, {
         type: 'lease.requested',
         id,
         priority,
         sinceMs: clock.now(),
         ...(cause === undefined ? {} : { cause }),
       }),
-    cancel: (key: string, id: string) => child(key).send({ type: 'lease.cancelled', id }),
+    cancel: (key: string, id: string) => tell(key, { type: 'lease.cancelled', id }),
     release: (key: string, id: string) =>
       child(key).send({
         type: 'lease.released',

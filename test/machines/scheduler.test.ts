@@ -337,6 +337,39 @@ describe('a minimum residency', () => {
     expect(house.states()).toMatchObject({ a: 'down.cold', b: 'down.cold', c: 'leased.open' })
   })
 
+  test('counts for one that gave way to a wake, when the server that slept is stopped before it is woken', async () => {
+    const house = await buildUp(['a', 'b'], {
+      keys: ['a', 'b', 'c'],
+      policy: { sleep: { afterMs: 0, isSelf: false, requestMs: 500, wakeMs: 500 }, stopGraceMs: 2_000 },
+      limits: { 'group:gpu': 1, slots: 3 },
+      shares: {
+        a: {
+          needs: { 'group:gpu': 1, slots: 2 },
+          asleepNeeds: { slots: 2 },
+          canSleep: true,
+          minResidencyMs: 5_000,
+        },
+        b: oneEach,
+        c: { needs: { slots: 2 } },
+      },
+    })
+    expect(house.states()).toEqual({ a: 'ready.asleep', b: 'ready', c: 'down.cold' })
+    house.world('b').set({ termMs: 1_000 })
+    house.request('a', 'r1')
+    house.request('c', 'r2', 5)
+    await house.advanceTo(house.clock.now() + 500)
+    house.release('c', 'r2')
+    // `b` is still being stopped for the wake, which has become a start.
+    house.request('b', 'r3')
+    expect(house.states()).toMatchObject({ a: 'starting.claiming', b: 'idle-stopping.terminating' })
+    await house.advanceTo(house.clock.now() + 1_500)
+    house.release('a', 'r1')
+    await house.advanceTo(house.clock.now() + 3_000)
+    expect(house.states()).toEqual({ a: 'ready', b: 'starting.claiming', c: 'down.cold' })
+    await house.advanceTo(house.clock.now() + 2_000)
+    expect(house.states()).toEqual({ a: 'ready.asleep', b: 'leased.open', c: 'down.cold' })
+  })
+
   test('does not count for one whose stop was called off', async () => {
     const house = await buildUp(['a'], three)
     house.actor.on('scheduler.decided', ({ choice }) => {
