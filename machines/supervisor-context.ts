@@ -303,7 +303,7 @@ export function keepShares({ residents, shares }: SupervisorContext): SchedulerS
   )
 }
 
-/** Whether no service is in use, no start waits, and the default service is down because of another one. */
+/** Whether no service is in use, no start waits, and the default service is down or asleep because of another one. */
 export function isDefaultMissed(context: SupervisorContext): boolean {
   const { residents, queuedStarts, isDisplaced, returnToDefaultMs } = context
   return (
@@ -315,8 +315,12 @@ export function isDefaultMissed(context: SupervisorContext): boolean {
   )
 }
 
-function isDefaultDown({ residents, defaultKey }: SupervisorContext): boolean {
-  return defaultKey !== null && !residents.some(({ key }) => key === defaultKey)
+/** Whether it is down, or sleeps and can be woken. A server that sleeps by itself is woken by its next request alone. */
+function isDefaultDown({ residents, shares, defaultKey }: SupervisorContext): boolean {
+  if (defaultKey === null) return false
+  const isAway = ({ phase }: Resident) =>
+    (phase === 'falling-asleep' || phase === 'asleep') && shares[defaultKey]?.canSleep === true
+  return residents.filter(({ key }) => key === defaultKey).every(isAway)
 }
 
 function without<Value>(

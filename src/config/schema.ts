@@ -515,7 +515,7 @@ const leaseholdSchema = z
     returnToDefaultMs: durationMs(0)
       .prefault(0)
       .describe(
-        'Time without a request after which the service of the default model is started again if it was evicted, in milliseconds. `0`: never.',
+        'Time without a request after which the service of the default model is started or woken again if another service started meanwhile, in milliseconds. A server that sleeps by itself is left asleep. `0`: never.',
       ),
     nvidiaSmi: plainText()
       .default('/usr/bin/nvidia-smi')

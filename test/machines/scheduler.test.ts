@@ -756,6 +756,46 @@ describe('warm before asked', () => {
     expect(house.states()).toMatchObject({ a: 'down.cold' })
     expect(house.said.filter(({ type }) => type === 'service.wanted')).toEqual([])
   })
+
+  const sleeping = { ...withDefault, shares: { a: { ...oneEach, asleepNeeds: {} }, b: oneEach } }
+  const sleep = { afterMs: 0, isSelf: false, requestMs: 500, wakeMs: 500 }
+
+  test('the default service is woken when the one that took its room has been idle', async () => {
+    const house = await buildUp(['a'], {
+      ...sleeping,
+      shares: { ...sleeping.shares, a: { ...sleeping.shares.a, canSleep: true } },
+      policy: { sleep: { ...sleep, afterMs: 20_000 } },
+    })
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 1_000)
+    expect(house.states()).toMatchObject({ a: 'ready.asleep', b: 'leased.open' })
+    house.release('b', 'r1')
+    await house.advanceTo(house.clock.now() + 5_000)
+    expect(house.said).toContainEqual({ type: 'service.wanted', key: 'a', cause: 'default' })
+    house.request('a', 'r2', 0, 'default')
+    await house.advanceTo(house.clock.now() + 1_000)
+    expect(house.states()).toMatchObject({ a: 'leased.open' })
+    // Its own sleep when it is idle is no reason to wake it.
+    house.release('a', 'r2')
+    await house.advanceTo(house.clock.now() + 60_000)
+    expect(house.states()).toMatchObject({ a: 'ready.asleep' })
+    expect(house.said.filter(({ type }) => type === 'service.wanted')).toHaveLength(1)
+  })
+
+  test('the default service is left asleep when it sleeps and wakes by itself', async () => {
+    const house = await buildUp(['a'], {
+      ...sleeping,
+      policy: { sleep: { ...sleep, isSelf: true } },
+    })
+    house.world('a').set({ isAsleep: true })
+    await house.advanceTo(house.clock.now() + 20_000)
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 1_000)
+    expect(house.states()).toMatchObject({ a: 'ready.asleep', b: 'leased.open' })
+    house.release('b', 'r1')
+    await house.advanceTo(house.clock.now() + 60_000)
+    expect(house.said.filter(({ type }) => type === 'service.wanted')).toEqual([])
+  })
 })
 
 test('an actor that dies of a bug holds its room until its process is known to be gone', async () => {
