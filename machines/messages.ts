@@ -271,7 +271,13 @@ export type LeaseEvent =
 export type ProviderEvent =
   | LeaseEvent
   | { readonly type: 'waiter.expired'; readonly id: string }
-  | { readonly type: 'service.stop'; readonly reason: StopReason; readonly force?: boolean }
+  /** `sleeps`: its sleep makes room enough, so it sleeps where it would stop only to start again. */
+  | {
+      readonly type: 'service.stop'
+      readonly reason: StopReason
+      readonly force?: boolean
+      readonly sleeps?: boolean
+    }
   /** The starved service no longer needs the room: the service that drains for it stays. */
   | { readonly type: 'service.stay' }
   /** The scheduler wants the room that it frees when it sleeps. */

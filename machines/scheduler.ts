@@ -111,13 +111,15 @@ export interface Need {
 }
 
 /**
- * A service that makes room for another. `evict`: it stops. `yield`: it is in use, so it stops when its last lease ends.
- * `sleep`: it is told to sleep.
+ * A service that makes room for another. `evict`: it stops. `yield`: it is in use, so it stops when its last lease ends,
+ * or sleeps where that `sleeps` is enough. `sleep`: it is told to sleep.
  */
 export interface Taken {
   readonly key: string
   readonly service: string
   readonly how: 'evict' | 'yield' | 'sleep'
+  /** Of one that yields: its sleep makes room enough. @default false */
+  readonly sleeps?: boolean
   readonly evictCost: number
   readonly frees: Amounts
 }
@@ -419,6 +421,7 @@ function findLacking(
 interface Victim {
   readonly resident: Resident
   readonly how: Taken['how']
+  readonly sleeps?: boolean
 }
 
 /**
@@ -445,7 +448,9 @@ function chooseVictims(
     available.filter(({ phase }) => phase === 'leased'),
   )
   const candidates: Victim[] = [
-    ...idle.filter((one) => canSleep(state, one)).map((resident) => ({ resident, how: 'sleep' as const })),
+    ...idle
+      .filter((one) => isSleepKnown(state, one))
+      .map((resident) => ({ resident, how: 'sleep' as const })),
     ...idle.map((resident) => ({ resident, how: 'evict' as const })),
     ...leased.map((resident) => ({ resident, how: 'yield' as const })),
   ]
@@ -473,20 +478,30 @@ function chooseVictims(
     const rest = chosen.filter((one) => one !== victim)
     if (lackingAfter(rest).length === 0) chosen = rest
   }
+  // With requests that wait for it, the sleep of one that yields saves it a start.
+  for (const victim of chosen) {
+    if (victim.how !== 'yield' || !isSleepKnown(state, victim.resident)) continue
+    const asleep = chosen.map((one) => (one === victim ? { ...one, sleeps: true } : one))
+    if (lackingAfter(asleep).length === 0) chosen = asleep
+  }
   return chosen
 }
 
-/** Whether it can be told to sleep, and what that frees is known. */
-function canSleep({ shares }: SchedulerState, { key, phase }: Resident): boolean {
+/** Whether it can be told to sleep once it is idle, and what that frees is known. */
+function isSleepKnown({ shares }: SchedulerState, { key, phase }: Resident): boolean {
   const share = shares[key]
-  return phase === 'idle' && share?.canSleep === true && share.asleepNeeds !== undefined
+  return phase !== 'asleep' && share?.canSleep === true && share.asleepNeeds !== undefined
+}
+
+function endsAsleep({ how, sleeps = false }: Victim): boolean {
+  return how === 'sleep' || sleeps
 }
 
 /** A holder as it is when these have left or sleep. */
 function toRest(state: SchedulerState, one: Resident, victims: readonly Victim[]): Resident {
-  const how = victims.find(({ resident }) => resident === one)?.how
-  if (how === undefined) return one
-  return { ...one, holds: how === 'sleep' ? toAsleepNeeds(state, one.key) : {} }
+  const victim = victims.find(({ resident }) => resident === one)
+  if (victim === undefined) return one
+  return { ...one, holds: endsAsleep(victim) ? toAsleepNeeds(state, one.key) : {} }
 }
 
 /** Whether a service still holds a part of a limit when these have left or sleep. */
@@ -495,8 +510,9 @@ function heldAfter(state: SchedulerState, { resident }: Victim, victims: readonl
 }
 
 /** What a victim frees. */
-function freedBy(state: SchedulerState, { resident, how }: Victim): Amounts {
-  if (how !== 'sleep') return resident.holds
+function freedBy(state: SchedulerState, victim: Victim): Amounts {
+  const { resident } = victim
+  if (!endsAsleep(victim)) return resident.holds
   const asleep = toAsleepNeeds(state, resident.key)
   return Object.fromEntries(
     Object.entries(resident.holds).map(([limit, amount]) => [limit, amount - (asleep[limit] ?? 0)]),
@@ -581,11 +597,12 @@ function toSpared(
 }
 
 function toTaken(state: SchedulerState, victim: Victim): Taken {
-  const { resident, how } = victim
+  const { resident, how, sleeps } = victim
   return {
     key: resident.key,
     service: nameOf(state, resident.key),
     how,
+    ...(sleeps ? { sleeps } : {}),
     evictCost: costOf(state, resident),
     frees: freedBy(state, victim),
   }

@@ -212,7 +212,9 @@ const supervisor = base.extend({
               victim.key,
               victim.how === 'sleep'
                 ? { type: 'service.sleep' }
-                : { type: 'service.stop', reason: victim.how === 'yield' ? 'yielded' : 'evicted' },
+                : victim.how === 'yield'
+                  ? { type: 'service.stop', reason: 'yielded', sleeps: victim.sleeps === true }
+                  : { type: 'service.stop', reason: 'evicted' },
             )
       }
       const { queuedStarts, residents, decisions, gaveWayTo, level, isDisplaced } = next

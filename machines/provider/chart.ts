@@ -683,6 +683,11 @@ export const providerMachine = provider.createMachine({
           tags: ['sleeping', 'falling-asleep'],
           entry: ['stopProbing', 'reportFallingAsleep'],
           on: {
+            'lease.cancelled': { guard: 'isKnownWaiter', actions: ['removeWaiter', 'reportDemand'] },
+            'waiter.expired': {
+              guard: 'isKnownWaiter',
+              actions: ['refuseExpired', 'removeWaiter', 'reportDemand'],
+            },
             'policy.replaced': [
               {
                 guard: 'isSleepRemoved',
@@ -698,7 +703,9 @@ export const providerMachine = provider.createMachine({
             input: ({ context }) => ({ key: context.key }),
             onDone: [
               { guard: 'isSleepFault', target: '#provider.idle-stopping', actions: 'recordSleepFault' },
-              { target: 'asleep', actions: 'recordAsleep' },
+              { guard: 'hasWaiters', target: 'asleep', actions: 'recordAsleep' },
+              // The requests that waited when it gave way have left.
+              { target: 'asleep', actions: ['leaveStartQueue', 'recordAsleep'] },
             ],
             onError: { target: '#provider.idle-stopping', actions: 'recordSleepFault' },
           },
@@ -914,6 +921,11 @@ export const providerMachine = provider.createMachine({
               { actions: 'releaseLease' },
             ],
             'service.stop': [
+              {
+                guard: and(['isDrainRequest', 'isSleepEnough']),
+                target: 'draining.before-sleep',
+                actions: 'recordStop',
+              },
               { guard: 'isDrainRequest', target: 'draining', actions: 'recordStop' },
               { guard: 'isRoomRequest' },
               {
@@ -984,6 +996,19 @@ export const providerMachine = provider.createMachine({
               },
               { actions: ['recordStop', 'refuseStopped', 'reportDemand'] },
             ],
+          },
+          initial: 'before-stop',
+          states: {
+            'before-stop': { description: 'It is stopped when the last lease has ended.' },
+            'before-sleep': {
+              description:
+                'Its sleep makes room enough: with requests that wait, it sleeps when the last lease has ended, and is woken in its turn.',
+              always: {
+                guard: and(['hasNoLeases', 'isYielding', 'isSleeper', 'hasWaiters']),
+                target: '#provider.ready.falling-asleep',
+                actions: ['clearStop', 'recordSleepForRoom'],
+              },
+            },
           },
         },
       },

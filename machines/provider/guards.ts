@@ -83,9 +83,12 @@ export const base = setup({
     isListenerOfOtherUser: ({ event }: Scope) => verdictOf(event)?.portHolder?.uid !== undefined,
 
     // Sleep.
-    /** It can be told to sleep: it is ours, and no request waits for its next good check. */
-    canSleep: ({ context: { policy, ownership, waiters } }: Scope) =>
-      policy.sleep !== null && !policy.sleep.isSelf && ownership === 'owned' && waiters.length === 0,
+    /** It is ours, and can be told to sleep. */
+    isSleeper: ({ context }: Scope) => isSleeper(context),
+    /** It can be told to sleep now: no request waits for its next good check. */
+    canSleep: ({ context }: Scope) => isSleeper(context) && context.waiters.length === 0,
+    /** The scheduler wants no more than its sleep frees. */
+    isSleepEnough: ({ event }: Scope) => event.type === 'service.stop' && event.sleeps === true,
     isSelfSleeper: ({ context }: Scope) => context.policy.sleep?.isSelf === true,
     isSeenAsleep: ({ event }: Scope) => event.type === 'sleep.seen' && event.isAsleep,
     /** The request to sleep or to wake did not do what it should. */
@@ -167,6 +170,10 @@ function isKnownWaiter({ waiters }: ProviderContext, event: ProviderEvent): bool
 
 function isQueueFull({ waiters, policy }: ProviderContext): boolean {
   return waiters.length >= policy.maxQueue
+}
+
+function isSleeper({ policy, ownership }: ProviderContext): boolean {
+  return policy.sleep !== null && !policy.sleep.isSelf && ownership === 'owned'
 }
 
 function tellingOf({ telling, tail }: Extract<ProviderEvent, { type: 'process.exited' }>) {

@@ -129,6 +129,7 @@ const event = z.discriminatedUnion('type', [
     type: z.literal('service.stop'),
     reason: z.enum(['evicted', 'yielded', 'asked', 'removed', 'shutdown']),
     force: z.boolean().optional(),
+    sleeps: z.boolean().optional(),
   }),
   z.strictObject({ type: z.literal('start.revoked'), member: z.string() }),
   z.strictObject({ type: z.literal('service.stay') }),

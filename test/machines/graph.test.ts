@@ -132,6 +132,9 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
     ...reasons.flatMap((reason) =>
       [false, true].map((force) => ({ type: 'service.stop' as const, reason, force })),
     ),
+    ...(policy.sleep === null
+      ? []
+      : [{ type: 'service.stop' as const, reason: 'yielded' as const, sleeps: true }]),
     { type: 'service.stay' },
     { type: 'service.sleep' },
     { type: 'sleep.due' },

@@ -438,6 +438,35 @@ describe('a service that waits', () => {
     ])
   })
 
+  test.each([
+    ['sleeps where that is enough', 6, 0],
+    ['stops where its sleep is not enough', 9, 3],
+  ])('under traffic on both a service that can sleep %s', async (_, asleepMiB, stops) => {
+    const sleeper = vram(16, { maxStarveMs: 10_000, asleepNeeds: { vramMiB: asleepMiB }, canSleep: true })
+    let settled = 0
+    const house = await buildUp(['a'], {
+      keys: ['a', 'b'],
+      limits: { vramMiB: 24 },
+      shares: { a: sleeper, b: sleeper },
+      onFact: (_key, { type }) => {
+        if (type === 'process.settled') settled += 1
+      },
+      policy: { sleep: { afterMs: 0, isSelf: false, requestMs: 500, wakeMs: 500 } },
+    })
+    const start = house.clock.now()
+    keepBusy(house, 'a', start + 30_000)
+    keepBusy(house, 'b', start + 30_000)
+    await house.advanceTo(start + 60_000)
+    const countOf = (type: string) => house.heard.filter((one) => one.type === type).length
+    expect(countOf('lease.granted')).toBe(121)
+    expect(countOf('lease.refused')).toBe(0)
+    expect(settled).toBe(stops)
+    const taken = house.said.flatMap((said) => (said.type === 'scheduler.decided' ? said.choice.taken : []))
+    const yields = taken.filter(({ how }) => how === 'yield')
+    expect(yields.length).toBeGreaterThan(1)
+    expect(yields.every(({ sleeps = false }) => sleeps === (stops === 0))).toBe(true)
+  })
+
   test('does not hold up requests that fit beside it', async () => {
     const house = await buildUp(['a'], {
       keys: ['a', 'b', 'c'],
