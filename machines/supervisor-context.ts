@@ -64,6 +64,7 @@ export function noteAsking(
   }: Extract<SharingEvent, { type: 'start.requested' }>,
 ): Change {
   const successor = gaveWayTo[key]
+  const known = queuedStarts.find((one) => one.key === key)
   const entry: QueuedStart = {
     key,
     generation,
@@ -72,8 +73,10 @@ export function noteAsking(
     isPreload,
     isForeseen: false,
     ...(isWake ? { isWake } : {}),
-    age: queuedStarts.find((one) => one.key === key)?.age ?? 0,
+    age: known?.age ?? 0,
+    // A server that waited to be woken, and was stopped meanwhile, goes on taking turns.
     isReturning:
+      known?.isReturning === true ||
       queuedStarts.some((one) => one.generation === successor) ||
       residents.some((one) => one.generation === successor && one.phase === 'starting'),
     isOverdue: false,

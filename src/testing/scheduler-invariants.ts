@@ -138,9 +138,10 @@ export function createSchedulerLedger({
     const sinceMs = askingSinceMs.get(key)
     return sinceMs !== undefined && nowMs() - sinceMs >= (shareOf(key)?.maxStarveMs ?? 0)
   }
+  /** Asleep it may hold nothing of what is wanted. */
   const isWantedBack = (key: string) =>
     [...returning].some((other) =>
-      Object.keys(toNeeds(sharing(), other)).some((limit) => (toNeeds(sharing(), key)[limit] ?? 0) > 0),
+      Object.keys(toNeeds(sharing(), other)).some((limit) => needOf(key, limit) > 0),
     )
   const isResident = (key: string) =>
     nowMs() - (usedSinceMs.get(key) ?? Number.NEGATIVE_INFINITY) < (shareOf(key)?.minResidencyMs ?? 0)

@@ -370,6 +370,35 @@ describe('a minimum residency', () => {
     expect(house.states()).toEqual({ a: 'ready.asleep', b: 'leased.open', c: 'down.cold' })
   })
 
+  test('counts for one that waits to be woken, when its server that sleeps is stopped for a third', async () => {
+    const house = await buildUp(['a'], {
+      keys: ['a', 'b', 'c'],
+      policy: { sleep: { afterMs: 0, isSelf: false, requestMs: 500, wakeMs: 500 } },
+      limits: { 'group:gpu': 1, slots: 3 },
+      shares: {
+        a: { needs: { 'group:gpu': 1, slots: 2 }, asleepNeeds: { slots: 2 }, canSleep: true },
+        b: { ...oneEach, minResidencyMs: 10_000 },
+        c: { needs: { slots: 2 } },
+      },
+    })
+    house.world('a').set({ termMs: 1_000 })
+    house.request('b', 'r1')
+    await house.advanceTo(house.clock.now() + 20)
+    house.request('a', 'r2')
+    expect(house.states()).toEqual({ a: 'ready.asleep', b: 'starting.warming', c: 'down.cold' })
+    await house.advanceTo(house.clock.now() + 500)
+    house.release('b', 'r1')
+    house.request('c', 'r3')
+    await house.advanceTo(house.clock.now() + 500)
+    expect(house.states()).toMatchObject({ a: 'idle-stopping.terminating', c: 'starting.claiming' })
+    house.cancel('c', 'r3')
+    house.send('c', { type: 'service.stop', reason: 'asked' })
+    await house.advanceTo(house.clock.now() + 5_000)
+    expect(house.states()).toEqual({ a: 'starting.claiming', b: 'ready', c: 'down.cold' })
+    await house.advanceTo(house.clock.now() + 5_000)
+    expect(house.states()).toEqual({ a: 'leased.open', b: 'down.cold', c: 'down.cold' })
+  })
+
   test('does not count for one whose stop was called off', async () => {
     const house = await buildUp(['a'], three)
     house.actor.on('scheduler.decided', ({ choice }) => {
