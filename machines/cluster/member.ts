@@ -76,6 +76,8 @@ const base = setup({
     deafness: ({ context: { policy } }) => policy.lostMs,
     retry: RETRY_MS,
     refusal: REFUSAL_MS,
+    // NATS may begin after this member does: both were switched on at the same time.
+    meeting: ({ context: { policy } }) => policy.lostMs,
   },
   guards: {
     isDraining: ({ context }: Scope) => context.availability === 'draining',
@@ -137,11 +139,21 @@ export const memberMachine = member.createMachine({
         'nats.refused': { target: 'refused', actions: 'recordProblem' },
         'nats.unreachable': { actions: 'recordProblem' },
       },
+      initial: 'first',
+      states: {
+        first: {
+          description:
+            'This member has just begun. What another one has up is not started here before they have met.',
+          tags: 'meeting',
+          after: { meeting: 'alone' },
+        },
+        alone: { description: 'NATS is not waited for any longer: this member starts its own models.' },
+      },
     },
 
     joining: {
       description: 'All members are asked for their cards. Nothing is said yet: the name may be taken.',
-      tags: 'joining',
+      tags: ['joining', 'meeting'],
       entry: ['forgetProblem', 'askCensus', 'thawView'],
       after: {
         census: [
@@ -151,7 +163,7 @@ export const memberMachine = member.createMachine({
       },
       on: {
         'twin.proven': { target: 'refused.name', actions: ['recordTwin', 'freezeView'] },
-        'nats.disconnected': { target: 'connecting', actions: ['recordDisconnected', 'freezeView'] },
+        'nats.disconnected': { target: 'connecting.alone', actions: ['recordDisconnected', 'freezeView'] },
       },
     },
 
@@ -240,7 +252,7 @@ export const memberMachine = member.createMachine({
           description: 'Another member has the name of this one. It looks again now and then.',
           after: { retry: '#member.joining' },
           on: {
-            'nats.disconnected': { target: '#member.connecting', actions: 'recordDisconnected' },
+            'nats.disconnected': { target: '#member.connecting.alone', actions: 'recordDisconnected' },
           },
         },
       },

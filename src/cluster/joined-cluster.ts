@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { Subject } from 'rxjs'
-import { createActor, type SnapshotFrom } from 'xstate'
+import { createActor, type SnapshotFrom, waitFor } from 'xstate'
 import { memberMachine } from '../../machines/cluster/member.ts'
 import {
   type Card,
@@ -389,7 +389,10 @@ export async function joinCluster({
       ...neighbours.all().map((neighbour) => toListing(neighbour, clock.now())),
     ],
     noteChange: () => changed$.next(),
-    place: placements.place,
+    place: async (providerId, signal) => {
+      await waitFor(member, (snapshot) => !snapshot.hasTag('meeting'), { signal })
+      return placements.place(providerId, signal)
+    },
     noteReady: placements.noteReady,
     noteEnded: placements.noteEnded,
     noteStandstill: () => {

@@ -29,6 +29,22 @@ describeWithNats('a cold start among three machines', () => {
     expect(boxes.all.map((box) => box.starts()).sort()).toEqual([0, 0, 1])
   })
 
+  test('a machine that is asked as soon as it listens starts nothing that another one has up', async ({
+    expect,
+  }) => {
+    await using boxes = await createBoxes(['tower', 'attic'])
+    const [tower, attic] = boxes.all as [Box, Box]
+    await tower.start()
+    expect((await tower.ask()).status).toBe(200)
+    for (let round = 0; round < 3; round += 1) {
+      await attic.start()
+      const answer = await attic.ask()
+      expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('42')])
+      await attic.end('SIGKILL')
+    }
+    expect([tower.starts(), attic.starts()]).toEqual([1, 0])
+  })
+
   test('a machine that a client names starts it itself, although another one has it', async ({ expect }) => {
     await using boxes = await createBoxes(['tower', 'attic'])
     const [tower, attic] = boxes.all as [Box, Box]

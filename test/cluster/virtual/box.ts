@@ -377,7 +377,8 @@ export function createBox(
         if (service.run === idle && service.state === 'ready' && service.leases.size === 0) end(id)
       })
     }
-    if (service.state === 'cold' && service.waiting.length > 0 && !service.isPlacing) place(id)
+    const isWanted = service.state === 'cold' && service.waiting.length > 0 && !service.isPlacing
+    if (isWanted && !member.getSnapshot().hasTag('meeting')) place(id)
     noteChange()
   }
   /** The process is gone. */
@@ -470,6 +471,12 @@ export function createBox(
   const tellNeighbours = (type: 'view.frozen' | 'view.thawed' | 'echo.heard') => {
     for (const { actor } of neighbours.values()) actor.send({ type })
   }
+  let isMeeting = true
+  member.subscribe((snapshot) => {
+    if (!isMeeting || snapshot.hasTag('meeting')) return
+    isMeeting = false
+    for (const id of services) serve(id)
+  })
   member.on('card.publish', publish)
   member.on('census.ask', () => network.publish(host, 'who', null))
   member.on('bye.say', () => network.publish(host, 'bye', { boot }))

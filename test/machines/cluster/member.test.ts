@@ -23,6 +23,7 @@ function open(given = memberMachine) {
     },
     wait: (ms: number) => clock.advanceTo(clock.now() + ms),
     state: () => JSON.stringify(actor.getSnapshot().value),
+    isMeeting: () => actor.getSnapshot().hasTag('meeting'),
     context: () => actor.getSnapshot().context,
     isDone: () => actor.getSnapshot().status === 'done',
     /** What was said since the last call. */
@@ -47,6 +48,23 @@ describe('a member', () => {
     expect([tower.news(), tower.state()]).toEqual(['', '"joining"'])
     await tower.wait(1)
     expect([tower.news(), tower.state()]).toEqual(['card.publish', '{"joined":"open"}'])
+  })
+
+  test('that has just begun meets the others before it starts a model, or waits lostMs for NATS', async () => {
+    const tower = open()
+    const seen = [tower.isMeeting()]
+    tower.send({ type: 'nats.unreachable', reason: 'ECONNREFUSED' }, 'nats.connected')
+    await tower.wait(299)
+    seen.push(tower.isMeeting())
+    await tower.wait(1)
+    seen.push(tower.isMeeting())
+    const attic = open()
+    await attic.wait(1_599)
+    seen.push(attic.isMeeting())
+    await attic.wait(1)
+    seen.push(attic.isMeeting())
+    attic.send('nats.connected', 'nats.disconnected')
+    expect([...seen, attic.isMeeting()]).toEqual([true, true, false, true, false, false])
   })
 
   test('that hears its own cards passes each on to its neighbours and is never cut off', async () => {
@@ -173,6 +191,7 @@ test('a walk through every state of a member takes every transition', () => {
     ...['nats.connected', 'nats.disconnected', 'echo.heard', 'stood.still', 'drain.asked', 'drain.undone'],
     ...['leave.asked', 'leave.done', 'deafness.due', 'refusal.over'],
     'xstate.after.census.member.joining',
+    'xstate.after.meeting.member.connecting.first',
     'xstate.after.retry.member.refused.name',
   ].map((type) => ({ type }))
   const { taken } = walk<SnapshotFrom<typeof memberMachine>>(memberMachine, {
