@@ -1,19 +1,6 @@
 import { z } from 'zod'
-import { amounts, durationMs, headerName, jsonValue, wholeNumber } from './fields.ts'
-
-/** A request to the server itself, at the origin of `baseUrl`. */
-const askSchema = {
-  method: z.enum(['GET', 'POST', 'PUT', 'DELETE']),
-  path: z
-    .string()
-    .regex(/^\/(?![/\\])[^\s#]*$/, 'must be a path that begins with one "/", with its query')
-    .describe('Path at the origin of `baseUrl`, with its query: `/sleep?level=1`.'),
-  body: jsonValue().optional().describe('JSON body. Absent: none.'),
-  headers: z
-    .record(headerName(), z.string())
-    .default({})
-    .describe(`Headers beside the key and the \`headers\` of the provider. \`\${VAR}\` is substituted.`),
-}
+import { askSchema } from './ask-schema.ts'
+import { amounts, durationMs, jsonValue, wholeNumber } from './fields.ts'
 
 const requestSchema = z.strictObject({
   ...askSchema,
@@ -29,7 +16,9 @@ const checkSchema = z
       .string()
       .min(1, 'must not be empty')
       .optional()
-      .describe('The field of its JSON answer that is compared, with dots for inner fields.'),
+      .describe(
+        'The field of its JSON answer that is compared, with dots for inner fields, and `*` for each item of a list, of which one is enough.',
+      ),
     equals: jsonValue().default(true).describe('The value of that field while the server sleeps.'),
     status: wholeNumber('', 100, 599)
       .optional()

@@ -1,5 +1,5 @@
-import { isDeepStrictEqual } from 'node:util'
 import type { Verdict } from '../../machines/messages.ts'
+import { findSign } from '../json/sign.ts'
 import type { GetAnswer } from '../transport/get.ts'
 
 /** What tells from an answer that the server sleeps: the value of a field, or the status. */
@@ -22,22 +22,8 @@ export function judgeSleep({ status, body }: GetAnswer, sign: SleepSign): SleepL
     if (status === sign.status) return { isAsleep: true }
     return isGood ? { isAsleep: false } : toUnknown('its answer does not say whether it sleeps')
   }
-  const value = isGood ? findField(body, sign.field ?? '') : undefined
-  return value === undefined
+  const isAsleep = isGood ? findSign(body, sign.field ?? '', sign.equals) : undefined
+  return isAsleep === undefined
     ? toUnknown(`its answer does not have the field ${sign.field}, which says whether it sleeps`)
-    : { isAsleep: isDeepStrictEqual(value, sign.equals) }
-}
-
-/** A field of a JSON text; `undefined`: there is none. */
-function findField(body: string, path: string): unknown {
-  try {
-    let value: unknown = JSON.parse(body)
-    for (const name of path.split('.')) {
-      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined
-      value = (value as Record<string, unknown>)[name]
-    }
-    return value
-  } catch {
-    return undefined
-  }
+    : { isAsleep }
 }
