@@ -40,6 +40,8 @@ export interface Verdict {
    * when that may still change, `failed` when it cannot.
    */
   readonly mismatch?: string
+  /** Of a model of a daemon: what is wrong with the daemon, with what to do, as a sentence fragment. */
+  readonly fault?: string
   /** Of the look before a start that found a server which is not ready: how long the look took, in milliseconds. */
   readonly tookMs?: number
 }
@@ -376,6 +378,8 @@ export type ProcessEvent =
       readonly daemon?: PortHolder
       /** Set where it had exited long ago, and the server that it started outside its tree is gone now. */
       readonly isServerGone?: true
+      /** Set with it where the server is a model of a daemon: the daemon has unloaded it, or has ended. */
+      readonly isUnloaded?: true
     }
   | { readonly type: 'process.settled'; readonly generation: string; readonly receipt: Receipt }
 

@@ -66,6 +66,8 @@ export type Reason =
   | { readonly kind: 'failed'; readonly failure: Failure; readonly failures: number }
   /** A server that we did not start is gone or hangs: it is not used any more. */
   | { readonly kind: 'gone'; readonly verdict: Verdict }
+  /** The daemon of the model has unloaded it without being asked, or has ended. */
+  | { readonly kind: 'unloaded' }
   /** The breaker's cooldown is over: one trial start is allowed. */
   | { readonly kind: 'cooled-down'; readonly failures: number }
   /** The wait after a failure is over and no request waits. */

@@ -559,6 +559,12 @@ export const providerMachine = provider.createMachine({
         'host.resumed': { actions: 'resetMisses' },
         'process.exited': [
           { guard: not('isCurrentGeneration') },
+          // A daemon may unload what is not in use. The next request loads it again.
+          {
+            guard: and(['isUnloaded', not('hasWaiters')]),
+            target: 'down.cold',
+            actions: ['reportStop', 'explainUnloaded'],
+          },
           { target: 'down.failing', actions: ['reportStop', 'recordExit', 'countFailure'] },
         ],
         'service.stop': [

@@ -65,6 +65,15 @@ export function toExitFailure(code: FailureCode, event: ProviderEvent): Failure 
       ...(isEarly ? {} : { retry: 'cooldown' }),
     }
   const when = isEarly ? ' before it was ready' : ''
+  if (event.isUnloaded)
+    return {
+      code,
+      message: `its daemon has unloaded the model, or has ended${when}`,
+      generation,
+      exitCode,
+      signal,
+      tail,
+    }
   if (event.isServerGone)
     return {
       code,
@@ -156,6 +165,12 @@ function nameStrangers({ strangers }: PortHolder): string {
 
 export function toVerdictFailure(verdict: Verdict | undefined, pid: number | null = null): Failure {
   if (verdict === undefined) return UNEXPLAINED
+  if (verdict.fault !== undefined)
+    return {
+      code: verdict.kind === 'foreign' ? 'LEASEHOLD_FOREIGN_SERVER' : 'LEASEHOLD_NOT_REACHABLE',
+      message: verdict.fault,
+      verdict,
+    }
   if (verdict.mismatch !== undefined) return toMismatchFailure(verdict.mismatch, pid, verdict)
   if (verdict.kind === 'foreign')
     return { code: 'LEASEHOLD_FOREIGN_SERVER', message: describeListeners(verdict.portHolder), verdict }

@@ -119,6 +119,8 @@ export const base = setup({
     /** The process ended and its output names a cause that the next start would meet again. */
     isPermanentExit: ({ event }: Scope) =>
       event.type === 'process.exited' && isLastingCause(tellingOf(event)),
+    /** The daemon of the model has unloaded it, or has ended: no failure of the model. */
+    isUnloaded: ({ event }: Scope) => event.type === 'process.exited' && event.isUnloaded === true,
     hasRetry: ({ context }: Scope) => context.retries < MAX_RETRIES,
     /** Another process ended just before this start, and its memory may still be in use. */
     hasPredecessor: ({ context }: Scope) => context.follows,

@@ -77,16 +77,20 @@ const keepPlaces = {
 }
 
 /**
- * The watchdog's program is handed on as the text of a function. A bundler of the host would rename what that function
- * calls, or call a helper of its own in it: the text is fixed here.
+ * Some programs are handed on as the text of a function. A bundler of the host would rename what that function calls, or
+ * call a helper of its own in it: the text is fixed here.
  */
-const PROGRAM = 'src/process/watchdog-program'
+const TEXTS = {
+  'src/process/watchdog-program': 'watchSupervisor',
+  'src/process/requests-program': 'requestsProgram',
+}
 const keepProgram = {
   name: 'keep-program',
   load: async (id) => {
-    if (id !== `${root}${PROGRAM}.ts`) return null
-    const { watchSupervisor } = await import(`${root}dist/${PROGRAM}.js`)
-    return `export const watchSupervisor = ${JSON.stringify(String(watchSupervisor))}`
+    const [program, name] = Object.entries(TEXTS).find(([program]) => id === `${root}${program}.ts`) ?? []
+    if (program === undefined) return null
+    const { [name]: text } = await import(`${root}dist/${program}.js`)
+    return `export const ${name} = ${JSON.stringify(String(text))}`
   },
 }
 

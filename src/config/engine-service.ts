@@ -35,6 +35,8 @@ export function expandEngine(
   const service = provider.localService
   const engine = isJsonObject(service) ? findEngine(service.engine) : undefined
   if (!isJsonObject(service) || engine === undefined) return undefined
+  const daemon = service.daemon ?? (engine.isDaemon ? {} : undefined)
+  if (isJsonObject(daemon)) return expandDaemon(id, provider, engine, { service, daemon })
   const models = Array.isArray(provider.models) ? provider.models : []
   const [first] = models
   const listedName = isJsonObject(first) ? (toText(first.upstreamId) ?? toText(first.id)) : undefined
@@ -103,6 +105,64 @@ export function expandEngine(
     leading,
   }
 }
+
+/** Writes out a model of a server that runs already. */
+function expandDaemon(
+  id: string,
+  provider: JsonObject,
+  engine: Engine,
+  { service, daemon }: { readonly service: JsonObject; readonly daemon: JsonObject },
+): EngineProvider {
+  const models = Array.isArray(provider.models) ? provider.models : []
+  const [first] = models
+  const listed = isJsonObject(first) ? (toText(first.upstreamId) ?? toText(first.id)) : undefined
+  const model = toText(service.model) ?? listed ?? ''
+  const context = toCount(service.context) ?? findLargestContext(models)
+  const preset = engine.toDaemon?.({ model, context, name: model })
+  // How long the model stays loaded, leasehold decides.
+  const { supportsKeepAlive: _, ...compat } = engine.compat
+  const { port: _port, ...ownName } = engine
+  const { stopGraceMs, readyTimeoutMs } = engine.service
+  const at = ['models', 'providers', id]
+  return {
+    provider: {
+      ...provider,
+      ...(provider.baseUrl === undefined && engine.port !== undefined
+        ? { baseUrl: `http://127.0.0.1:${engine.port}/v1` }
+        : {}),
+      localService: {
+        stopGraceMs,
+        // Weights come from the disk, and a daemon may load one model after the other.
+        readyTimeoutMs: Math.max(readyTimeoutMs ?? 0, LOAD_TIMEOUT_MS),
+        ...service,
+        daemon: { ...preset?.options, ...daemon },
+      },
+      // It would load any other name that a request has, or refuse it.
+      models: toModels(provider.models, {
+        id,
+        engine: { ...ownName, compat },
+        served: model,
+        context: toCount(service.context),
+      }),
+    },
+    findings: [
+      ...(preset === undefined && ['load', 'unload', 'loaded'].some((name) => daemon[name] === undefined)
+        ? [toError([...at, 'localService', 'daemon'], `${service.engine} has no preset: ${OWN_DAEMON}`)]
+        : []),
+      ...(model === ''
+        ? [toError([...at, 'localService', 'model'], 'is required: the name of the model in its daemon')]
+        : []),
+      ...(provider.baseUrl === undefined && engine.port === undefined
+        ? [toError([...at, 'baseUrl'], 'is required: where the daemon listens')]
+        : []),
+    ],
+    leading: new Map(),
+  }
+}
+
+const OWN_DAEMON = 'state load, unload and loaded'
+/** The load of a model by a daemon takes as long as the start of a server, in milliseconds. */
+const LOAD_TIMEOUT_MS = 300_000
 
 /** Where the program of an engine is: the first on PATH, else in the usual places, else where it would be. */
 export function findProgram(

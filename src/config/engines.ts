@@ -29,6 +29,13 @@ export interface EngineSleep {
   readonly idleOption?: string
 }
 
+/** How a model of a server that runs already is loaded and unloaded. */
+export interface EngineDaemon {
+  readonly options: Readonly<Record<'load' | 'unload' | 'loaded', JsonValue>>
+  /** How the daemon is started, for people. */
+  readonly start: string
+}
+
 /** How a kind of model server is run. What a file states beside it wins. */
 export interface Engine {
   /** Names of its program, the best first. */
@@ -56,6 +63,10 @@ export interface Engine {
   readonly toServedName?: (model: string) => string
   /** How it sleeps; what the file states in `sleep` wins. Absent: it cannot, or no request tells whether it sleeps. */
   readonly toSleep?: (input: EngineInput) => EngineSleep
+  /** How one of its models is a service, while something else runs the server. */
+  readonly toDaemon?: (input: EngineInput) => EngineDaemon
+  /** Only its models are services: it is never run itself. */
+  readonly isDaemon?: true
   /** `model` may be absent: the file lists the models. */
   readonly isModelOptional?: true
 }
@@ -139,6 +150,15 @@ export const engines: Readonly<Record<string, Engine>> = {
     toSleep: () => ({
       options: { check: { path: '/props', field: 'is_sleeping' } },
       idleOption: '--sleep-idle-seconds',
+    }),
+    // Of its router: the answer to `load` comes at once, and the list tells when the model is loaded.
+    toDaemon: ({ model }) => ({
+      options: {
+        load: [{ path: '/models/load', body: { model } }],
+        unload: [{ path: '/models/unload', body: { model } }],
+        loaded: { path: '/models', field: 'data.*', equals: { id: model, status: { value: 'loaded' } } },
+      },
+      start: 'llama-server --models-dir DIR --no-models-autoload',
     }),
     // Tool schemas become grammars, and these keywords do not.
     compat: { toolSchemaProfile: 'llamacpp' },
@@ -308,6 +328,15 @@ export const engines: Readonly<Record<string, Engine>> = {
     service: { readyTimeoutMs: 60_000, stopGraceMs: 15_000 },
     // It unloads its models by itself, after OLLAMA_KEEP_ALIVE.
     toSleep: () => ({ options: { check: { path: '/api/ps', field: 'models', equals: [] } } }),
+    // `/v1` takes no keep_alive, so that of the load stays. Its list has a model from the beginning of its load on.
+    toDaemon: ({ model }) => ({
+      options: {
+        load: [{ path: '/api/generate', body: { model, keep_alive: -1 } }],
+        unload: [{ path: '/api/generate', body: { model, keep_alive: 0 } }],
+        loaded: { path: '/api/ps', field: 'models.*.name', equals: toTagged(model) },
+      },
+      start: 'ollama serve',
+    }),
     compat: {
       maxTokensField: 'max_tokens',
       supportsReasoningEffort: true,
@@ -316,6 +345,32 @@ export const engines: Readonly<Record<string, Engine>> = {
     },
     toServedName: (model) => model,
     isModelOptional: true,
+  },
+  lmstudio: {
+    programs: ['lms'],
+    places: ['~/.lmstudio/bin', '~/.cache/lm-studio/bin', ...USUAL_PLACES],
+    install: 'see https://lmstudio.ai/download',
+    toArgs: () => [],
+    healthPath: '/api/v1/models',
+    port: 1234,
+    service: { readyTimeoutMs: 300_000, stopGraceMs: 15_000 },
+    // The instance that is loaded first has the name of its model. The load is answered when it is loaded.
+    toDaemon: ({ model, context }) => ({
+      options: {
+        load: [
+          {
+            path: '/api/v1/models/load',
+            body: { model, ...(context === undefined ? {} : { context_length: context }) },
+          },
+        ],
+        unload: [{ path: '/api/v1/models/unload', body: { instance_id: model } }],
+        loaded: { path: '/api/v1/models', field: 'models.*.loaded_instances.*.id', equals: model },
+      },
+      start: 'lms server start',
+    }),
+    isDaemon: true,
+    compat: { maxTokensField: 'max_tokens' },
+    toServedName: (model) => model,
   },
   'whisper.cpp': {
     programs: ['whisper-server'],
@@ -331,6 +386,11 @@ export const engines: Readonly<Record<string, Engine>> = {
     service: { readyTimeoutMs: 60_000, stopGraceMs: 5_000 },
     compat: {},
   },
+}
+
+/** The name under which Ollama lists a model: without a tag it takes the latest. */
+function toTagged(model: string): string {
+  return /:[^/]*$/.test(model) ? model : `${model}:latest`
 }
 
 /** The engine of that name. */

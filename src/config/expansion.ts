@@ -72,7 +72,13 @@ function findMissing(providers: JsonObject): Finding[] {
     const at = ['models', 'providers', id]
     const { localService, replicas } = provider
     // An engine that is not known is what is wrong then.
-    if (isJsonObject(localService) && localService.engine !== undefined && localService.command === undefined)
+    const isDaemon = isJsonObject(localService) && localService.daemon !== undefined
+    if (
+      isJsonObject(localService) &&
+      localService.engine !== undefined &&
+      localService.command === undefined &&
+      !isDaemon
+    )
       return []
     const servers = [
       { at, server: provider },
@@ -84,16 +90,17 @@ function findMissing(providers: JsonObject): Finding[] {
     const withoutUrl = servers.filter(({ server }) => isJsonObject(server) && server.baseUrl === undefined)
     return [
       ...withoutUrl.map((one) => toError([...one.at, 'baseUrl'], MISSING_URL)),
-      ...(isJsonObject(localService) && localService.command === undefined
+      ...(isJsonObject(localService) && localService.command === undefined && !isDaemon
         ? [
             toError(
               [...at, 'localService', 'command'],
-              'is required (string), unless there is an engine, a container or a unit',
+              'is required (string), unless there is an engine, a container, a unit or a daemon',
             ),
           ]
         : []),
       ...findLackOfStop(localService, [...at, 'localService']),
       ...findTwoPlaces(localService, [...at, 'localService']),
+      ...findNotOfDaemon(localService, [...at, 'localService']),
     ]
   })
 }
@@ -115,6 +122,30 @@ function findTwoPlaces(localService: unknown, at: readonly PropertyKey[]): Findi
     : [toError([...at, 'unit'], 'cannot be given together with container')]
 }
 
+/** A model that is loaded and unloaded has no program of its own, and nothing else tells whether it is ready. */
+const NOT_OF_DAEMON: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    ['command', 'args', 'container', 'unit', 'external', 'stopCommand', 'statusCommand'].map((option) => [
+      option,
+      'its requests load and unload the model',
+    ]),
+  ),
+  healthUrl: 'daemon.loaded tells whether it is ready',
+  sleep: 'a model that is unloaded needs nothing: set idleStopMs',
+}
+
+function findNotOfDaemon(localService: unknown, at: readonly PropertyKey[]): Finding[] {
+  if (!isJsonObject(localService) || localService.daemon === undefined) return []
+  return Object.entries(NOT_OF_DAEMON)
+    .filter(([option]) => isStated(localService[option]))
+    .map(([option, why]) => toError([...at, option], `cannot be given together with daemon: ${why}`))
+}
+
+/** A file in which everything is written out has the default of each option. */
+function isStated(value: unknown): boolean {
+  return value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0)
+}
+
 const MISSING_URL = `is required (string), unless localService uses \${PORT}`
 
 /** The options of `leasehold.defaults` under those of a provider. */
@@ -128,6 +159,7 @@ function addDefaults(provider: unknown, defaults: JsonObject): unknown {
     command,
     args,
     healthUrl,
+    daemon,
     external,
     stopCommand,
     statusCommand,
@@ -137,6 +169,7 @@ function addDefaults(provider: unknown, defaults: JsonObject): unknown {
   const isOtherProgram =
     localService.container !== undefined ||
     localService.unit !== undefined ||
+    isWrittenDaemon(localService, engine) ||
     ((engine !== undefined || command !== undefined) &&
       ((localService.command !== undefined && localService.command !== command) ||
         (localService.engine !== undefined && localService.engine !== engine)))
@@ -152,6 +185,12 @@ function addDefaults(provider: unknown, defaults: JsonObject): unknown {
       ...env,
     },
   }
+}
+
+/** A daemon that is written by hand, or that no default names the engine of, has nothing to do with the program there. */
+function isWrittenDaemon({ engine, daemon }: JsonObject, usualEngine: unknown): boolean {
+  const isWritten = isJsonObject(daemon) && daemon.load !== undefined
+  return daemon !== undefined && engine === undefined && (isWritten || usualEngine === undefined)
 }
 
 /** The place in the file's own arguments of one behind those of an engine; one of the engine is where that is named. */

@@ -344,9 +344,12 @@ function hasReferencesOfOpenClaw(defaults: unknown, models: unknown): boolean {
   return refs.some((ref) => typeof ref === 'string' && isBare(ref.split('/')[0] ?? ''))
 }
 
-/** OpenClaw knows no engines, containers and units. */
+/** OpenClaw knows no engines, containers, units and daemons. */
 function isOfOurs(service: unknown): boolean {
-  return isJsonObject(service) && ['engine', 'container', 'unit'].some((key) => Object.hasOwn(service, key))
+  return (
+    isJsonObject(service) &&
+    ['engine', 'container', 'unit', 'daemon'].some((key) => Object.hasOwn(service, key))
+  )
 }
 
 function listObjects(

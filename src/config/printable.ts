@@ -62,11 +62,13 @@ function toService({
   args,
   env,
   sleep,
+  daemon,
   ...rest
 }: Partial<Service>): object {
   return {
     ...rest,
     ...(sleep === undefined ? {} : { sleep: toSleep(sleep) }),
+    ...(daemon === undefined ? {} : { daemon: toDaemon(daemon) }),
     ...(args === undefined
       ? {}
       : { args: args.map((arg, index) => (isSecretArg(args, index) ? hide(arg) : arg)) }),
@@ -77,16 +79,20 @@ function toService({
 }
 
 function toSleep({ request, wake, check, ...rest }: NonNullable<Service['sleep']>): object {
-  const hideHeaders = <Ask extends { readonly headers: Readonly<Record<string, string>> }>(ask: Ask) => ({
-    ...ask,
-    headers: mapValues(ask.headers, hide),
-  })
   return {
     ...rest,
     request: request.map(hideHeaders),
     wake: wake.map(hideHeaders),
     check: hideHeaders(check),
   }
+}
+
+function toDaemon({ load, unload, loaded }: NonNullable<Service['daemon']>): object {
+  return { load: load.map(hideHeaders), unload: unload.map(hideHeaders), loaded: hideHeaders(loaded) }
+}
+
+function hideHeaders<Ask extends { readonly headers: Readonly<Record<string, string>> }>(ask: Ask): Ask {
+  return { ...ask, headers: mapValues(ask.headers, hide) }
 }
 
 /** A reference to the environment is no secret, and what it stands for is not here. */

@@ -2,6 +2,7 @@ import { isAbsolute } from 'node:path'
 import { isLoopback } from '../net/loopback.ts'
 import { findShellismProblems } from './arguments.ts'
 import type { LeaseholdConfig, LocalServiceConfig, ProviderConfig } from './config.ts'
+import { toModelSign } from './daemon-model.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
 import { toProviderPath } from './provider.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
@@ -10,12 +11,14 @@ import { isJsonObject, type JsonObject } from './sections.ts'
 export function findProviderProblems(providers: readonly ProviderConfig[]): Finding[] {
   const firstById = new Map<string, ProviderConfig>()
   const firstByEndpoint = new Map<string, Managed>()
+  const servers = providers.filter(isManaged).filter(({ localService }) => localService.daemon === undefined)
   return providers.flatMap((provider) => {
     const at = toProviderPath(provider)
     const twin = setFirst(firstById, provider.id.toLowerCase(), provider)
     const findings = [...findTwinProblems(provider, twin, at), ...findModelProblems(provider, at)]
     if (!isManaged(provider)) return findings
-    const rival = setFirst(firstByEndpoint, toEndpoint(provider.baseUrl), provider)
+    const rival = setFirst(firstByEndpoint, toPlace(provider), provider)
+    const host = servers.find(({ baseUrl }) => toEndpoint(baseUrl) === toEndpoint(provider.baseUrl))
     return [
       ...findings,
       ...findPathProblems(provider.localService, [...at, 'localService']),
@@ -23,6 +26,7 @@ export function findProviderProblems(providers: readonly ProviderConfig[]): Find
       ...findShellismProblems(provider.localService, [...at, 'localService']),
       ...findOriginProblems(provider, at),
       ...findPortProblems(provider, rival, at),
+      ...findDaemonProblems(provider, host, at),
     ]
   })
 }
@@ -120,12 +124,18 @@ function findModelProblems({ models }: ProviderConfig, at: readonly PropertyKey[
   })
 }
 
-function findPathProblems({ command, cwd }: LocalServiceConfig, at: readonly PropertyKey[]): Finding[] {
+function findPathProblems(
+  { command, cwd, daemon }: LocalServiceConfig,
+  at: readonly PropertyKey[],
+): Finding[] {
   const check = (path: string, name: string) => {
     const fault = toPathFault(path)
     return fault === undefined ? [] : [toError([...at, name], fault)]
   }
-  return [...check(command, 'command'), ...(cwd === undefined ? [] : check(cwd, 'cwd'))]
+  return [
+    ...(daemon === undefined ? check(command, 'command') : []),
+    ...(cwd === undefined ? [] : check(cwd, 'cwd')),
+  ]
 }
 
 function toPathFault(path: string): string | undefined {
@@ -167,12 +177,40 @@ function findOriginProblems({ baseUrl, localService }: Managed, at: readonly Pro
 
 function findPortProblems(provider: Managed, rival: Managed, at: readonly PropertyKey[]): Finding[] {
   if (rival.localService.key === provider.localService.key) return []
+  if (provider.localService.daemon !== undefined)
+    return [
+      toError(
+        [...at, 'localService', 'daemon'],
+        `"${rival.id}" and "${provider.id}" load the same model in different ways; to share it they need the same daemon, baseUrl and key`,
+      ),
+    ]
   return [
     toError(
       [...at, 'baseUrl'],
       `the services of "${rival.id}" and "${provider.id}" would both listen on ${toEndpoint(provider.baseUrl)}; to share one service they need the same command, args, cwd, env and healthUrl`,
     ),
   ]
+}
+
+/** The daemon would start and stop with another service, and a model in it would not be told. */
+function findDaemonProblems(
+  { baseUrl, localService }: Managed,
+  host: Managed | undefined,
+  at: readonly PropertyKey[],
+): Finding[] {
+  if (localService.daemon === undefined || host === undefined) return []
+  return [
+    toError(
+      [...at, 'localService', 'daemon'],
+      `the server at ${toEndpoint(baseUrl)} is run by "${host.id}", and a daemon has to be run by something else: remove one of them`,
+    ),
+  ]
+}
+
+/** What only one service can have: the endpoint of its server, or its model of the server there. */
+function toPlace({ baseUrl, localService: { daemon } }: Managed): string {
+  const endpoint = toEndpoint(baseUrl)
+  return daemon === undefined ? endpoint : `${endpoint} ${toModelSign(daemon)}`
 }
 
 /** Host and port, all names of this host being one. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { GENERATION } from '../text/generation-mark.ts'
+import { type DaemonRequests, REQUESTS, type RequestsAction } from '../text/requests-mark.ts'
 import type { LocalServiceConfig, ModelConfig, ProviderConfig } from './config.ts'
 import { MAX_DURATION_MS } from './fields.ts'
 import { type Finding, toError, toWarning } from './finding.ts'
@@ -13,6 +14,7 @@ const QUEUE_BEYOND_READY_MS = 300_000
 type CompleteService = LocalServiceValues & { readonly command: string }
 
 type Sleep = NonNullable<LocalServiceValues['sleep']>
+type Daemon = NonNullable<LocalServiceValues['daemon']>
 
 /** A provider with a URL, and with a program where it has a service. */
 export interface CompleteProvider extends ProviderValues {
@@ -27,7 +29,8 @@ export function findComplete({
   ...rest
 }: ProviderValues): CompleteProvider | undefined {
   if (baseUrl === undefined) return undefined
-  const { command } = localService ?? {}
+  // A model of a daemon is loaded by requests.
+  const { daemon, command = daemon && REQUESTS } = localService ?? {}
   return {
     ...rest,
     baseUrl,
@@ -72,7 +75,12 @@ export function toProvider(
     ...(timeoutSeconds === undefined ? {} : { timeoutMs: timeoutSeconds * 1000 }),
     ...(localService === undefined
       ? {}
-      : { localService: toLocalService(localService, baseUrl, [...at, 'localService'], substitute) }),
+      : {
+          localService: toLocalService(localService, baseUrl, [...at, 'localService'], substitute, [
+            values.apiKey,
+            values.headers,
+          ]),
+        }),
     models: models.map((model, index) => {
       const headers = mapValues(model.headers, (text, name) =>
         toHeader(text, [...at, 'models', index, 'headers', name]),
@@ -155,8 +163,9 @@ function toLocalService(
   baseUrl: string,
   at: readonly PropertyKey[],
   substitute: (text: string, path: readonly PropertyKey[]) => { result: string; isSubstituted: boolean },
+  keys: readonly unknown[],
 ): LocalServiceConfig {
-  const { stopCommand, statusCommand } = values
+  const { stopCommand, statusCommand, daemon } = values
   // It stands for the id of a run, which is not known before the spawn.
   const keepGeneration = (text: string) =>
     stopCommand === undefined ? text : text.replaceAll(GENERATION, () => `$${GENERATION}`)
@@ -184,8 +193,58 @@ function toLocalService(
     healthUrl: values.healthUrl === undefined ? `${baseUrl}/models` : new URL(values.healthUrl).href,
     maxQueueMs: values.maxQueueMs ?? Math.min(values.readyTimeoutMs + QUEUE_BEYOND_READY_MS, MAX_DURATION_MS),
     secretArgs: args.flatMap(({ isSubstituted }, index) => (isSubstituted ? [index] : [])),
+    ...(daemon === undefined
+      ? {}
+      : {
+          ...toDaemonCommands(daemon, baseUrl),
+          healthUrl: new URL(daemon.loaded.path, baseUrl).href,
+          daemon: toDaemon(daemon, (text, path) => substitute(text, [...at, 'daemon', ...path]).result),
+        }),
   }
-  return { ...complete, key: toServiceHash(complete) }
+  return { ...complete, key: toServiceHash(complete, keys) }
+}
+
+/** The commands that load a model of a daemon, unload it and look for it. Their headers come with the environment. */
+function toDaemonCommands({ load, unload, loaded }: Daemon, baseUrl: string) {
+  const { origin } = new URL(baseUrl)
+  const toCommand = (
+    action: RequestsAction,
+    requests: readonly Daemon['load'][number][] | readonly Daemon['loaded'][],
+    sign?: DaemonRequests['sign'],
+  ): string[] => {
+    const asked = requests.map(({ method, path, body }) => ({
+      method,
+      path,
+      ...(body === undefined ? {} : { body }),
+    }))
+    return [REQUESTS, action, JSON.stringify({ origin, requests: asked, ...(sign && { sign }) })]
+  }
+  const { field, equals } = loaded
+  return {
+    args: toCommand('load', load).slice(1),
+    external: true,
+    stopCommand: [toCommand('unload', unload)],
+    statusCommand: toCommand('status', [loaded], { field, equals }),
+  }
+}
+
+/** The same with its headers substituted. */
+function toDaemon(
+  { load, unload, loaded }: Daemon,
+  substitute: (text: string, path: readonly PropertyKey[]) => string,
+): Daemon {
+  const withHeaders = <Ask extends Daemon['load'][number] | Daemon['loaded']>(
+    ask: Ask,
+    path: readonly PropertyKey[],
+  ): Ask => ({
+    ...ask,
+    headers: mapValues(ask.headers, (text, name) => substitute(text, [...path, 'headers', name])),
+  })
+  return {
+    load: load.map((ask, index) => withHeaders(ask, ['load', index])),
+    unload: unload.map((ask, index) => withHeaders(ask, ['unload', index])),
+    loaded: withHeaders(loaded, ['loaded']),
+  }
 }
 
 /** The same with its headers substituted. */
@@ -224,10 +283,12 @@ function toModel(
 }
 
 /** Hashed, because the key is shown and `env` may hold secrets. */
-function toServiceHash(service: Omit<LocalServiceConfig, 'key'>): string {
-  const { command, args, cwd, env, healthUrl, external, stopCommand, statusCommand } = service
+function toServiceHash(service: Omit<LocalServiceConfig, 'key'>, keys: readonly unknown[]): string {
+  const { command, args, cwd, env, healthUrl, external, stopCommand, statusCommand, daemon } = service
   const variables = Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1))
-  const outside = stopCommand === undefined ? [] : [external, stopCommand, statusCommand ?? null]
+  // A model is unloaded with the key with which it was loaded.
+  const model = daemon === undefined ? [] : [daemon, keys]
+  const outside = stopCommand === undefined ? [] : [external, stopCommand, statusCommand ?? null, ...model]
   return createHash('sha256')
     .update(JSON.stringify([command, args, cwd ?? null, variables, healthUrl, ...outside]))
     .digest('hex')

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { clusterSchema } from './cluster-schema.ts'
 import { compatSchema } from './compat-schema.ts'
+import { daemonSchema } from './daemon-schema.ts'
 import { engines } from './engines.ts'
 import {
   amounts,
@@ -89,7 +90,9 @@ const localServiceSchema = z
       ),
     command: plainText()
       .optional()
-      .describe('Absolute path of the program. No shell, no search in PATH. Required without `engine`.'),
+      .describe(
+        'Absolute path of the program. No shell, no search in PATH. Required without `engine` and `daemon`.',
+      ),
     args: z
       .array(plainText())
       .default([])
@@ -115,11 +118,16 @@ const localServiceSchema = z
       .describe(
         "A systemd unit that runs the server, of this user's session unless it is `{ name, system: true }`. It gives `command`, `stopCommand` and `statusCommand`. The unit should have `Restart=no`: otherwise systemd starts the server again after a crash, and after a stop that failed.",
       ),
+    daemon: daemonSchema
+      .optional()
+      .describe(
+        'The service is a model of a server that runs already, a daemon: its start loads the model, and its stop unloads it. With the `engine` of a daemon `{}` is enough: see [Models of a daemon](#models-of-a-daemon).',
+      ),
     external: z
       .boolean()
       .default(false)
       .describe(
-        '`true`: the server does not run below `command`, which may end while the server goes on: a container, a systemd unit, a model of a daemon. Needs `stopCommand`. Its port may belong to another process or user, and its memory is not measured: set `needs`.',
+        '`true`: the server does not run below `command`, which may end while the server goes on: a container, a systemd unit. Needs `stopCommand`. Its port may belong to another process or user, and its memory is not measured: set `needs`.',
       ),
     stopCommand: stopCommandSchema().describe(
       `The command that ends the server, as \`[program, ...arguments]\`, or a list of commands that are run one after the other. Absolute path, no shell. It is run before SIGTERM, has \`stopGraceMs\` and 5 s, and is run again until the server is gone. \`\${PORT}\` is substituted, and \`\${GENERATION}\`, also in \`args\`: an id of this run, for the name of a container.`,
@@ -220,7 +228,7 @@ const serviceDefaultsSchema = z
   )
   .optional()
   .describe(
-    'Options that every `localService` takes over unless it states them itself; `env` is merged by name. A service with another `engine` or `command` takes over neither `args` nor `healthUrl`, `model`, `context` and `sleep`.',
+    'Options that every `localService` takes over unless it states them itself; `env` is merged by name. A service with another `engine` or `command` takes over neither `args` nor `healthUrl`, `model`, `context`, `daemon` and `sleep`.',
   )
 
 export const modelSchema = z

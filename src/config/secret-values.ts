@@ -87,7 +87,7 @@ function listServiceValues(service: LocalServiceConfig, host: Environment): stri
     ...service.secretArgs.map((index) => service.args[index] ?? ''),
     ...listSecretArgs(service.args),
     ...new URL(service.healthUrl).searchParams.values(),
-    ...listSleepHeaders(service).flatMap(listHeaderValues),
+    ...[...listSleepHeaders(service), ...listDaemonHeaders(service)].flatMap(listHeaderValues),
   ]
 }
 
@@ -95,6 +95,12 @@ function listSleepHeaders({ sleep }: LocalServiceConfig): readonly Readonly<Reco
   return sleep === undefined
     ? []
     : [...sleep.request, ...sleep.wake, sleep.check].map(({ headers }) => headers)
+}
+
+function listDaemonHeaders({ daemon }: LocalServiceConfig): readonly Readonly<Record<string, string>>[] {
+  return daemon === undefined
+    ? []
+    : [...daemon.load, ...daemon.unload, daemon.loaded].map(({ headers }) => headers)
 }
 
 /** Whether a variable of a process is none that could be a secret: by its name, and by what it holds. */

@@ -31,7 +31,8 @@ export async function findServiceFault(
   service: LocalServiceConfig,
   env: Environment,
 ): Promise<ProgramFault | undefined> {
-  const { command, cwd } = service
+  const { command, cwd, daemon } = service
+  if (daemon !== undefined) return undefined
   const message = await findCommandFault(command)
   const engine = findEngine(service.engine)
   if (message !== undefined && engine !== undefined && command === toAbsentProgram(engine, { env })) {

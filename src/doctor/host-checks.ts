@@ -68,7 +68,8 @@ export async function checkPrograms(
   const byCommand = new Map<string, Service[]>()
   for (const service of services) {
     const command = service.localService?.command
-    if (command !== undefined) byCommand.set(command, [...(byCommand.get(command) ?? []), service])
+    if (command !== undefined && service.localService?.daemon === undefined)
+      byCommand.set(command, [...(byCommand.get(command) ?? []), service])
   }
   const findings: DoctorFinding[] = []
   const facts: ProgramFacts[] = []

@@ -75,6 +75,8 @@ export function toReasonText(reason: Reason | null): string {
       return describeFailure(reason.failure, reason.failures)
     case 'gone':
       return `the server, which leasehold did not start, does not answer any more${describeVerdict(reason.verdict)}`
+    case 'unloaded':
+      return 'its daemon has unloaded the model by itself, or has ended'
     case 'cooled-down':
       return `${reason.failures === 0 ? 'its last stop left processes behind' : `it failed ${reason.failures} times in a row`}; the wait after that is over, and the next request may start it once`
     case 'unwanted':

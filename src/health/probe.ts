@@ -1,6 +1,6 @@
 import type { Verdict } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
-import { type GetAnswer, get } from '../transport/get.ts'
+import { ask, type GetAnswer, get, type Request } from '../transport/get.ts'
 import { INSTANCE_HEADER } from '../transport/hops.ts'
 import { codeOf, judgeAnswer, judgeError } from './verdict.ts'
 
@@ -22,6 +22,10 @@ export interface ProbeOptions {
   readonly address?: string | undefined
   /** Whether not to ask the listener that accepted the connection: see `GetOptions`. */
   readonly refuse?: () => boolean
+  /** @default a GET without a body */
+  readonly request?: Request
+  /** @default {@link judgeAnswer} */
+  readonly judge?: (answer: GetAnswer) => Verdict
   /** Called with the address of a server that answered as ready, and the instance of a leasehold that did. */
   readonly onReadyAt?: (address: string, instance: string | undefined) => void
 }
@@ -53,14 +57,17 @@ export async function probe(
     models = [],
     address,
     refuse,
+    request,
+    judge = (answer) => judgeAnswer(answer, new URL(url).pathname.endsWith('/models'), models),
     onReadyAt,
   }: ProbeOptions,
   signal?: AbortSignal,
 ): Promise<Verdict> {
   try {
     const maxBodyBytes = MAX_HEALTH_BODY_BYTES
-    const answer = await get({ url, headers, timeoutMs, maxBodyBytes, clock, address, signal, refuse })
-    const verdict = judgeAnswer(answer, new URL(url).pathname.endsWith('/models'), models)
+    const options = { url, headers, timeoutMs, maxBodyBytes, clock, address, signal, refuse }
+    const answer = await (request === undefined ? get(options) : ask({ ...options, ...request }))
+    const verdict = judge(answer)
     if (verdict.kind === 'ready' && answer.address !== undefined)
       onReadyAt?.(answer.address, readInstance(answer.headers))
     return verdict

@@ -1,10 +1,20 @@
 import { spawn } from 'node:child_process'
-import { platform } from 'node:process'
+import { execPath, platform } from 'node:process'
 import { type Clock, settledWithin } from '../clock.ts'
 import { toShortText } from '../text/plain-text.ts'
+import { REQUESTS } from '../text/requests-mark.ts'
+import { requestsProgram } from './requests-program.ts'
 
-/** A program and its arguments, without a shell. The program is an absolute path. */
+/** A program and its arguments, without a shell. The program is an absolute path, or our own one that sends requests. */
 export type Command = readonly string[]
+
+/** A command as it is executed. */
+export function toArgv(command: Command): Command {
+  const [program, ...args] = command
+  return program === REQUESTS
+    ? [execPath, '--input-type=commonjs', '--eval', requestsProgram, ...args]
+    : command
+}
 
 /** How a command ended. */
 export interface CommandResult {
@@ -32,9 +42,10 @@ const LAST_WORDS_MS = 1_000
 
 /** Runs a command to its end, in a group of its own that a terminal's Ctrl-C does not reach. Never rejects. */
 export function runCommand(
-  [program = '', ...args]: Command,
+  command: Command,
   { env, cwd, clock, timeoutMs }: CommandOptions,
 ): Promise<CommandResult> {
+  const [program = '', ...args] = toArgv(command)
   return new Promise((resolve) => {
     const said = { stdout: '', stderr: '' }
     const fail = (detail: string) => resolve({ exitCode: null, output: '', detail })

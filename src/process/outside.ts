@@ -10,6 +10,8 @@ export interface OutsideCommands {
   readonly status?: Command
   /** Whether the server runs outside the tree of `command`, which may then exit while the server goes on. */
   readonly isExternal: boolean
+  /** Whether it is a model of a daemon, which may unload it by itself. @default false */
+  readonly isModel?: boolean
   /** The longest that the stop commands may take together, in milliseconds. */
   readonly timeoutMs: number
 }

@@ -11,7 +11,7 @@ import { findTellingLine, type TellingLine } from '../../machines/telling-line.t
 import { afterTurn, type Clock, settledWithin } from '../clock.ts'
 import { fillGeneration } from '../text/generation-mark.ts'
 import { toShortText } from '../text/plain-text.ts'
-import type { Command } from './command.ts'
+import { type Command, toArgv } from './command.ts'
 import { buildChildEnvironment, type Markers } from './environment.ts'
 import { createOutput, type Output } from './output.ts'
 import { createOutside, type OutsideCommands } from './outside.ts'
@@ -38,7 +38,7 @@ export interface RunOptions {
   readonly key: string
   /** This run's id, never used before. It stands in the environment of the whole tree. */
   readonly generation: string
-  /** Absolute path, executed as it is written and without a shell. */
+  /** Absolute path, executed as it is written and without a shell; or our own program that sends requests. */
   readonly command: string
   readonly args: readonly string[]
   /** @default the directory of this process */
@@ -80,6 +80,8 @@ export interface RunHandle {
   sweep(): void
   /** Asks the kernel whether the child lives: it may be dead before its exit is reported. */
   isAlive(): boolean
+  /** Whether the child has exited, and its server outside the tree goes on. */
+  isDetached(): boolean
   /** Processes of its tree, looked up now. Empty before the spawn. */
   members(): readonly number[]
 }
@@ -242,9 +244,10 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
   const spawn = (report: (event: RunEvent) => void) => {
     const markers: Markers = { LEASEHOLD_OWNER: surroundings.owner, LEASEHOLD_GENERATION: generation }
     const { command, args, cwd } = options
+    const [program = '', ...rest] = toArgv([command, ...args])
     return spawnChild({
-      command,
-      args: args.map((text) => fillGeneration(text, generation)),
+      command: program,
+      args: rest.map((text) => fillGeneration(text, generation)),
       cwd,
       env: environmentOf(markers),
       markers,
@@ -286,6 +289,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       ...(portHolder === undefined ? {} : { portHolder }),
       ...(daemon === undefined ? {} : { daemon }),
       ...(isUnasked && isDetached ? { isServerGone: true } : {}),
+      ...(isUnasked && isDetached && commands?.isModel ? { isUnloaded: true } : {}),
     }
   }
   const settle = async (isFound: boolean): Promise<Receipt> => {
@@ -369,6 +373,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     },
   })
   const state = () => RUN_STATES.find((tag) => actor.getSnapshot().hasTag(tag)) ?? 'waiting'
+  const isDetached = () => state() === 'running' && actor.getSnapshot().context.isDetached
   // A report is given on when the state that follows from it can be seen.
   const reports: RunReport[] = []
   actor.on('*', (report) => reports.push(report))
@@ -391,9 +396,8 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
     sweep: () => actor.send({ type: 'run.sweep' }),
     isAlive: () =>
       own !== undefined &&
-      (own.child.exitStatus() === undefined
-        ? isAlive(own.child.pid, own.child.startTicks)
-        : state() === 'running' && actor.getSnapshot().context.isDetached),
+      (own.child.exitStatus() === undefined ? isAlive(own.child.pid, own.child.startTicks) : isDetached()),
+    isDetached,
     state,
     pid: () => own?.child.pid ?? null,
     startedAtMs: () => own?.startedAtMs ?? null,

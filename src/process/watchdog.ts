@@ -9,7 +9,7 @@ import {
   watchdogMachine,
 } from '../../machines/watchdog.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import type { Command } from './command.ts'
+import { type Command, toArgv } from './command.ts'
 import { buildChildEnvironment } from './environment.ts'
 import type { OwnerRecord } from './owner-record.ts'
 import type { TreeRoot } from './tree.ts'
@@ -142,8 +142,9 @@ export function createWatchdog(options: WatchdogOptions): Watchdog {
     },
     armServer(server) {
       if (closing !== undefined) return
-      const { generation } = server
-      const line = `!${escapeBeyondAscii(JSON.stringify({ ...server, record: record?.path() }))}`
+      const { generation, stop, status } = server
+      const commands = { stop: stop.map(toArgv), status: status && toArgv(status) }
+      const line = `!${escapeBeyondAscii(JSON.stringify({ ...server, ...commands, record: record?.path() }))}`
       armed.set(generation, line)
       tell(line)
       actor.send({ type: 'watchdog.needed' })

@@ -13,8 +13,11 @@ import type {
 } from '../../machines/messages.ts'
 import type { ServiceInput } from '../../machines/ports.ts'
 import type { Clock } from '../clock.ts'
+import type { LocalServiceConfig } from '../config/config.ts'
+import { findEngine } from '../config/engines.ts'
 import type { ServiceEventBody } from '../events/events.ts'
-import { PROBE_TIMEOUT_MS, probe } from '../health/probe.ts'
+import { judgeLoaded } from '../health/loaded-check.ts'
+import { PROBE_TIMEOUT_MS, type ProbeOptions, probe } from '../health/probe.ts'
 import { createBorrowing } from '../peers/borrowing.ts'
 import type { ClaimKeeper } from '../peers/claim-keeper.ts'
 import type { OutsideCommands } from '../process/outside.ts'
@@ -23,7 +26,7 @@ import type { ProcessTable } from '../process/table.ts'
 import { findOtherUser, findPortHolder, findSoleHolder, toAddress } from '../process/tcp-ports.ts'
 import { createHealth$ } from './health-stream.ts'
 import type { LeaseRequests } from './lease-requests.ts'
-import type { Service } from './services.ts'
+import { type Service, toEnvironment } from './services.ts'
 import { createSleepRequests } from './sleep-requests.ts'
 
 /** What the effects of all services work with. */
@@ -47,6 +50,8 @@ export interface Surroundings {
   /** Masks secrets in text of servers and peers. */
   readonly scrub: <T>(value: T) => T
 }
+
+type Daemon = NonNullable<LocalServiceConfig['daemon']>
 
 interface CheckOptions {
   readonly signal?: AbortSignal
@@ -125,8 +130,27 @@ export function createEffects({
     }
     const address = addresses.get(key)
     const options = { url: healthUrl, headers: healthHeaders, clock, address, refuse, onReadyAt, ...more }
-    const verdict = await probe(options, more.signal)
+    const { daemon } = localService ?? {}
+    const verdict = await probe(daemon ? askLoaded(options, daemon) : options, more.signal)
     return scrub(otherUsers ?? verdict)
+  }
+  /** Before a start: nothing loads a model where no daemon listens, and no other service makes room for it. */
+  const refuseWithoutDaemon = (key: string, verdict: Verdict): Verdict => {
+    const { localService, healthUrl } = serviceOf(key)
+    if (localService?.daemon === undefined || verdict.kind !== 'refused' || verdict.status !== undefined)
+      return verdict
+    const start = findEngine(localService.engine)?.toDaemon?.({
+      model: '',
+      context: undefined,
+      name: '',
+    }).start
+    const cure =
+      start === undefined ? 'start the daemon of the model' : `start it, for instance with "${start}"`
+    return {
+      ...verdict,
+      kind: 'failed',
+      fault: `its daemon does not listen at ${new URL(healthUrl).origin}: ${cure}`,
+    }
   }
   /**
    * A server that leasehold did not start may sleep, and is not woken: a request, or a health check, could end it.
@@ -209,7 +233,7 @@ export function createEffects({
       const claimed = await claims.take(key, signal)
       if (claimed.outcome !== 'claimed') return claimed
       addresses.delete(key)
-      const verdict = refuseAtAssignedPort(key, await checkOther(key, signal))
+      const verdict = refuseWithoutDaemon(key, refuseAtAssignedPort(key, await checkOther(key, signal)))
       // The claim is kept, so that no other supervisor starts the service, too.
       if (verdict.kind !== 'refused' || signal.aborted) claims.release(key)
       return verdict.kind === 'foreign' ? explain(key, verdict) : verdict
@@ -255,7 +279,7 @@ export function createEffects({
         const spawn = (generation: string) => {
           const { localService } = serviceOf(key)
           if (localService === undefined) return
-          const { command, args, cwd, env, inheritEnv } = localService
+          const { command, args, cwd, inheritEnv, daemon } = localService
           const outside = toOutside(serviceOf(key))
           claims.noteBegin(key)
           addresses.delete(key)
@@ -265,11 +289,12 @@ export function createEffects({
               generation,
               command,
               args,
-              env,
+              env: toEnvironment(serviceOf(key)),
               inheritEnv,
               ...(cwd === undefined ? {} : { cwd }),
               beforeSignal: () => disconnect(generation),
-              address: toAddress(serviceOf(key).healthUrl),
+              // The listener there is the daemon, which was there before and stays.
+              ...(daemon === undefined ? { address: toAddress(serviceOf(key).healthUrl) } : {}),
               ...(outside === undefined ? {} : { outside }),
             },
             (event) => {
@@ -331,14 +356,26 @@ export function createEffects({
   }
 }
 
+/** The check of a daemon whether it has a model loaded, in place of a health check. */
+function askLoaded(options: ProbeOptions, { loaded }: Daemon): ProbeOptions {
+  const { method, body, headers } = loaded
+  return {
+    ...options,
+    headers: { ...options.headers, ...headers },
+    request: { method, ...(body === undefined ? {} : { body: Buffer.from(JSON.stringify(body)) }) },
+    judge: (answer) => judgeLoaded(answer, loaded),
+  }
+}
+
 /** The commands of a server that is more than its process. */
 function toOutside({ localService, policy }: Service): OutsideCommands | undefined {
   if (localService?.stopCommand === undefined) return undefined
-  const { stopCommand, statusCommand, external } = localService
+  const { stopCommand, statusCommand, external, daemon } = localService
   return {
     stop: stopCommand,
     ...(statusCommand === undefined ? {} : { status: statusCommand }),
     isExternal: external,
+    isModel: daemon !== undefined,
     timeoutMs: policy.stopCommandMs,
   }
 }

@@ -116,7 +116,13 @@ export function createHealth$(
     }
     const watch$ = (generation: string) => {
       const look = async () => judge.up(generation, await check(key))
-      const heartbeat$ = tell(createHeartbeat$({ probe: look, clock, everyMs: heartbeatMs() }), generation)
+      // Whether a model that we loaded is gone, its run says: it looks twice.
+      const isLeftToRun = ({ kind }: Verdict) =>
+        kind === 'refused' &&
+        serviceOf(key).localService?.daemon !== undefined &&
+        runOf(key)?.generation === generation
+      const beats$ = createHeartbeat$({ probe: look, clock, everyMs: heartbeatMs() })
+      const heartbeat$ = tell(beats$.pipe(filter((verdict) => !isLeftToRun(verdict))), generation)
       const awaited$ = commands$.pipe(
         filter(({ type }) => type === 'health.await'),
         exhaustMap(() => {
@@ -144,6 +150,15 @@ export function createHealth$(
     )
     return merge(paced$, checks$)
   }
+}
+
+/**
+ * The verdict on a model that is being loaded. A daemon may list it from the beginning of its load on, so the answer to the
+ * load counts, too: then the process that sent it has ended. One that listens anew between two models is waited for.
+ */
+function toLoadVerdict(verdict: Verdict, run: RunHandle): Verdict {
+  if (verdict.kind !== 'ready' || run.isDetached()) return verdict
+  return { ...verdict, kind: 'loading', detail: 'the model is being loaded' }
 }
 
 /** What a verdict means for a run of ours. */
@@ -208,6 +223,7 @@ function createJudge(
     warm: async (generation: string, verdict: Verdict): Promise<Verdict> => {
       const run = runOf(key)
       if (run?.generation !== generation) return verdict
+      if (serviceOf(key).localService?.daemon !== undefined) return toLoadVerdict(verdict, run)
       if (verdict.kind === 'refused') return explainRefused(verdict, run)
       // Its workers are recorded a moment later: the look takes milliseconds, and requests wait for this verdict.
       if (verdict.kind === 'ready') clock.setTimeout(() => run.members(), MEMBERS_AFTER_MS)

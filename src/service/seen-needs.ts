@@ -2,7 +2,7 @@ import type { Sharing } from '../../machines/messages.ts'
 import type { Amounts, Share } from '../../machines/scheduler.ts'
 import type { Config, LeaseholdConfig } from '../config/config.ts'
 import { isSameName, splitRef } from '../config/model-ref.ts'
-import type { Service } from './services.ts'
+import { type Service, toClaimAddress } from './services.ts'
 
 /** What was seen of a service in its earlier runs. */
 export interface Seen {
@@ -49,15 +49,17 @@ export function toShare(service: Service, { budgets, groups }: LeaseholdConfig, 
   const { localService, name } = service
   if (localService === undefined) throw new RangeError('A service that others run has no share.')
   const mine = Object.keys(groups).filter((group) => groups[group]?.some((id) => hasProvider(service, id)))
-  const learned = Object.entries(seen.needs).filter(([budget]) => budgets[budget] !== undefined)
+  // What was seen of a model of a daemon is the process that sent its requests.
+  const measured = localService.daemon === undefined ? seen.needs : {}
+  const learned = Object.entries(measured).filter(([budget]) => budgets[budget] !== undefined)
   const unmeasured = LEARNED.filter(
-    (budget) => budgets[budget] !== undefined && seen.needs[budget] === undefined,
+    (budget) => budgets[budget] !== undefined && measured[budget] === undefined,
   )
   const { needs, sleep } = localService
   const asleepNeeds = sleep === undefined ? undefined : (sleep.needs ?? seen.asleepNeeds ?? undefined)
   return {
     service: name,
-    address: new URL(service.healthUrl).origin,
+    address: toClaimAddress(service),
     needs: {
       ...(needs ?? toLarger(Object.fromEntries(learned), sleep?.needs)),
       ...toRecord(mine, toGroupLimit, () => 1),

@@ -6,7 +6,9 @@ import type {
   ModelAlias,
   ProviderConfig,
 } from '../config/config.ts'
+import { toModelSign } from '../config/daemon-model.ts'
 import { MAX_DURATION_MS } from '../config/fields.ts'
+import { REQUEST_HEADERS } from '../text/requests-mark.ts'
 
 /** A model of a service, under the name that requests use. */
 export interface ServiceModel {
@@ -51,6 +53,27 @@ const STOP_COMMAND_MS = 5_000
 
 /** A server that wakes by itself is not waited for, in milliseconds. */
 const SELF_WAKE_MS = 5_000
+
+/** Where a service is claimed on this host: the origin of its server, and its model where the server has several services. */
+export function toClaimAddress({
+  healthUrl,
+  localService,
+}: Pick<Service, 'healthUrl' | 'localService'>): string {
+  const { origin } = new URL(healthUrl)
+  return localService?.daemon === undefined ? origin : `${origin} ${toModelSign(localService.daemon)}`
+}
+
+/** The variables of a service's process, of its commands, and of the requests that load its model. */
+export function toEnvironment({ localService, healthHeaders }: Service): Readonly<Record<string, string>> {
+  const { env = {}, daemon } = localService ?? {}
+  if (daemon === undefined) return env
+  const own = {
+    load: daemon.load.map(({ headers }) => headers),
+    unload: daemon.unload.map(({ headers }) => headers),
+    status: [daemon.loaded.headers],
+  }
+  return { ...env, [REQUEST_HEADERS]: JSON.stringify({ common: healthHeaders, own }) }
+}
 
 /** The key of the service behind a provider. */
 export function toServiceKey({ localService, baseUrl, memberOf }: ProviderConfig): string {

@@ -48,7 +48,7 @@ import { createDurations } from '../service/past-durations.ts'
 import { openHistory } from '../service/past-runs.ts'
 import { createRegistry } from '../service/registry.ts'
 import { toSharing } from '../service/seen-needs.ts'
-import { toServiceKey } from '../service/services.ts'
+import { toClaimAddress, toEnvironment, toServiceKey } from '../service/services.ts'
 import { stampDelays } from '../statechart/armed-delays.ts'
 import { chooseInterpreter } from '../statechart/compile.ts'
 import { createScrubber } from '../text/scrubber.ts'
@@ -97,7 +97,9 @@ export function createParts(options: SupervisorOptions) {
     stateDirectory,
     onClaimed: async (address) => {
       const environmentOf = (key: string) => {
-        const { env, inheritEnv } = catalogue.services.get(key)?.localService ?? {}
+        const service = catalogue.services.get(key)
+        const env = service && toEnvironment(service)
+        const { inheritEnv } = service?.localService ?? {}
         return buildChildEnvironment({ host: environment, env, inheritEnv, markers: {} })
       }
       const options = { state: stateDirectory(), owner: table.owner, clock, environmentOf }
@@ -106,14 +108,15 @@ export function createParts(options: SupervisorOptions) {
       // What may still be there has its memory: of the same service, and of every other that shares a budget.
       const found = left.find(({ key }) =>
         [...catalogue.services.values()].some(
-          (service) => originOf(service) === address && (service.key === key || service.policy.drawsOnLimits),
+          (service) =>
+            toClaimAddress(service) === address && (service.key === key || service.policy.drawsOnLimits),
         ),
       )
       if (found !== undefined) throw new LeftServerError(found)
     },
     onGuest: (address, guest) => arrival$.next({ address, guest }),
   })
-  const claims = createClaimKeeper(hostClaims, (key) => originOf(catalogue.serviceOf(key)))
+  const claims = createClaimKeeper(hostClaims, (key) => toClaimAddress(catalogue.serviceOf(key)))
   const guests = createGuests({ publish, self: { pid: process.pid, name } })
 
   const upstreams = createUpstreams(clock)
@@ -331,9 +334,4 @@ export function createParts(options: SupervisorOptions) {
     seat,
     configuration,
   }
-}
-
-/** Where a service is claimed. */
-function originOf({ healthUrl }: { readonly healthUrl: string }): string {
-  return new URL(healthUrl).origin
 }

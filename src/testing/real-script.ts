@@ -92,6 +92,7 @@ function findRefusals({ real, world, steps }: Script): string[] {
     ...steps
       .filter(({ crash }) => typeof crash?.exitCode === 'number')
       .map(() => 'a crash from outside is by a signal'),
+    ...steps.filter(({ crash }) => crash?.isUnloaded).map(() => 'the demo server has no daemon'),
     ...(new Set(ids).size === ids.length ? [] : ['each request needs an id of its own']),
   ]
 }

@@ -73,7 +73,7 @@ export async function runScript(
 async function play(stage: Stage, step: ScriptStep): Promise<void> {
   await stage.advanceTo(step.at)
   if (step.world !== undefined) stage.world.set(step.world)
-  if (step.crash !== undefined) stage.world.crash(step.crash)
+  if (step.crash !== undefined) stage.world.crash(omitUndefined(step.crash))
   for (const event of step.hears ?? []) stage.send(event as ProviderEvent)
   for (const event of [step.send ?? []].flat()) stage.send(completeEvent(event, stage))
   await stage.advanceTo(step.at)

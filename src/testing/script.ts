@@ -164,9 +164,15 @@ const step = z.strictObject({
   say: z.string().optional().describe('A comment for the reader.'),
   world: world.optional().describe('How `world` behaves from here on.'),
   crash: z
-    .strictObject({ exitCode: z.int().nullable().optional(), signal: z.string().nullable().optional() })
+    .strictObject({
+      exitCode: z.int().nullable().optional(),
+      signal: z.string().nullable().optional(),
+      isUnloaded: z.literal(true).optional(),
+    })
     .optional()
-    .describe('The process ends: it crashes, or another program kills it.'),
+    .describe(
+      'The process ends: it crashes, or another program kills it. `isUnloaded`: it is a model, which its daemon unloads.',
+    ),
   send: z
     .union([event, z.array(event)])
     .optional()

@@ -124,7 +124,11 @@ export interface World {
   /** Changes how the outside behaves from now on. */
   set(changes: Partial<WorldOptions>): void
   /** Ends the running process from outside. */
-  crash(how: { readonly exitCode?: number | null; readonly signal?: string | null }): void
+  crash(how: {
+    readonly exitCode?: number | null
+    readonly signal?: string | null
+    readonly isUnloaded?: true
+  }): void
   /** Processes of ours that are alive now. */
   readonly live: number
   /** Processes ever spawned. */
@@ -192,7 +196,7 @@ export function createWorld(
       }
       say({ type: 'process.settled', generation: run.generation, receipt })
     })
-  const exit = (run: Run, exitCode: number | null, signal: string | null) => {
+  const exit = (run: Run, exitCode: number | null, signal: string | null, isUnloaded?: true) => {
     if (!run.isAlive) return
     run.isAlive = false
     // Its receipt named it as a survivor: it does not listen any more.
@@ -203,6 +207,7 @@ export function createWorld(
       exitCode,
       signal,
       tail: [state.options.isPortTaken ? 'bind: address already in use' : `line of ${run.generation}`],
+      ...(isUnloaded && { isServerGone: true, isUnloaded }),
     })
     const finish = () => settle(run, { exitCode, signal }, state.options.survivors)
     const { leaveMs } = state.options
@@ -361,8 +366,8 @@ export function createWorld(
       state.options = { ...state.options, ...changes }
       if (changes.peer === 'gone') owner.leave()
     },
-    crash: ({ exitCode = null, signal: name = null }) => {
-      for (const run of runs) exit(run, exitCode, name)
+    crash: ({ exitCode = null, signal: name = null, isUnloaded }) => {
+      for (const run of runs) exit(run, exitCode, name, isUnloaded)
     },
     get live() {
       return runs.filter(({ isAlive }) => isAlive).length

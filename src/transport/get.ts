@@ -58,7 +58,8 @@ export function ask({ method, body, ...options }: GetOptions & Request): Promise
   return exchange({ ...options, headers }, { method, body })
 }
 
-interface Request {
+/** What is asked. */
+export interface Request {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   readonly body?: Buffer
 }

@@ -299,7 +299,8 @@ describe('the program of an engine', () => {
 
 /** Engines whose backend has another name among the examples. */
 const EXAMPLES: Readonly<Record<string, string>> = { 'llama.cpp': 'llama-cpp' }
-const WITHOUT_EXAMPLE = new Set(['koboldcpp', 'whisper.cpp'])
+/** Nothing runs LM Studio: its example has no service, and its models are written out in `daemon.test.ts`. */
+const WITHOUT_EXAMPLE = new Set(['koboldcpp', 'lmstudio', 'whisper.cpp'])
 
 test.each(Object.keys(engines).filter((name) => !WITHOUT_EXAMPLE.has(name)))(
   'the preset %s is what the example of that backend writes out',

@@ -67,6 +67,7 @@ const reasons: { readonly [Kind in Reason['kind']]: readonly [Extract<Reason, { 
     { kind: 'gone', verdict: { kind: 'refused', detail: 'connection refused' } },
     'the server, which leasehold did not start, does not answer any more (connection refused)',
   ],
+  unloaded: [{ kind: 'unloaded' }, 'its daemon has unloaded the model by itself, or has ended'],
   'cooled-down': [
     { kind: 'cooled-down', failures: 5 },
     'it failed 5 times in a row; the wait after that is over, and the next request may start it once',

@@ -105,6 +105,15 @@ function toEvents({ generation, ownership, policy, waiters, leases }: ProviderCo
       signal: null,
       tail,
     })),
+    {
+      type: 'process.exited',
+      generation,
+      exitCode: 0,
+      signal: null,
+      tail: [],
+      isServerGone: true,
+      isUnloaded: true,
+    },
     ...[[], [1]].map((survivors) => ({
       type: 'process.settled' as const,
       generation,
@@ -498,7 +507,7 @@ const ignored: Record<string, string> = {
 /** The reasons that a state can have: the cause of a stop is kept when it is over. */
 const reasons: Record<string, string> = {
   'down.cold':
-    'abandoned cooled-down declined elsewhere failed gone idle left none released reset sleep-failed stop unwanted',
+    'abandoned cooled-down declined elsewhere failed gone idle left none released reset sleep-failed stop unloaded unwanted',
   'down.backoff': 'failed',
   'down.tripped': 'failed',
   probing: 'failed gone held requested reset retried wanted-again',

@@ -28,7 +28,7 @@ test('every fault, race, promise, fault elsewhere and weakness of a peer has one
     ...range('', 121),
     ...range('R', 22),
     ...range('P', 22),
-    ...range('E-', 20),
+    ...range('E-', 26),
     ...range('C-', 20),
     ...range('T', 17),
     ...peers,

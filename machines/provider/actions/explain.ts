@@ -39,6 +39,7 @@ export const explanations = {
   explainRest: because(() => ({ kind: 'released' })),
   explainStay: because(() => ({ kind: 'stayed' })),
   explainGone: because(({ event }) => ({ kind: 'gone', verdict: verdictOf(event) ?? UNSEEN })),
+  explainUnloaded: because(() => ({ kind: 'unloaded' })),
   explainCooledDown: because(({ context }) => ({ kind: 'cooled-down', failures: context.failures })),
   explainUnwanted: because(({ context }) => ({ kind: 'unwanted', failures: context.failures })),
   explainDeclined: because(() => ({ kind: 'declined' })),

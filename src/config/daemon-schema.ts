@@ -1,0 +1,40 @@
+import { z } from 'zod'
+import { askSchema } from './ask-schema.ts'
+import { jsonValue } from './fields.ts'
+
+const requestsSchema = () =>
+  z
+    .array(
+      z.strictObject({
+        ...askSchema,
+        method: askSchema.method.default('POST').describe('Its method.'),
+      }),
+    )
+    .min(1, 'needs at least one request')
+
+/** A model of a server that runs already and loads several. */
+export const daemonSchema = z.strictObject({
+  load: requestsSchema().describe(
+    'The requests that load the model, in this order. The last answer has to come within `readyTimeoutMs`.',
+  ),
+  unload: requestsSchema().describe(
+    'The requests that unload it, in this order. They have `stopGraceMs` and 5 s, and are sent again until it is unloaded.',
+  ),
+  loaded: z
+    .strictObject({
+      ...askSchema,
+      method: askSchema.method.default('GET').describe('Its method.'),
+      field: z
+        .string()
+        .min(1, 'must not be empty')
+        .describe(
+          'The field of its JSON answer that is compared, with dots for inner fields, and `*` for each item of a list, of which one is enough: `models.*.name`.',
+        ),
+      equals: jsonValue().describe(
+        'The value of that field while the model is loaded. An object has that value when it has these fields.',
+      ),
+    })
+    .describe(
+      'What tells whether the model is loaded. It must not load it, and only this is believed, not the answers to the other requests.',
+    ),
+})

@@ -1,0 +1,30 @@
+import type { Verdict } from '../../machines/messages.ts'
+import { findSign } from '../json/sign.ts'
+import type { HealthAnswer } from './verdict.ts'
+
+/** What tells from an answer of a daemon that a model of it is loaded. */
+export interface LoadedSign {
+  readonly path: string
+  readonly field: string
+  readonly equals: unknown
+}
+
+/**
+ * The verdict on a model by an answer of its daemon: `refused` where the model is not loaded, so that it can be. An answer
+ * that does not tell is that of another program, or of a daemon that wants another key.
+ */
+export function judgeLoaded({ status, body }: HealthAnswer, { path, field, equals }: LoadedSign): Verdict {
+  const toFault = (fault: string): Verdict => ({ kind: 'foreign', status, detail: fault, fault })
+  if (status >= 500 || status === 408 || status === 425 || status === 429)
+    return { kind: 'loading', status, detail: `its daemon answers ${status}` }
+  if (status === 401 || status === 403)
+    return toFault(`its daemon answers ${status} to ${path}: set the key that it expects as apiKey`)
+  const isLoaded = status >= 200 && status < 300 ? findSign(body, field, equals) : undefined
+  if (isLoaded === undefined)
+    return toFault(
+      `the answer ${status} to ${path} does not tell which models are loaded: at its baseUrl should be the daemon of the model`,
+    )
+  return isLoaded
+    ? { kind: 'ready', status, detail: 'the model is loaded' }
+    : { kind: 'refused', status, detail: 'the model is not loaded' }
+}
