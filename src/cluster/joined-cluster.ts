@@ -34,8 +34,11 @@ import { createStartClaims } from './start-claims.ts'
 export interface ClusterOptions {
   readonly config: ClusterConfig
   readonly clock: Clock
-  /** What this member offers, by provider id. */
-  readonly describe: (isShared: Sharing) => Readonly<Record<string, CardService>>
+  /** What this member offers, by provider id. `isOfMember`: whether a URL is the gateway of another member. */
+  readonly describe: (
+    isShared: Sharing,
+    isOfMember: (url: string) => boolean,
+  ) => Readonly<Record<string, CardService>>
   /** The cards of the members that are there, as often as what they offer changes. */
   readonly onOffers: (cards: readonly Card[], isUsed: (providerId: string) => boolean) => void
   /** When a byte of a member came last, on the clock; minus infinity: none has. */
@@ -123,9 +126,15 @@ export async function joinCluster({
   /** While the name is another's nothing is said in it. */
   const speaks = () => !member.getSnapshot().hasTag('refused') && !member.getSnapshot().hasTag('joining')
 
+  const isOfMember = (url: string) => {
+    const { origin } = new URL(url)
+    return neighbours
+      .all()
+      .some(({ card: { address } }) => address !== null && new URL(address).origin === origin)
+  }
   const card = (): Card => {
     seq += 1
-    const services = Object.entries(describe(isShared)).map(([id, service]) => {
+    const services = Object.entries(describe(isShared, isOfMember)).map(([id, service]) => {
       const placing = placements.stateOf(id)
       return [id, placing === undefined ? service : { ...service, state: placing }] as const
     })
@@ -230,7 +239,7 @@ export async function joinCluster({
     },
   })
   const modelsOf = (provider: string) =>
-    findService({ services: describe(isShared) }, provider)?.[1].models ?? []
+    findService({ services: describe(isShared, isOfMember) }, provider)?.[1].models ?? []
   const claims = createStartClaims({
     config,
     self,

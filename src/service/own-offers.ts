@@ -13,6 +13,8 @@ export interface OfferFacts {
   readonly config: Config
   /** Whether other members may use a provider. */
   readonly isShared: (providerId: string, isOfThisHost: boolean) => boolean
+  /** Whether a URL is the gateway of another member. */
+  readonly isOfMember: (url: string) => boolean
   readonly loadOf: (provider: ProviderConfig) => ReplicaLoad
   /** How long a start of a service takes, in milliseconds. */
   readonly startMsOf: (key: string) => number | null
@@ -21,16 +23,21 @@ export interface OfferFacts {
   readonly scheduling: SchedulerState
 }
 
-/** What this member offers to the others: each shared provider with its models and its load, the replicas included. */
+/**
+ * What this member offers to the others: each shared provider with its models and its load, the replicas included. A
+ * replica that is another member is left out: it offers the models itself, and two that list each other would each say
+ * that the model is up, because the gateway of the other one answers.
+ */
 export function listOwnOffers(facts: OfferFacts): Readonly<Record<string, CardService>> {
-  const { config, isShared } = facts
+  const { config, isShared, isOfMember } = facts
   const offers = config.providers.flatMap((provider) => {
     if (!isNoReplica(provider) || provider.unavailable !== undefined) return []
     if (!isOffered(provider, isShared)) return []
     const servers = [
       provider,
       ...config.providers.filter(({ replicaOf }) => replicaOf?.provider === provider.id),
-    ]
+    ].filter(({ localService, baseUrl }) => localService !== undefined || !isOfMember(baseUrl))
+    if (servers.length === 0) return []
     return [[provider.id, toOffer(facts, provider, servers)] as const]
   })
   return Object.fromEntries(offers)

@@ -33,7 +33,7 @@ export interface ClusterSeatOptions {
   readonly config: ClusterConfig | undefined
   readonly clock: Clock
   readonly membership: Membership
-  readonly facts: Omit<OfferFacts, 'config' | 'isShared' | 'scheduling'> & {
+  readonly facts: Omit<OfferFacts, 'config' | 'isOfMember' | 'isShared' | 'scheduling'> & {
     readonly scheduling: () => OfferFacts['scheduling']
   }
   readonly serviceOf: (key: string) => Service
@@ -65,8 +65,14 @@ export function createClusterSeat({
       joined = await joinCluster({
         config: settings,
         clock,
-        describe: (isShared) =>
-          listOwnOffers({ ...facts, config: membership.own, isShared, scheduling: facts.scheduling() }),
+        describe: (isShared, isOfMember) =>
+          listOwnOffers({
+            ...facts,
+            config: membership.own,
+            isShared,
+            isOfMember,
+            scheduling: facts.scheduling(),
+          }),
         onOffers: membership.offer,
         lastByteOf,
         publish,
