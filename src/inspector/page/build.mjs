@@ -99,7 +99,11 @@ const bundle = await rolldown({
   input: fileURLToPath(new URL('entry.tsx', here)),
   platform: 'browser',
   tsconfig: false,
-  transform: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  // Without a `children` in the properties of each element: 0.7 kB less than the automatic form.
+  transform: {
+    jsx: { runtime: 'classic', pragma: 'h', pragmaFrag: 'Fragment' },
+    inject: { h: ['preact', 'h'], Fragment: ['preact', 'Fragment'] },
+  },
   plugins: [
     {
       name: 'charts',
