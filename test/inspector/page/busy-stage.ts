@@ -1,5 +1,6 @@
+import type { Page } from 'playwright-core'
 import { expect } from 'vitest'
-import { openStage, type Stage, type StageOptions } from './browser.ts'
+import { drawn, openStage, pictures, type Stage, type StageOptions } from './browser.ts'
 
 /** Where the page shows every view of this stage. */
 export const places = [
@@ -12,6 +13,37 @@ export const places = [
   '#/try',
   '#/machines/qwen3-8b',
 ] as const
+
+/** Keys that show something over the overview. Escape closes it. */
+const overlays: Readonly<Record<string, string>> = { keys: '?', search: 'Control+k', held: 'ArrowLeft' }
+
+/** Where, and over what, the page is looked at. */
+export const overlaid = [...places, ...Object.keys(overlays)]
+
+/** Shows the page at each place in each width, and takes a picture where some are wanted. `what` begins their names. */
+export async function showEach(
+  page: Page,
+  what: string,
+  { widths, places }: { readonly widths: readonly number[]; readonly places: readonly string[] },
+  look: (name: string, width: number) => Promise<void>,
+): Promise<void> {
+  for (const width of widths) {
+    await page.setViewportSize({ width, height: width < 600 ? 844 : 1_000 })
+    for (const place of places) {
+      const key = overlays[place]
+      await page.evaluate((hash) => location.assign(hash), key === undefined ? place : '#/')
+      await page.locator('main .page').waitFor()
+      await page.getByText('This view is loading').waitFor({ state: 'detached' })
+      if (key !== undefined) await page.keyboard.press(key)
+      await drawn(page)
+      await drawn(page)
+      const name = `${what}-${place.replaceAll(/\W+/g, '-')}-${width}`
+      if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}.png` })
+      await look(name, width)
+      if (key !== undefined) await page.keyboard.press('Escape')
+    }
+  }
+}
 
 /** Five services: one fails, one is in use, one waits for its room, one is ready, one is down. */
 export async function openBusyStage(more: StageOptions['providers'] = {}): Promise<Stage> {

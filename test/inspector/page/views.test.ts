@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { AxeResults } from 'axe-core'
 import { describe, expect, test } from 'vitest'
-import { drawn, hasNoBrowser, pictures, type Stage } from './browser.ts'
-import { openBusyStage, places } from './busy-stage.ts'
+import { drawn, hasNoBrowser, type Stage } from './browser.ts'
+import { openBusyStage, overlaid, places, showEach } from './busy-stage.ts'
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
@@ -19,32 +19,18 @@ describe.skipIf(hasNoBrowser)('every view', () => {
     await page.locator('tr.one').first().waitFor()
     await page.evaluate(`${axe}; undefined`)
     const faults: string[] = []
-    for (const width of [390, 1440])
-      for (const colorScheme of ['light', 'dark'] as const) {
-        await page.setViewportSize({ width, height: width === 390 ? 844 : 900 })
-        await page.emulateMedia({ colorScheme })
-        for (const place of [...places, 'keys', 'search', 'held']) {
-          if (place.startsWith('#')) await page.evaluate((hash) => location.assign(hash), place)
-          else await page.evaluate(() => location.assign('#/'))
-          await page.locator('main .page').waitFor()
-          if (place === 'keys') await page.keyboard.press('?')
-          if (place === 'search') await page.keyboard.press('Control+k')
-          if (place === 'held') await page.keyboard.press('ArrowLeft')
-          await drawn(page)
-          await drawn(page)
-          const where = `${place} at ${width} in ${colorScheme}`
-          const name = `${place.replaceAll(/\W+/g, '-')}-${width}-${colorScheme}`
-          if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}.png` })
-          const { wide, overflow, elements, small } = await measure(page)
-          faults.push(
-            ...(await findFaults(page)).map((fault) => `${where}: ${fault}`),
-            ...(wide > width || overflow > 0 ? [`${where}: ${wide} wide, ${overflow} beyond`] : []),
-            ...(elements > 2_500 ? [`${where}: ${elements} elements`] : []),
-            ...small.map((text) => `${where}: small text ${text}`),
-          )
-          if (!place.startsWith('#')) await page.keyboard.press('Escape')
-        }
-      }
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme })
+      await showEach(page, colorScheme, { widths: [390, 1440], places: overlaid }, async (name, width) => {
+        const { wide, overflow, elements, small } = await measure(page)
+        faults.push(
+          ...(await findFaults(page)).map((fault) => `${name}: ${fault}`),
+          ...(wide > width || overflow > 0 ? [`${name}: ${wide} wide, ${overflow} beyond`] : []),
+          ...(elements > 2_500 ? [`${name}: ${elements} elements`] : []),
+          ...small.map((text) => `${name}: small text ${text}`),
+        )
+      })
+    }
     expect(faults).toEqual([])
     expect(stage.complaints).toEqual([])
   })

@@ -3,8 +3,8 @@
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../../src/config/load.ts'
-import { drawn, hasNoBrowser, pictures } from './browser.ts'
-import { openBusyStage, places } from './busy-stage.ts'
+import { drawn, hasNoBrowser } from './browser.ts'
+import { openBusyStage, places, showEach } from './busy-stage.ts'
 
 const widths = [390, 768, 1_024, 1_440, 2_560] as const
 
@@ -17,21 +17,10 @@ describe.skipIf(hasNoBrowser)('every view at every width', () => {
     await page.goto(url)
     await page.locator('tr.one').first().waitFor()
     const faults: string[] = []
-    const look = async (what: string) => {
-      for (const width of widths) {
-        await page.setViewportSize({ width, height: width < 600 ? 844 : 1_000 })
-        for (const place of places) {
-          await page.evaluate((hash) => location.assign(hash), place)
-          await page.locator('main .page').waitFor()
-          await page.getByText('This view is loading').waitFor({ state: 'detached' })
-          await drawn(page)
-          await drawn(page)
-          const name = `${what}-${place.replaceAll(/\W+/g, '-')}-${width}`
-          if (pictures !== undefined) await page.screenshot({ path: `${pictures}/${name}.png` })
-          faults.push(...(await findMisfits(page)).map((fault) => `${name}: ${fault}`))
-        }
-      }
-    }
+    const look = (what: string) =>
+      showEach(page, what, { widths, places }, async (name) => {
+        faults.push(...(await findMisfits(page)).map((fault) => `${name}: ${fault}`))
+      })
     await look('now')
     await page.keyboard.press(' ')
     await supervisor.replaceConfig(loadConfig('/not/there/leasehold.json5')).catch(() => {})
