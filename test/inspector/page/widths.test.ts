@@ -79,6 +79,12 @@ function findMisfits(page: Page): Promise<readonly string[]> {
       if (Number.parseFloat(getComputedStyle(element).fontSize) * scale < 10.9)
         found.push(`small: ${getComputedStyle(element).fontSize} × ${scale.toFixed(2)} ${name(element)}`)
     }
+    for (const amount of document.querySelectorAll('.bar i')) {
+      const part = amount.parentElement as HTMLElement
+      if (!amount.checkVisibility()) continue
+      if (amount.getBoundingClientRect().right > part.getBoundingClientRect().right)
+        found.push(`cut: ${name(part)}`)
+    }
     const scrolls = (element: Element) => /auto|scroll/.test(getComputedStyle(element).overflowX)
     for (const control of document.querySelectorAll<HTMLElement>('button, .btn, select, input, textarea')) {
       if (!control.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue
