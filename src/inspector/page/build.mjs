@@ -24,74 +24,97 @@ const [{ layOutChart }, { buildDiagram }, machines] = await Promise.all([
 ])
 const charts = { provider: layOutChart(buildDiagram(machines.providerMachine)) }
 
-/** A chart without the names of its fields, and with the number of a state for its path: a third of the size. */
+/**
+ * A chart without the names of its fields, with the number of a state for its path, and without what follows from the
+ * rest: a quarter of the size.
+ */
 function packChart({ id, width, height, boxes, arrows }) {
   const numberOf = (path) => boxes.findIndex((box) => box.path === path)
   return [
     [id, width, height],
-    boxes.map(({ path, isFinal, isOpen, x, y, width, height }) => [
-      path,
-      +isFinal,
-      +isOpen,
-      x,
-      y,
-      width,
-      height,
-    ]),
-    arrows.map(({ from, to, transitions, points, at, anchor, isMain }) => [
-      numberOf(from),
-      numberOf(to),
-      transitions.map((one) => [
-        one.event,
-        numberOf(one.from),
-        numberOf(one.to),
-        ...(one.guard ? [one.guard] : []),
-      ]),
-      points.flat(),
-      at,
-      anchor[0],
-      +isMain,
-    ]),
+    boxes.map(({ path, name, isFinal, x, y, width, height }) => {
+      const parent = numberOf(path.slice(0, -name.length - 1))
+      const { x: left, y: top } = boxes[parent] ?? { x: 0, y: 0 }
+      return [name, parent, x - left, y - top, width, height, ...(isFinal ? [1] : [])]
+    }),
+    arrows.map(({ from, to, transitions, points, at, anchor, isMain }) => {
+      const isAcross = points[0][1] === points[1][1]
+      const middle = findMiddle(points)
+      return [
+        numberOf(from),
+        numberOf(to),
+        transitions.map((one) => [
+          one.event,
+          numberOf(one.from),
+          numberOf(one.to),
+          ...(one.guard ? [one.guard] : []),
+        ]),
+        // Its parts go across and down by turns.
+        [...points[0], ...points.slice(1).map(([x, y], index) => (index % 2 === +isAcross ? y : x))],
+        +isAcross,
+        [at[0] - middle[0], at[1] - middle[1]],
+        anchor[0],
+        +isMain,
+      ]
+    }),
   ]
 }
 
+/** The middle of the middle part of a line. Its text runs in the page. */
+function findMiddle(points) {
+  const [[ax, ay], [bx, by]] = points.slice(points.length / 2 - 1)
+  return [(ax + bx) / 2, (ay + by) / 2]
+}
+
 /** The chart as it was. Its text runs in the page. */
-function unpackChart([[id, width, height], packed, arrows]) {
-  const boxes = packed.map(([path, isFinal, isOpen, x, y, width, height]) => ({
-    path,
-    name: path.split('.').pop(),
-    isFinal: isFinal > 0,
-    isOpen: isOpen > 0,
-    x,
-    y,
-    width,
-    height,
-  }))
+function unpackChart([[id, width, height], packed, arrows], findMiddle) {
+  const boxes = []
+  for (const [name, parent, left, top, width, height, isFinal = 0] of packed) {
+    const { path, x, y } = boxes[parent] ?? { x: 0, y: 0 }
+    boxes.push({
+      path: path ? `${path}.${name}` : name,
+      name,
+      isFinal: isFinal > 0,
+      isOpen: packed.some((other) => other[1] === boxes.length),
+      x: x + left,
+      y: y + top,
+      width,
+      height,
+    })
+  }
   const pathOf = (number) => boxes[number].path
   return {
     id,
     width,
     height,
     boxes,
-    arrows: arrows.map(([from, to, transitions, points, at, anchor, isMain]) => ({
-      from: pathOf(from),
-      to: pathOf(to),
-      transitions: transitions.map(([event, from, to, guard]) => ({
-        event,
+    arrows: arrows.map(([from, to, transitions, [x, y, ...turns], isAcross, at, anchor, isMain]) => {
+      const points = [[x, y]]
+      for (const [index, to] of turns.entries()) {
+        const [across, down] = points[index]
+        points.push(index % 2 === isAcross ? [across, to] : [to, down])
+      }
+      const middle = findMiddle(points)
+      return {
         from: pathOf(from),
         to: pathOf(to),
-        ...(guard ? { guard } : {}),
-      })),
-      points: points.flatMap((x, index) => (index % 2 ? [] : [[x, points[index + 1]]])),
-      at,
-      anchor: { s: 'start', m: 'middle', e: 'end' }[anchor],
-      isMain: isMain > 0,
-    })),
+        transitions: transitions.map(([event, from, to, guard]) => ({
+          event,
+          from: pathOf(from),
+          to: pathOf(to),
+          ...(guard ? { guard } : {}),
+        })),
+        points,
+        at: [middle[0] + at[0], middle[1] + at[1]],
+        anchor: { s: 'start', m: 'middle', e: 'end' }[anchor],
+        isMain: isMain > 0,
+      }
+    }),
   }
 }
 
 for (const chart of Object.values(charts))
-  if (JSON.stringify(unpackChart(packChart(chart))) !== JSON.stringify(chart))
+  if (JSON.stringify(unpackChart(packChart(chart), findMiddle)) !== JSON.stringify(chart))
     throw new Error(`The chart ${chart.id} is not what was packed.`)
 
 const CHARTS = 'leasehold:charts'
@@ -110,7 +133,7 @@ const bundle = await rolldown({
       resolveId: (id) => (id === CHARTS ? CHARTS : null),
       load: (id) =>
         id === CHARTS
-          ? `const unpack = ${unpackChart}\nexport const charts = { provider: unpack(${JSON.stringify(packChart(charts.provider))}) }`
+          ? `const unpack = ${unpackChart}\nexport const charts = { provider: unpack(${JSON.stringify(packChart(charts.provider))}, ${findMiddle}) }`
           : null,
     },
   ],
