@@ -8,6 +8,8 @@ import { Icon } from '../shapes.tsx'
 const LINE = 20
 /** Lines beyond either edge of what is in sight. */
 const AROUND = 12
+/** Wrapped lines differ in height: so many are drawn, whether in sight or not. */
+const MAX_WRAPPED = 500
 
 type Level = 'all' | 'warn' | 'bad'
 
@@ -42,9 +44,11 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
   const [wanted, search] = useState('')
   const [level, choose] = useState<Level>('all')
   const [isFollowing, follow] = useState(true)
+  const [isWrapped, wrap] = useState(false)
   const find = useMemo(() => createFinder(wanted), [wanted])
-  const shown = useMemo(() => filterLines(lines, find, level), [lines, find, level])
-  const text = () => shown.map((line) => `${line.text}\n`).join('')
+  const found = useMemo(() => filterLines(lines, find, level), [lines, find, level])
+  const shown = useMemo(() => (isWrapped ? found.slice(-MAX_WRAPPED) : found), [found, isWrapped])
+  const text = () => found.map((line) => `${line.text}\n`).join('')
   return (
     <section class="card output" aria-label="Output">
       <header>
@@ -78,6 +82,10 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
             <i class="led" />
             Follow
           </button>
+          <button type="button" class="btn" aria-pressed={isWrapped} onClick={() => wrap(!isWrapped)}>
+            <i class="led" />
+            Wrap
+          </button>
           <button
             type="button"
             class="btn sq bare"
@@ -108,7 +116,7 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
         <Lines
           app={app}
           name={name}
-          {...{ shown, cause, find, isFollowing, isRecording }}
+          {...{ shown, cause, find, isFollowing, isWrapped, isRecording }}
           onFollow={follow}
         />
       )}
@@ -152,22 +160,25 @@ interface LinesProps extends Omit<LogProps, 'lines'> {
   readonly shown: readonly PrintedLine[]
   readonly find: Find | null
   readonly isFollowing: boolean
+  readonly isWrapped: boolean
   onFollow(isFollowing: boolean): void
 }
 
-function Lines({ app, name, shown, cause, find, isFollowing, isRecording, onFollow }: LinesProps) {
+function Lines({ app, name, shown, cause, find, isFollowing, isWrapped, isRecording, onFollow }: LinesProps) {
   const box = useRef<HTMLDivElement>(null)
   const [top, scroll] = useState(0)
   const height = box.current?.clientHeight ?? 300
-  const count = Math.ceil(height / LINE) + 2 * AROUND
+  const count = isWrapped ? MAX_WRAPPED : Math.ceil(height / LINE) + 2 * AROUND
   const end = Math.max(0, shown.length * LINE - height)
-  const from = Math.max(0, Math.floor((isFollowing ? end : Math.min(top, end)) / LINE) - AROUND)
+  const from = isWrapped
+    ? 0
+    : Math.max(0, Math.floor((isFollowing ? end : Math.min(top, end)) / LINE) - AROUND)
   useLayoutEffect(() => {
     if (isFollowing && box.current !== null) box.current.scrollTop = box.current.scrollHeight
-  }, [shown, isFollowing])
+  }, [shown, isFollowing, isWrapped])
   return (
     <div
-      class="log scrolls"
+      class={`log scrolls ${isWrapped ? 'wraps' : ''}`}
       role="log"
       aria-live="off"
       aria-label={`Output of ${name}`}
@@ -180,12 +191,12 @@ function Lines({ app, name, shown, cause, find, isFollowing, isRecording, onFoll
         if (isAtEnd !== isFollowing) onFollow(isAtEnd)
       }}
     >
-      <pre style={{ height: `${shown.length * LINE}px` }}>
+      <pre style={isWrapped ? undefined : { height: `${shown.length * LINE}px` }}>
         {shown.slice(from, from + count).map((line, index) => (
           <span
             key={line.number}
             class={`line ${line.text === cause ? 'cause' : line.stream === 'leasehold' ? 'ours' : findLevel(line.text)}`}
-            style={{ top: `${(from + index) * LINE}px` }}
+            style={isWrapped ? undefined : { top: `${(from + index) * LINE}px` }}
           >
             {!isRecording && <time>{formatClock(app.wallMs(line.atMs))}</time>}
             <Marked line={line} find={find} />
