@@ -239,7 +239,17 @@ export function isPicked({ phase, outcome, spent }: RequestRow, pick: Picked): b
 }
 
 /** Columns by which rows are sorted. */
-export const sorts = ['when', 'model', 'client', 'time', 'tokens', 'pace', 'outcome'] as const
+export const sorts = [
+  'when',
+  'model',
+  'client',
+  'time',
+  'cached',
+  'prefill',
+  'tokens',
+  'pace',
+  'outcome',
+] as const
 export type Sort = (typeof sorts)[number]
 
 const toSortValue: Readonly<Record<Sort, (row: RequestRow) => number | string>> = {
@@ -247,6 +257,8 @@ const toSortValue: Readonly<Record<Sort, (row: RequestRow) => number | string>> 
   model: ({ ref }) => ref ?? '',
   client: ({ client }) => client ?? '',
   time: ({ spent }) => sumSpent(spent),
+  cached: ({ usage }) => usage?.cachedTokens ?? 0,
+  prefill: ({ usage }) => usage?.promptTokensPerSecond ?? 0,
   tokens: ({ usage, chunks }) => usage?.completionTokens ?? chunks,
   pace: ({ usage }) => usage?.tokensPerSecond ?? 0,
   outcome: ({ outcome, code, phase }) => code ?? outcome ?? phase ?? '',
@@ -300,6 +312,20 @@ export function formatCsv(rows: readonly RequestRow[], wallMs: (atMs: number) =>
     COLUMNS.map(([, read]) => formatCell(read(row, wallMs(row.startedAtMs)))).join(),
   )
   return `${[COLUMNS.map(([name]) => name).join(), ...lines].join('\r\n')}\r\n`
+}
+
+/** One row as a table of Markdown: what is known of it, for an issue or a chat. */
+export function formatMarkdown(row: RequestRow, wallMs: (atMs: number) => number): string {
+  const cells = COLUMNS.map(([name, read]) => [name, read(row, wallMs(row.startedAtMs)) ?? ''] as const)
+  const lines = cells
+    .filter(([, value]) => value !== '')
+    .map(
+      ([name, value]) =>
+        `| ${name} | ${String(value)
+          .replaceAll(/\s+/g, ' ')
+          .replaceAll(/[\\|<>*_`[\]]/g, '\\$&')} |`,
+    )
+  return `| request | |\n| --- | --- |\n${lines.join('\n')}\n`
 }
 
 /** A client chooses its name: none becomes a formula of a spreadsheet. */

@@ -5,6 +5,7 @@ import {
   createRequestStore,
   findScale,
   formatCsv,
+  formatMarkdown,
   isPicked,
   type RequestRow,
   sortRows,
@@ -168,6 +169,9 @@ test('rows are picked and sorted; equal ones keep their order', () => {
   expect(ids(sortRows(rows, 'time', false))).toBe('qfo')
   expect(ids(sortRows(rows, 'tokens', true))).toBe('qof')
   expect(ids(sortRows(rows, 'when', true))).toBe('fqo')
+  const cached = row({ id: 'c', usage: { ...usage, cachedTokens: 9, promptTokensPerSecond: 800 } })
+  for (const sort of ['cached', 'prefill'] as const)
+    expect(ids(sortRows([...rows, cached], sort, true))).toBe('cfqo')
 })
 
 test('the scale fits most bars', () => {
@@ -183,6 +187,19 @@ test('the export has a line for each row, and a client cannot put a formula into
     `1970-01-01T00:00:00.000Z,x-1,a/m,"'=HYPERLINK(""http://x"",""y"")",/v1/chat/completions,1000,4000,500,2000,10,,,40,20,done,,200`,
     '',
   ])
+})
+
+test('one request is told as a table of Markdown, which a name cannot leave', () => {
+  const told = formatMarkdown(row({ client: 'a | b\n<img>', code: null }), () => 0)
+  expect(told.split('\n').slice(0, 6)).toEqual([
+    '| request | |',
+    '| --- | --- |',
+    '| time | 1970-01-01T00:00:00.000Z |',
+    '| id | x-1 |',
+    '| model | a/m |',
+    '| client | a \\| b \\<img\\> |',
+  ])
+  expect(told).not.toContain('| code |')
 })
 
 test('the story tells how much of the prompt was in a cache, and how fast the rest was read', () => {

@@ -7,7 +7,7 @@ import type { AppState } from '../app.ts'
 import { describeCode, formatClock, formatSpan } from '../display-text.ts'
 import type { ViewProps } from '../frame/view-frame.tsx'
 import type { ServiceView } from '../model.ts'
-import { type RequestRow, sumSpent } from '../request-rows.ts'
+import { formatMarkdown, type RequestRow, sumSpent } from '../request-rows.ts'
 import { formatRoute } from '../route.ts'
 import { Icon } from '../shapes.tsx'
 import { PhaseBar } from './phase-bar.tsx'
@@ -190,6 +190,15 @@ export function RequestStory({ view, id, row }: StoryProps) {
               onClick={() => app.copy(JSON.stringify(row, null, 2), 'The request')}
             >
               <Icon name="copy" size={14} /> JSON
+            </button>
+          )}
+          {row !== undefined && (
+            <button
+              type="button"
+              class="btn bare"
+              onClick={() => app.copy(formatMarkdown(row, app.wallMs), 'The row')}
+            >
+              <Icon name="copy" size={14} /> Markdown
             </button>
           )}
           <a class="btn sq bare" href={formatRoute('requests')} aria-label="Close the request">

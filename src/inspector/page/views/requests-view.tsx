@@ -41,6 +41,8 @@ const columns: readonly Column[] = [
   { name: 'c-md', sort: 'model', text: 'Model' },
   { name: 'c-cl', sort: 'client', text: 'Client' },
   { name: 'c-bar', sort: 'time', text: 'Time' },
+  { name: 'c-ca', sort: 'cached', text: 'Cached' },
+  { name: 'c-pf', sort: 'prefill', text: 'Prefill' },
   { name: 'c-in', sort: 'tokens', text: 'Tokens' },
   { name: 'c-ps', sort: 'pace', text: 'tok/s' },
   { name: 'c-out', sort: 'outcome', text: 'Outcome' },
@@ -236,6 +238,8 @@ interface RowFacts {
   readonly first: number
   readonly stream: number
   readonly phase: Phase | null
+  readonly cached: string
+  readonly prefill: string
   readonly tokens: string
   readonly pace: string
   readonly look: Look | null
@@ -245,7 +249,6 @@ interface RowFacts {
 function describeRow({ spent, usage, chunks, phase, ...row }: RequestRow, wallMs: number): RowFacts {
   const out = usage?.completionTokens ?? null
   const tokens = phase === null ? (out === null ? '–' : String(out)) : chunks > 1 ? `≈ ${chunks}` : '…'
-  const pace = usage?.tokensPerSecond ?? null
   return {
     id: row.id,
     when: formatClock(wallMs),
@@ -254,12 +257,15 @@ function describeRow({ spent, usage, chunks, phase, ...row }: RequestRow, wallMs
     ...spent,
     phase,
     tokens: usage?.promptTokens == null ? tokens : `${usage.promptTokens} → ${tokens}`,
-    pace: pace === null ? '–' : formatPace(pace),
+    cached: String(usage?.cachedTokens ?? '–'),
+    prefill: formatPace(usage?.promptTokensPerSecond),
+    pace: formatPace(usage?.tokensPerSecond),
     ...describeResult(row, phase),
   }
 }
 
-function formatPace(pace: number): string {
+function formatPace(pace: number | null | undefined): string {
+  if (pace == null) return '–'
   if (pace >= 9_999.5) return `${Math.round(pace / 1_000)} k`
   return pace.toFixed(pace < 10 ? 1 : 0)
 }
@@ -319,6 +325,8 @@ class Row extends Still<RowProps> {
         <td class="c-bar">
           <PhaseBar spent={spent} phase={phase} scale={row.scale} />
         </td>
+        <td class="c-ca num">{row.cached}</td>
+        <td class="c-pf num">{row.prefill}</td>
         <td class="c-in c-tk num">{row.tokens}</td>
         <td class="c-ps num">{row.pace}</td>
         <td class={`c-out ${look === 'failed' ? 'bad' : phase === null ? 'soft' : ''}`} title={result}>
