@@ -1,6 +1,7 @@
 import type { SupervisorEvent } from '../../events/events.ts'
 import type { Timeline } from '../../observe/timeline.ts'
 import type { RequestSnapshot } from '../../request/open-requests.ts'
+import type { ModelListing } from '../../service/model-list.ts'
 import type { SupervisorSnapshot } from '../../service/snapshot.ts'
 import type { TextStyle } from '../../text/styled-text.ts'
 import type { InspectionMessage } from '../message.ts'
@@ -62,6 +63,8 @@ export interface AppState {
   /** The same for the recording that is shown. */
   readonly recordedPace: Pace
   readonly dialog: 'keys' | 'search' | null
+  /** What each model can do, by its id: `completion`, `vision`. Absent: it is not known. */
+  readonly abilities: Readonly<Record<string, readonly string[]>>
 }
 
 /** Lines that are kept of the selected service. */
@@ -112,6 +115,7 @@ export function createApp(onChange: () => void) {
     pace: emptyPace,
     recordedPace: emptyPace,
     dialog: null,
+    abilities: {},
   }
   /** Live events are still recorded while a recording is shown. */
   let live: History = emptyHistory
@@ -253,6 +257,12 @@ export function createApp(onChange: () => void) {
     lookedBackMs = performance.now()
     const past = (await (await ask('/api/timeline')).json()) as Timeline
     setLive({ ...live, past })
+    learnAbilities().catch(() => {})
+  }
+  /** The key of this tab may open the page, and not the models. */
+  const learnAbilities = async () => {
+    const { data } = (await (await ask('/v1/models')).json()) as { data: readonly ModelListing[] }
+    set({ abilities: Object.fromEntries(data.map(({ id, capabilities = [] }) => [id, capabilities])) })
   }
   /** A new supervisor: all facts about the old one are obsolete. */
   const forget = () => {

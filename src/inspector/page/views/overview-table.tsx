@@ -1,11 +1,11 @@
 import { useRef, useState } from 'preact/hooks'
 import { hasTag } from '../../../../machines/provider/tags.ts'
-import type { App } from '../app.ts'
+import type { App, AppState } from '../app.ts'
 import { formatSize, listNames } from '../display-text.ts'
 import type { Told } from '../frame/view-frame.tsx'
 import { findGroup, type Group, groups, type Look, lookWords } from '../look.ts'
 import type { PageModel, ServiceView } from '../model.ts'
-import { listRates, type Pace } from '../rates.ts'
+import { listRates } from '../rates.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon, Ring, Spark } from '../shapes.tsx'
 import { Still } from '../still.ts'
@@ -82,7 +82,7 @@ export function ServiceTable({ app, model, told, atMs, isStill, filter, isDense 
                   <Row
                     key={one.service.key}
                     app={app}
-                    {...describeRow(one, app.pace(), model, atMs)}
+                    {...describeRow(one, app, model, atMs)}
                     isStill={isStill}
                     isAt={app.state.row === one.service.key}
                     isNear={isNear(one.service.key, sorted.indexOf(one))}
@@ -156,18 +156,18 @@ interface RowFacts {
 
 function describeRow(
   { service, look, explanation }: Told,
-  pace: Pace,
+  app: App,
   { requests }: PageModel,
   atMs: number,
 ): RowFacts {
-  const rates = listRates(pace, service.key, atMs).map(Math.round)
+  const rates = listRates(app.pace(), service.key, atMs).map(Math.round)
   const dial = measureDial(service, atMs)
   const isShown = rates.some((rate) => rate > 0)
   return {
     id: service.key,
     name: service.name,
     look,
-    models: describeModels(service),
+    models: describeModels(service, app.state.abilities),
     title: explanation.title,
     short: describeShort(service, explanation, requests),
     rates: isShown ? rates.join(' ') : '',
@@ -196,9 +196,11 @@ function describeShort(
   return hasTag(state, 'up') || hasTag(state, 'loading') ? sentence : (next ?? sentence)
 }
 
-function describeModels({ name, models, holder }: ServiceView): string {
+function describeModels({ name, models, holder }: ServiceView, abilities: AppState['abilities']): string {
   const names = models.flatMap(({ id, aliases }) => [id, ...aliases]).filter((one) => one !== name)
-  return [names.join(', '), ...(holder === null ? [] : [`run by ${holder.name}`])].filter(Boolean).join(' · ')
+  const known = new Set(models.flatMap(({ id }) => abilities[id] ?? []))
+  const tags = [...known].map((one) => (one === 'completion' ? 'chat' : one)).join(', ')
+  return [names.join(', '), tags, holder && `run by ${holder.name}`].filter(Boolean).join(' · ')
 }
 
 function describeMemory({ memory }: ServiceView): string {

@@ -39,6 +39,7 @@ export function Overview(view: OverviewProps) {
       <Unavailable app={app} />
       {told.length > 0 && !isDense && <Lately {...view} />}
       {told.length > 0 && <Legend />}
+      <small>{`leasehold ${document.documentElement.dataset.version}`}</small>
     </Screen>
   )
 }

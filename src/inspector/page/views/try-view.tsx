@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { hasTag } from '../../../../machines/provider/tags.ts'
 import { toDurationText } from '../../../text/duration.ts'
-import type { App } from '../app.ts'
+import type { App, AppState } from '../app.ts'
 import { formatSpan } from '../display-text.ts'
 import { Screen, type Told, type ViewProps } from '../frame/view-frame.tsx'
 import { lookWords } from '../look.ts'
@@ -13,11 +13,14 @@ import { compareVectors, phases, startTrial, type Trial } from './trial.ts'
 interface Choice extends Told {
   readonly id: string
   readonly name: string
+  readonly task: Task
 }
 
 interface Turn {
   readonly role: 'user' | 'assistant'
   readonly content: string
+  /** What is shown to the model with it, as a data URL. */
+  readonly image?: string | null
 }
 
 interface Settings {
@@ -36,31 +39,47 @@ const tasks: readonly (readonly [Task, string])[] = [
 export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
   const { app, told, isStill } = view
   const { id } = app.state.route
-  const choices = told.flatMap(listChoices)
+  const { abilities } = app.state
+  const choices = told.flatMap((one) => listChoices(one, abilities))
   const chosen =
     choices.find((one) => one.id === id || one.service.name === id) ??
-    choices.find(({ name }) => guessTask(name) === 'chat') ??
+    choices.find((one) => one.task === 'chat') ??
     choices[0]
   const [picked, pick] = useState<Task | null>(null)
   const [turns, say] = useState<readonly Turn[]>([])
   const [trial, tell] = useState<Trial | null>(null)
   const [settings, set] = useState<Settings>({ system: '', temperature: '', maxTokens: '' })
   const [documents, rank] = useState<readonly string[]>([])
+  const [prompt, type] = useState('')
+  const [image, attach] = useState<string | null>(null)
   const stop = useRef<() => void>(() => {})
   useEffect(() => () => stop.current(), [])
-  const task = picked ?? (chosen === undefined ? 'chat' : guessTask(chosen.name))
+  const task = picked ?? chosen?.task ?? 'chat'
   const reset = () => {
     stop.current()
     say([])
     tell(null)
   }
-  const send = (prompt: string, more: string) => {
+  /** Takes a message back, with what came after it. */
+  const edit = (index: number) => {
+    stop.current()
+    type(turns[index]?.content ?? '')
+    attach(turns[index]?.image ?? null)
+    say(turns.slice(0, index))
+    tell(null)
+    document.getElementById('prompt')?.focus()
+  }
+  const send = (more: string) => {
     if (chosen === undefined || isStill) return
     const lines = (task === 'rerank' ? more : prompt).split('\n').filter((line) => line.trim() !== '')
     const answered =
       trial?.isOver && trial.text !== '' ? [{ role: 'assistant', content: trial.text } as const] : []
-    const next: readonly Turn[] = [...turns, ...answered, { role: 'user', content: prompt }]
-    if (task === 'chat') say(next)
+    const next: readonly Turn[] = [...turns, ...answered, { role: 'user', content: prompt, image }]
+    if (task === 'chat') {
+      say(next)
+      type('')
+      attach(null)
+    }
     rank(lines)
     stop.current()
     stop.current = startTrial({
@@ -107,16 +126,17 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
                   )}
                 </span>
               </header>
-              {task === 'chat' && turns.length > 1 && <Turns turns={turns.slice(0, -1)} />}
-              {task === 'chat' && turns.length > 0 && trial !== null && (
-                <p class="asked">{turns.at(-1)?.content}</p>
-              )}
+              {turns.length > 0 && <Turns turns={turns} onEdit={edit} />}
               {trial !== null && <Answer trial={trial} task={task} documents={documents} />}
               <Form
                 task={task}
                 name={chosen.name}
                 isStill={isStill}
                 isRunning={trial !== null && !trial.isOver}
+                prompt={prompt}
+                onType={type}
+                image={image}
+                onAttach={attach}
                 settings={settings}
                 onSettings={set}
                 onSend={send}
@@ -131,17 +151,20 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
   )
 }
 
-function listChoices(one: Told): readonly Choice[] {
+function listChoices(one: Told, abilities: AppState['abilities']): readonly Choice[] {
   return one.service.models.map(({ id, aliases }) => ({
     ...one,
     id: aliases[0] ?? id,
     name: aliases[0] ?? id,
+    task: findTask(aliases[0] ?? id, abilities[id] ?? []),
   }))
 }
 
-/** What a model is for, told from its name; the person may choose otherwise. */
-function guessTask(name: string): Task {
-  if (/rerank/i.test(name)) return 'rerank'
+/** What a model is for, as it says, else told from its name; the person may choose otherwise. */
+function findTask(name: string, abilities: readonly string[]): Task {
+  if (abilities.includes('completion')) return 'chat'
+  if (abilities.includes('rerank') || /rerank/i.test(name)) return 'rerank'
+  if (abilities.includes('embedding')) return 'embeddings'
   return /embed|bge|(^|[/-])(e5|gte)\b|minilm/i.test(name) ? 'embeddings' : 'chat'
 }
 
@@ -164,9 +187,23 @@ function buildBody({ task, model, turns, lines, prompt, settings }: BodyFacts): 
     model,
     stream: true,
     stream_options: { include_usage: true },
-    messages: [...(system.trim() === '' ? [] : [{ role: 'system', content: system }]), ...turns],
+    messages: [
+      ...(system.trim() === '' ? [] : [{ role: 'system', content: system }]),
+      ...turns.map(buildMessage),
+    ],
     temperature: number(temperature),
     max_tokens: number(maxTokens),
+  }
+}
+
+function buildMessage({ role, content, image }: Turn): object {
+  if (image == null) return { role, content }
+  return {
+    role,
+    content: [
+      { type: 'text', text: content },
+      { type: 'image_url', image_url: { url: image } },
+    ],
   }
 }
 
@@ -214,12 +251,23 @@ function describeExpected({ service, look }: Choice): string {
   return `${lookWords[look].toLowerCase()}${usual}`
 }
 
-function Turns({ turns }: { readonly turns: readonly Turn[] }) {
+interface TurnsProps {
+  readonly turns: readonly Turn[]
+  onEdit(index: number): void
+}
+
+function Turns({ turns, onEdit }: TurnsProps) {
   return (
     <ol class="turns">
-      {turns.map(({ role, content }, index) => (
+      {turns.map(({ role, content, image }, index) => (
         <li key={index} class={role}>
+          {image != null && <img class="thumb" src={image} alt="Attached" />}
           {content}
+          {role === 'user' && (
+            <button type="button" class="btn bare" onClick={() => onEdit(index)}>
+              Edit
+            </button>
+          )}
         </li>
       ))}
     </ol>
@@ -231,9 +279,13 @@ interface FormProps {
   readonly name: string
   readonly isStill: boolean
   readonly isRunning: boolean
+  readonly prompt: string
+  onType(prompt: string): void
+  readonly image: string | null
+  onAttach(image: string | null): void
   readonly settings: Settings
   onSettings(settings: Settings): void
-  onSend(prompt: string, more: string): void
+  onSend(more: string): void
   onStop(): void
 }
 
@@ -243,21 +295,24 @@ const labels: Readonly<Record<Task, string>> = {
   rerank: 'Query',
 }
 
-function Form({ task, name, isStill, isRunning, settings, onSettings, onSend, onStop }: FormProps) {
-  const [prompt, type] = useState('')
+const fields: readonly (readonly [keyof Settings, string, 'text' | 'decimal' | 'numeric'])[] = [
+  ['system', 'System prompt', 'text'],
+  ['temperature', 'Temperature', 'decimal'],
+  ['maxTokens', 'At most tokens', 'numeric'],
+]
+
+function Form(props: FormProps) {
+  const { task, name, isStill, isRunning, prompt, onType, settings, onSettings, onSend, onStop } = props
   const [more, list] = useState('')
   const submit = () => {
     if (prompt.trim() === '' || isRunning) return
-    onSend(prompt, more)
-    if (task === 'chat') type('')
+    onSend(more)
   }
   const sendByKey = (event: KeyboardEvent) => {
     if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return
     event.preventDefault()
     submit()
   }
-  const set = (name: keyof Settings) => (event: Event) =>
-    onSettings({ ...settings, [name]: (event.currentTarget as HTMLInputElement).value })
   return (
     <form
       class="ask"
@@ -273,7 +328,7 @@ function Form({ task, name, isStill, isRunning, settings, onSettings, onSend, on
           rows={3}
           placeholder={`Ask ${name} something`}
           value={prompt}
-          onInput={({ currentTarget }) => type(currentTarget.value)}
+          onInput={({ currentTarget }) => onType(currentTarget.value)}
           onKeyDown={sendByKey}
         />
       </label>
@@ -288,32 +343,22 @@ function Form({ task, name, isStill, isRunning, settings, onSettings, onSend, on
           />
         </label>
       )}
+      {task === 'chat' && <Attachment {...props} />}
       {task === 'chat' && (
         <details>
           <summary>Settings</summary>
           <div class="settings">
-            <label>
-              <span>System prompt</span>
-              <input class="field" value={settings.system} onInput={set('system')} />
-            </label>
-            <label>
-              <span>Temperature</span>
-              <input
-                class="field"
-                inputMode="decimal"
-                value={settings.temperature}
-                onInput={set('temperature')}
-              />
-            </label>
-            <label>
-              <span>At most tokens</span>
-              <input
-                class="field"
-                inputMode="numeric"
-                value={settings.maxTokens}
-                onInput={set('maxTokens')}
-              />
-            </label>
+            {fields.map(([name, word, inputMode]) => (
+              <label key={name}>
+                <span>{word}</span>
+                <input
+                  class="field"
+                  inputMode={inputMode}
+                  value={settings[name]}
+                  onInput={({ currentTarget }) => onSettings({ ...settings, [name]: currentTarget.value })}
+                />
+              </label>
+            ))}
           </div>
         </details>
       )}
@@ -333,6 +378,30 @@ function Form({ task, name, isStill, isRunning, settings, onSettings, onSend, on
         )}
       </div>
     </form>
+  )
+}
+
+function Attachment({ image, onAttach }: Pick<FormProps, 'image' | 'onAttach'>) {
+  if (image !== null)
+    return (
+      <div class="row">
+        <img class="thumb" src={image} alt="Attached" />
+        <button type="button" class="btn" onClick={() => onAttach(null)}>
+          Remove image
+        </button>
+      </div>
+    )
+  const read = (file: File | undefined) => {
+    if (file === undefined) return
+    const reader = new FileReader()
+    reader.onload = () => onAttach(String(reader.result))
+    reader.readAsDataURL(file)
+  }
+  return (
+    <label>
+      <span>Image</span>
+      <input type="file" accept="image/*" onChange={({ currentTarget }) => read(currentTarget.files?.[0])} />
+    </label>
   )
 }
 
