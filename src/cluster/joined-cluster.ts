@@ -233,7 +233,11 @@ export async function joinCluster({
         else if (read.boot === self.boot) member.send({ type: 'echo.heard' })
         else void proveTwin(read)
       },
-      bye: (of, boot) => neighbours.farewell(of, boot),
+      bye: (of, boot, given) => {
+        // Where the NATS servers know no users, anyone can say farewell in the name of a member.
+        if (proof.checkFarewell({ member: of, boot }, given)) neighbours.farewell(of, boot)
+        else neighbours.suspect(of)
+      },
       whoAsked: () => changed$.next(),
       asked: (provider) => JSON.stringify({ state: findService(card(), provider)?.[1].state ?? 'cold' }),
     },
@@ -338,7 +342,7 @@ export async function joinCluster({
   const beat = toCardBeat(clock, config.beatMs, changed$).subscribe(sayCard)
   member.on('card.publish', sayCard)
   member.on('census.ask', () => link.askWho())
-  member.on('bye.say', () => link.publishBye())
+  member.on('bye.say', () => link.publishBye(proof.proveFarewell()))
   member.on('view.frozen', () => neighbours.setFrozen(true))
   member.on('view.thawed', () => {
     neighbours.setFrozen(false)

@@ -20,7 +20,8 @@ export interface NatsReceiver {
   fact(fact: NatsFact): void
   /** `value`: what a member said of itself, not yet read. */
   card(member: string, value: unknown): void
-  bye(member: string, boot: string): void
+  /** `proof`: what came with it, not yet checked. */
+  bye(member: string, boot: string, proof: unknown): void
   /** Every member is asked for its card. */
   whoAsked(): void
   /** This run is asked whether it is there; the answer is JSON. */
@@ -38,7 +39,7 @@ export interface NatsLink {
   readonly connection: NatsConnection | undefined
   readonly subjects: Subjects
   publishCard(text: string): void
-  publishBye(): void
+  publishBye(proof: string): void
   askWho(): void
   /** Asks one run of a member for a sign of life, and for what it says about the subject of the question. */
   prove(member: string, boot: string, timeoutMs: number, question?: string): Promise<Proof>
@@ -132,7 +133,7 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
     on(subjects.card('*'), (msg) => receiver.card(toLastToken(msg.subject), toJson(msg)))
     on(subjects.bye('*'), (msg) => {
       const said = toJson(msg)
-      if (isBye(said)) receiver.bye(toLastToken(msg.subject), said.boot)
+      if (isBye(said)) receiver.bye(toLastToken(msg.subject), said.boot, said.proof)
     })
     on(subjects.who, () => receiver.whoAsked())
     on(subjects.run(config.member, boot), (msg) => msg.respond(receiver.asked(msg.string())))
@@ -178,7 +179,7 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
     },
     subjects,
     publishCard: (text) => publish(subjects.card(config.member), text),
-    publishBye: () => publish(subjects.bye(config.member), JSON.stringify({ boot })),
+    publishBye: (proof) => publish(subjects.bye(config.member), JSON.stringify({ boot, proof })),
     askWho: () => publish(subjects.who),
     prove: async (member, run, timeout, question = '') => {
       // Without a connection the library would wait for one.
@@ -206,7 +207,7 @@ function isNoResponders(error: unknown, { transport }: Libraries): boolean {
   return error instanceof NoRespondersError || cause instanceof NoRespondersError
 }
 
-function isBye(value: unknown): value is { readonly boot: string } {
+function isBye(value: unknown): value is { readonly boot: string; readonly proof?: unknown } {
   return typeof value === 'object' && value !== null && 'boot' in value && typeof value.boot === 'string'
 }
 

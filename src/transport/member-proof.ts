@@ -39,6 +39,9 @@ export interface MemberProof {
   proveAnswer(to: ProvenHop, body: string): string
   /** Whether an answer is of the run that was asked with this number. */
   checkAnswer(from: MemberRun, number: number, body: string, proof: unknown): boolean
+  /** The proof that this run says farewell. It needs no number: the run is over then. */
+  proveFarewell(): string
+  checkFarewell(from: MemberRun, proof: unknown): boolean
 }
 
 /** Longest name of a member and of its boot, in characters. */
@@ -67,6 +70,8 @@ export function createMemberProof(secret: string, self: MemberRun): MemberProof 
     createHmac('sha256', key)
       .update(`answer\n${from.member}\n${from.boot}\n${to.member}\n${to.boot}\n${String(number)}\n${body}`)
       .digest()
+  const signFarewell = ({ member, boot }: MemberRun) =>
+    createHmac('sha256', key).update(`farewell\n${member}\n${boot}`).digest()
   const openWindow = (run: string): NumberWindow => {
     const known = seen.get(run)
     if (known !== undefined) return known
@@ -103,6 +108,8 @@ export function createMemberProof(secret: string, self: MemberRun): MemberProof 
     proveAnswer: (to, body) => signAnswer(self, to, to.number, body).toString('base64url'),
     checkAnswer: (from, number, body, proof) =>
       typeof proof === 'string' && isSame(proof, signAnswer(from, self, number, body)),
+    proveFarewell: () => signFarewell(self).toString('base64url'),
+    checkFarewell: (from, proof) => typeof proof === 'string' && isSame(proof, signFarewell(from)),
   }
 }
 

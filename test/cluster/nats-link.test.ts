@@ -16,7 +16,7 @@ const libraries = await loadLibraries()
 interface Heard {
   readonly facts: NatsFact[]
   readonly cards: { readonly member: string; readonly value: unknown }[]
-  readonly byes: { readonly member: string; readonly boot: string }[]
+  readonly byes: { readonly member: string; readonly boot: string; readonly proof: unknown }[]
   asked: number
 }
 
@@ -42,7 +42,7 @@ function openLink(url: string, member: string, more: object = {}) {
         if (fact.type === 'nats.connected') claims.reset()
       },
       card: (of, value) => heard.cards.push({ member: of, value }),
-      bye: (of, gone) => heard.byes.push({ member: of, boot: gone }),
+      bye: (of, gone, proof) => heard.byes.push({ member: of, boot: gone, proof }),
       asked: (question) => JSON.stringify({ question }),
       whoAsked: () => {
         heard.asked += 1
@@ -85,9 +85,9 @@ describeWithNats('the connection to NATS', () => {
     await expect.poll(() => a.heard.cards).toEqual([{ member: 'b', value: { v: 1 } }])
     await expect.poll(() => [a.heard.asked, b.heard.asked]).toEqual([1, 1])
     expect(await a.link.prove('b', 'earlier-boot', 400)).toEqual({ outcome: 'no-responders' })
-    b.link.publishBye()
+    b.link.publishBye('proof')
     await b.link.close()
-    await expect.poll(() => a.heard.byes).toEqual([{ member: 'b', boot: 'b-boot' }])
+    await expect.poll(() => a.heard.byes).toEqual([{ member: 'b', boot: 'b-boot', proof: 'proof' }])
     expect(await a.link.prove('b', 'b-boot', 400)).toEqual({ outcome: 'no-responders' })
   })
 
