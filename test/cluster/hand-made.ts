@@ -52,6 +52,8 @@ export async function openBoxes(options: readonly BoxOptions[]): Promise<Box[]> 
     const find = (member: string) => others.find((one) => one.member === member)
     const { membership } = internalsOf(box.supervisor)
     let numbers = 0
+    const gone = new Set<string>()
+    box.lost$.subscribe(({ boot }) => gone.add(boot))
     membership.join({
       self: box.member,
       prefer: 'warm',
@@ -59,7 +61,9 @@ export async function openBoxes(options: readonly BoxOptions[]): Promise<Box[]> 
       isDraining: () => box.isDraining,
       standingOf: (member) => {
         const other = find(member)
-        return other && { ...COLD, ...(other.isDraining && { state: 'draining' }), ...other.standing }
+        // Nothing is known of one that is lost: no request moves back to it.
+        if (other === undefined || gone.has(other.boot)) return undefined
+        return { ...COLD, ...(other.isDraining && { state: 'draining' }), ...other.standing }
       },
       depart: (member, _, method, path) => {
         const other = find(member)
