@@ -75,7 +75,8 @@ const MAX_TEXT = 1_024
 const MAX_SERVICES = 512
 const MAX_MODELS = 4_096
 const MAX_LIST = 64
-const MAX_COUNTED = 1_024
+/** Most origins in `counted`. A member with more tells of the latest. */
+export const MAX_COUNTED = 1_024
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -144,12 +145,11 @@ function readModel(value: unknown): CardModel | undefined {
 
 function readCounted(value: unknown): Card['counted'] | undefined {
   if (!isFields(value)) return undefined
-  const entries = Object.entries(value)
-  if (entries.length > MAX_COUNTED) return undefined
-  const valid = entries.filter(
+  const valid = Object.entries(value).filter(
     (entry): entry is [string, number] => isMemberName(entry[0]) && isCount(entry[1]),
   )
-  return Object.fromEntries(valid)
+  // What is left out is counted by its gateway alone.
+  return Object.fromEntries(valid.slice(0, MAX_COUNTED))
 }
 
 function isFields(value: unknown): value is Fields {

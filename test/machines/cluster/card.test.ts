@@ -70,6 +70,13 @@ describe('a card', () => {
     expect(readCard({ ...card, ...part })).toBeUndefined()
   })
 
+  test('that counts more origins than it may is read without the rest', () => {
+    const counted = Object.fromEntries(Array.from({ length: 1_500 }, (_, at) => [`m${at}`, at]))
+    const read = readCard({ ...card, counted })
+    expect(read).toMatchObject({ member: 'tower', services: card.services, counted: { m0: 0, m1023: 1023 } })
+    expect(Object.keys(Object(read).counted)).toHaveLength(1_024)
+  })
+
   test('is never invented from anything else, and reading never throws', () => {
     const anything = fc.anything({ withBigInt: true, withNullPrototype: true })
     fc.assert(
