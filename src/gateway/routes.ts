@@ -18,7 +18,7 @@ export const routes: readonly Route[] = [
     method: 'GET',
     path: '/v1/models',
     meaning:
-      'The configured models with the state of their service, the `api` that their server speaks, and with the context size (`context_length`, `max_model_len`, `meta.n_ctx`) where it is configured or the running server states it: the smaller one. And with what it takes and can do (`architecture`, `capabilities`), as its running server or the GGUF file says. Starts and asks nothing.',
+      'The configured models with the state of their service (in a cluster the best one of its members), the `api` that their server speaks, and with the context size (`context_length`, `max_model_len`, `meta.n_ctx`) where it is configured or the running server states it: the smaller one. And with what it takes and can do (`architecture`, `capabilities`), as its running server or the GGUF file says. Starts and asks nothing.',
   },
   { method: 'GET', path: '/v1/models/{id}', meaning: 'One of them, by any reference.' },
   {

@@ -1,4 +1,4 @@
-import type { ProviderState } from '../../machines/provider/tags.ts'
+import { hasTag, type ProviderState, type ProviderTag } from '../../machines/provider/tags.ts'
 import type { Config, ProviderConfig } from '../config/config.ts'
 import { isNoReplica, isSameName, joinOffers, type ModelTarget, resolveModel } from '../config/model-ref.ts'
 import { listCapabilities, type ModelAbilities } from './model-abilities.ts'
@@ -37,7 +37,10 @@ export interface ModelListing {
   /** Longest answer in tokens, as configured. Absent: it is not. */
   readonly max_tokens?: number
   readonly default: boolean
-  /** State of its service: `down.cold`; `unavailable` with the reason beside it. */
+  /**
+   * State of its service: `down.cold`; `unavailable` with the reason beside it. In a cluster the best one of its members:
+   * serving before starting before down.
+   */
   readonly state: ProviderState | 'unavailable'
   readonly unavailable?: string
   /** The members of the cluster that have it, this one first. Absent: no cluster is joined. */
@@ -115,9 +118,11 @@ export function findModelListing(config: Config, ref: string, facts: RunningFact
   return toListing(config, target, aliases, facts)
 }
 
+type ListedModel = Pick<ModelTarget, 'provider' | 'model' | 'modelId' | 'ref' | 'isPinned'>
+
 function toListing(
   config: Config,
-  { provider, model, modelId, ref }: Pick<ModelTarget, 'provider' | 'model' | 'modelId' | 'ref'>,
+  { provider, model, modelId, ref, isPinned }: ListedModel,
   aliases: readonly string[],
   { stateOf, contextOf, abilitiesOf, memberStateOf }: RunningFacts,
 ): ModelListing {
@@ -126,6 +131,10 @@ function toListing(
   const owners = config.members === undefined ? [] : findOwners(config, name, modelId)
   const others = owners.flatMap((owner) => owner.memberOf?.member ?? [])
   const key = toServiceKey(provider)
+  const stateAt = (host: ProviderConfig) =>
+    (host.memberOf === undefined
+      ? stateOf(toServiceKey(host))
+      : memberStateOf?.(host.memberOf.member, host.memberOf.provider)) ?? 'down.cold'
   const sizes = [model?.contextWindow, contextOf(key, provider.id, modelId)].filter(
     (size) => size !== undefined,
   )
@@ -155,16 +164,23 @@ function toListing(
     ...(model?.maxTokens === undefined ? {} : { max_tokens: model.maxTokens }),
     default: config.defaultModel?.primary === ref,
     state:
-      memberOf !== undefined
-        ? (memberStateOf?.(memberOf.member, memberOf.provider) ?? 'down.cold')
-        : provider.unavailable === undefined
-          ? (stateOf(key) ?? 'down.cold')
-          : 'unavailable',
+      provider.unavailable === undefined
+        ? toBestState((isPinned ? [provider] : [provider, ...owners]).map(stateAt))
+        : 'unavailable',
     ...(provider.unavailable === undefined ? {} : { unavailable: provider.unavailable }),
     ...(config.members === undefined
       ? {}
       : { members: memberOf === undefined ? [config.members.self, ...others] : others }),
   }
+}
+
+/** From the best to the worst. One that has none of them cannot serve soon. */
+const BEST: readonly ProviderTag[] = ['serving', 'sleeping', 'starting', 'probing', 'cold']
+
+/** Of several equally good ones the first. */
+function toBestState(states: readonly ProviderState[]): ProviderState {
+  const tag = BEST.find((one) => states.some((state) => hasTag(state, one)))
+  return states.find((state) => tag === undefined || hasTag(state, tag)) ?? 'down.cold'
 }
 
 /** What the configuration says wins: text alone is its default, and says nothing. */

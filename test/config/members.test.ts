@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
 import { type Offer, withMembers } from '../../src/config/members.ts'
 import { listReplicas, resolveModel } from '../../src/config/model-ref.ts'
-import { toModelList } from '../../src/service/model-list.ts'
+import { findModelListing, toModelList } from '../../src/service/model-list.ts'
 import { toServices } from '../../src/service/services.ts'
 
 const own = parseConfig(`{
@@ -116,6 +116,29 @@ describe('the models of other members', () => {
       owned_by: 'llama',
       architecture: { input_modalities: ['text', 'image'] },
     })
+  })
+
+  test('are in the best state of the members that have them: serving, then starting, then down', () => {
+    const states = {
+      attic: { llama: 'down.backoff', vllm: 'starting.warming' },
+      cellar: { llama: 'leased.open', vllm: 'leased.draining', other: 'down.tripped' },
+    } as const
+    const facts = {
+      stateOf: () => 'starting.spawning' as const,
+      contextOf: () => undefined,
+      abilitiesOf: () => ({}),
+      memberStateOf: (member: string, provider: string) => Object(states)[member][provider.toLowerCase()],
+    }
+    expect(toModelList(config, facts).map(({ id, state }) => [id, state])).toEqual([
+      ['llama/qwen', 'leased.open'],
+      ['llama/small', 'starting.spawning'],
+      ['llama/phi', 'down.backoff'],
+      ['vllm/big', 'starting.warming'],
+      ['other/phi', 'down.tripped'],
+    ])
+    // One that is named is asked alone.
+    expect(findModelListing(config, 'attic:llama/qwen', facts).state).toBe('down.backoff')
+    expect(findModelListing(config, 'llama/qwen', facts).state).toBe('leased.open')
   })
 
   test('leave the list as it is where no cluster is joined', () => {
