@@ -48,6 +48,18 @@ export function isOffered(provider: ProviderConfig, isShared: OfferFacts['isShar
   return isShared(provider.replicaOf?.provider ?? provider.id, isOfThisHost(provider))
 }
 
+/**
+ * The provider that the members claim the start of a service under; `undefined`: they may not use it, or it is a further
+ * server (`replicas`), which adds room on this machine alone.
+ */
+export function findClaimed(
+  providers: readonly ProviderConfig[],
+  isShared: OfferFacts['isShared'],
+): string | undefined {
+  const claimed = providers.filter((provider) => isNoReplica(provider) && isOffered(provider, isShared))
+  return claimed.map(({ id }) => id.toLowerCase()).sort()[0]
+}
+
 /** Whether the server of a provider is on this host. Others have a key of this member, or are known to them as well. */
 function isOfThisHost({ localService, baseUrl }: ProviderConfig): boolean {
   return localService !== undefined || isLoopbackUrl(baseUrl)

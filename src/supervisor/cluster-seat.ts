@@ -5,7 +5,7 @@ import type { JoinedCluster } from '../cluster/joined-cluster.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
 import type { ClusterEventBody } from '../events/events.ts'
 import type { Membership } from '../request/membership.ts'
-import { isOffered, listOwnOffers, type OfferFacts } from '../service/own-offers.ts'
+import { findClaimed, isOffered, listOwnOffers, type OfferFacts } from '../service/own-offers.ts'
 import type { Service } from '../service/services.ts'
 
 /** Joins a supervisor to its cluster. Without `leasehold.cluster` every call does nothing, and the cluster code is not loaded. */
@@ -92,11 +92,8 @@ export function createClusterSeat({
       return undefined
     }
   }
-  /** The provider that the members claim the start of a service under; `undefined`: they may not use it. */
-  const claimedAs = ({ isShared }: JoinedCluster, key: string): string | undefined => {
-    const shared = serviceOf(key).providers.filter((provider) => isOffered(provider, isShared))
-    return shared.map(({ id }) => id.toLowerCase()).sort()[0]
-  }
+  const claimedAs = ({ isShared }: JoinedCluster, key: string) =>
+    findClaimed(serviceOf(key).providers, isShared)
 
   return {
     get joined() {
