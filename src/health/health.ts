@@ -20,6 +20,11 @@ import { type Clock, toScheduler } from '../clock.ts'
  * the one before: a pause is at most 20 ms and a twentieth of the load time so far.
  */
 export const WARM_POLL_MS = { first: 20, longest: 500, growth: 1.05 } as const
+/** The pause after so many probes, in milliseconds. */
+export function toWarmPauseMs(count: number): number {
+  return Math.min(WARM_POLL_MS.first * WARM_POLL_MS.growth ** count, WARM_POLL_MS.longest)
+}
+
 /** A burst of output lines causes one probe at its start and one at its end, this long apart, in milliseconds. */
 const OUTPUT_THROTTLE_MS = 10
 
@@ -41,12 +46,7 @@ export function createWarmHealth$({
 }: HealthOptions & { readonly output$: Observable<unknown> }): Observable<Verdict> {
   const scheduler = toScheduler(clock)
   let isAskedAgain = false
-  const polls$ = of(0).pipe(
-    repeat({
-      delay: (count) =>
-        timer(Math.min(WARM_POLL_MS.first * WARM_POLL_MS.growth ** count, WARM_POLL_MS.longest), scheduler),
-    }),
-  )
+  const polls$ = of(0).pipe(repeat({ delay: (count) => timer(toWarmPauseMs(count), scheduler) }))
   const lines$ = output$.pipe(
     throttleTime(OUTPUT_THROTTLE_MS, scheduler, { leading: true, trailing: true }),
     tap(() => {

@@ -1,6 +1,7 @@
 import type { SleepOutcome, Verdict } from '../../machines/messages.ts'
 import { type Clock, delay } from '../clock.ts'
 import type { LocalServiceConfig } from '../config/config.ts'
+import { toWarmPauseMs } from '../health/health.ts'
 import { MAX_HEALTH_BODY_BYTES, PROBE_TIMEOUT_MS } from '../health/probe.ts'
 import { judgeSleep, type SleepLook } from '../health/sleep-check.ts'
 import { codeOf, judgeError } from '../health/verdict.ts'
@@ -32,8 +33,6 @@ export interface SleepRequestOptions {
   readonly scrub: (text: string) => string
 }
 
-/** Pause between two looks, in milliseconds. */
-const LOOK_EVERY_MS = 100
 /** How much of the answer to a request is quoted, in characters. */
 const MAX_QUOTE = 200
 
@@ -90,9 +89,12 @@ export function createSleepRequests({
     }
     return undefined
   }
-  /** Looks until `is`; never settles otherwise before the signal: the chart limits the time. */
+  /**
+   * Looks until `is`, as often as at a server that warms up: requests wait for it. Never settles otherwise before the
+   * signal: the chart limits the time.
+   */
   const until = async (signal: AbortSignal, is: () => Promise<boolean>) => {
-    while (!signal.aborted && !(await is())) await delay(clock, LOOK_EVERY_MS)
+    for (let looks = 1; !signal.aborted && !(await is()); looks += 1) await delay(clock, toWarmPauseMs(looks))
   }
   const isSeen = async (key: string, isAsleep: boolean, signal: AbortSignal) => {
     const seen = await look(key, signal)
