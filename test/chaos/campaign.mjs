@@ -10,6 +10,7 @@ import { describe, isAlive, isListening, listMarked, lookUntil, signalMarked } f
 import { createRandom, deriveSeed } from './random.mjs'
 import { startSaboteur } from './saboteur.mjs'
 import { createServices, demoServer, MODELS, OUTSIDE } from './services.mjs'
+import { readSleeps, watchBooks } from './sleep.mjs'
 
 /** Gateways that follow each other on one configuration before everything is looked at, at most. */
 const MAX_ROUNDS = 5
@@ -17,6 +18,8 @@ const MAX_ROUNDS = 5
 const GONE_LIMIT_MS = 10_000
 /** How long leases and queues may take to empty when the clients are done, in milliseconds. */
 const QUIET_LIMIT_MS = 120_000
+/** The looks at the books while the sleeper was awake. */
+const LOOKS = 'books of the sleeper compared'
 /** How long a gateway that was asked to end may take, in milliseconds. */
 const END_LIMIT_MS = 60_000
 
@@ -65,7 +68,8 @@ async function openStage() {
   const temporary = join(home, 'tmp')
   mkdirSync(temporary)
   const journals = join(home, 'journals')
-  const services = await createServices(journals)
+  const sleepLog = join(home, 'sleeps.ndjson')
+  const services = await createServices(journals, sleepLog)
   const config = join(home, 'leasehold.json5')
   // Ours alone: a configuration names programs to run.
   let variant = 0
@@ -94,6 +98,7 @@ async function openStage() {
     mark: `TMPDIR=${temporary}`,
     /** Begins a chapter's ledgers with nothing in them; the server of our own keeps its file open, and begins with them. */
     ledger: join(home, 'client.ndjson'),
+    sleepLog,
     async close() {
       client.disconnect()
       outside.kill('SIGKILL')
@@ -139,9 +144,10 @@ async function playChapter({ chapter, seed, targets, gateway, stage, totals }) {
     ends,
     forcedStops,
   )
-  for (const [name, number] of Object.entries(counts))
+  const sleeps = readSleeps(stage.sleepLog)
+  for (const [name, number] of Object.entries({ ...counts, ...sleeps.counts }))
     totals.counts[name] = (totals.counts[name] ?? 0) + number
-  totals.violations.push(...violations)
+  totals.violations.push(...violations, ...sleeps.violations)
   forgetLedgers(stage)
 }
 
@@ -211,6 +217,13 @@ async function playRound({ plan, gateway, stage, totals, forcedStops, blame }) {
   void ended.then(() => {
     isEnded = true
   })
+  const books = watchBooks({
+    ...{ url: running.url, ports, blame },
+    count: () => {
+      totals.counts[LOOKS] = (totals.counts[LOOKS] ?? 0) + 1
+    },
+    isOver: () => isEnded || !running.isRunning(),
+  })
   if (plan.isKilled) {
     if (plan.isKilledCold) await delay(plan.coldMs)
     else while (!isEnded && running.isRunning() && sent < quota * plan.killAt) await delay(5)
@@ -221,12 +234,12 @@ async function playRound({ plan, gateway, stage, totals, forcedStops, blame }) {
       totals.supervisorKills += 1
     }
     client.send({ halt: true })
-    await Promise.all([running.exited, saboteur.end()])
+    await Promise.all([running.exited, saboteur.end(), books])
     totals.requests += (await ended).sent
     return endAt
   }
   totals.requests += (await ended).sent
-  await saboteur.end()
+  await Promise.all([saboteur.end(), books])
   await expectQuiet({ url: running.url, stage, blame })
   endAt = Date.now()
   running.kill('SIGTERM')
@@ -283,8 +296,8 @@ async function untilGone({ mark }, { killedAt, totals, blame }) {
 }
 
 /** The lines of one chapter must not meet those of the next; the server of our own goes on in a file it has open. */
-function forgetLedgers({ ledger, journals, owned }) {
-  rmSync(ledger, { force: true })
+function forgetLedgers({ ledger, sleepLog, journals, owned }) {
+  for (const file of [ledger, sleepLog]) rmSync(file, { force: true })
   for (const name of owned) rmSync(join(journals, name), { recursive: true, force: true })
   for (const file of readdirSync(join(journals, OUTSIDE))) truncateSync(join(journals, OUTSIDE, file))
 }

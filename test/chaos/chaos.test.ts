@@ -15,11 +15,11 @@ describe.skipIf(!hasProcfs)('chaos', () => {
     expect(Number(/\| complete +\| +(\d+) \|/.exec(said)?.[1])).toBeGreaterThan(30)
   })
 
-  test('finds out a gateway that truncates in silence, and one that leaves its server behind', {
+  test('finds out a gateway that truncates in silence, one that leaves its server behind, and a disturbed sleep', {
     timeout: 240_000,
   }, async () => {
-    const said = await run('run', '--self-test', 'honest', 'truncates', 'orphans')
-    expect(said.match(/^ok /gm)).toHaveLength(3)
+    const said = await run('run', '--self-test', 'honest', 'truncates', 'orphans', 'sleep')
+    expect(said.match(/^ok /gm)).toHaveLength(5)
   })
 
   test.each([

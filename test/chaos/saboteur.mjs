@@ -31,7 +31,7 @@ export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kil
   let isOver = false
 
   const pickServer = () => {
-    const servers = listMarked(mark).filter((pid) => describe(pid).includes('demo-server.js'))
+    const servers = listMarked(mark).filter((pid) => /demo-server\.m?js/.test(describe(pid)))
     return servers.length === 0 ? undefined : random.pick(servers)
   }
   const control = (name, body) =>

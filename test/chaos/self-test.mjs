@@ -1,6 +1,16 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { findFreePort } from '../../dist/src/testing/real-host.js'
 import { runCampaign } from './campaign.mjs'
-import { OUTSIDE } from './services.mjs'
+import { ask } from './gateway.mjs'
+import { lookUntil } from './processes.mjs'
+import { OUTSIDE, SLEEPER, SLEEPER_NEEDS, sleepingServer } from './services.mjs'
+import { readSleeps, watchBooks } from './sleep.mjs'
 
 const BROKEN = fileURLToPath(new URL('broken-gateway.mjs', import.meta.url))
 
@@ -48,10 +58,61 @@ export async function testTheTest(only) {
     const found = violations.find((violation) => pattern.test(violation))
     tell(name, found !== undefined, found ?? `not found out: ${violations.join('; ') || 'no violation'}`)
   }
+  if (isChosen('sleep')) {
+    const violations = await disturbSleep()
+    for (const pattern of [/the books count 2 of 10/, /GET \/health came while it was asleep/]) {
+      const found = violations.find((violation) => pattern.test(violation))
+      tell('sleep', found !== undefined, found ?? `not found out: ${violations.join('; ') || 'no violation'}`)
+    }
+  }
   if (isChosen('unwatched')) {
     const { violations } = await play({ killsWatchdogs: true })
     const found = violations.find((violation) => /a process is left|is still held/.test(violation))
     tell('unwatched', found !== undefined, found ?? 'leasehold without a watchdog left nothing')
   }
   return isGood
+}
+
+/** A sleeper whose books count it as asleep while it is awake, and that is asked for its health while it sleeps. */
+async function disturbSleep() {
+  const home = await mkdtemp(join(tmpdir(), 'chaos-sleep-'))
+  const file = join(home, 'sleeps.ndjson')
+  const port = await findFreePort()
+  const server = spawn(process.execPath, [sleepingServer, '--sleep-log', file, '--port', String(port)], {
+    stdio: 'ignore',
+  })
+  const exited = once(server, 'exit')
+  const holds = [{ service: SLEEPER, amount: SLEEPER_NEEDS.asleep }]
+  const snapshot = {
+    services: [{ providers: [SLEEPER], pid: server.pid }],
+    budgets: [{ name: 'weights', holds }],
+  }
+  const gateway = createServer((_request, response) => response.end(JSON.stringify(snapshot)))
+  try {
+    await once(gateway.listen(0, '127.0.0.1'), 'listening')
+    const origin = `http://127.0.0.1:${port}`
+    const state = async () => (await ask(`${origin}/is_sleeping`))?.state
+    await lookUntil(async () => (await state()) === 'awake', 20_000)
+    const violations = []
+    let looks = 0
+    await watchBooks({
+      url: `http://127.0.0.1:${gateway.address().port}`,
+      ports: { [SLEEPER]: port },
+      blame: (violation) => violations.push(violation),
+      count: () => {
+        looks += 1
+      },
+      isOver: () => looks > 0,
+    })
+    await ask(`${origin}/sleep?level=1`, { method: 'POST' })
+    await lookUntil(async () => (await state()) === 'asleep', 20_000)
+    await ask(`${origin}/health`)
+    await exited
+    return [...violations, ...readSleeps(file).violations]
+  } finally {
+    server.kill('SIGKILL')
+    gateway.close()
+    gateway.closeAllConnections()
+    await rm(home, { recursive: true, force: true })
+  }
 }

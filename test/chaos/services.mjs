@@ -3,6 +3,12 @@ import { findFreePort } from '../../dist/src/testing/real-host.js'
 
 export const demoServer = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
 
+export const sleepingServer = fileURLToPath(new URL('sleeping-demo-server.mjs', import.meta.url))
+
+/** The service whose server sleeps when it is idle, and what it takes of the budget `weights`. */
+export const SLEEPER = 'epsilon'
+export const SLEEPER_NEEDS = { awake: 10, asleep: 2 }
+
 /**
  * The services of a campaign, each with a weakness of its own. `flags` are the demo server's, `service` is what its
  * `localService` says besides.
@@ -24,6 +30,22 @@ const SERVICES = {
   },
   // Stands first in the chain of the default model, and is told to crash before it answers.
   flaky: { flags: [], service: {} },
+  // Sleeps between two requests, and dies of any request meanwhile.
+  [SLEEPER]: {
+    flags: [],
+    service: {
+      maxConcurrent: 4,
+      maxQueue: 200,
+      needs: { weights: SLEEPER_NEEDS.awake },
+      sleep: {
+        afterMs: 5,
+        request: [{ path: '/sleep?level=1' }],
+        wake: [{ path: '/wake_up' }],
+        check: { path: '/is_sleeping', field: 'is_sleeping' },
+        needs: { weights: SLEEPER_NEEDS.asleep },
+      },
+    },
+  },
 }
 
 /** A server that the harness itself runs: leasehold may use it and must never signal it. */
@@ -33,10 +55,10 @@ export const OUTSIDE = 'outside'
 export const CHAIN = ['flaky', 'alpha', OUTSIDE]
 
 /** The names under which clients ask for models. */
-export const MODELS = ['alpha', 'beta', 'beta2', 'gamma', 'delta', 'flaky', OUTSIDE, 'default']
+export const MODELS = ['alpha', 'beta', 'beta2', 'gamma', 'delta', 'flaky', SLEEPER, OUTSIDE, 'default']
 
 /** Ports, journals and the configuration file's text. */
-export async function createServices(journals) {
+export async function createServices(journals, sleepLog) {
   const names = [...Object.keys(SERVICES), OUTSIDE]
   const ports = {}
   for (const name of names) {
@@ -50,7 +72,11 @@ export async function createServices(journals) {
         baseUrl: `http://127.0.0.1:${ports[name]}/v1`,
         localService: {
           command: process.execPath,
-          args: [demoServer, ...toFlags(name), ...flags],
+          args: [
+            ...(name === SLEEPER ? [sleepingServer, '--sleep-log', sleepLog] : [demoServer]),
+            ...toFlags(name),
+            ...flags,
+          ],
           healthUrl: `http://127.0.0.1:${ports[name]}/health`,
           readyTimeoutMs: 30_000,
           maxQueueMs: 45_000,
@@ -78,6 +104,7 @@ export async function createServices(journals) {
       heartbeatMs: 100,
       maxConcurrentStarts: 3,
       coldStartCommentsMs: 100,
+      budgets: { weights: SLEEPER_NEEDS.awake },
     },
   })
   return {
