@@ -86,6 +86,8 @@ export function createSchedulerLedger({
   /** Since the first decision about a start that has not come. */
   const askingSinceMs = new Map<string, number>()
   const waitingSince = new Map<string, { readonly ms: number; readonly raiseMs: number }>()
+  /** Services that were taken before their minimum residency was over, and who wants their room back. */
+  let takenEarly: { readonly ms: number; readonly wanting: Set<string> }[] = []
 
   const leasesOf = (key: string) => idsOf(leases, key)
   const isForAnother = (key: string) => ['evicted', 'yielded'].includes(stopOf(key) ?? '')
@@ -138,9 +140,9 @@ export function createSchedulerLedger({
     const sinceMs = askingSinceMs.get(key)
     return sinceMs !== undefined && nowMs() - sinceMs >= (shareOf(key)?.maxStarveMs ?? 0)
   }
-  /** Asleep it may hold nothing of what is wanted. */
-  const isWantedBack = (key: string) =>
-    [...returning].some((other) =>
+  /** Who wants back what it holds. Asleep it may hold nothing of what is wanted. */
+  const listWanting = (key: string) =>
+    [...returning].filter((other) =>
       Object.keys(toNeeds(sharing(), other)).some((limit) => needOf(key, limit) > 0),
     )
   const isResident = (key: string) =>
@@ -170,6 +172,8 @@ export function createSchedulerLedger({
   /** A start is over, or given up: who asks from now on does not take turns with it. */
   const endAsking = (key: string) => {
     returning.delete(key)
+    // The decision that its leaving caused is told before it.
+    for (const { ms, wanting } of takenEarly) if (ms === nowMs()) wanting.delete(key)
     displaced.delete(key)
     for (const [victim, other] of gaveWayTo) if (other === key) gaveWayTo.delete(victim)
   }
@@ -280,9 +284,9 @@ export function createSchedulerLedger({
         askingSinceMs.set(key, nowMs())
         if (gaveWayTo.has(key)) returning.add(key)
       }
-      // Judged when it is decided: a service in use leaves later, and another may want its room back by then.
-      const isResidentTaken =
-        type === 'evict' && taken.some((victim) => isWantedBack(victim.key) && isResident(victim.key))
+      // Looked at when it is decided: a service in use leaves later, and another may want its room back by then.
+      for (const { key: victim } of type === 'evict' ? taken : [])
+        if (isResident(victim)) takenEarly.push({ ms: nowMs(), wanting: new Set(listWanting(victim)) })
       const isEarly = type === 'evict' && taken.some(({ how }) => how === 'yield') && !hasStarved(key)
       if (type === 'start') {
         permitted.add(key)
@@ -302,7 +306,6 @@ export function createSchedulerLedger({
       }
       return listBroken([
         ['yieldsForWaiter', isEarly],
-        ['residencyKept', isResidentTaken],
         ['preloadTakesNothing', type === 'evict' && isPreload(key)],
       ])
     },
@@ -312,7 +315,10 @@ export function createSchedulerLedger({
       const present = queuedStarts.filter(({ isForeseen }) => !isForeseen)
       noteWaiting(present)
       const [first, ...others] = queuedStarts
+      const isResidentTaken = takenEarly.some(({ wanting }) => wanting.size > 0)
+      takenEarly = []
       return listBroken([
+        ['residencyKept', isResidentTaken],
         ['withinLimits', isTooMuch()],
         [
           'sleepIsBooked',
