@@ -23,6 +23,7 @@ const BENCHES = [
   'elsewhere',
   'sleep',
   'cluster',
+  'failover',
   'swap',
 ]
 
