@@ -21,7 +21,7 @@ describe.skipIf(hasNoBrowser || process.env.WRITE_SCREENSHOTS === undefined)(
       await using stage = await openStage({
         providers: {
           'qwen3-8b': await toLocal({ vramMiB: 9_400, ramMiB: 1_100 }, ['--token-delay-ms', '200'], {
-            maxConcurrent: 8,
+            maxConcurrent: 9,
           }),
           'coder-14b': await toLocal({ vramMiB: 10_800, ramMiB: 1_400 }, ['--load-ms', '90000']),
           'gemma-3-12b': await toLocal({ vramMiB: 9_000, ramMiB: 1_200 }, [], { maxStarveMs: 600_000 }),
@@ -79,6 +79,8 @@ describe.skipIf(hasNoBrowser || process.env.WRITE_SCREENSHOTS === undefined)(
       // The line of the pace has its two minutes.
       for (let looks = 0; looks < 45; looks += 1)
         await page.waitForResponse((response) => response.url().endsWith('/api/services'))
+      // Between two answers it would be idle for a moment, and make room.
+      const held = await supervisor.acquire('qwen3-8b/m')
       const cold = [ask('coder-14b', 'aider/0.86'), ask('coder-14b', 'Continue/1.2')]
       await expect.poll(() => stateOf('coder-14b'), { timeout: 60_000 }).toBe('starting.warming')
       cold.push(ask('gemma-3-12b', 'OpenWebUI/0.6'))
@@ -86,6 +88,7 @@ describe.skipIf(hasNoBrowser || process.env.WRITE_SCREENSHOTS === undefined)(
       await page.locator('.budget .note').waitFor()
       await page.screenshot({ path: process.env.WRITE_SCREENSHOTS ?? '' })
       isOver = true
+      held.release()
       await supervisor.close({ force: true })
       await Promise.allSettled([...talks, ...cold])
     })
