@@ -315,12 +315,13 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
     'replay a recording of serve --record through the statecharts; fails where they behave differently',
     'leasehold replay crash.ndjson',
   )
-    .argument('<file>', 'a recording')
+    .argument('<file...>', 'a recording, or those of several members of a cluster')
     .option('--service <id>', 'only this service')
     .option('--to-script <file>', 'write the events of one service as an event script')
-    .action((file, options) =>
+    .option('--clocks-differ <ms>', 'by how much the clocks of members may differ', parseCount, 1000)
+    .action((files, options) =>
       perform(options, async () =>
-        (await import('./replay-command.ts')).replayRecording(file, options, terminal),
+        (await import('./replay-command.ts')).replayRecordings(files, options, terminal),
       ),
     )
 

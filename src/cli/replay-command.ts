@@ -1,11 +1,14 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import JSON5 from 'json5'
+import type { ClusterEventBody, SupervisorEvent } from '../events/events.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
+import { findClockFaults, type MemberRecording, toOriginMs } from '../testing/joint-history.ts'
 import { parseRecording, type Recording } from '../testing/recording.ts'
 import { type Replay, type ReplayedLife, type ReplayStep, replay } from '../testing/replay.ts'
 import { buildScript } from '../testing/replay-script.ts'
 import { runScript } from '../testing/run-script.ts'
 import { exitCodes, UsageError } from './exit-codes.ts'
+import { describeClusterEvent } from './lifecycle.ts'
 import { escapeText, type Terminal } from './terminal.ts'
 import { describeState } from './words.ts'
 
@@ -14,26 +17,57 @@ export interface ReplayOptions {
   /** The file that gets the life of one service as an event script. */
   readonly toScript?: string
   readonly json?: boolean
+  /** By how much the clocks of several members may differ, in milliseconds. */
+  readonly clocksDiffer?: number
 }
 
-/** `leasehold replay`: a recording against the statecharts of this version. Fails at the first difference. */
-export async function replayRecording(
-  file: string,
-  { service, toScript: target, json }: ReplayOptions,
+/**
+ * `leasehold replay`: recordings against the statecharts of this version. Fails at the first difference. Those of several
+ * members are told as one history, in the order of their clocks, and fail as well where these contradict each other.
+ */
+export async function replayRecordings(
+  files: readonly string[],
+  { service, toScript: target, json, clocksDiffer = 1000 }: ReplayOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const recording = await readRecording(file)
-  const whole = replay(recording)
-  const lives = whole.lives.filter((life) => service === undefined || life.service === service)
+  const all = await Promise.all(
+    files.map(async (file) => {
+      const recording = await readRecording(file)
+      const whole = replay(recording)
+      const lives = whole.lives.filter((life) => service === undefined || life.service === service)
+      return { file, name: recording.header.member ?? file, recording, whole, lives }
+    }),
+  )
+  const lives = all.flatMap((one) => one.lives)
   if (service !== undefined && lives.length === 0)
-    throw new UsageError(`${file} tells nothing of a service "${service}".`)
-  if (json) terminal.json({ ...whole, lives })
-  else {
-    for (const line of tell(lives, terminal)) terminal.line(line)
-    terminal.line(describeVerdict(whole, recording, terminal))
+    throw new UsageError(`${files.join(', ')} tells nothing of a service "${service}".`)
+  const faults = findClockFaults(all, clocksDiffer)
+  const ok = all.every(({ whole }) => whole.ok) && faults.length === 0
+  const isJoint = all.length > 1
+  if (json) {
+    const told = all.map((one) => ({ ...one.whole, lives: one.lives }))
+    const recordings = told.map((one, index) => ({ member: all[index]?.name, file: files[index], ...one }))
+    terminal.json(isJoint ? { ok, clockFaults: faults, recordings } : told[0])
+  } else {
+    for (const line of tell(all, terminal)) terminal.line(line)
+    for (const { name, whole, recording } of all)
+      terminal.line(describeVerdict(isJoint ? `${name}: ` : '', whole, recording, terminal))
+    for (const { cause, effect, earlyMs } of faults)
+      terminal.line(
+        terminal.paint(
+          'red',
+          escapeText(
+            `✗ the clocks differ: ${effect} saw ${cause} ${earlyMs} ms before ${cause} reached NATS; with --clocks-differ ${earlyMs} the order of their lines may be wrong by as much`,
+          ),
+        ),
+      )
   }
   if (target !== undefined) await writeScript(lives, target, terminal)
-  return whole.ok ? exitCodes.ok : exitCodes.failed
+  return ok ? exitCodes.ok : exitCodes.failed
+}
+
+interface Told extends MemberRecording {
+  readonly lives: readonly ReplayedLife[]
 }
 
 async function readRecording(file: string): Promise<Recording> {
@@ -45,16 +79,47 @@ async function readRecording(file: string): Promise<Recording> {
   }
 }
 
-/** The lives with more than one step, in the order of their events. */
-function tell(lives: readonly ReplayedLife[], terminal: Terminal): string[] {
-  const told = lives.flatMap((life) => life.steps.map((step) => ({ life, step })))
+/** The steps of all lives, and of several members what each said of the cluster, in the order of their events. */
+function tell(all: readonly Told[], terminal: Terminal): string[] {
+  const isJoint = all.length > 1
+  const origins = all.map(({ recording }) => toOriginMs(recording))
+  const firstMs = Math.min(...all.map(({ recording }, index) => (origins[index] ?? 0) + firstAtMs(recording)))
+  const told = all.flatMap(({ name, recording, lives }, index) => {
+    // Of one recording the times are its own.
+    const shiftMs = isJoint ? (origins[index] ?? 0) - firstMs : 0
+    const whom = isJoint ? `${name}  ` : ''
+    const steps = lives.flatMap((life) =>
+      life.steps.map((step) => ({
+        atMs: step.atMs + shiftMs,
+        lines: (at: string) => tellStep(`${at}${whom}${life.service}`, step, terminal),
+      })),
+    )
+    if (!isJoint) return steps
+    const cluster = recording.events.flatMap((event) =>
+      isOfCluster(event)
+        ? {
+            atMs: event.atMs + shiftMs,
+            lines: (at: string) => [escapeText(`${at}${whom}cluster  ${describeClusterEvent(event).text}`)],
+          }
+        : [],
+    )
+    return [...steps, ...cluster]
+  })
   return told
-    .toSorted((a, b) => a.step.atMs - b.step.atMs)
-    .flatMap(({ life, step }) => tellStep(life.service, step, terminal))
+    .toSorted((a, b) => a.atMs - b.atMs)
+    .flatMap(({ atMs, lines }) => lines(`${String(Math.round(atMs)).padStart(9)} ms  `))
 }
 
-function tellStep(service: string, { atMs, event, said, why }: ReplayStep, terminal: Terminal): string[] {
-  const at = `${String(Math.round(atMs)).padStart(9)} ms  ${escapeText(service)}`
+function firstAtMs({ events: [first] }: Recording): number {
+  return first?.atMs ?? 0
+}
+
+function isOfCluster(event: SupervisorEvent): event is SupervisorEvent & ClusterEventBody {
+  return event.type.startsWith('cluster.') || event.type.startsWith('member.')
+}
+
+function tellStep(start: string, { event, said, why }: ReplayStep, terminal: Terminal): string[] {
+  const at = escapeText(start)
   const changes = said.flatMap((one) => {
     if (one.type === 'service.state')
       return [`${at}  ${describeState(one.to)}: ${escapeText(toReasonText(why)).replaceAll('\n', ' ')}`]
@@ -68,6 +133,7 @@ function tellStep(service: string, { atMs, event, said, why }: ReplayStep, termi
 }
 
 function describeVerdict(
+  whose: string,
   { ok, difference, lives }: Replay,
   { isWhole }: Recording,
   terminal: Terminal,
@@ -75,13 +141,16 @@ function describeVerdict(
   if (ok || difference === null) {
     const steps = lives.reduce((count, life) => count + life.steps.length, 0)
     const cut = isWhole ? '' : '; the recording ends before the supervisor did'
-    return terminal.paint('green', `✓ ${steps} steps, every state as it was recorded${cut}`)
+    return terminal.paint(
+      'green',
+      `✓ ${escapeText(whose)}${steps} steps, every state as it was recorded${cut}`,
+    )
   }
   const { seq, service, recorded, replayed } = difference
   return terminal.paint(
     'red',
     escapeText(
-      `✗ event ${seq}, ${service}: recorded ${JSON.stringify(recorded)}, but the statechart said ${JSON.stringify(replayed)}`,
+      `✗ ${whose}event ${seq}, ${service}: recorded ${JSON.stringify(recorded)}, but the statechart said ${JSON.stringify(replayed)}`,
     ),
   )
 }

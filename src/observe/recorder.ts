@@ -10,6 +10,8 @@ export interface RecordingHeader {
   /** The version of leasehold that wrote it. */
   readonly version: string
   readonly instance: string
+  /** The name of this member, where the supervisor is one of a cluster. */
+  readonly member?: string
   readonly time: string
   /** The services there were, with the state they were in. Their policies stand in their `service.added`. */
   readonly services: readonly { readonly service: string; readonly key: string; readonly state: string }[]
@@ -87,11 +89,13 @@ export function createRecorder(supervisor: Supervisor, options: RecorderOptions)
   })
 
   const { instance, services } = supervisor.snapshot()
+  const member = supervisor.config.leasehold.cluster?.member
   write({
     type: 'recording.begun',
     recording: 1,
     version,
     instance,
+    ...(member === undefined ? {} : { member }),
     time: new Date().toISOString(),
     services: services.map(({ service, key, state }) => ({ service, key, state })),
   })

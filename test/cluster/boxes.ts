@@ -37,8 +37,8 @@ export interface Box {
   readonly child: ChildProcess | undefined
   /** What its gateway has printed so far. */
   readonly log: string
-  /** Waits until its gateway listens. */
-  start(): Promise<void>
+  /** Starts its gateway, with further options of `serve`, and waits until it listens. */
+  start(...options: readonly string[]): Promise<void>
   /** Waits until what its gateway printed fits. */
   until(pattern: RegExp): Promise<void>
   signal(signal: NodeJS.Signals): void
@@ -221,9 +221,9 @@ async function createBox(
     get log() {
       return log
     },
-    start: async () => {
+    start: async (...options) => {
       log = ''
-      const begun = begin(['serve'])
+      const begun = begin(['serve', ...options])
       child = begun
       begun.stdout?.on('data', hear)
       begun.stderr?.on('data', hear)
