@@ -65,7 +65,7 @@ function listOthers(
  * speak HTTP is another program. A system error (`ECONNREFUSED`, `EHOSTUNREACH`) means that no connection was made.
  */
 export function judgeError(code: string, timeoutMs: number): Verdict {
-  if (code === 'ECONNREFUSED') return { kind: 'refused', detail: 'connection refused' }
+  if (code === 'ECONNREFUSED') return { kind: 'refused', detail: NO_LISTENER }
   if (code === 'ETIMEOUT') return { kind: 'loading', detail: `no answer within ${timeoutMs} ms` }
   if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'UND_ERR_SOCKET')
     return { kind: 'loading', detail: 'the connection was closed without an answer' }
@@ -75,6 +75,9 @@ export function judgeError(code: string, timeoutMs: number): Verdict {
   if (/^E[A-Z]/.test(code) || code === 'UND_ERR_CONNECT_TIMEOUT') return { kind: 'refused', detail: code }
   return { kind: 'foreign', detail: `the answer is not HTTP (${formatLine(code)})` }
 }
+
+/** What is seen where the host answers, and nothing listens. */
+export const NO_LISTENER = 'connection refused'
 
 /** The error's code; undici leaves it empty for most unreadable answers. */
 export function codeOf(error: unknown): string {

@@ -12,6 +12,8 @@ export interface OutsideCommands {
   readonly isExternal: boolean
   /** Whether it is a model of a daemon, which may unload it by itself. @default false */
   readonly isModel?: boolean
+  /** Tells the same as `status`, without a process for each look. @default `status` is run */
+  readonly look?: () => Promise<Presence>
   /** The longest that the stop commands may take together, in milliseconds. */
   readonly timeoutMs: number
 }
@@ -56,6 +58,7 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
   const options = { env, cwd, clock }
 
   const look = async (): Promise<{ presence: Presence; detail?: string | undefined }> => {
+    if (commands.look !== undefined) return { presence: await commands.look() }
     if (commands.status === undefined) return { presence: 'unknown' }
     const { exitCode, output, detail } = await runCommand(commands.status, {
       ...options,

@@ -5,6 +5,7 @@ import type {
   HealthCommand,
   LeaseEvent,
   PeerCommand,
+  Presence,
   ProbeOutcome,
   ProcessCommand,
   ProviderEvent,
@@ -18,6 +19,7 @@ import { findEngine } from '../config/engines.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import { judgeLoaded } from '../health/loaded-check.ts'
 import { PROBE_TIMEOUT_MS, type ProbeOptions, probe } from '../health/probe.ts'
+import { NO_LISTENER } from '../health/verdict.ts'
 import { createBorrowing } from '../peers/borrowing.ts'
 import type { ClaimKeeper } from '../peers/claim-keeper.ts'
 import type { OutsideCommands } from '../process/outside.ts'
@@ -133,6 +135,13 @@ export function createEffects({
     const { daemon } = localService ?? {}
     const verdict = await probe(daemon ? askLoaded(options, daemon) : options, more.signal)
     return scrub(otherUsers ?? verdict)
+  }
+  /** Whether a model of a daemon is loaded. A daemon that does not listen has none; of a host that is away nothing is known. */
+  const lookForModel = async (key: string): Promise<Presence> => {
+    const verdict = await check(key).catch(() => undefined)
+    if (verdict?.kind === 'ready') return 'there'
+    const isTold = verdict?.status !== undefined || verdict?.detail === NO_LISTENER
+    return verdict?.kind === 'refused' && isTold ? 'gone' : 'unknown'
   }
   /** Before a start: nothing loads a model where no daemon listens, and no other service makes room for it. */
   const refuseWithoutDaemon = (key: string, verdict: Verdict): Verdict => {
@@ -280,7 +289,7 @@ export function createEffects({
           const { localService } = serviceOf(key)
           if (localService === undefined) return
           const { command, args, cwd, inheritEnv, daemon } = localService
-          const outside = toOutside(serviceOf(key))
+          const outside = toOutside(serviceOf(key), () => lookForModel(key))
           claims.noteBegin(key)
           addresses.delete(key)
           const run = table.run(
@@ -368,14 +377,17 @@ function askLoaded(options: ProbeOptions, { loaded }: Daemon): ProbeOptions {
 }
 
 /** The commands of a server that is more than its process. */
-function toOutside({ localService, policy }: Service): OutsideCommands | undefined {
+function toOutside(
+  { localService, policy }: Service,
+  look: () => Promise<Presence>,
+): OutsideCommands | undefined {
   if (localService?.stopCommand === undefined) return undefined
   const { stopCommand, statusCommand, external, daemon } = localService
   return {
     stop: stopCommand,
     ...(statusCommand === undefined ? {} : { status: statusCommand }),
     isExternal: external,
-    isModel: daemon !== undefined,
+    ...(daemon === undefined ? {} : { isModel: true, look }),
     timeoutMs: policy.stopCommandMs,
   }
 }

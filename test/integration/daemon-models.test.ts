@@ -142,7 +142,7 @@ test('two models of one daemon have claims of their own, and both are up', { tim
   await using daemon = await openDaemon({ services: { a: {}, b: {} } })
   const answers = await Promise.all([daemon.ask('a'), daemon.ask('b')])
   expect(answers.map(({ status }) => status)).toEqual([200, 200])
-  expect(Object.keys((await daemon.seen()).loaded)).toEqual(['a:latest', 'b:latest'])
+  expect(Object.keys((await daemon.seen()).loaded).toSorted()).toEqual(['a:latest', 'b:latest'])
 })
 
 test('of two models that do not fit together one is unloaded before the other is loaded', {
@@ -157,9 +157,8 @@ test('of two models that do not fit together one is unloaded before the other is
   for (const id of ['a', 'b', 'a'])
     expect(await daemon.ask(id)).toMatchObject({ status: 200, text: expect.stringContaining(`I am ${id}`) })
   expect((await daemon.seen()).most).toBe(1)
-  expect(
-    daemon.hearing.all('scheduler.decided').filter(({ choice }) => choice.type === 'evict'),
-  ).toHaveLength(2)
+  const evictions = daemon.hearing.all('scheduler.decided').filter(({ choice }) => choice.type === 'evict')
+  expect(new Set(evictions.map(({ service }) => service))).toEqual(new Set(['a', 'b']))
 })
 
 test('a model without needs reserves the whole budget: its own process says nothing of its memory', {
