@@ -17,6 +17,23 @@ interface Members {
 }
 
 describeWithNats('members of other kinds', () => {
+  test(
+    'a member whose NATS was never there says so, serves its own models, and joins when it is',
+    patience,
+    async ({ expect }) => {
+      await using boxes = await createBoxes(['tower'])
+      const [tower] = boxes.all as [Box]
+      await boxes.nats.kill()
+      await tower.start()
+      await tower.until(/cluster +NATS is not reached/)
+      expect([(await tower.ask()).status, tower.starts()]).toEqual([200, 1])
+      await boxes.nats.start()
+      await tower.until(/cluster +connected to NATS/)
+      // Each attempt would say it again.
+      expect(tower.log.match(/NATS is not reached/g)).toHaveLength(1)
+    },
+  )
+
   test('a member of a newer format is listed, and gets no request (row 20)', patience, async ({ expect }) => {
     await using boxes = await createBoxes(['tower'])
     const [tower] = boxes.all as [Box]
