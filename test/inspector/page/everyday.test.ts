@@ -79,8 +79,11 @@ describe.skipIf(hasNoBrowser)('what is used every day', () => {
     await page.getByRole('button', { name: 'Prefill' }).focus()
     await page.keyboard.press('Enter')
     await page.locator('th[aria-sort=descending]', { hasText: 'Prefill' }).waitFor()
+    // The bars keep their place: on a phone the story tells the rest.
+    expect((await row.locator('.c-bar').boundingBox())?.width).toBeGreaterThan(240)
     for (const width of widths) {
       await page.setViewportSize({ width, height: 900 })
+      expect(await row.locator('.c-pf').isVisible()).toBe(width > 1_400)
       await row.locator('a').click()
       await page.getByRole('button', { name: 'Markdown' }).focus()
       await page.keyboard.press('Enter')
