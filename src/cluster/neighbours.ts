@@ -79,7 +79,9 @@ export function createNeighbours({
       probe: fromPromise<NeighbourProbe, NeighbourContext>(async ({ input: { card }, signal }) => {
         const answer = await askCard(card, signal)
         const entry = entries.get(card.member)
-        if (entry !== undefined) entry.problem = answer.outcome === 'answered' ? null : answer.detail
+        // A probe that was called off found nothing out.
+        if (entry !== undefined && !signal.aborted)
+          entry.problem = answer.outcome === 'answered' ? null : answer.detail
         return answer
       }),
     },
@@ -138,13 +140,18 @@ export function isUsable({ state }: Neighbour): boolean {
   return state !== 'lost' && state !== 'unmet'
 }
 
+/** States in which something keeps a member from being used as the others are. */
+const UNWELL: ReadonlySet<Neighbour['state']> = new Set(['lost', 'unmet', 'muted'])
+
 function toNeighbour(
   snapshot: SnapshotFrom<typeof neighbourMachine>,
   heardAtMs: number,
   problem: string | null,
 ): Neighbour {
   const { card, member } = snapshot.context
-  return { member, card, state: toState(snapshot), heardAtMs, problem }
+  const state = toState(snapshot)
+  // A member whose cards come again is well, whatever the last probe said.
+  return { member, card, state, heardAtMs, problem: UNWELL.has(state) ? problem : null }
 }
 
 function toState(snapshot: SnapshotFrom<typeof neighbourMachine>): Neighbour['state'] {

@@ -87,6 +87,9 @@ function judgeExecutions({ model, box, outcome }, executions, { blame, count, wa
       wasHarmed(target, before.beganAt - FOUND_OUT_MS, execution.beganAt + SAME_MOMENT_MS),
     )
     if (isExcused) count('executed again: after a fault')
+    // A request that waits there is moved to a machine with room; its turn may come in the same moment.
+    else if (before.end?.outcome === 'aborted' && before.service !== execution.service)
+      count('executed again: moved as its turn came')
     else if (
       execution.isLastOnConnection &&
       execution.earlierOnConnection === 0 &&
