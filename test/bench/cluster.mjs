@@ -8,6 +8,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../dist/src/clock.js'
@@ -17,6 +18,7 @@ import { openNatsLink } from '../../dist/src/cluster/nats-link.js'
 import { createStartClaims } from '../../dist/src/cluster/start-claims.js'
 import { parseConfig } from '../../dist/src/config/load.js'
 import { findFreePort } from '../../dist/src/testing/real-host.js'
+import { PROOF_HEADER } from '../../dist/src/transport/member-proof.js'
 import { quantile, runAlone } from './figures.mjs'
 
 const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
@@ -36,7 +38,13 @@ export async function measure({ quick }) {
   const server = spawn(nats, ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
-  for await (const data of server.stderr) if (String(data).includes('Server is ready')) break
+  // It is read to the end: without a reader the server would die of its next line.
+  const log = createInterface({ input: server.stderr })
+  await new Promise((resolve) => {
+    log.on('line', (line) => {
+      if (line.includes('Server is ready')) resolve()
+    })
+  })
   const url = `nats://127.0.0.1:${port}`
   try {
     const claims = await measureClaims(url, quick ? 20 : 200)
@@ -110,9 +118,11 @@ async function measureClaims(url, count) {
 async function joinAs(url, member, services = {}) {
   let cluster
   const door = createServer((request, response) => {
-    cluster?.neighbourhood.admit(request.method, request.url, request.headers)
+    const hop = cluster?.neighbourhood.admit(request.method, request.url, request.headers)
+    const text = JSON.stringify(cluster?.card() ?? {})
+    if (hop !== undefined) response.setHeader(PROOF_HEADER, cluster.proveAnswer(hop, text))
     response.setHeader('content-type', 'application/json')
-    response.end(JSON.stringify(cluster?.card() ?? {}))
+    response.end(text)
   })
   door.listen(0, '127.0.0.1')
   await once(door, 'listening')
