@@ -305,7 +305,7 @@ export const neighbourMachine = neighbour.createMachine({
 
     overdue: {
       description: 'No card for too long. This counts only after this member has heard its own card since.',
-      tags: 'usable',
+      tags: ['usable', 'overdue'],
       on: {
         'echo.heard': 'silent',
         'connection.failed': 'silent',

@@ -150,6 +150,17 @@ export async function joinCluster({
     }
   }
 
+  /** Made once for each card: with every card that comes, those of all members are compared. */
+  const offerTexts = new WeakMap<Card, string>()
+  const describeOffer = (said: Card): string => {
+    const known = offerTexts.get(said)
+    if (known !== undefined) return known
+    const { member: from, address, services } = said
+    const models = Object.entries(services).map(([id, service]) => [id, service.models])
+    const text = JSON.stringify([from, address, models])
+    offerTexts.set(said, text)
+    return text
+  }
   let offered = ''
   const tellOffers = () => {
     const cards = neighbours
@@ -157,13 +168,7 @@ export async function joinCluster({
       .filter(isUsable)
       .flatMap((neighbour) => (isNewerCard(neighbour.card) ? [] : [neighbour.card]))
       .sort((a, b) => (a.member < b.member ? -1 : 1))
-    const text = JSON.stringify(
-      cards.map(({ member, address, services }) => [
-        member,
-        address,
-        Object.entries(services).map(([id, { models }]) => [id, models]),
-      ]),
-    )
+    const text = cards.map(describeOffer).join('\n')
     if (text === offered) return
     offered = text
     onOffers(cards, isUsed)

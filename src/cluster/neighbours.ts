@@ -123,7 +123,11 @@ export function createNeighbours({
     farewell: (member, boot) => entries.get(member)?.actor.send({ type: 'bye.heard', boot }),
     noResponders: (member, boot) => entries.get(member)?.actor.send({ type: 'responders.none', boot }),
     suspect: (member) => entries.get(member)?.actor.send({ type: 'connection.failed' }),
-    echo: () => tellAll({ type: 'echo.heard' }),
+    echo: () => {
+      // It comes with each of our cards, and decides only about a member that is overdue.
+      for (const { actor } of [...entries.values()])
+        if (actor.getSnapshot().hasTag('overdue')) actor.send({ type: 'echo.heard' })
+    },
     setFrozen: (isNow) => {
       if (isNow === isFrozen) return
       isFrozen = isNow
