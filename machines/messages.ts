@@ -174,6 +174,8 @@ export interface SleepPolicy {
 /** How a request to sleep or to wake ended. `failed`: it is not certain what the server does. */
 export type SleepOutcome =
   | { readonly outcome: 'done' }
+  /** Of a wake: another server that was counted as asleep is awake, so it was not told to wake. */
+  | { readonly outcome: 'no-room' }
   | { readonly outcome: 'failed'; readonly detail: string }
 
 /** The settings of a provider machine. Durations in milliseconds, all at most 2^31-1. */
@@ -246,6 +248,8 @@ export type ClaimOutcome =
   | HostClaimOutcome
   /** Another member has it, or starts it. The claim on this host is given back. */
   | { readonly outcome: 'elsewhere'; readonly member: string }
+  /** A server that was counted as asleep is awake: the room is taken. */
+  | { readonly outcome: 'no-room' }
 
 /** What the one look of `probing` finds: what answers at the address, or how the claim on it ended. */
 export type ProbeOutcome = Verdict | Exclude<HostClaimOutcome, { readonly outcome: 'claimed' }>

@@ -254,6 +254,16 @@ export function findStayers(state: SchedulerState): readonly Resident[] {
   )
 }
 
+/** The other services whose sleep leaves room for a service. */
+export function listSleepersBeside(state: SchedulerState, key: string): readonly string[] {
+  const limits = Object.keys(toNeeds(state, key))
+  return state.residents
+    .filter(({ phase }) => phase === 'asleep')
+    .filter((one) => limits.some((limit) => (toNeeds(state, one.key)[limit] ?? 0) > (one.holds[limit] ?? 0)))
+    .map((one) => one.key)
+    .filter((other) => other !== key)
+}
+
 /** Whether the services that stay for these reasons alone leave too little room, even if all others left. */
 export function isKeptOutBy({ because, rejected }: Decision, causes: readonly SpareCause[]): boolean {
   const holders = rejected.filter((one) => causes.includes(one.because))

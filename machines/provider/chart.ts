@@ -370,6 +370,8 @@ export const providerMachine = provider.createMachine({
                     target: '#provider.down.backoff',
                     actions: ['recordClaimFailure', 'refuseWaiters'],
                   },
+                  // It asks for its turn again. Nothing has failed.
+                  { guard: 'isRoomLost', target: 'queued', actions: 'finishStart' },
                   // Requests ask there: nothing has failed.
                   {
                     guard: 'isElsewhere',
@@ -830,6 +832,7 @@ export const providerMachine = provider.createMachine({
             input: ({ context }) => ({ key: context.key }),
             onDone: [
               { guard: 'isSleepFault', target: '#provider.idle-stopping', actions: 'recordWakeFault' },
+              { guard: 'isRoomLost', target: 'asleep', actions: 'recordAsleep' },
               // The idle clock may have run out while a request waited that has left.
               { target: '#provider.ready', reenter: true, actions: ['recordAwake', 'startHeartbeat'] },
             ],

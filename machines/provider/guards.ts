@@ -100,6 +100,7 @@ export const base = setup({
 
     // Claims and other supervisors.
     isClaimHeld: ({ event }: Scope) => outcomeOf(event)?.outcome === 'held',
+    isRoomLost: ({ event }: Scope) => outcomeOf(event)?.outcome === 'no-room',
     isElsewhere: ({ event }: Scope) => outcomeOf(event)?.outcome === 'elsewhere',
     isClaimImpossible: ({ event }: Scope) => outcomeOf(event)?.outcome === 'impossible',
     /** The owner tried to start the server and failed: the same start would fail here. */

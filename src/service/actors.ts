@@ -38,6 +38,8 @@ export interface Surroundings {
   readonly claims: ClaimKeeper
   /** Whether a service whose claim on this host is ours may be started on this host. Rejects with the signal's reason. */
   readonly place: (key: string, signal: AbortSignal) => Promise<ClaimOutcome>
+  /** The services whose sleep leaves room for a service. */
+  readonly listSleepersBeside: (key: string) => readonly string[]
   /** Lease requests, cancellations and releases of a service. */
   readonly requests$: LeaseRequests['requests$']
   /** The service as it is configured now. */
@@ -77,6 +79,7 @@ export function createEffects({
   table,
   claims,
   place,
+  listSleepersBeside,
   requests$,
   serviceOf,
   heartbeatMs,
@@ -235,6 +238,23 @@ export function createEffects({
     scrub,
   })
 
+  /** How each service is told what its health stream did not see. */
+  const tellers = new Map<string, (event: ProviderEvent) => void>()
+  /**
+   * Whether a server that was counted as asleep is awake, because it was woken by another client. The heartbeat may be as
+   * late as its period, so each is asked before its room is used.
+   */
+  const isRoomLost = async (key: string, signal: AbortSignal): Promise<boolean> => {
+    const looks = listSleepersBeside(key).map(async (other) => {
+      const generation = runs.get(other)?.generation
+      const seen = await sleepRequests.look(other, signal)
+      if (generation === undefined || seen === undefined || !('isAsleep' in seen) || seen.isAsleep) return
+      tellers.get(other)?.({ type: 'sleep.seen', generation, isAsleep: false })
+      return listSleepersBeside(key).includes(other) ? undefined : other
+    })
+    return (await Promise.all(looks)).some((other) => other !== undefined)
+  }
+
   const actors = {
     probe: fromPromise<ProbeOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
       if (serviceOf(key).localService === undefined) return checkOther(key, signal)
@@ -251,7 +271,9 @@ export function createEffects({
     claim: fromPromise<ClaimOutcome, ServiceInput>(async ({ input: { key }, signal }) => {
       const claimed = await claims.take(key, signal)
       if (claimed.outcome !== 'claimed') return claimed
-      const placed = await place(key, signal)
+      const placed = (await isRoomLost(key, signal))
+        ? ({ outcome: 'no-room' } as const)
+        : await place(key, signal)
       if (placed.outcome !== 'claimed') claims.release(key)
       return placed
     }),
@@ -259,8 +281,8 @@ export function createEffects({
     sleep: fromPromise<SleepOutcome, ServiceInput>(({ input: { key }, signal }) =>
       sleepRequests.sleep(key, signal),
     ),
-    wake: fromPromise<SleepOutcome, ServiceInput>(({ input: { key }, signal }) =>
-      sleepRequests.wake(key, signal),
+    wake: fromPromise<SleepOutcome, ServiceInput>(async ({ input: { key }, signal }) =>
+      (await isRoomLost(key, signal)) ? { outcome: 'no-room' } : sleepRequests.wake(key, signal),
     ),
 
     peer: fromCallback<PeerCommand, ServiceInput, ProviderEvent>(({ input: { key }, sendBack, receive }) => {
@@ -333,6 +355,7 @@ export function createEffects({
         const rest = () => watches.get(key)?.unsubscribe()
         rest()
         watches.set(key, health$(key, commands$).subscribe(sendBack))
+        tellers.set(key, sendBack)
         receive((command) => commands$.next(command))
         return rest
       },
@@ -361,6 +384,7 @@ export function createEffects({
       addresses.delete(key)
       instances.delete(key)
       watches.delete(key)
+      tellers.delete(key)
     },
   }
 }

@@ -4,6 +4,7 @@ import { type ActorRefFrom, createActor } from 'xstate'
 import type { providerMachine } from '../../machines/provider/chart.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
 import { requestMachine } from '../../machines/request.ts'
+import { listSleepersBeside } from '../../machines/scheduler.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { createLenientClock, systemClock } from '../clock.ts'
 import { toConfig } from '../config/load.ts'
@@ -126,6 +127,7 @@ export function createParts(options: SupervisorOptions) {
     table,
     claims,
     place: (key, signal) => startPlace.place(key, signal),
+    listSleepersBeside: (key) => listSleepersBeside(root.getSnapshot().context, key),
     requests$: leaseRequests.requests$,
     serviceOf: catalogue.serviceOf,
     heartbeatMs: () => limits().heartbeatMs,

@@ -59,9 +59,9 @@ const world = z
     probeMs: ms.describe('Duration of a health check, in milliseconds.'),
     verdict: verdict.nullable().describe('What each health check finds, whatever runs. `null`: the truth.'),
     claim: z
-      .enum(['claimed', 'held', 'impossible', 'elsewhere'])
+      .enum(['claimed', 'held', 'impossible', 'elsewhere', 'no-room'])
       .describe(
-        'Whether the service can be claimed on this host; `elsewhere`: it can, and another member of a cluster starts it.',
+        'Whether the service can be claimed on this host; `elsewhere`: it can, and another member of a cluster starts it; `no-room`: it can, and a server that was counted as asleep is awake.',
       ),
     claimMs: ms.describe('Duration of the claim, in milliseconds.'),
     peer: z

@@ -339,7 +339,7 @@ export function createWorld(
     probe: () =>
       delay(clock, state.options.probeMs).then(() => {
         const outcome = claimNow()
-        return outcome.outcome === 'claimed' || outcome.outcome === 'elsewhere' ? verdictNow() : outcome
+        return outcome.outcome === 'held' || outcome.outcome === 'impossible' ? outcome : verdictNow()
       }),
     claim: () => delay(clock, state.options.claimMs).then(claimNow),
     peer: owner.effect,

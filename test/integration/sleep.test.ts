@@ -10,6 +10,10 @@ import { isRunning, listen, writeAndLoad } from './library.ts'
 
 const sleeper = fileURLToPath(new URL('../fixtures/sleeper.mjs', import.meta.url))
 
+interface Asleep {
+  readonly is_sleeping: boolean
+}
+
 interface HouseOptions {
   /** Flags of each service's server. */
   readonly flags?: Readonly<Record<string, readonly string[]>>
@@ -191,6 +195,45 @@ test('two services that do not fit together take turns by sleep, and neither is 
     decided.filter(({ choice }) => choice.type === 'evict').map(({ choice }) => choice.taken[0]?.how),
   ).toEqual(['sleep', 'sleep', 'sleep', 'sleep'])
   expect(house.supervisor.service('b').whyText).toBe('its check says that it sleeps')
+})
+
+test('a server that another client woke is stopped before its room is used, by a start and by a wake', async ({
+  expect,
+}) => {
+  await using house = await createHouse({
+    flags: { a: [], b: [] },
+    service: { needs: { vramMiB: 20 }, minResidencyMs: 0 },
+    sleep: { needs: { vramMiB: 2 } },
+    // No heartbeat tells of it in time.
+    leasehold: { budgets: { vramMiB: 24 }, heartbeatMs: 600_000 },
+  })
+  const wake = async (index: number) => {
+    const origin = `http://127.0.0.1:${house.ports[index]}`
+    await fetch(`${origin}/wake_up`, { method: 'POST' })
+    const sleeps = async () => ((await (await fetch(`${origin}/is_sleeping`)).json()) as Asleep).is_sleeping
+    await expect.poll(sleeps, { timeout: 15_000 }).toBe(false)
+  }
+  const listLives = () =>
+    house.hearing.events.flatMap((event) =>
+      event.type === 'process.spawned' || event.type === 'process.settled'
+        ? [`${event.service} ${event.type}`]
+        : [],
+    )
+
+  await house.use('a')
+  await house.until('a', 'ready.asleep')
+  await wake(0)
+  await house.use('b')
+  const first = ['a process.spawned', 'a process.settled', 'b process.spawned']
+  expect(listLives()).toEqual(first)
+
+  await house.until('b', 'ready.asleep')
+  const { pid } = await house.use('a')
+  await house.until('a', 'ready.asleep', 2)
+  await wake(1)
+  expect((await house.use('a')).pid).toBe(pid)
+  expect(listLives()).toEqual([...first, 'a process.spawned', 'b process.settled'])
+  expect(house.all('lease.refused')).toEqual([])
 })
 
 test('what a server needs asleep is measured 2 s after it fell asleep, where it is not stated', async ({

@@ -198,6 +198,10 @@ function toOwnEvents(machine: AnyStateMachine): AnyEventObject[] {
     ]),
     { type: 'xstate.done.actor.claim', output: { outcome: 'claimed' } },
     { type: 'xstate.done.actor.claim', output: { outcome: 'elsewhere', member: 'attic' } },
+    ...['claim', 'wake'].map((name) => ({
+      type: `xstate.done.actor.${name}`,
+      output: { outcome: 'no-room' },
+    })),
     { type: 'xstate.error.actor.claim', error: 'a bug' },
   ]
   return [...[...new Set(timers)].map((type) => ({ type })), ...ends]
