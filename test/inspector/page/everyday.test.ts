@@ -83,8 +83,13 @@ describe.skipIf(hasNoBrowser)('what is used every day', () => {
     expect((await row.locator('.c-bar').boundingBox())?.width).toBeGreaterThan(240)
     for (const width of widths) {
       await page.setViewportSize({ width, height: 900 })
-      expect(await row.locator('.c-pf').isVisible()).toBe(width > 1_400)
+      await expect.poll(() => row.locator('.c-pf').isVisible()).toBe(width > 1_400)
       await row.locator('a').click()
+      // Where the story lies over the list, the focus goes to it first.
+      const story = page.getByRole('complementary', { name: /^Request / })
+      await story.waitFor()
+      if (width < 1_280)
+        await expect.poll(() => story.evaluate((one) => one === document.activeElement)).toBe(true)
       await page.getByRole('button', { name: 'Markdown' }).focus()
       await page.keyboard.press('Enter')
       await page.getByText('The row is copied.').waitFor()
