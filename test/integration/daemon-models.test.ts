@@ -49,7 +49,7 @@ async function openDaemon({
   let daemon: ChildProcess | undefined
   const start = async () => {
     const args = ['--port', String(port), '--kind', kind, '--models', models.join(), ...flags]
-    const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [program, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
     daemon = child
     await once(child.stdout, 'data')
   }
