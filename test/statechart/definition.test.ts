@@ -52,6 +52,11 @@ test('a compound guard is told by its parts, and actions are one name only where
   }
   expect(states.ready?.on['process.exited']).toEqual([
     { guard: 'not isCurrentGeneration' },
+    {
+      guard: 'isUnloaded and not hasWaiters',
+      target: 'down.cold',
+      actions: ['reportStop', 'explainUnloaded'],
+    },
     { target: 'down.failing', actions: ['reportStop', 'recordExit', 'countFailure'] },
   ])
   expect(states.starting?.states.warming).toMatchObject({
