@@ -30,6 +30,12 @@ export function explainNatsFault(error: unknown, names: Names): NatsFault {
   if (name === 'PermissionViolationError')
     return { isRefusal: true, message: describeForbidden(Object(error)) }
   if (isAuthFault(error)) return { isRefusal: true, message: describeAuthFault(said, names) }
+  if (said.includes('max_payload'))
+    return {
+      isRefusal: true,
+      message:
+        'the card of this member is longer than the NATS server takes: raise max_payload in its configuration, or share fewer models',
+    }
   if (name === 'TimeoutError' && isTls(names))
     return {
       isRefusal: false,

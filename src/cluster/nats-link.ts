@@ -125,7 +125,8 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
           tellFault(error)
           // The server has dropped the subscription. When it is permitted later, nothing tells.
           void pause(REFUSED_RETRY_MS).then(() => {
-            if (nc === connection && isConnected) on(subject, take)
+            // While this member closes, the library refuses a subscription.
+            if (nc === connection && isConnected && !nc.isDraining()) on(subject, take)
           })
         },
       })
@@ -171,7 +172,13 @@ export function openNatsLink({ config, boot, clock, libraries, receiver }: NatsL
   const ended = run()
 
   const publish = (subject: string, text?: string) => {
-    if (isConnected && connection?.isClosed() === false) connection.publish(subject, text)
+    if (!isConnected || connection?.isClosed() !== false) return
+    try {
+      connection.publish(subject, text)
+    } catch (error) {
+      // It is longer than the server takes.
+      tellFault(error)
+    }
   }
   return {
     get connection() {

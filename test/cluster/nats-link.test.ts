@@ -197,6 +197,38 @@ describeWithNats('the connection to NATS', () => {
       .toBeGreaterThan(0)
     expect(a.heard.facts.filter(({ type }) => type === 'nats.connected')).toHaveLength(1)
   })
+
+  test('closes without an error while it may not hear something', async ({ expect, onTestFinished }) => {
+    const unhandled: unknown[] = []
+    const note = (error: unknown) => unhandled.push(error)
+    process.on('unhandledRejection', note)
+    onTestFinished(() => void process.off('unhandledRejection', note))
+    const { nkeys } = libraries.transport
+    const seed = nkeys.createUser()
+    const user = `{ nkey: "${seed.getPublicKey()}", permissions: { publish: ">", subscribe: { allow: ">", deny: ["leasehold.who"] } } }`
+    await using server = await startNatsServer({ config: `authorization { users: [${user}] }` })
+    await using folder = await openFolder()
+    const credentialsFile = join(folder.path, 'a.nk')
+    await writeFile(credentialsFile, seed.getSeed(), { mode: 0o600 })
+    await using a = openLink(server.url, 'a', { credentialsFile })
+    await expect.poll(() => lastMessage(a), patience).toContain('forbids this member to subscribe')
+    await a.link.close()
+    await new Promise(setImmediate)
+    expect(unhandled).toEqual([])
+  })
+
+  test('says that a card is longer than the server takes', async ({ expect }) => {
+    await using server = await startNatsServer({ config: 'max_payload: 4096' })
+    await using a = openLink(server.url, 'a')
+    await expect.poll(a.last, patience).toBe('nats.connected')
+    a.link.publishCard(JSON.stringify('x'.repeat(5000)))
+    expect([a.last(), lastMessage(a)]).toEqual([
+      'nats.refused',
+      expect.stringContaining('raise max_payload in its configuration'),
+    ])
+    a.link.publishCard('{}')
+    await expect.poll(() => a.heard.cards, patience).toEqual([{ member: 'a', value: {} }])
+  })
 })
 
 describeWithNats('TLS to NATS', () => {
