@@ -554,11 +554,12 @@ export const neighbourMachine = neighbour.createMachine({
 function withCard(
   context: NeighbourContext,
   card: Card | NewerCard,
-): Pick<NeighbourContext, 'card' | 'pastBoots'> {
-  const { card: before, pastBoots } = context
-  if (card.boot === before.boot) return { card: card.seq > before.seq ? card : before, pastBoots }
+): Pick<NeighbourContext, 'card' | 'pastBoots' | 'leftBoot'> {
+  const { card: before, pastBoots, leftBoot } = context
+  if (card.boot === before.boot) return { card: card.seq > before.seq ? card : before, pastBoots, leftBoot }
   const past = [...pastBoots, before.boot].filter((boot) => boot !== card.boot)
-  return { card, pastBoots: past.slice(-MAX_PAST_BOOTS) }
+  // A run that has left because another one had its name joins again when that one is gone.
+  return { card, pastBoots: past.slice(-MAX_PAST_BOOTS), leftBoot: null }
 }
 
 function cardOf(event: object): Card | NewerCard {

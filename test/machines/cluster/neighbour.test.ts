@@ -203,6 +203,20 @@ describe('a neighbour', () => {
     expect([attic.said.at(-1), attic.tags()]).toEqual(['met a2', 'usable'])
   })
 
+  test('that left because another run had its name is back after that run was lost', async () => {
+    const attic = await open()
+    attic.world.http = answered(1, 'a2')
+    await attic.send(bye(), heard(1, 'a2'))
+    expect([attic.said.at(-1), attic.tags()]).toEqual(['met a2', 'usable'])
+    await attic.send(heard(50, 'a1'))
+    expect(attic.context().card.boot).toBe('a2')
+    attic.world.http = refused
+    await attic.send(failed)
+    attic.world.http = answered(51, 'a1')
+    await attic.send(heard(51, 'a1'))
+    expect([attic.said.slice(-2), attic.tags()]).toEqual([['lost a2 refused', 'met a1'], 'usable'])
+  })
+
   test('that is back gets no start for five seconds (row 17)', async () => {
     const attic = await open()
     attic.world.http = refused
