@@ -26,7 +26,7 @@ export async function loadLibraries(load: Load = loadModule): Promise<Libraries>
     return { transport: loadedTransport as typeof transport, kv: loadedKv as typeof kv }
   } catch (error) {
     throw new ClusterError(
-      `leasehold.cluster needs the client of NATS, which is not installed beside leasehold: run "${INSTALL_LINE}"`,
+      `leasehold.cluster needs the client of NATS, which is not installed beside leasehold: run "${INSTALL_LINE}", with --global where leasehold is installed globally`,
       { cause: error },
     )
   }
