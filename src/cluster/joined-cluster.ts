@@ -14,6 +14,7 @@ import type { LossCause } from '../../machines/cluster/neighbour.ts'
 import type { PlacementOutcome, ServiceSight } from '../../machines/cluster/placement.ts'
 import type { Clock } from '../clock.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
+import { findModel } from '../config/model-ref.ts'
 import type { ClusterEventBody } from '../events/events.ts'
 import type { Neighbourhood } from '../request/neighbourhood.ts'
 import { createMemberProof, type MemberProof, type MemberRun } from '../transport/member-proof.ts'
@@ -74,6 +75,10 @@ export interface JoinedCluster {
   readonly isShared: Sharing
   /** Whether this member uses a provider of others. */
   isUsed(providerId: string): boolean
+  /** Whether this member has just begun, and the others are not known. */
+  readonly isMeeting: boolean
+  /** A member that is not there now and had a model when it was, by any of its names. */
+  findAway(ref: string): string | undefined
   /** What this member says of itself. */
   card(): Card
   /** The proof that an answer to a member is of this one. */
@@ -400,6 +405,14 @@ export async function joinCluster({
     neighbourhood,
     isShared,
     isUsed,
+    get isMeeting() {
+      return member.getSnapshot().hasTag('meeting')
+    },
+    findAway: (ref) =>
+      neighbours
+        .all()
+        .filter((neighbour) => !isUsable(neighbour))
+        .find(({ card: said }) => !isNewerCard(said) && isModelOf(said, ref, isUsed))?.member,
     card,
     proveAnswer: proof.proveAnswer,
     members: () => [
@@ -469,6 +482,23 @@ function findService(
 function toClaimName(provider: string, models: CardService['models']): string {
   const ids = models.map(({ id }) => id).sort()
   return `${provider}/${createHash('sha256').update(JSON.stringify(ids)).digest('hex').slice(0, 16)}`
+}
+
+/** Whether a reference means a model of a member. */
+function isModelOf(
+  { member, address, services }: Card,
+  ref: string,
+  isUsed: (providerId: string) => boolean,
+): boolean {
+  if (address === null) return false
+  const providers = Object.entries(services)
+    .filter(([id]) => isUsed(id))
+    .map(([id, { models }]) => ({ id, models }))
+  const aliases = providers.flatMap(({ id, models }) =>
+    models.flatMap((model) => (model.aliases ?? []).map((alias) => ({ alias, ref: `${id}/${model.id}` }))),
+  )
+  const name = ref.toLowerCase().startsWith(`${member}:`) ? ref.slice(member.length + 1) : ref
+  return findModel({ providers, aliases }, name).kind !== 'unknown'
 }
 
 /** Whether a provider elsewhere has every model of ours. One that lists none takes any. */

@@ -53,6 +53,7 @@ export const errorRows: Readonly<Record<ErrorCode, Row>> = {
   LEASEHOLD_LEASE_TIMEOUT: { status: 504, type: 'timeout_error', retry: false },
   LEASEHOLD_LISTEN_FAILED: { status: 500, type: 'internal_error' },
   LEASEHOLD_LOOP: { status: 508, type: 'loop_detected', retry: false },
+  LEASEHOLD_MEMBER_AWAY: unavailable,
   LEASEHOLD_MODEL_AMBIGUOUS: { status: 404, type: 'invalid_request_error' },
   LEASEHOLD_MODEL_UNKNOWN: { status: 404, type: 'invalid_request_error' },
   LEASEHOLD_NO_ROOM: { ...unavailable, retry: false },

@@ -11,6 +11,7 @@ import {
   BadRequestError,
   type LeaseholdError,
   LoopError,
+  ModelNotFoundError,
   ProviderUnavailableError,
   ServiceError,
   UpstreamTimeoutError,
@@ -88,6 +89,8 @@ export interface ExchangeParts {
   readonly explainChoice: (replicas: readonly ModelTarget[], chosen: ModelTarget) => string | undefined
   /** The member of the cluster that would serve at once; `undefined`: none would. */
   readonly findRoom: (targets: readonly ModelTarget[]) => string | undefined
+  /** Why a model that is unknown now may be there soon; `undefined`: it may not. */
+  readonly findAway: (ref: string) => ServiceError | undefined
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
   /** A request was refused the connection, as a health check would have been. */
   readonly noteRefused: (key: string, generation: string) => void
@@ -521,13 +524,20 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     return failed === undefined ? this.#choice : toChoiceText({ member, cause: 'failed', ref: failed.ref })
   }
 
-  /** A model that was there when the request came is not unknown now: its member has failed. */
   #find<Found>(look: () => Found): Found {
     try {
       return look()
     } catch (error) {
-      throw this.#attempts.length > 0 && this.#failure !== undefined ? this.#failure : error
+      // A model that was there when the request came is not unknown now: its member has failed.
+      if (this.#attempts.length > 0 && this.#failure !== undefined) throw this.#failure
+      throw this.#findAway(error) ?? error
     }
+  }
+
+  #findAway(error: unknown): ServiceError | undefined {
+    if (!(error instanceof ModelNotFoundError) || error.code !== 'LEASEHOLD_MODEL_UNKNOWN') return undefined
+    // Another member asks for what this one has itself.
+    return this.#request.hop === undefined ? this.#parts.findAway(error.ref) : undefined
   }
 
   /** A request that has passed a leasehold goes to none that would pass it on, unless there is no other server. */

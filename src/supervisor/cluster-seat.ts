@@ -3,6 +3,7 @@ import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
 import type { JoinedCluster } from '../cluster/joined-cluster.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
+import { ServiceError } from '../errors.ts'
 import type { ClusterEventBody } from '../events/events.ts'
 import type { Membership } from '../request/membership.ts'
 import { findClaimed, isOffered, listOwnOffers, type OfferFacts } from '../service/own-offers.ts'
@@ -18,6 +19,8 @@ export interface ClusterSeat {
   readonly isConfigured: boolean
   /** Whether this machine uses what other members offer in the place of a service. */
   usesOthers(key: string): boolean
+  /** Why a model that is unknown now may be there soon; `undefined`: it may not. */
+  findAway(ref: string): ServiceError | undefined
   /** Whether a service may be started on this machine. Rejects with the signal's reason. */
   place(key: string, signal: AbortSignal): Promise<ClaimOutcome>
   noteState(key: string, from: string, to: string): void
@@ -44,6 +47,10 @@ export interface ClusterSeatOptions {
   readonly revoke: (key: string, member: string) => void
 }
 
+/** When to ask again for a model of a member that is away, and before the members have met, in milliseconds. */
+const AWAY_RETRY_MS = 5_000
+const MEETING_RETRY_MS = 1_000
+
 export function createClusterSeat({
   config,
   clock,
@@ -56,6 +63,7 @@ export function createClusterSeat({
 }: ClusterSeatOptions): ClusterSeat {
   let joined: JoinedCluster | undefined
   let joining: Promise<JoinedCluster | undefined> | undefined
+  let isRefused = false
   /** By the id of the provider that its start is claimed under. */
   const placed = new Map<string, string>()
 
@@ -88,6 +96,7 @@ export function createClusterSeat({
       )
       return joined
     } catch (error) {
+      isRefused = true
       publish({ type: 'cluster.refused', message: error instanceof Error ? error.message : String(error) })
       return undefined
     }
@@ -102,6 +111,19 @@ export function createClusterSeat({
     isConfigured: config !== undefined,
     usesOthers: (key) =>
       joined === undefined || serviceOf(key).providers.some(({ id }) => joined?.isUsed(id)),
+    findAway: (ref) => {
+      if (config === undefined || isRefused) return undefined
+      const code = 'LEASEHOLD_MEMBER_AWAY'
+      if (joined === undefined || joined.isMeeting) {
+        const message = `the model "${ref}" is not here, and the other members of the cluster are not known yet`
+        return new ServiceError(config.member, { code, message }, { retryAfterMs: MEETING_RETRY_MS })
+      }
+      const member = joined.findAway(ref)
+      const message = `this member of the cluster has the model "${ref}", and is not there at the moment`
+      return member === undefined
+        ? undefined
+        : new ServiceError(member, { code, message, member }, { retryAfterMs: AWAY_RETRY_MS })
+    },
     begin: () => {
       if (config !== undefined) joining ??= join(config)
     },

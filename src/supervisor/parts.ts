@@ -235,6 +235,7 @@ export function createParts(options: SupervisorOptions) {
     rank,
     explainChoice: (replicas, chosen) => explainChoice(replicas, chosen, registry.loadOf, membership),
     findRoom: (targets) => findRoom(targets, registry.loadOf, membership),
+    findAway: (ref) => seat.findAway(ref),
     upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
     scrub: scrubber.text,
     secretsOf,

@@ -34,6 +34,34 @@ describeWithNats('members of other kinds', () => {
     },
   )
 
+  test(
+    'a model of a member that is away is not unknown, and neither is one before the members have met',
+    patience,
+    async ({ expect }) => {
+      await using boxes = await createBoxes([])
+      // While NATS is away, the meeting lasts as long as this.
+      const tower = await boxes.add('tower', { providers: ['other'], cluster: { lostMs: 60_000 } })
+      const attic = await boxes.add('attic')
+      const ask = async (model: string) => {
+        const answer = await tower.ask({ model })
+        const { error } = (await answer.json()) as { error?: { code: string } }
+        return [answer.status, error?.code, answer.headers.get('retry-after')]
+      }
+      await boxes.nats.kill()
+      await tower.start()
+      expect(await ask('llama/m')).toEqual([503, 'LEASEHOLD_MEMBER_AWAY', '1'])
+      await boxes.nats.start()
+      await attic.start()
+      await boxes.untilJoined()
+      expect(await ask('llama/m')).toEqual([200, undefined, null])
+      await attic.end()
+      await tower.until(/member attic is lost/)
+      const away = [503, 'LEASEHOLD_MEMBER_AWAY', '5']
+      expect([await ask('llama/m'), await ask('attic:llama/m')]).toEqual([away, away])
+      expect(await ask('nothing')).toEqual([404, 'LEASEHOLD_MODEL_UNKNOWN', null])
+    },
+  )
+
   test('a member of a newer format is listed, and gets no request (row 20)', patience, async ({ expect }) => {
     await using boxes = await createBoxes(['tower'])
     const [tower] = boxes.all as [Box]

@@ -20,6 +20,8 @@ export const errorMeanings: Readonly<Record<keyof typeof errorRows, string>> = {
   LEASEHOLD_LISTEN_FAILED: 'The gateway cannot listen at its address.',
   LEASEHOLD_HOP_REFUSED: 'The request does not prove that a member of the cluster sent it.',
   LEASEHOLD_LOOP: 'The request came back to this leasehold, or has passed too many.',
+  LEASEHOLD_MEMBER_AWAY:
+    'The member of the cluster that has the model is not there, or this one has not met the others yet.',
   LEASEHOLD_MODEL_AMBIGUOUS: 'Several models have this name; the message lists them.',
   LEASEHOLD_MODEL_UNKNOWN: 'No model has this name; the message has the nearest ones.',
   LEASEHOLD_NO_ROOM: 'Other services hold the room, and none of them may be stopped for this one.',

@@ -75,6 +75,7 @@ function createWorld(fallbacks: readonly string[] = ['b/m']) {
     rank: (replicas) => replicas,
     explainChoice: () => undefined,
     findRoom: () => undefined,
+    findAway: () => undefined,
     noteRefused: (key, generation) => refused.push(`${key} ${generation}`),
     upstreamOf: ({ provider }) => ({
       send: (request, handler) => {
