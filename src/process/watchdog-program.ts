@@ -1,3 +1,5 @@
+import type { RecordedOwner, RecordedProcess } from './owner-record.ts'
+
 /**
  * The watchdog's whole program: it is not called here but handed to a Node of its own as text, so it uses nothing
  * from outside its own braces. Its arguments are the owner's id and the session of the supervisor.
@@ -8,8 +10,8 @@
  * relatives, until no process is left that could fork, kills them all, and repeats until four looks in a row find nothing. A child
  * between fork and exec still shows the environment of its parent, which is why one quiet look proves nothing. Without `/proc` it
  * can only kill the armed groups. Meanwhile it runs the stop commands of every armed server, for at most 30 seconds. A client that
- * was killed may have ordered a server that comes later, so a server counts as gone when its status command said so for two
- * seconds. When all of them are gone, the record of the supervisor goes, too: the next one need not ask again.
+ * was killed may have ordered a server that comes later, so the servers count as gone when their status commands said so for two
+ * seconds. When nothing is left of what the record of the supervisor names, the record goes, too: the next one need not ask again.
  */
 export function watchSupervisor(): void {
   const { readdirSync, readFileSync, readSync, rmSync, writeSync } = process.getBuiltinModule('node:fs')
@@ -133,30 +135,47 @@ export function watchSupervisor(): void {
   const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
   /** What it printed; `undefined`: it did not end with 0. Its children are in our session: the sweep leaves them alone. */
   const execute = ([program = '', ...args]: readonly string[], { env, cwd }: Server) =>
-    new Promise<string | undefined>((resolve) => {
+    new Promise<string | undefined>((resolve, reject) => {
       const options = { env, ...(cwd === undefined ? {} : { cwd }) }
       const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'ignore'] })
       let output = ''
-      child.stdout.on('data', (data) => {
+      // Without a file descriptor left it has none.
+      child.stdout?.on('data', (data) => {
         output = `${output}${data}`.slice(0, 1_000)
       })
-      child.once('error', () => resolve(undefined))
+      child.once('error', reject)
       child.once('exit', (code) => {
         // What it printed may arrive after its exit; a process that it left in the background may hold the pipe open.
         setTimeout(() => resolve(code === 0 ? output.trim() : undefined), LAST_WORDS_MS)
       })
-    })
-  /** Runs the stop commands. Settles with `true` when the server is gone, and with `false` when that cannot be asked. */
-  const endServer = async (server: Server): Promise<boolean> => {
-    const { stop, status } = server
-    for (const command of stop) await execute(command, server)
-    if (status === undefined) return false
+    }).catch(() => undefined)
+  const endServer = async (server: Server): Promise<void> => {
+    for (const command of server.stop) await execute(command, server)
+  }
+  /** Ends all servers. Settles with `true` when they are gone at the same time, with `false` when one cannot be asked. */
+  const endServers = async (): Promise<boolean> => {
+    const ended = [...servers.values()]
+    await Promise.all(ended.map(endServer))
+    if (ended.length === 0 || ended.some(({ status }) => status === undefined)) return false
     for (let quietMs = 0; quietMs < GONE_MS; quietMs += ASK_MS) {
+      const seen = await Promise.all(ended.map((server) => execute(server.status ?? [], server)))
       // The stop commands are not run again: the next supervisor may have started a server of the same name.
-      if ((await execute(status, server)) !== '') quietMs = 0
+      if (seen.some((output) => output !== '')) quietMs = 0
       await sleep(ASK_MS)
     }
     return true
+  }
+  /** Whether nothing that the record names is left. It may name more than we know: our last lines may be lost. */
+  const isDone = (record: string): boolean => {
+    try {
+      const { body } = JSON.parse(readFileSync(record, 'utf8'))
+      const named: Pick<RecordedOwner, 'runs' | 'servers'> = JSON.parse(body)
+      const isGone = ({ pid, startTicks }: RecordedProcess) =>
+        pid === process.pid || find(pid)?.startTicks !== String(startTicks)
+      return named.servers.every(({ generation }) => servers.has(generation)) && named.runs.every(isGone)
+    } catch {
+      return false
+    }
   }
   /** Whether the supervisor said goodbye. */
   const obey = (line: string): boolean => {
@@ -183,14 +202,14 @@ export function watchSupervisor(): void {
     rest = lines.pop() ?? ''
     if (lines.some(obey)) process.exit(0)
   }
-  const ended = Promise.all([...servers.values()].map(endServer))
+  const ended = endServers()
   let isSwept = false
   if (hasProcfs) isSwept = sweep()
   else for (const pid of armed.keys()) signal(-Number(pid), 'SIGKILL')
   setTimeout(() => process.exit(0), COMMANDS_MS)
-  void ended.then((gone) => {
-    if (isSwept && gone.every(Boolean))
-      for (const { record } of servers.values()) if (record !== undefined) rmSync(record, { force: true })
+  void ended.then((areGone) => {
+    const records = new Set([...servers.values()].flatMap(({ record }) => record ?? []))
+    if (isSwept && areGone) for (const record of records) if (isDone(record)) rmSync(record, { force: true })
     process.exit(0)
   })
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -234,6 +234,24 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
     })
     expect(events).toMatchObject([{ type: 'orphans.reaped', pids: [pid], survivors: [] }])
     expect(isRunning(pid)).toBe(false)
+  })
+
+  test('leaves the record that names a server or a process that it was not told of (fault E-10)', {
+    timeout: 60_000,
+  }, async () => {
+    const untold = async (mode: string) => {
+      const folder = mkdtempSync(join(tmpdir(), 'leasehold-watchdog-'))
+      onTestFinished(() => rmSync(folder, { recursive: true }))
+      const supervisor = await startSupervisor(mode, folder)
+      if (mode === 'untold-process') {
+        const { pid } = JSON.parse(await supervisor.nextLine())
+        onTestFinished(() => void process.kill(pid, 'SIGKILL'))
+      }
+      await supervisor.exited
+      await supervisor.untilClean()
+      expect(readdirSync(join(folder, 'owners'))).toEqual([`${supervisor.owner}.json`])
+    }
+    await Promise.all(['untold', 'untold-process'].map(untold))
   })
 
   test('does not touch a process with the marker of another owner', async () => {
