@@ -149,7 +149,7 @@ async function reapOwner(
   return { events, left }
 }
 
-/** Ends a server outside the tree, when its status command says that it is there and is the one on record. */
+/** Ends a server outside the tree, unless its status command says that it is gone or is not the one on record. */
 async function reapServer(
   { stop, status, id }: RecordedServer,
   { env, clock }: { readonly env: Readonly<Record<string, string>>; readonly clock: Clock },
@@ -166,15 +166,16 @@ async function reapServer(
   })
   const name = stop.map((command) => command.join(' ')).join('; ')
   const presence = status === undefined ? 'there' : await outside.ask()
-  if (presence === 'gone' || (id !== undefined && seen !== undefined && id !== seen)) return {}
+  if (id !== undefined && (presence === 'gone' || (seen !== undefined && id !== seen))) return {}
   if (presence === 'unknown')
     return { problem: `statusCommand cannot tell whether its server is gone: ${status?.join(' ')}` }
-  const end = await outside.settle(async () => false, true)
-  return end.status === 'gone'
-    ? { stopped: name }
-    : {
-        problem: `the server is still there after ${name}${end.detail === undefined ? '' : `: ${end.detail}`}`,
-      }
+  // One that was never seen may come yet: its client was killed with the supervisor, a moment ago.
+  const end = await outside.settle(async () => false, presence === 'there')
+  if (end.status !== 'gone')
+    return {
+      problem: `the server is still there after ${name}${end.detail === undefined ? '' : `: ${end.detail}`}`,
+    }
+  return presence === 'there' || seen !== undefined ? { stopped: name } : {}
 }
 
 function listRecords(state: StateDirectory): string[] {

@@ -97,6 +97,19 @@ describe.runIf(process.platform === 'linux')('reaping', () => {
     expect(isRunning(orphan)).toBe(false)
   })
 
+  test('waits for a server that was never seen, which its dead client may have ordered (fault E-11)', {
+    timeout: 60_000,
+  }, async () => {
+    const [looks, ended] = [join(folder, 'looks'), join(folder, 'ended')]
+    const sh = (script: string) => ['/bin/sh', '-c', script]
+    // It is there from the third look on, until it is ended.
+    const status = sh(`echo >> ${looks}; [ -e ${ended} ] || [ $(wc -l < ${looks}) -lt 3 ] || echo late`)
+    const stop = sh(`[ $(wc -l < ${looks}) -lt 3 ] || touch ${ended}`)
+    writeRecord({ owner: randomUUID(), servers: [{ generation: 'g', key: 'demo', stop: [stop], status }] })
+    expect(await reap()).toMatchObject([{ type: 'orphans.reaped', servers: [stop.join(' ')] }])
+    expect([existsSync(ended), records()]).toEqual([true, []])
+  })
+
   test('leaves the living alone, and our own record, and those of other hosts and pid namespaces', async () => {
     const [own, living, elsewhere] = [randomUUID(), randomUUID(), randomUUID()]
     const servers = await Promise.all([own, living, elsewhere].map(startServer))
