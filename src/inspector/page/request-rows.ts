@@ -43,8 +43,6 @@ interface Known extends Omit<RequestRow, 'spent' | 'phase'> {
   readonly grantedAtMs: number | null
   readonly respondedAtMs: number | null
   readonly timings: RequestTimings | null
-  /** When `timings` was told, of a request under way. */
-  readonly lookedAtMs: number
   /** As a look told; `leasing` before its lease. */
   readonly state: string
 }
@@ -87,7 +85,7 @@ export function createRequestStore(): RequestStore {
       for (const { ageMs, id, ...facts } of open) {
         // It ended after the look.
         if (known.get(id)?.endedAtMs != null) continue
-        change(id, { ...facts, lookedAtMs: atMs }, atMs - ageMs)
+        change(id, facts, atMs - ageMs)
       }
       const isOpen = new Set(open.map(({ id }) => id))
       // Its place in the list stays, however exactly its begin is known now.
@@ -130,7 +128,6 @@ const NOTHING: Omit<Known, 'id' | 'startedAtMs'> = {
   grantedAtMs: null,
   respondedAtMs: null,
   timings: null,
-  lookedAtMs: 0,
   state: '',
 }
 
@@ -152,49 +149,58 @@ function readRequestEvent(event: Extract<SupervisorEvent, { readonly requestId: 
   }
 }
 
-/** A request as it was at a moment: of one that ended later only what had happened until then. */
-function toRow(one: Known, atMs: number, isLoading: (key: string) => boolean): RequestRow {
-  const isOver = one.endedAtMs !== null && one.endedAtMs <= atMs
-  const { spent, phase } =
-    one.endedAtMs === null || one.timings === null
-      ? measureOpen(one, atMs, isLoading)
-      : cutTimings(one.timings, Math.max(0, atMs - one.startedAtMs))
-  const { grantedAtMs: _g, respondedAtMs: _r, timings: _t, lookedAtMs: _l, state: _s, ...facts } = one
-  if (isOver) return { ...facts, spent, phase: null }
-  return {
-    ...facts,
-    endedAtMs: null,
-    outcome: null,
-    code: null,
-    usage: null,
-    spent,
-    phase: phase ?? 'stream',
-  }
+/** What a request was doing, and what it had spent until then. */
+interface Spent {
+  readonly spent: RequestRow['spent']
+  readonly phase: Phase
 }
 
-/** The part of some timings that had passed after a time. */
-function cutTimings(timings: RequestTimings, ageMs: number): Pick<RequestRow, 'spent' | 'phase'> {
-  const whole = toSpent(timings)
+/** A request as it was at a moment: of what was told later only what had happened until then. */
+function toRow(one: Known, atMs: number, isLoading: (key: string) => boolean): RequestRow {
+  const isOver = one.endedAtMs !== null && one.endedAtMs <= atMs
+  const told = one.timings && toSpent(one.timings)
+  const isCut = told !== null && (one.endedAtMs !== null || one.startedAtMs + sumSpent(told) > atMs)
+  const { spent, phase } = isCut ? cutSpent(one, told, atMs, isLoading) : measureOpen(one, atMs, isLoading)
+  const { grantedAtMs: _g, respondedAtMs: _r, timings: _t, state: _s, ...facts } = one
+  if (isOver) return { ...facts, spent, phase: null }
+  return { ...facts, endedAtMs: null, outcome: null, code: null, usage: null, spent, phase }
+}
+
+/**
+ * The part of the times of a request that had passed at a moment. They do not tell when its service was loading: its
+ * events and the state of the service tell what it did, so the row does not change when the request ends.
+ */
+function cutSpent(
+  { startedAtMs, grantedAtMs, respondedAtMs, service }: Known,
+  whole: Readonly<Record<Phase, number>>,
+  atMs: number,
+  isLoading: (key: string) => boolean,
+): Spent {
   const spent = { wait: 0, load: 0, first: 0, stream: 0 }
-  let leftMs = ageMs
+  let leftMs = atMs - startedAtMs
   for (const phase of phases) {
     spent[phase] = Math.min(whole[phase], leftMs)
-    leftMs -= whole[phase]
-    if (leftMs < 0) return { spent, phase }
+    leftMs -= spent[phase]
   }
-  return { spent, phase: null }
+  const isGranted = grantedAtMs === null ? spent.first + spent.stream > 0 : grantedAtMs <= atMs
+  const isStreaming = respondedAtMs === null ? spent.stream > 0 : respondedAtMs <= atMs
+  return { spent, phase: isGranted ? (isStreaming ? 'stream' : 'first') : findWait(service, isLoading) }
+}
+
+/** What a request does until it has its lease. */
+function findWait(service: string | null, isLoading: (key: string) => boolean): Phase {
+  return service !== null && isLoading(service) ? 'load' : 'wait'
 }
 
 /** What a request under way has spent: as its events tell, else as the last look told and time has gone on. */
 function measureOpen(
-  { startedAtMs, grantedAtMs, respondedAtMs, timings, lookedAtMs, state, service }: Known,
+  { startedAtMs, grantedAtMs, respondedAtMs, timings, state, service }: Known,
   atMs: number,
   isLoading: (key: string) => boolean,
-): Pick<RequestRow, 'spent' | 'phase'> {
+): Spent {
   const spent = toSpent(timings ?? { waitMs: 0, loadMs: 0, firstByteMs: 0, streamMs: 0 })
   const isGranted = grantedAtMs !== null && grantedAtMs <= atMs
   const hasResponded = respondedAtMs !== null && respondedAtMs <= atMs
-  const waiting: Phase = service !== null && isLoading(service) ? 'load' : 'wait'
   if (isGranted) {
     const load = Math.min(spent.load, grantedAtMs - startedAtMs)
     const firstAtMs = hasResponded ? respondedAtMs : atMs
@@ -208,8 +214,9 @@ function measureOpen(
       phase: hasResponded ? 'stream' : 'first',
     }
   }
-  const phase = hasResponded || state === 'streaming' ? 'stream' : isWaiting(state) ? waiting : 'first'
-  const sinceMs = timings === null ? startedAtMs : Math.min(lookedAtMs, atMs)
+  const isStreaming = hasResponded || state === 'streaming'
+  const phase = isStreaming ? 'stream' : isWaiting(state) ? findWait(service, isLoading) : 'first'
+  const sinceMs = startedAtMs + sumSpent(spent)
   return { spent: { ...spent, [phase]: spent[phase] + atMs - sinceMs }, phase }
 }
 

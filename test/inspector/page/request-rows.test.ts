@@ -9,6 +9,7 @@ import {
   isPicked,
   type RequestRow,
   sortRows,
+  sumSpent,
 } from '../../../src/inspector/page/request-rows.ts'
 import { tellStory } from '../../../src/inspector/page/views/request-story.tsx'
 import type { EndedRequest } from '../../../src/request/request-log.ts'
@@ -39,10 +40,12 @@ const events = [
   at(8_500, { type: 'request.ended', requestId: id, outcome: 'done', code: null, usage, timings }),
 ]
 const isLoading = () => true
+/** Its service loads from this time on: what its times tell is rounded, and does not tell when that was. */
+const LOADS_FROM_MS = 1_950
 const listAt = (atMs: number, heard = events) => {
   const store = createRequestStore()
   for (const event of heard) store.hear(event)
-  return store.list(atMs, isLoading)
+  return store.list(atMs, () => atMs >= LOADS_FROM_MS)
 }
 
 test('its story says which member of the cluster serves it, and why that one', () => {
@@ -84,14 +87,34 @@ test('a request of the past is shown as it was at each moment, although its end 
 })
 
 test('a moment shows the same rows as a page that was told only the events until then', () => {
-  for (const atMs of [1_200, 6_300, 7_000, 8_600]) {
-    const known = listAt(atMs).map(({ phase, endedAtMs }) => [phase === null, endedAtMs])
+  for (const atMs of [1_200, 1_960, 5_999, 6_300, 7_000, 8_600]) {
+    const known = listAt(atMs).map(({ phase, endedAtMs }) => [phase, endedAtMs])
     const told = listAt(
       atMs,
       events.filter((event) => event.atMs <= atMs),
-    ).map(({ phase, endedAtMs }) => [phase === null, endedAtMs])
-    expect(known).toEqual(told)
+    ).map(({ phase, endedAtMs }) => [phase, endedAtMs])
+    expect(known, String(atMs)).toEqual(told)
   }
+})
+
+test('a look that comes after a moment is held does not change its rows', () => {
+  const store = createRequestStore()
+  for (const event of events.slice(0, 3)) store.hear(event)
+  const listHeld = () => store.list(4_000, isLoading).map(({ phase, spent }) => [phase, sumSpent(spent)])
+  expect(listHeld()).toEqual([['load', 3_000]])
+  const open = {
+    id,
+    ref: 'a/m',
+    service: 'a',
+    state: 'streaming' as const,
+    ageMs: 7_000,
+    client: 'curl',
+    timings: { ...timings, streamMs: 1_500 },
+    bytes: 9,
+    chunks: 7,
+  }
+  store.learn([open], [], 8_000)
+  expect(listHeld()).toEqual([['load', 3_000]])
 })
 
 test('a request under way spends its time in the phase that it is in', () => {

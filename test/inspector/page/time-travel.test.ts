@@ -111,7 +111,5 @@ async function shoot(page: Page, place: string): Promise<{ readonly text: string
   await page.clock.runFor(500)
   const main = page.locator('main')
   await main.waitFor()
-  // What a request waited for is known better when it is over.
-  const text = (await main.innerText()).replaceAll(/^(?:wait|load)ing$/gm, 'waiting or loading')
-  return { text, image: await main.screenshot() }
+  return { text: await main.innerText(), image: await main.screenshot() }
 }
