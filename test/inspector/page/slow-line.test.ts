@@ -1,7 +1,8 @@
 // @module-tag proof
 
+import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { createFastProvider, hasNoBrowser, openStage } from './browser.ts'
+import { createFastProvider, drawn, hasNoBrowser, openStage } from './browser.ts'
 import { listResting } from './resting.ts'
 
 /** Bytes a second, and milliseconds each way. */
@@ -55,4 +56,45 @@ describe.skipIf(hasNoBrowser)('the page on a line of 50 kB/s', () => {
     await page.getByRole('link', { name: 'fast', exact: true }).first().waitFor()
     expect(stage.complaints).toEqual([])
   })
+
+  test('does not change its overview when the other views come', { timeout: 240_000 }, async () => {
+    const fast = await createFastProvider({ idleStopMs: 3_600_000 })
+    await using stage = await openStage({ providers: { fast } })
+    const { page, url } = stage
+    await (await stage.ask('fast')).text()
+    for (const width of [390, 1440]) {
+      await page.setViewportSize({ width, height: 1_000 })
+      let release = () => {}
+      const isReleased = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      await page.route('**/page/views.js', async (route) => {
+        await isReleased
+        await route.continue()
+      })
+      await page.goto('about:blank')
+      await page.goto(url)
+      await page.getByLabel('Lately').getByText('starts').waitFor()
+      await page.locator('.next .ring').waitFor({ state: 'attached' })
+      const before = await listStyles(page)
+      release()
+      await expect.poll(() => page.evaluate(() => document.adoptedStyleSheets.length)).toBe(1)
+      await drawn(page)
+      await drawn(page)
+      expect(await listStyles(page), String(width)).toEqual(before)
+      await page.unroute('**/page/views.js')
+    }
+    expect(stage.complaints).toEqual([])
+  })
 })
+
+/** How each element of the view is laid out and painted. */
+function listStyles(page: Page): Promise<readonly string[]> {
+  return page.evaluate(() => {
+    const names = ['display', 'padding', 'margin', 'border', 'gap', 'alignItems', 'fontSize', 'background']
+    return [...document.querySelectorAll<HTMLElement>('main, main *')].map((element) => {
+      const style = getComputedStyle(element) as unknown as Record<string, string>
+      return [element.tagName, element.getAttribute('class'), ...names.map((name) => style[name])].join(' | ')
+    })
+  })
+}
