@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { createModelServer } from '../../../src/testing/model-server/model-server.ts'
-import { hasNoBrowser, inState, openStage } from './browser.ts'
+import { drawn, hasNoBrowser, inState, openStage } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('the place to try a model', () => {
   test('tells that a model waits and loads, and stops on demand', { timeout: 240_000 }, async () => {
@@ -47,6 +47,27 @@ describe.skipIf(hasNoBrowser)('the place to try a model', () => {
       await page.getByRole('button', { name: 'Send' }).waitFor()
     }
     expect(await page.locator('.turns').textContent()).toContain('42')
+
+    // A message that is taken back while it is answered takes its answer with it.
+    server.set({ stallMidStreamAfter: 1 })
+    await prompt.fill('8 * 8')
+    await page.getByRole('button', { name: 'Send' }).click()
+    await expect.poll(() => page.locator('.turns li').count()).toBe(5)
+    await expect.poll(() => answer.locator('.text').textContent()).toMatch(/^\S+$/)
+    await page.getByRole('button', { name: 'Edit' }).last().click()
+    await expect.poll(() => server.inFlight).toBe(0)
+    await drawn(page)
+    expect(await answer.count()).toBe(0)
+    server.set({ stallMidStreamAfter: null })
+    await prompt.fill('9 * 9')
+    await page.getByRole('button', { name: 'Send' }).click()
+    await expect.poll(() => answer.locator('.text').textContent()).toContain('81')
+    const body = server.requests.findLast(({ path }) => path === '/v1/chat/completions')?.body
+    const { messages } = (typeof body === 'string' ? JSON.parse(body) : body) as {
+      messages: readonly { role: string; content: string }[]
+    }
+    expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'user', 'assistant', 'user'])
+    expect(messages.at(-1)?.content).toBe('9 * 9')
     await page.getByRole('button', { name: 'New', exact: true }).click()
     await page.locator('.turns').waitFor({ state: 'detached' })
 

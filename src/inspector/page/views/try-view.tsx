@@ -55,18 +55,22 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
   const stop = useRef<() => void>(() => {})
   useEffect(() => () => stop.current(), [])
   const task = picked ?? chosen?.task ?? 'chat'
-  const reset = () => {
+  /** Ends the request under way, if any, and forgets its answer: what it tells from now on is not shown. */
+  const drop = () => {
     stop.current()
-    say([])
+    stop.current = () => {}
     tell(null)
+  }
+  const reset = () => {
+    drop()
+    say([])
   }
   /** Takes a message back, with what came after it. */
   const edit = (index: number) => {
-    stop.current()
+    drop()
     type(turns[index]?.content ?? '')
     attach(turns[index]?.image ?? null)
     say(turns.slice(0, index))
-    tell(null)
     document.getElementById('prompt')?.focus()
   }
   const send = (more: string) => {
@@ -82,13 +86,16 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
     }
     rank(lines)
     stop.current()
-    stop.current = startTrial({
+    const stopTrial = startTrial({
       app,
       task,
       service: chosen.service.key,
       body: buildBody({ task, model: chosen.id, turns: next, lines, prompt, settings }),
-      onChange: tell,
+      onChange: (one) => {
+        if (stop.current === stopTrial) tell(one)
+      },
     })
+    stop.current = stopTrial
   }
   return (
     <Screen view={view} title="Try it">
