@@ -60,6 +60,7 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
     await stage.send('quick/m')
     await page.goto(`${url}/#/requests`)
     await page.getByText('Prompts and answers are kept:').waitFor()
+    expect(await page.getByText('Prompts and answers are not recorded').count()).toBe(0)
     await rows.first().locator('a').click()
     await story.getByText('What it sent').click()
     await story.locator('.bodies pre').first().getByText('SECRET 2+2').waitFor()

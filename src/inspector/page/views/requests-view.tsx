@@ -51,7 +51,7 @@ const columns: readonly Column[] = [
 /** The last requests: where the time of each went, and what became of it. */
 export function Requests(view: ViewProps) {
   const { app, atMs } = view
-  const { route, filter, history, recording } = app.state
+  const { route, filter, history, recording, status } = app.state
   const [pick, choose] = useState<Picked>('all')
   const [{ sort, isDown }, order] = useState<{ sort: Sort; isDown: boolean }>({ sort: 'when', isDown: true })
   const section = useRef<HTMLElement>(null)
@@ -115,7 +115,8 @@ export function Requests(view: ViewProps) {
         {route.id !== null && <RequestStory key={route.id} view={view} id={route.id} row={selected} />}
       </div>
       <p class="soft">
-        {`The last ${all.length} requests until ${formatClock(app.wallMs(atMs))}. Prompts and answers are not recorded.`}
+        {`The last ${all.length} requests until ${formatClock(app.wallMs(atMs))}.`}
+        {!status?.config.capturesBodies && ' Prompts and answers are not recorded.'}
       </p>
     </Screen>
   )
