@@ -259,7 +259,7 @@ export function createApp(onChange: () => void) {
     setLive({ ...live, past })
     learnAbilities().catch(() => {})
   }
-  /** The key of this tab may open the page, and not the models. */
+  /** Only tags and guesses come from it: the page does without where it fails. */
   const learnAbilities = async () => {
     const { data } = (await (await ask('/v1/models')).json()) as { data: readonly ModelListing[] }
     set({ abilities: Object.fromEntries(data.map(({ id, capabilities = [] }) => [id, capabilities])) })
