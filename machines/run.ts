@@ -38,6 +38,8 @@ export interface RunInput {
   readonly hasStatusCommand: boolean
   /** Whether the server runs outside the tree of the leader, which may then exit while the server goes on. */
   readonly isExternal: boolean
+  /** Whether it is a model of a daemon: it is there only when its leader, which asks for it, has ended well. */
+  readonly isModel: boolean
 }
 
 export interface RunContext extends RunInput {
@@ -454,8 +456,10 @@ function outputOf(event: object): unknown {
 }
 
 /** Whether the server goes on after its leader has exited, by the answer of the status command. */
-function outlives({ context: { leader, hasStatusCommand, isFound }, event }: Scope): boolean {
+function outlives({ context: { leader, hasStatusCommand, isModel, isFound }, event }: Scope): boolean {
   const hasSucceeded = leader?.exitCode === 0
+  // A daemon lists a model from the beginning of its load on, and a moment longer when that has failed.
+  if (isModel && !hasSucceeded) return false
   switch (outputOf(event) as Presence) {
     case 'there':
       return true

@@ -370,6 +370,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       hasStopCommand: commands !== undefined,
       hasStatusCommand: commands?.status !== undefined,
       isExternal: commands?.isExternal === true,
+      isModel: commands?.isModel === true,
     },
   })
   const state = () => RUN_STATES.find((tag) => actor.getSnapshot().hasTag(tag)) ?? 'waiting'

@@ -59,21 +59,24 @@ async function openDaemon({
     await once(daemon, 'exit')
   }
   if (isUp) await start()
-  const providers = Object.entries(services).map(([id, service]) => [
-    id,
-    {
-      baseUrl: `${origin}/v1`,
-      ...provider,
-      localService: { engine: ENGINES[kind], model: id + names[kind], daemon: {}, ...service },
-    },
-  ])
-  const text = JSON.stringify({
-    models: { mode: 'replace', providers: Object.fromEntries(providers) },
-    leasehold: { backoffMs: 10, heartbeatMs: 100, ...leasehold },
-  })
   const file = join(stateDir, 'leasehold.json5')
-  await writeFile(file, text)
-  const config = await loadConfig(file)
+  const configure = async (ids: readonly string[]) => {
+    const providers = ids.map((id) => [
+      id,
+      {
+        baseUrl: `${origin}/v1`,
+        ...provider,
+        localService: { engine: ENGINES[kind], model: id + names[kind], daemon: {}, ...services[id] },
+      },
+    ])
+    const text = JSON.stringify({
+      models: { mode: 'replace', providers: Object.fromEntries(providers) },
+      leasehold: { backoffMs: 10, heartbeatMs: 100, ...leasehold },
+    })
+    await writeFile(file, text)
+    return loadConfig(file)
+  }
+  const config = await configure(Object.keys(services))
   const open = () => {
     const supervisor = createSupervisor({ config, stateDir })
     return { supervisor, hearing: listen(supervisor) }
@@ -83,6 +86,7 @@ async function openDaemon({
     ...first,
     open,
     file,
+    configure,
     stateDir,
     origin,
     start,
@@ -187,6 +191,28 @@ test('a daemon that was never started is an error that says how to start it, and
   expect(await daemon.ask('a')).toMatchObject({ status: 200 })
 })
 
+test('a daemon whose host cannot be reached is an error with the cause', { timeout: 60_000 }, async ({
+  expect,
+}) => {
+  // No connection is made to a multicast address.
+  const provider = { baseUrl: 'http://224.0.0.1:9/v1' }
+  await using daemon = await openDaemon({ isUp: false, provider })
+  const error = (await daemon.supervisor.acquire('a/a').catch((reason) => reason)) as ServiceError
+  expect(error.code).toBe('LEASEHOLD_NOT_REACHABLE')
+  expect(error.message).toMatch(/its daemon at http:\/\/224\.0\.0\.1:9 cannot be reached: E[A-Z]+/)
+})
+
+test.for(['A', 'library/A:latest'])(
+  '%s is the model that Ollama lists as a:latest',
+  { timeout: 60_000 },
+  async (model, { expect }) => {
+    await using daemon = await openDaemon({ services: { a: { model } } })
+    expect(await daemon.ask('a')).toMatchObject({ status: 200 })
+    expect(await daemon.supervisor.stop('a')).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+    expect((await daemon.seen()).loaded).toEqual({})
+  },
+)
+
 test('a model that the daemon does not know is a failed start with the words of the daemon', {
   timeout: 60_000,
 }, async ({ expect }) => {
@@ -196,6 +222,17 @@ test('a model that the daemon does not know is a failed start with the words of 
   expect(error.message).toContain(
     'POST /api/generate answered 404: model "nosuch:8b" not found, try pulling it first',
   )
+})
+
+test('a load that fails is a failed start, although its model is listed a moment longer', {
+  timeout: 60_000,
+}, async ({ expect }) => {
+  await using daemon = await openDaemon({ flags: ['--unload-ms', '1500'] })
+  await daemon.control({ full: true })
+  const error = (await daemon.supervisor.acquire('a/a').catch((reason) => reason)) as ServiceError
+  expect(error.code).toBe('LEASEHOLD_EXITED_BEFORE_READY')
+  expect(error.message).toContain('answered 500: model requires more system memory than is available')
+  expect(daemon.hearing.all('process.detached')).toEqual([])
 })
 
 test('a model that the daemon unloads by itself is loaded again by the next request, and that is no failure (fault E-23)', {
@@ -260,6 +297,24 @@ test('a model that stays loaded after its unload keeps its room, and is unloaded
   const { failure } = await daemon.hearing.until('stop.incomplete')
   expect(failure.code).toBe('LEASEHOLD_STOP_TIMEOUT')
   expect((await daemon.seen()).loaded).toEqual({ 'a:latest': 'loaded' })
+  await daemon.control({ stuck: false })
+  expect(await answer).toMatchObject({ status: 200 })
+  expect((await daemon.seen()).most).toBe(1)
+})
+
+test('a model whose service was removed keeps its room until it is unloaded', { timeout: 90_000 }, async ({
+  expect,
+}) => {
+  const service = { needs: { vramMiB: 20 }, minResidencyMs: 0 }
+  await using daemon = await openDaemon({
+    services: { a: service, b: service },
+    leasehold: { budgets: { vramMiB: 24 } },
+  })
+  await daemon.ask('a')
+  await daemon.control({ stuck: true })
+  await daemon.supervisor.replaceConfig(await daemon.configure(['b']))
+  await daemon.hearing.until('service.retired')
+  const answer = daemon.ask('b')
   await daemon.control({ stuck: false })
   expect(await answer).toMatchObject({ status: 200 })
   expect((await daemon.seen()).most).toBe(1)

@@ -16,6 +16,7 @@ const plain: RunInput = {
   hasStopCommand: false,
   hasStatusCommand: false,
   isExternal: false,
+  isModel: false,
 }
 /** A run of a server outside the tree. */
 const outside: RunInput = { ...plain, hasStopCommand: true, hasStatusCommand: true, isExternal: true }
@@ -288,6 +289,23 @@ describe('the chart of a run whose server is outside its tree', () => {
       await run.end('ask', presence)
       expect(run.tags()).toEqual([isAlive ? 'running' : 'exited'])
       expect(run.reports.includes('process.detached')).toBe(isAlive)
+    },
+  )
+
+  test.for<[Ended, Presence]>([
+    [failed, 'there'],
+    [failed, 'unknown'],
+    [killed, 'there'],
+  ])(
+    'a model of a daemon is not there when its load ended with %s, even if a look says %s',
+    async ([[exitCode, signal], presence]) => {
+      const run = await openRunning({ ...outside, isModel: true })
+      await run.clock.advanceTo(1_000)
+      await run.end('ask', 'there')
+      run.exited(exitCode, signal)
+      await run.end('ask', presence)
+      expect(run.tags()).toEqual(['exited'])
+      expect(run.reports).not.toContain('process.detached')
     },
   )
 
