@@ -22,7 +22,7 @@ export function toReasonText(reason: Reason | null): string {
         ? 'its start was asked for while it was stopping'
         : `${describeWaiting(reason.waiting)} that came while it was stopping`
     case 'absent':
-      return `nothing answered at its address (${reason.verdict.detail}), so it is started${describeRequests(reason.waiting)}`
+      return `${describeAbsence(reason.verdict)}, so it is started${describeRequests(reason.waiting)}`
     case 'spawning':
       return `its process is being started${describeRequests(reason.waiting)}`
     case 'loading':
@@ -131,6 +131,11 @@ function describeFailure({ message, verdict, tail, telling }: Failure, failures:
   ]
     .map((part, index, { length }) => (index < length - 1 ? toSentence(part) : part))
     .join(' ')
+}
+
+/** Where a daemon answered, its answer says that the model is absent. */
+function describeAbsence({ status, detail }: Verdict): string {
+  return status === undefined ? `nothing answered at its address (${detail})` : detail
 }
 
 function describeVerdict(verdict: Verdict | null): string {

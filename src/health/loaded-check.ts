@@ -26,5 +26,5 @@ export function judgeLoaded({ status, body }: HealthAnswer, { path, field, equal
     )
   return isLoaded
     ? { kind: 'ready', status, detail: 'the model is loaded' }
-    : { kind: 'refused', status, detail: 'the model is not loaded' }
+    : { kind: 'refused', status, detail: `its daemon does not list ${JSON.stringify(equals)} as loaded` }
 }

@@ -139,9 +139,16 @@ export function createEffects({
     const verdict = await probe(daemon ? askLoaded(options, daemon) : options, more.signal)
     return scrub(otherUsers ?? verdict)
   }
-  /** Whether a model of a daemon is loaded. A daemon that does not listen has none; of a host that is away nothing is known. */
-  const lookForModel = async (key: string): Promise<Presence> => {
-    const verdict = await check(key).catch(() => undefined)
+  /**
+   * Whether a model of a daemon is loaded. A daemon that does not listen has none; of a host that is away nothing is
+   * known. `serviceOf` may not know the service any more: it was removed, and its model is not unloaded yet.
+   */
+  const lookForModel = async (
+    { key, healthUrl, healthHeaders }: Service,
+    daemon: Daemon,
+  ): Promise<Presence> => {
+    const options = { url: healthUrl, headers: healthHeaders, clock, address: addresses.get(key) }
+    const verdict = await probe(askLoaded(options, daemon)).catch(() => undefined)
     if (verdict?.kind === 'ready') return 'there'
     const isTold = verdict?.status !== undefined || verdict?.detail === NO_LISTENER
     return verdict?.kind === 'refused' && isTold ? 'gone' : 'unknown'
@@ -151,6 +158,13 @@ export function createEffects({
     const { localService, healthUrl } = serviceOf(key)
     if (localService?.daemon === undefined || verdict.kind !== 'refused' || verdict.status !== undefined)
       return verdict
+    const { origin } = new URL(healthUrl)
+    if (verdict.detail !== NO_LISTENER)
+      return {
+        ...verdict,
+        kind: 'failed',
+        fault: `its daemon at ${origin} cannot be reached: ${verdict.detail}`,
+      }
     const start = findEngine(localService.engine)?.toDaemon?.({
       model: '',
       context: undefined,
@@ -158,11 +172,7 @@ export function createEffects({
     }).start
     const cure =
       start === undefined ? 'start the daemon of the model' : `start it, for instance with "${start}"`
-    return {
-      ...verdict,
-      kind: 'failed',
-      fault: `its daemon does not listen at ${new URL(healthUrl).origin}: ${cure}`,
-    }
+    return { ...verdict, kind: 'failed', fault: `its daemon does not listen at ${origin}: ${cure}` }
   }
   /**
    * A server that leasehold did not start may sleep, and is not woken: a request, or a health check, could end it.
@@ -308,10 +318,11 @@ export function createEffects({
     process: fromCallback<ProcessCommand, ServiceInput, ProviderEvent>(
       ({ input: { key }, sendBack, receive }) => {
         const spawn = (generation: string) => {
-          const { localService } = serviceOf(key)
+          const service = serviceOf(key)
+          const { localService } = service
           if (localService === undefined) return
           const { command, args, cwd, inheritEnv, daemon } = localService
-          const outside = toOutside(serviceOf(key), () => lookForModel(key))
+          const outside = toOutside(service, daemon && (() => lookForModel(service, daemon)))
           claims.noteBegin(key)
           addresses.delete(key)
           const run = table.run(
@@ -320,12 +331,12 @@ export function createEffects({
               generation,
               command,
               args,
-              env: toEnvironment(serviceOf(key)),
+              env: toEnvironment(service),
               inheritEnv,
               ...(cwd === undefined ? {} : { cwd }),
               beforeSignal: () => disconnect(generation),
               // The listener there is the daemon, which was there before and stays.
-              ...(daemon === undefined ? { address: toAddress(serviceOf(key).healthUrl) } : {}),
+              ...(daemon === undefined ? { address: toAddress(service.healthUrl) } : {}),
               ...(outside === undefined ? {} : { outside }),
             },
             (event) => {
@@ -403,15 +414,15 @@ function askLoaded(options: ProbeOptions, { loaded }: Daemon): ProbeOptions {
 /** The commands of a server that is more than its process. */
 function toOutside(
   { localService, policy }: Service,
-  look: () => Promise<Presence>,
+  look: (() => Promise<Presence>) | undefined,
 ): OutsideCommands | undefined {
   if (localService?.stopCommand === undefined) return undefined
-  const { stopCommand, statusCommand, external, daemon } = localService
+  const { stopCommand, statusCommand, external } = localService
   return {
     stop: stopCommand,
     ...(statusCommand === undefined ? {} : { status: statusCommand }),
     isExternal: external,
-    ...(daemon === undefined ? {} : { isModel: true, look }),
+    ...(look === undefined ? {} : { isModel: true, look }),
     timeoutMs: policy.stopCommandMs,
   }
 }

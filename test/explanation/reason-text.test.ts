@@ -105,6 +105,14 @@ test.each([
     { kind: 'absent', verdict: { kind: 'refused', detail: 'connection refused' }, waiting: 0 },
     'nothing answered at its address (connection refused), so it is started',
   ],
+  [
+    {
+      kind: 'absent',
+      verdict: { kind: 'refused', status: 200, detail: 'its daemon does not list "a" as loaded' },
+      waiting: 0,
+    },
+    'its daemon does not list "a" as loaded, so it is started',
+  ],
 ] as const)('a start that no request made: %o says so', (reason, text) => {
   expect(toReasonText(reason)).toBe(text)
 })
