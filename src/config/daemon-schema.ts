@@ -31,7 +31,7 @@ export const daemonSchema = z.strictObject({
           'The field of its JSON answer that is compared, with dots for inner fields, and `*` for each item of a list, of which one is enough: `models.*.name`.',
         ),
       equals: jsonValue().describe(
-        'The value of that field while the model is loaded. An object has that value when it has these fields.',
+        'The value of that field while the model is loaded. An object has that value when it has these fields. Upper and lower case are the same.',
       ),
     })
     .describe(

@@ -333,7 +333,7 @@ export const engines: Readonly<Record<string, Engine>> = {
       options: {
         load: [{ path: '/api/generate', body: { model, keep_alive: -1 } }],
         unload: [{ path: '/api/generate', body: { model, keep_alive: 0 } }],
-        loaded: { path: '/api/ps', field: 'models.*.name', equals: toTagged(model) },
+        loaded: { path: '/api/ps', field: 'models.*.name', equals: toListedName(model) },
       },
       start: 'ollama serve',
     }),
@@ -388,9 +388,10 @@ export const engines: Readonly<Record<string, Engine>> = {
   },
 }
 
-/** The name under which Ollama lists a model: without a tag it takes the latest. */
-function toTagged(model: string): string {
-  return /:[^/]*$/.test(model) ? model : `${model}:latest`
+/** The name under which Ollama lists a model: without a tag it is the latest, and its own library is left out. */
+function toListedName(model: string): string {
+  const name = model.replace(/^(registry\.ollama\.ai\/)?(library\/)?/i, '')
+  return /:[^/]*$/.test(name) ? name : `${name}:latest`
 }
 
 /** The engine of that name. */

@@ -19,7 +19,9 @@ const checkSchema = z
       .describe(
         'The field of its JSON answer that is compared, with dots for inner fields, and `*` for each item of a list, of which one is enough.',
       ),
-    equals: jsonValue().default(true).describe('The value of that field while the server sleeps.'),
+    equals: jsonValue()
+      .default(true)
+      .describe('The value of that field while the server sleeps. Upper and lower case are the same.'),
     status: wholeNumber('', 100, 599)
       .optional()
       .describe(

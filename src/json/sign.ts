@@ -1,6 +1,7 @@
 /**
  * Whether a field of a JSON text has a value. `field` has dots for inner fields, and `*` for every item of a list, of which
- * one is enough. An object has the value of another one when it has its fields. `undefined`: there is no such field.
+ * one is enough. An object has the value of another one when it has its fields; upper and lower case are the same.
+ * `undefined`: there is no such field.
  *
  * The program of `process/requests-program.ts` is handed on as text and contains this function, so it uses nothing from
  * outside its own braces.
@@ -15,6 +16,9 @@ export function findSign(text: string, field: string, equals: unknown): boolean 
         value.length === wanted.length &&
         wanted.every((item, index) => isLike(value[index], item))
       )
+    // A daemon may list a model under the name that it was given first, and take others that differ in case.
+    if (typeof wanted === 'string')
+      return typeof value === 'string' && value.toLowerCase() === wanted.toLowerCase()
     if (!isObject(wanted)) return Object.is(value, wanted)
     return (
       isObject(value) &&

@@ -9,6 +9,7 @@ test.each<readonly [string, string, unknown, boolean | undefined]>([
   ['{"a":[{}]}', 'a', [], false],
   ['{"models":[{"name":"x"},{"name":"y"}]}', 'models.*.name', 'y', true],
   ['{"models":[{"name":"x"}]}', 'models.*.name', 'y', false],
+  ['{"models":[{"name":"Org/X:8b"}]}', 'models.*.name', 'org/x:8B', true],
   ['{"models":[]}', 'models.*.name', 'y', false],
   ['{"models":[{"id":"y"}]}', 'models.*.name', 'y', undefined],
   ['{"models":{"name":"y"}}', 'models.*.name', 'y', undefined],
