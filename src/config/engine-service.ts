@@ -3,7 +3,7 @@ import { homedir } from 'node:os'
 import { delimiter, isAbsolute, join, resolve } from 'node:path'
 import { toDurationMs } from './duration-form.ts'
 import { type Engine, type EngineInput, type EngineSleep, findEngine, isModelPath } from './engines.ts'
-import { type Finding, toError } from './finding.ts'
+import { type Finding, toError, toWarning } from './finding.ts'
 import type { Environment } from './secrets.ts'
 import { isJsonObject, type JsonObject } from './sections.ts'
 
@@ -118,7 +118,9 @@ function expandDaemon(
   const listed = isJsonObject(first) ? (toText(first.upstreamId) ?? toText(first.id)) : undefined
   const model = toText(service.model) ?? listed ?? ''
   const context = toCount(service.context) ?? findLargestContext(models)
-  const preset = engine.toDaemon?.({ model, context, name: model })
+  const toPreset = (size: number | undefined) => engine.toDaemon?.({ model, context: size, name: model })
+  const preset = toPreset(context)
+  const isContextSent = JSON.stringify(preset) !== JSON.stringify(toPreset(undefined))
   // How long the model stays loaded, leasehold decides.
   const { supportsKeepAlive: _, ...compat } = engine.compat
   const { port: _port, ...ownName } = engine
@@ -151,6 +153,22 @@ function expandDaemon(
         : []),
       ...(model === ''
         ? [toError([...at, 'localService', 'model'], 'is required: the name of the model in its daemon')]
+        : []),
+      ...(service.model === undefined && listNames(models).size > 1
+        ? [
+            toError(
+              [...at, 'localService', 'model'],
+              'is required where the provider lists several models: the service is one of them, and each other model needs a provider of its own',
+            ),
+          ]
+        : []),
+      ...(service.context !== undefined && daemon.load === undefined && !isContextSent
+        ? [
+            toWarning(
+              [...at, 'localService', 'context'],
+              `is only told to clients: ${service.engine} takes the size of the context from the settings of its daemon`,
+            ),
+          ]
         : []),
       ...(provider.baseUrl === undefined && engine.port === undefined
         ? [toError([...at, 'baseUrl'], 'is required: where the daemon listens')]
@@ -322,6 +340,15 @@ function toModels(given: unknown, { id, engine, served, context }: ModelsContext
         : (model.compat ?? engine.compat),
     }
   })
+}
+
+/** What a request would call each of some models. */
+function listNames(models: readonly unknown[]): ReadonlySet<string> {
+  return new Set(
+    models.flatMap((model) =>
+      isJsonObject(model) ? (toText(model.upstreamId) ?? toText(model.id) ?? []) : [],
+    ),
+  )
 }
 
 function findLargestContext(models: readonly unknown[]): number | undefined {

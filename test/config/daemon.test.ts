@@ -110,6 +110,16 @@ describe('a model of a daemon', () => {
       { localService: { engine: 'vllm', model: 'a', daemon: {} } },
       'vllm has no preset: state load, unload and loaded',
     ],
+    [
+      'several models of which none is the service',
+      { models: [{ id: 'a' }, { id: 'b' }], localService: { engine: 'ollama', daemon: {} } },
+      'model: is required where the provider lists several models',
+    ],
+    [
+      'a context that its daemon is not told',
+      ollama('a', { context: 4096 }),
+      'context: is only told to clients: ollama takes the size of the context from the settings of its daemon',
+    ],
     ['no requests', { baseUrl, localService: { daemon: {} } }, 'daemon.load: is required'],
     ['no address', { localService: { daemon: own } }, 'baseUrl: is required'],
   ])('says what is wrong with %s', (_, provider, message) => {
@@ -121,8 +131,9 @@ describe('a model of a daemon', () => {
       'the server at localhost:11434 is run by "b", and a daemon has to be run by something else',
     )
     const other = { load: [{ path: '/api/generate', body: { model: 'a:1b' } }] }
-    expect(findProblems({ a: ollama('a:1b'), b: ollama('a:1b', { daemon: other }) })).toContain(
-      '"a" and "b" load the same model in different ways',
-    )
+    for (const b of [ollama('a:1b', { daemon: other }), ollama('A:1B'), ollama('library/a:1b')])
+      expect(findProblems({ a: ollama('a:1b'), b })).toContain(
+        '"a" and "b" load the same model in different ways',
+      )
   })
 })
