@@ -17,7 +17,8 @@ function sendRequests(find: typeof findSign): void {
   const { common = {}, own = {} } = JSON.parse(process.env.LEASEHOLD_REQUEST_HEADERS ?? '{}')
   /** Of an answer so much is read, in bytes. */
   const MAX_BYTES = 1_048_576
-  const STATUS_TIMEOUT_MS = 4_000
+  /** How long the daemon may stay silent, in milliseconds. A load takes as long as its caller allows. */
+  const SILENCE_MS: Readonly<Record<string, number>> = { status: 4_000, unload: 300_000 }
 
   const fail = (reason: string) => {
     process.stderr.write(`${reason}\n`, () => process.exit(1))
@@ -57,8 +58,9 @@ function sendRequests(find: typeof findSign): void {
         response.once('error', reject)
         response.once('end', () => resolve({ status: response.statusCode ?? 0, text }))
       })
-      if (action === 'status')
-        request.setTimeout(STATUS_TIMEOUT_MS, () => request.destroy(new Error('no answer in time')))
+      const silenceMs = SILENCE_MS[action]
+      if (silenceMs !== undefined)
+        request.setTimeout(silenceMs, () => request.destroy(new Error('no answer in time')))
       request.end(content)
     })
   const run = async () => {
