@@ -222,7 +222,7 @@ interface OpenCall {
   readonly isStream: boolean
 }
 
-/** The connection was refused, so no server has seen the request. */
+/** No connection was made, so no server has seen the request. */
 export class UnsentError extends Error {
   declare readonly cause: Error
 
@@ -231,9 +231,11 @@ export class UnsentError extends Error {
   }
 }
 
-/** The connection was refused. */
+/** No connection was made: it was refused, or reset before the server accepted it. */
 export function isConnectionRefused(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED'
+  if (!(error instanceof Error && 'code' in error)) return false
+  const isReset = error.code === 'ECONNRESET' && 'syscall' in error && error.syscall === 'connect'
+  return isReset || error.code === 'ECONNREFUSED'
 }
 
 function isClosedSocket(error: Error): boolean {

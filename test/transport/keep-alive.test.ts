@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { createUpstream, UnsentError } from '../../src/transport/upstream.ts'
+import { createUpstream, UnsentError, type Upstream } from '../../src/transport/upstream.ts'
 
 const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
 
@@ -41,20 +43,24 @@ async function listen(onRequest: (socket: Socket, nth: number, server: Server) =
   return async () => {
     // The connection of the answer before is idle only when that answer has been dealt with.
     await new Promise((resolve) => setImmediate(resolve))
-    return new Promise<string>((resolve) => {
-      const body = [Buffer.from('{}')]
-      upstream.send(
-        { method: 'POST', path: '/x', headers: {}, body, bodyBytes: 2, isStream: false },
-        {
-          onHead: () => {},
-          onData: () => true,
-          onEnd: () => resolve('answered'),
-          onError: (error) =>
-            resolve(`${error instanceof UnsentError ? 'unheard' : 'failed'}: ${error.message}`),
-        },
-      )
-    })
+    return send(upstream)
   }
+}
+
+/** Sends a request, and says how it ended. */
+function send(upstream: Upstream): Promise<string> {
+  return new Promise((resolve) => {
+    upstream.send(
+      { method: 'POST', path: '/x', headers: {}, body: [Buffer.from('{}')], bodyBytes: 2, isStream: false },
+      {
+        onHead: () => {},
+        onData: () => true,
+        onEnd: () => resolve('answered'),
+        onError: (error) =>
+          resolve(`${error instanceof UnsentError ? 'unheard' : 'failed'}: ${error.message}`),
+      },
+    )
+  })
 }
 
 test('a connection that the server closes as it is chosen again costs the client nothing (fault 49)', async () => {
@@ -95,3 +101,29 @@ test('a refused request was not sent, unless an earlier connection took it first
   expect([await ask(), await ask()]).toEqual(['answered', expect.stringMatching(refused)])
   expect(await ask()).toMatch(/^unheard: connect ECONNREFUSED/)
 })
+
+test.runIf(process.platform === 'linux')(
+  'a request to a server that ends before it accepts the connection was not sent (fault E-14)',
+  async () => {
+    const program = `const server = require('node:net').createServer().listen(0, '127.0.0.1', () => {
+      console.log(server.address().port)
+    })`
+    const server = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const [port] = await once(server.stdout, 'data')
+    const upstream = createUpstream(`http://127.0.0.1:${Number(port)}`, systemClock)
+    closers.push(() => upstream.close())
+    server.kill('SIGSTOP')
+    const answer = send(upstream)
+    await new Promise((resolve) => process.nextTick(resolve))
+    // The kernel has made the connection. It is reset before this process hears of it.
+    server.kill('SIGKILL')
+    while (isListenedAt(Number(port))) {}
+    expect(await answer).toMatch(/^unheard: connect ECONN(RESET|REFUSED)/)
+  },
+)
+
+/** Read without giving the event loop a turn. */
+function isListenedAt(port: number): boolean {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0')
+  return new RegExp(`:${hex} \\S+ 0A `).test(readFileSync('/proc/net/tcp', 'latin1'))
+}
