@@ -11,7 +11,7 @@ const leasehold = { breakerFailures: 2, breakerCooldownMs: 60_000, backoffMs: 1,
 
 const open = (
   what: readonly string[],
-  { readyTimeoutMs = 3_000, ...options }: LibraryOptions & { readyTimeoutMs?: number } = {},
+  { readyTimeoutMs = 5_000, ...options }: LibraryOptions & { readyTimeoutMs?: number } = {},
 ) =>
   createLibraryOf(process.execPath, (port) => [oddHealth, String(port), ...what], {
     leasehold,
