@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { App } from '../app.ts'
 import { lookWords } from '../look.ts'
 import { formatRoute, views } from '../route.ts'
@@ -16,7 +16,7 @@ interface DialogProps {
 
 function Dialog({ label, id, children, onClose }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null)
-  useEffect(() => element.current?.showModal(), [])
+  useLayoutEffect(() => element.current?.showModal(), [])
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: Escape closes every dialog; the click is for a pointer beside it
     <dialog
