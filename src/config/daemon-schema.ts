@@ -1,13 +1,12 @@
 import { z } from 'zod'
-import { askSchema } from './ask-schema.ts'
+import { lookField, lookSchema, orderSchema } from './ask-schema.ts'
 import { jsonValue } from './fields.ts'
 
 const requestsSchema = () =>
   z
     .array(
       z.strictObject({
-        ...askSchema,
-        method: askSchema.method.default('POST').describe('Its method.'),
+        ...orderSchema,
       }),
     )
     .min(1, 'needs at least one request')
@@ -22,14 +21,10 @@ export const daemonSchema = z.strictObject({
   ),
   loaded: z
     .strictObject({
-      ...askSchema,
-      method: askSchema.method.default('GET').describe('Its method.'),
-      field: z
-        .string()
-        .min(1, 'must not be empty')
-        .describe(
-          'The field of its JSON answer that is compared, with dots for inner fields, and `*` for each item of a list, of which one is enough: `models.*.name`.',
-        ),
+      ...lookSchema,
+      field: lookField().describe(
+        'The field of its JSON answer that is compared, with dots for inner fields, and `*` for each item of a list, of which one is enough: `models.*.name`.',
+      ),
       equals: jsonValue().describe(
         'The value of that field while the model is loaded. An object has that value when it has these fields. Upper and lower case are the same.',
       ),

@@ -171,6 +171,8 @@ function toLocalService(
     stopCommand === undefined ? text : text.replaceAll(GENERATION, () => `$${GENERATION}`)
   const fill = (text: string, path: readonly PropertyKey[]) =>
     substitute(keepGeneration(text), [...at, ...path])
+  const fillHeadersAt = (option: string) =>
+    toFillHeaders((text, path) => substitute(text, [...at, option, ...path]).result)
   const args = values.args.map((text, index) => fill(text, ['args', index]))
   const complete = {
     ...values,
@@ -187,9 +189,7 @@ function toLocalService(
     ...(statusCommand === undefined
       ? {}
       : { statusCommand: statusCommand.map((text, index) => fill(text, ['statusCommand', index]).result) }),
-    ...(values.sleep === undefined
-      ? {}
-      : { sleep: toSleep(values.sleep, (text, path) => substitute(text, [...at, 'sleep', ...path]).result) }),
+    ...(values.sleep === undefined ? {} : { sleep: toSleep(values.sleep, fillHeadersAt('sleep')) }),
     healthUrl: values.healthUrl === undefined ? `${baseUrl}/models` : new URL(values.healthUrl).href,
     maxQueueMs: values.maxQueueMs ?? Math.min(values.readyTimeoutMs + QUEUE_BEYOND_READY_MS, MAX_DURATION_MS),
     secretArgs: args.flatMap(({ isSubstituted }, index) => (isSubstituted ? [index] : [])),
@@ -198,7 +198,7 @@ function toLocalService(
       : {
           ...toDaemonCommands(daemon, baseUrl),
           healthUrl: new URL(daemon.loaded.path, baseUrl).href,
-          daemon: toDaemon(daemon, (text, path) => substitute(text, [...at, 'daemon', ...path]).result),
+          daemon: toDaemon(daemon, fillHeadersAt('daemon')),
         }),
   }
   return { ...complete, key: toServiceHash(complete, keys) }
@@ -228,42 +228,33 @@ function toDaemonCommands({ load, unload, loaded }: Daemon, baseUrl: string) {
   }
 }
 
-/** The same with its headers substituted. */
-function toDaemon(
-  { load, unload, loaded }: Daemon,
-  substitute: (text: string, path: readonly PropertyKey[]) => string,
-): Daemon {
-  const withHeaders = <Ask extends Daemon['load'][number] | Daemon['loaded']>(
-    ask: Ask,
-    path: readonly PropertyKey[],
-  ): Ask => ({
+/** Fills the headers of a request to the server itself. */
+type FillHeaders = <Ask extends { readonly headers: Readonly<Record<string, string>> }>(
+  ask: Ask,
+  path: readonly PropertyKey[],
+) => Ask
+
+function toFillHeaders(fill: (text: string, path: readonly PropertyKey[]) => string): FillHeaders {
+  return (ask, path) => ({
     ...ask,
-    headers: mapValues(ask.headers, (text, name) => substitute(text, [...path, 'headers', name])),
+    headers: mapValues(ask.headers, (text, name) => fill(text, [...path, 'headers', name])),
   })
+}
+
+function toDaemon({ load, unload, loaded }: Daemon, fillHeaders: FillHeaders): Daemon {
   return {
-    load: load.map((ask, index) => withHeaders(ask, ['load', index])),
-    unload: unload.map((ask, index) => withHeaders(ask, ['unload', index])),
-    loaded: withHeaders(loaded, ['loaded']),
+    load: load.map((ask, index) => fillHeaders(ask, ['load', index])),
+    unload: unload.map((ask, index) => fillHeaders(ask, ['unload', index])),
+    loaded: fillHeaders(loaded, ['loaded']),
   }
 }
 
-/** The same with its headers substituted. */
-function toSleep(
-  { request, wake, check, ...rest }: Sleep,
-  substitute: (text: string, path: readonly PropertyKey[]) => string,
-): Sleep {
-  const withHeaders = <Ask extends Sleep['check'] | Sleep['wake'][number]>(
-    ask: Ask,
-    path: readonly PropertyKey[],
-  ): Ask => ({
-    ...ask,
-    headers: mapValues(ask.headers, (text, name) => substitute(text, [...path, 'headers', name])),
-  })
+function toSleep({ request, wake, check, ...rest }: Sleep, fillHeaders: FillHeaders): Sleep {
   return {
     ...rest,
-    request: request.map((ask, index) => withHeaders(ask, ['request', index])),
-    wake: wake.map((ask, index) => withHeaders(ask, ['wake', index])),
-    check: withHeaders(check, ['check']),
+    request: request.map((ask, index) => fillHeaders(ask, ['request', index])),
+    wake: wake.map((ask, index) => fillHeaders(ask, ['wake', index])),
+    check: fillHeaders(check, ['check']),
   }
 }
 

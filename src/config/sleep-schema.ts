@@ -1,20 +1,16 @@
 import { z } from 'zod'
-import { askSchema } from './ask-schema.ts'
+import { lookField, lookSchema, orderSchema } from './ask-schema.ts'
 import { amounts, durationMs, jsonValue, wholeNumber } from './fields.ts'
 
 const requestSchema = z.strictObject({
-  ...askSchema,
-  method: askSchema.method.default('POST').describe('Its method.'),
+  ...orderSchema,
   timeoutMs: durationMs(1).prefault(30_000).describe('Longest time that it takes, in milliseconds.'),
 })
 
 const checkSchema = z
   .strictObject({
-    ...askSchema,
-    method: askSchema.method.default('GET').describe('Its method.'),
-    field: z
-      .string()
-      .min(1, 'must not be empty')
+    ...lookSchema,
+    field: lookField()
       .optional()
       .describe(
         'The field of its JSON answer that is compared, with dots for inner fields, and `*` for each item of a list, of which one is enough.',
