@@ -1,52 +1,26 @@
 // What a cluster costs: the time to list a new machine, claims, and an idle member beside 1, 3 and 20 others. The others are
 // members without models in this process; the one that is measured is a real `leasehold serve`. Needs a nats-server.
 // Run: node test/bench/cluster.mjs [--quick] [--json FILE]
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../dist/src/clock.js'
 import { joinCluster } from '../../dist/src/cluster/joined-cluster.js'
 import { loadLibraries } from '../../dist/src/cluster/libraries.js'
-import { openNatsLink } from '../../dist/src/cluster/nats-link.js'
 import { createStartClaims } from '../../dist/src/cluster/start-claims.js'
 import { parseConfig } from '../../dist/src/config/load.js'
 import { findFreePort } from '../../dist/src/testing/real-host.js'
 import { PROOF_HEADER } from '../../dist/src/transport/member-proof.js'
 import { quantile, runAlone } from './figures.mjs'
+import { measureWithNats, openLink, secret, serve } from './nats.mjs'
 
-const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
-const nats =
-  process.env.LEASEHOLD_NATS_SERVER ??
-  fileURLToPath(new URL('../../.cache/nats/bin/nats-server', import.meta.url))
-const secret = 'a secret that all members of the bench share'
 const libraries = await loadLibraries()
 
 /** @returns {Promise<import('./figures.mjs').Report>} */
-export async function measure({ quick }) {
-  const title = 'A cluster'
-  if (!existsSync(nats))
-    return { title: `${title} (no nats-server: test/cluster/setup-nats-server.sh)`, rows: [], targets: [] }
-  const folder = await mkdtemp(join(tmpdir(), 'leasehold-bench-cluster-'))
-  const port = await findFreePort()
-  const server = spawn(nats, ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  // It is read to the end: without a reader the server would die of its next line.
-  const log = createInterface({ input: server.stderr })
-  await new Promise((resolve) => {
-    log.on('line', (line) => {
-      if (line.includes('Server is ready')) resolve()
-    })
-  })
-  const url = `nats://127.0.0.1:${port}`
-  try {
+export function measure({ quick }) {
+  return measureWithNats('A cluster', async (url, folder) => {
     const claims = await measureClaims(url, quick ? 20 : 200)
     const listings = []
     for (let round = 0; round < (quick ? 2 : 5); round += 1) listings.push(await measureListing(url))
@@ -57,7 +31,6 @@ export async function measure({ quick }) {
     // Twenty are told in the table; the target is for a few.
     const cpu = Math.max(...idle.filter(({ others }) => others <= 3).map(({ cpuPercent }) => cpuPercent))
     return {
-      title,
       rows: [
         { what: 'a claim on a start, taken and released: p50, ms', measured: quantile(claims, 0.5) },
         { what: 'the same: p99, ms', measured: quantile(claims, 0.99) },
@@ -72,11 +45,7 @@ export async function measure({ quick }) {
         { number: 'idle member, percent of a core', value: cpu, atMost: 1.5 },
       ],
     }
-  } finally {
-    server.kill('SIGKILL')
-    await once(server, 'exit')
-    await rm(folder, { recursive: true })
-  }
+  })
 }
 
 function toCluster(url, member, address) {
@@ -88,19 +57,7 @@ function toCluster(url, member, address) {
 async function measureClaims(url, count) {
   const config = toCluster(url, 'claimer', 'http://127.0.0.1:1')
   const self = { member: 'claimer', boot: 'bench' }
-  let connected = () => {}
-  const isConnected = new Promise((resolve) => {
-    connected = resolve
-  })
-  const nothing = () => {}
-  const link = openNatsLink({
-    config,
-    boot: self.boot,
-    clock: systemClock,
-    libraries,
-    receiver: { fact: connected, card: nothing, bye: nothing, whoAsked: nothing, asked: () => '{}' },
-  })
-  await isConnected
+  const link = await openLink(config, self.boot)
   const claims = createStartClaims({ config, self, link, clock: systemClock, libraries })
   const times = []
   for (let index = 0; index < count + 1; index += 1) {
@@ -170,26 +127,17 @@ async function measureIdle(url, folder, others, ms) {
   await writeFile(file, JSON.stringify({ leasehold: { port, cluster }, models: { providers: { llama } } }), {
     mode: 0o600,
   })
-  const child = spawn(process.execPath, [main, 'serve', '--config', file], {
-    env: { PATH: process.env.PATH, HOME: folder, LEASEHOLD_STATE_DIR: join(folder, 'state') },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  let log = ''
-  child.stdout.on('data', (data) => {
-    log += data
-  })
+  const { child, untilPrinted, end } = serve(file, folder)
   const members = await Promise.all(
     Array.from({ length: others }, (_, index) => joinAs(url, `other-${index}`)),
   )
-  while ((log.match(/is there/g) ?? []).length < others) await wait(50)
+  await untilPrinted('is there', others)
   await wait(quickRest(ms))
   const before = await readCpuMs(child.pid)
   await wait(ms)
   const cpuPercent = ((await readCpuMs(child.pid)) - before) / (ms / 100)
   const [, rss = '0'] = /VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${child.pid}/status`, 'utf8')) ?? []
-  const ended = once(child, 'exit')
-  child.kill('SIGTERM')
-  await ended
+  await end()
   await Promise.all(members.map(({ close }) => close()))
   return { cpuPercent, rssMiB: Number(rss) / 1024 }
 }

@@ -1,41 +1,20 @@
 // How long a request waits when the machine that serves it dies: killed, or silent as with a pulled cable. And the rate of
 // questions that members ask each other over NATS. Real `leasehold serve` processes and model servers; needs a nats-server.
 // Run: node test/bench/failover.mjs [--quick] [--json FILE]
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { systemClock } from '../../dist/src/clock.js'
-import { loadLibraries } from '../../dist/src/cluster/libraries.js'
-import { openNatsLink } from '../../dist/src/cluster/nats-link.js'
 import { parseConfig } from '../../dist/src/config/load.js'
 import { findFreePort } from '../../dist/src/testing/real-host.js'
 import { quantile, runAlone } from './figures.mjs'
+import { measureWithNats, openLink, secret, serve } from './nats.mjs'
 
-const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 const modelServer = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
-const nats =
-  process.env.LEASEHOLD_NATS_SERVER ??
-  fileURLToPath(new URL('../../.cache/nats/bin/nats-server', import.meta.url))
-const secret = 'a secret that all members of the bench share'
 
 /** @returns {Promise<import('./figures.mjs').Report>} */
-export async function measure({ quick }) {
-  const title = 'A machine of a cluster dies'
-  if (!existsSync(nats))
-    return { title: `${title} (no nats-server: test/cluster/setup-nats-server.sh)`, rows: [], targets: [] }
-  const folder = await mkdtemp(join(tmpdir(), 'leasehold-bench-failover-'))
-  const port = await findFreePort()
-  const server = spawn(nats, ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  for await (const data of server.stderr) if (String(data).includes('Server is ready')) break
-  const url = `nats://127.0.0.1:${port}`
-  try {
+export function measure({ quick }) {
+  return measureWithNats('A machine of a cluster dies', async (url, folder) => {
     const one = await measureAsks(url, quick ? 200 : 2000, 1)
     const many = await measureAsks(url, quick ? 1000 : 20_000, 32)
     const killed = []
@@ -46,7 +25,6 @@ export async function measure({ quick }) {
     }
     const [killedMs, silentMs] = [quantile(killed, 0.5), quantile(silent, 0.5)]
     return {
-      title,
       rows: [
         { what: 'questions to a member over NATS, one after the other, per second', measured: one },
         { what: 'the same, 32 at once, per second', measured: many },
@@ -60,34 +38,17 @@ export async function measure({ quick }) {
         { number: 'failover after silence, ms', value: silentMs, atMost: 4000 },
       ],
     }
-  } finally {
-    server.kill('SIGKILL')
-    await once(server, 'exit')
-    await rm(folder, { recursive: true })
-  }
+  })
 }
 
-async function openLink(url, member) {
+function openQuestioner(url, member) {
   const cluster = { servers: [url], secret, member, address: 'http://127.0.0.1:1' }
-  const { leasehold } = parseConfig(JSON.stringify({ leasehold: { cluster } }))
-  const libraries = await loadLibraries()
-  const nothing = () => {}
-  let link
-  await new Promise((resolve) => {
-    link = openNatsLink({
-      config: leasehold.cluster,
-      boot: 'bench',
-      clock: systemClock,
-      libraries,
-      receiver: { fact: resolve, card: nothing, bye: nothing, whoAsked: nothing, asked: () => '{}' },
-    })
-  })
-  return link
+  return openLink(parseConfig(JSON.stringify({ leasehold: { cluster } })).leasehold.cluster, 'bench')
 }
 
 /** Questions per second, some at once. */
 async function measureAsks(url, count, atOnce) {
-  const [asking, asked] = [await openLink(url, 'asking'), await openLink(url, 'asked')]
+  const [asking, asked] = [await openQuestioner(url, 'asking'), await openQuestioner(url, 'asked')]
   const ask = async () => {
     const { outcome } = await asking.prove('asked', 'bench', 5000)
     if (outcome !== 'alive') throw new Error(`a question ended with ${outcome}`)
@@ -154,15 +115,8 @@ async function openBox(url, parent, member, flags) {
   await writeFile(file, JSON.stringify({ leasehold: { port, cluster }, models: { providers } }), {
     mode: 0o600,
   })
-  const child = spawn(process.execPath, [main, 'serve', '--config', file], {
-    env: { PATH: process.env.PATH, HOME: folder, LEASEHOLD_STATE_DIR: join(folder, 'state') },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  let log = ''
-  child.stdout.on('data', (data) => {
-    log += data
-  })
-  while (!/listens on/.test(log)) await wait(20)
+  const { child, untilPrinted, end } = serve(file, folder)
+  await untilPrinted('listens on')
   const address = `http://127.0.0.1:${port}`
   return {
     child,
@@ -181,13 +135,7 @@ async function openBox(url, parent, member, flags) {
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(body),
       }),
-    end: async () => {
-      if (child.exitCode !== null || child.signalCode !== null) return
-      const ended = once(child, 'exit')
-      child.kill('SIGTERM')
-      child.kill('SIGCONT')
-      await ended
-    },
+    end,
   }
 }
 
