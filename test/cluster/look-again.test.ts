@@ -1,20 +1,9 @@
 import { expect, test } from 'vitest'
-import type { Card } from '../../machines/cluster/messages.ts'
 import { lookAgain } from '../../src/cluster/look-again.ts'
 import type { CardAnswer } from '../../src/cluster/member-door.ts'
 import type { Neighbour } from '../../src/cluster/neighbours.ts'
+import { card } from './attic-card.ts'
 
-const card = (seq: number): Card => ({
-  v: 1,
-  member: 'attic',
-  boot: 'a1',
-  seq,
-  address: 'http://10.0.0.2:4141',
-  version: '1',
-  state: 'open',
-  services: {},
-  counted: {},
-})
 const answered: CardAnswer = { outcome: 'answered', card: card(2) }
 const silent: CardAnswer = { outcome: 'silent', detail: 'timeout' }
 const refused: CardAnswer = { outcome: 'refused', detail: 'ECONNREFUSED' }

@@ -1,20 +1,8 @@
 import { expect, test } from 'vitest'
-import type { Card } from '../../machines/cluster/messages.ts'
 import type { CardAnswer } from '../../src/cluster/member-door.ts'
 import { createNeighbours } from '../../src/cluster/neighbours.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
-
-const card = (seq: number): Card => ({
-  v: 1,
-  member: 'attic',
-  boot: 'a1',
-  seq,
-  address: 'http://10.0.0.2:4141',
-  version: '1',
-  state: 'open',
-  services: {},
-  counted: {},
-})
+import { card } from './attic-card.ts'
 
 test('a member that is well shows no problem: neither of a probe that was called off, nor of one before', async () => {
   const clock = createVirtualClock()

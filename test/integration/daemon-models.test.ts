@@ -8,11 +8,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'vitest'
-import { createSupervisor, loadConfig, type ServiceError } from '../../src/index.ts'
+import { createSupervisor, loadConfig } from '../../src/index.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
 import { findFreePort } from '../../src/testing/real-host.ts'
 import { listOf } from '../process/world.ts'
-import { listen } from './library.ts'
+import { catchServiceError, listen } from './library.ts'
 
 const host = fileURLToPath(new URL('../fixtures/host.mjs', import.meta.url))
 const program = fileURLToPath(new URL('../fixtures/model-daemon.mjs', import.meta.url))
@@ -180,7 +180,7 @@ test('a daemon that was never started is an error that says how to start it, and
   timeout: 60_000,
 }, async ({ expect }) => {
   await using daemon = await openDaemon({ isUp: false })
-  const error = (await daemon.supervisor.acquire('a/a').catch((reason) => reason)) as ServiceError
+  const error = await catchServiceError(daemon, 'a/a')
   expect(error.code).toBe('LEASEHOLD_NOT_REACHABLE')
   expect(error.message).toContain(
     `its daemon does not listen at ${daemon.origin}: start it, for instance with "ollama serve"`,
@@ -197,7 +197,7 @@ test('a daemon whose host cannot be reached is an error with the cause', { timeo
   // No connection is made to a multicast address.
   const provider = { baseUrl: 'http://224.0.0.1:9/v1' }
   await using daemon = await openDaemon({ isUp: false, provider })
-  const error = (await daemon.supervisor.acquire('a/a').catch((reason) => reason)) as ServiceError
+  const error = await catchServiceError(daemon, 'a/a')
   expect(error.code).toBe('LEASEHOLD_NOT_REACHABLE')
   expect(error.message).toMatch(/its daemon at http:\/\/224\.0\.0\.1:9 cannot be reached: E[A-Z]+/)
 })
@@ -217,7 +217,7 @@ test('a model that the daemon does not know is a failed start with the words of 
   timeout: 60_000,
 }, async ({ expect }) => {
   await using daemon = await openDaemon({ services: { a: { model: 'nosuch:8b' } } })
-  const error = (await daemon.supervisor.acquire('a/a').catch((reason) => reason)) as ServiceError
+  const error = await catchServiceError(daemon, 'a/a')
   expect(error.code).toBe('LEASEHOLD_EXITED_BEFORE_READY')
   expect(error.message).toContain(
     'POST /api/generate answered 404: model "nosuch:8b" not found, try pulling it first',
@@ -229,7 +229,7 @@ test('a load that fails is a failed start, although its model is listed a moment
 }, async ({ expect }) => {
   await using daemon = await openDaemon({ flags: ['--unload-ms', '1500'] })
   await daemon.control({ full: true })
-  const error = (await daemon.supervisor.acquire('a/a').catch((reason) => reason)) as ServiceError
+  const error = await catchServiceError(daemon, 'a/a')
   expect(error.code).toBe('LEASEHOLD_EXITED_BEFORE_READY')
   expect(error.message).toContain('answered 500: model requires more system memory than is available')
   expect(daemon.hearing.all('process.detached')).toEqual([])
@@ -263,7 +263,7 @@ test('leases end when the daemon dies, and the next request says that it does no
   expect(failure.message).toContain('its daemon has unloaded the model, or has ended')
   expect(lease.signal.aborted).toBe(true)
   await daemon.hearing.until('service.state', ({ to }) => to === 'down.cold')
-  const error = (await daemon.supervisor.acquire('a/a').catch((reason) => reason)) as ServiceError
+  const error = await catchServiceError(daemon, 'a/a')
   expect(error.message).toContain('its daemon does not listen')
   expect(daemon.hearing.all('stop.incomplete')).toEqual([])
 })
@@ -332,7 +332,7 @@ test('the key of the provider goes to the daemon, and stands in no argument', { 
 
 test('a daemon that wants another key is an error that says so', { timeout: 60_000 }, async ({ expect }) => {
   await using daemon = await openDaemon({ flags: ['--key', 'other-key-0123456789'] })
-  const error = (await daemon.supervisor.acquire('a/a').catch((reason) => reason)) as ServiceError
+  const error = await catchServiceError(daemon, 'a/a')
   expect(error.message).toContain('its daemon answers 401 to /api/ps: set the key that it expects as apiKey')
 })
 

@@ -176,8 +176,11 @@ export function ask(question: string): OpenAI.ChatCompletionMessageParam[] {
 }
 
 /** Why a service cannot be had. Throws when it can, and whatever is not a service's error. */
-export async function catchServiceError({ supervisor }: Library): Promise<ServiceError> {
-  const error: unknown = await supervisor.acquire('demo/demo').then(
+export async function catchServiceError(
+  { supervisor }: Pick<Library, 'supervisor'>,
+  ref = 'demo/demo',
+): Promise<ServiceError> {
+  const error: unknown = await supervisor.acquire(ref).then(
     () => new Error('It was granted.'),
     (reason) => reason,
   )

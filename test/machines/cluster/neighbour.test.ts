@@ -9,20 +9,10 @@ import {
 } from '../../../machines/cluster/neighbour.ts'
 import { compile } from '../../../src/statechart/compile.ts'
 import { createVirtualClock } from '../../../src/testing/virtual-clock.ts'
+import { card } from '../../cluster/attic-card.ts'
 import { findUntaken, walk } from '../walk.ts'
 
 const policy = { beatMs: 500, lostMs: 1_600, probeMs: 400 }
-const card = (seq: number, boot = 'a1', state: Card['state'] = 'open'): Card => ({
-  v: 1,
-  member: 'attic',
-  boot,
-  seq,
-  address: 'http://10.0.0.2:4141',
-  version: '2.1.0',
-  state,
-  services: {},
-  counted: {},
-})
 const heard = (seq: number, boot?: string, state?: Card['state']) =>
   ({ type: 'card.heard', card: card(seq, boot, state) }) as const
 const echo = { type: 'echo.heard' } as const
