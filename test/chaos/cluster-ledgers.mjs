@@ -12,6 +12,9 @@ const FOUND_OUT_MS = 6_000
 /** Providers that every machine has. */
 const SHARED = ['llama', 'quick']
 
+/** Deeds that keep what was sent to a machine from it until they are over. */
+const DELAYS = ['machine stood still', 'server stood still', 'cable pulled']
+
 /** Deeds that end the connections of a machine's own clients. */
 const CUTS_CLIENTS = ['machine killed', 'machine ended and started']
 
@@ -21,9 +24,10 @@ const CUTS_CLIENTS = ['machine killed', 'machine ended and started']
  * @param lines what the servers' journals say; `service` is `MACHINE/PROVIDER`
  * @param runs every run of a server
  * @param harms what was done when, and to which machine
+ * @param sent how many requests the clients of each machine have sent: `{ MACHINE: number }`
  * @returns counts of what happened, and a sentence for each thing that must not have
  */
-export function joinClusterLedgers({ records, lines, runs, harms, isVerbose }) {
+export function joinClusterLedgers({ records, lines, runs, harms, sent, isVerbose = false }) {
   const counts = { requests: records.length, 'servers started': runs.length }
   const violations = []
   const count = (name, by = 1) => {
@@ -66,6 +70,10 @@ export function joinClusterLedgers({ records, lines, runs, harms, isVerbose }) {
     }
     judgeExecutions(record, executions, { blame, count, wasHarmed })
   }
+  for (const [box, number] of Object.entries(sent))
+    for (let index = 1; index <= number; index += 1)
+      if (!seen.has(`${box}-${index}`))
+        violations.push(`request ${box}-${index}: its client has no record of it`)
   for (const nonce of executionsOf.keys())
     if (!seen.has(nonce)) violations.push(`request ${nonce}: a server executed it, and no client knows of it`)
   violations.push(...findSecondStarts({ runs, harms, isVerbose }, wasHarmed, count))
@@ -73,7 +81,7 @@ export function joinClusterLedgers({ records, lines, runs, harms, isVerbose }) {
 }
 
 /** Executed once, but where a machine, or its server, was harmed in between. */
-function judgeExecutions({ model, box, outcome }, executions, { blame, count, wasHarmed }) {
+function judgeExecutions({ model, box, outcome, startedAt }, executions, { blame, count, wasHarmed }) {
   const [, member, provider] = /^(?:(.*):)?(.*)$/.exec(model)
   for (const { service } of executions) {
     const [at, of] = service.split('/')
@@ -86,7 +94,11 @@ function judgeExecutions({ model, box, outcome }, executions, { blame, count, wa
     const isExcused = [former, box].some((target) =>
       wasHarmed(target, before.beganAt - FOUND_OUT_MS, execution.beganAt + SAME_MOMENT_MS),
     )
+    const [latter] = execution.service.split('/')
+    // What was sent there before is read when that is over, with the end of the connection behind it.
+    const isLate = wasHarmed(latter, startedAt, execution.beganAt, ({ deed }) => DELAYS.includes(deed))
     if (isExcused) count('executed again: after a fault')
+    else if (isLate) count('executed again: late, by a machine that a request had left')
     // A request that waits there is moved to a machine with room; its turn may come in the same moment.
     else if (before.end?.outcome === 'aborted' && before.service !== execution.service)
       count('executed again: moved as its turn came')

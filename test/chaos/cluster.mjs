@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { runnerImport } from 'vite'
+import { expectNoNetwork, RECOVERY_LIMIT_MS, untilGone, untilQuiet, untilWell } from './cluster-end.mjs'
 import { joinClusterLedgers } from './cluster-ledgers.mjs'
 import { readJournals, readLedger } from './ledgers.mjs'
 import { describe, isAlive, listMarked, lookUntil, signalMarked } from './processes.mjs'
@@ -46,11 +47,17 @@ const DEEDS = {
 const MOST_AT_ONCE = 2
 /** How long a client waits for the end of an answer, in milliseconds. */
 const ANSWER_LIMIT_MS = 60_000
-/** How long all may take to come right when the harm is over, in milliseconds. */
-const RECOVERY_LIMIT_MS = 30_000
 const LANES = 6
 /** Nonce of the requests that this process sends itself. */
 const LAST = 'last'
+
+/** Why this host cannot have three machines with cables between them; `undefined`: it can. */
+export async function findClusterObstacle() {
+  const { hasNatsServer } = await importTest('nats-server')
+  const { hasNamespaces } = await importTest('namespaces')
+  if (!hasNatsServer) return 'there is no nats-server (test/cluster/setup-nats-server.sh).'
+  return hasNamespaces ? undefined : 'this host allows no network namespaces.'
+}
 
 /**
  * One run: load at each of three machines, harm to all of them, and a look at everything.
@@ -131,8 +138,15 @@ export async function runClusterChaos({ seed, seconds, isVerbose }) {
     })
     await saboteur.work(seconds * 1000)
     tell('the harm is over')
-    await untilWell({ all, key, blame })
-    await Promise.all(clients.map((client) => client.halt()))
+    await untilWell({ all, blame })
+    const sent = {}
+    await Promise.all(
+      clients.map(async (client, index) => {
+        const { name } = all[index]
+        sent[name] = await client.halt()
+        if (sent[name] === undefined) blame(`the clients of ${name} ended by themselves`)
+      }),
+    )
     await untilQuiet({ all, blame })
     await expectOneStart({ all, key, runs, blame, tell })
     for (const box of all) {
@@ -141,14 +155,7 @@ export async function runClusterChaos({ seed, seconds, isVerbose }) {
       if (child?.exitCode !== 0)
         blame(`${box.name} ended with ${child?.signalCode ?? child?.exitCode} on SIGTERM`)
     }
-    for (const box of all) {
-      const mark = `HOME=${box.folder}`
-      if (await lookUntil(() => listMarked(mark).length === 0, 10_000, 50)) continue
-      for (const pid of listMarked(mark)) {
-        blame(`a process of ${box.name} is left: ${describe(pid)}`)
-        signalMarked(pid, 'SIGKILL', mark)
-      }
-    }
+    for (const box of all) await untilGone(box, { blame })
     runs.end()
     const joined = joinClusterLedgers({
       records: all.flatMap(({ name }) =>
@@ -159,7 +166,7 @@ export async function runClusterChaos({ seed, seconds, isVerbose }) {
         all.flatMap(({ name }) => readdirSync(join(journals, name)).map((id) => join(name, id))),
       ).filter(({ nonce }) => nonce !== LAST),
       runs: runs.all,
-      ...{ harms, isVerbose },
+      ...{ harms, sent, isVerbose },
     })
     for (const violation of joined.violations) blame(violation)
     return { counts: joined.counts, deeds, violations, seconds: (performance.now() - startedAtMs) / 1000 }
@@ -172,6 +179,7 @@ export async function runClusterChaos({ seed, seconds, isVerbose }) {
     for (const box of boxes.all)
       for (const pid of listMarked(`HOME=${box.folder}`)) signalMarked(pid, 'SIGKILL', `HOME=${box.folder}`)
     network?.[Symbol.dispose]()
+    if (network !== undefined) expectNoNetwork(network, { blame })
     await rm(home, { recursive: true, force: true, maxRetries: 5 })
   }
 }
@@ -189,16 +197,16 @@ function startClient(prefix) {
   const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const ended = new Promise((resolve) => {
     child.on('message', (message) => {
-      if (message.ended !== undefined) resolve()
+      if (message.ended !== undefined) resolve(message.ended.sent)
     })
-    child.once('exit', resolve)
+    child.once('exit', () => resolve(undefined))
   })
   return {
     send: (message) => child.send(message),
-    /** Settles when each of its requests has ended. */
+    /** Settles when each of its requests has ended, with their number. `undefined`: the process is gone. */
     halt: async () => {
-      child.send({ halt: true })
-      await ended
+      if (child.connected) child.send({ halt: true })
+      return ended
     },
     end: () => child.kill('SIGKILL'),
   }
@@ -336,41 +344,6 @@ function createSaboteur({ random, boxes, network, nats, key, harms, deeds, start
       await Promise.all(under)
     },
   }
-}
-
-/** Waits until every machine sees every other one, under load as before. */
-async function untilWell({ all, blame }) {
-  let seen = []
-  const isWell = async () => {
-    seen = await Promise.all(
-      all.map(async (box) => {
-        const { members = [] } = await box.json('/api/members').catch(() => ({}))
-        return `${box.name} sees ${members.map(({ member, state, problem }) => `${member} ${state}${problem ? ` (${problem})` : ''}`).join(', ')}`
-      }),
-    )
-    return seen.every((line) => line.match(/ open/g)?.length === all.length)
-  }
-  if (!(await lookUntil(isWell, RECOVERY_LIMIT_MS, 100)))
-    blame(`the machines did not come together: ${seen.join('; ')}`)
-}
-
-/** When the clients are done no lease is held and no request waits. */
-async function untilQuiet({ all, blame }) {
-  let busy = []
-  const isQuiet = async () => {
-    const snapshots = await Promise.all(all.map((box) => box.json('/api/services')))
-    busy = snapshots.flatMap(({ services }, index) =>
-      services
-        .filter(({ leases, queue }) => leases !== 0 || queue.length > 0)
-        .map(
-          ({ service, state, leases, queue }) =>
-            `${service} of ${all[index].name} (${state}): ${leases} leases, ${queue.length} waiting`,
-        ),
-    )
-    return busy.length === 0
-  }
-  if (!(await lookUntil(isQuiet, RECOVERY_LIMIT_MS, 100)))
-    blame(`the clients are done, and yet: ${busy.join('; ')}`)
 }
 
 /** All is well again: a cold model that every machine is asked for at once starts on one, and every model is served. */

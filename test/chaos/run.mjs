@@ -17,6 +17,7 @@ const { values, positionals } = parseArgs({
     long: { type: 'boolean', default: false },
     cluster: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '60' },
+    'or-skip': { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
     'self-test': { type: 'boolean', default: false },
     requests: { type: 'string' },
@@ -35,7 +36,12 @@ if (values['self-test']) {
   const { testTheTest } = await import('./self-test.mjs')
   process.exitCode = (await testTheTest(positionals)) ? 0 : 1
 } else if (values.cluster) {
-  const { runClusterChaos } = await import('./cluster.mjs')
+  const { findClusterObstacle, runClusterChaos } = await import('./cluster.mjs')
+  const obstacle = values['or-skip'] ? await findClusterObstacle() : undefined
+  if (obstacle !== undefined) {
+    console.log(`Chaos over three machines is skipped: ${obstacle}`)
+    process.exit(0)
+  }
   const seed = toSeed()
   console.log(`chaos over three machines, seed ${seed}, node ${process.version}: ${values.seconds} s`)
   const { counts, deeds, violations, seconds } = await runClusterChaos({

@@ -7,6 +7,8 @@ export interface Network extends Disposable {
   readonly hub: string
   /** Words before a program that runs on a machine, and the address of that machine. */
   readonly machines: readonly Machine[]
+  /** Namespaces and links of its name that are there. None when it is disposed of. */
+  listLeft(): readonly string[]
 }
 
 export interface Machine {
@@ -63,6 +65,16 @@ export function createNetwork(count: number): Network {
   return {
     hub: `${net}.254`,
     machines,
+    listLeft: () =>
+      [
+        ['netns', 'list'],
+        ['-oneline', 'link'],
+      ].flatMap((args) =>
+        ip(...args)
+          .toString()
+          .split('\n')
+          .filter((line) => line.includes(id)),
+      ),
     [Symbol.dispose]: () => {
       for (let index = 0; index < count; index += 1) spawnSync('ip', ['netns', 'del', `lh-${id}-${index}`])
       spawnSync('ip', ['link', 'del', bridge])
