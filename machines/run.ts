@@ -55,6 +55,8 @@ export interface RunContext extends RunInput {
   readonly isServerLeft: boolean
   /** The pause before the next look for a server that was never seen, in milliseconds. */
   readonly seekMs: number
+  /** How often it was looked for after its stop command, while the leader lives. */
+  readonly lateLooks: number
   /** The pause before the stop command is run again, in milliseconds. */
   readonly retryMs: number
 }
@@ -68,6 +70,12 @@ const CLOSE_MS = 2_000
 const CONFIRM_MS = 1_000
 /** Between two looks at a server whose leader has exited, in milliseconds. */
 const WATCH_MS = 5_000
+/**
+ * How often a server that was never seen is looked for after its stop command, and the pause before each look, in
+ * milliseconds. On a busy host the engine is as slow to run what the leader ordered as it is to answer a look.
+ */
+const LATE_LOOKS = 15
+const LATE_MS = 100
 /** The pause before the stop command is run again doubles from the first to the last, in milliseconds. */
 const RETRY_MS = 5_000
 const MAX_RETRY_MS = 60_000
@@ -97,8 +105,8 @@ const base = setup({
     ask: fromPromise<Presence>(notProvided('ask')),
     /** Closes our own connections to the server. */
     close: fromPromise<void>(notProvided('close')),
-    /** Runs the stop command, for a bounded time. */
-    command: fromPromise<void>(notProvided('command')),
+    /** Runs the stop command, for a bounded time. `isAgain`: it has run, and the server came after it. */
+    command: fromPromise<void, { readonly isAgain: boolean }>(notProvided('command')),
     /** Reads the last output: how and why the leader ended. */
     explain: fromPromise<Extract<RunReport, { type: 'process.exited' }>>(notProvided('explain')),
     /** Settles when the tree has ended by itself or is killed. */
@@ -112,6 +120,7 @@ const base = setup({
     close: CLOSE_MS,
     confirm: CONFIRM_MS,
     watch: WATCH_MS,
+    late: LATE_MS,
     seek: ({ context }: { context: RunContext }) => context.seekMs,
     retry: ({ context }: { context: RunContext }) => context.retryMs,
   },
@@ -124,6 +133,11 @@ const base = setup({
     hasStatusCommand: ({ context }: Scope) => context.hasStatusCommand,
     /** The server was never seen, and a command can tell. */
     isSought: ({ context }: Scope) => context.hasStatusCommand && !context.isFound,
+    /** The leader may have ordered a server that was not there yet when the stop command ran. */
+    mayComeYet: ({ context: { isExternal, hasStatusCommand, isModel, isFound, leader } }: Scope) =>
+      isExternal && hasStatusCommand && !isModel && !isFound && leader === null,
+    isLookedForAgain: ({ context, event }: Scope) =>
+      outputOf(event) === 'gone' && context.lateLooks < LATE_LOOKS - 1,
     isThere: ({ event }: Scope) => outputOf(event) === 'there',
     isGone: ({ event }: Scope) => outputOf(event) === 'gone',
     isFound: ({ context }: Scope) => context.isFound,
@@ -150,6 +164,7 @@ const run = base.extend({
       isFound: context.isFound || outputOf(event) === 'there',
     })),
     seekLater: base.assign(({ context }) => ({ seekMs: Math.min(context.seekMs * 2, WATCH_MS) })),
+    countLook: base.assign(({ context }) => ({ lateLooks: context.lateLooks + 1 })),
     recordLeft: base.assign({ isServerLeft: true }),
     recordGone: base.assign({ isServerLeft: false }),
     retryLater: base.assign(({ context }) => ({ retryMs: Math.min(context.retryMs * 2, MAX_RETRY_MS) })),
@@ -189,6 +204,7 @@ export const runMachine = run.createMachine({
     isFound: false,
     isServerLeft: false,
     seekMs: CONFIRM_MS,
+    lateLooks: 0,
     retryMs: RETRY_MS,
   }),
   on: {
@@ -371,8 +387,39 @@ export const runMachine = run.createMachine({
           entry: 'announceCommand',
           invoke: {
             src: 'command',
-            onDone: { target: 'stopping', actions: 'terminate' },
+            input: ({ context }) => ({ isAgain: context.lateLooks > 0 }),
+            onDone: [
+              { guard: 'mayComeYet', target: 'awaiting' },
+              { target: 'stopping', actions: 'terminate' },
+            ],
             onError: { target: 'stopping', actions: 'terminate' },
+          },
+        },
+        awaiting: {
+          description:
+            'The stop command has run, and the server was never seen. A leader that gets a signal while its engine prepares a container leaves a network behind, so it waits for a moment.',
+          tags: 'stopping',
+          initial: 'pausing',
+          states: {
+            pausing: {
+              description: 'The next look waits.',
+              after: { late: 'looking' },
+            },
+            looking: {
+              description: 'The status command runs. A server that has come is ended by the stop command.',
+              invoke: {
+                src: 'ask',
+                onDone: [
+                  {
+                    guard: 'isThere',
+                    target: '#run.alive.commanding',
+                    actions: ['recordPresence', 'countLook'],
+                  },
+                  { guard: 'isLookedForAgain', target: 'pausing', actions: 'countLook' },
+                  { target: '#run.alive.stopping', actions: 'terminate' },
+                ],
+              },
+            },
           },
         },
         stopping: {

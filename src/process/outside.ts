@@ -31,8 +31,8 @@ export interface OutsideOptions {
 export interface Outside {
   /** Asks the status command once. Without one: `unknown`. */
   ask(): Promise<Presence>
-  /** Runs the stop commands, once whatever is asked later. */
-  end(): Promise<void>
+  /** Runs the stop commands, once whatever is asked later. `isAgain`: once more, because the server came after them. */
+  end(isAgain?: boolean): Promise<void>
   /**
    * `end`, and how it came out: it waits a moment for the server to go, and tries twice. `isFound`: whether the server
    * was ever seen. `isListening`: whether its port is taken.
@@ -79,8 +79,8 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
     }
     return results[0] ?? { exitCode: null, output: '' }
   }
-  const runOnce = () => {
-    ending ??= runStop()
+  const runOnce = (isAgain = false) => {
+    if (ending === undefined || isAgain) ending = runStop()
     return ending
   }
   /** A client that was ended early has ordered a server that may come yet. Settles when it is there, or will not come. */
@@ -110,7 +110,7 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
 
   return {
     ask: async () => (await look()).presence,
-    end: async () => void (await runOnce()),
+    end: async (isAgain) => void (await runOnce(isAgain)),
     async settle(isListening, isFound) {
       const first = await runOnce()
       if (commands.status !== undefined && !isFound) await untilLate()

@@ -340,7 +340,9 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       }),
       ask: fromPromise(async () => outside?.ask() ?? 'unknown'),
       close: fromPromise(async () => beforeSignal?.()),
-      command: fromPromise(async () => outside?.end()),
+      command: fromPromise<void, { readonly isAgain: boolean }>(async ({ input }) =>
+        outside?.end(input.isAgain),
+      ),
       explain: fromPromise(explain),
       rest: fromPromise(async () => {
         await Promise.all([taken().stop.left(), outside?.end()])

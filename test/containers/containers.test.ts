@@ -105,6 +105,7 @@ for (const name of ['docker', 'podman'] as const) {
     afterEach(async () => {
       await engine?.startDaemon?.()
       for (const left of engine?.list() ?? []) engine.order('rm', '-f', left)
+      await expect.poll(() => engine?.listLeftNetworks(), { timeout: 20_000 }).toEqual([])
     }, 120_000)
 
     test.each([undefined, 'host'] as const)(
@@ -219,6 +220,34 @@ for (const name of ['docker', 'podman'] as const) {
         await new Promise((resolve) => setTimeout(resolve, afterMs))
         await box.supervisor.stop('demo', { force: true })
         expect(engine.list()).toEqual([])
+      },
+    )
+
+    test.runIf(name === 'podman')(
+      'a start that is abandoned while the network is set up leaves no network (fault E-5)',
+      { timeout: 120_000 },
+      async () => {
+        const slow = await openEngine(name)
+        try {
+          slow.slowNetworks?.()
+          const service = {
+            stopGraceMs: '20s',
+            // They look before the client has made the container, and end when its network is being set up.
+            stopCommand: [
+              ['/usr/bin/podman', 'rm', '-f', `leasehold-demo-\${GENERATION}`],
+              ['/bin/sleep', '2'],
+            ],
+          }
+          await using box = await openBox(slow, { service })
+          void box.supervisor.acquire('demo/demo').catch(() => {})
+          await box.until('process.spawned')
+          expect(await box.supervisor.stop('demo', { force: true })).toMatchObject({
+            receipt: { survivors: [], outside: { status: 'gone' } },
+          })
+          expect([slow.list(), slow.listLeftNetworks()]).toEqual([[], []])
+        } finally {
+          await slow.close()
+        }
       },
     )
 

@@ -6,9 +6,11 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
@@ -26,6 +28,10 @@ export interface ContainerEngine {
   order(...args: readonly string[]): string
   /** Names of the containers in any state. */
   list(): readonly string[]
+  /** Network namespaces that were made since it was opened, and in which no process lives. */
+  listLeftNetworks(): readonly string[]
+  /** From now on it takes four seconds to set a network up. Absent: it cannot be slowed down. */
+  slowNetworks?(): void
   /** Kills its daemon, which is SIGKILLed and not told to end. Absent: it has none. */
   killDaemon?(): Promise<void>
   /** Nothing happens while it runs. */
@@ -95,6 +101,8 @@ async function openDocker(folder: string, user?: User): Promise<ContainerEngine>
     options: [],
     order,
     list: () => order('ps', '-a', '--format', '{{.Names}}').split('\n').filter(Boolean),
+    // Its daemon makes them in a folder of its own, and removes them when it ends.
+    listLeftNetworks: () => [],
     async killDaemon() {
       daemon.kill('SIGKILL')
       await once(daemon, 'exit')
@@ -130,6 +138,7 @@ function unmountBelow(folder: string): void {
 function openPodman(folder: string, user?: User): ContainerEngine {
   const home = join(folder, 'home')
   const runtime = join(folder, 'runtime')
+  const plugins = join(folder, 'plugins')
   // runc may not raise limits without CAP_SYS_RESOURCE.
   writeFileSync(
     runtime,
@@ -150,7 +159,7 @@ exec runc "$@"
   )
   writeFileSync(
     join(folder, 'containers.conf'),
-    `[engine]\nruntime = "patched"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n[engine.runtimes]\npatched = ["${runtime}"]\n`,
+    `[engine]\nruntime = "patched"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n[engine.runtimes]\npatched = ["${runtime}"]\n[network]\ncni_plugin_dirs = ["${plugins}", "${CNI_PLUGINS}"]\n`,
   )
   const env = {
     CONTAINERS_STORAGE_CONF: join(folder, 'storage.conf'),
@@ -162,18 +171,55 @@ exec runc "$@"
     for (const place of [folder, home]) chownSync(place, user.uid, user.gid)
   }
   const order = (...args: readonly string[]) => run('podman', args, env, user)
+  const earlier = new Set(listNetworks())
   return {
     name: 'podman',
     env,
     options: [],
     order,
     list: () => order('ps', '-a', '--format', '{{.Names}}').split('\n').filter(Boolean),
+    listLeftNetworks: () => {
+      const lived = listLivedNetworks()
+      return listNetworks().filter((name) => !earlier.has(name) && !lived.has(toInode(join(NETWORKS, name))))
+    },
+    ...(user === undefined && existsSync(join(CNI_PLUGINS, 'bridge'))
+      ? {
+          slowNetworks: () => {
+            mkdirSync(plugins)
+            const plugin = join(plugins, 'bridge')
+            const sleep = '[ "$CNI_COMMAND" = ADD ] && sleep 4'
+            writeFileSync(plugin, `#!/bin/sh\n${sleep}\nexec ${CNI_PLUGINS}/bridge\n`, { mode: 0o755 })
+          },
+        }
+      : {}),
     async close() {
       order('system', 'reset', '--force')
       if (user !== undefined) endPause(home)
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
     },
   }
+}
+
+const NETWORKS = '/run/netns'
+const CNI_PLUGINS = '/usr/lib/cni'
+
+/** The network namespaces of containers of podman. */
+function listNetworks(): readonly string[] {
+  return existsSync(NETWORKS) ? readdirSync(NETWORKS).filter((name) => name.startsWith('netns-')) : []
+}
+
+/** `undefined`: it has just gone, or is hidden from us. */
+function toInode(file: string): number | undefined {
+  try {
+    return statSync(file).ino
+  } catch {
+    return undefined
+  }
+}
+
+/** The network namespaces in which processes live. */
+function listLivedNetworks(): ReadonlySet<number | undefined> {
+  return new Set([undefined, ...readdirSync('/proc').map((pid) => toInode(`/proc/${pid}/ns/net`))])
 }
 
 /** Rootless podman keeps one process for its namespaces, for ever. */

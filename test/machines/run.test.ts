@@ -37,7 +37,10 @@ function openRun(given: Partial<RunInput> = {}) {
         leader: fromCallback<RunEvent, undefined, RunEvent>(() => {}),
         ask: effect('ask'),
         close: effect('close'),
-        command: effect('command'),
+        command: fromPromise<void, { readonly isAgain: boolean }>(({ input }) => {
+          asked.push(input.isAgain ? 'command again' : 'command')
+          return new Promise((resolve) => ends.set('command', resolve as (output: unknown) => void))
+        }),
         explain: effect('explain'),
         rest: effect('rest'),
         settle: fromPromise<Receipt, { readonly isFound: boolean }>(
@@ -165,7 +168,7 @@ describe('the chart of a run', () => {
       ['process.spawned', 'process.signalled'],
     ])
     await run.end('command')
-    expect([run.asked, run.value()]).toEqual([['SIGTERM'], { alive: 'stopping' }])
+    expect([run.asked, run.value()]).toEqual([['command', 'SIGTERM'], { alive: 'stopping' }])
   })
 
   test('waits for its stop command when the leader has ended because of it', async () => {
@@ -380,6 +383,56 @@ describe('the chart of a run whose server is outside its tree', () => {
     expect(run.value()).toBe('sweeping')
   })
 
+  /** Its stop command has run, and its leader lives. */
+  const openStopped = async (options?: Partial<RunInput>) => {
+    const run = await openRunning({ ...outside, ...options })
+    run.send('run.terminate')
+    await run.end('command')
+    return run
+  }
+
+  test('that comes after its stop command is ended by a second one, and only then the leader gets a signal', async () => {
+    const run = await openStopped()
+    await run.clock.advanceTo(100)
+    await run.end('ask', 'gone')
+    await run.clock.advanceTo(200)
+    expect(run.asked).toEqual(['command'])
+    await run.end('ask', 'there')
+    expect([run.value(), run.asked]).toEqual([{ alive: 'commanding' }, ['command', 'command again']])
+    await run.end('command')
+    expect([run.value(), run.asked]).toEqual([{ alive: 'stopping' }, ['command', 'command again', 'SIGTERM']])
+  })
+
+  test('that does not come after its stop command is looked for fifteen times', async () => {
+    const run = await openStopped()
+    for (let looks = 1; looks <= 15; looks += 1) {
+      expect(run.asked).toEqual(['command'])
+      await run.clock.advanceTo(looks * 100)
+      await run.end('ask', 'gone')
+    }
+    expect([run.value(), run.asked]).toEqual([{ alive: 'stopping' }, ['command', 'SIGTERM']])
+  })
+
+  test('is not waited for when its leader ends after the stop command, or when it cannot be told', async () => {
+    const left = await openStopped()
+    left.exited()
+    expect([left.value(), left.asked]).toEqual(['exited', ['command']])
+    const untold = await openStopped()
+    await untold.clock.advanceTo(100)
+    await untold.end('ask', 'unknown')
+    expect(untold.asked).toEqual(['command', 'SIGTERM'])
+    const killed = await openStopped()
+    killed.send('run.kill')
+    expect([killed.value(), killed.asked]).toEqual([{ alive: 'stopping' }, ['command', 'SIGKILL']])
+  })
+
+  test.for<Partial<RunInput>>([{ isModel: true }, { isExternal: false }, { hasStatusCommand: false }])(
+    'is not waited for where its leader is no client of an engine that can tell: %j',
+    async (options) => {
+      expect((await openStopped(options)).asked).toEqual(['command', 'SIGTERM'])
+    },
+  )
+
   test('is asked for when its leader ends while a stop is called off', async () => {
     const run = await openRunning({ ...outside, closesFirst: true })
     run.send('run.terminate')
@@ -398,7 +451,7 @@ test('a walk through every state of a run takes every transition', () => {
   const invokes = (path: string) => `xstate.done.actor.0.run.${path}`
   const left = { ...receipt, outside: { exitCodes: [0, 0], status: 'there' } } as const
   const presences = ['there', 'gone', 'unknown'] as const
-  const asks = ['running.looking', 'asking', 'detached.looking', 'detached.confirming']
+  const asks = ['running.looking', 'asking', 'detached.looking', 'detached.confirming', 'awaiting.looking']
   const after = (delay: string, path: string) => ({ type: `xstate.after.${delay}.run.${path}` })
   const takenWith = (input: RunInput) =>
     walk<SnapshotFrom<typeof runMachine>>(runMachine, {
@@ -422,6 +475,7 @@ test('a walk through every state of a run takes every transition', () => {
         after('confirm', 'alive.detached.expected'),
         after('watch', 'alive.detached.watched'),
         after('confirm', 'alive.detached.missed'),
+        after('late', 'alive.awaiting.pausing'),
         after('retry', 'lingering.pausing'),
         { type: invokes('exited'), output: exit },
         { type: invokes('resting'), output: undefined },
@@ -431,7 +485,10 @@ test('a walk through every state of a run takes every transition', () => {
         { type: 'xstate.error.actor.0.run.alive.commanding', error: 'a bug' },
         ...presences.map((output) => ({ type: invokes('lingering.retrying'), output })),
       ],
-      toKey: ({ value, context: { seekMs: _, retryMs: __, ...context } }) => JSON.stringify([value, context]),
+      toKey: ({ value, context: { seekMs: _, retryMs: __, lateLooks, ...context } }) => {
+        const state = JSON.stringify(value)
+        return JSON.stringify([state, context, state.includes('awaiting') ? lateLooks : lateLooks > 0])
+      },
     }).taken
   const taken = [plain, { ...plain, hasStopCommand: true }, outside, { ...outside, hasStatusCommand: false }]
     .flatMap((input) => [input, { ...input, closesFirst: true }])
