@@ -14,6 +14,25 @@ async function count(session: CDPSession) {
   return { heap: find('JSHeapUsedSize'), nodes: find('Nodes'), listeners: find('JSEventListeners') }
 }
 
+/** How many elements of preact are kept: those of what is shown, and those of earlier draws that something holds. */
+async function countVirtual(session: CDPSession): Promise<number> {
+  await session.send('HeapProfiler.collectGarbage')
+  const { result } = await session.send('Runtime.evaluate', { expression: 'Object.prototype' })
+  if (result.objectId === undefined) throw new Error('Object.prototype has no id')
+  const { objects } = await session.send('Runtime.queryObjects', {
+    prototypeObjectId: result.objectId,
+    objectGroup: 'counted',
+  })
+  if (objects.objectId === undefined) throw new Error('the list has no id')
+  const counted = await session.send('Runtime.callFunctionOn', {
+    objectId: objects.objectId,
+    functionDeclaration: 'function () { return this.filter((one) => "__k" in one && "props" in one).length }',
+    returnByValue: true,
+  })
+  await session.send('Runtime.releaseObjectGroup', { objectGroup: 'counted' })
+  return counted.result.value
+}
+
 /** When the page looked at the services, in milliseconds of its own clock. */
 const listLooks = (page: Page) =>
   page.evaluate(() =>
@@ -160,6 +179,34 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await expect
       .poll(() => page.locator('.stats').textContent(), { timeout: 30_000 })
       .toMatch(/Requests[1-9]\d* \/ min/)
+    expect(stage.complaints).toEqual([])
+  })
+
+  test('keeps no draw that is over, whichever service changes', { timeout: 240_000 }, async () => {
+    const names = ['one', 'two', 'three']
+    const fast = await Promise.all(names.map(async (name) => [name, await createFastProvider()] as const))
+    await using stage = await openStage({
+      providers: { ...Object.fromEntries(fast), ...listResting(17) },
+    })
+    const { page, url, context } = stage
+    const listFrames = await watchFrames(page)
+    await page.goto(url)
+    await page.locator('tr.one').nth(19).waitFor()
+    const session = await context.newCDPSession(page)
+    const change = async (times: number) => {
+      for (let time = 0; time < times; time += 1) {
+        const before = (await listFrames()).length
+        await (await stage.ask(names[time % names.length] ?? '')).text()
+        await expect
+          .poll(async () => (await listFrames()).length, { timeout: 30_000 })
+          .toBeGreaterThan(before + 1)
+      }
+    }
+    const first = await countVirtual(session)
+    expect(first).toBeGreaterThan(300)
+    await change(30)
+    // Preact keeps the tree before the one that is shown.
+    await expect.poll(() => countVirtual(session), { timeout: 30_000 }).toBeLessThan(first * 2)
     expect(stage.complaints).toEqual([])
   })
 })
