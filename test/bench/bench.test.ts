@@ -42,6 +42,7 @@ const ROWS = {
     'opened, 30 services, 10,000 events',
     ...['overview', 'requests', 'timeline', 'service'].map((view) => `200 requests/s, ${view}`),
   ],
+  hour: ['1 of 4', '2 of 4', '3 of 4', '4 of 4'],
   logs: ['no secret', '5 secrets', '100 secrets'],
   elsewhere: ['a status command', 'a stop, from its order to its receipt, 4 at a time'],
   sleep: ['cold: it is started', 'asleep: it is woken', 'awake'],

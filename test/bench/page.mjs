@@ -7,7 +7,7 @@ import { startChild, toCpuUs, toFreePort } from './children.mjs'
 import { quantile, runAlone } from './figures.mjs'
 import { MODEL, toProviders } from './peers.mjs'
 
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
+export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
 const DEMO = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
 const BODY = JSON.stringify({ model: MODEL, messages: [{ role: 'user', content: 'What is two and two?' }] })
 /** Times that are measured, in milliseconds. */
@@ -198,7 +198,7 @@ async function withHouse(use) {
 }
 
 /** Services that are configured and have not been asked for. */
-function toResting(count) {
+export function toResting(count) {
   return Object.fromEntries(
     Array.from({ length: count }, (_, index) => [
       `model-${index}`,
@@ -217,7 +217,7 @@ async function during(ms, read) {
   return { by: (await read()) - before, ms: performance.now() - begun }
 }
 
-function pause(ms) {
+export function pause(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
@@ -243,7 +243,7 @@ function watchList() {
   }).observe(document, { childList: true, subtree: true })
 }
 
-async function openBrowser() {
+export async function openBrowser() {
   const { chromium } = await import('playwright-core')
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
@@ -322,7 +322,7 @@ async function openBrowser() {
       },
     }
   }
-  return { open, close: () => browser.close() }
+  return { open, cpuS: readCpuS, close: () => browser.close() }
 }
 
 await runAlone(import.meta.url, measure)

@@ -36,7 +36,7 @@ const answers = {
   'collect garbage': () => {
     globalThis.gc()
     globalThis.gc()
-    return {}
+    return { heapBytes: process.memoryUsage().heapUsed }
   },
   'watch the loop': () => {
     isWatching = true
