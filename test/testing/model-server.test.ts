@@ -187,6 +187,29 @@ describe('chat completions', () => {
     expect(answer.choices[0]?.message.content).toBe('The tool answered: sunny')
   })
 
+  test('a tool is called once where an agent adds turns of its own, and only where it is asked for', async () => {
+    const context = {
+      role: 'user' as const,
+      content: [{ type: 'text' as const, text: 'Active get_weather calls: none' }],
+    }
+    const question = { role: 'user' as const, content: 'What is 12 * 12?' }
+    const ask = async (messages: OpenAI.ChatCompletionMessageParam[]) =>
+      (await client.chat.completions.create({ model: 'demo', tools, messages })).choices[0]?.message
+    // The question, and what the agent adds to it.
+    expect((await ask([question, context]))?.content).toBe('12 * 12 = 144.')
+    // A name in passing is no order.
+    expect((await ask([{ role: 'user', content: 'Why is get_weather broken?' }]))?.tool_calls).toBeUndefined()
+    const asked = { role: 'user' as const, content: 'Please use the tool get_weather for Bern' }
+    const call = { id: 'c1', type: 'function' as const, function: { name: 'get_weather', arguments: '{}' } }
+    expect((await ask([asked, context]))?.tool_calls).toMatchObject([{ function: { name: 'get_weather' } }])
+    const answered = [
+      asked,
+      { role: 'assistant' as const, content: null, tool_calls: [call] },
+      { role: 'tool' as const, tool_call_id: 'c1', content: 'sunny' },
+    ]
+    expect((await ask([...answered, context]))?.content).toBe('The tool answered: sunny')
+  })
+
   test('a response format is obeyed', async () => {
     const schema = { type: 'object', properties: { city: { type: 'string' } } }
     const answer = await client.chat.completions.create({

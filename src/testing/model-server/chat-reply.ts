@@ -9,10 +9,12 @@ import {
   countAttachments,
   countTokens,
   isReasoningAsked,
+  listOpenTurns,
   listTools,
   readContent,
   readFormatSchema,
   readMaxTokens,
+  readQuestion,
 } from './prompt.ts'
 import type { Reply, StreamEvent } from './reply.ts'
 import { buildErrorReply, buildJsonReply, buildStreamEvent } from './reply.ts'
@@ -40,14 +42,14 @@ export function buildChatReply(body: JsonObject, call: Call): Reply {
 
 function readPrompt(body: JsonObject, call: Call): Prompt {
   const messages = listObjects(body.messages)
-  const last = messages.at(-1)
-  const user = messages.findLast(({ role }) => role === 'user')
+  const open = listOpenTurns(messages)
+  const result = open.findLast(({ role }) => role === 'tool')
   const functions = listObjects(body.tools).map((tool) => asObject(tool.function))
   return {
-    text: readContent(user?.content),
-    attachments: countAttachments(user?.content),
+    text: readQuestion(open),
+    attachments: countAttachments(open),
     promptTokens: countTokens(messages.map(({ content }) => readContent(content))),
-    toolResult: last?.role === 'tool' ? readContent(last.content) : undefined,
+    toolResult: result === undefined ? undefined : readContent(result.content),
     tools: body.tool_choice === 'none' ? [] : listTools(functions, 'parameters'),
     forcedTool: findForcedTool(body.tool_choice),
     schema: readFormatSchema(body.response_format),

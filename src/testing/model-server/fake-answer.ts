@@ -11,13 +11,13 @@ export interface Tool {
 
 /** The question of a client, from any API. */
 export interface Prompt {
-  /** Text of the last user turn. */
+  /** What the user says since the last answer. */
   readonly text: string
-  /** Parts of that turn that are not text, such as images. */
+  /** Parts of it that are not text, such as images. */
   readonly attachments: number
   /** Words in the whole conversation: the prompt's size. */
   readonly promptTokens: number
-  /** What the tool said, when a tool result is the last turn. */
+  /** What the last tool said since the last answer. */
   readonly toolResult?: string
   readonly tools: readonly Tool[]
   /** Name of a tool that must be called; an empty text asks for any of them. */
@@ -88,8 +88,15 @@ export function splitArguments(json: string): readonly string[] {
 
 function chooseTool({ tools, forcedTool, text }: Prompt): Tool | undefined {
   if (forcedTool !== undefined) return tools.find(({ name }) => name === forcedTool) ?? tools[0]
-  const lower = text.toLowerCase()
-  return tools.find(({ name }) => lower.includes(name.toLowerCase()))
+  return tools.find(({ name }) => isNamed(name, text))
+}
+
+/** Whether a text asks for a tool: it begins with its name, or says "call" or "use" before it. */
+function isNamed(tool: string, text: string): boolean {
+  const name = tool.replace(/[^\w-]/g, '\\$&')
+  return new RegExp(`(?:^\\s*|\\b(?:call|use)\\s+(?:the\\s+)?(?:tool\\s+)?["'\`]?)${name}(?!\\w)`, 'i').test(
+    text,
+  )
 }
 
 function chooseText(prompt: Prompt): string {

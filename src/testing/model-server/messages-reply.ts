@@ -4,7 +4,7 @@ import type { Answer, Prompt } from './fake-answer.ts'
 import { decideAnswer, splitArguments } from './fake-answer.ts'
 import type { JsonObject } from './json.ts'
 import { asObject, listObjects } from './json.ts'
-import { countTokens, listTools, readContent, readMaxTokens } from './prompt.ts'
+import { countTokens, listOpenTurns, listTools, readContent, readMaxTokens, readQuestion } from './prompt.ts'
 import type { Reply, StreamEvent } from './reply.ts'
 import { buildErrorReply, buildJsonReply, buildStreamEvent } from './reply.ts'
 
@@ -31,15 +31,14 @@ export function buildMessagesReply(body: JsonObject, call: Call): Reply {
 
 function readPrompt(body: JsonObject): Prompt {
   const messages = listObjects(body.messages)
-  const last = messages.at(-1)
-  const user = messages.findLast(({ role }) => role === 'user')
+  const open = listOpenTurns(messages)
+  const parts = open.flatMap(({ content }) => listObjects(content))
   const texts = messages.map(({ content }) => readContent(content))
-  const result = listObjects(last?.content).findLast(({ type }) => type === 'tool_result')
+  const result = parts.findLast(({ type }) => type === 'tool_result')
   const choice = asObject(body.tool_choice)
   return {
-    text: readContent(user?.content),
-    attachments: listObjects(user?.content).filter(({ type }) => type === 'image' || type === 'document')
-      .length,
+    text: readQuestion(open),
+    attachments: parts.filter(({ type }) => type === 'image' || type === 'document').length,
     promptTokens: countTokens([...texts, readContent(body.system)]),
     toolResult: result === undefined ? undefined : readContent(result.content),
     tools: choice.type === 'none' ? [] : listTools(listObjects(body.tools), 'input_schema'),

@@ -11,9 +11,27 @@ export function readContent(content: unknown): string {
     .join('\n')
 }
 
-/** How many parts of a message's content are not text. */
-export function countAttachments(content: unknown): number {
-  return listObjects(content).filter(({ text }) => typeof text !== 'string').length
+/**
+ * The turns that wait for an answer: all after the last one of the assistant. Agents send several: the question and its
+ * context, or a tool's result and more context.
+ */
+export function listOpenTurns(turns: readonly JsonObject[]): readonly JsonObject[] {
+  const answered = turns.findLastIndex(({ role, type }) => role === 'assistant' || type === 'function_call')
+  return turns.slice(answered + 1)
+}
+
+/** What the user says in these turns. */
+export function readQuestion(turns: readonly JsonObject[]): string {
+  return turns
+    .filter(({ role }) => role === 'user')
+    .map(({ content }) => readContent(content))
+    .join('\n')
+}
+
+/** How many parts of what the user says in these turns are not text. */
+export function countAttachments(turns: readonly JsonObject[]): number {
+  const parts = turns.filter(({ role }) => role === 'user').flatMap(({ content }) => listObjects(content))
+  return parts.filter(({ text }) => typeof text !== 'string').length
 }
 
 /** Words in all the texts together: the size of a prompt. */

@@ -7,10 +7,12 @@ import { asObject, isObject, listObjects } from './json.ts'
 import {
   countAttachments,
   countTokens,
+  listOpenTurns,
   listTools,
   readContent,
   readFormatSchema,
   readMaxTokens,
+  readQuestion,
 } from './prompt.ts'
 import type { Reply, StreamEvent } from './reply.ts'
 import { buildErrorReply, buildJsonReply, buildStreamEvent } from './reply.ts'
@@ -46,14 +48,14 @@ export function buildResponsesReply(body: JsonObject, call: Call): Reply {
 function readPrompt(body: JsonObject): Prompt {
   const items =
     typeof body.input === 'string' ? [{ role: 'user', content: body.input }] : listObjects(body.input)
-  const last = items.at(-1)
-  const user = items.findLast(({ role }) => role === 'user')
+  const open = listOpenTurns(items)
+  const result = open.findLast(({ type }) => type === 'function_call_output')
   const texts = items.map((item) => readContent(item.content ?? item.output))
   return {
-    text: readContent(user?.content),
-    attachments: countAttachments(user?.content),
+    text: readQuestion(open),
+    attachments: countAttachments(open),
     promptTokens: countTokens([...texts, readContent(body.instructions)]),
-    toolResult: last?.type === 'function_call_output' ? readContent(last.output) : undefined,
+    toolResult: result === undefined ? undefined : readContent(result.output),
     tools: body.tool_choice === 'none' ? [] : listTools(listObjects(body.tools), 'parameters'),
     forcedTool: findForcedTool(body.tool_choice),
     schema: readFormatSchema(asObject(body.text).format),
