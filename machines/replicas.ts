@@ -25,6 +25,8 @@ export interface ReplicaLoad {
 export interface ReplicaStanding {
   readonly member: string
   readonly state: CardServiceState | 'draining'
+  /** Its server sleeps. @default false */
+  readonly isAsleep?: boolean
   readonly leases: number
   readonly waiting: number
   /** Maximum number of leases at once; `null`: no limit. */
@@ -53,6 +55,7 @@ export interface RankOptions {
 export type ReplicaGroup =
   | 'ready'
   | 'starting'
+  | 'asleep'
   | 'fits'
   | 'evicts'
   | 'full'
@@ -80,6 +83,7 @@ export interface RankedReplica {
 const GROUPS: readonly ReplicaGroup[] = [
   'ready',
   'starting',
+  'asleep',
   'fits',
   'evicts',
   'full',
@@ -90,15 +94,15 @@ const GROUPS: readonly ReplicaGroup[] = [
   'failed',
   'never',
 ]
-/** The server is to be started: every gateway must choose the same one, so load and place do not count. */
-const COLD: readonly ReplicaGroup[] = ['fits', 'evicts', 'waits', 'settling']
-/** With `prefer: 'local'` this host is first while a request there is served or starts the server. */
-const LOCAL: readonly ReplicaGroup[] = ['ready', 'starting', 'fits', 'evicts']
+/** The server is to be started or woken: every gateway must choose the same one, so load and place do not count. */
+const COLD: readonly ReplicaGroup[] = ['asleep', 'fits', 'evicts', 'waits', 'settling']
+/** With `prefer: 'local'` this host is first while a request there is served, or starts or wakes the server. */
+const LOCAL: readonly ReplicaGroup[] = ['ready', 'starting', 'asleep', 'fits', 'evicts']
 
 /**
  * The order in which servers of the same model are tried: positions in the list, the best first. One that is up and has
- * room comes before one that is coming up with room to come, that before one that must be started, that before one whose
- * room is taken; what has failed comes last, and a member that drains is left out. Among equals the least busy is first,
+ * room comes before one that is coming up with room to come, that before one that sleeps, that before one that must be
+ * started, that before one whose room is taken; what has failed comes last, and a member that drains is left out. Among equals the least busy is first,
  * then this host, then the one that starts faster; what is still equal has an order of its own for each service.
  */
 export function rankReplicas(replicas: readonly ReplicaLoad[], options: RankOptions = {}): number[] {
@@ -168,7 +172,8 @@ function toGroup(replica: ReplicaLoad, load: number): ReplicaGroup {
   if (hasTag(state, 'backoff')) return 'backoff'
   if (load >= maxConcurrent) return 'full'
   if (hasTag(state, 'serving')) return 'ready'
-  const isComing = hasTag(state, 'probing') || hasTag(state, 'starting') || hasTag(state, 'sleeping')
+  if (hasTag(state, 'asleep') || hasTag(state, 'falling-asleep')) return toWakeGroup(fit)
+  const isComing = hasTag(state, 'probing') || hasTag(state, 'starting') || hasTag(state, 'waking')
   return isComing ? 'starting' : fit
 }
 
@@ -182,5 +187,11 @@ function toMemberGroup({ state }: ReplicaLoad, standing: ReplicaStanding, load: 
   if (standing.room !== null && load >= standing.room) return 'full'
   if (standing.state === 'ready' || standing.state === 'starting') return standing.state
   if (standing.fit === 'never') return 'never'
-  return standing.isSettling ? 'settling' : standing.fit
+  if (standing.isSettling) return 'settling'
+  return standing.isAsleep === true ? toWakeGroup(standing.fit) : standing.fit
+}
+
+/** One that sleeps takes no start, if there is room for it awake. */
+function toWakeGroup(fit: CardFit): ReplicaGroup {
+  return fit === 'fits' || fit === 'evicts' ? 'asleep' : fit
 }

@@ -20,6 +20,8 @@ export type CardFit = 'fits' | 'evicts' | 'waits' | 'never'
 export interface CardService {
   readonly models: readonly CardModel[]
   readonly state: CardServiceState
+  /** It is `cold`, and its server is there and sleeps: a request wakes it. @default false */
+  readonly isAsleep?: boolean
   readonly leases: number
   readonly waiting: number
   /** Maximum number of leases at once; `null`: no limit. */
@@ -128,7 +130,9 @@ function readService(value: unknown): CardService | undefined {
   if (state === undefined || fit === undefined || !isCount(leases) || !isCount(waiting)) return undefined
   if ((room !== null && !isCount(room)) || (startMs !== null && !isDuration(startMs))) return undefined
   const models = value.models.map(readModel).filter((model) => model !== undefined)
-  return { models, state, leases, waiting, room, startMs, fit }
+  // It says more of `cold` alone, so that a version that does not know it takes the service for a cold one.
+  const asleep = state === 'cold' && value.isAsleep === true ? { isAsleep: true } : {}
+  return { models, state, ...asleep, leases, waiting, room, startMs, fit }
 }
 
 function readModel(value: unknown): CardModel | undefined {

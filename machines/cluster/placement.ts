@@ -33,6 +33,8 @@ export interface ServiceSight {
   readonly canStart: boolean
   /** It was lost and is back: a start there may be over already, and the claim tells. */
   readonly isSettling: boolean
+  /** Its server sleeps, and there is room to wake it. @default false */
+  readonly canWake?: boolean
 }
 
 /** The claim on the start of the service in the store. */
@@ -63,8 +65,8 @@ export type PlacementOutcome =
   | {
       readonly outcome: 'elsewhere'
       readonly member: string
-      /** It starts or has it, it holds the claim on the start, or it is the one that starts it while no claim can be had. */
-      readonly because: 'starting' | 'ready' | 'claim' | 'home'
+      /** It starts or has it, its server sleeps there, it holds the claim on the start, or it is the one that starts it while no claim can be had. */
+      readonly because: 'starting' | 'ready' | 'asleep' | 'claim' | 'home'
     }
 
 export interface PlacementPolicy {
@@ -74,7 +76,7 @@ export interface PlacementPolicy {
   readonly claimTtlMs: number
   /** Time that a claim is kept after the server is ready. */
   readonly claimLingerMs: number
-  /** `local`: a server that is ready elsewhere does not keep this host from starting its own. */
+  /** `local`: a server that is ready or sleeps elsewhere does not keep this host from starting its own. */
   readonly prefer: 'warm' | 'local'
 }
 
@@ -487,7 +489,7 @@ function findElsewhere(
   { service, policy }: PlacementContext,
   sights: readonly ServiceSight[],
 ): PlacementOutcome | undefined {
-  const first = (because: 'starting' | 'ready', fits: (sight: ServiceSight) => boolean) => {
+  const first = (because: 'starting' | 'ready' | 'asleep', fits: (sight: ServiceSight) => boolean) => {
     const members = sights.filter(fits).map((sight) => sight.member)
     const member = chooseHome(service, members)
     return member === undefined ? undefined : ({ outcome: 'elsewhere', member, because } as const)
@@ -496,7 +498,8 @@ function findElsewhere(
     first('starting', ({ state, isSettling }) => state === 'starting' && !isSettling) ??
     (policy.prefer === 'local'
       ? undefined
-      : first('ready', ({ state, hasRoom }) => state === 'ready' && hasRoom))
+      : (first('ready', ({ state, hasRoom }) => state === 'ready' && hasRoom) ??
+        first('asleep', ({ canWake, hasRoom, isSettling }) => canWake === true && hasRoom && !isSettling)))
   )
 }
 

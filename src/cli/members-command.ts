@@ -74,16 +74,21 @@ const STYLES: Readonly<Record<string, Style>> = { open: 'green', lost: 'red', re
 function buildRow({ member, isSelf, state, heardMs, address, version, services }: MemberListing): string[] {
   const all = Object.entries(services)
   const up = all.filter(([, service]) => service.state === UP).map(([id]) => id)
+  const asleep = all.filter(([, service]) => service.isAsleep).map(([id]) => id)
   return [
     `${escapeText(member)}${isSelf ? ' (this one)' : ''}`,
     state,
     heardMs === null ? '' : `${toDurationText(heardMs)} ago`,
     escapeText(address ?? 'none'),
     escapeText(version),
-    `${all.length}${up.length === 0 ? '' : `, up: ${escapeText(up.join(', '))}`}`,
+    `${all.length}${toNames('up', up)}${toNames('asleep', asleep)}`,
     String(all.reduce((sum, [, { leases }]) => sum + leases, 0)),
     String(all.reduce((sum, [, { waiting }]) => sum + waiting, 0)),
   ]
+}
+
+function toNames(what: string, ids: readonly string[]): string {
+  return ids.length === 0 ? '' : `, ${what}: ${escapeText(ids.join(', '))}`
 }
 
 /** The services of every member that is there, as a table. */
@@ -95,7 +100,7 @@ export function listClusterServiceLines({ members }: Members, terminal: Terminal
       Object.entries(services).map(([id, service]) => [
         escapeText(member),
         escapeText(id),
-        service.state,
+        service.isAsleep ? 'asleep' : service.state,
         `${service.leases}${service.room === null ? '' : ` of ${service.room}`}`,
         String(service.waiting),
         service.startMs === null ? '' : toDurationText(service.startMs),

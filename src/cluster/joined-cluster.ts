@@ -285,6 +285,7 @@ export async function joinCluster({
         hasRoom: service.room === null || load < service.room,
         canStart: service.fit !== 'never' && service.state !== 'failed',
         isSettling: state === 'settling',
+        canWake: service.isAsleep === true && (service.fit === 'fits' || service.fit === 'evicts'),
       },
     ]
   }

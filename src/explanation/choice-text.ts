@@ -58,6 +58,8 @@ function describeGroup(group: ReplicaGroup, other: string, model: string): strin
       return `${other} is no better`
     case 'starting':
       return `${other} is loading ${model}`
+    case 'asleep':
+      return `${other} would have to wake ${model}`
     case 'fits':
       return `${other} would have to load ${model}`
     case 'evicts':

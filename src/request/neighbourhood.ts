@@ -6,6 +6,8 @@ import type { MemberRun, ProvenHop } from '../transport/member-proof.ts'
 export interface Standing {
   /** As on its card; `draining`: the member takes no new leases. */
   readonly state: 'cold' | 'asking' | 'starting' | 'ready' | 'failed' | 'draining'
+  /** It is cold, and its server sleeps there. @default false */
+  readonly isAsleep?: boolean
   readonly leases: number
   readonly waiting: number
   /** Maximum number of leases at once; `null`: no limit. */
@@ -66,6 +68,7 @@ export type ArrivingHeaders = Readonly<Record<string, string | readonly string[]
 export function toServiceState(standing: Standing | undefined): ProviderState {
   if (standing === undefined || standing.state === 'failed') return 'down.backoff'
   if (standing.state === 'starting') return 'starting.warming'
+  if (standing.state === 'cold' && standing.isAsleep === true) return 'ready.asleep'
   if (standing.state === 'cold' || standing.state === 'asking') return 'down.cold'
   if (standing.state === 'draining') return 'leased.draining'
   return standing.leases > 0 ? 'leased.open' : 'ready'

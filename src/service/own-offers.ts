@@ -77,9 +77,11 @@ function toOffer(
   const all = servers.map((server) => toServer(facts, server))
   const sum = (of: (server: ServerOffer) => number) => all.reduce((total, server) => total + of(server), 0)
   const starts = all.flatMap(({ startMs }) => startMs ?? [])
+  const state = STATES.find((one) => all.some((server) => server.state === one)) ?? 'cold'
   return {
     models: listModels(facts, provider),
-    state: STATES.find((state) => all.some((server) => server.state === state)) ?? 'cold',
+    state,
+    ...(state === 'cold' && all.some(({ isAsleep }) => isAsleep) ? { isAsleep: true } : {}),
     leases: sum(({ leases }) => leases),
     waiting: sum(({ waiting }) => waiting),
     room: sum(({ room }) => room),
@@ -90,19 +92,31 @@ function toOffer(
 
 interface ServerOffer extends Pick<CardService, 'state' | 'leases' | 'waiting' | 'startMs' | 'fit'> {
   readonly room: number
+  readonly isAsleep: boolean
 }
 
-function toServer({ loadOf, startMsOf, scheduling }: OfferFacts, server: ProviderConfig): ServerOffer {
+/** What a start of a server on this host needs: room, and time. */
+export function toStartCost(
+  { startMsOf, scheduling }: Pick<OfferFacts, 'startMsOf' | 'scheduling'>,
+  server: ProviderConfig,
+): Pick<CardService, 'startMs' | 'fit'> {
   const key = toServiceKey(server)
-  const { state, leases, queue, maxConcurrent } = loadOf(server)
   const startMs = startMsOf(key)
   return {
+    startMs: startMs === null ? null : Math.round(startMs),
+    fit: server.localService === undefined ? 'fits' : toFit(scheduling, key),
+  }
+}
+
+function toServer(facts: OfferFacts, server: ProviderConfig): ServerOffer {
+  const { state, leases, queue, maxConcurrent } = facts.loadOf(server)
+  return {
     state: toCardState(state),
+    isAsleep: state !== null && (hasTag(state, 'asleep') || hasTag(state, 'falling-asleep')),
     leases,
     waiting: queue,
     room: maxConcurrent,
-    startMs: startMs === null ? null : Math.round(startMs),
-    fit: server.localService === undefined ? 'fits' : toFit(scheduling, key),
+    ...toStartCost(facts, server),
   }
 }
 
@@ -110,16 +124,21 @@ function toServer({ loadOf, startMsOf, scheduling }: OfferFacts, server: Provide
 export function toCardState(state: string | null): CardServiceState {
   if (state === null || hasTag(state, 'backoff') || hasTag(state, 'tripped')) return 'failed'
   if (hasTag(state, 'up')) return 'ready'
-  if (hasTag(state, 'loading')) return 'starting'
+  if (hasTag(state, 'loading') || hasTag(state, 'waking')) return 'starting'
   return hasTag(state, 'starting') ? 'asking' : 'cold'
 }
 
 /** What the scheduler would decide if the service were wanted now. */
 function toFit(scheduling: SchedulerState, key: string): CardFit {
   if (scheduling.shares[key] === undefined) return 'fits'
+  // One that sleeps gives what it holds for what it needs awake.
+  const run = scheduling.residents.find(
+    (one) => one.key === key && (one.phase === 'asleep' || one.phase === 'falling-asleep'),
+  )
   const wanted = {
     key,
-    generation: '',
+    generation: run?.generation ?? '',
+    ...(run === undefined ? {} : { isWake: true }),
     waiting: 1,
     priority: 0,
     isPreload: false,

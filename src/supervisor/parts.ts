@@ -3,10 +3,12 @@ import { Subject } from 'rxjs'
 import { type ActorRefFrom, createActor } from 'xstate'
 import type { providerMachine } from '../../machines/provider/chart.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
+import { hasTag } from '../../machines/provider/tags.ts'
 import { requestMachine } from '../../machines/request.ts'
 import { listSleepersBeside } from '../../machines/scheduler.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { createLenientClock, systemClock } from '../clock.ts'
+import type { ProviderConfig } from '../config/config.ts'
 import { toConfig } from '../config/load.ts'
 import type { ModelTarget } from '../config/model-ref.ts'
 import { listSecretValues } from '../config/secret-values.ts'
@@ -45,6 +47,7 @@ import { createConfiguration } from '../service/config-in-force.ts'
 import { createContextSizes } from '../service/context-sizes.ts'
 import { createLearning } from '../service/learning.ts'
 import { createLeaseRequests } from '../service/lease-requests.ts'
+import { toStartCost } from '../service/own-offers.ts'
 import { createDurations } from '../service/past-durations.ts'
 import { openHistory } from '../service/past-runs.ts'
 import { createRegistry } from '../service/registry.ts'
@@ -190,7 +193,15 @@ export function createParts(options: SupervisorOptions) {
   })
   arrival$.subscribe(({ address, guest }) => guests.receive(claims.keyOf(address), guest, leases))
   const rank = (replicas: readonly ModelTarget[]) =>
-    replicas.length < 2 ? replicas : rankTargets(replicas, registry.loadOf, membership)
+    replicas.length < 2 ? replicas : rankTargets(replicas, loadOf, membership)
+  const startMsOf = (key: string) => history.startsOf(key)?.medianMs ?? null
+  /** Among members a start here is compared with one elsewhere, by what both need. */
+  const loadOf = (provider: ProviderConfig) => {
+    const load = registry.loadOf(provider)
+    const isThere = load.state === null || hasTag(load.state, 'up') || hasTag(load.state, 'starting')
+    if (membership.neighbourhood === undefined || provider.memberOf !== undefined || isThere) return load
+    return { ...load, ...toStartCost({ startMsOf, scheduling: root.getSnapshot().context }, provider) }
+  }
   const locate = ({ provider }: ModelTarget) => {
     const key = toServiceKey(provider)
     const address = effects.addressOf(key)
@@ -233,8 +244,8 @@ export function createParts(options: SupervisorOptions) {
     sharedConfig: () => membership.shared,
     leases,
     rank,
-    explainChoice: (replicas, chosen) => explainChoice(replicas, chosen, registry.loadOf, membership),
-    findRoom: (targets) => findRoom(targets, registry.loadOf, membership),
+    explainChoice: (replicas, chosen) => explainChoice(replicas, chosen, loadOf, membership),
+    findRoom: (targets) => findRoom(targets, loadOf, membership),
     findAway: (ref) => seat.findAway(ref),
     upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
     scrub: scrubber.text,
@@ -274,7 +285,7 @@ export function createParts(options: SupervisorOptions) {
     membership,
     facts: {
       loadOf: registry.loadOf,
-      startMsOf: (key) => history.startsOf(key)?.medianMs ?? null,
+      startMsOf,
       contextOf: contextSizes.of,
       scheduling: () => root.getSnapshot().context,
     },

@@ -186,6 +186,7 @@ describe('why a member got a request', () => {
     const situations = [
       [{ state: 'starting' }, 'cellar is loading phi'],
       [{ state: 'cold' }, 'cellar would have to load phi'],
+      [{ state: 'cold', isAsleep: true }, 'cellar would have to wake phi'],
       [{ state: 'cold', fit: 'evicts' }, 'cellar would have to stop another service for phi'],
       [{ state: 'ready', leases: 2 }, 'cellar has more requests'],
       [{ state: 'ready', room: 0 }, 'cellar has no place free'],

@@ -9,7 +9,7 @@ import { rolldown } from 'rolldown'
 /** The page opens within a second over a line of 50 kB/s. The other views come once it is there. */
 const MAX_BYTES = {
   page: { gzip: 41_300, brotli: 36_600 },
-  'part that comes after it': { gzip: 38_200, brotli: 34_000 },
+  'part that comes after it': { gzip: 38_300, brotli: 34_000 },
 }
 /** In the order in which they apply. */
 const LOOKS = ['tokens', 'controls', 'frame', 'overview', 'narrow']

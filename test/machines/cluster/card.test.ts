@@ -36,6 +36,17 @@ describe('a card', () => {
     expect(readCard({ ...card, services: { ...card.services, odd } })).toEqual(card)
   })
 
+  test('says of a cold service alone that its server sleeps', () => {
+    const withService = (part: object) => ({
+      ...card,
+      services: { llama: { ...card.services.llama, ...part } },
+    })
+    const asleep = withService({ state: 'cold', isAsleep: true })
+    expect(readCard(asleep)).toEqual(asleep)
+    expect(readCard(withService({ state: 'ready', isAsleep: true }))).toEqual(card)
+    expect(readCard(withService({ state: 'cold', isAsleep: 'yes' }))).toEqual(withService({ state: 'cold' }))
+  })
+
   test('of a newer format is only told apart (row 20)', () => {
     const newer = readCard({ ...card, v: 2, state: 'resting', services: [] })
     expect(newer).toEqual({

@@ -142,6 +142,27 @@ describe('a start', () => {
     expect((await ask({ look: [[starting]] }, part)).outcome).toMatchObject({ member: 'attic' })
   })
 
+  test('is not made while a server sleeps elsewhere that can be woken, unless local is preferred', async () => {
+    const barn = { ...attic, member: 'barn', canWake: true }
+    expect((await ask({ look: [[barn]] })).outcome).toEqual({
+      outcome: 'elsewhere',
+      member: 'barn',
+      because: 'asleep',
+    })
+    // It comes behind one that is up.
+    expect((await ask({ look: [[barn, { ...attic, state: 'ready' }]] })).outcome).toMatchObject({
+      member: 'attic',
+    })
+    const local = { policy: { ...input.policy, prefer: 'local' as const } }
+    for (const [look, part] of [
+      [[{ ...barn, canWake: false }]],
+      [[{ ...barn, hasRoom: false }]],
+      [[{ ...barn, isSettling: true }]],
+      [[barn], local],
+    ] as const)
+      expect((await ask({ look: [look] }, part)).outcome).toEqual({ outcome: 'permitted' })
+  })
+
   test('of a member that was lost and is back does not count without its claim', async () => {
     expect((await ask({ look: [[{ ...starting, isSettling: true }]] })).outcome).toEqual({
       outcome: 'permitted',

@@ -46,6 +46,7 @@ describe('among the members of a cluster', () => {
       on('full', { leases: 2, room: 2 }),
       on('evicts', { state: 'cold', fit: 'evicts' }),
       on('fits', { state: 'asking' }),
+      on('asleep', { state: 'cold', isAsleep: true, fit: 'evicts' }),
       on('starting', { state: 'starting', waiting: 3 }),
       on('ready', { leases: 3 }),
     ]
@@ -89,6 +90,27 @@ describe('among the members of a cluster', () => {
     ])
   })
 
+  test('one that sleeps is woken rather than another one started, where there is room for it awake', () => {
+    const asleepHere = { ...here, state: 'ready.asleep' }
+    const asleep = on('attic', { state: 'cold', isAsleep: true })
+    expect(order([coldHere, asleep])).toEqual(['attic: first', 'here: group'])
+    expect(order([asleepHere, on('attic', { state: 'cold' })])).toEqual(['here: first', 'attic: group'])
+    expect(order([coldHere, on('attic', { state: 'cold', isAsleep: true, fit: 'waits' })])).toEqual([
+      'here: first',
+      'attic: group',
+    ])
+    expect(order([{ ...asleepHere, fit: 'never' }, on('attic', { state: 'cold' })])).toEqual([
+      'attic: first',
+      'here: group',
+    ])
+    // One that is being woken is about to serve.
+    expect(order([{ ...here, state: 'ready.waking' }, asleep])).toEqual(['here: first', 'attic: group'])
+    expect(order([asleepHere, on('attic', { state: 'starting' })], 'local')).toEqual([
+      'here: first',
+      'attic: local',
+    ])
+  })
+
   test('a member whose connection failed here comes last, whatever its card says', () => {
     expect(order([{ ...on('attic'), state: 'down.tripped' }, on('barn', { isMuted: true })])).toEqual([
       'barn: first',
@@ -121,9 +143,9 @@ test('the order does not depend on the order of the list', () => {
   )
 })
 
-test('every gateway chooses the same one of cold members, whichever of them it is itself', () => {
+test('every gateway chooses the same one of members that are cold or asleep, whichever of them it is itself', () => {
   const colds = fc.array(
-    fc.tuple(fc.constantFrom('fits' as const, 'evicts' as const), fc.option(fc.nat(2))),
+    fc.tuple(fc.constantFrom('fits' as const, 'evicts' as const), fc.option(fc.nat(2)), fc.boolean()),
     {
       minLength: 7,
       maxLength: 7,
@@ -132,9 +154,12 @@ test('every gateway chooses the same one of cold members, whichever of them it i
   fc.assert(
     fc.property(colds, fc.string(), (list, service) => {
       const chosen = names.map((self) => {
-        const replicas = list.map(([fit, startMs], at): ReplicaLoad => {
+        const replicas = list.map(([fit, startMs, isAsleep], at): ReplicaLoad => {
           const member = names[at] ?? ''
-          return member === self ? { ...coldHere, fit, startMs } : on(member, { state: 'cold', fit, startMs })
+          const state = isAsleep ? 'ready.asleep' : 'down.cold'
+          return member === self
+            ? { ...here, state, fit, startMs }
+            : on(member, { state: 'cold', isAsleep, fit, startMs })
         })
         return names[rankReplicas(replicas, { self, service })[0] ?? -1]
       })

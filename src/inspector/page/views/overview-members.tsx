@@ -152,16 +152,18 @@ function Machine({ filter, isStill, ...one }: MachineProps) {
 }
 
 /** States of a card, not of a chart. */
-const looks: Readonly<Record<CardService['state'], Look>> = {
+const looks: Readonly<Record<CardService['state'] | 'asleep', Look>> = {
   ready: 'idle',
   starting: 'loading',
   asking: 'waiting',
   failed: 'backoff',
   cold: 'down',
+  asleep: 'asleep',
 }
 
-function Row({ id, state, leases, waiting, models }: CardService & { readonly id: string }) {
-  const look = looks[state] === 'idle' && leases > 0 ? 'use' : looks[state]
+function Row({ id, state, isAsleep, leases, waiting, models }: CardService & { readonly id: string }) {
+  const now = looks[isAsleep ? 'asleep' : state]
+  const look = now === 'idle' && leases > 0 ? 'use' : now
   const names = models.map((model) => model.id).join(', ')
   return (
     <tr data-look={look}>
