@@ -23,11 +23,19 @@ export async function loadLibraries(load: Load = loadModule): Promise<Libraries>
       load('@nats-io/transport-node'),
       load('@nats-io/kv'),
     ])
-    return { transport: loadedTransport as typeof transport, kv: loadedKv as typeof kv }
+    return { transport: toExports(loadedTransport) as typeof transport, kv: toExports(loadedKv) as typeof kv }
   } catch (error) {
     throw new ClusterError(
       `leasehold.cluster needs the client of NATS, which is not installed beside leasehold: run "${INSTALL_LINE}", with --global where leasehold is installed globally`,
       { cause: error },
     )
   }
+}
+
+/**
+ * Both packages are CommonJS, and Node guesses the names of their exports from their text. On a busy host it has missed
+ * `connect`, and the member never joined. All that such a package exports is `default`.
+ */
+function toExports(loaded: unknown): unknown {
+  return Object(loaded).default ?? loaded
 }
