@@ -76,7 +76,11 @@ export function createNetwork(count: number): Network {
           .filter((line) => line.includes(id)),
       ),
     [Symbol.dispose]: () => {
-      for (let index = 0; index < count; index += 1) spawnSync('ip', ['netns', 'del', `lh-${id}-${index}`])
+      for (let index = 0; index < count; index += 1) {
+        // The kernel removes the links of a namespace some time after it.
+        spawnSync('ip', ['link', 'del', `lh${id}o${index}`])
+        spawnSync('ip', ['netns', 'del', `lh-${id}-${index}`])
+      }
       spawnSync('ip', ['link', 'del', bridge])
     },
   }
