@@ -17,7 +17,6 @@ const demoServer = fileURLToPath(new URL('../../dist/src/testing/demo-server.js'
 const sleepingServer = fileURLToPath(new URL('../chaos/sleeping-demo-server.mjs', import.meta.url))
 
 const patience = { timeout: 120_000 }
-const long = { timeout: 30_000 }
 
 interface Members {
   readonly members: readonly {
@@ -78,7 +77,7 @@ describeWithNats('a server that sleeps', () => {
       await Promise.all(boxes.all.map((box) => box.start()))
       await boxes.untilJoined()
       expect(await read(attic.ask({ model: `attic:${name}/m` }))).toBe('ok')
-      await expect.poll(() => sight(tower, 'attic', name), long).toBe('asleep')
+      await expect.poll(() => sight(tower, 'attic', name)).toBe('asleep')
       expect(await sight(tower, 'tower', name)).toBe('cold')
       expect((await tower.run('members')).stdout).toMatch(new RegExp(`attic .*asleep: ${name}`))
       const model = `${name}/m`
@@ -87,11 +86,11 @@ describeWithNats('a server that sleeps', () => {
       )
       expect(await sight(tower, 'tower', name)).toBe('cold')
       // A machine that drains wakes nothing: the other one starts its own.
-      await expect.poll(() => sight(tower, 'attic', name), long).toBe('asleep')
+      await expect.poll(() => sight(tower, 'attic', name)).toBe('asleep')
       await attic.run('drain')
       await tower.until(/member attic is draining/)
       expect(await read(tower.ask({ model }))).toBe('ok')
-      await expect.poll(() => sight(tower, 'tower', name), long).toBe('asleep')
+      await expect.poll(() => sight(tower, 'tower', name)).toBe('asleep')
     },
   )
 })
@@ -192,15 +191,15 @@ describeWithNats('a container', () => {
       await Promise.all(boxes.all.map((box) => box.start()))
       await boxes.untilJoined()
       const stream = await attic.ask({ model: 'attic:llama/m', text: 'count to 100000', stream: true })
-      await expect.poll(() => sight(tower, 'attic'), long).toBe('ready')
+      await expect.poll(() => sight(tower, 'attic')).toBe('ready')
       expect(await read(tower.ask())).toBe('ok')
       expect([pidAt('tower'), pidAt('attic')]).toEqual([undefined, expect.any(Number)])
 
       await attic.run('drain')
       await tower.until(/member attic is draining/)
       await stream.body?.cancel()
-      await expect.poll(() => pidAt('attic'), long).toBeUndefined()
-      await expect.poll(() => sight(tower, 'attic'), long).toBe('cold')
+      await expect.poll(() => pidAt('attic')).toBeUndefined()
+      await expect.poll(() => sight(tower, 'attic')).toBe('cold')
       await attic.run('drain', '--undo')
       await tower.until(/is draining[\s\S]*member attic is open/)
 
@@ -262,19 +261,19 @@ describeWithNats('a model of a daemon', () => {
       await Promise.all(boxes.all.map((box) => box.start()))
       await boxes.untilJoined()
       expect((await attic.run('start', 'llama')).code).toBe(0)
-      await expect.poll(() => sight(tower, 'attic'), long).toBe('ready')
+      await expect.poll(() => sight(tower, 'attic')).toBe('ready')
       expect(await read(tower.ask())).toBe('ok')
       expect([await loadedAt(tower), await loadedAt(attic)]).toEqual([0, 1])
 
       // Its daemon unloads it by itself, and the next request loads it on one machine.
       await fetch(`${originOf(attic)}/__control`, { method: 'POST', body: JSON.stringify({ drop: 'm' }) })
-      await expect.poll(() => sight(tower, 'attic'), long).toBe('cold')
+      await expect.poll(() => sight(tower, 'attic')).toBe('cold')
       expect(await read(attic.ask({ model: 'attic:llama/m' }))).toBe('ok')
-      await expect.poll(() => sight(tower, 'attic'), long).toBe('ready')
+      await expect.poll(() => sight(tower, 'attic')).toBe('ready')
 
       await attic.run('drain')
       await tower.until(/member attic is draining/)
-      await expect.poll(() => loadedAt(attic), long).toBe(0)
+      await expect.poll(() => loadedAt(attic)).toBe(0)
       expect(await read(tower.ask())).toBe('ok')
       expect([await loadedAt(tower), await loadedAt(attic)]).toEqual([1, 0])
       await attic.run('drain', '--undo')
@@ -282,7 +281,7 @@ describeWithNats('a model of a daemon', () => {
 
       expect(await read(attic.ask({ model: 'attic:llama/m' }))).toBe('ok')
       await attic.end('SIGKILL')
-      await expect.poll(() => loadedAt(attic), long).toBe(0)
+      await expect.poll(() => loadedAt(attic)).toBe(0)
       expect(await read(tower.ask())).toBe('ok')
     },
   )

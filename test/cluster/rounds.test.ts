@@ -74,10 +74,9 @@ describeWithNats('again and again', () => {
       }
       /** Waits until each machine has said something so often, and requests have begun and ended since. */
       const untilTold = async (text: string, times: number) => {
-        for (const box of boxes.all)
-          await expect.poll(() => box.log.split(text).length - 1, { timeout: 30_000 }).toBe(times)
+        for (const box of boxes.all) await expect.poll(() => box.log.split(text).length - 1).toBe(times)
         const sent = outcomes.length
-        await expect.poll(() => ended, { timeout: 30_000 }).toBeGreaterThanOrEqual(sent + 20)
+        await expect.poll(() => ended).toBeGreaterThanOrEqual(sent + 20)
       }
       const loading = load()
       for (let round = 1; round <= 8; round += 1) {
