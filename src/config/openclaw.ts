@@ -28,7 +28,6 @@ const KNOWN_PROVIDERS: ReadonlySet<string> = new Set(
 
 /** The dialects that OpenClaw speaks and leasehold does not. */
 const OTHER_APIS: ReadonlySet<unknown> = new Set([
-  'ollama',
   'openai-chatgpt-responses',
   'openai-codex-responses',
   'azure-openai-responses',
@@ -38,6 +37,9 @@ const OTHER_APIS: ReadonlySet<unknown> = new Set([
   'bedrock-converse-stream',
   'pi-messages',
 ])
+
+/** Ollama's own dialect. It speaks OpenAI's as well, at another path. */
+const OLLAMA = 'ollama'
 
 const PROVIDER_KEYS = ['auth', 'region', 'params', 'agentRuntime', 'request', 'injectNumCtxForOpenAICompat']
 const MODEL_KEYS = [
@@ -123,6 +125,7 @@ function adoptProvider(
   adoptSecrets(provider, at, context, findings)
   adoptLocalService(provider, at, context, findings)
   substitute(provider, 'baseUrl', at, context, findings)
+  adoptOllama(provider, at, findings)
   if (provider.baseUrl === undefined || provider.baseUrl === '') {
     findings.push(toFault(at, 'has no baseUrl; OpenClaw may know the address, leasehold does not'))
     provider.baseUrl = NO_URL
@@ -135,6 +138,24 @@ function adoptProvider(
   }
   floor(provider, 'maxTokens')
   if (Array.isArray(provider.models)) adoptModels(provider, provider.models, at, findings)
+}
+
+/** Ollama answers OpenAI's dialect below `/v1`. OpenClaw speaks Ollama's own to it, and states the address without a path. */
+function adoptOllama(provider: JsonObject, at: readonly PropertyKey[], findings: Finding[]): void {
+  if (provider.api !== OLLAMA) return
+  const { baseUrl = 'http://127.0.0.1:11434', models } = provider
+  if (typeof baseUrl !== 'string') return
+  provider.api = 'openai-completions'
+  provider.baseUrl = `${baseUrl.replace(/\/+(v1\/*)?$/, '')}/v1`
+  if (Array.isArray(models))
+    for (const model of models) if (isJsonObject(model)) adoptOllamaModel(model, baseUrl)
+  const message = `"${OLLAMA}" is read as "openai-completions" at ${provider.baseUrl}, which Ollama speaks too`
+  findings.push(toWarning([...at, 'api'], message))
+}
+
+function adoptOllamaModel(model: JsonObject, baseUrl: string): void {
+  if (model.api === OLLAMA) delete model.api
+  if (model.baseUrl === baseUrl) delete model.baseUrl
 }
 
 /** `request` states headers and authentication in another way, and things that are not served: proxies and TLS. */
@@ -315,6 +336,7 @@ function hasKeysOfOpenClaw(models: unknown): boolean {
     (provider) =>
       PROVIDER_KEYS.some((key) => Object.hasOwn(provider, key)) ||
       isSecretRef(provider.apiKey) ||
+      provider.api === OLLAMA ||
       OTHER_APIS.has(provider.api) ||
       listObjects(provider.headers, isSecretRef).length > 0 ||
       listObjects(provider.models).some(

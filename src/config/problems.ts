@@ -129,7 +129,7 @@ function findPathProblems(
   at: readonly PropertyKey[],
 ): Finding[] {
   const check = (path: string, name: string) => {
-    const fault = toPathFault(path)
+    const fault = toPathFault(path, name === 'command')
     return fault === undefined ? [] : [toError([...at, name], fault)]
   }
   return [
@@ -138,14 +138,15 @@ function findPathProblems(
   ]
 }
 
-function toPathFault(path: string): string | undefined {
+function toPathFault(path: string, isProgram: boolean): string | undefined {
   const shown = JSON.stringify(path)
   if (path.trim() === '') return 'must not be empty; give an absolute path'
   if (path !== path.trim()) return `${shown} has white space around it`
   if (path.startsWith('~'))
     return `${shown}: "~" is not expanded, because no shell is used; give an absolute path`
   if (path.startsWith('$')) return `${shown}: variables are not expanded here; give an absolute path`
-  if (!isAbsolute(path)) return `${shown} must be an absolute path; PATH is not searched`
+  if (!isAbsolute(path))
+    return `${shown} must be an absolute path${isProgram ? '; PATH is not searched' : ''}`
   return undefined
 }
 

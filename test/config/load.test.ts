@@ -342,7 +342,7 @@ describe('problems in one report', () => {
     expect(defaultOf(toText(`${one}, q: { baseUrl: 'http://j' }`))).toBeUndefined()
     expect(defaultOf(toText(`${one}, q: { baseUrl: 'http://j', models: [{ id: 'n' }] }`))).toBeUndefined()
     // In a file of OpenClaw's, providers that are not served do not count.
-    const other = `q: { baseUrl: 'http://j', api: 'ollama', models: [{ id: 'n' }] }`
+    const other = `q: { baseUrl: 'http://j', api: 'google-vertex', models: [{ id: 'n' }] }`
     expect(defaultOf(toText(`${one}, ${other}`))?.primary).toBe('p/org/m')
   })
 

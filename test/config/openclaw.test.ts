@@ -74,7 +74,7 @@ describe('a file with every key of OpenClaw', () => {
     const unavailable = Object.fromEntries(
       config.providers.flatMap((one) => (one.unavailable === undefined ? [] : [[one.id, one.unavailable]])),
     )
-    const apis = ['ollama', 'google', 'vertex', 'chatgpt', 'azure', 'pi', 'bedrock', 'copilot']
+    const apis = ['google', 'vertex', 'chatgpt', 'azure', 'pi', 'bedrock', 'copilot']
     for (const id of apis) expect(unavailable[id]).toMatch(/api: "[\w-]+" is not supported/)
     expect(unavailable).toMatchObject({
       openai: expect.stringContaining('has no baseUrl'),
@@ -90,6 +90,12 @@ describe('a file with every key of OpenClaw', () => {
       unserved: 'models: none of its models can be served',
     })
     expect(Object.keys(unavailable).length).toBe(apis.length + 9)
+    // Ollama speaks our dialect as well, at another path.
+    expect(config.providers.find(({ id }) => id === 'ollama')).toMatchObject({
+      api: 'openai-completions',
+      baseUrl: 'http://127.0.0.1:11434/v1',
+      models: [{ id: 'qwen3:8b' }],
+    })
     expect(config.problems.every(({ severity, line }) => severity === 'warning' && (line ?? 0) > 1)).toBe(
       true,
     )
@@ -108,6 +114,7 @@ describe('a file with every key of OpenClaw', () => {
         'models.providers.llama.models[1]',
         'models.providers.llama.models[2]',
         'models.providers.future.quantumEntanglement',
+        'models.providers.ollama.api',
         'agents.defaults.model.primary',
         'agents.defaults.model.fallbacks[0]',
         'agents.defaults.models["llama/qwen"].streaming',
