@@ -11,7 +11,7 @@ import type { RecordedOwner, RecordedProcess } from './owner-record.ts'
  * between fork and exec still shows the environment of its parent, which is why one quiet look proves nothing. Without `/proc` it
  * can only kill the armed groups. Meanwhile it runs the stop commands of every armed server, for at most 30 seconds. A client that
  * was killed may have ordered a server that comes later, so the servers count as gone when their status commands said so for two
- * seconds. When nothing is left of what the record of the supervisor names, the record goes, too: the next one need not ask again.
+ * seconds; one that comes is ended again where its name holds the id of its run. When nothing is left of what the record of the supervisor names, the record goes, too: the next one need not ask again.
  */
 export function watchSupervisor(): void {
   const { readdirSync, readFileSync, readSync, rmSync, writeSync } = process.getBuiltinModule('node:fs')
@@ -152,6 +152,9 @@ export function watchSupervisor(): void {
   const endServer = async (server: Server): Promise<void> => {
     for (const command of server.stop) await execute(command, server)
   }
+  /** Whether its stop commands can end no other run: the next supervisor may have started a server of the same name. */
+  const hasOwnName = ({ stop, generation }: Server) =>
+    stop.every((command) => command.some((text) => text.includes(generation)))
   /** Ends all servers. Settles with `true` when they are gone at the same time, with `false` when one cannot be asked. */
   const endServers = async (): Promise<boolean> => {
     const ended = [...servers.values()]
@@ -159,8 +162,9 @@ export function watchSupervisor(): void {
     if (ended.length === 0 || ended.some(({ status }) => status === undefined)) return false
     for (let quietMs = 0; quietMs < GONE_MS; quietMs += ASK_MS) {
       const seen = await Promise.all(ended.map((server) => execute(server.status ?? [], server)))
-      // The stop commands are not run again: the next supervisor may have started a server of the same name.
       if (seen.some((output) => output !== '')) quietMs = 0
+      const late = ended.filter((server, index) => Boolean(seen[index]) && hasOwnName(server))
+      await Promise.all(late.map(endServer))
       await sleep(ASK_MS)
     }
     return true

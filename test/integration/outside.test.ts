@@ -461,6 +461,22 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     expect(box.isThere()).toBe(false)
   })
 
+  test('that comes back is ended again by the watchdog where its name is that of its run (fault E-10)', {
+    timeout: 120_000,
+  }, async ({ expect }) => {
+    await using opened = await openHost({ name: `box-\${GENERATION}` })
+    const { box, program, listRecords, readRecord } = opened
+    const name = `box-${readRecord().servers[0].generation}`
+    const pid = box.pidOf(name)
+    box.set('revives')
+    program.kill('SIGKILL')
+    const hasComeBack = () => box.isThere(name) && box.pidOf(name) !== pid
+    await expect.poll(hasComeBack, { timeout: 30_000 }).toBe(true)
+    box.clear('revives')
+    await expect.poll(listRecords, { timeout: 30_000 }).toEqual([])
+    expect(box.isThere(name)).toBe(false)
+  })
+
   for (const [what, flag] of [
     ['its engine cannot be asked', 'down'],
     ['it outlives its stop command', 'deaf'],
