@@ -4,20 +4,28 @@ import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { openContainerEngine } from './container.mjs'
 import { ask, startGateway } from './gateway.mjs'
 import { joinLedgers, readJournals, readLedger } from './ledgers.mjs'
 import { describe, isAlive, isListening, listMarked, lookUntil, signalMarked } from './processes.mjs'
 import { createRandom, deriveSeed } from './random.mjs'
 import { startSaboteur } from './saboteur.mjs'
-import { createServices, demoServer, MODELS, OUTSIDE } from './services.mjs'
+import { createServices, demoServer, OUTSIDE } from './services.mjs'
 import { readSleeps, watchBooks } from './sleep.mjs'
 
 /** Gateways that follow each other on one configuration before everything is looked at, at most. */
 const MAX_ROUNDS = 5
 /** How long processes of a gateway that has ended may live on, in milliseconds. What it took is in the table. */
 const GONE_LIMIT_MS = 10_000
+/** The same where one of them has ordered a container: its watchdog has half a minute for the stop commands. */
+const CONTAINER_GONE_LIMIT_MS = 40_000
 /** How long leases and queues may take to empty when the clients are done, in milliseconds. */
 const QUIET_LIMIT_MS = 120_000
+/**
+ * One chapter in so many has a container, the first one always: a container takes a second to start, and the watchdog of a
+ * gateway that was killed looks for two seconds whether it is gone.
+ */
+const CONTAINER_EVERY = 6
 /** The looks at the books while the sleeper was awake. */
 const LOOKS = 'books of the sleeper compared'
 /** How long a gateway that was asked to end may take, in milliseconds. */
@@ -29,9 +37,19 @@ const END_LIMIT_MS = 60_000
  * @param targets `{ requests, childKills, supervisorKills }`
  * @param gateway to test the test: what to start in place of `leasehold serve`, which models it has, and whether to
  *   kill its watchdogs with it
+ * @param hasContainer whether one of the services runs in a container, where an engine can be had
+ * @param onStage told why there is no container, or which engine runs it
  * @param onChapter told the totals after each chapter
  */
-export async function runCampaign({ seed, targets, gateway = {}, first = 0, onChapter = () => {} }) {
+export async function runCampaign({
+  seed,
+  targets,
+  gateway = {},
+  first = 0,
+  hasContainer = false,
+  onStage = () => {},
+  onChapter = () => {},
+}) {
   const startedAtMs = performance.now()
   const totals = {
     requests: 0,
@@ -42,7 +60,9 @@ export async function runCampaign({ seed, targets, gateway = {}, first = 0, onCh
     deeds: {},
     violations: [],
   }
-  const stage = await openStage()
+  const { engine, obstacle } = hasContainer ? await openContainerEngine() : {}
+  if (hasContainer) onStage({ engine: engine?.name, obstacle })
+  const stage = await openStage(engine)
   const isReached = () =>
     totals.requests >= targets.requests &&
     totals.supervisorKills >= targets.supervisorKills &&
@@ -58,28 +78,30 @@ export async function runCampaign({ seed, targets, gateway = {}, first = 0, onCh
     }
   } finally {
     await stage.close()
+    await engine?.close()
   }
   return totals
 }
 
 /** What all chapters share: a directory whose name marks every process, ports, a client, and a server of our own. */
-async function openStage() {
+async function openStage(engine) {
   const home = await mkdtemp(join(tmpdir(), 'chaos-'))
   const temporary = join(home, 'tmp')
   mkdirSync(temporary)
   const journals = join(home, 'journals')
+  mkdirSync(journals)
   const sleepLog = join(home, 'sleeps.ndjson')
-  const services = await createServices(journals, sleepLog)
+  const services = await createServices({ journals, sleepLog, temporary, engine })
   const config = join(home, 'leasehold.json5')
   // Ours alone: a configuration names programs to run.
   let variant = 0
+  let hasContainer = false
   const changeConfig = async () => {
     variant += 1
     const draft = `${config}.${variant}`
-    await writeFile(draft, services.toConfigText(variant), { mode: 0o600 })
+    await writeFile(draft, services.toConfigText(variant, hasContainer), { mode: 0o600 })
     await rename(draft, config)
   }
-  await changeConfig()
   const env = { ...process.env, TMPDIR: temporary, XDG_STATE_HOME: join(home, 'state'), HOME: home }
   const client = fork(new URL('client.mjs', import.meta.url), {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -88,6 +110,15 @@ async function openStage() {
   await lookUntil(() => isListening(services.ports[OUTSIDE]), 20_000)
   return {
     ...services,
+    /** Begins a chapter, with a container or without: the services and models that it has. */
+    async begin(isContained) {
+      hasContainer = isContained
+      await changeConfig()
+      return { owned: services.toOwned(hasContainer), models: services.toModels(hasContainer) }
+    },
+    goneLimitMs: () => (hasContainer && engine !== undefined ? CONTAINER_GONE_LIMIT_MS : GONE_LIMIT_MS),
+    /** Containers in any state. */
+    listContainers: () => engine?.list() ?? [],
     config,
     changeConfig,
     env,
@@ -114,6 +145,7 @@ async function playChapter({ chapter, seed, targets, gateway, stage, totals }) {
   const ends = new Map()
   const forcedStops = []
   const rounds = toRounds(targets)
+  const has = await stage.begin(chapter % CONTAINER_EVERY === 0)
   for (let index = 0; index < rounds; index += 1) {
     const isLast = index === rounds - 1
     const round = chapter * MAX_ROUNDS + index
@@ -128,12 +160,14 @@ async function playChapter({ chapter, seed, targets, gateway, stage, totals }) {
       coldMs: random.whole(0, 400),
       killAt: 0.2 + random.next() * 0.8,
     }
-    const end = await playRound({ plan, gateway, stage, totals, forcedStops, blame })
+    const end = await playRound({ plan, has, gateway, stage, totals, forcedStops, blame })
     if (end !== undefined) ends.set(round, end)
     // The next one mostly begins beside what the last one left, as it does under a service manager.
     if (isLast || random.chance(0.3))
       await untilGone(stage, { killedAt: isLast ? undefined : end, totals, blame })
   }
+  if (!(await lookUntil(() => stage.listContainers().length === 0, GONE_LIMIT_MS, 100)))
+    blame(`a container is left: ${stage.listContainers().join(', ')}`)
   for (const name of stage.owned)
     if (await isListening(stage.ports[name])) blame(`port ${stage.ports[name]} of ${name} is still held`)
   for (const name of readdirSync(stage.temporary)) blame(`the file ${name} is left`)
@@ -172,8 +206,8 @@ function toKills({ requests, childKills }, quota, random) {
 }
 
 /** One life of a gateway. Gives the moment it was told to end. */
-async function playRound({ plan, gateway, stage, totals, forcedStops, blame }) {
-  const { config, changeConfig, env, ports, owned, mark, client, ledger } = stage
+async function playRound({ plan, has, gateway, stage, totals, forcedStops, blame }) {
+  const { config, changeConfig, env, ports, mark, client, ledger } = stage
   const { round, quota, seed } = plan
   const running = await startGateway({ ...gateway, config, env })
   if (running.url === undefined) {
@@ -192,10 +226,18 @@ async function playRound({ plan, gateway, stage, totals, forcedStops, blame }) {
     }
     client.on('message', hear)
   })
-  const { models = MODELS } = gateway
+  const { models = has.models } = gateway
   client.send({ round, url: running.url, models, quota, seed: deriveSeed(seed, 1), file: ledger })
   const saboteur = startSaboteur({
-    ...{ url: running.url, ports, owned, mark, changeConfig, kills: plan.kills, seed: deriveSeed(seed, 2) },
+    ...{
+      url: running.url,
+      ports,
+      owned: has.owned,
+      mark,
+      changeConfig,
+      kills: plan.kills,
+      seed: deriveSeed(seed, 2),
+    },
     quota,
     sent: () => sent,
     done: (deed, service, running) => {
@@ -284,8 +326,8 @@ function killWatchdogs(mark, gateway) {
 }
 
 /** Waits until no process of a gateway is left; a process that is left is a violation. */
-async function untilGone({ mark }, { killedAt, totals, blame }) {
-  if (await lookUntil(() => listMarked(mark).length === 0, GONE_LIMIT_MS, 30)) {
+async function untilGone({ mark, goneLimitMs }, { killedAt, totals, blame }) {
+  if (await lookUntil(() => listMarked(mark).length === 0, goneLimitMs(), 30)) {
     if (killedAt !== undefined) totals.slowestGoneMs = Math.max(totals.slowestGoneMs, Date.now() - killedAt)
     return
   }

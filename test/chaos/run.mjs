@@ -72,6 +72,11 @@ if (values['self-test']) {
     seed,
     targets,
     first: Number(values.chapter),
+    hasContainer: !values.mini,
+    onStage: ({ engine, obstacle }) =>
+      console.log(
+        engine === undefined ? `without a container: ${obstacle}` : `with a container of ${engine}`,
+      ),
     onChapter: ({ chapter, requests, supervisorKills, deeds, violations, seconds }) => {
       console.log(
         `chapter ${chapter}: ${requests} requests, ${deeds['server killed'] ?? 0} servers and ${supervisorKills} supervisors killed, ${violations.length} violations, ${Math.round(seconds)} s`,

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { CONTAINER } from './container.mjs'
 import { ask } from './gateway.mjs'
 import { describe, listMarked, signalMarked } from './processes.mjs'
 import { createRandom } from './random.mjs'
@@ -13,6 +14,7 @@ const DEEDS = {
   'forced stop asked': 2,
   'start asked': 2,
   'configuration changed': 1,
+  'client of the container killed': 2,
 }
 
 /** Something is done after this time even when no request gets further, in milliseconds. */
@@ -29,6 +31,8 @@ export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kil
     (one, other) => one - other,
   )
   let isOver = false
+  const { 'client of the container killed': _, ...others } = DEEDS
+  const deedsHere = owned.includes(CONTAINER) ? DEEDS : others
 
   const pickServer = () => {
     const servers = listMarked(mark).filter((pid) => /demo-server\.m?js/.test(describe(pid)))
@@ -51,6 +55,11 @@ export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kil
     done('server killed')
     return true
   }
+  const killClient = () => {
+    const isClient = (pid) => new RegExp(`(docker|podman) run .*leasehold-${CONTAINER}-`).test(describe(pid))
+    const client = listMarked(mark).find(isClient)
+    if (client !== undefined) signalMarked(client, 'SIGKILL', mark)
+  }
   const act = async (deed, name) => {
     switch (deed) {
       case 'server hung': {
@@ -70,6 +79,8 @@ export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kil
         return command(name, 'stop')
       case 'forced stop asked':
         return command(name, 'stop', { force: true })
+      case 'client of the container killed':
+        return killClient()
       case 'configuration changed':
         return changeConfig()
       default:
@@ -93,7 +104,7 @@ export function startSaboteur({ url, ports, owned, mark, changeConfig, seed, kil
       const giveUpAtMs = performance.now() + IDLE_MS
       while (!isOver && sent() < next && performance.now() < giveUpAtMs) await delay(5)
       if (isOver) break
-      const deed = random.weighted(DEEDS)
+      const deed = random.weighted(deedsHere)
       const name = random.pick(owned)
       const running = act(deed, name).finally(() => deeds.delete(running))
       done(deed, name, running)

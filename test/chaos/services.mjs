@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { findFreePort } from '../../dist/src/testing/real-host.js'
+import { CONTAINER, toContainer } from './container.mjs'
 
 export const demoServer = fileURLToPath(new URL('../../dist/src/testing/demo-server.js', import.meta.url))
 
@@ -57,26 +58,44 @@ export const CHAIN = ['flaky', 'alpha', OUTSIDE]
 /** The names under which clients ask for models. */
 export const MODELS = ['alpha', 'beta', 'beta2', 'gamma', 'delta', 'flaky', SLEEPER, OUTSIDE, 'default']
 
-/** Ports, journals and the configuration file's text. */
-export async function createServices(journals, sleepLog) {
-  const names = [...Object.keys(SERVICES), OUTSIDE]
+const DIST = fileURLToPath(new URL('../../dist', import.meta.url))
+
+/** The short grace of a container, of which `docker stop` is told whole seconds. */
+const CONTAINER_SERVICE = { stopGraceMs: 1_000, maxQueue: 200 }
+
+/**
+ * Ports, journals and the configuration file's text.
+ * @param engine what runs the service in a container; absent: there is no such service
+ * @param temporary the folder whose name marks every process
+ */
+export async function createServices({ journals, sleepLog, temporary, engine }) {
+  const all =
+    engine === undefined ? SERVICES : { ...SERVICES, [CONTAINER]: { flags: [], service: CONTAINER_SERVICE } }
+  const toNames = (hasContainer) => Object.keys(hasContainer ? all : SERVICES)
+  const names = [...toNames(true), OUTSIDE]
   const ports = {}
   for (const name of names) {
     do ports[name] = await findFreePort()
     while (names.some((other) => other !== name && ports[other] === ports[name]))
   }
   const toFlags = (name) => ['--port', String(ports[name]), '--control', '--journal', `${journals}/${name}`]
-  const toProviders = (variant) =>
-    Object.entries(SERVICES).flatMap(([name, { flags, service, providers: ids = [name] }]) => {
+  const toRunnable = (name, flags) => {
+    const words = [
+      ...(name === SLEEPER ? [sleepingServer, '--sleep-log', sleepLog] : [demoServer]),
+      ...toFlags(name),
+      ...flags,
+    ]
+    if (name !== CONTAINER) return { command: process.execPath, args: words }
+    const folders = [`${DIST}:${DIST}:ro`, `${journals}:${journals}`, `${temporary}:${temporary}`]
+    return toContainer(engine, { env: { TMPDIR: temporary }, folders, words })
+  }
+  const toProviders = (variant, hasContainer) =>
+    toNames(hasContainer).flatMap((name) => {
+      const { flags, service, providers: ids = [name] } = all[name]
       const entry = {
         baseUrl: `http://127.0.0.1:${ports[name]}/v1`,
         localService: {
-          command: process.execPath,
-          args: [
-            ...(name === SLEEPER ? [sleepingServer, '--sleep-log', sleepLog] : [demoServer]),
-            ...toFlags(name),
-            ...flags,
-          ],
+          ...toRunnable(name, flags),
           healthUrl: `http://127.0.0.1:${ports[name]}/health`,
           readyTimeoutMs: 30_000,
           maxQueueMs: 45_000,
@@ -89,8 +108,11 @@ export async function createServices(journals, sleepLog) {
       return ids.map((id) => [id, entry])
     })
   const outside = { baseUrl: `http://127.0.0.1:${ports[OUTSIDE]}/v1`, models: [{ id: 'demo' }] }
-  const toConfig = (variant) => ({
-    models: { mode: 'replace', providers: Object.fromEntries([...toProviders(variant), [OUTSIDE, outside]]) },
+  const toConfig = (variant, hasContainer) => ({
+    models: {
+      mode: 'replace',
+      providers: Object.fromEntries([...toProviders(variant, hasContainer), [OUTSIDE, outside]]),
+    },
     agents: {
       defaults: {
         model: { primary: `${CHAIN[0]}/demo`, fallbacks: CHAIN.slice(1).map((name) => `${name}/demo`) },
@@ -109,9 +131,12 @@ export async function createServices(journals, sleepLog) {
   })
   return {
     ports,
-    owned: Object.keys(SERVICES),
+    owned: toNames(true),
+    /** Services and models of a chapter. */
+    toOwned: toNames,
+    toModels: (hasContainer) => (hasContainer && engine !== undefined ? [...MODELS, CONTAINER] : MODELS),
     /** The text of the configuration; `variant` changes the environment of one service. */
-    toConfigText: (variant) => JSON.stringify(toConfig(variant), null, 2),
+    toConfigText: (variant, hasContainer) => JSON.stringify(toConfig(variant, hasContainer), null, 2),
     outsideFlags: toFlags(OUTSIDE),
   }
 }

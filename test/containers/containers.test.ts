@@ -357,7 +357,7 @@ for (const name of ['docker', 'podman'] as const) {
     let engine: ContainerEngine
     let folder: string
     beforeAll(async () => {
-      engine = await openEngine(name, ordinary)
+      engine = await openEngine(name, { user: ordinary })
       folder = await mkdtemp('/tmp/lh-')
       await chown(folder, ordinary.uid, ordinary.gid)
     }, 120_000)

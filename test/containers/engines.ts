@@ -63,11 +63,20 @@ function isInstalled(program: string): boolean {
   return (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program)))
 }
 
+export interface EngineOptions {
+  readonly user?: User | undefined
+  /** Without one a container of docker is in the network of the host, and several daemons run beside each other. @default true */
+  readonly hasBridge?: boolean | undefined
+}
+
 /** Starts an engine in a folder of its own. The folder is short: sockets have names of at most 107 bytes. */
-export async function openEngine(name: 'docker' | 'podman', user?: User): Promise<ContainerEngine> {
+export async function openEngine(
+  name: 'docker' | 'podman',
+  { user, hasBridge = true }: EngineOptions = {},
+): Promise<ContainerEngine> {
   const folder = await mkdtemp('/tmp/lh-')
   if (user !== undefined) chmodSync(folder, 0o755)
-  const engine = name === 'docker' ? await openDocker(folder, user) : openPodman(folder, user)
+  const engine = name === 'docker' ? await openDocker(folder, { user, hasBridge }) : openPodman(folder, user)
   const root = join(folder, 'root')
   buildRoot(root)
   const image = pack(root, folder)
@@ -77,7 +86,7 @@ export async function openEngine(name: 'docker' | 'podman', user?: User): Promis
 }
 
 /** Without rules for the firewall: a container needs no way out, and its port is published by a process. */
-async function openDocker(folder: string, user?: User): Promise<ContainerEngine> {
+async function openDocker(folder: string, { user, hasBridge }: EngineOptions): Promise<ContainerEngine> {
   const env = { DOCKER_HOST: `unix://${folder}/docker.sock` }
   const start = async () => {
     const started = spawn(
@@ -86,6 +95,7 @@ async function openDocker(folder: string, user?: User): Promise<ContainerEngine>
         ...['--iptables=false', '--ip6tables=false', '--ip-masq=false', '--storage-driver', 'vfs'],
         ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
         ...['--pidfile', join(folder, 'pid'), '--host', env.DOCKER_HOST],
+        ...(hasBridge ? [] : ['--bridge', 'none']),
         ...(user === undefined ? [] : ['--group', String(user.gid)]),
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
@@ -119,7 +129,7 @@ async function openDocker(folder: string, user?: User): Promise<ContainerEngine>
       daemon.kill('SIGTERM')
       await once(daemon, 'exit')
       // The daemon leaves the bridge that it made.
-      run('ip', ['link', 'delete', 'docker0'], {})
+      if (hasBridge) run('ip', ['link', 'delete', 'docker0'], {})
       unmountBelow(folder)
       rmSync(folder, { recursive: true, maxRetries: 5 })
     },
