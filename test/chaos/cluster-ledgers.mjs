@@ -10,7 +10,9 @@ const TOGETHER_MS = 3_000
 const FOUND_OUT_MS = 6_000
 
 /** Providers that every machine has. */
-const SHARED = ['llama', 'quick']
+const SHARED = ['llama', 'quick', 'drowsy']
+/** Those of them that take any number of requests, so that one server is enough. */
+const SINGLE = ['llama', 'drowsy']
 
 /** Deeds that keep what was sent to a machine from it until they are over. */
 const DELAYS = ['machine stood still', 'server stood still', 'cable pulled']
@@ -119,31 +121,33 @@ function judgeExecutions({ model, box, outcome, startedAt }, executions, { blame
     count(`executed, then ${outcome}`)
 }
 
-/** `llama` takes every request there is, so that a second server of it is of no use while NATS is there. */
+/** A second server is of no use while NATS is there, also where the first one sleeps. */
 function findSecondStarts({ runs, harms, isVerbose }, wasHarmed, count) {
-  const llamas = runs.filter(({ service }) => service === 'llama')
   const violations = []
-  for (const second of llamas)
-    for (const first of llamas) {
-      const { to: end = Number.POSITIVE_INFINITY } = first
-      if (first === second || first.from > second.from || end < second.from) continue
-      if (Math.min(end, second.to ?? Number.POSITIVE_INFINITY) - second.from < STOPPING_MS) continue
-      count('second servers')
-      const isExcused = ['NATS', first.box, second.box].some((target) =>
-        wasHarmed(target, second.from - TOGETHER_MS, second.from + SAME_MOMENT_MS),
-      )
-      if (isVerbose)
-        console.log(
-          `second server: ${second.box} at ${toTime(second.from)} beside ${first.box} since ${toTime(first.from)}; ${harms
-            .filter(({ from, to }) => from <= second.from && to >= second.from - TOGETHER_MS)
-            .map(({ deed, target, from, to }) => `${deed} ${target} ${toTime(from)}-${toTime(to)}`)
-            .join(', ')}`,
+  for (const service of SINGLE) {
+    const its = runs.filter((run) => run.service === service)
+    for (const second of its)
+      for (const first of its) {
+        const { to: end = Number.POSITIVE_INFINITY } = first
+        if (first === second || first.from > second.from || end < second.from) continue
+        if (Math.min(end, second.to ?? Number.POSITIVE_INFINITY) - second.from < STOPPING_MS) continue
+        count('second servers')
+        const isExcused = ['NATS', first.box, second.box].some((target) =>
+          wasHarmed(target, second.from - TOGETHER_MS, second.from + SAME_MOMENT_MS),
         )
-      if (!isExcused)
-        violations.push(
-          `llama was started on ${second.box} (pid ${second.pid}) while it ran on ${first.box} (pid ${first.pid}), and nothing was wrong`,
-        )
-    }
+        if (isVerbose)
+          console.log(
+            `second server: ${service} ${second.box} at ${toTime(second.from)} beside ${first.box} since ${toTime(first.from)}; ${harms
+              .filter(({ from, to }) => from <= second.from && to >= second.from - TOGETHER_MS)
+              .map(({ deed, target, from, to }) => `${deed} ${target} ${toTime(from)}-${toTime(to)}`)
+              .join(', ')}`,
+          )
+        if (!isExcused)
+          violations.push(
+            `${service} was started on ${second.box} (pid ${second.pid}) while it ran on ${first.box} (pid ${first.pid}), and nothing was wrong`,
+          )
+      }
+  }
   return violations
 }
 

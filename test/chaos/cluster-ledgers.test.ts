@@ -42,7 +42,13 @@ const execute = (service: string, beganAt: number, end: object | undefined = {})
   }
   return end === undefined ? [begin] : [begin, { ...id, at: 'end', ...whole, ...end }]
 }
-const run = (box: string, from: number, to?: number) => ({ service: 'llama', box, pid: 1, from, to })
+const run = (box: string, from: number, to?: number, service = 'llama') => ({
+  service,
+  box,
+  pid: 1,
+  from,
+  to,
+})
 const harm = (deed: string, target: string, from = START - 100, to = START + 400): Harm => ({
   ...{ deed, target, from, to },
 })
@@ -147,6 +153,11 @@ describe('the ledgers of three machines', () => {
       'two owners of one start',
       { runs: [run('attic', START), run('cellar', START + 100)] },
       /llama was started on cellar .* while it ran on attic/,
+    ],
+    [
+      'a second server while the first one sleeps',
+      { runs: [run('attic', START, undefined, 'drowsy'), run('cellar', START + 100, undefined, 'drowsy')] },
+      /drowsy was started on cellar .* while it ran on attic/,
     ],
     [
       'two owners, a third machine being harmed',

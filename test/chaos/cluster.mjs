@@ -12,18 +12,32 @@ import { joinClusterLedgers } from './cluster-ledgers.mjs'
 import { readJournals, readLedger } from './ledgers.mjs'
 import { describe, isAlive, listMarked, lookUntil, signalMarked } from './processes.mjs'
 import { createRandom, deriveSeed } from './random.mjs'
+import { sleepingServer } from './services.mjs'
+import { readSleeps } from './sleep.mjs'
 
 const NAMES = ['tower', 'attic', 'cellar']
 
 /**
  * The providers of every machine. `llama` takes any number of requests, so that one server is enough; `quick` takes few
- * and stops soon, so that it runs on several machines at times. Each machine has one more that no other has.
+ * and stops soon, so that it runs on several machines at times; the server of `drowsy` sleeps when it is not used. Each
+ * machine has one more that no other has.
  */
 const SERVICES = {
   llama: { flags: ['--load-ms', '400', '--token-delay-ms', '20'], localService: {} },
   quick: {
     flags: ['--load-ms', '100', '--first-token-ms', '100'],
     localService: { idleStopMs: 300, maxConcurrent: 3, maxQueueMs: 20_000 },
+  },
+  drowsy: {
+    flags: ['--load-ms', '300', '--token-delay-ms', '5'],
+    localService: {
+      sleep: {
+        afterMs: 100,
+        request: [{ path: '/sleep?level=1' }],
+        wake: [{ path: '/wake_up' }],
+        check: { path: '/is_sleeping', field: 'is_sleeping' },
+      },
+    },
   },
 }
 
@@ -72,6 +86,7 @@ export async function runClusterChaos({ seed, seconds, isVerbose }) {
   const home = await mkdtemp(join(tmpdir(), 'chaos-cluster-'))
   const journals = join(home, 'journals')
   const ledger = join(home, 'clients.ndjson')
+  const sleepLog = (name) => join(home, `sleeps-${name}.ndjson`)
   const violations = []
   const deeds = {}
   const network = hasNamespaces ? createNetwork(NAMES.length) : undefined
@@ -103,7 +118,19 @@ export async function runClusterChaos({ seed, seconds, isVerbose }) {
           ([id, { flags, localService }]) => {
             const journal = join(journals, name, id)
             mkdirSync(journal, { recursive: true })
-            return [id, { flags: [...flags, '--journal', journal], localService }]
+            const given = [...flags, '--journal', journal]
+            if (id !== 'drowsy') return [id, { flags: given, localService }]
+            const args = [
+              sleepingServer,
+              '--sleep-log',
+              sleepLog(name),
+              '--port',
+              '${PORT}',
+              '--models',
+              'demo',
+            ]
+            const command = { command: process.execPath, args: [...args, ...given] }
+            return [id, { localService: { ...localService, ...command } }]
           },
         ),
       )
@@ -169,7 +196,13 @@ export async function runClusterChaos({ seed, seconds, isVerbose }) {
       ...{ harms, sent, isVerbose },
     })
     for (const violation of joined.violations) blame(violation)
-    return { counts: joined.counts, deeds, violations, seconds: (performance.now() - startedAtMs) / 1000 }
+    const counts = { ...joined.counts }
+    for (const { name } of all) {
+      const slept = readSleeps(sleepLog(name))
+      for (const violation of slept.violations) blame(`at ${name}: ${violation}`)
+      for (const [what, number] of Object.entries(slept.counts)) counts[what] = (counts[what] ?? 0) + number
+    }
+    return { counts, deeds, violations, seconds: (performance.now() - startedAtMs) / 1000 }
   } finally {
     runs?.end()
     for (const client of clients) client.end()
@@ -250,7 +283,7 @@ function createSaboteur({ random, boxes, network, nats, key, harms, deeds, start
       () => {},
     )
   const pickServer = (box) => {
-    const servers = listMarked(`HOME=${box.folder}`).filter((pid) => describe(pid).includes('demo-server.js'))
+    const servers = listMarked(`HOME=${box.folder}`).filter((pid) => /demo-server\.m?js/.test(describe(pid)))
     return servers.length === 0 ? undefined : random.pick(servers)
   }
   const hasEnded = ({ child }) => child === undefined || child.exitCode !== null || child.signalCode !== null
