@@ -198,8 +198,10 @@ export function createParts(options: SupervisorOptions) {
   /** Among members a start here is compared with one elsewhere, by what both need. */
   const loadOf = (provider: ProviderConfig) => {
     const load = registry.loadOf(provider)
-    const isThere = load.state === null || hasTag(load.state, 'up') || hasTag(load.state, 'starting')
-    if (membership.neighbourhood === undefined || provider.memberOf !== undefined || isThere) return load
+    const { state } = load
+    if (membership.neighbourhood === undefined || provider.memberOf !== undefined || state === null)
+      return load
+    if (hasTag(state, 'up') || hasTag(state, 'starting')) return load
     return { ...load, ...toStartCost({ startMsOf, scheduling: root.getSnapshot().context }, provider) }
   }
   const locate = ({ provider }: ModelTarget) => {
