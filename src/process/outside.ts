@@ -14,6 +14,8 @@ export interface OutsideCommands {
   readonly isModel?: boolean
   /** Tells the same as `status`, without a process for each look. @default `status` is run */
   readonly look?: () => Promise<Presence>
+  /** The parts of shared limits that the server holds: for the supervisor that finds it after our death. */
+  readonly needs?: Readonly<Record<string, number>>
   /** The longest that the stop commands may take together, in milliseconds. */
   readonly timeoutMs: number
 }

@@ -32,6 +32,8 @@ export interface RecordedServer {
   readonly key: string
   readonly stop: readonly Command[]
   readonly status?: Command
+  /** The parts of shared limits that it holds. Absent: a supervisor that did not write them down. */
+  readonly needs?: Readonly<Record<string, number>>
   /** What the status command printed of it: it tells it from a namesake. */
   readonly id?: string
 }
@@ -137,8 +139,14 @@ export function createOwnerRecord(owner: string, stateDirectory: () => StateDire
     remove: (pid) => {
       if (runs.delete(pid)) rewrite()
     },
-    addServer: ({ generation, key, stop, status }) => {
-      servers.set(generation, { generation, key, stop, ...(status === undefined ? {} : { status }) })
+    addServer: ({ generation, key, stop, status, needs }) => {
+      servers.set(generation, {
+        generation,
+        key,
+        stop,
+        ...(status === undefined ? {} : { status }),
+        ...(needs === undefined ? {} : { needs }),
+      })
       rewrite()
     },
     identifyServer: (generation, id) => {
@@ -223,7 +231,7 @@ function parseRecord(state: StateDirectory, text: string): RecordedOwner {
 }
 
 function parseServer(value: unknown): RecordedServer {
-  const { generation, key, stop, status, id } = parseObject(value)
+  const { generation, key, stop, status, needs, id } = parseObject(value)
   if (
     typeof generation !== 'string' ||
     typeof key !== 'string' ||
@@ -236,12 +244,21 @@ function parseServer(value: unknown): RecordedServer {
     key,
     stop,
     ...(isCommand(status) ? { status } : {}),
+    ...(isAmounts(needs) ? { needs } : {}),
     ...(typeof id === 'string' ? { id } : {}),
   }
 }
 
 function isCommand(value: unknown): value is Command {
   return Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === 'string')
+}
+
+function isAmounts(value: unknown): value is Readonly<Record<string, number>> {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    Object.values(value).every((amount) => Number.isFinite(amount) && amount >= 0)
+  )
 }
 
 function parseRecorded(value: unknown): RecordedProcess {

@@ -30,6 +30,8 @@ export interface LeftServer {
   /** The key of its service. */
   readonly key: string
   readonly problem: string
+  /** The parts of shared limits that it holds. Absent: that is not known. */
+  readonly needs?: Readonly<Record<string, number>>
   /** The record that names it. Without the record it is forgotten. */
   readonly file: string
 }
@@ -128,10 +130,13 @@ async function reapOwner(
   const servers = await Promise.all(
     record.servers.map(async (server) => ({
       key: server.key,
+      needs: server.needs,
       ...(await reapServer(server, { env: environmentOf(server.key), clock })),
     })),
   )
-  const left = servers.flatMap(({ key, problem }) => (problem === undefined ? [] : [{ key, problem, file }]))
+  const left = servers.flatMap(({ key, problem, needs }) =>
+    problem === undefined ? [] : [{ key, problem, file, ...(needs === undefined ? {} : { needs }) }],
+  )
   if (survivors.length + left.length === 0) attemptUnlink(file)
   const { owner, pid: supervisorPid } = record
   const stopped = servers.flatMap(({ stopped }) => stopped ?? [])

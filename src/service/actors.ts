@@ -13,6 +13,7 @@ import type {
   Verdict,
 } from '../../machines/messages.ts'
 import type { ServiceInput } from '../../machines/ports.ts'
+import type { Amounts } from '../../machines/scheduler.ts'
 import type { Clock } from '../clock.ts'
 import type { LocalServiceConfig } from '../config/config.ts'
 import { findEngine } from '../config/engines.ts'
@@ -40,6 +41,8 @@ export interface Surroundings {
   readonly place: (key: string, signal: AbortSignal) => Promise<ClaimOutcome>
   /** The services whose sleep leaves room for a service. */
   readonly listSleepersBeside: (key: string) => readonly string[]
+  /** The parts of shared limits that a run of a service holds. */
+  readonly needsOf: (key: string) => Amounts
   /** Lease requests, cancellations and releases of a service. */
   readonly requests$: LeaseRequests['requests$']
   /** The service as it is configured now. */
@@ -80,6 +83,7 @@ export function createEffects({
   claims,
   place,
   listSleepersBeside,
+  needsOf,
   requests$,
   serviceOf,
   heartbeatMs,
@@ -322,7 +326,10 @@ export function createEffects({
           const { localService } = service
           if (localService === undefined) return
           const { command, args, cwd, inheritEnv, daemon } = localService
-          const outside = toOutside(service, daemon && (() => lookForModel(service, daemon)))
+          const outside = toOutside(service, {
+            look: daemon && (() => lookForModel(service, daemon)),
+            needs: needsOf(key),
+          })
           claims.noteBegin(key)
           addresses.delete(key)
           const run = table.run(
@@ -414,7 +421,7 @@ function askLoaded(options: ProbeOptions, { loaded }: Daemon): ProbeOptions {
 /** The commands of a server that is more than its process. */
 function toOutside(
   { localService, policy }: Service,
-  look: (() => Promise<Presence>) | undefined,
+  { look, needs }: { readonly look: (() => Promise<Presence>) | undefined; readonly needs: Amounts },
 ): OutsideCommands | undefined {
   if (localService?.stopCommand === undefined) return undefined
   const { stopCommand, statusCommand, external } = localService
@@ -423,6 +430,7 @@ function toOutside(
     ...(statusCommand === undefined ? {} : { status: statusCommand }),
     isExternal: external,
     ...(look === undefined ? {} : { isModel: true, look }),
+    needs,
     timeoutMs: policy.stopCommandMs,
   }
 }

@@ -5,7 +5,7 @@ import type { providerMachine } from '../../machines/provider/chart.ts'
 import { supervisedProviderMachine } from '../../machines/provider/supervised.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import { requestMachine } from '../../machines/request.ts'
-import { listSleepersBeside } from '../../machines/scheduler.ts'
+import { listSleepersBeside, toNeeds } from '../../machines/scheduler.ts'
 import { supervisorMachine } from '../../machines/supervisor.ts'
 import { createLenientClock, systemClock } from '../clock.ts'
 import type { ProviderConfig } from '../config/config.ts'
@@ -59,6 +59,7 @@ import { createScrubber } from '../text/scrubber.ts'
 import { hasPassed } from '../transport/hops.ts'
 import { createClusterSeat } from './cluster-seat.ts'
 import type { SupervisorOptions } from './interface.ts'
+import { createLeftServers } from './left-servers.ts'
 import { createStartPlace } from './start-place.ts'
 
 /** The parts of one supervisor. */
@@ -94,6 +95,7 @@ export function createParts(options: SupervisorOptions) {
   const history = openHistory({ path: stateDirectoryPath, ensure: stateDirectory })
   const learning = createLearning({ clock, table, history, nvidiaSmi: () => limits().nvidiaSmi })
 
+  const leftServers = createLeftServers(() => root.getSnapshot().context)
   const arrival$ = new Subject<{ readonly address: string; readonly guest: PeerConnection }>()
   const hostClaims = createHostClaims({
     clock,
@@ -109,13 +111,10 @@ export function createParts(options: SupervisorOptions) {
       const options = { state: stateDirectory(), owner: table.owner, clock, environmentOf }
       const { events, left } = await reapOrphans(options)
       for (const event of events) hub.publish(event)
-      // What may still be there has its memory: of the same service, and of every other that shares a budget.
-      const found = left.find(({ key }) =>
-        [...catalogue.services.values()].some(
-          (service) =>
-            toClaimAddress(service) === address && (service.key === key || service.policy.drawsOnLimits),
-        ),
-      )
+      const found = [...catalogue.services.values()]
+        .filter((service) => toClaimAddress(service) === address)
+        .map((service) => leftServers.findInTheWay(left, service))
+        .find((one) => one !== undefined)
       if (found !== undefined) throw new LeftServerError(found)
     },
     onGuest: (address, guest) => arrival$.next({ address, guest }),
@@ -132,6 +131,7 @@ export function createParts(options: SupervisorOptions) {
     place: (key, signal) => startPlace.place(key, signal),
     listSleepersBeside: (key) => listSleepersBeside(root.getSnapshot().context, key),
     requests$: leaseRequests.requests$,
+    needsOf: (key) => toNeeds(root.getSnapshot().context, key),
     serviceOf: catalogue.serviceOf,
     heartbeatMs: () => limits().heartbeatMs,
     disconnect: upstreams.disconnect,

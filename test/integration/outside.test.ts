@@ -542,6 +542,44 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     expect(box.isThere()).toBe(false)
   })
 
+  test('leaves room to what fits beside it, as its record says, and to what draws on other limits (fault E-11)', {
+    timeout: 120_000,
+  }, async () => {
+    const toOther = async (needs: Readonly<Record<string, number>>) => {
+      const port = await findFreePort()
+      return {
+        baseUrl: `http://127.0.0.1:${port}/v1`,
+        models: [{ id: 'demo' }],
+        localService: { command: process.execPath, args: [demoServer, '--port', String(port)], needs },
+      }
+    }
+    await using opened = await openHost({
+      isDetached: true,
+      service: { needs: { vramMiB: 10_000 } },
+      leasehold: { budgets: { vramMiB: 24_000, ramMiB: 8_000 } },
+      others: {
+        large: await toOther({ vramMiB: 20_000 }),
+        small: await toOther({ vramMiB: 10_000 }),
+        another: await toOther({ vramMiB: 10_000 }),
+        elsewhere: await toOther({ ramMiB: 8_000 }),
+      },
+    })
+    const { box, program, file, stateDir, readRecord } = opened
+    expect(readRecord().servers[0].needs).toEqual({ vramMiB: 10_000 })
+    await killBoth(program, readRecord().owner)
+    box.set('down')
+    await using supervisor = createSupervisor({ config: await loadConfig(file), stateDir })
+    const hearing = listen(supervisor)
+    const refused = /a server of an earlier leasehold may still be there/
+    await expect(supervisor.acquire('large/demo')).rejects.toThrow(refused)
+    await using _small = await supervisor.acquire('small/demo')
+    await using _elsewhere = await supervisor.acquire('elsewhere/demo')
+    // Beside both of them there is no room for it.
+    await expect(supervisor.acquire('another/demo')).rejects.toThrow(refused)
+    await expect(supervisor.acquire('demo/demo')).rejects.toThrow(refused)
+    expect(hearing.all('process.spawned')).toHaveLength(2)
+  })
+
   test('is ended by the next supervisor when the last one had to leave it', {
     timeout: 120_000,
   }, async () => {

@@ -1,0 +1,46 @@
+import { type SchedulerState, toNeeds } from '../../machines/scheduler.ts'
+import type { LeftServer } from '../process/reaping.ts'
+import type { Service } from '../service/services.ts'
+
+/** Servers of dead supervisors that may still be there, with their memory. */
+export interface LeftServers {
+  /**
+   * The one that forbids the start of a service: one of the same service, or one beside which it has no room. One whose
+   * record does not say what it holds is beside no service that draws on a limit.
+   */
+  findInTheWay(left: readonly LeftServer[], service: Service): LeftServer | undefined
+}
+
+type Books = Pick<SchedulerState, 'limits' | 'shares' | 'residents'>
+
+export function createLeftServers(books: () => Books): LeftServers {
+  /** Services that were let through while there was one. Some have no place in the books yet: they all count. */
+  const admitted = new Set<string>()
+
+  return {
+    findInTheWay(left, { key, policy }) {
+      if (left.length === 0) admitted.clear()
+      const own = left.find((one) => one.key === key)
+      if (own !== undefined || left.length === 0 || !policy.drawsOnLimits) return own
+      const untold = left.find(({ needs }) => needs === undefined)
+      if (untold !== undefined) return untold
+      const state = books()
+      const beside = new Set([...admitted, key])
+      const held = (limit: string) => {
+        const others = state.residents.filter((one) => !beside.has(one.key))
+        const amounts = [
+          ...others.map(({ holds }) => holds[limit]),
+          ...[...beside].map((one) => toNeeds(state, one)[limit]),
+          ...left.map(({ needs }) => needs?.[limit]),
+        ]
+        return amounts.reduce<number>((sum, amount = 0) => sum + amount, 0)
+      }
+      for (const limit of Object.keys(toNeeds(state, key))) {
+        const holder = left.find(({ needs }) => (needs?.[limit] ?? 0) > 0)
+        if (holder !== undefined && held(limit) > (state.limits[limit] ?? 0)) return holder
+      }
+      admitted.add(key)
+      return undefined
+    },
+  }
+}
