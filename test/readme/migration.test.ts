@@ -24,7 +24,7 @@ function listOptions(schema: unknown): string[] {
 /** The names of the keys that `init --from llama-swap` knows, and what a configuration of it holds besides keys. */
 const LLAMA_SWAP = [
   ...new Set(Object.keys(swapKeys).flatMap((key) => key.split('.').filter((name) => name !== '*'))),
-  ...['swap', 'exclusive', 'persistent', 'members', 'evict_costs', 'sleepMode', 'PORT', 'MODEL_ID'],
+  ...['swap', 'exclusive', 'persistent', 'members', 'evict_costs', 'PORT', 'MODEL_ID'],
 ]
 
 const OLLAMA = [

@@ -31,6 +31,10 @@ export const swapKeys: Readonly<Record<string, string>> = {
   'models.*.metadata': 'no equal',
   'models.*.timeouts': 'no equal; `timeoutSeconds` limits a whole request, `stallTimeoutMs` a pause',
   'models.*.compat': 'no equal',
+  'models.*.sleepMode':
+    'no equal by itself: state `localService.sleep`. A preset knows the requests of vLLM; another server needs a `check`, too',
+  'models.*.sleepEndpoints': 'see `sleepMode`',
+  'models.*.wakeEndpoints': 'see `sleepMode`',
   macros: `written out; \`\${env.NAME}\` becomes \`\${NAME}\``,
   healthCheckTimeout: '`leasehold.defaults.readyTimeoutMs`',
   globalTTL: '`leasehold.defaults.idleStopMs`',

@@ -57,6 +57,15 @@ describe('configurations in the shape of public ones', () => {
   })
 })
 
+test('the sleep of llmsnap is told with the option that stands for it', () => {
+  const sleep =
+    'sleepMode: enable\nsleepEndpoints: [{ endpoint: /sleep }]\nwakeEndpoints: [{ endpoint: /wake_up }]'
+  const { notes } = translate(models(`a:\n  cmd: /x \${PORT}\n${sleep.replaceAll(/^/gm, '  ')}`))
+  expect(notes).toMatchObject([
+    { path: ['models', 'a', 'sleepMode'], message: expect.stringContaining('state `localService.sleep`') },
+  ])
+})
+
 const models = (text: string) => `models:\n${text.replaceAll(/^/gm, '  ')}`
 
 describe('a command', () => {
