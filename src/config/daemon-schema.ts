@@ -28,6 +28,11 @@ export const daemonSchema = z.strictObject({
       equals: jsonValue().describe(
         'The value of that field while the model is loaded. An object has that value when it has these fields. Upper and lower case are the same.',
       ),
+      failed: jsonValue()
+        .optional()
+        .describe(
+          'The value of that field when the last load has failed, where the answer to a load comes before the model is loaded. Absent: a load that has failed is waited for until `readyTimeoutMs`.',
+        ),
     })
     .describe(
       'What tells whether the model is loaded. It must not load it, and only this is believed, not the answers to the other requests.',

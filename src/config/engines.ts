@@ -156,7 +156,12 @@ export const engines: Readonly<Record<string, Engine>> = {
       options: {
         load: [{ path: '/models/load', body: { model } }],
         unload: [{ path: '/models/unload', body: { model } }],
-        loaded: { path: '/models', field: 'data.*', equals: { id: model, status: { value: 'loaded' } } },
+        loaded: {
+          path: '/models',
+          field: 'data.*',
+          equals: { id: model, status: { value: 'loaded' } },
+          failed: { id: model, status: { failed: true } },
+        },
       },
       start: 'llama-server --models-dir DIR --no-models-autoload',
     }),

@@ -7,13 +7,18 @@ export interface LoadedSign {
   readonly path: string
   readonly field: string
   readonly equals: unknown
+  /** The value of the field when the last load has failed. */
+  readonly failed?: unknown
 }
 
 /**
  * The verdict on a model by an answer of its daemon: `refused` where the model is not loaded, so that it can be. An answer
  * that does not tell is that of another program, or of a daemon that wants another key.
  */
-export function judgeLoaded({ status, body }: HealthAnswer, { path, field, equals }: LoadedSign): Verdict {
+export function judgeLoaded(
+  { status, body }: HealthAnswer,
+  { path, field, equals, failed }: LoadedSign,
+): Verdict {
   const toFault = (fault: string): Verdict => ({ kind: 'foreign', status, detail: fault, fault })
   if (status >= 500 || status === 408 || status === 425 || status === 429)
     return { kind: 'loading', status, detail: `its daemon answers ${status}` }
@@ -24,6 +29,8 @@ export function judgeLoaded({ status, body }: HealthAnswer, { path, field, equal
     return toFault(
       `the answer ${status} to ${path} does not tell which models are loaded: at its baseUrl should be the daemon of the model`,
     )
+  if (!isLoaded && failed !== undefined && findSign(body, field, failed))
+    return { kind: 'refused', status, detail: 'its daemon says that its load has failed', isLoadFailed: true }
   return isLoaded
     ? { kind: 'ready', status, detail: 'the model is loaded' }
     : { kind: 'refused', status, detail: `its daemon does not list ${JSON.stringify(equals)} as loaded` }

@@ -157,6 +157,8 @@ export function createHealth$(
  * load counts, too: then the process that sent it has ended. One that listens anew between two models is waited for.
  */
 function toLoadVerdict(verdict: Verdict, run: RunHandle): Verdict {
+  // Before its answer to our load the daemon may speak of an earlier one.
+  if (verdict.isLoadFailed && run.isDetached()) return { ...verdict, kind: 'failed' }
   if (verdict.kind !== 'ready' || run.isDetached()) return verdict
   return { ...verdict, kind: 'loading', detail: 'the model is being loaded' }
 }

@@ -235,6 +235,18 @@ test('a load that fails is a failed start, although its model is listed a moment
   expect(daemon.hearing.all('process.detached')).toEqual([])
 })
 
+test('a load that fails after the router has answered it is a failed start at once, and not one of the next load', {
+  timeout: 60_000,
+}, async ({ expect }) => {
+  await using daemon = await openDaemon({ kind: 'router' })
+  await daemon.control({ full: true })
+  const error = await catchServiceError(daemon, 'a/a')
+  expect(error.code).toBe('LEASEHOLD_BACKEND_FAILED')
+  expect(error.message).toContain('its daemon says that its load has failed')
+  await daemon.control({ full: false })
+  expect(await daemon.ask('a')).toMatchObject({ status: 200, text: expect.stringContaining('I am a') })
+})
+
 test('a model that the daemon unloads by itself is loaded again by the next request, and that is no failure (fault E-23)', {
   timeout: 60_000,
 }, async ({ expect }) => {

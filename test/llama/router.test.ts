@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -20,6 +20,7 @@ async function createRouter() {
   const models = join(directory, 'models')
   await mkdir(models)
   for (const name of ['one', 'two']) await writeModel(join(models, `${name}.gguf`), countModel)
+  await writeFile(join(models, 'broken.gguf'), 'no model')
   const port = await findFreePort()
   const origin = `http://127.0.0.1:${port}`
   const router = spawn(
@@ -85,6 +86,32 @@ describeWithLlama('a model in the router of a real llama-server', () => {
       await supervisor.stop('one')
       expect(await router.loaded()).toEqual([])
       expect(hearing.all('stop.incomplete')).toEqual([])
+    } finally {
+      await supervisor.close({ force: true })
+    }
+  })
+
+  test('whose load fails after its answer is a failed start at once', async () => {
+    await using router = await createRouter()
+    const config = await writeAndLoad(
+      JSON.stringify({
+        models: {
+          mode: 'replace',
+          providers: {
+            broken: {
+              baseUrl: `${router.origin}/v1`,
+              localService: { engine: 'llama.cpp', model: 'broken', daemon: {} },
+            },
+          },
+        },
+      }),
+    )
+    const supervisor = createSupervisor({ config })
+    try {
+      await expect(supervisor.acquire('broken/broken')).rejects.toMatchObject({
+        code: 'LEASEHOLD_BACKEND_FAILED',
+        message: expect.stringContaining('its daemon says that its load has failed'),
+      })
     } finally {
       await supervisor.close({ force: true })
     }
