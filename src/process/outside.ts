@@ -87,9 +87,12 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
   }
   /** A client that was ended early has ordered a server that may come yet. Settles when it is there, or will not come. */
   const untilLate = async () => {
+    const hungAtMs = clock.now() + LATE_LOOKS * LOOK_MS
     for (let looks = 0; looks < LATE_LOOKS; looks += 1) {
       await delay(clock, LOOK_MS)
-      if ((await look()).presence === 'there') return
+      const { presence } = await look()
+      // An engine that hangs is not waited for look by look: its server counts as left, and is ended by a later try.
+      if (presence === 'there' || (presence === 'unknown' && clock.now() >= hungAtMs)) return
     }
   }
   const judge = async (

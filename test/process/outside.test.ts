@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { type Clock, systemClock } from '../../src/clock.ts'
+import { type Clock, delay, systemClock } from '../../src/clock.ts'
 import { createOutside } from '../../src/process/outside.ts'
 import { createProcessTable } from '../../src/process/table.ts'
 import { hasProcfs } from '../../src/process/tree.ts'
@@ -76,6 +76,31 @@ describe.runIf(hasProcfs)('the commands of a server outside the tree', () => {
     setFlagsFromString('--expose-gc')
     runInNewContext('gc')()
     expect(pauses.filter((pause) => pause.deref() !== undefined).length).toBeLessThan(PAUSES / 4)
+  })
+
+  test('an engine that hangs is asked a few times about a server that was never seen, and cannot tell', async () => {
+    // Fifty times as fast.
+    const clock: Clock = {
+      ...systemClock,
+      now: () => systemClock.now() * 50,
+      setTimeout: (fn, ms) => systemClock.setTimeout(fn, ms / 50),
+    }
+    let looks = 0
+    const look = async () => {
+      looks += 1
+      await delay(clock, 5_000)
+      return 'unknown' as const
+    }
+    const commands = {
+      stop: [['/bin/true']],
+      status: ['/bin/true'],
+      look,
+      isExternal: true,
+      timeoutMs: 9_000_000,
+    }
+    const outside = createOutside({ commands, env: {}, clock })
+    expect(await outside.settle(async () => false, false)).toMatchObject({ status: 'unknown' })
+    expect(looks).toBeLessThanOrEqual(3)
   })
 
   test('a command that hangs is told with a whole number of milliseconds', async () => {
