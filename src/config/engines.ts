@@ -333,10 +333,11 @@ export const engines: Readonly<Record<string, Engine>> = {
     service: { readyTimeoutMs: 60_000, stopGraceMs: 15_000 },
     // It unloads its models by itself, after OLLAMA_KEEP_ALIVE.
     toSleep: () => ({ options: { check: { path: '/api/ps', field: 'models', equals: [] } } }),
-    // `/v1` takes no keep_alive, so that of the load stays. Its list has a model from the beginning of its load on.
+    // `/v1` takes no keep_alive, so that of the load stays. `/api/embed` loads every kind of model, `/api/generate` refuses
+    // one for embeddings. Its list had a model from the beginning of its load on, until some 0.30.
     toDaemon: ({ model }) => ({
       options: {
-        load: [{ path: '/api/generate', body: { model, keep_alive: -1 } }],
+        load: [{ path: '/api/embed', body: { model, input: [], keep_alive: -1 } }],
         unload: [{ path: '/api/generate', body: { model, keep_alive: 0 } }],
         loaded: { path: '/api/ps', field: 'models.*.name', equals: toListedName(model) },
       },

@@ -42,7 +42,7 @@ describe('a model of a daemon', () => {
         external: true,
         healthUrl: 'http://127.0.0.1:11434/api/ps',
         daemon: {
-          load: [{ method: 'POST', path: '/api/generate', body: { model: 'qwen3', keep_alive: -1 } }],
+          load: [{ method: 'POST', path: '/api/embed', body: { model: 'qwen3', input: [], keep_alive: -1 } }],
           unload: [{ body: { model: 'qwen3', keep_alive: 0 } }],
           loaded: { method: 'GET', path: '/api/ps', field: 'models.*.name', equals: 'qwen3:latest' },
         },

@@ -213,6 +213,16 @@ test.for(['A', 'library/A:latest'])(
   },
 )
 
+test('a model of Ollama that only makes embeddings is loaded and unloaded as any other', {
+  timeout: 60_000,
+}, async ({ expect }) => {
+  await using daemon = await openDaemon({ flags: ['--embedders', 'a:latest'] })
+  await daemon.supervisor.start('a')
+  expect((await daemon.seen()).loaded).toEqual({ 'a:latest': 'loaded' })
+  expect(await daemon.supervisor.stop('a')).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+  expect((await daemon.seen()).loaded).toEqual({})
+})
+
 test('a model that the daemon does not know is a failed start with the words of the daemon', {
   timeout: 60_000,
 }, async ({ expect }) => {
@@ -220,7 +230,7 @@ test('a model that the daemon does not know is a failed start with the words of 
   const error = await catchServiceError(daemon, 'a/a')
   expect(error.code).toBe('LEASEHOLD_EXITED_BEFORE_READY')
   expect(error.message).toContain(
-    'POST /api/generate answered 404: model "nosuch:8b" not found, try pulling it first',
+    'POST /api/embed answered 404: model "nosuch:8b" not found, try pulling it first',
   )
 })
 
