@@ -13,6 +13,8 @@ export interface ModelOptions {
   readonly layers?: number
   /** Size of the context, in tokens. A prompt has about one token per byte. @default 4096 */
   readonly contextTokens?: number
+  /** Whether the file has a kind of pooling: Ollama takes such a model for one that makes embeddings only. @default true */
+  readonly hasPooling?: boolean
 }
 
 /**
@@ -21,7 +23,14 @@ export interface ModelOptions {
  * the piece before it. Zeros are a hole in the file: they cost time and memory to load, but no disk.
  */
 export async function writeModel(path: string, options: ModelOptions): Promise<void> {
-  const { pieces, isEndless = false, width = 64, layers = 2, contextTokens = 4096 } = options
+  const {
+    pieces,
+    isEndless = false,
+    width = 64,
+    layers = 2,
+    contextTokens = 4096,
+    hasPooling = true,
+  } = options
   const tokens = [...specialTokens, ...pieces.map((piece) => toToken(piece.replaceAll(' ', SPACE), NORMAL))]
   const firstPiece = specialTokens.length
   const lastPiece = tokens.length - 1
@@ -46,7 +55,7 @@ export async function writeModel(path: string, options: ModelOptions): Promise<v
     toEntry('llama.feed_forward_length', toU32(4 * width)),
     toEntry('llama.attention.head_count', toU32(width / HEAD_WIDTH)),
     toEntry('llama.attention.layer_norm_rms_epsilon', toF32(1e-5)),
-    toEntry('llama.pooling_type', toU32(1)),
+    ...(hasPooling ? [toEntry('llama.pooling_type', toU32(1))] : []),
     toEntry('tokenizer.ggml.model', toText('llama')),
     toEntry('tokenizer.ggml.tokens', toList(tokens.map(({ text }) => toText(text)))),
     toEntry('tokenizer.ggml.scores', toList(tokens.map((_, token) => toF32(-token)))),
