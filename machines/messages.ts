@@ -42,7 +42,7 @@ export interface Verdict {
   readonly mismatch?: string
   /** Of a model of a daemon: what is wrong with the daemon, with what to do, as a sentence fragment. */
   readonly fault?: string
-  /** Of a model of a daemon: the daemon says that its last load has failed. */
+  /** Of a model of a daemon: after a load that was answered this means that the load has failed. */
   readonly isLoadFailed?: true
   /** Of the look before a start that found a server which is not ready: how long the look took, in milliseconds. */
   readonly tookMs?: number

@@ -33,6 +33,12 @@ export const daemonSchema = z.strictObject({
         .describe(
           'The value of that field when the last load has failed, where the answer to a load comes before the model is loaded. Absent: a load that has failed is waited for until `readyTimeoutMs`.',
         ),
+      atOnce: z
+        .boolean()
+        .optional()
+        .describe(
+          '`true`: a load is answered when the model is loaded, so the start has failed if the model is not loaded then. Absent: it is waited for until `readyTimeoutMs`.',
+        ),
     })
     .describe(
       'What tells whether the model is loaded. It must not load it, and only this is believed, not the answers to the other requests.',

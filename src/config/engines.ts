@@ -339,7 +339,7 @@ export const engines: Readonly<Record<string, Engine>> = {
       options: {
         load: [{ path: '/api/embed', body: { model, input: [], keep_alive: -1 } }],
         unload: [{ path: '/api/generate', body: { model, keep_alive: 0 } }],
-        loaded: { path: '/api/ps', field: 'models.*.name', equals: toListedName(model) },
+        loaded: { path: '/api/ps', field: 'models.*.name', equals: toListedName(model), atOnce: true },
       },
       start: 'ollama serve',
     }),
@@ -370,7 +370,12 @@ export const engines: Readonly<Record<string, Engine>> = {
           },
         ],
         unload: [{ path: '/api/v1/models/unload', body: { instance_id: model } }],
-        loaded: { path: '/api/v1/models', field: 'models.*.loaded_instances.*.id', equals: model },
+        loaded: {
+          path: '/api/v1/models',
+          field: 'models.*.loaded_instances.*.id',
+          equals: model,
+          atOnce: true,
+        },
       },
       start: 'lms server start',
     }),

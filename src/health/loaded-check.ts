@@ -9,6 +9,8 @@ export interface LoadedSign {
   readonly equals: unknown
   /** The value of the field when the last load has failed. */
   readonly failed?: unknown
+  /** Whether a load is answered when the model is loaded. */
+  readonly atOnce?: boolean
 }
 
 /**
@@ -17,7 +19,7 @@ export interface LoadedSign {
  */
 export function judgeLoaded(
   { status, body }: HealthAnswer,
-  { path, field, equals, failed }: LoadedSign,
+  { path, field, equals, failed, atOnce }: LoadedSign,
 ): Verdict {
   const toFault = (fault: string): Verdict => ({ kind: 'foreign', status, detail: fault, fault })
   if (status >= 500 || status === 408 || status === 425 || status === 429)
@@ -31,7 +33,7 @@ export function judgeLoaded(
     )
   if (!isLoaded && failed !== undefined && findSign(body, field, failed))
     return { kind: 'refused', status, detail: 'its daemon says that its load has failed', isLoadFailed: true }
-  return isLoaded
-    ? { kind: 'ready', status, detail: 'the model is loaded' }
-    : { kind: 'refused', status, detail: `its daemon does not list ${JSON.stringify(equals)} as loaded` }
+  if (isLoaded) return { kind: 'ready', status, detail: 'the model is loaded' }
+  const detail = `its daemon does not list ${JSON.stringify(equals)} as loaded`
+  return { kind: 'refused', status, detail, ...(atOnce ? { isLoadFailed: true } : {}) }
 }

@@ -223,6 +223,18 @@ test('a model of Ollama that only makes embeddings is loaded and unloaded as any
   expect((await daemon.seen()).loaded).toEqual({})
 })
 
+test('a model that Ollama lists under another name of the same weights is a failed start at once', {
+  timeout: 60_000,
+}, async ({ expect }) => {
+  await using daemon = await openDaemon({
+    services: { a: {}, b: {} },
+    flags: ['--twins', 'a:latest,b:latest'],
+  })
+  await daemon.ask('a')
+  const error = await catchServiceError(daemon, 'b/b')
+  expect(error.message).toContain('its daemon does not list "b:latest" as loaded')
+})
+
 test('a model that the daemon does not know is a failed start with the words of the daemon', {
   timeout: 60_000,
 }, async ({ expect }) => {

@@ -1,6 +1,7 @@
 // @module-tag proof
 
 import { expect, test } from 'vitest'
+import { catchServiceError } from '../integration/library.ts'
 import { describeWithOllama, openOllama } from './ollama.ts'
 
 const LONG = 120_000
@@ -30,6 +31,14 @@ describeWithOllama('models of a real Ollama', () => {
     expect(await ollama.loaded()).toEqual(['embedder:latest'])
     await ollama.supervisor.stop('embedder')
     expect(await ollama.loaded()).toEqual([])
+  })
+
+  test('a second name of a model that is loaded is a failed start at once', { timeout: LONG }, async () => {
+    await using ollama = await openOllama({ services: { a: {}, twin: {} } })
+    await ollama.run('cp', 'a', 'twin')
+    await ollama.ask('a')
+    const { message } = await catchServiceError(ollama, 'twin/twin')
+    expect(message).toContain('its daemon does not list "twin:latest" as loaded')
   })
 
   test('of two models that do not fit together one is unloaded first', { timeout: LONG }, async () => {
