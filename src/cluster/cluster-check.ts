@@ -5,6 +5,7 @@ import { type Clock, delay } from '../clock.ts'
 import type { ClusterConfig } from '../config/cluster.ts'
 import { get } from '../transport/get.ts'
 import { createMemberProof } from '../transport/member-proof.ts'
+import { createMemberTls, explainMemberTls } from '../transport/member-tls.ts'
 import { readCredentials } from './credentials.ts'
 import { type Libraries, loadLibraries } from './libraries.ts'
 import { createMemberDoor } from './member-door.ts'
@@ -160,6 +161,7 @@ async function checkMembers(
   let number = 0
   const door = createMemberDoor({
     clock,
+    tls: createMemberTls(config.secret),
     proof: createMemberProof(config.secret, self),
     nextNumber: () => {
       number += 1
@@ -191,7 +193,7 @@ async function checkMembers(
       note(about, 'ok', 'has no address: it only sends requests')
       continue
     }
-    if (!(await checkGateway(about, card.address, clock, note))) continue
+    if (!(await checkGateway(about, card.address, config, clock, note))) continue
     const answer = await door.askCard(card, card.address, HTTP_MS)
     if (answer.outcome === 'answered') note(about, 'ok', `${card.address} answers and has the same secret`)
     else
@@ -204,9 +206,15 @@ async function checkMembers(
 }
 
 /** Whether anything answers at the address of a member. Its clock is looked at, too. */
-async function checkGateway(about: string, address: string, clock: Clock, note: Note): Promise<boolean> {
+async function checkGateway(
+  about: string,
+  address: string,
+  config: ClusterConfig,
+  clock: Clock,
+  note: Note,
+): Promise<boolean> {
   try {
-    const { headers } = await ask(address, clock)
+    const { headers } = await ask(address, config, clock)
     const aheadMs = Date.parse(String(headers.date)) - Date.now()
     if (Math.abs(aheadMs) > CLOCK_MS)
       note(
@@ -216,19 +224,28 @@ async function checkGateway(about: string, address: string, clock: Clock, note: 
       )
     return true
   } catch (error) {
-    note(
-      about,
-      'error',
-      `${address} cannot be reached from here (${toText(error)}): correct leasehold.cluster.address there, or let leasehold.host and the firewall there take connections from here`,
-    )
+    const fault = explainMemberTls(error)
+    if (fault !== undefined)
+      note(
+        about,
+        'error',
+        `${address} is reached, but ${fault}: give all members the same leasehold.cluster.secret`,
+      )
+    else
+      note(
+        about,
+        'error',
+        `${address} cannot be reached from here (${toText(error)}): correct leasehold.cluster.address there, or let leasehold.host and the firewall there take connections from here`,
+      )
     return false
   }
 }
 
-async function checkOwnAddress({ address }: ClusterConfig, clock: Clock, note: Note): Promise<void> {
+async function checkOwnAddress(config: ClusterConfig, clock: Clock, note: Note): Promise<void> {
   const about = 'this member'
+  const { address } = config
   try {
-    const { status, body } = await ask(address, clock)
+    const { status, body } = await ask(address, config, clock)
     if (status === 200 && body.includes('"leasehold"')) note(about, 'ok', `${address} is a gateway`)
     else
       note(
@@ -245,8 +262,9 @@ async function checkOwnAddress({ address }: ClusterConfig, clock: Clock, note: N
   }
 }
 
-function ask(address: string, clock: Clock) {
-  return get({ url: `${address}/health`, headers: {}, timeoutMs: HTTP_MS, maxBodyBytes: 4096, clock })
+function ask(address: string, { secret }: ClusterConfig, clock: Clock) {
+  const tls = createMemberTls(secret).connect
+  return get({ url: `${address}/health`, headers: {}, timeoutMs: HTTP_MS, maxBodyBytes: 4096, clock, tls })
 }
 
 /** Why a server does not take this member, and what to do. */

@@ -18,6 +18,7 @@ import { findModel } from '../config/model-ref.ts'
 import type { ClusterEventBody } from '../events/events.ts'
 import type { Neighbourhood } from '../request/neighbourhood.ts'
 import { createMemberProof, type MemberProof, type MemberRun } from '../transport/member-proof.ts'
+import { createMemberTls } from '../transport/member-tls.ts'
 import { createArrivals } from './arrivals.ts'
 import { toCardBeat } from './card-beat.ts'
 import { createDepartures } from './departures.ts'
@@ -116,7 +117,12 @@ export async function joinCluster({
   const self = { member: config.member, boot: randomBytes(6).toString('hex') }
   const proof = createMemberProof(config.secret, self)
   const departures = createDepartures()
-  const door = createMemberDoor({ clock, proof, nextNumber: departures.next })
+  const door = createMemberDoor({
+    clock,
+    proof,
+    tls: createMemberTls(config.secret),
+    nextNumber: departures.next,
+  })
   const changed$ = new Subject<void>()
   const lost$ = new Subject<MemberRun>()
   const arrivals = createArrivals()

@@ -2,6 +2,7 @@ import { type Card, type NewerCard, readCard } from '../../machines/cluster/mess
 import type { Clock } from '../clock.ts'
 import { get } from '../transport/get.ts'
 import { CARD_PATH, type MemberProof, type MemberRun, PROOF_HEADER } from '../transport/member-proof.ts'
+import { explainMemberTls, type MemberTls } from '../transport/member-tls.ts'
 
 /** Longest card that is read, in bytes. */
 const MAX_CARD_BYTES = 4 * 1024 * 1024
@@ -19,11 +20,12 @@ export interface MemberDoor {
 export interface MemberDoorOptions {
   readonly clock: Clock
   readonly proof: MemberProof
+  readonly tls: MemberTls
   /** The number of the next request to a member. */
   readonly nextNumber: () => number
 }
 
-export function createMemberDoor({ clock, proof, nextNumber }: MemberDoorOptions): MemberDoor {
+export function createMemberDoor({ clock, proof, tls, nextNumber }: MemberDoorOptions): MemberDoor {
   return {
     askCard: async (to, address, timeoutMs, signal) => {
       try {
@@ -34,6 +36,7 @@ export function createMemberDoor({ clock, proof, nextNumber }: MemberDoorOptions
           timeoutMs,
           maxBodyBytes: MAX_CARD_BYTES,
           clock,
+          tls: tls.connect,
           signal,
         })
         const card = status === 200 ? readCard(JSON.parse(body)) : undefined
@@ -47,7 +50,7 @@ export function createMemberDoor({ clock, proof, nextNumber }: MemberDoorOptions
           return { outcome: 'refused', detail: `${to.member} says that its address is ${card.address}` }
         return { outcome: 'answered', card }
       } catch (error) {
-        const detail = error instanceof Error ? error.message : String(error)
+        const detail = explainMemberTls(error) ?? (error instanceof Error ? error.message : String(error))
         const code = error instanceof Error && 'code' in error ? error.code : undefined
         return { outcome: code === 'ECONNREFUSED' ? 'refused' : 'silent', detail }
       }

@@ -43,7 +43,7 @@ export const clusterSchema = z
       })
       .optional()
       .describe(
-        'Where the other members reach this gateway: `http://10.0.0.11:4141`. Default: `leasehold.host` and `port`. Required where `host` is every address of this machine. `https://…` is the address of a TLS proxy before it, with a certificate that Node trusts (`NODE_EXTRA_CA_CERTS`).',
+        'Where the other members reach this gateway: `http://10.0.0.11:4141`. Default: `leasehold.host` and `port`. Required where `host` is every address of this machine. With `https://…` they come by TLS with `secret` as its key, or to a TLS proxy whose certificate Node trusts (`NODE_EXTRA_CA_CERTS`).',
       ),
     prefix: z
       .string()

@@ -18,6 +18,7 @@ import { internalsOf } from '../supervisor/internals.ts'
 import { dropForeignMark, INSTANCE_HEADER } from '../transport/hops.ts'
 import { explainPath } from '../transport/meant-path.ts'
 import { CARD_PATH, type ProvenHop } from '../transport/member-proof.ts'
+import { createMemberTls } from '../transport/member-tls.ts'
 import { decodePath } from '../transport/path.ts'
 import { answerApi } from './api.ts'
 import { createAttempts } from './attempts.ts'
@@ -30,6 +31,7 @@ import { findDoor, isTunnel, withoutQuery } from './doors.ts'
 import { type GuardPolicy, guard, guardControl, guardKey } from './guard.ts'
 import { toAuthority, toHosts } from './hosts.ts'
 import { BACKLOG, type HttpLimits, toServerOptions, watchConnections } from './limits.ts'
+import { openMemberPort } from './member-port.ts'
 import { answerModelRequest } from './model-route.ts'
 import { answerOllama } from './ollama/ollama-routes.ts'
 import { sendPage } from './page-route.ts'
@@ -156,6 +158,10 @@ export function createGateway({
   /** Connections that carry no HTTP any more: the server does not close them. */
   const tunnels = new Set<Duplex>()
   const connections = watchConnections(server, () => supervisor.config.leasehold)
+  const { cluster } = supervisor.config.leasehold
+  const closeMemberPort = cluster?.address.startsWith('https:')
+    ? openMemberPort(server, createMemberTls(cluster.secret))
+    : undefined
 
   const refuseSurplus = (request: IncomingMessage, response?: ServerResponse) => {
     if (!connections.isSurplus(request)) return
@@ -266,6 +272,7 @@ export function createGateway({
       void metrics?.then(({ close }) => close())
       server.close(() => resolve())
       connections.close()
+      closeMemberPort?.()
       for (const tunnel of tunnels) tunnel.destroy()
     })
     return closing

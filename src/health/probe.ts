@@ -1,6 +1,6 @@
 import type { Verdict } from '../../machines/messages.ts'
 import type { Clock } from '../clock.ts'
-import { ask, type GetAnswer, get, type Request } from '../transport/get.ts'
+import { ask, type GetAnswer, type GetOptions, get, type Request } from '../transport/get.ts'
 import { INSTANCE_HEADER } from '../transport/hops.ts'
 import { codeOf, judgeAnswer, judgeError } from './verdict.ts'
 
@@ -20,6 +20,8 @@ export interface ProbeOptions {
   readonly models?: readonly string[]
   /** Address to connect to, instead of resolving the host of the URL. @default resolved */
   readonly address?: string | undefined
+  /** See `GetOptions`. */
+  readonly tls?: GetOptions['tls']
   /** Whether not to ask the listener that accepted the connection: see `GetOptions`. */
   readonly refuse?: () => boolean
   /** @default a GET without a body */
@@ -56,6 +58,7 @@ export async function probe(
     clock,
     models = [],
     address,
+    tls,
     refuse,
     request,
     judge = (answer) => judgeAnswer(answer, new URL(url).pathname.endsWith('/models'), models),
@@ -65,7 +68,7 @@ export async function probe(
 ): Promise<Verdict> {
   try {
     const maxBodyBytes = MAX_HEALTH_BODY_BYTES
-    const options = { url, headers, timeoutMs, maxBodyBytes, clock, address, signal, refuse }
+    const options = { url, headers, timeoutMs, maxBodyBytes, clock, address, tls, signal, refuse }
     const answer = await (request === undefined ? get(options) : ask({ ...options, ...request }))
     const verdict = judge(answer)
     if (verdict.kind === 'ready' && answer.address !== undefined)

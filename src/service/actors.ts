@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from 'node:tls'
 import { type Observable, Subject, type Subscription } from 'rxjs'
 import { fromCallback, fromEventObservable, fromPromise } from 'xstate'
 import type {
@@ -15,7 +16,7 @@ import type {
 import type { ServiceInput } from '../../machines/ports.ts'
 import type { Amounts } from '../../machines/scheduler.ts'
 import type { Clock } from '../clock.ts'
-import type { LocalServiceConfig } from '../config/config.ts'
+import type { LocalServiceConfig, ProviderConfig } from '../config/config.ts'
 import { findEngine } from '../config/engines.ts'
 import type { ServiceEventBody } from '../events/events.ts'
 import { judgeLoaded } from '../health/loaded-check.ts'
@@ -47,6 +48,8 @@ export interface Surroundings {
   readonly requests$: LeaseRequests['requests$']
   /** The service as it is configured now. */
   readonly serviceOf: (key: string) => Service
+  /** What a TLS connection to the server of a provider needs beside what its URL says. */
+  readonly tlsOf: (provider: ProviderConfig) => ConnectionOptions | undefined
   /** Time between two heartbeats of a service that is up, in milliseconds. */
   readonly heartbeatMs: () => number
   /** Closes our connections to a generation, and waits until its server can have noticed. */
@@ -86,6 +89,7 @@ export function createEffects({
   needsOf,
   requests$,
   serviceOf,
+  tlsOf,
   heartbeatMs,
   disconnect,
   resumed$,
@@ -138,7 +142,18 @@ export function createEffects({
       else instances.delete(key)
     }
     const address = addresses.get(key)
-    const options = { url: healthUrl, headers: healthHeaders, clock, address, refuse, onReadyAt, ...more }
+    const [provider] = providers
+    const tls = provider && tlsOf(provider)
+    const options = {
+      url: healthUrl,
+      headers: healthHeaders,
+      clock,
+      address,
+      tls,
+      refuse,
+      onReadyAt,
+      ...more,
+    }
     const { daemon } = localService ?? {}
     const verdict = await probe(daemon ? askLoaded(options, daemon) : options, more.signal)
     return scrub(otherUsers ?? verdict)

@@ -57,6 +57,7 @@ import { stampDelays } from '../statechart/armed-delays.ts'
 import { chooseInterpreter } from '../statechart/compile.ts'
 import { createScrubber } from '../text/scrubber.ts'
 import { hasPassed } from '../transport/hops.ts'
+import { createMemberTls } from '../transport/member-tls.ts'
 import { createClusterSeat } from './cluster-seat.ts'
 import type { SupervisorOptions } from './interface.ts'
 import { createLeftServers } from './left-servers.ts'
@@ -123,6 +124,12 @@ export function createParts(options: SupervisorOptions) {
   const guests = createGuests({ publish, self: { pid: process.pid, name } })
 
   const upstreams = createUpstreams(clock)
+  /** Members with an https address prove the secret by TLS. */
+  const tlsOf = ({ memberOf, baseUrl }: ProviderConfig) => {
+    const { cluster } = catalogue.config.leasehold
+    const isByTls = memberOf !== undefined && baseUrl.startsWith('https:')
+    return isByTls && cluster !== undefined ? createMemberTls(cluster.secret).connect : undefined
+  }
   const leaseRequests = createLeaseRequests()
   const effects = createEffects({
     clock,
@@ -133,6 +140,7 @@ export function createParts(options: SupervisorOptions) {
     requests$: leaseRequests.requests$,
     needsOf: (key) => toNeeds(root.getSnapshot().context, key),
     serviceOf: catalogue.serviceOf,
+    tlsOf,
     heartbeatMs: () => limits().heartbeatMs,
     disconnect: upstreams.disconnect,
     resumed$: gap$,
@@ -210,7 +218,8 @@ export function createParts(options: SupervisorOptions) {
     // The supervisor that runs a borrowed server watches its port, and knows which users its processes are.
     const isManaged =
       provider.localService !== undefined && registry.snapshotOf(key)?.ownership !== 'borrowed'
-    return isManaged ? { address, refuse: () => effects.refuseOf(key, provider.baseUrl) } : { address }
+    const tls = tlsOf(provider)
+    return isManaged ? { address, refuse: () => effects.refuseOf(key, provider.baseUrl) } : { address, tls }
   }
   const openRequests = createRequestBook<Exchange>()
   const openServerCalls = createRequestBook<ServerCallRecord>()

@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from 'node:tls'
 import { buildConnector, Client } from 'undici'
 import { afterTurn, type Clock } from '../clock.ts'
 import { pinLookup } from './pin.ts'
@@ -12,6 +13,8 @@ export interface GetOptions {
   readonly clock: Clock
   /** Address to connect to, instead of resolving the host of the URL. @default resolved */
   readonly address?: string | undefined
+  /** What a TLS connection needs beside what the URL says. @default nothing */
+  readonly tls?: ConnectionOptions | undefined
   readonly signal?: AbortSignal | undefined
   /**
    * Called once connected, before the request is sent: whether not to send it to this listener. Then the error has the
@@ -65,7 +68,7 @@ export interface Request {
 }
 
 async function exchange(
-  { url, headers, timeoutMs, maxBodyBytes, clock, address, signal, refuse }: GetOptions,
+  { url, headers, timeoutMs, maxBodyBytes, clock, address, tls, signal, refuse }: GetOptions,
   request: Request,
 ): Promise<GetAnswer> {
   signal?.throwIfAborted()
@@ -79,7 +82,10 @@ async function exchange(
   )
   const { origin, pathname, search } = new URL(url)
   // Not the global dispatcher: an embedder may have put a proxy there, and the key is for this origin only.
-  const connector = buildConnector(address === undefined ? {} : { lookup: pinLookup(address) })
+  const connector = buildConnector({
+    ...tls,
+    ...(address === undefined ? {} : { lookup: pinLookup(address) }),
+  })
   let answeredAt: string | undefined
   const connect: typeof connector = (options, connected) =>
     connector(options, (...result) => {

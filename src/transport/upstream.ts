@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { ConnectionOptions } from 'node:tls'
 import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { type Clock, delay } from '../clock.ts'
 import type { AnswerHandler } from './answer-handler.ts'
@@ -54,6 +55,8 @@ const POOL_OPTIONS: Pool.Options = {
 export interface UpstreamOptions {
   /** Address to connect to, instead of resolving the host of the URL. @default resolved */
   readonly address?: string | undefined
+  /** What a TLS connection needs beside what the URL says. @default nothing */
+  readonly tls?: ConnectionOptions | undefined
   /**
    * Checks the current listener: the reason not to use it, or `undefined`. Called once after a connection was lost,
    * before the next one carries a request: the server may have died, and another program may have taken its port.
@@ -65,11 +68,12 @@ export interface UpstreamOptions {
 export function createUpstream(
   baseUrl: string,
   clock: Clock,
-  { address, refuse }: UpstreamOptions = {},
+  { address, tls, refuse }: UpstreamOptions = {},
 ): Upstream {
   const { origin, pathname } = new URL(baseUrl)
   const basePath = pathname.replace(/\/$/, '')
   const connector = buildConnector({
+    ...tls,
     timeout: CONNECT_TIMEOUT_MS,
     ...(address === undefined ? {} : { lookup: pinLookup(address) }),
   })

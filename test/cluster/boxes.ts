@@ -25,6 +25,8 @@ export interface BoxOptions {
   readonly models?: readonly string[]
   /** Address of its gateway. @default 127.0.0.1 */
   readonly host?: string
+  /** Whether the others reach it by TLS. @default false */
+  readonly isSecure?: boolean
   /** Words before each of its programs: `ip netns exec NAME`. */
   readonly prefix?: readonly string[]
 }
@@ -122,6 +124,7 @@ async function createBox(
     services = {},
     models = ['m'],
     host = '127.0.0.1',
+    isSecure = false,
     prefix = [],
   }: BoxOptions,
 ): Promise<Box> {
@@ -162,6 +165,7 @@ async function createBox(
   )
   const configFile = join(folder, 'leasehold.json5')
   const url = `http://${host}:${port}`
+  const address = `${isSecure ? 'https' : 'http'}://${host}:${port}`
   writeFileSync(
     configFile,
     JSON.stringify({
@@ -171,7 +175,7 @@ async function createBox(
         port,
         apiKeys: [key],
         ...leasehold,
-        cluster: { servers: [natsUrl], secret, member: name, address: url, ...cluster },
+        cluster: { servers: [natsUrl], secret, member: name, address, ...cluster },
       },
     }),
     { mode: 0o600 },

@@ -133,3 +133,37 @@ describeWithNats('the connection of members to NATS', () => {
     expect([tower.log, attic.log].join()).not.toMatch(/is lost/)
   })
 })
+
+describeWithNats('the connections between members with https addresses', () => {
+  test('are over TLS by the secret alone, and a member with another one is told apart', async ({
+    expect,
+  }) => {
+    const nats = await startNatsServer()
+    await using boxes = await createBoxes([], {}, nats)
+    const add = (name: string, more: BoxOptions) => boxes.add(name, { ...more, isSecure: true })
+    const tower = await add('tower', { providers: ['other'] })
+    const attic = await add('attic', {})
+    await Promise.all(boxes.all.map((box) => box.start()))
+    await boxes.untilJoined()
+    expect(await ask(tower)).toEqual(servedByAttic)
+    const stream = await tower.ask({ stream: true, text: 'count to 50' })
+    expect(await stream.text()).toMatch(/\[DONE\]\s*$/)
+    // Programs of this machine, and a browser, come without TLS as before.
+    expect(await (await fetch(`${attic.url}/health`)).json()).toMatchObject({ name: 'leasehold' })
+    const check = await tower.run('cluster', 'check')
+    expect(check.stdout).toContain(
+      `https://127.0.0.1:${new URL(attic.url).port} answers and has the same secret`,
+    )
+    expect(check.stdout.split('\n').filter((line) => !line.startsWith('ok'))).toEqual([''])
+    const cellar = await add('cellar', { cluster: { secret: 'another secret, which no other member has' } })
+    await cellar.start()
+    const odd = await tower.run('cluster', 'check')
+    expect(odd.code).toBe(1)
+    expect(odd.stdout).toMatch(
+      /^error +member cellar: .*is reached, but its TLS proves neither leasehold\.cluster\.secret nor a certificate that is trusted here.*give all members the same leasehold\.cluster\.secret/m,
+    )
+    expect(await ask(tower)).toEqual(servedByAttic)
+    await attic.end('SIGKILL')
+    await tower.until(/member attic .*is lost/)
+  })
+})
