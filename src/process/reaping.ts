@@ -19,10 +19,16 @@ export interface ReapingOptions {
   /** Our own record, which is left alone. */
   readonly owner: string
   readonly clock: Clock
-  /** The environment in which the commands of a service are run, by its key. */
-  readonly environmentOf: (key: string) => Readonly<Record<string, string>>
+  /** The service as it is configured now whose server that is, and the environment in which its commands are run. */
+  readonly serviceOf: (server: RecordedServer) => ReapedService
   /** @default process.kill */
   readonly sendSignal?: SendSignal
+}
+
+/** A service with a server outside the tree of a dead supervisor. */
+export interface ReapedService {
+  readonly key: string
+  readonly env: Readonly<Record<string, string>>
 }
 
 /** A server outside the tree of a dead supervisor that may still be there. */
@@ -104,7 +110,7 @@ function isEmpty({ pids, survivors, servers = [] }: Extract<ReapingEventBody, { 
 async function reapOwner(
   record: RecordedOwner,
   file: string,
-  { clock, environmentOf, sendSignal = process.kill }: ReapingOptions,
+  { clock, serviceOf, sendSignal = process.kill }: ReapingOptions,
 ): Promise<Reaping> {
   // The supervisor is dead, so the tree has no root: only the remaining marks count.
   const root: TreeRoot = {
@@ -128,11 +134,10 @@ async function reapOwner(
   }
   const survivors = look().map(({ pid }) => pid)
   const servers = await Promise.all(
-    record.servers.map(async (server) => ({
-      key: server.key,
-      needs: server.needs,
-      ...(await reapServer(server, { env: environmentOf(server.key), clock })),
-    })),
+    record.servers.map(async (server) => {
+      const { key, env } = serviceOf(server)
+      return { key, needs: server.needs, ...(await reapServer(server, { env, clock })) }
+    }),
   )
   const left = servers.flatMap(({ key, problem, needs }) =>
     problem === undefined ? [] : [{ key, problem, file, ...(needs === undefined ? {} : { needs }) }],

@@ -1,6 +1,9 @@
+import { isDeepStrictEqual } from 'node:util'
 import { type SchedulerState, toNeeds } from '../../machines/scheduler.ts'
+import type { RecordedServer } from '../process/owner-record.ts'
 import type { LeftServer } from '../process/reaping.ts'
 import type { Service } from '../service/services.ts'
+import { fillGeneration } from '../text/generation-mark.ts'
 
 /** Servers of dead supervisors that may still be there, with their memory. */
 export interface LeftServers {
@@ -9,6 +12,24 @@ export interface LeftServers {
    * record does not say what it holds is beside no service that draws on a limit.
    */
   findInTheWay(left: readonly LeftServer[], service: Service): LeftServer | undefined
+}
+
+/**
+ * The service as it is configured now whose server a record names. Any change of its configuration gives it another key,
+ * so it is also known by its status command, or without one by its stop commands.
+ */
+export function findServiceOf(
+  { key, generation, stop, status }: Omit<RecordedServer, 'id' | 'needs'>,
+  services: ReadonlyMap<string, Service>,
+): Service | undefined {
+  const fill = (command: readonly string[]) => command.map((text) => fillGeneration(text, generation))
+  const isSame = ({ localService }: Service) => {
+    const { stopCommand, statusCommand } = localService ?? {}
+    return status === undefined
+      ? statusCommand === undefined && isDeepStrictEqual(stopCommand?.map(fill), stop)
+      : statusCommand !== undefined && isDeepStrictEqual(fill(statusCommand), status)
+  }
+  return services.get(key) ?? [...services.values()].find(isSame)
 }
 
 type Books = Pick<SchedulerState, 'limits' | 'shares' | 'residents'>

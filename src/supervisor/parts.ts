@@ -25,6 +25,7 @@ import { createGuests } from '../peers/guests.ts'
 import { createHostClaims } from '../peers/host-claims.ts'
 import type { PeerConnection } from '../peers/peer-wire.ts'
 import { buildChildEnvironment } from '../process/environment.ts'
+import type { RecordedServer } from '../process/owner-record.ts'
 import { LeftServerError, reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
 import { createProcessTable } from '../process/table.ts'
@@ -60,7 +61,7 @@ import { hasPassed } from '../transport/hops.ts'
 import { createMemberTls } from '../transport/member-tls.ts'
 import { createClusterSeat } from './cluster-seat.ts'
 import type { SupervisorOptions } from './interface.ts'
-import { createLeftServers } from './left-servers.ts'
+import { createLeftServers, findServiceOf } from './left-servers.ts'
 import { createStartPlace } from './start-place.ts'
 
 /** The parts of one supervisor. */
@@ -103,13 +104,16 @@ export function createParts(options: SupervisorOptions) {
     name,
     stateDirectory,
     onClaimed: async (address) => {
-      const environmentOf = (key: string) => {
-        const service = catalogue.services.get(key)
+      const serviceOf = (server: RecordedServer) => {
+        const service = findServiceOf(server, catalogue.services)
         const env = service && toEnvironment(service)
         const { inheritEnv } = service?.localService ?? {}
-        return buildChildEnvironment({ host: environment, env, inheritEnv, markers: {} })
+        return {
+          key: service?.key ?? server.key,
+          env: buildChildEnvironment({ host: environment, env, inheritEnv, markers: {} }),
+        }
       }
-      const options = { state: stateDirectory(), owner: table.owner, clock, environmentOf }
+      const options = { state: stateDirectory(), owner: table.owner, clock, serviceOf }
       const { events, left } = await reapOrphans(options)
       for (const event of events) hub.publish(event)
       const found = [...catalogue.services.values()]

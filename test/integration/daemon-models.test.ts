@@ -387,15 +387,22 @@ test.runIf(hasProcfs)(
   },
 )
 
-test.runIf(hasProcfs)(
-  'a model is unloaded by the next supervisor when the watchdog is killed, too (fault E-26)',
+test.runIf(hasProcfs).for([
+  ['with the same configuration', {}],
+  [
+    'with another load',
+    { daemon: { load: [{ path: '/api/generate', body: { model: 'demo:latest', keep_alive: -1 } }] } },
+  ],
+] as const)(
+  'a model is unloaded by the next supervisor %s when the watchdog is killed, too (fault E-26)',
   {
     timeout: 60_000,
   },
-  async ({ expect }) => {
+  async ([, change], { expect }) => {
     const key = 'daemon-key-0123456789'
+    const services: Record<string, object> = { demo: {} }
     await using daemon = await openDaemon({
-      services: { demo: {} },
+      services,
       flags: ['--key', key],
       provider: { apiKey: key },
     })
@@ -416,12 +423,18 @@ test.runIf(hasProcfs)(
     const headers = { authorization: `Bearer ${key}` }
     const look = async () => (await fetch(`${daemon.origin}/api/ps`, { headers })).json()
     expect(await look()).toMatchObject({ models: [{ name: 'demo:latest' }] })
+    services.demo = change
+    await using supervisor = createSupervisor({
+      config: await daemon.configure(['demo']),
+      stateDir: daemon.stateDir,
+    })
+    const hearing = listen(supervisor)
     // The start waits for the reaping, and is then a load of its own.
-    await daemon.supervisor.start('demo')
-    const [reaped] = daemon.hearing.all('orphans.reaped')
+    await supervisor.start('demo')
+    const [reaped] = hearing.all('orphans.reaped')
     expect(reaped?.servers).toEqual([expect.stringContaining('leasehold:requests unload')])
-    expect(daemon.supervisor.service('demo')).toMatchObject({ ownership: 'owned' })
-    await daemon.supervisor.close()
+    expect(supervisor.service('demo')).toMatchObject({ ownership: 'owned' })
+    await supervisor.close()
     expect(await look()).toEqual({ models: [] })
   },
 )

@@ -67,7 +67,7 @@ const reap = async (owner = randomUUID()) => {
     state,
     owner,
     clock: systemClock,
-    environmentOf: () => ({}),
+    serviceOf: ({ key }) => ({ key, env: {} }),
     sendSignal: (pid, name) => {
       signals.push([pid, name])
       process.kill(pid, name)

@@ -230,7 +230,7 @@ describe.runIf(process.platform === 'linux')('a watchdog', () => {
       state,
       owner: randomUUID(),
       clock: systemClock,
-      environmentOf: () => ({}),
+      serviceOf: ({ key }) => ({ key, env: {} }),
     })
     expect(events).toMatchObject([{ type: 'orphans.reaped', pids: [pid], survivors: [] }])
     expect(isRunning(pid)).toBe(false)

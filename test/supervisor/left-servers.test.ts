@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { LeftServer } from '../../src/process/reaping.ts'
 import type { Service } from '../../src/service/services.ts'
-import { createLeftServers } from '../../src/supervisor/left-servers.ts'
+import { createLeftServers, findServiceOf } from '../../src/supervisor/left-servers.ts'
 
 const open = () =>
   createLeftServers(() => ({
@@ -42,4 +42,34 @@ test('a server that is told with its parts of budgets is beside what fits, one a
   expect(findInTheWay(two, toService('small'))).toBe(two[0])
   // A budget that is no more, or that the server does not use, is no obstacle.
   expect(open().findInTheWay([toLeft({ tokens: 9 })], toService('guessed'))).toBeUndefined()
+})
+
+test('the service of a server is known after a change of its configuration, by the commands on record', () => {
+  const toOutside = (name: string, more = {}) => ({
+    stopCommand: [['/bin/box', 'stop', `${name}-\${GENERATION}`]],
+    statusCommand: ['/bin/box', 'ps', `${name}-\${GENERATION}`],
+    ...more,
+  })
+  const toNow = (key: string, localService?: object) => [key, { key, localService } as Service] as const
+  const services = new Map([
+    toNow('remote'),
+    toNow('other', toOutside('other')),
+    toNow('new', toOutside('box')),
+    toNow('blind', toOutside('blind', { statusCommand: undefined })),
+  ])
+  const find = (key: string, name: string, hasStatus = true) =>
+    findServiceOf(
+      {
+        key,
+        generation: '7',
+        stop: [['/bin/box', 'stop', `${name}-7`]],
+        ...(hasStatus ? { status: ['/bin/box', 'ps', `${name}-7`] } : {}),
+      },
+      services,
+    )?.key
+  expect(find('old', 'box')).toBe('new')
+  expect(find('other', 'box')).toBe('other')
+  expect(find('old', 'gone')).toBeUndefined()
+  expect(find('old', 'blind', false)).toBe('blind')
+  expect(find('old', 'box', false)).toBeUndefined()
 })
