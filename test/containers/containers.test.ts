@@ -372,17 +372,19 @@ for (const name of ['docker', 'podman'] as const) {
       await rm(folder, { recursive: true, maxRetries: 5 })
     }, 120_000)
 
-    test.each([
+    test.for([
       ['SIGTERM', 'host'],
       ['SIGKILL', 'host'],
-      // Its port is published by a process of the engine. Rootless podman needs a network of its own for that.
-      ...(name === 'docker' || hasUserNetwork() ? ([['SIGKILL', undefined]] as const) : []),
+      ['SIGKILL', undefined],
     ] as const)(
       'a container is stopped after %s of its supervisor (network %s)',
       {
         timeout: 120_000,
       },
-      async (signal, network) => {
+      async ([signal, network], { skip }) => {
+        // Its port is published by a process of the engine. Rootless podman needs a network of its own for that.
+        if (network === undefined && name === 'podman' && !hasUserNetwork())
+          skip('an ordinary user has no network of its own: that needs slirp4netns and /dev/net/tun')
         const file = join(folder, 'leasehold.json5')
         const options = network === undefined ? {} : { network }
         await writeFile(file, await toText(engine, options), { mode: 0o644 })
