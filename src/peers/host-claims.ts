@@ -98,6 +98,8 @@ export interface HostClaimsOptions {
   readonly onGuest: (address: string, guest: PeerConnection) => void
   /** Awaited with every claim that was free, before it is handed out. The claim is given back when it rejects. */
   readonly onClaimed?: (address: string) => Promise<void>
+  /** Told when a claim that was handed out is given back. */
+  readonly onReleased?: (address: string) => void
   /** @default those of the kernel on Linux and Windows, files elsewhere */
   readonly toLocks?: (state: StateDirectory, clock: Clock) => HostLocks
 }
@@ -108,6 +110,7 @@ export function createHostClaims({
   clock,
   onGuest,
   onClaimed = async () => {},
+  onReleased = () => {},
   toLocks = toDefaultLocks,
 }: HostClaimsOptions): Claims {
   const local = createLocalClaims()
@@ -142,6 +145,7 @@ export function createHostClaims({
       lock.release()
       for (const socket of guests) socket.destroySoon()
       mine.release()
+      onReleased(address)
     }
     return { outcome: 'claimed', claim: { key: address, release } }
   }

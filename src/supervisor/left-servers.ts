@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type SchedulerState, toNeeds } from '../../machines/scheduler.ts'
 import type { RecordedServer } from '../process/owner-record.ts'
 import type { LeftServer } from '../process/reaping.ts'
-import type { Service } from '../service/services.ts'
+import { type Service, toClaimAddress } from '../service/services.ts'
 import { fillGeneration } from '../text/generation-mark.ts'
 
 /** Servers of dead supervisors that may still be there, with their memory. */
@@ -12,6 +12,8 @@ export interface LeftServers {
    * record does not say what it holds is beside no service that draws on a limit.
    */
   findInTheWay(left: readonly LeftServer[], service: Service): LeftServer | undefined
+  /** The service at an address has given back its claim: it needs its room no more. */
+  forget(address: string): void
 }
 
 /**
@@ -35,18 +37,22 @@ export function findServiceOf(
 type Books = Pick<SchedulerState, 'limits' | 'shares' | 'residents'>
 
 export function createLeftServers(books: () => Books): LeftServers {
-  /** Services that were let through while there was one. Some have no place in the books yet: they all count. */
-  const admitted = new Set<string>()
+  /**
+   * Services that were let through while there was one, with the addresses of their claims. Some have no place in the
+   * books yet: they all count until they give back their claims.
+   */
+  const admitted = new Map<string, string>()
 
   return {
-    findInTheWay(left, { key, policy }) {
+    findInTheWay(left, service) {
+      const { key, policy } = service
       if (left.length === 0) admitted.clear()
       const own = left.find((one) => one.key === key)
       if (own !== undefined || left.length === 0 || !policy.drawsOnLimits) return own
       const untold = left.find(({ needs }) => needs === undefined)
       if (untold !== undefined) return untold
       const state = books()
-      const beside = new Set([...admitted, key])
+      const beside = new Set([...admitted.keys(), key])
       const held = (limit: string) => {
         const others = state.residents.filter((one) => !beside.has(one.key))
         const amounts = [
@@ -60,8 +66,11 @@ export function createLeftServers(books: () => Books): LeftServers {
         const holder = left.find(({ needs }) => (needs?.[limit] ?? 0) > 0)
         if (holder !== undefined && held(limit) > (state.limits[limit] ?? 0)) return holder
       }
-      admitted.add(key)
+      admitted.set(key, toClaimAddress(service))
       return undefined
+    },
+    forget(address) {
+      for (const [key, one] of admitted) if (one === address) admitted.delete(key)
     },
   }
 }

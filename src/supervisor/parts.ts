@@ -122,6 +122,7 @@ export function createParts(options: SupervisorOptions) {
         .find((one) => one !== undefined)
       if (found !== undefined) throw new LeftServerError(found)
     },
+    onReleased: leftServers.forget,
     onGuest: (address, guest) => arrival$.next({ address, guest }),
   })
   const claims = createClaimKeeper(hostClaims, (key) => toClaimAddress(catalogue.serviceOf(key)))

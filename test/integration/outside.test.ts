@@ -572,12 +572,16 @@ describe.runIf(hasProcfs)('a server outside the tree of a supervisor that was ki
     const hearing = listen(supervisor)
     const refused = /a server of an earlier leasehold may still be there/
     await expect(supervisor.acquire('large/demo')).rejects.toThrow(refused)
-    await using _small = await supervisor.acquire('small/demo')
+    const small = await supervisor.acquire('small/demo')
     await using _elsewhere = await supervisor.acquire('elsewhere/demo')
     // Beside both of them there is no room for it.
     await expect(supervisor.acquire('another/demo')).rejects.toThrow(refused)
     await expect(supervisor.acquire('demo/demo')).rejects.toThrow(refused)
     expect(hearing.all('process.spawned')).toHaveLength(2)
+    // One that has stopped leaves its room to the next.
+    small.release()
+    await supervisor.stop('small')
+    await using _another = await acquireWhenPossible(supervisor, 'another/demo')
   })
 
   test('is ended by the next supervisor when the last one had to leave it', {

@@ -20,7 +20,8 @@ const toLeft = (needs?: LeftServer['needs']): LeftServer => ({
   file: 'owner.json',
   ...(needs === undefined ? {} : { needs }),
 })
-const toService = (key: string, drawsOnLimits = true) => ({ key, policy: { drawsOnLimits } }) as Service
+const toService = (key: string, drawsOnLimits = true) =>
+  ({ key, healthUrl: `http://${key}/health`, policy: { drawsOnLimits } }) as Service
 
 test('a server of an old record, which does not say what it holds, is beside no service with a budget', () => {
   const { findInTheWay } = open()
@@ -32,7 +33,7 @@ test('a server of an old record, which does not say what it holds, is beside no 
 })
 
 test('a server that is told with its parts of budgets is beside what fits, one after the other', () => {
-  const { findInTheWay } = open()
+  const { findInTheWay, forget } = open()
   const left = [toLeft({ vramMiB: 12 })]
   expect(findInTheWay(left, toService('guessed'))).toBe(left[0])
   expect(findInTheWay(left, toService('elsewhere'))).toBeUndefined()
@@ -40,6 +41,8 @@ test('a server that is told with its parts of budgets is beside what fits, one a
   expect(findInTheWay(left, toService('other'))).toBeUndefined()
   const two = [...left, { ...toLeft({ vramMiB: 1 }), key: 'second' }]
   expect(findInTheWay(two, toService('small'))).toBe(two[0])
+  forget('http://other')
+  expect(findInTheWay(two, toService('small'))).toBeUndefined()
   // A budget that is no more, or that the server does not use, is no obstacle.
   expect(open().findInTheWay([toLeft({ tokens: 9 })], toService('guessed'))).toBeUndefined()
 })
