@@ -94,7 +94,11 @@ export function createHealth$(
       )
     const output$ = () => outputOf(key) ?? EMPTY
     const warm$ = (generation: string) => {
-      const look = async () => judge.warm(generation, await check(key))
+      const look = async () => {
+        // What is answered slowly may have been true before the answer to the load.
+        const wasDetached = runOf(key)?.isDetached() ?? false
+        return judge.warm(generation, await check(key), wasDetached)
+      }
       return tell(createWarmHealth$({ probe: look, clock, output$: output$() }), generation)
     }
     const looks$ = (generation: string) =>
@@ -156,9 +160,9 @@ export function createHealth$(
  * The verdict on a model that is being loaded. A daemon may list it from the beginning of its load on, so the answer to the
  * load counts, too: then the process that sent it has ended. One that listens anew between two models is waited for.
  */
-function toLoadVerdict(verdict: Verdict, run: RunHandle): Verdict {
+function toLoadVerdict(verdict: Verdict, run: RunHandle, wasDetached: boolean): Verdict {
   // Before its answer to our load the daemon may speak of an earlier one.
-  if (verdict.isLoadFailed && run.isDetached()) return { ...verdict, kind: 'failed' }
+  if (verdict.isLoadFailed && wasDetached) return { ...verdict, kind: 'failed' }
   if (verdict.kind !== 'ready' || run.isDetached()) return verdict
   return { ...verdict, kind: 'loading', detail: 'the model is being loaded' }
 }
@@ -222,10 +226,10 @@ function createJudge(
       elsewhere = undefined
     },
     /** While it warms up. */
-    warm: async (generation: string, verdict: Verdict): Promise<Verdict> => {
+    warm: async (generation: string, verdict: Verdict, wasDetached: boolean): Promise<Verdict> => {
       const run = runOf(key)
       if (run?.generation !== generation) return verdict
-      if (serviceOf(key).localService?.daemon !== undefined) return toLoadVerdict(verdict, run)
+      if (serviceOf(key).localService?.daemon !== undefined) return toLoadVerdict(verdict, run, wasDetached)
       if (verdict.kind === 'refused') return explainRefused(verdict, run)
       // Its workers are recorded a moment later: the look takes milliseconds, and requests wait for this verdict.
       if (verdict.kind === 'ready') clock.setTimeout(() => run.members(), MEMBERS_AFTER_MS)
