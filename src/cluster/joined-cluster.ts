@@ -172,16 +172,16 @@ export async function joinCluster({
     offerTexts.set(said, text)
     return text
   }
-  let offered = ''
+  let offered: readonly string[] = []
   const tellOffers = () => {
     const cards = neighbours
       .all()
       .filter(isUsable)
       .flatMap((neighbour) => (isNewerCard(neighbour.card) ? [] : [neighbour.card]))
       .sort((a, b) => (a.member < b.member ? -1 : 1))
-    const text = cards.map(describeOffer).join('\n')
-    if (text === offered) return
-    offered = text
+    const texts = cards.map(describeOffer)
+    if (texts.length === offered.length && texts.every((text, index) => text === offered[index])) return
+    offered = texts
     onOffers(cards, isUsed)
   }
   const ask = (
