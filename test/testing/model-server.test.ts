@@ -197,7 +197,9 @@ describe('chat completions', () => {
       (await client.chat.completions.create({ model: 'demo', tools, messages })).choices[0]?.message
     // The question, and what the agent adds to it.
     expect((await ask([question, context]))?.content).toBe('12 * 12 = 144.')
-    // A name in passing is no order.
+    // A name in passing is no order, unless the tool is to be called.
+    const told = 'Is get_weather right for Bern? Call the tool.'
+    expect((await ask([{ role: 'user', content: told }]))?.tool_calls).toHaveLength(1)
     expect((await ask([{ role: 'user', content: 'Why is get_weather broken?' }]))?.tool_calls).toBeUndefined()
     const asked = { role: 'user' as const, content: 'Please use the tool get_weather for Bern' }
     const call = { id: 'c1', type: 'function' as const, function: { name: 'get_weather', arguments: '{}' } }

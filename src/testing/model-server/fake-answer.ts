@@ -91,11 +91,14 @@ function chooseTool({ tools, forcedTool, text }: Prompt): Tool | undefined {
   return tools.find(({ name }) => isNamed(name, text))
 }
 
-/** Whether a text asks for a tool: it begins with its name, or says "call" or "use" before it. */
+/** Whether a text asks for a tool: it begins with its name, or has it and an order to call it, or to call the tool. */
 function isNamed(tool: string, text: string): boolean {
-  const name = tool.replace(/[^\w-]/g, '\\$&')
-  return new RegExp(`(?:^\\s*|\\b(?:call|use)\\s+(?:the\\s+)?(?:tool\\s+)?["'\`]?)${name}(?!\\w)`, 'i').test(
-    text,
+  const name = `${tool.replace(/[^\w-]/g, '\\$&')}(?!\\w)`
+  const order = '\\b(?:call|use)\\s+(?:the\\s+)?'
+  const isMeant = (pattern: string) => new RegExp(pattern, 'i').test(text)
+  return (
+    isMeant(`^\\s*${name}|${order}(?:tool\\s+)?["'\`]?${name}`) ||
+    (isMeant(`\\b${name}`) && isMeant(`${order}tool\\b`))
   )
 }
 
