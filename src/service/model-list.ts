@@ -1,6 +1,6 @@
 import { hasTag, type ProviderState, type ProviderTag } from '../../machines/provider/tags.ts'
-import type { Config, ProviderConfig } from '../config/config.ts'
-import { isNoReplica, isSameName, joinOffers, type ModelTarget, resolveModel } from '../config/model-ref.ts'
+import type { Config, ModelAlias, ProviderConfig } from '../config/config.ts'
+import { isNoReplica, joinOffers, type ModelTarget, resolveModel } from '../config/model-ref.ts'
 import { listCapabilities, type ModelAbilities } from './model-abilities.ts'
 import { toServiceKey } from './services.ts'
 
@@ -64,8 +64,7 @@ export interface RunningFacts {
  * `leasehold.listAliases` each alias follows its model as an entry of its own.
  */
 export function toModelList(config: Config, facts: RunningFacts): ModelListing[] {
-  const aliases = new Map<string, string[]>()
-  for (const { alias, ref } of config.aliases) aliases.set(ref, [...(aliases.get(ref) ?? []), alias])
+  const aliases = groupAliases(config.aliases)
   const own = config.providers.filter(isNoReplica).flatMap((provider) =>
     provider.models.flatMap((model) => {
       if (model.unlisted) return []
@@ -82,6 +81,17 @@ export function toModelList(config: Config, facts: RunningFacts): ModelListing[]
   return config.members === undefined ? own : [...own, ...listOffered(config, config.members, facts)]
 }
 
+/** The aliases of each reference. */
+function groupAliases(aliases: readonly ModelAlias[]): ReadonlyMap<string, readonly string[]> {
+  const grouped = new Map<string, string[]>()
+  for (const { alias, ref } of aliases) {
+    const names = grouped.get(ref)
+    if (names === undefined) grouped.set(ref, [alias])
+    else names.push(alias)
+  }
+  return grouped
+}
+
 /** The models that only other members have, each once. */
 function listOffered(
   config: Config,
@@ -91,12 +101,13 @@ function listOffered(
   const own = new Set(
     config.providers.flatMap(({ id, models }) => models.map((model) => `${id}/${model.id}`.toLowerCase())),
   )
+  const namesOf = groupAliases(aliases)
   return joinOffers(providers).flatMap(({ id, models }) =>
     models.flatMap((model) => {
       const ref = `${id}/${model.id}`
       const provider = findOwners(config, id, model.id)[0]
       if (own.has(ref.toLowerCase()) || provider === undefined) return []
-      const names = new Set(aliases.flatMap((one) => (one.ref === ref ? [one.alias] : [])))
+      const names = new Set(namesOf.get(ref))
       return [toListing(config, { provider, model, modelId: model.id, ref }, [...names], facts)]
     }),
   )
@@ -104,11 +115,29 @@ function listOffered(
 
 /** The providers of other members that have a model under this name. */
 function findOwners({ members }: Config, id: string, modelId: string): readonly ProviderConfig[] {
-  return (members?.providers ?? []).filter(
-    ({ memberOf, models }) =>
-      isSameName(memberOf?.provider ?? '', id) &&
-      (models.length === 0 || models.some((model) => model.id === modelId)),
-  )
+  const named = members === undefined ? [] : (indexOffers(members).get(id.toLowerCase()) ?? [])
+  return named.flatMap(({ provider, ids }) => (ids.size === 0 || ids.has(modelId) ? [provider] : []))
+}
+
+type Members = NonNullable<Config['members']>
+type Offers = ReadonlyMap<string, readonly { provider: ProviderConfig; ids: ReadonlySet<string> }[]>
+
+/** Made once for what the members offer: a list asks for the owners of each model. */
+const offersOf = new WeakMap<Members, Offers>()
+
+/** The providers of other members by their lower-case name there, and the ids of their models. */
+function indexOffers(members: Members): Offers {
+  const known = offersOf.get(members)
+  if (known !== undefined) return known
+  const offers = new Map<string, { provider: ProviderConfig; ids: Set<string> }[]>()
+  for (const provider of members.providers) {
+    const name = (provider.memberOf?.provider ?? '').toLowerCase()
+    const named = offers.get(name) ?? []
+    named.push({ provider, ids: new Set(provider.models.map((model) => model.id)) })
+    offers.set(name, named)
+  }
+  offersOf.set(members, offers)
+  return offers
 }
 
 /** One model by any reference that a request could use. @throws {@link ModelNotFoundError} */

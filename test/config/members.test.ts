@@ -150,4 +150,41 @@ describe('the models of other members', () => {
     expect(list.map(({ id }) => id)).toEqual(['llama/qwen', 'llama/small'])
     expect(list[0]).not.toHaveProperty('members')
   })
+
+  test('are listed with looks that grow as their number does', () => {
+    const countLooks = (models: number) => {
+      let looks = 0
+      const list = Array.from({ length: models }, (_, index) => ({ id: `m${index}`, aliases: [`a${index}`] }))
+      const given = withMembers(own, 'tower', [
+        toOffer('attic', { big: list }),
+        toOffer('cellar', { big: list }),
+      ])
+      const { members } = given
+      if (members === undefined) throw new Error('no members')
+      const watch = <One extends object>(one: One, key: keyof One): One =>
+        Object.defineProperty({ ...one }, key, {
+          enumerable: true,
+          get: () => {
+            looks += 1
+            return one[key]
+          },
+        })
+      const providers = members.providers.map((provider) => ({
+        ...provider,
+        models: provider.models.map((model) => watch(model, 'id')),
+      }))
+      const aliases = members.aliases.map((alias) => watch(alias, 'ref'))
+      const listed = toModelList(
+        { ...given, members: { ...members, providers, aliases } },
+        {
+          stateOf: () => 'ready',
+          contextOf: () => undefined,
+          abilitiesOf: () => ({}),
+        },
+      )
+      expect(listed.filter(({ owned_by: owner }) => owner === 'big')).toHaveLength(models)
+      return looks
+    }
+    expect(countLooks(400)).toBeLessThan(2.5 * countLooks(200))
+  })
 })
