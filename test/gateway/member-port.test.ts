@@ -96,6 +96,8 @@ describe('the port of a gateway with an https address', () => {
     expect(answer.body.length).toBe(body.length)
     expect(wire.seen().length).toBeGreaterThan(2 * body.length)
     expect(wire.seen()).not.toContain('the secret of the prompt')
+    const plain = await post({ ...asked, url: `http://127.0.0.1:${port}/`, body })
+    expect(plain.body.length).toBe(body.length)
   })
 
   test('keeps a connection, streams, and hears that the client aborts', async () => {
