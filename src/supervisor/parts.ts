@@ -129,12 +129,11 @@ export function createParts(options: SupervisorOptions) {
   const guests = createGuests({ publish, self: { pid: process.pid, name } })
 
   const upstreams = createUpstreams(clock)
-  /** Members with an https address prove the secret by TLS. */
-  const tlsOf = ({ memberOf, baseUrl }: ProviderConfig) => {
-    const { cluster } = catalogue.config.leasehold
-    const isByTls = memberOf !== undefined && baseUrl.startsWith('https:')
-    return isByTls && cluster !== undefined ? createMemberTls(cluster.secret).connect : undefined
-  }
+  const { cluster } = config.leasehold
+  const memberTls = cluster && createMemberTls(cluster.secret).connect
+  /** Members with an https address prove the secret by TLS: the one of the start, as the cluster itself does. */
+  const tlsOf = ({ memberOf, baseUrl }: ProviderConfig) =>
+    memberOf !== undefined && baseUrl.startsWith('https:') ? memberTls : undefined
   const leaseRequests = createLeaseRequests()
   const effects = createEffects({
     clock,

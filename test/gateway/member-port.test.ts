@@ -157,12 +157,42 @@ describe('the port of a gateway with an https address', () => {
     expect((await ask(`https://${host}/`, ours.connect)).status).toBe(200)
   })
 
-  test('closes a connection that has not said which it is', async () => {
-    const { port, close } = await openPort()
-    const silent = connectPlain(port, '127.0.0.1')
-    await once(silent, 'connect')
-    const closed = once(silent, 'close')
-    // The server may not have accepted it yet.
+  test('keeps no connection whose client says no more, before or in its handshake', async () => {
+    const { server, port } = await openPort()
+    const countOpen = () =>
+      new Promise<number>((resolve, reject) =>
+        server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))),
+      )
+    const hello = await new Promise<Buffer>((resolve) => {
+      const listener = createPlainServer((socket) => socket.on('error', () => {}).once('data', resolve))
+      listener.listen(0, '127.0.0.1', () => {
+        const client = connect({ port: (listener.address() as AddressInfo).port, host: '127.0.0.1' })
+        client.on('error', () => {})
+        closing.push(
+          () => listener.close(),
+          () => client.destroy(),
+        )
+      })
+    })
+    for (const said of [Buffer.alloc(0), hello.subarray(0, 1), hello.subarray(0, 100), hello]) {
+      const client = connectPlain({ port, host: '127.0.0.1', allowHalfOpen: true })
+      client.on('error', () => {}).resume()
+      await once(client, 'connect')
+      client.end(said)
+    }
+    await expect.poll(countOpen, { timeout: 60_000, interval: 200 }).toBe(0)
+  })
+
+  test('ends, when it is closed, the connections that have not said which they are, and open handshakes', async () => {
+    const { server, port, close } = await openPort()
+    for (const said of ['', '\x16\x03\x01']) {
+      const client = connectPlain(port, '127.0.0.1').on('error', () => {})
+      closing.push(() => client.destroy())
+      await once(client, 'connect')
+      client.write(Buffer.from(said, 'latin1'))
+    }
+    const closed = new Promise((resolve) => server.close(resolve))
+    // The server may not have accepted them yet.
     const again = setInterval(close, 20)
     await closed
     clearInterval(again)
