@@ -152,13 +152,14 @@ for (const name of ['docker', 'podman'] as const) {
       await using box = await openBox(engine)
       const lease = await box.supervisor.acquire('demo/demo')
       const [name = ''] = engine.list()
+      const missed = box.next('health.verdict', ({ verdict }) => verdict.kind !== 'ready')
       engine.order('pause', name)
       const answer = box.supervisor.fetch('http://leasehold/v1/chat/completions', {
         method: 'POST',
         headers,
         body,
       })
-      await box.until('health.verdict', ({ verdict }) => verdict.kind !== 'ready')
+      await missed
       expect(lease.signal.aborted).toBe(false)
       engine.order('unpause', name)
       expect((await answer).status).toBe(200)

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import OpenAI from 'openai'
-import { filter, firstValueFrom, ReplaySubject } from 'rxjs'
+import { filter, firstValueFrom, type Observable, ReplaySubject } from 'rxjs'
 import {
   type Config,
   createSupervisor,
@@ -43,6 +43,11 @@ export interface Hearing {
   all<Type extends SupervisorEvent['type']>(type: Type): readonly EventOf<Type>[]
   /** The first event of a type that fits, past or to come. */
   until<Type extends SupervisorEvent['type']>(
+    type: Type,
+    fits?: (event: EventOf<Type>) => boolean,
+  ): Promise<EventOf<Type>>
+  /** The first one that fits from now on. */
+  next<Type extends SupervisorEvent['type']>(
     type: Type,
     fits?: (event: EventOf<Type>) => boolean,
   ): Promise<EventOf<Type>>
@@ -111,18 +116,21 @@ export function listen({ events$ }: Supervisor): Hearing {
   const told = new ReplaySubject<SupervisorEvent>()
   events$.subscribe(told)
   told.subscribe((event) => events.push(event))
+  const find = <Type extends SupervisorEvent['type']>(
+    from: Observable<SupervisorEvent>,
+    type: Type,
+    fits: (event: EventOf<Type>) => boolean = () => true,
+  ) =>
+    firstValueFrom(
+      from.pipe(
+        filter((event): event is EventOf<Type> => event.type === type && fits(event as EventOf<Type>)),
+      ),
+    )
   return {
     events,
     all: (type) => events.filter((event): event is EventOf<typeof type> => event.type === type),
-    until: <Type extends SupervisorEvent['type']>(
-      type: Type,
-      fits: (event: EventOf<Type>) => boolean = () => true,
-    ) =>
-      firstValueFrom(
-        told.pipe(
-          filter((event): event is EventOf<Type> => event.type === type && fits(event as EventOf<Type>)),
-        ),
-      ),
+    until: (type, fits) => find(told, type, fits),
+    next: (type, fits) => find(events$, type, fits),
   }
 }
 
