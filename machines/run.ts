@@ -71,11 +71,12 @@ const CONFIRM_MS = 1_000
 /** Between two looks at a server whose leader has exited, in milliseconds. */
 const WATCH_MS = 5_000
 /**
- * How often a server that was never seen is looked for after its stop command, and the pause before each look, in
- * milliseconds. On a busy host the engine is as slow to run what the leader ordered as it is to answer a look.
+ * How often a server that was never seen is looked for after its stop command, and again after the end of its leader, and
+ * the pause before each look, in milliseconds. On a busy host the engine is as slow to run what the leader ordered as it is
+ * to answer a look.
  */
-const LATE_LOOKS = 15
-const LATE_MS = 100
+export const LATE_LOOKS = 15
+export const LATE_MS = 100
 /** The pause before the stop command is run again doubles from the first to the last, in milliseconds. */
 const RETRY_MS = 5_000
 const MAX_RETRY_MS = 60_000

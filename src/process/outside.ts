@@ -1,4 +1,6 @@
 import type { OutsideEnd, Presence } from '../../machines/messages.ts'
+import { LATE_LOOKS, LATE_MS } from '../../machines/run.ts'
+import type { Amounts } from '../../machines/scheduler.ts'
 import { type Clock, delay } from '../clock.ts'
 import { type Command, type CommandResult, runCommand } from './command.ts'
 
@@ -15,7 +17,7 @@ export interface OutsideCommands {
   /** Tells the same as `status`, without a process for each look. @default `status` is run */
   readonly look?: () => Promise<Presence>
   /** The parts of shared limits that the server holds: for the supervisor that finds it after our death. */
-  readonly needs?: Readonly<Record<string, number>>
+  readonly needs?: Amounts
   /** The longest that the stop commands may take together, in milliseconds. */
   readonly timeoutMs: number
 }
@@ -48,11 +50,6 @@ export interface Outside {
 const STATUS_TIMEOUT_MS = 5_000
 /** How long a server may still be there when its stop commands have ended, and the pause between two looks. */
 const GONE_MS = 2_000
-/**
- * How often a server that was never seen is looked for after the end of its client: for about 1.5 seconds, and longer on
- * a busy host, where the engine is as slow to run what the client ordered as it is to answer.
- */
-const LATE_LOOKS = 15
 const LOOK_MS = 100
 
 export function createOutside({ commands, env, cwd, clock, onFound = () => {} }: OutsideOptions): Outside {
@@ -87,9 +84,9 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
   }
   /** A client that was ended early has ordered a server that may come yet. Settles when it is there, or will not come. */
   const untilLate = async () => {
-    const hungAtMs = clock.now() + LATE_LOOKS * LOOK_MS
+    const hungAtMs = clock.now() + LATE_LOOKS * LATE_MS
     for (let looks = 0; looks < LATE_LOOKS; looks += 1) {
-      await delay(clock, LOOK_MS)
+      await delay(clock, LATE_MS)
       const { presence } = await look()
       // An engine that hangs is not waited for look by look: its server counts as left, and is ended by a later try.
       if (presence === 'there' || (presence === 'unknown' && clock.now() >= hungAtMs)) return

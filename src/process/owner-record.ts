@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { getuid, pid as ownPid } from 'node:process'
+import type { Amounts } from '../../machines/scheduler.ts'
 import { StateDirectoryError } from '../errors.ts'
 import type { Command } from './command.ts'
 import { makePrivateDirectory } from './private-directory.ts'
@@ -33,7 +34,7 @@ export interface RecordedServer {
   readonly stop: readonly Command[]
   readonly status?: Command
   /** The parts of shared limits that it holds. Absent: a supervisor that did not write them down. */
-  readonly needs?: Readonly<Record<string, number>>
+  readonly needs?: Amounts
   /** What the status command printed of it: it tells it from a namesake. */
   readonly id?: string
 }
@@ -253,7 +254,7 @@ function isCommand(value: unknown): value is Command {
   return Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === 'string')
 }
 
-function isAmounts(value: unknown): value is Readonly<Record<string, number>> {
+function isAmounts(value: unknown): value is Amounts {
   return (
     typeof value === 'object' &&
     value !== null &&

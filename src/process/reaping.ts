@@ -1,5 +1,6 @@
 import { readdirSync, renameSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Amounts } from '../../machines/scheduler.ts'
 import { type Clock, delay } from '../clock.ts'
 import type { ReapingEventBody } from '../events/events.ts'
 import { createOutside } from './outside.ts'
@@ -37,7 +38,7 @@ export interface LeftServer {
   readonly key: string
   readonly problem: string
   /** The parts of shared limits that it holds. Absent: that is not known. */
-  readonly needs?: Readonly<Record<string, number>>
+  readonly needs?: Amounts
   /** The record that names it. Without the record it is forgotten. */
   readonly file: string
 }
