@@ -27,7 +27,6 @@ export function createMemberTls(secret: string): MemberTls {
       minVersion: 'TLSv1.3',
       // The key of OpenSSL's callback is for SHA-256 alone.
       ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256',
-      handshakeTimeout: 10_000,
     },
   }
 }
