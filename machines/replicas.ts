@@ -1,5 +1,5 @@
 import { compareMembers } from './cluster/home.ts'
-import type { CardFit, CardServiceState } from './cluster/messages.ts'
+import { type CardFit, type CardServiceState, hasRoomSoon } from './cluster/messages.ts'
 import type { ServicePolicy } from './messages.ts'
 import { hasTag } from './provider/tags.ts'
 
@@ -102,8 +102,9 @@ const LOCAL: readonly ReplicaGroup[] = ['ready', 'starting', 'asleep', 'fits', '
 /**
  * The order in which servers of the same model are tried: positions in the list, the best first. One that is up and has
  * room comes before one that is coming up with room to come, that before one that sleeps, that before one that must be
- * started, that before one whose room is taken; what has failed comes last, and a member that drains is left out. Among equals the least busy is first,
- * then this host, then the one that starts faster; what is still equal has an order of its own for each service.
+ * started, that before one whose room is taken; what has failed comes last, and a member that drains is left out. Among
+ * equals the least busy is first, then this host, then the one that starts faster; what is still equal has an order of its
+ * own for each service.
  */
 export function rankReplicas(replicas: readonly ReplicaLoad[], options: RankOptions = {}): number[] {
   return explainRanks(replicas, options).map(({ index }) => index)
@@ -193,5 +194,5 @@ function toMemberGroup({ state }: ReplicaLoad, standing: ReplicaStanding, load: 
 
 /** One that sleeps takes no start, if there is room for it awake. */
 function toWakeGroup(fit: CardFit): ReplicaGroup {
-  return fit === 'fits' || fit === 'evicts' ? 'asleep' : fit
+  return hasRoomSoon(fit) ? 'asleep' : fit
 }

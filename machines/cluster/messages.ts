@@ -16,6 +16,11 @@ export type CardServiceState = 'cold' | 'asking' | 'starting' | 'ready' | 'faile
 /** What a start would do on that host: start at once, stop another service first, wait for one, or never start. */
 export type CardFit = 'fits' | 'evicts' | 'waits' | 'never'
 
+/** Whether there is, or can be made, room at once. */
+export function hasRoomSoon(fit: CardFit): boolean {
+  return fit === 'fits' || fit === 'evicts'
+}
+
 /** One provider that a member offers. */
 export interface CardService {
   readonly models: readonly CardModel[]

@@ -65,7 +65,10 @@ export type PlacementOutcome =
   | {
       readonly outcome: 'elsewhere'
       readonly member: string
-      /** It starts or has it, its server sleeps there, it holds the claim on the start, or it is the one that starts it while no claim can be had. */
+      /**
+       * It starts or has it, its server sleeps there, it holds the claim on the start, or it is the one that starts it
+       * while no claim can be had.
+       */
       readonly because: 'starting' | 'ready' | 'asleep' | 'claim' | 'home'
     }
 

@@ -6,6 +6,7 @@ import {
   type Card,
   type CardService,
   type CardServiceState,
+  hasRoomSoon,
   isNewerCard,
   type NewerCard,
   readCard,
@@ -291,7 +292,7 @@ export async function joinCluster({
         hasRoom: service.room === null || load < service.room,
         canStart: service.fit !== 'never' && service.state !== 'failed',
         isSettling: state === 'settling',
-        canWake: service.isAsleep === true && (service.fit === 'fits' || service.fit === 'evicts'),
+        canWake: service.isAsleep === true && hasRoomSoon(service.fit),
       },
     ]
   }
