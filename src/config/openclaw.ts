@@ -140,7 +140,7 @@ function adoptProvider(
   if (Array.isArray(provider.models)) adoptModels(provider, provider.models, at, findings)
 }
 
-/** Ollama answers OpenAI's dialect below `/v1`. OpenClaw speaks Ollama's own to it, and states the address without a path. */
+/** Ollama answers OpenAI's dialect below `/v1`. OpenClaw speaks Ollama's own, and states the address without a path. */
 function adoptOllama(provider: JsonObject, at: readonly PropertyKey[], findings: Finding[]): void {
   if (provider.api !== OLLAMA) return
   const { baseUrl = 'http://127.0.0.1:11434', models } = provider

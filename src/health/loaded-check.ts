@@ -31,9 +31,9 @@ export function judgeLoaded(
     return toFault(
       `the answer ${status} to ${path} does not tell which models are loaded: at its baseUrl should be the daemon of the model`,
     )
-  if (!isLoaded && failed !== undefined && findSign(body, field, failed))
-    return { kind: 'refused', status, detail: 'its daemon says that its load has failed', isLoadFailed: true }
   if (isLoaded) return { kind: 'ready', status, detail: 'the model is loaded' }
+  if (failed !== undefined && findSign(body, field, failed))
+    return { kind: 'refused', status, detail: 'its daemon says that its load has failed', isLoadFailed: true }
   const detail = `its daemon does not list ${JSON.stringify(equals)} as loaded`
   return { kind: 'refused', status, detail, ...(atOnce ? { isLoadFailed: true } : {}) }
 }

@@ -11,7 +11,8 @@ import type { RecordedOwner, RecordedProcess } from './owner-record.ts'
  * between fork and exec still shows the environment of its parent, which is why one quiet look proves nothing. Without `/proc` it
  * can only kill the armed groups. Meanwhile it runs the stop commands of every armed server, for at most 30 seconds. A client that
  * was killed may have ordered a server that comes later, so the servers count as gone when their status commands said so for two
- * seconds; one that comes is ended again where its name holds the id of its run. When nothing is left of what the record of the supervisor names, the record goes, too: the next one need not ask again.
+ * seconds; one that comes is ended again where its name holds the id of its run. When nothing is left of what the record of
+ * the supervisor names, the record goes, too: the next one need not ask again.
  */
 export function watchSupervisor(): void {
   const { readdirSync, readFileSync, readSync, rmSync, writeSync } = process.getBuiltinModule('node:fs')
