@@ -33,6 +33,10 @@ const COMMANDS = {
 }
 /** Longest time from a signal until nothing is left, in milliseconds. */
 const LIMIT_MS = 2_000
+/** Every grandchild ignores SIGTERM: it is killed after this time, in milliseconds. */
+const STOP_GRACE_MS = 500
+/** A process between fork and exec may show no environment: one quiet look proves nothing. */
+const QUIET_LOOKS = 5
 /** Moments are spread over a whole cold start on this host: until the grandchild runs, and a bit more. */
 const MORE_THAN_A_START = 1.2
 
@@ -105,8 +109,14 @@ async function interrupt({ command, signal, afterMs, kind }) {
   // One that was forked after that look is known by its arguments.
   const isGone = () =>
     listMarked(run.mark).length + listNamed(run.home).length === 0 && !family.some(isSameAlive)
-  await lookUntil(isGone, limitMs, 20)
-  const tookMs = performance.now() - signalledAtMs
+  let quietLooks = 0
+  let tookMs = limitMs
+  const isQuiet = () => {
+    if (!isGone()) quietLooks = 0
+    else if (++quietLooks === 1) tookMs = performance.now() - signalledAtMs
+    return quietLooks === QUIET_LOOKS
+  }
+  await lookUntil(isQuiet, limitMs, 20)
   const named = listNamed(run.home)
   const pids = new Set([
     ...listMarked(run.mark),
@@ -129,7 +139,12 @@ async function start(command, kind, isTerminal = false) {
   mkdirSync(temporary)
   const config = join(home, 'leasehold.json5')
   const port = await findFreePort()
-  const localService = { command: process.execPath, args: [FORKS, kind, home], env: { CHAOS_SERVER: home } }
+  const localService = {
+    command: process.execPath,
+    args: [FORKS, kind, home],
+    env: { CHAOS_SERVER: home },
+    stopGraceMs: STOP_GRACE_MS,
+  }
   const providers = { forks: { baseUrl: `http://127.0.0.1:${port}/v1`, localService } }
   await writeFile(config, JSON.stringify({ models: { mode: 'replace', providers } }), { mode: 0o600 })
   const env = { ...process.env, TMPDIR: temporary, HOME: home, XDG_STATE_HOME: join(home, 'state') }
