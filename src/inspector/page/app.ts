@@ -134,6 +134,8 @@ export function createApp(onChange: () => void) {
   let pending: { readonly seq: number; readonly apply: (model: PageModel) => PageModel } | null = null
   /** What the first snapshot told, until the events before it have come: on a slow line those take seconds. */
   let preview: PageModel | null = null
+  /** A moment is to be held, and its events have not come yet. */
+  let isHoldDue = false
   let lookedBackMs = Number.NEGATIVE_INFINITY
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
   let refreshAtMs = 0
@@ -204,6 +206,12 @@ export function createApp(onChange: () => void) {
     pending = null
     preview = null
     setLive(renew(live, apply(live.latest)))
+    if (isHoldDue) holdLast()
+  }
+  const holdLast = () => {
+    // The events of what is shown may still be on their way.
+    isHoldDue = live.moments.length === 0 && !isHoldDue
+    setLive(seek(live, live.moments.length - 1))
   }
   const refreshSoon = () => {
     refreshMs = REFRESH_MS
@@ -510,7 +518,8 @@ export function createApp(onChange: () => void) {
         set({ isPlaying: true, ...(isAtEnd ? { history: seek(state.history, 0) } : {}) })
         return play()
       }
-      setLive(seek(live, live.cursor === null ? live.moments.length - 1 : null))
+      if (live.cursor === null) holdLast()
+      else setLive(seek(live, null))
     },
     step: (by: number) => move((history) => step(history, by, state.recording !== null)),
     /** The oldest moment that is known. */

@@ -1,5 +1,6 @@
 // @module-tag proof
 
+import { EventEmitter, once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { createRawServer } from '../../transport/raw-server.ts'
 import { drawn, hasNoBrowser, inState, openStage, toService } from './browser.ts'
@@ -104,6 +105,28 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     await (await asking).text()
     await inState(page, 'ready')
     expect(stage.complaints).toEqual([])
+  })
+
+  test('holds what it shows even before the events of it have come', { timeout: 240_000 }, async () => {
+    await using stage = await openStage({ steered: { chat: {} } })
+    const { page, url, steered } = stage
+    const asking = stage.ask('chat')
+    const gate = new EventEmitter()
+    await page.route('**/api/events*', async (route) => {
+      await once(gate, 'open')
+      await route.continue()
+    })
+    await page.goto(toService(url, 'chat'))
+    await inState(page, 'starting.warming')
+    await page.keyboard.press(' ')
+    await drawn(page)
+    gate.emit('open')
+    await page.getByRole('button', { name: 'Held: go back to now' }).waitFor()
+    await page.keyboard.press('End')
+    await steered.chat?.steer('ready')
+    await inState(page, 'leased.open')
+    await steered.chat?.steer('answer')
+    await (await asking).text()
   })
 
   test('says what to do where nothing is configured', { timeout: 240_000 }, async () => {
