@@ -134,8 +134,8 @@ export function createApp(onChange: () => void) {
   let pending: { readonly seq: number; readonly apply: (model: PageModel) => PageModel } | null = null
   /** What the first snapshot told, until the events before it have come: on a slow line those take seconds. */
   let preview: PageModel | null = null
-  /** A moment is to be held, and its events have not come yet. */
-  let isHoldDue = false
+  /** The moment that was asked for before the events had come. */
+  let due: ((history: History) => History) | null = null
   let lookedBackMs = Number.NEGATIVE_INFINITY
   let refreshTimer: ReturnType<typeof setTimeout> | undefined
   let refreshAtMs = 0
@@ -205,13 +205,9 @@ export function createApp(onChange: () => void) {
     const { apply } = pending
     pending = null
     preview = null
-    setLive(renew(live, apply(live.latest)))
-    if (isHoldDue) holdLast()
-  }
-  const holdLast = () => {
-    // The events of what is shown may still be on their way.
-    isHoldDue = live.moments.length === 0 && !isHoldDue
-    setLive(seek(live, live.moments.length - 1))
+    const renewed = renew(live, apply(live.latest))
+    setLive(due === null ? renewed : due(renewed))
+    due = null
   }
   const refreshSoon = () => {
     refreshMs = REFRESH_MS
@@ -279,6 +275,7 @@ export function createApp(onChange: () => void) {
     toldSeq = 0
     pending = null
     preview = null
+    due = null
     set({ pace: emptyPace })
     setLive(emptyHistory)
   }
@@ -430,8 +427,9 @@ export function createApp(onChange: () => void) {
   /** Goes to another moment of what is shown: `live` has no preview in it. */
   const move = (find: (history: History) => History) => {
     stopPlaying()
-    if (state.recording === null) setLive(find(live))
-    else set({ history: find(state.history) })
+    if (state.recording !== null) set({ history: find(state.history) })
+    else if (preview !== null) due = find
+    else setLive(find(live))
   }
   const holdTime = (atMs: number) => move((history) => seekTime(history, atMs))
 
@@ -518,8 +516,7 @@ export function createApp(onChange: () => void) {
         set({ isPlaying: true, ...(isAtEnd ? { history: seek(state.history, 0) } : {}) })
         return play()
       }
-      if (live.cursor === null) holdLast()
-      else setLive(seek(live, null))
+      move((history) => seek(history, history.cursor === null ? history.moments.length - 1 : null))
     },
     step: (by: number) => move((history) => step(history, by, state.recording !== null)),
     /** The oldest moment that is known. */
