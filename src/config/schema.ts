@@ -569,7 +569,7 @@ const leaseholdSchema = z
       .boolean()
       .default(false)
       .describe(
-        'Whether the live page shows what the last 50 requests sent and got: up to 64 KiB of each body, in memory only, with secrets masked. Prompts and answers are in them.',
+        'Whether the live page shows what the last 50 requests sent and got: up to 64 KiB of each body and 16 KiB of its headers, in memory only, with secrets masked. Prompts and answers are in them.',
       ),
     cluster: clusterSchema.optional(),
   })

@@ -9,7 +9,8 @@ const PUBLIC_HEADER =
 /** Values of variables that only say where something is, or how much: paths, numbers, addresses. */
 const PLAIN_VALUE = /^(~?\.{0,2}\/\S*|[\d.,:x-]+|https?:\/\/[^\s@?]*)$/i
 const SECRET_NAME = /(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)/i
-const SECRET_HEADER = /(^|[-_])(authorization|auth|cookie|(api)?-?key|token|secret|password)([-_]|$)/i
+const SECRET_HEADER =
+  /(^|[-_])(auth(entication|orization)?|dpop|cookie2?|(api)?-?key|token|jwt|assertion|signature|proof|secret|passw(or)?d|credentials?)([-_]|$)/i
 
 /**
  * Every value of a configuration that must not be shown: keys, header values, what is set in the environment of
@@ -50,7 +51,7 @@ export function listAnswerSecrets(config: Config, provider: ProviderConfig, env:
   ]
   const values = [
     provider.apiKey ?? '',
-    ...headers.flatMap(([name, value]) => (SECRET_HEADER.test(name) ? [value] : [])),
+    ...headers.flatMap(([name, value]) => (isSecretHeader(name) ? [value] : [])),
     ...variables.flatMap(([name, value]) =>
       SECRET_NAME.test(name) && !PLAIN_VALUE.test(value) ? [value] : [],
     ),
@@ -64,6 +65,11 @@ export function listAnswerSecrets(config: Config, provider: ProviderConfig, env:
       !COMMON_VALUE.test(value) &&
       !names.some((name) => name.includes(value.toLowerCase())),
   )
+}
+
+/** Whether a header, or a parameter of a query, holds a credential, by its name. */
+export function isSecretHeader(name: string): boolean {
+  return SECRET_HEADER.test(name)
 }
 
 /** A variable that is not set stays as it is written, because its name is shown. */

@@ -121,7 +121,7 @@ export const routes: readonly Route[] = [
     method: 'GET',
     path: '/api/requests/{id}/bodies',
     meaning:
-      'What a request sent and what its client got, of the last 50; 404 unless `leasehold.captureBodies` is on.',
+      'What a request sent and what its client got, of the last 50: method, path, status, headers and bodies. A header that holds a credential by its name (`authorization`, `cookie`, `x-api-key`) is `***`. 404 unless `leasehold.captureBodies` is on.',
   },
   {
     method: 'GET',

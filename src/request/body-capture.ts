@@ -1,4 +1,6 @@
+import { isSecretHeader } from '../config/secret-values.ts'
 import type { LeaseholdError } from '../errors.ts'
+import { MASK } from '../text/scrubber.ts'
 import type { AnswerHandler } from '../transport/answer-handler.ts'
 import { type Headers, toMediaType } from '../transport/headers.ts'
 import type { ModelRequest } from './exchange.ts'
@@ -6,13 +8,21 @@ import type { ModelRequest } from './exchange.ts'
 /** Requests whose bodies are kept, and how much of each body, in bytes. */
 const MAX_CAPTURED = 50
 const MAX_BODY_BYTES = 65_536
-/** What is kept beyond that, so that a secret at the cut is found and masked. */
-const OVERLAP_BYTES = 8_192
+/** How many headers of a message are kept, and how many characters of them. */
+const MAX_HEADERS = 100
+const MAX_HEADER_CHARACTERS = 16_384
+/** What is kept beyond these limits, so that a secret at the cut is found and masked. */
+const OVERLAP = 8_192
 /** Media types whose bodies are texts. */
 const TEXT = /^(text\/|application\/(.*\+)?(json|x-ndjson|xml)$)/
 
-/** A body as it is shown. */
+/** Lower-case name and value. A header with several values has several of these. */
+export type CapturedHeader = readonly [name: string, value: string]
+
+/** A message as it is shown. */
 export interface CapturedBody {
+  /** The first 100, with 16 KiB of text at most; a value that is cut ends in `…`. A credential is `***`. */
+  readonly headers: readonly CapturedHeader[]
   /** Media type; `null`: not told. */
   readonly type: string | null
   /** Size of the whole body, in bytes. */
@@ -24,12 +34,16 @@ export interface CapturedBody {
 /** What one request sent, and what its client got. */
 export interface CapturedBodies {
   readonly id: string
-  readonly request: CapturedBody
+  readonly request: CapturedBody & {
+    readonly method: string
+    /** With its query. */
+    readonly path: string
+  }
   /** `null`: there is no answer yet, or it was an error of leasehold's own. */
-  readonly answer: CapturedBody | null
+  readonly answer: (CapturedBody & { readonly status: number }) | null
 }
 
-/** The bodies of the last requests, where `leasehold.captureBodies` asks for them. */
+/** Heads and bodies of the last requests, where `leasehold.captureBodies` asks for them. */
 export interface BodyCapture {
   /** Takes note of a request; returns the client that its answer goes to. */
   watch(
@@ -41,6 +55,7 @@ export interface BodyCapture {
 }
 
 interface Kept {
+  readonly headers: readonly CapturedHeader[]
   readonly type: string | null
   readonly isText: boolean
   bytes: number
@@ -50,14 +65,15 @@ interface Kept {
 
 /** Creates an empty capture. `scrub` masks secrets. Switched off it keeps nothing, and an answer goes its usual way. */
 export function createBodyCapture(isOn: () => boolean, scrub: (text: string) => string): BodyCapture {
-  const kept = new Map<string, { readonly request: Kept; answer: Kept | null }>()
+  const kept = new Map<string, KeptCall>()
   return {
-    watch: (id, { headers, body }, client) => {
+    watch: (id, { method, path, headers, body }, client) => {
       if (!isOn()) {
         if (kept.size > 0) kept.clear()
         return client
       }
-      const one = { request: open(headers), answer: null as Kept | null }
+      const asked = { method, path: maskQuery(path) }
+      const one: KeptCall = { request: { ...open(headers), ...asked }, answer: null }
       add(one.request, body)
       kept.set(id, one)
       const [oldest] = kept.keys()
@@ -65,7 +81,7 @@ export function createBodyCapture(isOn: () => boolean, scrub: (text: string) => 
       return {
         onEarly: (head) => client.onEarly?.(head),
         onHead: (status, head) => {
-          one.answer = open(head)
+          one.answer = { ...open(head), status }
           client.onHead(status, head)
         },
         onData: (chunk) => {
@@ -80,20 +96,35 @@ export function createBodyCapture(isOn: () => boolean, scrub: (text: string) => 
       if (!isOn()) kept.clear()
       const one = kept.get(id)
       if (one === undefined) return undefined
-      return { id, request: show(one.request, scrub), answer: one.answer && show(one.answer, scrub) }
+      const { request, answer } = one
+      return {
+        id,
+        request: {
+          method: request.method,
+          path: scrub(request.path).slice(0, MAX_HEADER_CHARACTERS),
+          ...show(request, scrub),
+        },
+        answer: answer && { status: answer.status, ...show(answer, scrub) },
+      }
     },
   }
+}
+
+interface KeptCall {
+  readonly request: Kept & { readonly method: string; readonly path: string }
+  answer: (Kept & { readonly status: number }) | null
 }
 
 function open(headers: Headers): Kept {
   const type = toMediaType(headers) || null
   const isPlain = ['identity', ''].includes(String(headers['content-encoding'] ?? ''))
-  return { type, isText: isPlain && TEXT.test(type ?? ''), bytes: 0, keptBytes: 0, chunks: [] }
+  const isText = isPlain && TEXT.test(type ?? '')
+  return { headers: listHeaders(headers), type, isText, bytes: 0, keptBytes: 0, chunks: [] }
 }
 
 function add(body: Kept, chunk: Buffer): void {
   body.bytes += chunk.length
-  const left = MAX_BODY_BYTES + OVERLAP_BYTES - body.keptBytes
+  const left = MAX_BODY_BYTES + OVERLAP - body.keptBytes
   if (!body.isText || left <= 0) return
   // A copy: a part of a large body would keep all of it in memory.
   const part = Buffer.from(chunk.subarray(0, left))
@@ -101,7 +132,41 @@ function add(body: Kept, chunk: Buffer): void {
   body.chunks.push(part)
 }
 
-function show({ type, bytes, isText, chunks }: Kept, scrub: (text: string) => string): CapturedBody {
-  if (!isText) return { type, bytes, text: null }
-  return { type, bytes, text: scrub(Buffer.concat(chunks).toString()).slice(0, MAX_BODY_BYTES) }
+/** The parameters of a query that hold a credential are masked by their names. */
+function maskQuery(path: string): string {
+  return path.replace(/([?&]([^=&#]+)=)[^&#]*/g, (whole, head: string, name: string) =>
+    isSecretHeader(name) ? head + MASK : whole,
+  )
+}
+
+/** Credentials are not even kept. */
+function listHeaders(headers: Headers): readonly CapturedHeader[] {
+  const list = Object.entries(headers)
+    .flatMap(([name, values = []]) => [values].flat().map((value) => [name.toLowerCase(), value] as const))
+    .slice(0, MAX_HEADERS)
+    .map(([name, value]): CapturedHeader => [name, isSecretHeader(name) ? MASK : value])
+  return cutHeaders(list, MAX_HEADER_CHARACTERS + OVERLAP)
+}
+
+/** Cuts the header at which `max` characters are reached, and drops the ones after it. */
+function cutHeaders(headers: readonly CapturedHeader[], max: number): readonly CapturedHeader[] {
+  const list: CapturedHeader[] = []
+  let left = max
+  for (const [name, value] of headers) {
+    left -= name.length
+    if (left <= 0) break
+    list.push([name, value.length > left ? `${value.slice(0, left)}…` : value])
+    left -= value.length
+  }
+  return list
+}
+
+function show({ headers, type, bytes, isText, chunks }: Kept, scrub: (text: string) => string): CapturedBody {
+  const clean = headers.map(([name, value]): CapturedHeader => [scrub(name), scrub(value)])
+  return {
+    headers: cutHeaders(clean, MAX_HEADER_CHARACTERS),
+    type,
+    bytes,
+    text: isText ? scrub(Buffer.concat(chunks).toString()).slice(0, MAX_BODY_BYTES) : null,
+  }
 }

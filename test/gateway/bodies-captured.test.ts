@@ -68,6 +68,72 @@ test('with captureBodies the last ones are kept, with secrets masked and to a li
   expect((await read(house, last)).status).toBe(404)
 })
 
+test('with captureBodies the headers of both sides are kept, and credentials are masked by name and by value', async () => {
+  await using house = await openHouseWithServer({
+    leasehold: { captureBodies: true, apiKeys: ['key-of-client-1'] },
+    provider: { apiKey: 'sk-very-secret-1' },
+  })
+  const headers = {
+    authorization: 'Bearer key-of-client-1',
+    cookie: 'session=of-a-person',
+    'x-goog-api-key': 'not-known-here',
+    'x-forwarded-access-token': 'not-known-either',
+    'x-note': 'it quotes sk-very-secret-1 and is long',
+    'x-ratelimit-remaining-tokens': '12',
+  }
+  const path = '/v1/chat/completions?api_key=unknown-too&max_tokens=7&note=key-of-client-1'
+  const response = await house.post(path, chat, { headers })
+  await response.text()
+  const id = response.headers.get('x-leasehold-request-id') ?? ''
+  const key = { headers: { authorization: 'Bearer key-of-client-1' } }
+  const answer = await fetch(`${house.url}/api/requests/${id}/bodies`, key)
+  const text = await answer.text()
+  const { request, answer: got }: CapturedBodies = JSON.parse(text)
+
+  expect(request).toMatchObject({
+    method: 'POST',
+    path: '/v1/chat/completions?api_key=***&max_tokens=7&note=***',
+  })
+  const sent = Object.fromEntries(request.headers)
+  expect(sent).toMatchObject({
+    authorization: '***',
+    cookie: '***',
+    'x-goog-api-key': '***',
+    'x-forwarded-access-token': '***',
+    'x-note': 'it quotes *** and is long',
+    'x-ratelimit-remaining-tokens': '12',
+    'content-type': 'application/json',
+  })
+  expect(got?.status).toBe(200)
+  expect(Object.fromEntries(got?.headers ?? [])).toMatchObject({
+    'content-type': 'application/json; charset=utf-8',
+    'x-leasehold-request-id': id,
+  })
+  expect(text).not.toMatch(/not-known|of-a-person|unknown-too|very-secret|key-of-client/)
+})
+
+test('of many headers the first 16 KiB are kept, without half of a secret at the cut', () => {
+  const scrub = (text: string) => text.replaceAll('sk-very-secret-1', '***')
+  const { watch, find } = createBodyCapture(() => true, scrub)
+  const headers = {
+    'x-long': `${'x'.repeat(16_384 - 9)}sk-very-secret-1${'y'.repeat(20_000)}`,
+    'x-later': 'left out',
+  }
+  const request = { method: 'POST', path: '/v1/chat/completions', headers, body: Buffer.from('{}') }
+  const client = watch('x', request, {
+    onHead: () => {},
+    onData: () => true,
+    onEnd: () => {},
+    onError: () => {},
+  })
+  const cookies = Array.from({ length: 150 }, (_, index) => `a=${index}`)
+  client.onHead(201, { 'set-cookie': cookies, 'x-later': 'left out' })
+  const { request: sent, answer } = find('x') ?? {}
+  expect(sent?.headers.map(([name]) => name)).toEqual(['x-long'])
+  expect(sent?.headers[0]?.[1].slice(-5)).toBe('x***…')
+  expect(answer).toMatchObject({ status: 201, headers: Array(100).fill(['set-cookie', '***']) })
+})
+
 test('with captureBodies a client is still told of its wait before the answer', () => {
   const { watch } = createBodyCapture(
     () => true,
@@ -81,7 +147,7 @@ test('with captureBodies a client is still told of its wait before the answer', 
     onEnd: () => {},
     onError: () => {},
   }
-  const request = { method: 'POST', path: '/chat/completions', headers: {}, body: Buffer.from('{}') }
+  const request = { method: 'POST', path: '/v1/chat/completions', headers: {}, body: Buffer.from('{}') }
   watch('x', request, client).onEarly?.({ 'x-leasehold-queued': '3' })
   expect(told).toEqual([{ 'x-leasehold-queued': '3' }])
 })
