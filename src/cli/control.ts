@@ -1,4 +1,5 @@
 import { hasTag } from '../../machines/provider/tags.ts'
+import { describePeer, describeState } from '../explanation/naming.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { loadConfiguration } from './configuration.ts'
 import { onEndingSignal } from './ending-signal.ts'
@@ -6,7 +7,6 @@ import { exitCodes, UsageError } from './exit-codes.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
 import { createProgress } from './progress.ts'
 import { escapeText, type Terminal } from './terminal.ts'
-import { describePeer, describeState } from './words.ts'
 
 export interface ControlOptions {
   readonly config?: string

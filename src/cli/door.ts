@@ -2,11 +2,11 @@ import { type Observable, share } from 'rxjs'
 import type { Config } from '../config/config.ts'
 import { AbortedError } from '../errors.ts'
 import type { SupervisorEvent } from '../events/events.ts'
+import { describePeer } from '../explanation/naming.ts'
 import type { ServiceSnapshot } from '../service/snapshot.ts'
 import { connectToGateway, findGateway, type GatewayClient } from './gateway-client.ts'
 import type { Answer, GatewayRequest } from './gateway-exchange.ts'
 import type { Terminal } from './terminal.ts'
-import { describePeer } from './words.ts'
 
 /** The path of a model request: through a running gateway, or a supervisor in this process. */
 export interface Door {

@@ -1,18 +1,19 @@
-import { type Failure, isServerLeft } from '../../machines/messages.ts'
+import { isServerLeft } from '../../machines/messages.ts'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { Reason } from '../../machines/reasons.ts'
-import { toSentence } from '../errors.ts'
+import { isServing, type SupervisorEvent } from '../events/events.ts'
 import {
-  type ClusterEventBody,
-  type ConfigChange,
-  isServing,
-  type SupervisorEvent,
-} from '../events/events.ts'
+  describeChange,
+  describeClusterEvent,
+  describeEnd,
+  describeFailure,
+} from '../explanation/event-text.ts'
+import { describeCode, describeState } from '../explanation/naming.ts'
 import { describeRefusal, describeWatchdog } from '../explanation/phrases.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
 import { toDurationText } from '../text/duration.ts'
 import { escapeText, type Style, type Terminal } from './terminal.ts'
-import { describeCode, describeState, formatTimeOfDay } from './words.ts'
+import { formatTimeOfDay } from './words.ts'
 
 /** The events of a supervisor that users should see, one line each. */
 export interface Lifecycle {
@@ -110,33 +111,6 @@ export function createLifecycle(terminal: Terminal): Lifecycle {
   }
 }
 
-/** A fact about the cluster in one line. */
-export function describeClusterEvent(event: ClusterEventBody): {
-  readonly text: string
-  readonly style: Style
-} {
-  switch (event.type) {
-    case 'cluster.connected':
-      return { text: `connected to NATS at ${event.server}`, style: 'green' }
-    case 'cluster.disconnected':
-      return { text: 'NATS is not reached; members are asked over HTTP', style: 'yellow' }
-    case 'cluster.refused':
-      return { text: `cannot be joined: ${event.message}`, style: 'red' }
-    case 'member.joined':
-      return {
-        text: `member ${event.member} (${event.version}) is there${event.address === null ? '' : `: ${event.address}`}`,
-        style: 'green',
-      }
-    case 'member.changed':
-      return {
-        text: `member ${event.member} is ${event.state}`,
-        style: event.state === 'open' ? 'green' : 'yellow',
-      }
-    case 'member.lost':
-      return { text: `member ${event.member} is lost: ${event.reason}`, style: 'red' }
-  }
-}
-
 /** Reasons that the state already implies. */
 const QUIET: ReadonlySet<string> = new Set([
   'requested',
@@ -150,47 +124,6 @@ const QUIET: ReadonlySet<string> = new Set([
 
 function findReason({ why }: { readonly why: Reason | null }): string | undefined {
   return why === null || QUIET.has(why.kind) ? undefined : toReasonText(why)
-}
-
-/** A configuration change in one line: `another configuration is in force: added b; restarting a`. */
-export function describeChange({
-  added,
-  removed,
-  changed,
-  restarted,
-  settings,
-  ignored,
-}: ConfigChange): string {
-  const others = changed.filter((id) => !restarted.includes(id))
-  const parts = [
-    ['added', added],
-    ['removed', removed],
-    ['restarting', restarted],
-    ['changed', [...others, ...settings.filter((path) => !ignored.includes(path))]],
-    ['not before leasehold is started again:', ignored],
-  ] as const
-  const texts = parts.flatMap(([word, names]) => (names.length === 0 ? [] : [`${word} ${names.join(', ')}`]))
-  return texts.length === 0
-    ? 'the configuration was read again: nothing is different'
-    : `another configuration is in force: ${texts.join('; ')}`
-}
-
-/** A failure in one line: its sentence, and the last line the process printed. */
-export function describeFailure({ message, tail, telling }: Failure): string {
-  const last = telling === undefined ? tail?.at(-1) : undefined
-  const text = last === undefined ? message : `${toSentence(message)} Last output: ${last}`
-  return escapeText(text).replaceAll('\n', ' ')
-}
-
-/** How a process ended: `code 1`, `SIGKILL`. */
-export function describeEnd({
-  exitCode,
-  signal,
-}: {
-  readonly exitCode: number | null
-  readonly signal: string | null
-}): string {
-  return signal ?? `code ${exitCode ?? 'unknown'}`
 }
 
 function findStyle(state: string): Style | undefined {

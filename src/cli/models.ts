@@ -1,10 +1,10 @@
+import { describeState } from '../explanation/naming.ts'
 import { createFileAbilities } from '../service/file-abilities.ts'
 import { type ModelListing, toModelList } from '../service/model-list.ts'
 import { loadConfiguration, tellDemo } from './configuration.ts'
 import { exitCodes } from './exit-codes.ts'
 import { findGateway, readAnswer } from './gateway-client.ts'
 import { escapeText, formatTable, type Terminal } from './terminal.ts'
-import { describeState } from './words.ts'
 
 export interface ModelsOptions {
   readonly config?: string

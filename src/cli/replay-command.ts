@@ -1,6 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import JSON5 from 'json5'
 import type { ClusterEventBody, SupervisorEvent } from '../events/events.ts'
+import { describeClusterEvent } from '../explanation/event-text.ts'
+import { describeState } from '../explanation/naming.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
 import { findClockFaults, type MemberRecording, toOriginMs } from '../testing/joint-history.ts'
 import { parseRecording, type Recording } from '../testing/recording.ts'
@@ -8,9 +10,7 @@ import { type Replay, type ReplayedLife, type ReplayStep, replay } from '../test
 import { buildScript } from '../testing/replay-script.ts'
 import { runScript } from '../testing/run-script.ts'
 import { exitCodes, UsageError } from './exit-codes.ts'
-import { describeClusterEvent } from './lifecycle.ts'
 import { escapeText, type Terminal } from './terminal.ts'
-import { describeState } from './words.ts'
 
 export interface ReplayOptions {
   readonly service?: string

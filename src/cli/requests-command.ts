@@ -1,3 +1,4 @@
+import { describeCode } from '../explanation/naming.ts'
 import type { RequestSnapshot } from '../request/open-requests.ts'
 import type { EndedRequest } from '../request/request-log.ts'
 import { toDurationText } from '../text/duration.ts'
@@ -5,7 +6,7 @@ import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './exit-codes.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
 import { escapeText, formatTable, type Terminal } from './terminal.ts'
-import { describeCode, formatTimeOfDay } from './words.ts'
+import { formatTimeOfDay } from './words.ts'
 
 export interface RequestsOptions {
   readonly config?: string

@@ -5,6 +5,7 @@ import { systemClock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
 import { listSecretValues } from '../config/secret-values.ts'
 import { createFileWatch } from '../config/watch.ts'
+import { describeState } from '../explanation/naming.ts'
 import { toCount } from '../explanation/phrases.ts'
 import { createGateway, type GatewayAddress } from '../gateway/server.ts'
 import { createRecorder, type Recorder } from '../observe/recorder.ts'
@@ -23,7 +24,7 @@ import { formatLogLine, type LogFormat } from './log-lines.ts'
 import { createMerged } from './merged.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { escapeJson, escapeText, formatTable, type Terminal } from './terminal.ts'
-import { describeState, formatTimeOfDay } from './words.ts'
+import { formatTimeOfDay } from './words.ts'
 
 export interface ServeOptions {
   readonly config?: string

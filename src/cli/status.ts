@@ -1,4 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { describeFailure } from '../explanation/event-text.ts'
+import { describeState } from '../explanation/naming.ts'
 import { describeEndBriefly, describeNextBriefly } from '../explanation/next.ts'
 import { describeRefusal, describeWatchdog } from '../explanation/phrases.ts'
 import type { Guest } from '../peers/guests.ts'
@@ -8,11 +10,10 @@ import { loadConfiguration } from './configuration.ts'
 import { exitCodes } from './exit-codes.ts'
 import { connectToGateway, readAnswer } from './gateway-client.ts'
 import { formatSize } from './init/draft.ts'
-import { describeFailure } from './lifecycle.ts'
 import { listClusterServiceLines, listMemberLines, type Members } from './members-command.ts'
 import { openScreen, type Screen } from './screen.ts'
 import { escapeText, formatTable, type Terminal } from './terminal.ts'
-import { describeOwner, describeState } from './words.ts'
+import { describeOwner } from './words.ts'
 
 export interface StatusOptions {
   readonly config?: string

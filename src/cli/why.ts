@@ -1,5 +1,6 @@
 import type { SupervisorEvent } from '../events/events.ts'
 import type { Advice, AdvisedVerb } from '../explanation/advice.ts'
+import { describeState } from '../explanation/naming.ts'
 import { toCount } from '../explanation/phrases.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
 import type { EndedRequest } from '../request/request-log.ts'
@@ -10,7 +11,7 @@ import { readEventData } from './event-stream.ts'
 import { exitCodes } from './exit-codes.ts'
 import { connectToGateway, type GatewayClient, parseAnswerError, readAnswer } from './gateway-client.ts'
 import { escapeText, type Terminal } from './terminal.ts'
-import { describeOwner, describeState, formatTimeOfDay } from './words.ts'
+import { describeOwner, formatTimeOfDay } from './words.ts'
 
 export interface WhyOptions {
   readonly config?: string

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Failure } from '../../machines/messages.ts'
 import { AnswerError, formatError } from '../../src/cli/exit-codes.ts'
-import { describeFailure } from '../../src/cli/lifecycle.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { describeFailure } from '../../src/explanation/event-text.ts'
 
 const failure: Failure = {
   code: 'LEASEHOLD_READY_TIMEOUT',
