@@ -19,7 +19,13 @@ export interface GuardPolicy {
 }
 
 /** Paths of the page and the health check, which need no key: they carry no data. */
-const OPEN_PATHS: ReadonlySet<string> = new Set(['/', '/page/views.js', '/inspect/stately', '/health'])
+const OPEN_PATHS: ReadonlySet<string> = new Set([
+  '/',
+  '/page/views.js',
+  '/page/tool-views.js',
+  '/inspect/stately',
+  '/health',
+])
 
 /**
  * Decides what is looked at, before a route is: loopback is not a trust boundary. A browser page that talks to us by

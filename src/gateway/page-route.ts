@@ -18,16 +18,18 @@ interface File {
   readonly name: string
   readonly type: string
   readonly frames: string
-  /** A file of ours whose text it may run as a script of its own. */
-  readonly runs?: string
+  /** Other files whose text it may run as a script of its own. */
+  readonly runs?: readonly string[]
 }
 
 const HTML = 'text/html; charset=utf-8'
+const SCRIPT = 'text/javascript; charset=utf-8'
 
 /** The documents the gateway shows in a browser, by path. */
 const files: Readonly<Record<string, File>> = {
-  '/': { name: 'page.html', type: HTML, frames: "'none'", runs: 'views.js' },
-  '/page/views.js': { name: 'views.js', type: 'text/javascript; charset=utf-8', frames: "'none'" },
+  '/': { name: 'page.html', type: HTML, frames: "'none'", runs: ['views.js', 'tool-views.js'] },
+  '/page/views.js': { name: 'views.js', type: SCRIPT, frames: "'none'" },
+  '/page/tool-views.js': { name: 'tool-views.js', type: SCRIPT, frames: "'none'" },
   '/inspect/stately': { name: 'stately.html', type: HTML, frames: 'https://stately.ai' },
 }
 
@@ -68,7 +70,7 @@ function findCoding(accepted: string): keyof Document['bodies'] {
 }
 
 /** Loaded when it is first asked for: most gateways show no page. Compressed once, beside the event loop. */
-async function loadDocument({ name, type, frames, runs }: File): Promise<Document> {
+async function loadDocument({ name, type, frames, runs = [] }: File): Promise<Document> {
   const { readDocument } = await import('../inspector/documents.ts')
   const text = readDocument(name)
   const body = Buffer.from(text)
@@ -76,7 +78,7 @@ async function loadDocument({ name, type, frames, runs }: File): Promise<Documen
     promisify(brotliCompress)(body),
     promisify(gzip)(body, { level: 9 }),
   ])
-  const scripts = [...listInside(text, 'script'), ...(runs === undefined ? [] : [readDocument(runs)])]
+  const scripts = [...listInside(text, 'script'), ...runs.map(readDocument)]
   return {
     bodies: { br, gzip: zipped, identity: body },
     tag: createHash('sha256').update(body).digest('base64url').slice(0, 16),

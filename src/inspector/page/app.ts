@@ -23,7 +23,8 @@ import { parseRoute, type Route } from './route.ts'
 import type * as Sequence from './sequence.ts'
 import type { SequenceRow } from './sequence.ts'
 import { ask, LockedError, readEvents, readLines, setKey } from './stream.ts'
-import type * as Later from './views.ts'
+import type * as Tools from './tool-views.ts'
+import type * as Views from './views.ts'
 
 /** A line a server printed, on the clock of the events. */
 export interface PrintedLine {
@@ -34,6 +35,9 @@ export interface PrintedLine {
   readonly styles?: readonly TextStyle[]
   readonly atMs: number
 }
+
+/** The views and, once they are loaded, the tools. */
+type Later = typeof Views & Partial<typeof Tools>
 
 export type Connection = 'connecting' | 'open' | 'lost' | 'locked'
 
@@ -143,7 +147,7 @@ export function createApp(onChange: () => void) {
   let playTimer: ReturnType<typeof setTimeout> | undefined
   let noticeTimer: ReturnType<typeof setTimeout> | undefined
   let lineNumber = 0
-  let later: typeof Later | undefined
+  let later: Later | undefined
   let messageNumber = 0
   let follow: AbortController | undefined
   let machines: AbortController | undefined
@@ -307,7 +311,7 @@ export function createApp(onChange: () => void) {
     await readEvents(response, ({ data }) => data !== null && hearMachine(JSON.parse(data)))
   }
   const hearMachine = (message: InspectionMessage) => {
-    if (later === undefined) return
+    if (later?.sequence === undefined) return
     const { buildRow, findActorName, MAX_ROWS } = later.sequence
     if (message.type === '@xstate.actor') {
       if (names.size > 5_000) names.clear()
@@ -327,7 +331,7 @@ export function createApp(onChange: () => void) {
   }
   /** Following the machines slows every request, so only their view does it. */
   const followMachines = () => {
-    const isWanted = state.route.view === 'machines' && later !== undefined
+    const isWanted = state.route.view === 'machines' && later?.sequence !== undefined
     if (isWanted === (machines !== undefined)) return
     machines?.abort()
     machines = isWanted ? new AbortController() : undefined
@@ -442,8 +446,8 @@ export function createApp(onChange: () => void) {
     /** Rows of the sequence up to the moment that is shown. */
     rows: (): readonly SequenceRow[] => {
       const { history, recording, rows } = state
-      if (later === undefined) return []
-      const { sequence } = later
+      const sequence = later?.sequence
+      if (sequence === undefined) return []
       if (recording !== null) return listTold(history, sequence)
       const untilMs =
         history.cursor === null ? Number.POSITIVE_INFINITY : readWallMs(findShown(history, 0).atMs)
@@ -458,12 +462,13 @@ export function createApp(onChange: () => void) {
       refreshIn(REFRESH_MS)
       document.addEventListener('visibilitychange', () => refreshIn(0))
     },
-    /** The script of the other views; `undefined` until it is loaded. */
+    /** What the other scripts contain; `undefined` until the first of them is loaded. */
     get later() {
       return later
     },
-    equip: (given: typeof Later) => {
-      later = given
+    /** The views first: the tools need them. */
+    equip: (given: typeof Views | typeof Tools) => {
+      later = { ...later, ...given } as Later
       followMachines()
     },
     /** When it is now, on the clock of the events. */

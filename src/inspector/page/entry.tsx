@@ -105,14 +105,20 @@ document.addEventListener('visibilitychange', draw)
 draw()
 app.run()
 
-/** The other views: asked for once the first is there, and again later where the line is down. */
-const loadViews = () => {
-  import('./views.ts').then(
-    (loaded) => {
-      app.equip(loaded)
+/** The other views, then the tools: asked for once the first view is there, and again later where the line is down. */
+const loadViews = () => load(() => import('./views.ts'), loadTools)
+const loadTools = () => load(() => import('./tool-views.ts'))
+const load = <Part extends Parameters<typeof app.equip>[0]>(
+  fetchPart: () => Promise<Part>,
+  then: () => void = () => {},
+) => {
+  fetchPart().then(
+    (part) => {
+      app.equip(part)
       draw()
+      then()
     },
-    () => setTimeout(loadViews, 2_000),
+    () => setTimeout(load, 2_000, fetchPart, then),
   )
 }
 

@@ -70,7 +70,7 @@ describe.skipIf(hasNoBrowser)('the page', () => {
     const response = await page.goto(url)
     const headers = response?.headers() ?? {}
     expect(headers['content-security-policy']).toMatch(
-      /^default-src 'none'; script-src 'sha256-[^' ]+' 'sha256-[^' ]+'; /,
+      /^default-src 'none'; script-src 'sha256-[^' ]+' 'sha256-[^' ]+' 'sha256-[^' ]+'; /,
     )
     expect(headers['content-security-policy']).not.toMatch(/unsafe|https:|\*/)
     expect(headers['x-content-type-options']).toBe('nosniff')

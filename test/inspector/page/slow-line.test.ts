@@ -68,7 +68,7 @@ describe.skipIf(hasNoBrowser)('the page on a line of 50 kB/s', () => {
       const isReleased = new Promise<void>((resolve) => {
         release = resolve
       })
-      await page.route('**/page/views.js', async (route) => {
+      await page.route('**/page/*.js', async (route) => {
         await isReleased
         await route.continue()
       })
@@ -78,11 +78,11 @@ describe.skipIf(hasNoBrowser)('the page on a line of 50 kB/s', () => {
       await page.locator('.next .ring').waitFor({ state: 'attached' })
       const before = await listStyles(page)
       release()
-      await expect.poll(() => page.evaluate(() => document.adoptedStyleSheets.length)).toBe(1)
+      await expect.poll(() => page.evaluate(() => document.adoptedStyleSheets.length)).toBe(2)
       await drawn(page)
       await drawn(page)
       expect(await listStyles(page), String(width)).toEqual(before)
-      await page.unroute('**/page/views.js')
+      await page.unroute('**/page/*.js')
     }
     expect(stage.complaints).toEqual([])
   })

@@ -1,0 +1,5 @@
+/** What is opened less often than the views: the last script of the page. */
+
+export * as sequence from './sequence.ts'
+export { Machines as machines } from './views/machines-view.tsx'
+export { TryIt as try } from './views/try-view.tsx'
