@@ -11,6 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const STAMPS = [
   'src/cli/lifecycle.ts',
   'src/cli/log-lines.ts',
+  'src/cli/logs.ts',
   'src/cli/requests-command.ts',
   'src/cli/serve.ts',
   'src/cli/why.ts',

@@ -262,8 +262,13 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
   )
 
   remote(
-    add(program, 'logs', 'show the output of a service', 'leasehold logs demo -f')
-      .argument('<ref>', REFERENCE)
+    add(
+      program,
+      'logs',
+      "show the output of a service; without one leasehold's own log",
+      'leasehold logs demo -f',
+    )
+      .argument('[ref]', REFERENCE)
       .option('-f, --follow', 'follow new output; with --json one JSON document per line'),
   ).action((id, options) =>
     perform(options, async () => (await import('./logs.ts')).showLogs(id, options, terminal)),

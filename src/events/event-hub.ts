@@ -32,22 +32,43 @@ export interface EventHub {
    * share them.
    */
   past(afterSeq: number, limit?: number, choose?: ChooseEvents): SupervisorEvent[]
+  /** The last notable events, oldest first: they are kept when {@link past} has lost them to busier ones. */
+  notable(): SupervisorEvent[]
+  /** Each notable event as it happens. */
+  readonly notable$: Observable<SupervisorEvent>
   publish(body: EventBody): void
   /** Scrubs the kept events again, because more must be hidden. */
   rescrub(): void
-  /** Completes `events$` and `seq$`. */
+  /** Completes `events$`, `seq$` and `notable$`. */
   close(): void
 }
 
 /** How many events are kept for a reader that comes late or again. */
 export const MAX_KEPT_EVENTS = 4096
+/** How many notable events of each sort are kept. */
+export const MAX_NOTABLE_EVENTS = 500
+
+/** An event that is notable, in the shortest form that it can be built from. */
+interface NotableEvent {
+  readonly seq: number
+  readonly clockMs: number
+  readonly wallMs: number
+  readonly body: EventBody
+}
 
 /**
  * Creates a hub. `scrub` removes secrets from an event. An event is built once, when it is first read: without a reader
- * it costs only its place in the history.
+ * it costs only its place in the history. `sortOf` names the sort of a notable event: many of one sort displace none of
+ * another.
  */
-export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value) => value): EventHub {
+export function createEventHub(
+  clock: Clock,
+  scrub: <T>(value: T) => T = (value) => value,
+  sortOf: (body: EventBody) => string | undefined = () => undefined,
+): EventHub {
   const subject = new Subject<SupervisorEvent>()
+  const notableSubject = new Subject<SupervisorEvent>()
+  const notable = new Map<string, NotableEvent[]>()
   const numbers = new Subject<number>()
   const startedAtMs = clock.now()
   const bodies: EventBody[] = []
@@ -73,6 +94,13 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
     events[at] ??= { seq, atMs, time: toTime(wallMs[at] ?? 0), ...scrub(body) }
     return events[at]
   }
+  const keepNotable = (sort: string, event: NotableEvent) => {
+    const kept = notable.get(sort) ?? []
+    if (kept.length === 0) notable.set(sort, kept)
+    kept.push(event)
+    // In one go, so that a full list is not moved for each event.
+    if (kept.length > MAX_NOTABLE_EVENTS * 1.2) kept.splice(0, kept.length - MAX_NOTABLE_EVENTS)
+  }
   return {
     events$: subject.asObservable(),
     seq$: numbers.asObservable(),
@@ -89,6 +117,17 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
         read(seq),
       )
     },
+    notable: () =>
+      [...notable.values()]
+        .flatMap((kept) => kept.slice(-MAX_NOTABLE_EVENTS))
+        .sort((a, b) => a.seq - b.seq)
+        .map(({ seq, clockMs, wallMs, body }) => ({
+          seq,
+          atMs: toEventMs(clockMs),
+          time: new Date(wallMs).toISOString(),
+          ...scrub(body),
+        })),
+    notable$: notableSubject.asObservable(),
     publish: (body) => {
       seq += 1
       const at = seq % MAX_KEPT_EVENTS
@@ -96,6 +135,11 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
       events[at] = undefined
       clockMs[at] = clock.now()
       wallMs[at] = Date.now()
+      const sort = sortOf(body)
+      if (sort !== undefined) {
+        keepNotable(sort, { seq, clockMs: clockMs[at] ?? 0, wallMs: wallMs[at] ?? 0, body })
+        if (notableSubject.observed) notableSubject.next(read(seq))
+      }
       if (subject.observed) subject.next(read(seq))
       if (numbers.observed) numbers.next(seq)
     },
@@ -105,6 +149,7 @@ export function createEventHub(clock: Clock, scrub: <T>(value: T) => T = (value)
     close: () => {
       subject.complete()
       numbers.complete()
+      notableSubject.complete()
     },
   }
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Observable, takeUntil } from 'rxjs'
+import { EMPTY, type Observable, takeUntil } from 'rxjs'
 import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
 import { BadRequestError } from '../errors.ts'
@@ -76,14 +76,14 @@ export async function answerApi(
       const { undo } = await readJsonBody(response)
       return answerDrain(supervisor, response, undo !== true)
     }
-    case 'GET logs/:id':
-      return sendLogs(
-        supervisor,
-        id ?? '',
-        response,
-        url.searchParams.has('follow') ? closing$ : undefined,
-        clock,
-      )
+    case 'GET logs': {
+      const { lines, lines$, nowMs } = internalsOf(supervisor).ownLog
+      return sendLines(response, { tail: lines, lines$, nowMs }, toEnd(url, closing$))
+    }
+    case 'GET logs/:id': {
+      const { tail = () => [], lines$ = EMPTY } = supervisor.output(id ?? '') ?? {}
+      return sendLines(response, { tail, lines$, nowMs: clock.now() }, toEnd(url, closing$))
+    }
     case 'GET events':
       return sendEvents(supervisor, request, response, url, { closing$, clock })
     case 'GET requests':
@@ -116,31 +116,39 @@ function listRequests(supervisor: Supervisor, url: URL): unknown {
   return count === undefined ? { requests } : { requests, ended: supervisor.endedRequests(count) }
 }
 
-/** The kept lines as one document; with `follow` as NDJSON that goes on until the reader leaves or we close. */
-function sendLogs(
-  supervisor: Supervisor,
-  id: string,
+/** When the lines that follow end; `undefined`: the query asks for none. */
+function toEnd(url: URL, closing$: Observable<void>): Observable<void> | undefined {
+  return url.searchParams.has('follow') ? closing$ : undefined
+}
+
+interface Lines {
+  /** The kept lines, oldest first. */
+  tail(): readonly object[]
+  readonly lines$: Observable<object>
+  /** What the clock of the lines says now. */
+  readonly nowMs: number
+}
+
+/** The kept lines as one document; with `end$` as NDJSON that goes on until the reader leaves or we close. */
+function sendLines(
   response: ServerResponse,
-  follow: Observable<void> | undefined,
-  clock: Clock,
+  { tail, lines$, nowMs }: Lines,
+  end$: Observable<void> | undefined,
 ): void {
-  const output = supervisor.output(id)
-  const lines = output?.tail() ?? []
-  if (follow === undefined) return sendJson(response, 200, { lines })
+  if (end$ === undefined) return sendLargeJson(response, { lines: tail() })
   response.writeHead(200, {
     'content-type': 'application/x-ndjson; charset=utf-8',
     ...UNBUFFERED,
-    // What the clock of the lines says now.
-    'x-leasehold-clock-ms': String(clock.now()),
+    'x-leasehold-clock-ms': String(nowMs),
   })
   if (response.req.method === 'HEAD') return void response.end()
-  for (const line of lines) response.write(`${JSON.stringify(line)}\n`)
-  const watch = output?.lines$.pipe(takeUntil(follow)).subscribe({
+  response.flushHeaders()
+  for (const line of tail()) response.write(`${JSON.stringify(line)}\n`)
+  const watch = lines$.pipe(takeUntil(end$)).subscribe({
     next: (line) => writeBounded(response, `${JSON.stringify(line)}\n`),
     complete: () => response.end(),
   })
-  if (watch === undefined) response.end()
-  response.once('close', () => watch?.unsubscribe())
+  response.once('close', () => watch.unsubscribe())
 }
 
 /** The machines at work, in the wire format of `@statelyai/inspect`, until the reader leaves or we close. */

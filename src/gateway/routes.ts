@@ -101,9 +101,15 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'GET',
+    path: '/api/logs',
+    meaning:
+      "leasehold's own log, what `serve --log-level info` writes: the last 500 lines about services and the last 500 about requests, each with its `level` and a sentence in `text`; `?follow=1` continues as NDJSON.",
+  },
+  {
+    method: 'GET',
     path: '/api/logs/{id}',
     meaning:
-      'Its last output; `?follow=1` continues as NDJSON. A line has its plain `text`; colours of a terminal are in `styles`, as `[from, to, "red bold"]`.',
+      'The last output of a service; `?follow=1` continues as NDJSON. A line has its plain `text`; colours of a terminal are in `styles`, as `[from, to, "red bold"]`.',
   },
   {
     method: 'GET',

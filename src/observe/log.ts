@@ -2,13 +2,14 @@ import type { Logger } from 'pino'
 import type { Observable } from 'rxjs'
 import { toInertFlags } from '../compat/flags.ts'
 import type { Config } from '../config/config.ts'
+import type { EventBody } from '../events/event-hub.ts'
 import { eventMeanings, isServing, type SupervisorEvent } from '../events/events.ts'
 import { toReasonText } from '../explanation/reason-text.ts'
 
-type Level = 'debug' | 'info' | 'warn' | 'error'
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 /** What an operator should see without asking: lifecycle changes; the rest is for `debug`. */
-const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
+const levels: Partial<Record<SupervisorEvent['type'], LogLevel>> = {
   'service.state': 'info',
   'service.failed': 'error',
   'process.spawned': 'info',
@@ -37,7 +38,7 @@ const levels: Partial<Record<SupervisorEvent['type'], Level>> = {
 }
 
 /** A service that is used and rests again has not changed its life: each request does that. */
-function findLevel(event: SupervisorEvent): Level {
+export function findLevel(event: EventBody): LogLevel {
   const isTurn = event.type === 'service.state' && isServing(event.from) && isServing(event.to)
   return isTurn ? 'debug' : (levels[event.type] ?? 'debug')
 }
@@ -53,9 +54,8 @@ const WARNING = { type: 'LeaseholdLoggerWarning' }
  * time a process warning says so.
  */
 export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger): void {
-  const advised = new Set<string>()
+  const isNewAdvice = rememberAdvice()
   let hasFailed = false
-  const isFirst = (key: string) => !advised.has(key) && advised.size < MAX_ADVICE && advised.add(key).size > 0
   const services = new Map<string, Logger>()
   const toServiceLogger = (service: string, key: string) => {
     const known = services.get(key) ?? logger.child({ service, key })
@@ -63,8 +63,7 @@ export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger):
     return known
   }
   const write = (event: SupervisorEvent) => {
-    const isNews = event.type === 'request.advised' && isFirst(`${event.advice} ${event.ref}`)
-    const level = isNews ? 'warn' : findLevel(event)
+    const level = isNewAdvice(event) ? 'warn' : findLevel(event)
     if (!logger.isLevelEnabled(level)) return
     const { type, seq, time, ...body } = event
     const said = event.type === 'service.state' ? { whyText: toReasonText(event.why) } : {}
@@ -86,6 +85,16 @@ export function logEvents(events$: Observable<SupervisorEvent>, logger: Logger):
       hasFailed = true
     }
   })
+}
+
+/** Tells whether an event is an advice that was not given before for its model. */
+export function rememberAdvice(): (event: EventBody) => boolean {
+  const advised = new Set<string>()
+  return (event) => {
+    if (event.type !== 'request.advised') return false
+    const key = `${event.advice} ${event.ref}`
+    return !advised.has(key) && advised.size < MAX_ADVICE && advised.add(key).size > 0
+  }
 }
 
 /** Logs once which sections of a configuration were ignored, and which of its flags have no effect. */

@@ -4,6 +4,7 @@ import type { ProviderConfig } from '../config/config.ts'
 import type { LeaseholdError } from '../errors.ts'
 import type { ChooseEvents } from '../events/event-hub.ts'
 import type { SupervisorEvent } from '../events/events.ts'
+import type { OwnLogLine } from '../observe/own-log.ts'
 import type { AnswerSecrets } from '../request/answer-mask.ts'
 import type { CapturedBodies } from '../request/body-capture.ts'
 import type { ModelCall, ModelRequest } from '../request/exchange.ts'
@@ -32,10 +33,22 @@ export interface SupervisorInternals {
   cluster(): JoinedCluster | undefined
   /** By which the supervisor is known to others: the first part of its requests' ids. */
   readonly instance: string
+  /** leasehold's own log: its last lines, and each line as it comes. */
+  readonly ownLog: OwnLog
   /** The number of each event as it happens: for a reader that reads the events of a while in one go. */
   readonly seq$: Observable<number>
   /** As the public method; `choose` picks among them, and costs less than to drop them afterwards. */
   pastEvents(afterSeq?: number, limit?: number, choose?: ChooseEvents): readonly SupervisorEvent[]
+}
+
+/** leasehold's own log. */
+export interface OwnLog {
+  /** The last lines, oldest first. */
+  lines(): readonly OwnLogLine[]
+  /** Each line as it comes; completes when the supervisor is closed. */
+  readonly lines$: Observable<OwnLogLine>
+  /** What the clock of the lines says now, in milliseconds. */
+  readonly nowMs: number
 }
 
 /** A key, and not a map of supervisors: a host's `{ ...supervisor }` keeps it. */

@@ -19,6 +19,7 @@ import { createLeaseBook } from '../lease/desk.ts'
 import { findDecision } from '../lease/room-wait.ts'
 import { createInspections } from '../observe/inspection.ts'
 import { logConfig } from '../observe/log.ts'
+import { createLogSorter } from '../observe/own-log.ts'
 import { createTimeline } from '../observe/timeline.ts'
 import { createClaimKeeper } from '../peers/claim-keeper.ts'
 import { createGuests } from '../peers/guests.ts'
@@ -78,7 +79,7 @@ export function createParts(options: SupervisorOptions) {
   const catalogue = createCatalogue(config)
   const limits = () => catalogue.config.leasehold
   const scrubber = createScrubber(listSecretValues(config, environment))
-  const hub = createEventHub(clock, scrubber.value)
+  const hub = createEventHub(clock, scrubber.value, createLogSorter())
   const publish = (key: string, event: ServiceEventBody) => {
     hub.publish({ service: catalogue.nameOf(key), key, ...event })
     seat.noteChange()

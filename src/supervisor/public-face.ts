@@ -1,9 +1,11 @@
+import { map } from 'rxjs'
 import { hasTag } from '../../machines/provider/tags.ts'
 import { toConfig } from '../config/load.ts'
 import { ServiceError } from '../errors.ts'
 import { runOutside } from '../lease/caller-context.ts'
 import { acquireLease } from '../lease/lease.ts'
 import { warmUp } from '../lease/warm-up.ts'
+import { toOwnLogLine } from '../observe/own-log.ts'
 import { createAsk, createFetch } from '../request/fetch.ts'
 import { toServiceState } from '../request/neighbourhood.ts'
 import { listBudgets } from '../service/budgets.ts'
@@ -139,6 +141,13 @@ export function createFace(
     membership,
     cluster: () => seat.joined,
     instance,
+    ownLog: {
+      lines: () => hub.notable().map(toOwnLogLine),
+      lines$: hub.notable$.pipe(map(toOwnLogLine)),
+      get nowMs() {
+        return hub.nowMs
+      },
+    },
     seq$: hub.seq$,
     pastEvents: (afterSeq = 0, limit, choose) => hub.past(afterSeq, limit, choose),
   })

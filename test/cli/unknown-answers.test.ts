@@ -63,6 +63,7 @@ const commands: Readonly<Record<string, (options: Options, terminal: Terminal) =
   why: (options, terminal) => explainService('demo', options, terminal),
   logs: (options, terminal) => showLogs('demo', options, terminal),
   'logs -f': (options, terminal) => showLogs('demo', { ...options, follow: true }, terminal),
+  'logs without a service': (options, terminal) => showLogs(undefined, options, terminal),
   events: (options, terminal) => showEvents({ ...options, last: 9 }, terminal),
   requests: (options, terminal) => showRequests({ ...options, last: 9 }, terminal),
 }

@@ -64,6 +64,15 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
     expect(follow.headers.get('content-type')).toMatch(/^application\/x-ndjson/)
     await follow.body?.cancel()
   },
+  'GET /api/logs': async () => {
+    const { lines } = await get('/api/logs')
+    expect(lines).toContainEqual(
+      expect.objectContaining({ level: 'info', type: 'service.state', service: 'demo', requestId: null }),
+    )
+    const follow = await fetch(`${house.url}/api/logs?follow=1`)
+    expect(follow.headers.get('content-type')).toMatch(/^application\/x-ndjson/)
+    await follow.body?.cancel()
+  },
   'GET /': async () => {
     const page = await fetch(house.url)
     expect(page.headers.get('content-type')).toMatch(/^text\/html/)

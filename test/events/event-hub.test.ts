@@ -1,5 +1,10 @@
 import { expect, test } from 'vitest'
-import { createEventHub, type KeptEvent, MAX_KEPT_EVENTS } from '../../src/events/event-hub.ts'
+import {
+  createEventHub,
+  type KeptEvent,
+  MAX_KEPT_EVENTS,
+  MAX_NOTABLE_EVENTS,
+} from '../../src/events/event-hub.ts'
 import type { SupervisorEvent } from '../../src/events/events.ts'
 import { createVirtualClock } from '../../src/testing/virtual-clock.ts'
 
@@ -56,4 +61,35 @@ test('no more events are kept than the limit says', () => {
   expect(kept).toHaveLength(MAX_KEPT_EVENTS)
   expect(kept[0]?.seq).toBe(11)
   expect(kept.at(-1)?.seq).toBe(hub.lastSeq)
+})
+
+test('notable events outlive the others, and many of one sort displace none of another', async () => {
+  let built = 0
+  const clock = createVirtualClock()
+  const hub = createEventHub(
+    clock,
+    (value) => {
+      built += 1
+      return value
+    },
+    ({ type }) => (type === 'service.retired' ? undefined : type),
+  )
+  const told: SupervisorEvent[] = []
+  hub.publish({ type: 'watchdog.restored' })
+  await clock.advanceTo(1_500)
+  for (let index = 0; index < MAX_KEPT_EVENTS; index += 1)
+    hub.publish({ type: 'service.retired', service: 's', key: 'k' })
+  const refused = (requestId: string) =>
+    hub.publish({ type: 'request.attempted', requestId, ref: 'a/m', code: 'X' })
+  for (let index = 0; index < 3 * MAX_NOTABLE_EVENTS; index += 1) refused(`r${index}`)
+  expect(built).toBe(0)
+  const notable = hub.notable()
+  expect(notable).toHaveLength(1 + MAX_NOTABLE_EVENTS)
+  expect(notable[0]).toMatchObject({ seq: 1, atMs: 0, type: 'watchdog.restored' })
+  expect(notable.at(-1)).toEqual(hub.past(hub.lastSeq - 1)[0])
+
+  hub.notable$.subscribe((event) => told.push(event))
+  hub.publish({ type: 'service.retired', service: 's', key: 'k' })
+  refused('last')
+  expect(told).toEqual(hub.past(hub.lastSeq - 1))
 })

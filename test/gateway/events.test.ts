@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Subject } from 'rxjs'
+import { EMPTY, Subject } from 'rxjs'
 import { expect, test, vi } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { parseConfig } from '../../src/config/load.ts'
@@ -34,6 +34,7 @@ async function openRoute() {
     }),
     cluster: () => undefined,
     instance: 'none',
+    ownLog: { lines: () => [], lines$: EMPTY, nowMs: 0 },
     seq$: hub.seq$,
     pastEvents: hub.past,
   })
