@@ -245,16 +245,19 @@ export function isPicked({ phase, outcome, spent }: RequestRow, pick: Picked): b
   return pick === 'all' || (outcome !== null && outcome !== 'done')
 }
 
-/** Columns by which rows are sorted. */
+/** Columns by which rows are sorted, in the order in which they stand. */
 export const sorts = [
   'when',
   'model',
   'client',
+  'route',
   'time',
+  'first',
   'cached',
   'prefill',
   'tokens',
   'pace',
+  'status',
   'outcome',
 ] as const
 export type Sort = (typeof sorts)[number]
@@ -263,12 +266,20 @@ const toSortValue: Readonly<Record<Sort, (row: RequestRow) => number | string>> 
   when: ({ startedAtMs }) => startedAtMs,
   model: ({ ref }) => ref ?? '',
   client: ({ client }) => client ?? '',
+  route: ({ route }) => route ?? '',
   time: ({ spent }) => sumSpent(spent),
+  first: (row) => measureFirst(row) ?? 0,
   cached: ({ usage }) => usage?.cachedTokens ?? 0,
   prefill: ({ usage }) => usage?.promptTokensPerSecond ?? 0,
   tokens: ({ usage, chunks }) => usage?.completionTokens ?? chunks,
   pace: ({ usage }) => usage?.tokensPerSecond ?? 0,
+  status: ({ status }) => status ?? 0,
   outcome: ({ outcome, code, phase }) => code ?? outcome ?? phase ?? '',
+}
+
+/** The time until the first byte of an answer, with what its client waited before, in milliseconds. */
+export function measureFirst({ spent, status }: Pick<RequestRow, 'spent' | 'status'>): number | null {
+  return status === null ? null : spent.wait + spent.load + spent.first
 }
 
 /** Sorted rows; `isDown`: the greatest first. Equal ones keep the newest first. */

@@ -181,6 +181,99 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
     expect(lines[1]).toContain(',curl,')
   })
 
+  test('shows the columns that were chosen, and still does after a reload', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows, complaints } = stage
+    await stage.send('quick/m', '<img src=x onerror="window.owned = 1">/1')
+    await stage.send('nowhere/m')
+    await page.goto(`${url}/#/requests`)
+    await rows.nth(1).waitFor()
+    const heads = async () =>
+      (await page.locator('.req th .by').allTextContents()).map((text) => text.replace(/ [↓↑]$/, ''))
+    const first = ['When', 'Model', 'Client', 'Time', 'Cached', 'Prefill', 'Tokens', 'tok/s', 'Outcome']
+    expect(await heads()).toEqual(first)
+    // By keyboard alone.
+    await page.locator('.columns summary').focus()
+    await page.keyboard.press('Enter')
+    await page.getByLabel('Client', { exact: true }).focus()
+    await page.keyboard.press(' ')
+    for (const name of ['Path', 'First byte', 'Status'])
+      await page.getByRole('checkbox', { name, exact: true }).check()
+    const chosen = ['When', 'Model', 'Path', 'Time', 'First byte', 'Cached', 'Prefill', 'Tokens', 'tok/s']
+    expect(await heads()).toEqual([...chosen, 'Status', 'Outcome'])
+    for (const { width, theme } of looks) {
+      await page.setViewportSize({ width, height: 900 })
+      await page.emulateMedia({ colorScheme: theme })
+      await drawn(page)
+      expect(await listViolations(page)).toEqual([])
+      expect(await listMisfits(page)).toEqual([])
+    }
+    await page.setViewportSize({ width: 1440, height: 900 })
+    await page.getByRole('checkbox', { name: 'Path', exact: true }).focus()
+    await page.keyboard.press('Escape')
+    await page.locator('.columns > div').waitFor({ state: 'hidden' })
+    expect(await page.evaluate(() => document.activeElement?.tagName)).toBe('SUMMARY')
+    await page.reload()
+    await rows.nth(1).waitFor()
+    expect(await heads()).toEqual([...chosen, 'Status', 'Outcome'])
+    expect(await rows.nth(1).locator('.c-rt').textContent()).toBe('/v1/chat/completions')
+    expect(await rows.nth(1).locator('.c-st').textContent()).toBe('200')
+    await page.getByRole('columnheader', { name: 'Status' }).getByRole('button').click()
+    await expect.poll(() => rows.first().locator('.c-st').textContent()).toBe('200')
+    await page.locator('.columns summary').click()
+    await page.getByRole('button', { name: 'Default columns' }).click()
+    await expect.poll(heads).toEqual(first)
+    await page.getByRole('heading', { name: 'Requests', level: 1 }).click()
+    await page.locator('.columns > div').waitFor({ state: 'hidden' })
+    expect(await page.evaluate(() => 'owned' in window)).toBe(false)
+    expect(complaints).toEqual([])
+  })
+
+  test('draws how the values of the rows are distributed, of the rows that the filter leaves', {
+    timeout: 240_000,
+  }, async () => {
+    await using stage = await openQuickStage()
+    const { page, url, rows, supervisor, complaints } = stage
+    for (let count = 0; count < 6; count += 1) await stage.send('quick/m', count < 2 ? 'curl/8.5' : 'aider/1')
+    await page.goto(`${url}/#/requests`)
+    await rows.nth(5).waitFor()
+    const histogram = page.locator('.histogram')
+    await histogram.getByLabel('Histogram of').selectOption('Whole time')
+    await histogram.getByText('(6 requests)').waitFor()
+    const heights = () =>
+      histogram
+        .locator('rect title')
+        .allTextContents()
+        .then((texts) => texts.map((text) => Number(text.split(': ')[1])))
+    expect((await heights()).reduce((sum, count) => sum + count, 0)).toBe(6)
+    const times = supervisor.endedRequests(6).map(({ timings }) => {
+      const { waitMs, loadMs, firstByteMs, streamMs } = timings
+      return waitMs + loadMs + (firstByteMs ?? 0) + streamMs
+    })
+    const [least, most] = [Math.min(...times), Math.max(...times)].map((ms) => `${Math.round(ms)} ms`)
+    expect(await histogram.locator('figcaption').textContent()).toBe(`${least}${most}`)
+    await page.keyboard.press('/')
+    await page.keyboard.type('curl')
+    await histogram.getByText('(2 requests)').waitFor()
+    await page.keyboard.press('Escape')
+    await histogram.getByText('(6 requests)').waitFor()
+    for (const { width, theme } of looks) {
+      await page.setViewportSize({ width, height: 900 })
+      await page.emulateMedia({ colorScheme: theme })
+      await drawn(page)
+      expect(await listViolations(page)).toEqual([])
+      expect(await listMisfits(page)).toEqual([])
+    }
+    await page.reload()
+    await histogram.getByText('(6 requests)').waitFor()
+    expect(await histogram.getByLabel('Histogram of').inputValue()).toBe('time')
+    await page.getByRole('button', { name: 'Histogram', exact: true }).click()
+    await histogram.waitFor({ state: 'detached' })
+    expect(complaints).toEqual([])
+  })
+
   test('has the last 500 when it opens, and only the rows in sight are there', {
     timeout: 240_000,
   }, async () => {

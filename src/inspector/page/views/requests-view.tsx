@@ -1,5 +1,7 @@
+import type { ComponentChildren } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { describeCode, formatClock, formatSpan } from '../display-text.ts'
+import { type Measure, measures } from '../distribution.ts'
 import { download } from '../download.ts'
 import { FilterField } from '../frame/filter-field.tsx'
 import { Screen, type ViewProps } from '../frame/view-frame.tsx'
@@ -8,6 +10,7 @@ import {
   findScale,
   formatCsv,
   isPicked,
+  measureFirst,
   type Phase,
   type Picked,
   type RequestRow,
@@ -20,6 +23,8 @@ import { Glyph, Icon } from '../shapes.tsx'
 import { Still } from '../still.ts'
 import { useRequests } from './known-requests.ts'
 import { PhaseBar, PhaseLegend } from './phase-bar.tsx'
+import { ColumnChooser, columns, useColumns } from './request-columns.tsx'
+import { RequestHistogram } from './request-histogram.tsx'
 import { RequestStory } from './request-story.tsx'
 import { useRowWindow } from './row-window.ts'
 
@@ -30,23 +35,7 @@ const pickWords: readonly (readonly [Picked, string])[] = [
   ['failed', 'Failed or cut'],
 ]
 
-interface Column {
-  readonly name: string
-  readonly sort: Sort
-  readonly text: string
-}
-
-const columns: readonly Column[] = [
-  { name: 'c-when', sort: 'when', text: 'When' },
-  { name: 'c-md', sort: 'model', text: 'Model' },
-  { name: 'c-cl', sort: 'client', text: 'Client' },
-  { name: 'c-bar', sort: 'time', text: 'Time' },
-  { name: 'c-ca', sort: 'cached', text: 'Cached' },
-  { name: 'c-pf', sort: 'prefill', text: 'Prefill' },
-  { name: 'c-in', sort: 'tokens', text: 'Tokens' },
-  { name: 'c-ps', sort: 'pace', text: 'tok/s' },
-  { name: 'c-out', sort: 'outcome', text: 'Outcome' },
-]
+const HISTOGRAM_NAME = 'leasehold.histogram'
 
 /** The last requests: where the time of each went, and what became of it. */
 export function Requests(view: ViewProps) {
@@ -54,6 +43,8 @@ export function Requests(view: ViewProps) {
   const { route, filter, history, recording, status } = app.state
   const [pick, choose] = useState<Picked>('all')
   const [{ sort, isDown }, order] = useState<{ sort: Sort; isDown: boolean }>({ sort: 'when', isDown: true })
+  const { shown, choose: chooseColumns } = useColumns()
+  const { measure, isShown, measureBy } = useHistogram()
   const section = useRef<HTMLElement>(null)
   const all = useRequests(view)
   const isMoving = history.cursor === null && recording === null
@@ -88,6 +79,15 @@ export function Requests(view: ViewProps) {
         >
           <Icon name="download" size={14} /> CSV
         </button>
+        <ColumnChooser shown={shown} choose={chooseColumns} />
+        <button
+          type="button"
+          class="btn bare"
+          aria-pressed={isShown}
+          onClick={() => measureBy(isShown ? null : measure)}
+        >
+          <Icon name="bars" size={14} /> Histogram
+        </button>
         {news > 0 && (
           <button type="button" class="btn" onClick={release}>
             {`${news} new, show`}
@@ -96,11 +96,13 @@ export function Requests(view: ViewProps) {
         <span class="grow hide-s" />
         <PhaseLegend />
       </div>
+      {isShown && rows.length > 0 && <RequestHistogram rows={rows} measure={measure} onMeasure={measureBy} />}
       <div class={`split ${route.id === null ? '' : 'open'}`}>
         <section class="card" aria-label="Requests" ref={section}>
           <Table
             view={view}
             rows={rows}
+            shown={shown}
             scale={scale}
             sort={sort}
             isDown={isDown}
@@ -120,6 +122,21 @@ export function Requests(view: ViewProps) {
       </p>
     </Screen>
   )
+}
+
+/** Which histogram is shown, as this browser remembers it; on a phone only where it was asked for. */
+function useHistogram() {
+  const [kept, keep] = useState(localStorage.getItem(HISTOGRAM_NAME))
+  const isShown = kept === null ? matchMedia('(min-width: 641px)').matches : kept !== 'none'
+  return {
+    isShown,
+    measure: measures.find((one) => one === kept) ?? 'pace',
+    /** `null`: none is shown. */
+    measureBy: (measure: Measure | null) => {
+      localStorage.setItem(HISTOGRAM_NAME, measure ?? 'none')
+      keep(measure ?? 'none')
+    },
+  }
 }
 
 /** While the pointer, the focus or a story is at the table, new rows wait: what is looked at does not move. */
@@ -157,32 +174,36 @@ function matches({ id, ref, client, code, outcome, phase }: RequestRow, wanted: 
   )
 }
 
+/** More columns are narrower. */
+const MANY = 9
+
 interface TableProps {
   readonly view: ViewProps
   readonly rows: readonly RequestRow[]
+  readonly shown: readonly Sort[]
   readonly scale: number
   readonly sort: Sort
   readonly isDown: boolean
   onSort(sort: Sort): void
 }
 
-function Table({ view, rows, scale, sort, isDown, onSort }: TableProps) {
+function Table({ view, rows, shown, scale, sort, isDown, onSort }: TableProps) {
   const { app } = view
   const table = useRef<HTMLTableElement>(null)
   const { first, end, beforePx, afterPx } = useRowWindow(rows.length, () => table.current)
   return (
-    <table class="req" ref={table} aria-rowcount={rows.length + 1}>
+    <table class={`req ${shown.length > MANY ? 'many' : ''}`} ref={table} aria-rowcount={rows.length + 1}>
       <thead>
         <tr>
-          {columns.map(({ name, sort: by, text }) => (
+          {shown.map((by) => (
             <th
-              key={name}
+              key={by}
               scope="col"
-              class={name}
+              class={columns[by].name}
               aria-sort={by === sort ? (isDown ? 'descending' : 'ascending') : 'none'}
             >
               <button type="button" class="by" onClick={() => onSort(by)}>
-                {text}
+                {columns[by].text}
                 {by === sort && <span aria-hidden="true">{isDown ? ' ↓' : ' ↑'}</span>}
               </button>
               {by === 'time' && <Ticks scale={scale} />}
@@ -197,6 +218,7 @@ function Table({ view, rows, scale, sort, isDown, onSort }: TableProps) {
             key={row.id}
             {...describeRow(row, app.wallMs(row.startedAtMs))}
             index={first + index + 2}
+            shown={shown}
             scale={scale}
             isAt={row.id === app.state.route.id || row.id === app.state.row}
           />
@@ -234,6 +256,9 @@ interface RowFacts {
   readonly when: string
   readonly model: string
   readonly client: string
+  readonly route: string
+  readonly firstByte: string
+  readonly status: string
   readonly wait: number
   readonly load: number
   readonly first: number
@@ -255,6 +280,9 @@ function describeRow({ spent, usage, chunks, phase, ...row }: RequestRow, wallMs
     when: formatClock(wallMs),
     model: row.ref || 'no model named',
     client: row.client ?? '–',
+    route: row.route ?? '–',
+    firstByte: formatFirst({ spent, status: row.status }),
+    status: String(row.status ?? '–'),
     ...spent,
     phase,
     tokens: usage?.promptTokens == null ? tokens : `${usage.promptTokens} → ${tokens}`,
@@ -263,6 +291,11 @@ function describeRow({ spent, usage, chunks, phase, ...row }: RequestRow, wallMs
     pace: formatPace(usage?.tokensPerSecond),
     ...describeResult(row, phase),
   }
+}
+
+function formatFirst(row: Pick<RequestRow, 'spent' | 'status'>): string {
+  const ms = measureFirst(row)
+  return ms === null ? '–' : formatSpan(ms)
 }
 
 function formatPace(pace: number | null | undefined): string {
@@ -292,51 +325,70 @@ export function describeResult(
 
 interface RowProps extends RowFacts {
   readonly index: number
+  readonly shown: readonly Sort[]
   readonly scale: number
   readonly isAt: boolean
 }
 
 class Row extends Still<RowProps> {
   override render(row: RowProps) {
-    const { id, phase, wait, load, first, stream, look, result } = row
-    const href = formatRoute('requests', id)
-    const spent = { wait, load, first, stream }
+    const { id, phase } = row
     return (
       <tr
         class={`one ${phase === null ? '' : 'open'} ${row.isAt ? 'at' : ''}`}
         data-row={id}
         aria-rowindex={row.index}
         onClick={({ target }) => {
-          if ((target as HTMLElement).closest('a, button') === null) location.hash = href
+          if ((target as HTMLElement).closest('a, button') === null)
+            location.hash = formatRoute('requests', id)
         }}
       >
-        <td class="c-when soft">{row.when}</td>
-        <td class="c-md cut">
-          <a
-            href={href}
-            title={row.model}
-            aria-label={`${row.model}, ${row.when}, ${formatSpan(sumSpent(spent))}, ${result}`}
-          >
-            {row.model}
-          </a>
-        </td>
-        <td class="c-cl soft" title={row.client}>
-          {row.client}
-        </td>
-        <td class="c-bar">
-          <PhaseBar spent={spent} phase={phase} scale={row.scale} />
-        </td>
-        <td class="c-ca num">{row.cached}</td>
-        <td class="c-pf num">{row.prefill}</td>
-        <td class="c-in c-tk num">{row.tokens}</td>
-        <td class="c-ps num">{row.pace}</td>
-        <td class={`c-out ${look === 'failed' ? 'bad' : phase === null ? 'soft' : ''}`} title={result}>
-          <span class="row">
-            {look !== null && <Glyph look={look} />}
-            <span class="cut">{result}</span>
-          </span>
-        </td>
+        {row.shown.map((name) => cells[name](row))}
       </tr>
     )
   }
+}
+
+const cells: Readonly<Record<Sort, (row: RowProps) => ComponentChildren>> = {
+  when: ({ when }) => <td class="c-when soft">{when}</td>,
+  model: ({ id, model, when, wait, load, first, stream, result }) => (
+    <td class="c-md cut">
+      <a
+        href={formatRoute('requests', id)}
+        title={model}
+        aria-label={`${model}, ${when}, ${formatSpan(sumSpent({ wait, load, first, stream }))}, ${result}`}
+      >
+        {model}
+      </a>
+    </td>
+  ),
+  client: ({ client }) => (
+    <td class="c-cl soft" title={client}>
+      {client}
+    </td>
+  ),
+  route: ({ route }) => (
+    <td class="c-rt soft" title={route}>
+      {route}
+    </td>
+  ),
+  time: ({ wait, load, first, stream, phase, scale }) => (
+    <td class="c-bar">
+      <PhaseBar spent={{ wait, load, first, stream }} phase={phase} scale={scale} />
+    </td>
+  ),
+  first: ({ firstByte }) => <td class="c-fb num">{firstByte}</td>,
+  cached: ({ cached }) => <td class="c-ca num">{cached}</td>,
+  prefill: ({ prefill }) => <td class="c-pf num">{prefill}</td>,
+  tokens: ({ tokens }) => <td class="c-in c-tk num">{tokens}</td>,
+  pace: ({ pace }) => <td class="c-ps num">{pace}</td>,
+  status: ({ status }) => <td class="c-st num">{status}</td>,
+  outcome: ({ look, phase, result }) => (
+    <td class={`c-out ${look === 'failed' ? 'bad' : phase === null ? 'soft' : ''}`} title={result}>
+      <span class="row">
+        {look !== null && <Glyph look={look} />}
+        <span class="cut">{result}</span>
+      </span>
+    </td>
+  ),
 }
