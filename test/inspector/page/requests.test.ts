@@ -20,10 +20,15 @@ async function openQuickStage(leasehold: object = {}) {
     leasehold,
     viewport: { width: 1440, height: 900 },
   })
-  const send = (model: string, agent = 'aider/0.86', more: object = {}) =>
+  const send = (
+    model: string,
+    agent = 'aider/0.86',
+    more: object = {},
+    headers: Record<string, string> = {},
+  ) =>
     fetch(`${stage.url}/v1/chat/completions`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'user-agent': agent },
+      headers: { 'content-type': 'application/json', 'user-agent': agent, ...headers },
       body: JSON.stringify({ model, messages: [{ role: 'user', content: 'SECRET 2+2' }], ...more }),
     }).then((answer) => answer.text())
   return {
@@ -57,7 +62,8 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
     const { page, url, rows, story, complaints } = stage
     await page.goto(url)
     await page.getByText('Prompts and answers are kept:').waitFor()
-    await stage.send('quick/m')
+    const evil = '<img src=x onerror="window.owned = 1">'
+    await stage.send('quick/m', 'aider/0.86', {}, { 'x-evil': evil, authorization: 'Bearer SECRET-KEY' })
     await page.goto(`${url}/#/requests`)
     await page.getByText('Prompts and answers are kept:').waitFor()
     expect(await page.getByText('Prompts and answers are not recorded').count()).toBe(0)
@@ -66,7 +72,29 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
     await story.locator('.bodies pre').first().getByText('SECRET 2+2').waitFor()
     await story.getByText('What it got').click()
     await story.locator('.bodies pre').nth(1).getByText('"choices"').waitFor()
-    expect(await listViolations(page)).toEqual([])
+    const [sent, got] = await story.locator('.bodies details').allTextContents()
+    expect(sent).toContain('POST /v1/chat/completions')
+    const headerOf = (name: string) =>
+      story
+        .locator('.headers div', { has: page.getByText(name, { exact: true }) })
+        .first()
+        .locator('dd')
+        .textContent()
+    expect(await headerOf('user-agent')).toBe('aider/0.86')
+    expect(await headerOf('x-evil')).toBe(evil)
+    expect(await headerOf('authorization')).toBe('***')
+    expect(got).toMatch(/Status 200.*content-typeapplication\/json/)
+    expect(await page.content()).not.toContain('SECRET-KEY')
+    for (const { width, theme } of looks) {
+      await page.setViewportSize({ width, height: 900 })
+      await page.emulateMedia({ colorScheme: theme })
+      await drawn(page)
+      expect(await listViolations(page)).toEqual([])
+      expect(await listMisfits(page)).toEqual([])
+      if (pictures !== undefined)
+        await page.screenshot({ path: `${pictures}/request-bodies-${theme}-${width}.png` })
+    }
+    expect(await page.evaluate(() => 'owned' in window)).toBe(false)
     expect(complaints).toEqual([])
   })
 

@@ -24,24 +24,40 @@ export function RequestBodies({ view: { app }, id, isOver }: BodiesProps) {
   if (bodies?.id !== id) return <p class="none">The bodies of this request are not kept any more.</p>
   return (
     <div class="bodies">
-      <Body title="What it sent" body={bodies.request} />
-      {bodies.answer !== null && <Body title="What it got" body={bodies.answer} />}
+      <Message
+        title="What it sent"
+        line={`${bodies.request.method} ${bodies.request.path}`}
+        body={bodies.request}
+      />
+      {bodies.answer !== null && (
+        <Message title="What it got" line={`Status ${bodies.answer.status}`} body={bodies.answer} />
+      )}
     </div>
   )
 }
 
-function Body({
-  title,
-  body: { type, bytes, text },
-}: {
+interface MessageProps {
   readonly title: string
+  /** What stands before the headers. */
+  readonly line: string
   readonly body: CapturedBody
-}) {
+}
+
+function Message({ title, line, body: { headers, type, bytes, text } }: MessageProps) {
   return (
     <details>
       <summary>
         <b>{title}</b> <span class="soft">{[type, formatBytes(bytes)].filter(Boolean).join(', ')}</span>
       </summary>
+      <p class="mono">{line}</p>
+      <dl class="headers">
+        {headers.map(([name, value], index) => (
+          <div key={index}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
       {text === null ? (
         <p class="soft">It is no text, or it is compressed.</p>
       ) : (
