@@ -128,7 +128,8 @@ const base = setup({
     },
     /** The card is of another run than the one before. */
     isRestart: ({ context, event }: Scope) => cardOf(event).boot !== context.card.boot,
-    isCardDraining: ({ event }: Scope) => isDraining(cardOf(event)),
+    startsDraining: ({ context, event }: Scope) => isDraining(cardOf(event)) && !isDraining(context.card),
+    endsDraining: ({ context, event }: Scope) => !isDraining(cardOf(event)) && isDraining(context.card),
     isDraining: ({ context }: Scope) => isDraining(context.card),
     isFrozen: ({ context }: Scope) => context.isFrozen,
     /** What is told is about the run that is known. */
@@ -248,8 +249,9 @@ export const neighbourMachine = neighbour.createMachine({
           { guard: 'isStale' },
           // A late card of a former run looks the same, so HTTP says which run is there.
           { guard: 'isRestart', target: 'doubted' },
-          { guard: 'isCardDraining', target: '.draining', actions: ['recordCard', 'listenAnew'] },
-          { target: '.open', actions: ['recordCard', 'listenAnew'] },
+          { guard: 'startsDraining', target: '.draining', actions: ['recordCard', 'listenAnew'] },
+          { guard: 'endsDraining', target: '.open', actions: ['recordCard', 'listenAnew'] },
+          { actions: ['recordCard', 'listenAnew'] },
         ],
         'silence.due': 'overdue',
         'connection.failed': 'doubted',

@@ -162,27 +162,19 @@ export async function joinCluster({
     }
   }
 
-  /** Made once for each card: with every card that comes, those of all members are compared. */
-  const offerTexts = new WeakMap<Card, string>()
-  const describeOffer = (said: Card): string => {
-    const known = offerTexts.get(said)
-    if (known !== undefined) return known
-    const { member: from, address, services } = said
-    const models = Object.entries(services).map(([id, service]) => [id, service.models])
-    const text = JSON.stringify([from, address, models])
-    offerTexts.set(said, text)
-    return text
-  }
-  let offered: readonly string[] = []
-  const tellOffers = () => {
+  /** What each usable member offers, as text. */
+  const offers = new Map<string, string>()
+  /** Most cards offer the same as the one before: only the offer of the member that a card is of is compared. */
+  const tellOffers = (member: string) => {
+    const offer = describeOffer(neighbours.of(member))
+    if (offer === offers.get(member)) return
+    if (offer === undefined) offers.delete(member)
+    else offers.set(member, offer)
     const cards = neighbours
       .all()
       .filter(isUsable)
-      .flatMap((neighbour) => (isNewerCard(neighbour.card) ? [] : [neighbour.card]))
+      .flatMap(({ card: said }) => (isNewerCard(said) ? [] : [said]))
       .sort((a, b) => (a.member < b.member ? -1 : 1))
-    const texts = cards.map(describeOffer)
-    if (texts.length === offered.length && texts.every((text, index) => text === offered[index])) return
-    offered = texts
     onOffers(cards, isUsed)
   }
   const ask = (
@@ -213,7 +205,7 @@ export async function joinCluster({
     onState: ({ member, state }) => {
       if (state !== 'lost' && state !== 'unmet') publish({ type: 'member.changed', member, state })
     },
-    onChange: () => tellOffers(),
+    onChange: tellOffers,
   })
 
   const link = openNatsLink({
@@ -466,6 +458,13 @@ const LOSSES: Readonly<Record<LossCause, string>> = {
   refused: 'nothing listens at its address',
   silent: 'it answers neither over NATS nor over HTTP',
   restarted: 'another run of it is there',
+}
+
+/** `undefined`: nothing is used of it. */
+function describeOffer(neighbour: Neighbour | undefined): string | undefined {
+  if (neighbour === undefined || !isUsable(neighbour) || isNewerCard(neighbour.card)) return undefined
+  const { address, services } = neighbour.card
+  return JSON.stringify([address, Object.entries(services).map(([id, { models }]) => [id, models])])
 }
 
 const STATES: readonly CardServiceState[] = ['cold', 'asking', 'starting', 'ready', 'failed']

@@ -35,8 +35,8 @@ export interface NeighboursOptions {
   readonly onLost: (gone: MemberRun, because: LossCause) => void
   /** Its state is another one. */
   readonly onState: (neighbour: Neighbour) => void
-  /** Anything is known anew: its card, or its state. */
-  readonly onChange: () => void
+  /** Anything is known anew of a member: its card, or its state. */
+  readonly onChange: (member: string) => void
 }
 
 /** The other members of the cluster. The chart `machines/cluster/neighbour.ts` says what is known of each. */
@@ -99,11 +99,11 @@ export function createNeighbours({
         const isNew = before.card !== snapshot.context.card
         entry.neighbour = toNeighbour(snapshot, isNew ? clock.now() : before.heardAtMs, entry.problem)
         if (entry.neighbour.state !== before.state) onState(entry.neighbour)
-        if (isNew || entry.neighbour.state !== before.state) onChange()
+        if (isNew || entry.neighbour.state !== before.state) onChange(card.member)
       },
       complete: () => {
         entries.delete(card.member)
-        onChange()
+        onChange(card.member)
       },
     })
     actor.start()

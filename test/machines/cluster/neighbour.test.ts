@@ -403,6 +403,7 @@ async function tell(machine: typeof neighbourMachine): Promise<unknown> {
   await play(refused, heard(2))
   await play(answered(1, 'a2'), heard(2, 'a2'), heard(3))
   await play(answered(1), heard(0), heard(2, 'a1', 'draining'), failed, heard(3), heard(1, 'a2'), heard(9))
+  await play(answered(1), heard(2, 'a1', 'draining'), heard(3, 'a1', 'draining'), heard(4))
   await play(answered(1), { http: answered(1, 'a2') }, heard(1, 'a2'), heard(9))
   await play(answered(1), none('a0'), none(), bye('a0'), bye(), heard(7), 5_000)
   await play(
