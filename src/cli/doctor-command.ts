@@ -194,7 +194,12 @@ function listHostRows({ memory, gpus, stateDirectory, openFiles, gateway }: Host
       ? [['GPU', 'none: neither nvidia-smi nor rocm-smi tells of one']]
       : gpus.list.map(({ name, totalMiB, usedMiB }) => [
           'GPU',
-          `${name}, ${formatMiB(totalMiB)}, ${formatMiB(usedMiB)} used${gpus.driver === undefined ? '' : `, driver ${gpus.driver}`}`,
+          [
+            name,
+            ...(totalMiB === null ? [] : [formatMiB(totalMiB)]),
+            ...(usedMiB === null ? [] : [`${formatMiB(usedMiB)} used`]),
+            ...(gpus.driver === undefined ? [] : [`driver ${gpus.driver}`]),
+          ].join(', '),
         ])),
     ['state', `${stateDirectory.path}${free}`],
     ['open files', openFiles === null ? 'unknown' : String(openFiles)],

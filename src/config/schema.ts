@@ -527,7 +527,7 @@ const leaseholdSchema = z
       ),
     nvidiaSmi: plainText()
       .default('/usr/bin/nvidia-smi')
-      .describe('Absolute path of the program that reports the GPU memory of each process.'),
+      .describe('Absolute path of `nvidia-smi`: it tells the GPUs, and the GPU memory of each process.'),
     backoffMs: durationMs(1)
       .prefault(1000)
       .describe(

@@ -98,6 +98,8 @@ export async function answerApi(
     }
     case 'GET timeline':
       return sendLargeJson(response, supervisor.timeline())
+    case 'GET hardware':
+      return sendLargeJson(response, await internalsOf(supervisor).lookAtHardware(toMoment('after', url)))
     case 'DELETE requests/:id': {
       if (supervisor.cancel(id ?? '')) return sendJson(response, 200, { id, cancelled: true })
       throw new BadRequestError(`There is no request "${id}" under way.`, { status: 404 })
@@ -114,6 +116,14 @@ function listRequests(supervisor: Supervisor, url: URL): unknown {
   const requests = supervisor.requests(MAX_REQUESTS)
   const count = toCount('ended', url)
   return count === undefined ? { requests } : { requests, ended: supervisor.endedRequests(count) }
+}
+
+/** A time on the clock of the events; `undefined`: it is not there. @throws {@link BadRequestError} it is no number */
+function toMoment(param: string, { searchParams }: URL): number | undefined {
+  const text = searchParams.get(param)
+  if (text === null) return undefined
+  if (/^\d{1,12}(\.\d{1,6})?$/.test(text)) return Number(text)
+  throw new BadRequestError(`${param}=${text} is not a number of milliseconds.`, { param })
 }
 
 /** When the lines that follow end; `undefined`: the query asks for none. */

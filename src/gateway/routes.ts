@@ -136,6 +136,12 @@ export const routes: readonly Route[] = [
       'The last 15 minutes: the changes of state of every service, the decisions that took room, and how much of each budget was held.',
   },
   {
+    method: 'GET',
+    path: '/api/hardware',
+    meaning:
+      'The host and its GPUs: load of the processor and of each of its threads, memory, swap, network; of each GPU memory, utilisation, temperature, power and fan, as `nvidia-smi` or `rocm-smi` tells. `samples` has one for every 5 s in which the hardware was looked at, of the last hour: a look is a request of this path, and counts for 20 s. `?after=MS` leaves out older samples. `null`: unknown.',
+  },
+  {
     method: 'DELETE',
     path: '/api/requests/{id}',
     meaning: 'Ends one as if its client had left; the client gets an error.',

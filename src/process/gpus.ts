@@ -2,11 +2,20 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { toPlainText } from '../text/plain-text.ts'
 
-/** One GPU of this host. */
+/** One GPU of this host. `null`: it does not tell, or has no such thing. */
 export interface Gpu {
+  readonly index: number
   readonly name: string
-  readonly totalMiB: number
-  readonly usedMiB: number
+  /** `null`: memory that the GPU shares with the processor, for one. */
+  readonly totalMiB: number | null
+  readonly usedMiB: number | null
+  /** Part of the time in which it worked, in percent. */
+  readonly utilisationPercent: number | null
+  readonly temperatureC: number | null
+  readonly memoryTemperatureC: number | null
+  readonly powerWatts: number | null
+  readonly powerLimitWatts: number | null
+  readonly fanPercent: number | null
 }
 
 /** The GPUs of this host, and the program that told of them. `null`: neither `nvidia-smi` nor `rocm-smi` answered. */
@@ -21,82 +30,130 @@ const TIMEOUT_MS = 5_000
 const MAX_BYTES = 1_048_576
 const BYTES_PER_MIB = 1_048_576
 
+/** Every driver of the last ten years knows these. One that it does not know would cost the answer to all. */
+const NVIDIA_COLUMNS = [
+  'index',
+  'name',
+  'memory.total',
+  'memory.used',
+  'driver_version',
+  'utilization.gpu',
+  'temperature.gpu',
+  'power.draw',
+  'power.limit',
+  'fan.speed',
+]
+const ROCM_FLAGS = [
+  '--showproductname',
+  '--showmeminfo',
+  'vram',
+  '--showuse',
+  '--showtemp',
+  '--showpower',
+  '--showmaxpower',
+  '--showfan',
+  '--json',
+]
+
 /** Asks `nvidia-smi`, then `rocm-smi`. */
-export async function readGpus(nvidiaSmi: string, rocmSmi = 'rocm-smi'): Promise<Gpus | null> {
-  const csv = await readSmi(nvidiaSmi, [
-    '--query-gpu=name,memory.total,memory.used,driver_version',
-    '--format=csv,noheader,nounits',
-  ])
+export async function readGpus(
+  nvidiaSmi: string,
+  { rocmSmi = 'rocm-smi', signal }: { readonly rocmSmi?: string; readonly signal?: AbortSignal } = {},
+): Promise<Gpus | null> {
+  const query = [`--query-gpu=${NVIDIA_COLUMNS}`, '--format=csv,noheader,nounits']
+  const csv = await readSmi(nvidiaSmi, query, signal)
   const nvidia = csv === undefined ? undefined : parseNvidiaGpus(csv)
   if (nvidia !== undefined) return { program: nvidiaSmi, ...nvidia }
-  const json = await readSmi(rocmSmi, ['--showproductname', '--showmeminfo', 'vram', '--json'])
+  const json = await readSmi(rocmSmi, ROCM_FLAGS, signal)
   const list = json === undefined ? [] : parseRocmGpus(json)
   return list.length === 0 ? null : { program: rocmSmi, list }
 }
 
-/** Lines of `NAME, TOTAL, USED, DRIVER` in MiB; `undefined`: there is none. A name may hold commas. */
+/**
+ * Lines of the columns above, with MiB, percent, °C and W as plain numbers, and `[N/A]`, `[Not Supported]` or
+ * `[Unknown Error]` where there is none; `undefined`: there is no such line. A name may hold commas.
+ */
 export function parseNvidiaGpus(csv: string): Pick<Gpus, 'driver' | 'list'> | undefined {
+  const behindName = NVIDIA_COLUMNS.length - 2
   const rows = csv.split('\n').flatMap((line) => {
-    const [, name = '', total, used, driver = ''] =
-      /^(.+), (\d+|\[[^\]]*\]), (\d+|\[[^\]]*\]), (\S+)\s*$/.exec(line) ?? []
-    return total === undefined
-      ? []
-      : [{ name: toPlainText(name), total: toNumber(total), used: toNumber(used), driver }]
+    const [index = '', ...rest] = line.trim().split(', ')
+    if (!/^\d+$/.test(index) || rest.length <= behindName) return []
+    const [total, used, driver = '', utilisation, temperature, power, powerLimit, fan] = rest.slice(
+      -behindName,
+    )
+    const gpu: Gpu = {
+      index: Number(index),
+      name: toPlainText(rest.slice(0, -behindName).join(', ')),
+      totalMiB: toAmount(total),
+      usedMiB: toAmount(used),
+      utilisationPercent: toAmount(utilisation),
+      temperatureC: toAmount(temperature),
+      memoryTemperatureC: null,
+      powerWatts: toAmount(power),
+      powerLimitWatts: toAmount(powerLimit),
+      fanPercent: toAmount(fan),
+    }
+    return [{ gpu, driver }]
   })
   const [first] = rows
-  if (first === undefined) return undefined
-  return {
-    driver: toPlainText(first.driver),
-    list: rows.map(({ name, total, used }) => ({ name, totalMiB: total, usedMiB: used })),
-  }
+  return first && { driver: toPlainText(first.driver), list: rows.map(({ gpu }) => gpu) }
 }
 
-/** An object of cards, with amounts in bytes. */
+/** An object of cards, with amounts in bytes. Their keys differ from version to version. A warning may stand before it. */
 export function parseRocmGpus(json: string): Gpu[] {
   let cards: unknown
   try {
-    cards = JSON.parse(json)
+    cards = JSON.parse(json.slice(json.indexOf('{')))
   } catch {
     return []
   }
-  return Object.values(Object(cards)).flatMap((card: unknown) => {
-    const {
-      'VRAM Total Memory (B)': total,
-      'VRAM Total Used Memory (B)': used,
-      ...rest
-    }: Record<string, unknown> = Object(card)
+  return Object.entries(Object(cards)).flatMap(([id, card], place) => {
+    const facts: Record<string, unknown> = Object(card)
+    const find = (pattern: RegExp) => Object.entries(facts).find(([key]) => pattern.test(key))?.[1]
+    const total = find(/^VRAM Total Memory \(B\)/)
     if (total === undefined) return []
-    const name = [rest['Card Series'], rest['Card series'], rest['Card Model'], rest['Card model']].find(
-      (text) => typeof text === 'string',
-    )
-    return [
-      {
-        name: toPlainText(typeof name === 'string' ? name : 'AMD GPU'),
-        totalMiB: toMiB(total),
-        usedMiB: toMiB(used),
-      },
-    ]
+    const names = [find(/^Card Series/i), find(/^Device Name/i), find(/^Card Model/i)]
+    const name = names.find((text) => typeof text === 'string' && text !== 'N/A')
+    return {
+      index: Number(/^card(\d+)$/.exec(id)?.[1] ?? place),
+      name: toPlainText(typeof name === 'string' ? name : 'AMD GPU'),
+      totalMiB: toMiB(total),
+      usedMiB: toMiB(find(/^VRAM Total Used Memory \(B\)/)),
+      utilisationPercent: toAmount(find(/^GPU use \(%\)/)),
+      temperatureC: toAmount(
+        find(/^Temperature \(Sensor edge\)/) ?? find(/^Temperature \(Sensor junction\)/),
+      ),
+      memoryTemperatureC: toAmount(find(/^Temperature \(Sensor memory\)/)),
+      powerWatts: toAmount(find(/^(Average|Current Socket) Graphics Package Power/)),
+      powerLimitWatts: toAmount(find(/^Max Graphics Package Power/)),
+      fanPercent: toAmount(find(/^Fan speed \(%\)/i)),
+    }
   })
 }
 
-/** 0 for `[N/A]`, as with memory that the GPU shares with the processor. */
-function toNumber(text: string | undefined): number {
-  const value = Number(text)
-  return Number.isFinite(value) ? value : 0
+/** `null` for `[N/A]` and its like. */
+function toAmount(text: unknown): number | null {
+  const value = text === '' ? Number.NaN : Number(text ?? Number.NaN)
+  return Number.isFinite(value) ? value : null
 }
 
-function toMiB(bytes: unknown): number {
-  const value = Number(bytes)
-  return Number.isFinite(value) ? Math.round(value / BYTES_PER_MIB) : 0
+function toMiB(bytes: unknown): number | null {
+  const amount = toAmount(bytes)
+  return amount === null ? null : Math.round(amount / BYTES_PER_MIB)
 }
 
 /** What `nvidia-smi` or `rocm-smi` prints; `undefined` where it is missing, fails, or takes longer than five seconds. */
-export async function readSmi(program: string, args: readonly string[]): Promise<string | undefined> {
+export async function readSmi(
+  program: string,
+  args: readonly string[],
+  signal?: AbortSignal,
+): Promise<string | undefined> {
   try {
     const { stdout } = await promisify(execFile)(program, args, {
       timeout: TIMEOUT_MS,
       maxBuffer: MAX_BYTES,
       killSignal: 'SIGKILL',
+      signal,
     })
     return stdout
   } catch {

@@ -4,6 +4,7 @@ import type { ProviderConfig } from '../config/config.ts'
 import type { LeaseholdError } from '../errors.ts'
 import type { ChooseEvents } from '../events/event-hub.ts'
 import type { SupervisorEvent } from '../events/events.ts'
+import type { Hardware } from '../observe/hardware.ts'
 import type { OwnLogLine } from '../observe/own-log.ts'
 import type { AnswerSecrets } from '../request/answer-mask.ts'
 import type { CapturedBodies } from '../request/body-capture.ts'
@@ -33,6 +34,8 @@ export interface SupervisorInternals {
   cluster(): JoinedCluster | undefined
   /** By which the supervisor is known to others: the first part of its requests' ids. */
   readonly instance: string
+  /** Looks at the hardware: see `GET /api/hardware`. @param afterMs only samples after this moment @default all */
+  lookAtHardware(afterMs?: number): Promise<Hardware>
   /** leasehold's own log: its last lines, and each line as it comes. */
   readonly ownLog: OwnLog
   /** The number of each event as it happens: for a reader that reads the events of a while in one go. */

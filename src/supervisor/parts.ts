@@ -17,6 +17,7 @@ import type { RequestEventBody, ServiceEventBody } from '../events/events.ts'
 import { listenIn } from '../events/listen-in.ts'
 import { createLeaseBook } from '../lease/desk.ts'
 import { findDecision } from '../lease/room-wait.ts'
+import { createHardwareWatch } from '../observe/hardware.ts'
 import { createInspections } from '../observe/inspection.ts'
 import { logConfig } from '../observe/log.ts'
 import { createLogSorter } from '../observe/own-log.ts'
@@ -26,6 +27,8 @@ import { createGuests } from '../peers/guests.ts'
 import { createHostClaims } from '../peers/host-claims.ts'
 import type { PeerConnection } from '../peers/peer-wire.ts'
 import { buildChildEnvironment } from '../process/environment.ts'
+import { readGpus } from '../process/gpus.ts'
+import { readHost, readHostFacts } from '../process/host-reading.ts'
 import type { RecordedServer } from '../process/owner-record.ts'
 import { LeftServerError, reapOrphans } from '../process/reaping.ts'
 import { openStateDirectory, toStateDirectoryPath } from '../process/state-directory.ts'
@@ -174,6 +177,13 @@ export function createParts(options: SupervisorOptions) {
   const leaseTimes = createDurations()
   const requestLog = createRequestLog()
   const timeline = createTimeline()
+  const hardware = createHardwareWatch({
+    clock,
+    nowMs: () => hub.nowMs,
+    readHostFacts,
+    readHost,
+    readGpus: (signal) => readGpus(limits().nvidiaSmi, { signal }),
+  })
   const registry = createRegistry({
     catalogue,
     clock,
@@ -350,6 +360,7 @@ export function createParts(options: SupervisorOptions) {
     leaseTimes,
     requestLog,
     timeline,
+    hardware,
     registry,
     leases,
     rank,

@@ -35,6 +35,7 @@ export function createFace(
     openRequests,
     requestLog,
     timeline,
+    hardware,
     inspections,
     dispatch,
     openServerCall,
@@ -141,6 +142,7 @@ export function createFace(
     membership,
     cluster: () => seat.joined,
     instance,
+    lookAtHardware: enclose(hardware.look),
     ownLog: {
       lines: () => hub.notable().map(toOwnLogLine),
       lines$: hub.notable$.pipe(map(toOwnLogLine)),

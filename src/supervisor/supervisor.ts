@@ -26,6 +26,7 @@ function assemble(options: SupervisorOptions): Supervisor {
     await parts.seat.close()
     parts.learning.close()
     parts.contextSizes.close()
+    parts.hardware.close()
     await table.close()
     await parts.upstreams.disconnectAll()
     signals?.[Symbol.dispose]()

@@ -99,6 +99,12 @@ const uses: Readonly<Record<string, () => Promise<void>>> = {
   'GET /api/timeline': async () => {
     expect(await get('/api/timeline')).toMatchObject({ lanes: [{ service: 'demo' }], decisions: [] })
   },
+  'GET /api/hardware': async () => {
+    const { atMs, samples } = await get('/api/hardware')
+    expect(samples).toMatchObject([{ cpuPercent: null, memoryUsedMiB: expect.any(Number) }])
+    expect(await get(`/api/hardware?after=${atMs + 60_000}`)).toMatchObject({ samples: [] })
+    expect((await fetch(`${house.url}/api/hardware?after=yesterday`)).status).toBe(400)
+  },
   // This gateway is in no cluster. test/cluster asks gateways of a cluster.
   'GET /api/members': async () => {
     expect(await get('/api/members')).toEqual({ self: null, isDraining: false, members: [] })

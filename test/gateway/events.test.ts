@@ -34,6 +34,7 @@ async function openRoute() {
     }),
     cluster: () => undefined,
     instance: 'none',
+    lookAtHardware: dispatch,
     ownLog: { lines: () => [], lines$: EMPTY, nowMs: 0 },
     seq$: hub.seq$,
     pastEvents: hub.past,

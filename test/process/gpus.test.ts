@@ -1,50 +1,120 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { parseNvidiaGpus, parseRocmGpus, readGpus } from '../../src/process/gpus.ts'
+import { createSmiFolder } from './fake-smi.ts'
 
 const rocm = JSON.stringify({
   card0: {
-    'Card Series': 'Radeon RX 7900 XTX',
+    'Temperature (Sensor edge) (C)': '38.0',
+    'Temperature (Sensor junction) (C)': '41.0',
+    'Temperature (Sensor memory) (C)': '44.0',
+    'Fan speed (level)': '51',
+    'Fan speed (%)': '20',
+    'Max Graphics Package Power (W)': '327.0',
+    'Average Graphics Package Power (W)': '21.5',
+    'GPU use (%)': '3',
     'VRAM Total Memory (B)': String(24 * 2 ** 30),
     'VRAM Total Used Memory (B)': String(2 ** 30),
+    'Card Series': 'Radeon RX 7900 XTX',
+  },
+  card1: {
+    'Temperature (Sensor junction) (C)': '50.0',
+    'Current Socket Graphics Package Power (W)': '140.0',
+    'GPU use (%)': 'N/A',
+    'VRAM Total Memory (B)': 'N/A',
+    'Card Series': 'N/A',
+    'Card Model': '0x74b5',
   },
   system: { 'Driver version': '6.7.0' },
 })
 
-test('the GPUs of nvidia-smi have their names, memory and driver', () => {
-  expect(
-    parseNvidiaGpus('NVIDIA H200, 143771, 512, 570.86.15\nOdd, Name, 24576, [N/A], 570.86.15\n'),
-  ).toEqual({
+const unknown = {
+  utilisationPercent: null,
+  temperatureC: null,
+  memoryTemperatureC: null,
+  powerWatts: null,
+  powerLimitWatts: null,
+  fanPercent: null,
+}
+
+test('the GPUs of nvidia-smi have their names, amounts and driver, and null for what a GPU does not tell', () => {
+  const csv = [
+    '0, NVIDIA H200, 143771, 512, 570.86.15, 87, 41, 351.29, 700.00, [N/A]',
+    '1, Odd, Name, [N/A], [N/A], 570.86.15, [Not Supported], 38, [Unknown Error], [N/A], 0',
+    'Unable to determine the device handle for GPU0000:41:00.0: Unknown Error',
+    '',
+  ].join('\n')
+  expect(parseNvidiaGpus(csv)).toEqual({
     driver: '570.86.15',
     list: [
-      { name: 'NVIDIA H200', totalMiB: 143_771, usedMiB: 512 },
-      { name: 'Odd, Name', totalMiB: 24_576, usedMiB: 0 },
+      {
+        ...unknown,
+        index: 0,
+        name: 'NVIDIA H200',
+        totalMiB: 143_771,
+        usedMiB: 512,
+        utilisationPercent: 87,
+        temperatureC: 41,
+        powerWatts: 351.29,
+        powerLimitWatts: 700,
+      },
+      {
+        ...unknown,
+        index: 1,
+        name: 'Odd, Name',
+        totalMiB: null,
+        usedMiB: null,
+        temperatureC: 38,
+        fanPercent: 0,
+      },
     ],
   })
   expect(parseNvidiaGpus('No devices were found\n')).toBeUndefined()
 })
 
-test('the GPUs of rocm-smi have their names and memory', () => {
-  expect(parseRocmGpus(rocm)).toEqual([{ name: 'Radeon RX 7900 XTX', totalMiB: 24_576, usedMiB: 1_024 }])
+test('the GPUs of rocm-smi have their names and amounts', () => {
+  const first = {
+    index: 0,
+    name: 'Radeon RX 7900 XTX',
+    totalMiB: 24_576,
+    usedMiB: 1_024,
+    utilisationPercent: 3,
+    temperatureC: 38,
+    memoryTemperatureC: 44,
+    powerWatts: 21.5,
+    powerLimitWatts: 327,
+    fanPercent: 20,
+  }
+  const second = {
+    ...unknown,
+    index: 1,
+    name: '0x74b5',
+    totalMiB: null,
+    usedMiB: null,
+    temperatureC: 50,
+    powerWatts: 140,
+  }
+  expect(parseRocmGpus(`WARNING: AMD GPU device(s) is/are in a low-power state\n\n${rocm}`)).toEqual([
+    first,
+    second,
+  ])
   expect(parseRocmGpus('ERROR: no driver')).toEqual([])
 })
 
 test.runIf(process.platform === 'linux')(
   'rocm-smi is asked where nvidia-smi is missing or fails',
   async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'leasehold-gpus-'))
-    onTestFinished(() => rm(folder, { recursive: true }))
-    const write = async (name: string, script: string) => {
-      await writeFile(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
-      return join(folder, name)
-    }
-    const nvidia = await write('nvidia', 'echo "NVIDIA H200, 143771, 512, 570.86.15"')
-    const broken = await write('broken', 'echo "NVIDIA-SMI has failed"; exit 9')
-    const amd = await write('amd', `echo '${rocm}'`)
-    expect(await readGpus(nvidia, amd)).toMatchObject({ program: nvidia, driver: '570.86.15' })
-    expect(await readGpus(broken, amd)).toMatchObject({ program: amd, list: [{ totalMiB: 24_576 }] })
-    expect(await readGpus(join(folder, 'none'), broken)).toBeNull()
+    await using smi = await createSmiFolder()
+    const nvidia = await smi.writeNvidiaSmi([
+      { index: '0', name: 'NVIDIA H200', driver_version: '570.86.15', 'memory.total': '143771' },
+    ])
+    const broken = await smi.write('broken', 'echo "NVIDIA-SMI has failed"; exit 9')
+    const rocmSmi = await smi.write('amd', `echo '${rocm}'`)
+    expect(await readGpus(nvidia, { rocmSmi })).toMatchObject({ program: nvidia, driver: '570.86.15' })
+    expect(await readGpus(broken, { rocmSmi })).toMatchObject({
+      program: rocmSmi,
+      list: [{ totalMiB: 24_576 }, { totalMiB: null }],
+    })
+    expect(await readGpus(join(smi.folder, 'none'), { rocmSmi: broken })).toBeNull()
   },
 )
