@@ -297,9 +297,20 @@ export const engines: Readonly<Record<string, Engine>> = {
       ...HOST_AND_PORT,
       ...toOption('--contextsize', context),
     ],
-    // /api/extra/version answers before the model is loaded.
+    // It opens its port when the model is loaded.
     healthPath: '/v1/models',
     service: { readyTimeoutMs: 180_000, stopGraceMs: 15_000 },
+    // Each request ends the process that has the port, and starts another one a moment later. Without a model that one
+    // answers 200 to everything, with an empty text.
+    toSleep: ({ model }) => ({
+      options: {
+        request: [{ path: '/api/admin/reload_config', body: { filename: 'unload_model' } }],
+        wake: [{ path: '/api/admin/reload_config', body: { filename: 'initial_model' }, timeoutMs: 180_000 }],
+        check: { path: '/api/v1/model', field: 'result', equals: 'inactive' },
+      },
+      // Older versions have no administration without a folder.
+      args: [['--admin'], ...(isModelPath(model) ? [['--admindir', dirname(model)]] : [])],
+    }),
     compat: {},
   },
   tgi: {

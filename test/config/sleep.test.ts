@@ -187,6 +187,19 @@ describe('the sleep of an engine', () => {
     })
   })
 
+  test('of koboldcpp needs its administration, of a folder that is there', () => {
+    const service = readEngine('koboldcpp', { sleep: {}, model: '/m/a.gguf' })
+    expect(service?.sleep).toMatchObject({
+      request: [{ path: '/api/admin/reload_config', body: { filename: 'unload_model' } }],
+      wake: [{ path: '/api/admin/reload_config', body: { filename: 'initial_model' } }],
+      check: { path: '/api/v1/model', field: 'result', equals: 'inactive' },
+    })
+    expect(service?.args.join(' ')).toMatch(/--admin --admindir \/m$/)
+    expect(
+      readEngine('koboldcpp', { sleep: {}, model: '/m/a.gguf', args: ['--admindir', '/d'] })?.args.join(' '),
+    ).toMatch(/--admin --admindir \/d$/)
+  })
+
   test('is not there unless the file asks for it, and SGLang has none', () => {
     expect(readEngine('vllm', {})?.sleep).toBeUndefined()
     expect(readEngine('vllm', {})?.args).not.toContain('--enable-sleep-mode')

@@ -133,6 +133,21 @@ test('an answer of 200 to the request to sleep is not believed: the server is st
   expect(isRunning(pid)).toBe(false)
 })
 
+test('a server that closes its port on the way to sleep and back stays the same process, and no request fails', async ({
+  expect,
+}) => {
+  const times = ['--sleep-ms', '300', '--wake-ms', '300']
+  await using house = await createHouse({ flags: { a: ['--closes', ...times] } })
+  const { pid } = await house.use('a')
+  await house.until('a', 'ready.falling-asleep')
+  // One that comes while the port is closed, and one that wakes it.
+  expect((await house.use('a')).pid).toBe(pid)
+  await house.until('a', 'ready.asleep', 2)
+  expect((await house.use('a')).pid).toBe(pid)
+  expect(house.all('process.exited')).toEqual([])
+  expect(house.all('lease.refused')).toEqual([])
+})
+
 test('a wake that fails is a stop and a cold start, and the waiter keeps its place (fault E-19)', async ({
   expect,
 }) => {
