@@ -191,7 +191,7 @@ function listHostRows({ memory, gpus, stateDirectory, openFiles, gateway }: Host
   return [
     ['memory', `${formatMiB(memory.totalMiB)}${available}`],
     ...(gpus === null
-      ? [['GPU', 'none: neither nvidia-smi nor rocm-smi tells of one']]
+      ? [['GPU', 'none: nvidia-smi, rocm-smi and, on macOS, ioreg tell of none']]
       : gpus.list.map(({ name, totalMiB, usedMiB }) => [
           'GPU',
           [

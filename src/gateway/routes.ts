@@ -139,7 +139,7 @@ export const routes: readonly Route[] = [
     method: 'GET',
     path: '/api/hardware',
     meaning:
-      'The host and its GPUs: load of the processor and of each of its threads, memory, swap, network; of each GPU memory, utilisation, temperature, power and fan, as `nvidia-smi` or `rocm-smi` tells. `samples` has one for every 5 s in which the hardware was looked at, of the last hour: a look is a request of this path, and counts for 20 s. `?after=MS` leaves out older samples. `null`: unknown.',
+      'The host and its GPUs: load of the processor and of each of its threads, memory, swap, network; of each GPU memory, utilisation, temperature, power and fan, as `nvidia-smi`, `rocm-smi` or (on macOS) `ioreg` tells. `samples` has one for every 5 s in which the hardware was looked at, of the last hour: a look is a request of this path, and counts for 20 s. `?after=MS` leaves out older samples. `null`: unknown.',
   },
   {
     method: 'DELETE',

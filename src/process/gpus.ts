@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process'
+import { totalmem } from 'node:os'
+import { platform } from 'node:process'
 import { promisify } from 'node:util'
 import { toPlainText } from '../text/plain-text.ts'
 
@@ -18,7 +20,7 @@ export interface Gpu {
   readonly fanPercent: number | null
 }
 
-/** The GPUs of this host, and the program that told of them. `null`: neither `nvidia-smi` nor `rocm-smi` answered. */
+/** The GPUs of this host, and the program that told of them. */
 export interface Gpus {
   readonly program: string
   readonly driver?: string
@@ -55,18 +57,33 @@ const ROCM_FLAGS = [
   '--json',
 ]
 
-/** Asks `nvidia-smi`, then `rocm-smi`. */
+const IOREG = platform === 'darwin' ? '/usr/sbin/ioreg' : undefined
+const IOREG_FLAGS = ['-r', '-c', 'IOGPU', '-d', '1', '-f']
+
+export interface GpuPrograms {
+  /** @default 'rocm-smi' */
+  readonly rocmSmi?: string
+  /** Knows the GPU of a Mac. @default '/usr/sbin/ioreg' on macOS, none elsewhere */
+  readonly ioreg?: string | undefined
+  /** Ends a program that is asked. */
+  readonly signal?: AbortSignal
+}
+
+/** Asks `nvidia-smi`, then `rocm-smi`, then on a Mac `ioreg`. `null`: none of them tells of a GPU. */
 export async function readGpus(
   nvidiaSmi: string,
-  { rocmSmi = 'rocm-smi', signal }: { readonly rocmSmi?: string; readonly signal?: AbortSignal } = {},
+  { rocmSmi = 'rocm-smi', ioreg = IOREG, signal }: GpuPrograms = {},
 ): Promise<Gpus | null> {
   const query = [`--query-gpu=${NVIDIA_COLUMNS}`, '--format=csv,noheader,nounits']
   const csv = await readSmi(nvidiaSmi, query, signal)
   const nvidia = csv === undefined ? undefined : parseNvidiaGpus(csv)
   if (nvidia !== undefined) return { program: nvidiaSmi, ...nvidia }
   const json = await readSmi(rocmSmi, ROCM_FLAGS, signal)
-  const list = json === undefined ? [] : parseRocmGpus(json)
-  return list.length === 0 ? null : { program: rocmSmi, list }
+  const amd = json === undefined ? [] : parseRocmGpus(json)
+  if (amd.length > 0) return { program: rocmSmi, list: amd }
+  const text = ioreg === undefined ? undefined : await readSmi(ioreg, IOREG_FLAGS, signal)
+  const apple = text === undefined ? undefined : parseAppleGpu(text, totalmem())
+  return ioreg === undefined || apple === undefined ? null : { program: ioreg, list: [apple] }
 }
 
 /**
@@ -131,6 +148,29 @@ export function parseRocmGpus(json: string): Gpu[] {
   })
 }
 
+/** Properties `"model" = "…"`, and statistics in a dictionary. All memory of a Mac is its GPU's, too. */
+export function parseAppleGpu(text: string, memoryBytes: number): Gpu | undefined {
+  const find = (pattern: RegExp) => pattern.exec(text)?.[1]
+  const usedBytes = find(/"In use system memory"\s*=\s*(\d+)/)
+  const utilisation = find(/"Device Utilization %"\s*=\s*(\d+)/)
+  if (usedBytes === undefined && utilisation === undefined) return undefined
+  const cores = find(/"gpu-core-count"\s*=\s*(\d+)/)
+  return {
+    index: 0,
+    name: toPlainText(
+      `${find(/"model"\s*=\s*"([^"]+)"/) ?? 'Apple GPU'}${cores ? `, ${cores} GPU cores` : ''}`,
+    ),
+    totalMiB: toMiB(memoryBytes),
+    usedMiB: toMiB(usedBytes),
+    utilisationPercent: toAmount(utilisation),
+    temperatureC: null,
+    memoryTemperatureC: null,
+    powerWatts: null,
+    powerLimitWatts: null,
+    fanPercent: null,
+  }
+}
+
 /** `null` for `[N/A]` and its like. */
 function toAmount(text: unknown): number | null {
   const value = text === '' ? Number.NaN : Number(text ?? Number.NaN)
@@ -142,7 +182,7 @@ function toMiB(bytes: unknown): number | null {
   return amount === null ? null : Math.round(amount / BYTES_PER_MIB)
 }
 
-/** What `nvidia-smi` or `rocm-smi` prints; `undefined` where it is missing, fails, or takes longer than five seconds. */
+/** What one of these programs prints; `undefined` where it is missing, fails, or takes longer than five seconds. */
 export async function readSmi(
   program: string,
   args: readonly string[],

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { parseNvidiaGpus, parseRocmGpus, readGpus } from '../../src/process/gpus.ts'
+import { parseAppleGpu, parseNvidiaGpus, parseRocmGpus, readGpus } from '../../src/process/gpus.ts'
 import { createSmiFolder } from './fake-smi.ts'
 
 const rocm = JSON.stringify({
@@ -27,6 +27,15 @@ const rocm = JSON.stringify({
   },
   system: { 'Driver version': '6.7.0' },
 })
+
+/** As `ioreg` prints it, without most of its properties. */
+const apple = `+-o AGXAcceleratorG14X  <class AGXAcceleratorG14X, id 0x1000009a1, registered, matched, active, busy 0>
+    {
+      "gpu-core-count" = 30
+      "model" = "Apple M2 Max"
+      "PerformanceStatistics" = {"In use system memory (driver)"=0,"Alloc system memory"=14511046656,"Tiler Utilization %"=34,"Device Utilization %"=36,"In use system memory"=7340032000}
+    }
+`
 
 const unknown = {
   utilisationPercent: null,
@@ -101,8 +110,20 @@ test('the GPUs of rocm-smi have their names and amounts', () => {
   expect(parseRocmGpus('ERROR: no driver')).toEqual([])
 })
 
+test('the GPU of a Mac has its name and load, and shares the memory of the host', () => {
+  expect(parseAppleGpu(apple, 32 * 2 ** 30)).toEqual({
+    ...unknown,
+    index: 0,
+    name: 'Apple M2 Max, 30 GPU cores',
+    totalMiB: 32_768,
+    usedMiB: 7_000,
+    utilisationPercent: 36,
+  })
+  expect(parseAppleGpu('', 1)).toBeUndefined()
+})
+
 test.runIf(process.platform === 'linux')(
-  'rocm-smi is asked where nvidia-smi is missing or fails',
+  'rocm-smi is asked where nvidia-smi is missing or fails, and ioreg where that fails too',
   async () => {
     await using smi = await createSmiFolder()
     const nvidia = await smi.writeNvidiaSmi([
@@ -115,6 +136,13 @@ test.runIf(process.platform === 'linux')(
       program: rocmSmi,
       list: [{ totalMiB: 24_576 }, { totalMiB: null }],
     })
-    expect(await readGpus(join(smi.folder, 'none'), { rocmSmi: broken })).toBeNull()
+    const none = join(smi.folder, 'none')
+    expect(await readGpus(none, { rocmSmi: broken })).toBeNull()
+    const ioreg = await smi.write('ioreg', `[ "$*" = "-r -c IOGPU -d 1 -f" ] && echo '${apple}'`)
+    expect(await readGpus(none, { rocmSmi: broken, ioreg })).toMatchObject({
+      program: ioreg,
+      list: [{ utilisationPercent: 36 }],
+    })
+    expect(await readGpus(none, { rocmSmi: broken, ioreg: broken })).toBeNull()
   },
 )
