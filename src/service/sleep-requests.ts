@@ -5,6 +5,7 @@ import { toWarmPauseMs } from '../health/health.ts'
 import { MAX_HEALTH_BODY_BYTES, PROBE_TIMEOUT_MS } from '../health/probe.ts'
 import { judgeSleep, type SleepLook } from '../health/sleep-check.ts'
 import { codeOf, judgeError } from '../health/verdict.ts'
+import { findSign } from '../json/sign.ts'
 import { ask } from '../transport/get.ts'
 import type { Service } from './services.ts'
 
@@ -82,7 +83,9 @@ export function createSleepRequests({
       const name = `${request.method} ${request.path}`
       try {
         const { status, body } = await send(key, request, request.timeoutMs, signal)
-        if (status < 200 || status >= 300) return scrub(`${name} answered ${status} ${quote(body)}`.trim())
+        const isGood = status >= 200 && status < 300
+        const fault = isGood ? findStreamFault(body) : body
+        if (fault !== undefined) return scrub(`${name} answered ${status} ${quote(fault)}`.trim())
       } catch (error) {
         return scrub(`${name}: ${judgeError(codeOf(error), request.timeoutMs).detail}`)
       }
@@ -130,6 +133,18 @@ export function createSleepRequests({
 }
 
 const NOT_CONFIGURED: SleepOutcome = { outcome: 'failed', detail: 'its configuration has no sleep any more' }
+
+/**
+ * The error in an answer that is a stream of events: TabbyAPI answers 200 before it loads, and tells there that the load has
+ * failed. `undefined`: there is none.
+ */
+function findStreamFault(body: string): string | undefined {
+  return body
+    .split(/\r?\n/)
+    .filter((line) => line.startsWith('data:'))
+    .map((line) => line.slice('data:'.length))
+    .find((data) => findSign(data, 'error', {}))
+}
 
 /** The beginning of an answer, on one line. */
 function quote(text: string): string {

@@ -56,3 +56,42 @@ test('a server that wakes is asked soon at first, and twice a second when it tak
   expect(pauses[0]).toBeLessThan(25)
   expect(pauses.at(-1)).toBe(500)
 })
+
+test('a wake is refused where its answer is a stream of events that ends with an error, as that of TabbyAPI', async () => {
+  const line = (event: object) => `data: ${JSON.stringify(event)}\r\n\r\n`
+  const progress = { model_type: 'model', module: 1, modules: 2, status: 'processing', error: null }
+  let answer = ''
+  const server = createServer((request, response) => {
+    request.resume()
+    if (request.url === '/v1/model') response.writeHead(200).end('{}')
+    else response.writeHead(200, { 'content-type': 'text/event-stream' }).end(answer)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const request = { method: 'POST', path: '/v1/model/load', timeoutMs: 60_000, headers: {} }
+  const check = { method: 'GET', path: '/v1/model', status: 503, equals: true, headers: {} }
+  const service = {
+    healthHeaders: {},
+    providers: [{ baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1` }],
+    localService: { sleep: { afterMs: 0, request: [request], wake: [request], check } },
+  }
+  const { wake } = createSleepRequests({
+    clock: systemClock,
+    serviceOf: () => service as unknown as Service,
+    addressOf: () => undefined,
+    isForeign: () => false,
+    disconnect: async () => {},
+    check: async () => ({ kind: 'ready', detail: 'ready' }),
+    scrub: (text) => text,
+  })
+  answer = line(progress) + line({ error: { message: 'CUDA out of memory', trace: null } })
+  expect(await wake('a', new AbortController().signal)).toEqual({
+    outcome: 'failed',
+    detail: 'POST /v1/model/load answered 200 {"error":{"message":"CUDA out of memory","trace":null}}',
+  })
+  answer = line(progress) + line({ ...progress, module: 2, status: 'finished' })
+  expect(await wake('a', new AbortController().signal)).toEqual({ outcome: 'done' })
+})
