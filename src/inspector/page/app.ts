@@ -34,6 +34,8 @@ export interface PrintedLine {
   /** Parts with a look of their own, in their order. */
   readonly styles?: readonly TextStyle[]
   readonly atMs: number
+  /** Absent: its words tell it. */
+  readonly level?: 'all' | 'warn' | 'bad'
 }
 
 /** The views and, once they are loaded, the tools. */

@@ -15,7 +15,7 @@ const MAX_BYTES = {
 /** In the order in which they apply. */
 const LOOKS = ['tokens', 'controls', 'frame', 'overview', 'narrow']
 const VIEWS_LOOKS = ['members', 'service', 'requests', 'timeline', 'narrow-views']
-const TOOLS_LOOKS = ['try', 'machines']
+const TOOLS_LOOKS = ['try', 'machines', 'host']
 
 const here = new URL('./', import.meta.url)
 const { version } = JSON.parse(await readFile(new URL('../../../package.json', here), 'utf8'))

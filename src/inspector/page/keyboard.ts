@@ -74,7 +74,7 @@ function findDeed(
 }
 
 function findLetterDeed(app: App, key: string, changeTheme: () => void): (() => void) | undefined {
-  const view = /^[1-5]$/.test(key) ? views[Number(key) - 1] : undefined
+  const view = /^[1-6]$/.test(key) ? views[Number(key) - 1] : undefined
   if (view !== undefined) return () => go(formatRoute(view))
   if (key === 's') return () => startOrStop(app)
   if (key === 'o') return () => document.getElementById('recording')?.click()

@@ -1,5 +1,5 @@
-/** The views, in the order of the rail and of the keys 1 to 5. */
-export const views = ['overview', 'requests', 'timeline', 'try', 'machines'] as const
+/** The views, in the order of the rail and of the keys 1 to 6. */
+export const views = ['overview', 'requests', 'timeline', 'try', 'machines', 'host'] as const
 
 export type ViewName = (typeof views)[number] | 'service'
 

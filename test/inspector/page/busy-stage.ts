@@ -12,6 +12,7 @@ export const places = [
   '#/timeline',
   '#/try',
   '#/machines/qwen3-8b',
+  '#/host',
 ] as const
 
 /** Keys that show something over the overview. Escape closes it. */

@@ -51,6 +51,7 @@ describe.skipIf(hasNoBrowser)('the page by keyboard alone', () => {
       ['3', '#/timeline'],
       ['4', '#/try'],
       ['5', '#/machines'],
+      ['6', '#/host'],
       ['1', '#/'],
     ] as const) {
       await page.keyboard.press(key)

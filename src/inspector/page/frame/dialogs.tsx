@@ -32,7 +32,7 @@ function Dialog({ label, id, children, onClose }: DialogProps) {
 }
 
 const keys: readonly (readonly [string, string])[] = [
-  ['1 – 5', 'the views'],
+  ['1 – 6', 'the views'],
   ['Ctrl K', 'search and commands'],
   ['/', 'filter this view'],
   ['↑ ↓ or K J', 'row above, row below'],

@@ -10,6 +10,7 @@ export const viewNames: Readonly<Record<(typeof views)[number], string>> = {
   timeline: 'Timeline',
   try: 'Try it',
   machines: 'Machines',
+  host: 'Host',
 }
 
 export interface RailProps extends ViewProps {

@@ -11,7 +11,7 @@ const AROUND = 12
 /** Wrapped lines differ in height: so many are drawn, whether in sight or not. */
 const MAX_WRAPPED = 500
 
-type Level = 'all' | 'warn' | 'bad'
+type Level = NonNullable<PrintedLine['level']>
 
 const levels: readonly (readonly [Level, string])[] = [
   ['all', 'All'],
@@ -32,15 +32,19 @@ export function findLevel(text: string): Level {
 
 interface LogProps {
   readonly app: App
+  readonly title: string
   readonly name: string
   readonly lines: readonly PrintedLine[]
   /** The line that says why it failed. */
   readonly cause: string | null
   readonly isRecording: boolean
+  /** What is said where there are no lines. */
+  readonly none: string
 }
 
-/** What a service prints: followed, searched, copied. It is text, whatever it contains. */
-export function Log({ app, name, lines, cause, isRecording }: LogProps) {
+/** What a service prints, or leasehold logs: followed, searched, copied. It is text, whatever it contains. */
+export function Log({ app, title, name, lines, cause, isRecording, none }: LogProps) {
+  const what = title.toLowerCase()
   const [wanted, search] = useState('')
   const [level, choose] = useState<Level>('all')
   const [isFollowing, follow] = useState(true)
@@ -50,9 +54,9 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
   const shown = useMemo(() => (isWrapped ? found.slice(-MAX_WRAPPED) : found), [found, isWrapped])
   const text = () => found.map((line) => `${line.text}\n`).join('')
   return (
-    <section class="card output" aria-label="Output">
+    <section class="card output" aria-label={title}>
       <header>
-        <h2>Output</h2>
+        <h2>{title}</h2>
         <small class="hide-s">
           {shown.length === lines.length
             ? `${lines.length} lines`
@@ -71,8 +75,8 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
             <input
               class="field"
               type="search"
-              placeholder="Search output"
-              aria-label="Search output"
+              placeholder={`Search ${what}`}
+              aria-label={`Search ${what}`}
               title={'A text, or a pattern between slashes: /slot \\d+/'}
               value={wanted}
               onInput={({ currentTarget }) => search(currentTarget.value)}
@@ -89,17 +93,17 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
           <button
             type="button"
             class="btn sq bare"
-            aria-label="Copy the output"
-            title="Copy the output"
-            onClick={() => app.copy(text(), 'The output')}
+            aria-label={`Copy the ${what}`}
+            title={`Copy the ${what}`}
+            onClick={() => app.copy(text(), `The ${what}`)}
           >
             <Icon name="copy" size={14} />
           </button>
           <button
             type="button"
             class="btn sq bare"
-            aria-label="Download the output"
-            title="Download the output"
+            aria-label={`Download the ${what}`}
+            title={`Download the ${what}`}
             onClick={() => download(`${name}.log`, text())}
           >
             <Icon name="download" size={14} />
@@ -107,15 +111,10 @@ export function Log({ app, name, lines, cause, isRecording }: LogProps) {
         </span>
       </header>
       {lines.length === 0 ? (
-        <p class="none">
-          {isRecording
-            ? 'A recording holds no output, but the last lines of a process that ended.'
-            : 'It has printed nothing yet.'}
-        </p>
+        <p class="none">{none}</p>
       ) : (
         <Lines
-          app={app}
-          name={name}
+          {...{ app, title, name }}
           {...{ shown, cause, find, isFollowing, isWrapped, isRecording }}
           onFollow={follow}
         />
@@ -150,13 +149,12 @@ function createFinder(wanted: string): Find | null {
 
 function filterLines(lines: readonly PrintedLine[], find: Find | null, level: Level): readonly PrintedLine[] {
   if (find === null && level === 'all') return lines
-  return lines.filter(({ text }) => {
-    const found = findLevel(text)
+  return lines.filter(({ text, level: found = findLevel(text) }) => {
     return (find === null || find(text) !== null) && (level === 'all' || found === 'bad' || found === level)
   })
 }
 
-interface LinesProps extends Omit<LogProps, 'lines'> {
+interface LinesProps extends Omit<LogProps, 'lines' | 'none'> {
   readonly shown: readonly PrintedLine[]
   readonly find: Find | null
   readonly isFollowing: boolean
@@ -164,7 +162,18 @@ interface LinesProps extends Omit<LogProps, 'lines'> {
   onFollow(isFollowing: boolean): void
 }
 
-function Lines({ app, name, shown, cause, find, isFollowing, isWrapped, isRecording, onFollow }: LinesProps) {
+function Lines({
+  app,
+  title,
+  name,
+  shown,
+  cause,
+  find,
+  isFollowing,
+  isWrapped,
+  isRecording,
+  onFollow,
+}: LinesProps) {
   const box = useRef<HTMLDivElement>(null)
   const [top, scroll] = useState(0)
   const height = box.current?.clientHeight ?? 300
@@ -181,7 +190,7 @@ function Lines({ app, name, shown, cause, find, isFollowing, isWrapped, isRecord
       class={`log scrolls ${isWrapped ? 'wraps' : ''}`}
       role="log"
       aria-live="off"
-      aria-label={`Output of ${name}`}
+      aria-label={`${title} of ${name}`}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
       tabIndex={0}
       ref={box}
@@ -195,7 +204,7 @@ function Lines({ app, name, shown, cause, find, isFollowing, isWrapped, isRecord
         {shown.slice(from, from + count).map((line, index) => (
           <span
             key={line.number}
-            class={`line ${line.text === cause ? 'cause' : line.stream === 'leasehold' ? 'ours' : findLevel(line.text)}`}
+            class={`line ${line.text === cause ? 'cause' : line.stream === 'leasehold' ? 'ours' : (line.level ?? findLevel(line.text))}`}
             style={isWrapped ? undefined : { top: `${(from + index) * LINE}px` }}
           >
             {!isRecording && <time>{formatClock(app.wallMs(line.atMs))}</time>}

@@ -50,10 +50,16 @@ export function Service(view: ViewProps & { readonly told: readonly Told[] }) {
           <Chart app={app} told={one} atMs={view.atMs} />
           <Log
             app={app}
+            title="Output"
             name={service.name}
             lines={lines}
             cause={one.explanation.cause}
             isRecording={app.state.recording !== null}
+            none={
+              app.state.recording === null
+                ? 'It has printed nothing yet.'
+                : 'A recording holds no output, but the last lines of a process that ended.'
+            }
           />
         </div>
         <div class="stack">

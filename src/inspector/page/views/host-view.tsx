@@ -1,0 +1,28 @@
+import { Screen, type ViewProps } from '../frame/view-frame.tsx'
+import { Log } from './output-log.tsx'
+import { useOwnLog } from './own-log-lines.ts'
+
+/** The computer that leasehold runs on, and what leasehold itself says. */
+export function Host(view: ViewProps) {
+  const { app, atMs } = view
+  const { history, recording } = app.state
+  const lines = useOwnLog(app)
+  const isHeld = history.cursor !== null
+  return (
+    <Screen view={view} title="Host">
+      <Log
+        app={app}
+        title="Log"
+        name="leasehold"
+        lines={isHeld ? lines.filter((line) => line.atMs <= atMs) : lines}
+        cause={null}
+        isRecording={recording !== null}
+        none={
+          recording === null
+            ? 'Nothing has been logged yet.'
+            : 'A recording holds no log. Its messages are in Machines.'
+        }
+      />
+    </Screen>
+  )
+}
