@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
+import { createSmiFolder } from '../../process/fake-smi.ts'
 import { listMisfits, listViolations, looks } from './axe.ts'
 import { createFastProvider, drawn, hasNoBrowser, openStage, pictures } from './browser.ts'
 
@@ -53,6 +54,80 @@ describe.skipIf(hasNoBrowser)('the view of the host', () => {
     await page.getByRole('button', { name: 'Download the log' }).click()
     const saved = await readFile(await (await downloading).path(), 'utf8')
     expect(saved.trim().split('\n').length).toBe(await log.locator('.line').count())
+    expect(await page.evaluate(() => 'owned' in window)).toBe(false)
+    expect(complaints).toEqual([])
+  })
+
+  test('shows the load of the host and its GPUs, as far as it is known', { timeout: 240_000 }, async () => {
+    await using smi = await createSmiFolder()
+    const gpu = {
+      'memory.total': '24564',
+      'memory.used': '18000',
+      'utilization.gpu': '87',
+      'temperature.gpu': '61',
+      'power.draw': '351.29',
+      'power.limit': '450.00',
+    }
+    const nvidiaSmi = await smi.writeNvidiaSmi([
+      {
+        index: '0',
+        name: `NVIDIA <img src=x onerror="window.owned=1">`,
+        driver_version: '570.86.15',
+        ...gpu,
+      },
+      { index: '1', name: 'NVIDIA GB10', driver_version: '570.86.15', 'utilization.gpu': '3' },
+    ])
+    await using stage = await openStage({
+      leasehold: { nvidiaSmi },
+      providers: { fast: await createFastProvider() },
+      viewport: { width: 1440, height: 900 },
+    })
+    const { page, url, complaints } = stage
+    await page.goto(`${url}/#/host`)
+    const first = page.getByLabel('GPU 0', { exact: true })
+    await first.getByText('17.6 GiB').waitFor()
+    expect(await first.locator('dt').allTextContents()).toEqual([
+      'GPU memory',
+      'Utilisation',
+      'Temperature',
+      'Power',
+    ])
+    expect(await first.locator('b').allTextContents()).toEqual(['17.6 GiB', '87 %', '61 °C', '351 W'])
+    expect(await first.locator('h2').textContent()).toContain('<img src=x')
+    // What a GPU does not tell is not shown.
+    const second = page.getByLabel('GPU 1', { exact: true })
+    expect(await second.locator('dt').allTextContents()).toEqual(['Utilisation'])
+    const host = page.getByLabel('Hardware', { exact: true })
+    await host.getByText('Processor', { exact: true }).waitFor()
+    await host.getByText('Threads', { exact: true }).waitFor()
+    expect(await host.locator('dt').allTextContents()).toEqual(
+      expect.arrayContaining(['Processor', 'Memory']),
+    )
+    // Lines go on while they are looked at.
+    await expect
+      .poll(() => first.locator('path').first().getAttribute('d'), { timeout: 60_000 })
+      .toMatch(/^M.*L/)
+    for (const { width, theme } of looks) {
+      await page.setViewportSize({ width, height: 900 })
+      await page.emulateMedia({ colorScheme: theme })
+      await drawn(page)
+      expect(await listViolations(page)).toEqual([])
+      expect(await listMisfits(page)).toEqual([])
+      if (pictures !== undefined)
+        await page.screenshot({ path: `${pictures}/hardware-${theme}-${width}.png` })
+    }
+    // Another view asks nothing about the hardware.
+    await page.keyboard.press('1')
+    await page.locator('tr.one').waitFor()
+    const asked: string[] = []
+    page.on('request', (request) => asked.push(request.url()))
+    // Each of these takes half a second or more, all of them longer than the time between two samples.
+    for (let times = 0; times < 12; times += 1) {
+      const told = page.waitForResponse((response) => response.url().endsWith('/api/services'))
+      await (await stage.ask('fast')).text()
+      await told
+    }
+    expect(asked.filter((one) => one.includes('/api/hardware'))).toEqual([])
     expect(await page.evaluate(() => 'owned' in window)).toBe(false)
     expect(complaints).toEqual([])
   })

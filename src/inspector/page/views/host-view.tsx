@@ -1,4 +1,6 @@
 import { Screen, type ViewProps } from '../frame/view-frame.tsx'
+import { useHardware } from './hardware-samples.ts'
+import { HostHardware } from './host-hardware.tsx'
 import { Log } from './output-log.tsx'
 import { useOwnLog } from './own-log-lines.ts'
 
@@ -7,9 +9,11 @@ export function Host(view: ViewProps) {
   const { app, atMs } = view
   const { history, recording } = app.state
   const lines = useOwnLog(app)
+  const hardware = useHardware(app)
   const isHeld = history.cursor !== null
   return (
     <Screen view={view} title="Host">
+      {hardware !== null && <HostHardware hardware={hardware} atMs={atMs} />}
       <Log
         app={app}
         title="Log"

@@ -70,13 +70,16 @@ class Bars extends Still<BarsProps> {
     const all = counts.split(',').map(Number)
     const highest = Math.max(...all)
     const names = titles.split('\n')
+    // Equal values are one bar, no wider than one of many.
+    const width = Math.max(24, all.length)
+    const left = (width - all.length) * 5
     return (
       <figure>
-        <svg viewBox={`0 0 ${all.length * 10} 44`} preserveAspectRatio="none" role="img" aria-label={label}>
+        <svg viewBox={`0 0 ${width * 10} 44`} preserveAspectRatio="none" role="img" aria-label={label}>
           {all.map((count, index) => {
             const height = count === 0 ? 0 : Math.max(2, (count / highest) * 43)
             return (
-              <rect key={index} x={index * 10 + 0.5} y={44 - height} width={9} height={height}>
+              <rect key={index} x={left + index * 10 + 0.5} y={44 - height} width={9} height={height}>
                 <title>{names[index]}</title>
               </rect>
             )
