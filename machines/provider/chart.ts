@@ -659,14 +659,9 @@ export const providerMachine = provider.createMachine({
               { guard: 'canSleep', target: 'falling-asleep', actions: 'recordSleepForRoom' },
               { guard: 'isOwned', target: '#provider.idle-stopping', actions: 'recordEviction' },
             ],
+            // It sleeps by itself, or another program has told it to.
             'sleep.seen': {
-              guard: and([
-                'isCurrentGeneration',
-                'isSelfSleeper',
-                'isSeenAsleep',
-                'isOwned',
-                not('hasWaiters'),
-              ]),
+              guard: and(['isCurrentGeneration', 'isSeenAsleep', 'isOwned', not('hasWaiters')]),
               target: 'asleep',
               actions: 'recordAsleep',
             },

@@ -108,9 +108,9 @@ export function createHealth$(
       )
     const toSeen = (seen: SleepLook, generation: string): SleepEvent[] =>
       'isAsleep' in seen ? [{ type: 'sleep.seen', generation, isAsleep: seen.isAsleep }] : []
-    /** A server that sleeps and wakes by itself is asked whether it sleeps. */
+    /** A server may sleep by itself, or be told to by another program, and its health check may be as good as before. */
     const sleeps$ = (generation: string) =>
-      serviceOf(key).policy.sleep?.isSelf && runOf(key)?.generation === generation
+      serviceOf(key).policy.sleep !== null && runOf(key)?.generation === generation
         ? looks$(generation).pipe(mergeMap((seen) => toSeen(seen, generation)))
         : EMPTY
     const doze$ = (generation: string) => {

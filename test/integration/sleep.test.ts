@@ -148,6 +148,22 @@ test('a server that closes its port on the way to sleep and back stays the same 
   expect(house.all('lease.refused')).toEqual([])
 })
 
+test('a server that another program put to sleep is woken before the next request, however good its health check is', async ({
+  expect,
+}) => {
+  await using house = await createHouse({ flags: { a: ['--empty'] }, sleep: { afterMs: 0 } })
+  const { pid } = await house.use('a')
+  await fetch(`http://127.0.0.1:${house.ports[0]}/sleep?level=1`, { method: 'POST' })
+  await house.until('a', 'ready.asleep')
+  const after = await house.use('a')
+  expect(after.pid).toBe(pid)
+  expect(after.seen.filter((line) => line.startsWith('GET /v1/seen '))).toEqual([
+    'GET /v1/seen awake',
+    'GET /v1/seen awake',
+  ])
+  expect(house.all('process.exited')).toEqual([])
+})
+
 test('a wake that fails is a stop and a cold start, and the waiter keeps its place (fault E-19)', async ({
   expect,
 }) => {
