@@ -1,4 +1,4 @@
-import { fromCallback, fromPromise, not, setup } from 'xstate'
+import { and, fromCallback, fromPromise, not, setup } from 'xstate'
 import { type Failure, isServerLeft, type Presence, type ProcessEvent, type Receipt } from './messages.ts'
 
 /** How a run is told to end: a signal to its tree, or the command that ends a server outside of it. */
@@ -40,6 +40,11 @@ export interface RunInput {
   readonly isExternal: boolean
   /** Whether it is a model of a daemon: it is there only when its leader, which asks for it, has ended well. */
   readonly isModel: boolean
+  /**
+   * How long a daemon may go on with a load whose client was ended, in milliseconds. `0`: such a load ends with its
+   * client.
+   */
+  readonly loadOutlastsMs: number
 }
 
 export interface RunContext extends RunInput {
@@ -53,6 +58,8 @@ export interface RunContext extends RunInput {
   readonly isFound: boolean
   /** Whether the server may still be there after the receipt. */
   readonly isServerLeft: boolean
+  /** Whether a load that may go on without its client has had its time. */
+  readonly isLoadOver: boolean
   /** The pause before the next look for a server that was never seen, in milliseconds. */
   readonly seekMs: number
   /** How often it was looked for after its stop command, while the leader lives. */
@@ -113,7 +120,9 @@ const base = setup({
     /** Settles when the tree has ended by itself or is killed. */
     rest: fromPromise<void>(notProvided('rest')),
     /** Kills what is left of the tree, ends a server outside of it, checks the port and writes the receipt. */
-    settle: fromPromise<Receipt, { readonly isFound: boolean }>(notProvided('settle')),
+    settle: fromPromise<Receipt, { readonly isFound: boolean; readonly isLoadOpen: boolean }>(
+      notProvided('settle'),
+    ),
     /** Runs the stop command again, and looks whether the server outside the tree is gone. */
     retry: fromPromise<Presence>(notProvided('retry')),
   },
@@ -122,6 +131,7 @@ const base = setup({
     confirm: CONFIRM_MS,
     watch: WATCH_MS,
     late: LATE_MS,
+    outlast: ({ context }: { context: RunContext }) => context.loadOutlastsMs,
     seek: ({ context }: { context: RunContext }) => context.seekMs,
     retry: ({ context }: { context: RunContext }) => context.retryMs,
   },
@@ -137,6 +147,11 @@ const base = setup({
     /** The leader may have ordered a server that was not there yet when the stop command ran. */
     mayComeYet: ({ context: { isExternal, hasStatusCommand, isModel, isFound, leader } }: Scope) =>
       isExternal && hasStatusCommand && !isModel && !isFound && leader === null,
+    /** Its client is not ended before the daemon has answered: the load would go on. */
+    isLoading: ({ context: { loadOutlastsMs, isFound, leader } }: Scope) =>
+      loadOutlastsMs > 0 && !isFound && leader === null,
+    /** The model may come yet: its client was ended before the daemon has answered. */
+    isLoadOpen: ({ context }: Scope) => isLoadOpen(context),
     isLookedForAgain: ({ context, event }: Scope) =>
       outputOf(event) === 'gone' && context.lateLooks < LATE_LOOKS - 1,
     isThere: ({ event }: Scope) => outputOf(event) === 'there',
@@ -168,6 +183,7 @@ const run = base.extend({
     countLook: base.assign(({ context }) => ({ lateLooks: context.lateLooks + 1 })),
     recordLeft: base.assign({ isServerLeft: true }),
     recordGone: base.assign({ isServerLeft: false }),
+    recordLoadOver: base.assign({ isLoadOver: true }),
     retryLater: base.assign(({ context }) => ({ retryMs: Math.min(context.retryMs * 2, MAX_RETRY_MS) })),
     /** Reports the event as it is. */
     report: base.emit(({ event }) => event as RunReport),
@@ -189,6 +205,8 @@ const run = base.extend({
     terminate: () => {},
     kill: () => {},
     sweep: () => {},
+    /** The server that was left is gone: it is not ended any more after our death. */
+    disarm: () => {},
   },
 })
 
@@ -204,6 +222,7 @@ export const runMachine = run.createMachine({
     isDetached: false,
     isFound: false,
     isServerLeft: false,
+    isLoadOver: false,
     seekMs: CONFIRM_MS,
     lateLooks: 0,
     retryMs: RETRY_MS,
@@ -391,6 +410,7 @@ export const runMachine = run.createMachine({
             input: ({ context }) => ({ isAgain: context.lateLooks > 0 }),
             onDone: [
               { guard: 'mayComeYet', target: 'awaiting' },
+              { guard: 'isLoading', target: 'loading' },
               { target: 'stopping', actions: 'terminate' },
             ],
             onError: { target: 'stopping', actions: 'terminate' },
@@ -422,6 +442,11 @@ export const runMachine = run.createMachine({
               },
             },
           },
+        },
+        loading: {
+          description:
+            'A model is being loaded, and its daemon would go on without the client. The model is unloaded when the client has its answer.',
+          tags: 'stopping',
         },
         stopping: {
           description: 'SIGTERM or SIGKILL is sent to the leader, which has not exited yet.',
@@ -457,7 +482,7 @@ export const runMachine = run.createMachine({
       tags: 'exited',
       invoke: {
         src: 'settle',
-        input: ({ context }) => ({ isFound: context.isFound }),
+        input: ({ context }) => ({ isFound: context.isFound, isLoadOpen: isLoadOpen(context) }),
         onDone: [
           { guard: 'isServerLeft', target: 'lingering', actions: ['recordLeft', 'reportReceipt'] },
           { target: 'settled', actions: 'reportReceipt' },
@@ -471,18 +496,27 @@ export const runMachine = run.createMachine({
         'The receipt is written, and the stop command has not ended the server: it is tried again.',
       tags: 'settled',
       on: { 'process.signalled': {}, 'run.sweep': { target: 'settled', actions: 'sweep' } },
+      after: { outlast: { actions: 'recordLoadOver' } },
       initial: 'pausing',
       states: {
         pausing: {
           description: 'The next try waits, longer after each one.',
-          after: { retry: 'retrying' },
+          after: { retry: [{ guard: 'isLoadOpen', target: 'looking' }, { target: 'retrying' }] },
+        },
+        looking: {
+          description: 'The status command says whether the load has ended with a model.',
+          invoke: { src: 'ask', onDone: { target: 'retrying', actions: 'recordPresence' } },
         },
         retrying: {
           description: 'The stop command runs again.',
           invoke: {
             src: 'retry',
             onDone: [
-              { guard: 'isGone', target: '#run.settled', actions: 'recordGone' },
+              {
+                guard: and(['isGone', not('isLoadOpen')]),
+                target: '#run.settled',
+                actions: ['recordGone', 'disarm'],
+              },
               { target: 'pausing', actions: 'retryLater' },
             ],
           },
@@ -497,6 +531,10 @@ export const runMachine = run.createMachine({
     },
   },
 })
+
+function isLoadOpen({ loadOutlastsMs, isFound, isLoadOver, leader }: RunContext): boolean {
+  return loadOutlastsMs > 0 && !isFound && !isLoadOver && (leader === null || leader.signal !== null)
+}
 
 /** The result of an effect. */
 function outputOf(event: object): unknown {

@@ -19,6 +19,12 @@ export const daemonSchema = z.strictObject({
   unload: requestsSchema().describe(
     'The requests that unload it, in this order. They have `stopGraceMs` and 5 s, and are sent again until it is unloaded.',
   ),
+  endsWithClient: z
+    .boolean()
+    .optional()
+    .describe(
+      '`true`: the daemon gives up a load whose client goes away, so a stop ends that client at once. Absent: a stop waits `stopGraceMs` for the answer, then keeps the room until the model was unloaded or `readyTimeoutMs` has passed.',
+    ),
   loaded: z
     .strictObject({
       ...lookSchema,

@@ -31,7 +31,10 @@ export interface EngineSleep {
 
 /** How a model of a server that runs already is loaded and unloaded. */
 export interface EngineDaemon {
-  readonly options: Readonly<Record<'load' | 'unload' | 'loaded', JsonValue>>
+  readonly options: Readonly<Record<'load' | 'unload' | 'loaded', JsonValue>> & {
+    /** Whether it gives up a load whose client goes away. */
+    readonly endsWithClient?: true
+  }
   /** How the daemon is started, for people. */
   readonly start: string
 }
@@ -351,6 +354,7 @@ export const engines: Readonly<Record<string, Engine>> = {
         load: [{ path: '/api/embed', body: { model, input: [], keep_alive: -1 } }],
         unload: [{ path: '/api/generate', body: { model, keep_alive: 0 } }],
         loaded: { path: '/api/ps', field: 'models.*.name', equals: toListedName(model), atOnce: true },
+        endsWithClient: true,
       },
       start: 'ollama serve',
     }),

@@ -14,6 +14,11 @@ export interface OutsideCommands {
   readonly isExternal: boolean
   /** Whether it is a model of a daemon, which may unload it by itself. @default false */
   readonly isModel?: boolean
+  /**
+   * How long a daemon may go on with the load of a model whose client was ended, in milliseconds.
+   * @default `0`: it ends with its client
+   */
+  readonly loadOutlastsMs?: number
   /** Tells the same as `status`, without a process for each look. @default `status` is run */
   readonly look?: () => Promise<Presence>
   /** The parts of shared limits that the server holds: for the supervisor that finds it after our death. */
@@ -39,15 +44,18 @@ export interface Outside {
   end(isAgain?: boolean): Promise<void>
   /**
    * `end`, and how it came out: it waits a moment for the server to go, and tries twice. `isFound`: whether the server
-   * was ever seen. `isListening`: whether its port is taken.
+   * was ever seen. `isListening`: whether its port is taken. `isLoadOpen`: its daemon may go on with the load, so a model
+   * that is not there proves nothing.
    */
-  settle(isListening: () => Promise<boolean>, isFound: boolean): Promise<OutsideEnd>
+  settle(isListening: () => Promise<boolean>, isFound: boolean, isLoadOpen?: boolean): Promise<OutsideEnd>
   /** Runs the stop commands once more. */
   retry(isListening: () => Promise<boolean>): Promise<OutsideEnd>
 }
 
 /** The longest that a status command may take, in milliseconds. */
 const STATUS_TIMEOUT_MS = 5_000
+/** Why nothing is known of a model that is not there. */
+const LOAD_OPEN = 'its daemon has not answered the load of the model, and may go on with it'
 /** How long a server may still be there when its stop commands have ended, and the pause between two looks. */
 const GONE_MS = 2_000
 const LOOK_MS = 100
@@ -113,10 +121,11 @@ export function createOutside({ commands, env, cwd, clock, onFound = () => {} }:
   return {
     ask: async () => (await look()).presence,
     end: async (isAgain) => void (await runOnce(isAgain)),
-    async settle(isListening, isFound) {
+    async settle(isListening, isFound, isLoadOpen = false) {
       const first = await runOnce()
       if (commands.status !== undefined && !isFound) await untilLate()
       const end = await judge(first, isListening)
+      if (end.status === 'gone' && isLoadOpen) return { ...end, status: 'unknown', detail: LOAD_OPEN }
       // What the client had ordered may have come after the stop commands.
       return end.status === 'gone' ? end : judge(await runStop(), isListening, end.exitCodes)
     },

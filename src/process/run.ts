@@ -292,10 +292,10 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       ...(isUnasked && isDetached && commands?.isModel ? { isUnloaded: true } : {}),
     }
   }
-  const settle = async (isFound: boolean): Promise<Receipt> => {
+  const settle = async (isFound: boolean, isLoadOpen: boolean): Promise<Receipt> => {
     const { child, stop, output } = taken()
     const swept = await stop.sweep()
-    const ended = await outside?.settle(isListening, isFound)
+    const ended = await outside?.settle(isListening, isFound, isLoadOpen)
     const portHolder =
       address === undefined ? undefined : await untilPortFree(address, clock, child.startTicks)
     const isPortHeld =
@@ -347,10 +347,11 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       rest: fromPromise(async () => {
         await Promise.all([taken().stop.left(), outside?.end()])
       }),
-      settle: fromPromise<Receipt, { readonly isFound: boolean }>(({ input }) => settle(input.isFound)),
+      settle: fromPromise<Receipt, { readonly isFound: boolean; readonly isLoadOpen: boolean }>(({ input }) =>
+        settle(input.isFound, input.isLoadOpen),
+      ),
       retry: fromPromise(async () => {
         const { status } = (await outside?.retry(isListening)) ?? { status: 'gone' }
-        if (status === 'gone') disarmServer()
         return status
       }),
     },
@@ -358,6 +359,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       cancelSpawn: () => cancel.abort(),
       terminate: () => end('SIGTERM', (stop) => stop.terminate()),
       kill: () => end('SIGKILL', (stop) => stop.kill()),
+      disarm: disarmServer,
       sweep: () =>
         end('SIGKILL', (stop) => {
           stop.kill()
@@ -373,6 +375,7 @@ export function createRun(options: RunOptions, listener: RunListener, surroundin
       hasStatusCommand: commands?.status !== undefined,
       isExternal: commands?.isExternal === true,
       isModel: commands?.isModel === true,
+      loadOutlastsMs: commands?.loadOutlastsMs ?? 0,
     },
   })
   const state = () => RUN_STATES.find((tag) => actor.getSnapshot().hasTag(tag)) ?? 'waiting'

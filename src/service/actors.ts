@@ -439,12 +439,13 @@ function toOutside(
   { look, needs }: { readonly look: (() => Promise<Presence>) | undefined; readonly needs: Amounts },
 ): OutsideCommands | undefined {
   if (localService?.stopCommand === undefined) return undefined
-  const { stopCommand, statusCommand, external } = localService
+  const { stopCommand, statusCommand, external, daemon } = localService
   return {
     stop: stopCommand,
     ...(statusCommand === undefined ? {} : { status: statusCommand }),
     isExternal: external,
     ...(look === undefined ? {} : { isModel: true, look }),
+    ...(daemon === undefined || daemon.endsWithClient ? {} : { loadOutlastsMs: policy.readyTimeoutMs }),
     needs,
     timeoutMs: policy.stopCommandMs,
   }

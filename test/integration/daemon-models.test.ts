@@ -354,6 +354,44 @@ test('a model whose service was removed keeps its room until it is unloaded', { 
   expect((await daemon.seen()).most).toBe(1)
 })
 
+test('a load that goes on without its client is waited for by a stop, and then unloaded', {
+  timeout: 90_000,
+}, async ({ expect }) => {
+  await using daemon = await openDaemon({ kind: 'lmstudio' })
+  await daemon.control({ held: true })
+  const answer = daemon.ask('a').catch(() => undefined)
+  await expect.poll(async () => (await daemon.seen()).loaded, { timeout: 30_000 }).toEqual({ a: 'loading' })
+  const stop = daemon.supervisor.stop('a')
+  const isUnloadAsked = async () => (await daemon.seen()).seen.some((line) => line.includes('/unload'))
+  await expect.poll(isUnloadAsked, { timeout: 30_000 }).toBe(true)
+  await daemon.control({ held: false })
+  expect(await stop).toMatchObject({ receipt: { outside: { status: 'gone' } } })
+  expect((await daemon.seen()).loaded).toEqual({})
+  await answer
+})
+
+test('a load that outlasts its client keeps its room until its model has come and was unloaded', {
+  timeout: 90_000,
+}, async ({ expect }) => {
+  const service = { needs: { vramMiB: 20 }, minResidencyMs: 0, stopGraceMs: 1 }
+  await using daemon = await openDaemon({
+    kind: 'lmstudio',
+    services: { a: service, b: service },
+    leasehold: { budgets: { vramMiB: 24 } },
+  })
+  await daemon.control({ held: true })
+  const first = daemon.ask('a').catch(() => undefined)
+  await expect.poll(async () => (await daemon.seen()).loaded, { timeout: 30_000 }).toEqual({ a: 'loading' })
+  void daemon.supervisor.stop('a').catch(() => undefined)
+  const { failure } = await daemon.hearing.until('stop.incomplete')
+  expect(failure.message).toContain('may go on with it')
+  const second = daemon.ask('b')
+  await daemon.control({ held: false })
+  expect(await second).toMatchObject({ status: 200 })
+  expect((await daemon.seen()).most).toBe(1)
+  await first
+})
+
 test('the key of the provider goes to the daemon, and stands in no argument', { timeout: 60_000 }, async ({
   expect,
 }) => {

@@ -17,6 +17,7 @@ const plain: RunInput = {
   hasStatusCommand: false,
   isExternal: false,
   isModel: false,
+  loadOutlastsMs: 0,
 }
 /** A run of a server outside the tree. */
 const outside: RunInput = { ...plain, hasStopCommand: true, hasStatusCommand: true, isExternal: true }
@@ -43,7 +44,7 @@ function openRun(given: Partial<RunInput> = {}) {
         }),
         explain: effect('explain'),
         rest: effect('rest'),
-        settle: fromPromise<Receipt, { readonly isFound: boolean }>(
+        settle: fromPromise<Receipt, { readonly isFound: boolean; readonly isLoadOpen: boolean }>(
           () => new Promise((resolve) => ends.set('settle', resolve as (output: unknown) => void)),
         ),
         retry: effect('retry'),
@@ -447,11 +448,66 @@ describe('the chart of a run whose server is outside its tree', () => {
   })
 })
 
+describe('the load of a model that outlasts its client', () => {
+  const model = { ...outside, isModel: true, loadOutlastsMs: 60_000 }
+
+  test('is not cut off by a stop: its answer is waited for, and the model is unloaded at the end', async () => {
+    const run = await openRunning(model)
+    run.send('run.terminate')
+    await run.end('command')
+    expect([run.value(), run.asked]).toEqual([{ alive: 'loading' }, ['command']])
+    run.exited()
+    await run.end('explain', exit)
+    await run.end('rest')
+    expect(run.value()).toBe('sweeping')
+    await run.end('settle', receipt)
+    expect(run.value()).toBe('settled')
+  })
+
+  const left = { ...receipt, outside: { exitCodes: [1], status: 'unknown' } } as const
+  async function openLeft() {
+    const run = await openRunning(model)
+    run.send('run.terminate')
+    await run.end('command')
+    run.send('run.kill')
+    run.exited(null, 'SIGKILL')
+    await run.end('explain', exit)
+    await run.end('rest')
+    await run.end('settle', left)
+    expect(run.value()).toEqual({ lingering: 'pausing' })
+    return run
+  }
+
+  test('is unloaded when it comes after its client was killed', async () => {
+    const run = await openLeft()
+    await run.clock.advanceTo(5_000)
+    await run.end('ask', 'gone')
+    await run.end('retry', 'gone')
+    expect([run.value(), run.context().isServerLeft]).toEqual([{ lingering: 'pausing' }, true])
+    await run.clock.advanceTo(15_000)
+    await run.end('ask', 'there')
+    await run.end('retry', 'gone')
+    expect([run.value(), run.context().isServerLeft]).toEqual(['settled', false])
+  })
+
+  test('is waited for no longer than a load may take', async () => {
+    const run = await openLeft()
+    await run.clock.advanceTo(60_000)
+    for (let tries = 0; tries < 3; tries += 1) {
+      await run.end('ask', 'gone')
+      await run.end('retry', 'gone')
+      await run.clock.advanceTo(run.clock.now() + 60_000)
+    }
+    expect([run.value(), run.context().isServerLeft]).toEqual(['settled', false])
+  })
+})
+
 test('a walk through every state of a run takes every transition', () => {
   const invokes = (path: string) => `xstate.done.actor.0.run.${path}`
   const left = { ...receipt, outside: { exitCodes: [0, 0], status: 'there' } } as const
   const presences = ['there', 'gone', 'unknown'] as const
   const asks = ['running.looking', 'asking', 'detached.looking', 'detached.confirming', 'awaiting.looking']
+  const model = { ...outside, isModel: true, loadOutlastsMs: 60_000 }
   const after = (delay: string, path: string) => ({ type: `xstate.after.${delay}.run.${path}` })
   const takenWith = (input: RunInput) =>
     walk<SnapshotFrom<typeof runMachine>>(runMachine, {
@@ -477,6 +533,8 @@ test('a walk through every state of a run takes every transition', () => {
         after('confirm', 'alive.detached.missed'),
         after('late', 'alive.awaiting.pausing'),
         after('retry', 'lingering.pausing'),
+        after('outlast', 'lingering'),
+        ...presences.map((output) => ({ type: invokes('lingering.looking'), output })),
         { type: invokes('exited'), output: exit },
         { type: invokes('resting'), output: undefined },
         { type: invokes('sweeping'), output: receipt },
@@ -490,7 +548,13 @@ test('a walk through every state of a run takes every transition', () => {
         return JSON.stringify([state, context, state.includes('awaiting') ? lateLooks : lateLooks > 0])
       },
     }).taken
-  const taken = [plain, { ...plain, hasStopCommand: true }, outside, { ...outside, hasStatusCommand: false }]
+  const taken = [
+    plain,
+    { ...plain, hasStopCommand: true },
+    outside,
+    { ...outside, hasStatusCommand: false },
+    model,
+  ]
     .flatMap((input) => [input, { ...input, closesFirst: true }])
     .flatMap((input) => [...takenWith(input)])
   expect(findUntaken(runMachine, new Set(taken))).toEqual([])
