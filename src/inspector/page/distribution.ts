@@ -52,8 +52,8 @@ export function countValues(values: readonly number[], measure: Measure): Distri
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? most
   return {
     bins: counts.map((count, index) => ({
-      from: toValue(first + index * width),
-      to: counts.length === 1 ? most : toValue(first + (index + 1) * width),
+      from: index === 0 ? least : toValue(first + index * width),
+      to: index === counts.length - 1 ? most : toValue(first + (index + 1) * width),
       count,
     })),
     count: sorted.length,

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { formatSpan } from '../../../src/inspector/page/display-text.ts'
 import { createRecorder } from '../../../src/observe/recorder.ts'
 import { createModelServer } from '../../../src/testing/model-server/model-server.ts'
 import { listMisfits, listViolations, looks } from './axe.ts'
@@ -280,7 +281,7 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
       const { waitMs, loadMs, firstByteMs, streamMs } = timings
       return waitMs + loadMs + (firstByteMs ?? 0) + streamMs
     })
-    const [least, most] = [Math.min(...times), Math.max(...times)].map((ms) => `${Math.round(ms)} ms`)
+    const [least, most] = [Math.min(...times), Math.max(...times)].map(formatSpan)
     expect(await histogram.locator('figcaption').textContent()).toBe(`${least}${most}`)
     await page.keyboard.press('/')
     await page.keyboard.type('curl')
