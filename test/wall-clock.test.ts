@@ -22,6 +22,7 @@ const STAMPS = [
   'src/gateway/ollama/ollama-answer.ts',
   'src/gateway/ollama/ollama-routes.ts',
   'src/inspector/message.ts',
+  'src/observe/joint-log.ts',
   'src/observe/recorder.ts',
   'src/process/run.ts',
   'src/request/request-log.ts',

@@ -269,6 +269,7 @@ export function createProgram(version: string, terminal: Terminal, onExit: (code
       'leasehold logs demo -f',
     )
       .argument('[ref]', REFERENCE)
+      .option('--all', "leasehold's own log and the output of every service")
       .option('-f, --follow', 'follow new output; with --json one JSON document per line'),
   ).action((id, options) =>
     perform(options, async () => (await import('./logs.ts')).showLogs(id, options, terminal)),

@@ -4,6 +4,7 @@ import { hasTag } from '../../machines/provider/tags.ts'
 import type { Clock } from '../clock.ts'
 import { BadRequestError } from '../errors.ts'
 import type { InspectionHub } from '../inspector/hub.ts'
+import { joinLogs } from '../observe/joint-log.ts'
 import type { Supervisor } from '../supervisor/interface.ts'
 import { internalsOf } from '../supervisor/internals.ts'
 import { UNBUFFERED } from '../transport/headers.ts'
@@ -77,8 +78,13 @@ export async function answerApi(
       return answerDrain(supervisor, response, undo !== true)
     }
     case 'GET logs': {
-      const { lines, lines$, nowMs } = internalsOf(supervisor).ownLog
-      return sendLines(response, { tail: lines, lines$, nowMs }, toEnd(url, closing$))
+      const own = internalsOf(supervisor).ownLog
+      const { nowMs } = own
+      if (!url.searchParams.has('servers'))
+        return sendLines(response, { tail: own.lines, lines$: own.lines$, nowMs }, toEnd(url, closing$))
+      const services = () => supervisor.snapshot().services.map(({ service }) => service)
+      const joint = joinLogs({ own, services, output: supervisor.output, events$: supervisor.events$, clock })
+      return sendLines(response, { ...joint, nowMs }, toEnd(url, closing$))
     }
     case 'GET logs/:id': {
       const { tail = () => [], lines$ = EMPTY } = supervisor.output(id ?? '') ?? {}

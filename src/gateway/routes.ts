@@ -103,7 +103,7 @@ export const routes: readonly Route[] = [
     method: 'GET',
     path: '/api/logs',
     meaning:
-      "leasehold's own log, what `serve --log-level info` writes: the last 500 lines about services and the last 500 about requests, each with its `level` and a sentence in `text`; `?follow=1` continues as NDJSON.",
+      "leasehold's own log, what `serve --log-level info` writes: the last 500 lines about services and the last 500 about requests, each with its `level` and a sentence in `text`. `?servers=1` adds the last lines of every server, which have a `stream` instead of a `level`; `?follow=1` continues as NDJSON.",
   },
   {
     method: 'GET',

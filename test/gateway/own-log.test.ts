@@ -2,7 +2,8 @@ import { expect, test } from 'vitest'
 import { showLogs } from '../../src/cli/logs.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
 import type { OwnLogLine } from '../../src/observe/own-log.ts'
-import { openHouseWithServer } from './house.ts'
+import { takeFreePort } from '../transport/raw-server.ts'
+import { openHouse, openHouseWithServer, toLocalService } from './house.ts'
 
 const chat = { model: 'demo', messages: [{ role: 'user', content: 'count to 3' }] }
 
@@ -82,4 +83,47 @@ test('leasehold logs without a service prints that log', async () => {
   const json = createPaper()
   await showLogs(undefined, { ...options, json: true }, json.terminal)
   expect(JSON.parse(json.printed[0] ?? '')).toEqual(await (await fetch(`${house.url}/api/logs`)).json())
+})
+
+test('with the servers, their lines stand among its own, also those of a run that begins later', async () => {
+  const port = await takeFreePort()
+  const provider = { localService: toLocalService(port) }
+  await using house = await openHouse({ serverUrl: `http://127.0.0.1:${port}`, provider })
+  const follow = await fetch(`${house.url}/api/logs?servers=1&follow=1`)
+  let followed = ''
+  const reading = (async () => {
+    for await (const chunk of follow.body?.pipeThrough(new TextDecoderStream()) ?? []) followed += chunk
+  })()
+  const count = (text: string) => followed.split(text).length - 1
+  for (const run of [1, 2]) {
+    await house.supervisor.start('local')
+    await expect.poll(() => count('demo-server: model loaded'), { timeout: 15_000 }).toBe(run)
+    await house.supervisor.stop('local', { force: true })
+  }
+  const { lines } = JSON.parse(await (await fetch(`${house.url}/api/logs?servers=1`)).text())
+  const at = lines.findIndex(({ text }: { text: string }) => text === 'demo-server: model loaded')
+  expect(lines[at]).toEqual({
+    service: 'local',
+    stream: 'stderr',
+    text: 'demo-server: model loaded',
+    atMs: expect.any(Number),
+    time: expect.stringMatching(/^\d{4}-.*Z$/),
+  })
+  // The clock is the same: a line of the last run came after its start and before its stop.
+  const times = lines.map(({ atMs }: { atMs: number }) => atMs)
+  expect(times).toEqual(times.toSorted((a: number, b: number) => a - b))
+  const textsBefore = lines.slice(0, at).map(({ text }: { text: string }) => text)
+  expect(textsBefore.join()).toMatch(/starting/)
+  const textsAfter = lines.slice(at).map(({ text }: { text: string }) => text)
+  expect(textsAfter.join()).toMatch(/stopping/)
+
+  const paper = createPaper()
+  const options = { gateway: house.url, config: 'builtin:demo', all: true }
+  expect(await showLogs(undefined, options, paper.terminal)).toBe(0)
+  expect(paper.printed).toContainEqual(
+    expect.stringMatching(/^\d\d:\d\d:\d\d {9}local {2}\| demo-server: model loaded$/),
+  )
+  await expect(showLogs('local', options, paper.terminal)).rejects.toThrow(/not both/)
+  await house.supervisor.close({ force: true })
+  await reading
 })
