@@ -156,13 +156,14 @@ describeWithNats('three machines', () => {
       counted: {},
     }
     const nats = await connect({ servers: boxes.nats.url })
-    nats.publish('leasehold.card.evil', JSON.stringify(card))
-    const listing = async () =>
-      (
-        (await tower.json('/api/members')) as {
-          members: { member: string; state: string; problem: unknown }[]
-        }
-      ).members.find(({ member }) => member === 'evil')
+    const listing = async () => {
+      // Again and again, as a member does: the subscriptions of the other one may still be on their way.
+      nats.publish('leasehold.card.evil', JSON.stringify(card))
+      const { members } = (await tower.json('/api/members')) as {
+        members: { member: string; state: string; problem: unknown }[]
+      }
+      return members.find(({ member }) => member === 'evil')
+    }
     await expect.poll(listing).toMatchObject({
       state: 'lost',
       problem: 'what answers does not prove that it is evil',
