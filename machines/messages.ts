@@ -432,6 +432,8 @@ export type RequestEvent =
       readonly retryable: boolean
       /** A member of the cluster failed: others may have the model now. */
       readonly isOfMember?: true
+      /** It waits in a line, and another member would serve it sooner. */
+      readonly isMove?: true
     }
   | { readonly type: 'request.cancelled' }
   /** `timeLimitMs`: longest time for the whole answer; `null`: none. */
@@ -442,7 +444,7 @@ export type RequestEvent =
   /** The connection was refused, so no server has seen the request. */
   | { readonly type: 'connection.refused'; readonly code: string }
   | { readonly type: 'connection.broken' }
-  /** The member of the cluster that was asked lets it wait. `moveAfterMs`: when to look for another one; `0`: never. */
+  /** It waits in the line of a member of the cluster. `moveAfterMs`: when to look for another one; `0`: never. */
   | { readonly type: 'member.queued'; readonly moveAfterMs: number }
   /** It has its lease there: from now on its server may have seen it. */
   | { readonly type: 'member.granted' }

@@ -95,7 +95,7 @@ const request = setup({
       event.retryable &&
       (event.code === 'LEASEHOLD_ELSEWHERE' ||
         (event.isOfMember === true && context.index + 1 >= context.candidates.length)) &&
-      context.redirects < MAX_REDIRECTS,
+      (event.isMove === true || context.redirects < MAX_REDIRECTS),
     canStartOver: ({ context }: Scope) => context.restarts < MAX_RESTARTS,
     hasNextCandidate: ({ context }: Scope) => context.index + 1 < context.candidates.length,
     hasTimeLimit: ({ event }: Scope) => event.type === 'lease.granted' && event.timeLimitMs !== null,
@@ -129,7 +129,11 @@ const chart = request.extend({
       restarts: ({ context }) => context.restarts + 1,
     }),
     lookUpAgain: request.assign({ candidates: [], index: 0, refusals: 0, loadings: 0, attempts: [] }),
-    countRedirect: request.assign({ redirects: ({ context }) => context.redirects + 1 }),
+    // A move is bounded by the longest wait in a line, not by a count: one that waits for long may move often.
+    countRedirect: request.assign({
+      redirects: ({ context, event }) =>
+        event.type === 'request.failed' && event.isMove === true ? context.redirects : context.redirects + 1,
+    }),
     moveOn: request.assign({ index: ({ context }) => context.index + 1, refusals: 0, loadings: 0 }),
     countRefusal: request.assign({ refusals: ({ context }) => context.refusals + 1, loadings: 0 }),
     countLoading: request.assign({ loadings: ({ context }) => context.loadings + 1 }),
@@ -156,7 +160,7 @@ const chart = request.extend({
     dispatch: () => {},
     /** Passes the answer on to the client: `response.ended` or `connection.broken`. */
     relay: () => {},
-    /** Looks whether another member has room: then `request.failed` with `LEASEHOLD_ELSEWHERE`. */
+    /** Looks whether another member would serve it sooner: then `request.failed` with `LEASEHOLD_ELSEWHERE` and `isMove`. */
     lookForRoom: () => {},
     /** Ends the connection to the server, where it has not ended. */
     hangUp: () => {},
@@ -230,6 +234,11 @@ export const requestMachine = chart.createMachine({
         leasing: {
           description: 'It waits for a lease of the service of its candidate.',
           entry: 'requestLease',
+          on: { 'member.queued': { guard: 'canMove', target: 'queued', actions: 'noteMoveAfter' } },
+        },
+        queued: {
+          description: 'It waits in the line of this member of a cluster, and may move to another one.',
+          after: { moveAfter: { target: 'queued', reenter: true, actions: 'lookForRoom' } },
         },
         reconnecting: {
           description: 'It was refused the connection, and waits for a lease of the same candidate again.',
@@ -380,5 +389,7 @@ export function nameRequestState(value: StateValueFrom<typeof requestMachine>): 
   const [name] = typeof value === 'string' ? [value] : Object.values(value)
   // xstate types the outer states alone as values, too.
   if (name === undefined || name === 'leased') return 'sending'
+  // It waits for its lease, whether or not it may move.
+  if (typeof value === 'object' && 'waiting' in value && name === 'queued') return 'leasing'
   return name === 'waiting' ? 'leasing' : name
 }

@@ -96,7 +96,7 @@ export const clusterSchema = z
     moveAfterMs: durationMs(0)
       .prefault(1000)
       .describe(
-        'Time after which a request that waits in the queue of one member moves to a member with room, in milliseconds. `0`: never.',
+        'Time after which a request that waits in the line of one member moves to a member that serves it sooner, in milliseconds. `0`: never.',
       ),
   })
   .refine(({ beatMs, lostMs }) => lostMs >= 2 * beatMs, {

@@ -38,6 +38,7 @@ import type { Departure, Neighbourhood } from './neighbourhood.ts'
 import type { LeadsOn } from './one-hop.ts'
 import type { OpenRequest } from './open-requests.ts'
 import { type OutgoingRequest, peekRequest, toUpstreamRequest } from './outgoing.ts'
+import type { WaitPlace } from './ranking.ts'
 import { Relay, type RelayListener } from './relay.ts'
 import type { FailedCandidate, RequestRecord } from './request-log.ts'
 
@@ -87,8 +88,8 @@ export interface ExchangeParts {
   readonly rank: (replicas: readonly ModelTarget[]) => readonly ModelTarget[]
   /** Why one of them is a member of the cluster, in words; `undefined`: it is none. */
   readonly explainChoice: (replicas: readonly ModelTarget[], chosen: ModelTarget) => string | undefined
-  /** The member of the cluster that would serve at once; `undefined`: none would. */
-  readonly findRoom: (targets: readonly ModelTarget[]) => string | undefined
+  /** The member of the cluster that would serve a waiting request sooner; `undefined`: none would. */
+  readonly findRoom: (targets: readonly ModelTarget[], from: WaitPlace) => string | undefined
   /** Why a model that is unknown now may be there soon; `undefined`: it may not. */
   readonly findAway: (ref: string) => ServiceError | undefined
   readonly upstreamOf: (target: ModelTarget, generation: string) => Upstream
@@ -149,6 +150,8 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   /** The name of the model that the client asked for. */
   #asked = ''
   #askedAtMs = 0
+  /** Its position in the line of the member that it was sent to, when it came there. */
+  #positionThere = 0
   /** When its lease was granted, and its answer began; `0`: not yet. */
   #grantedAtMs = 0
   #firstByteAtMs = 0
@@ -248,13 +251,20 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     leases.request(toServiceKey(provider), this.id, this, priority, undefined, keepAliveMs, sinceMs)
   }
 
-  /** A request that waits at a member goes where its lease would be granted at once. */
+  /** A request that waits goes where it would be served sooner. */
   lookForRoom(): void {
+    const { clock, findRoom, neighbourhood } = this.#parts
     const { memberOf } = this.#target.provider
-    const member = this.#parts.findRoom(this.#targets)
-    if (memberOf === undefined || member === undefined || member === memberOf.member) return
+    const here = memberOf?.member ?? neighbourhood()?.self ?? ''
+    const position = memberOf === undefined ? (this.#wait?.position ?? 1) : this.#positionThere
+    const waitedMs = clock.now() - this.#askedAtMs
+    const member = findRoom(this.#targets, { index: this.#index, position, waitedMs })
+    if (member === undefined || member === here) return
+    // While it waits for its lease, its place is given up here: a refusal would have ended it.
+    if (this.#grantedAtMs === 0) this.releaseLease()
     const message = `${member} has room for it`
-    this.fail(new ServiceError(memberOf.member, { code: 'LEASEHOLD_ELSEWHERE', message, member }))
+    const error = new ServiceError(here, { code: 'LEASEHOLD_ELSEWHERE', message, member })
+    this.tell({ type: 'request.failed', code: error.code, retryable: true, isMove: true }, error)
   }
 
   /**
@@ -407,6 +417,7 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
   queued(place: Place): void {
     this.#wait = { ...place, waitedMs: 0 }
     if (this.#request.hop !== undefined) this.#client.onEarly?.({ [QUEUED_HEADER]: String(place.position) })
+    else if (this.#target.provider.memberOf === undefined && this.#targets.length > 1) this.#tellQueued()
   }
 
   granted({ generation }: { readonly generation: string }): void {
@@ -457,8 +468,9 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     return this.#index + 1 < this.#targets.length
   }
 
-  queuedAt(): void {
-    this.tell({ type: 'member.queued', moveAfterMs: this.#parts.neighbourhood()?.moveAfterMs ?? 0 })
+  queuedAt(position: number): void {
+    this.#positionThere = position
+    this.#tellQueued()
   }
 
   suspect(member: string): void {
@@ -516,6 +528,11 @@ export class Exchange implements ModelCall, OpenRequest, LeaseListener, RelayLis
     return member !== undefined && member === this.#redirectedTo
       ? toChoiceText({ member, cause: 'redirected' })
       : this.#parts.explainChoice(replicas, chosen)
+  }
+
+  #tellQueued(): void {
+    const moveAfterMs = this.#parts.neighbourhood()?.moveAfterMs
+    if (moveAfterMs !== undefined) this.actor.send({ type: 'member.queued', moveAfterMs })
   }
 
   /** A later candidate is tried because the one before it failed. */

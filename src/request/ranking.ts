@@ -1,6 +1,7 @@
 import {
   explainRanks,
   type RankOptions,
+  type ReplicaGroup,
   type ReplicaLoad,
   type ReplicaStanding,
   rankReplicas,
@@ -27,19 +28,61 @@ export function rankTargets(
   return order.length === 0 ? targets.slice(0, 1) : pick(order)
 }
 
-/** The member that would serve at once, if one would: the first by the same order. */
+/** Where a request waits. */
+export interface WaitPlace {
+  /** Position of its server in the list. */
+  readonly index: number
+  /** Its position in the line there: the first has 1. */
+  readonly position: number
+  readonly waitedMs: number
+}
+
+/**
+ * The member that would serve a waiting request sooner: the first by the same order, if its server is up. One that starts,
+ * wakes or would start without the end of another service is taken from a full line, after a wait as long as the start: a
+ * line that moves fast keeps its requests.
+ */
 export function findRoom(
   targets: readonly ModelTarget[],
   loadOf: (provider: ProviderConfig) => ReplicaLoad,
   { neighbourhood }: Pick<Membership, 'neighbourhood'>,
+  from: WaitPlace,
 ): string | undefined {
   if (neighbourhood === undefined) return undefined
-  const [first] = explainRanks(
-    targets.map(({ provider }) => toLoad(provider, loadOf(provider), neighbourhood)),
-    toOptions(targets, neighbourhood),
-  )
-  if (first?.group !== 'ready') return undefined
+  const loads = targets.map(({ provider }, index) => {
+    const load = toLoad(provider, loadOf(provider), neighbourhood)
+    return index === from.index ? toLoadAhead(load, from.position) : load
+  })
+  const ranks = explainRanks(loads, toOptions(targets, neighbourhood))
+  const [first] = ranks
+  const load = first && loads[first.index]
+  if (load === undefined || first === undefined || first.index === from.index) return undefined
+  const here = ranks.find(({ index }) => index === from.index)
+  const { startMs } = load.standing ?? load
+  const isDue = STARTABLE.includes(first.group) && from.waitedMs >= (startMs ?? 0)
+  if (first.group !== 'ready' && !(isDue && isStuck(here?.group))) return undefined
   return targets[first.index]?.provider.memberOf?.member ?? neighbourhood.self
+}
+
+/** A server that is not up and can be, without the end of another service. */
+const STARTABLE: readonly ReplicaGroup[] = ['starting', 'asleep', 'fits']
+/** The server of a request there is up, or comes up for it. */
+const COMING: readonly ReplicaGroup[] = ['ready', ...STARTABLE, 'evicts']
+
+/** Whether a request in a line has to wait for the end of other requests, or for what may never come. */
+function isStuck(group: ReplicaGroup | undefined): boolean {
+  return group === undefined || !COMING.includes(group)
+}
+
+/** The load without the waiting request itself and those behind it. */
+function toLoadAhead(load: ReplicaLoad, position: number): ReplicaLoad {
+  const { standing } = load
+  const toAhead = (waiting: number) => Math.max(0, Math.min(waiting, position) - 1)
+  if (standing === undefined) return { ...load, queue: toAhead(load.queue) }
+  return {
+    ...load,
+    standing: { ...standing, waiting: toAhead(standing.waiting + standing.uncounted), uncounted: 0 },
+  }
 }
 
 /** Why the first of some targets is a member of the cluster, in words; `undefined`: it is none. */

@@ -31,7 +31,7 @@ export interface RelayListener {
   /** Whether there is another candidate. */
   hasNext(): boolean
   /** The member of the cluster that was asked lets the request wait. */
-  queuedAt(): void
+  queuedAt(position: number): void
   /** The connection to a member of the cluster broke. */
   suspect(member: string): void
   /** A known error of a backend: the setting that cures it. */
@@ -115,7 +115,7 @@ export class Relay implements AnswerHandler {
   onEarly(headers: Headers): void {
     const { listener, target } = this.#options
     if (this.#isClosed || target.provider.memberOf === undefined) return
-    if (headers[QUEUED_HEADER] !== undefined) listener.queuedAt()
+    if (headers[QUEUED_HEADER] !== undefined) listener.queuedAt(Number(headers[QUEUED_HEADER]) || 1)
     else if (headers[GRANTED_HEADER] !== undefined) listener.tell({ type: 'member.granted' })
   }
 

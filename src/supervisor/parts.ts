@@ -271,7 +271,7 @@ export function createParts(options: SupervisorOptions) {
     leases,
     rank,
     explainChoice: (replicas, chosen) => explainChoice(replicas, chosen, loadOf, membership),
-    findRoom: (targets) => findRoom(targets, loadOf, membership),
+    findRoom: (targets, from) => findRoom(targets, loadOf, membership, from),
     findAway: (ref) => seat.findAway(ref),
     upstreamOf: (target, generation) => upstreams.of(target, generation, locate),
     scrub: scrubber.text,

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { toReasonText } from '../../src/explanation/reason-text.ts'
+import type { Standing } from '../../src/request/neighbourhood.ts'
 import { internalsOf } from '../../src/supervisor/internals.ts'
 import { createModelServer, type ModelServer } from '../../src/testing/model-server/model-server.ts'
 import type { ModelServerOptions } from '../../src/testing/model-server/options.ts'
@@ -491,6 +492,56 @@ describe('a request that waits at another member', () => {
     const asked = ask(tower, 'phi')
     await expect.poll(() => waiting(tower)).toEqual(['queued'])
     expect((await asked).headers.get('x-leasehold-model')).toBe('attic:local/phi')
+  })
+
+  test.each<[string, Partial<Standing>]>([
+    ['sleeps', { state: 'cold', isAsleep: true, startMs: 50 }],
+    ['starts', { state: 'starting', room: 1, startMs: 50 }],
+    ['can start', { state: 'cold', startMs: 50 }],
+  ])('leaves a full line for one that %s, after as long as that takes', async (_, standing) => {
+    const { tower, attic, cellar } = await openWaiting()
+    attic.standing = { state: 'ready', room: 1, leases: 1 }
+    cellar.standing = { state: 'cold', fit: 'waits' }
+    const asked = ask(tower, 'phi')
+    await expect.poll(() => waiting(tower)).toEqual(['queued'])
+    cellar.standing = standing
+    const response = await asked
+    expect([response.status, response.headers.get('x-leasehold-model')]).toEqual([200, 'cellar:local/phi'])
+    await expect.poll(() => attic.service().queue).toEqual([])
+  })
+
+  test.each<[string, Partial<Standing>, Partial<Standing>]>([
+    ['a start elsewhere takes longer than it has waited', {}, { startMs: 60_000 }],
+    ['a start elsewhere would end another service', {}, { fit: 'evicts' }],
+    ['the server there comes up for it', { state: 'starting', leases: 0, waiting: 1 }, { state: 'cold' }],
+  ])('stays in its line while %s', async (_, here, there) => {
+    const { tower, attic, cellar } = await openWaiting(1_500)
+    attic.standing = { state: 'ready', room: 1, leases: 1 }
+    cellar.standing = { state: 'cold', fit: 'waits' }
+    const asked = ask(tower, 'phi')
+    await expect.poll(() => waiting(tower)).toEqual(['queued'])
+    attic.standing = { ...attic.standing, ...here }
+    cellar.standing = { state: 'cold', ...there }
+    expect((await asked).headers.get('x-leasehold-model')).toBe('attic:local/phi')
+  })
+
+  test('at the member that it came to moves as well, unless another member has sent it', async () => {
+    const { attic, tower, cellar } = await openWaiting()
+    cellar.standing = { state: 'cold', fit: 'never' }
+    const leaving = new AbortController()
+    const path = '/v1/chat/completions'
+    const headers = tower.proof.prove(attic, 1, { method: 'POST', path })
+    const sent = ask(attic, 'phi', {}, { headers, signal: leaving.signal }).catch(() => {})
+    const asked = ask(attic, 'phi')
+    await expect.poll(() => attic.service().queue).toHaveLength(2)
+    expect(waiting(attic)).toEqual(['leasing', 'leasing'])
+    cellar.standing = { state: 'ready' }
+    const response = await asked
+    expect([response.status, response.headers.get('x-leasehold-model')]).toEqual([200, 'cellar:local/phi'])
+    expect(attic.service().queue).toHaveLength(1)
+    leaving.abort()
+    await sent
+    await expect.poll(() => attic.service().queue).toEqual([])
   })
 
   test('has its priority and the time that it has waited there (T12)', async () => {

@@ -27,6 +27,8 @@ const pauseOver = { type: 'xstate.after.reconnectPause.request.pausing' } as unk
 const elsewhere: Event = { type: 'request.failed', code: 'LEASEHOLD_ELSEWHERE', retryable: true }
 const redirectOver = { type: 'xstate.after.redirectPause.request.redirected' } as unknown as Event
 const queued: Event = { type: 'member.queued', moveAfterMs: 1_000 }
+const moved: Event = { ...elsewhere, isMove: true }
+const ownMoveDue = { type: 'xstate.after.moveAfter.request.waiting.queued' } as unknown as Event
 const moveDue = { type: 'xstate.after.moveAfter.request.leased.queued' } as unknown as Event
 const ofMember: Event = { type: 'request.failed', code: 'X', retryable: true, isOfMember: true }
 const removed: Event = { type: 'request.failed', code: 'LEASEHOLD_REMOVED', retryable: true }
@@ -172,6 +174,37 @@ const paths: Path[] = [
     title: 'a request that waits at a member stays there while no other has room',
     events: [resolved, granted, queued, moveDue],
     state: 'queued',
+  },
+  {
+    title: 'a request that waits in the line of this member moves to one that has room',
+    events: [resolved, queued, ownMoveDue, moved, redirectOver],
+    state: 'resolving',
+  },
+  {
+    title: 'a request that waits in the line of this member is served there, too',
+    events: [resolved, queued, ownMoveDue, granted, started, ended],
+    state: 'done',
+  },
+  {
+    title: 'a request that waits in the line of this member waits for its lease',
+    events: [resolved, queued],
+    state: 'leasing',
+  },
+  {
+    title: 'moves do not count as redirects: a request that waits for long may move often',
+    events: [
+      ...Array.from({ length: MAX_REDIRECTS + 1 }, () => [
+        resolved,
+        granted,
+        queued,
+        moved,
+        redirectOver,
+      ]).flat(),
+      resolved,
+      elsewhere,
+    ],
+    state: 'redirected',
+    attempts: ['a/x'],
   },
   {
     title: 'a request that has its lease at a member does not move',
