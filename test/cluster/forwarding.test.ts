@@ -445,15 +445,18 @@ describe('a member that fails', () => {
   })
 
   test('with the word that another one has the model sends the request there', async () => {
-    const raw = await createRawServer((socket, head) =>
+    const { tower, attic, cellar } = await openThree()
+    const raw = await createRawServer((socket, head) => {
+      const isProbe = head.startsWith('GET')
+      // Its card would draw the request back while it waits at the other one.
+      if (!isProbe) attic.standing = { state: 'cold' }
       socket.end(
-        head.startsWith('GET')
+        isProbe
           ? 'HTTP/1.1 200 OK\r\ncontent-length: 15\r\nconnection: close\r\n\r\n{"status":"ok"}'
           : 'HTTP/1.1 421 Misdirected Request\r\nx-leasehold-elsewhere: cellar\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}',
-      ),
-    )
+      )
+    })
     closing.push(raw)
-    const { tower, attic, cellar } = await openThree()
     Object.assign(attic, { url: raw.url })
     internalsOf(tower.supervisor).membership.offer([toCard(attic), toCard(cellar)])
     const response = await ask(tower, 'phi')
