@@ -42,6 +42,12 @@ describe.skipIf(hasNoBrowser)('the view of the host', () => {
       expect(await listMisfits(page)).toEqual([])
       if (pictures !== undefined) await page.screenshot({ path: `${pictures}/host-${theme}-${width}.png` })
     }
+    // With the servers their lines stand among its own; without them they are gone again.
+    await page.getByRole('button', { name: 'All servers' }).click()
+    await expect.poll(() => log.textContent(), { timeout: 60_000 }).toMatch(/fast {2}\| demo-server: /)
+    await page.getByRole('button', { name: 'leasehold', exact: true }).click()
+    await expect.poll(() => log.textContent(), { timeout: 60_000 }).not.toMatch(/demo-server: /)
+    await log.locator('.line').first().waitFor()
     // Levels and words leave lines out.
     const all = await log.locator('.line').count()
     await page.getByRole('button', { name: 'Warnings' }).click()

@@ -1,3 +1,4 @@
+import { useState } from 'preact/hooks'
 import { Screen, type ViewProps } from '../frame/view-frame.tsx'
 import { useHardware } from './hardware-samples.ts'
 import { HostHardware } from './host-hardware.tsx'
@@ -8,11 +9,25 @@ import { useOwnLog } from './own-log-lines.ts'
 export function Host(view: ViewProps) {
   const { app, atMs } = view
   const { history, recording } = app.state
-  const lines = useOwnLog(app)
+  const [withServers, show] = useState(false)
+  const lines = useOwnLog(app, withServers)
   const hardware = useHardware(app)
   const isHeld = history.cursor !== null
   return (
-    <Screen view={view} title="Host">
+    <Screen
+      view={view}
+      title="Host"
+      tools={
+        <div class="seg" role="group" aria-label="Whose log">
+          <button type="button" aria-pressed={!withServers} onClick={() => show(false)}>
+            leasehold
+          </button>
+          <button type="button" aria-pressed={withServers} onClick={() => show(true)}>
+            All servers
+          </button>
+        </div>
+      }
+    >
       {hardware !== null && <HostHardware hardware={hardware} atMs={atMs} />}
       <Log
         app={app}

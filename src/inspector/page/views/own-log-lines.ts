@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks'
-import type { OwnLogLine } from '../../../observe/own-log.ts'
+import type { JointLine } from '../../../observe/joint-log.ts'
 import type { App, PrintedLine } from '../app.ts'
 import { ask, readLines } from '../stream.ts'
 
@@ -9,37 +9,45 @@ const RETRY_MS = 2_000
 
 const levels = { info: 'all', warn: 'warn', error: 'bad' } as const
 
-/** Follows leasehold's own log while its view is shown. Empty for a recording, which holds none. */
-export function useOwnLog({ state }: App): readonly PrintedLine[] {
+/**
+ * Follows leasehold's own log while its view is shown, `withServers` also what the servers print. Empty for a recording,
+ * which holds none.
+ */
+export function useOwnLog({ state }: App, withServers: boolean): readonly PrintedLine[] {
   const [lines, show] = useState<readonly PrintedLine[]>([])
   const isWanted = state.recording === null && state.connection === 'open'
   const instance = state.status?.instance
-  useEffect(() => show([]), [instance, state.recording])
+  useEffect(() => show([]), [instance, state.recording, withServers])
   useEffect(() => {
     if (!isWanted) return
     const leaving = new AbortController()
-    void follow(leaving.signal, (added) => {
-      show((before) => {
-        const last = before.at(-1)?.number ?? 0
-        return [...before, ...added.filter(({ number }) => number > last)].slice(-MAX_LINES)
-      })
+    void follow(`/api/logs?follow=1${withServers ? '&servers=1' : ''}`, leaving.signal, (added, isAnew) => {
+      show((before) => [...(isAnew ? [] : before), ...added].slice(-MAX_LINES))
     })
     return () => leaving.abort()
-  }, [isWanted, instance])
+  }, [isWanted, instance, withServers])
   return lines
 }
 
-/** Reads the log until it is not wanted; each time it begins with the lines that are kept there. */
-async function follow(signal: AbortSignal, tell: (added: readonly PrintedLine[]) => void): Promise<void> {
+/** Reads a log until it is not wanted; each time it begins anew with the lines that are kept there. */
+async function follow(
+  path: string,
+  signal: AbortSignal,
+  tell: (added: readonly PrintedLine[], isAnew: boolean) => void,
+): Promise<void> {
   while (!signal.aborted) {
+    let number = 0
+    let told = 0
     let heard: PrintedLine[] = []
     const flush = () => {
-      if (!signal.aborted) tell(heard)
+      if (!signal.aborted) tell(heard, told === 0)
+      told += heard.length
       heard = []
     }
     try {
-      await readLines(await ask('/api/logs?follow=1', { signal }), (line) => {
-        heard.push(toPrinted(JSON.parse(line)))
+      await readLines(await ask(path, { signal }), (line) => {
+        number += 1
+        heard.push(toPrinted(JSON.parse(line), number))
         // Lines come in bursts: one change of the page for all of them.
         if (heard.length === 1) queueMicrotask(flush)
       })
@@ -51,14 +59,18 @@ async function follow(signal: AbortSignal, tell: (added: readonly PrintedLine[])
 }
 
 /** A line that begins with whom it is about. */
-function toPrinted({ seq, atMs, level, service, requestId, text }: OwnLogLine): PrintedLine {
-  const subject = service ?? (requestId === null ? 'leasehold' : `request ${requestId.split('-').at(-1)}`)
+function toPrinted(line: JointLine, number: number): PrintedLine {
+  const isPrinted = 'stream' in line
+  const { service, atMs, text } = line
+  const subject =
+    service ??
+    (isPrinted || line.requestId === null ? 'leasehold' : `request ${line.requestId.split('-').at(-1)}`)
   return {
-    number: seq,
-    stream: 'own',
-    text: `${subject}  ${text}`,
+    number,
+    stream: isPrinted ? line.stream : 'own',
+    text: `${subject}  ${isPrinted ? '| ' : ''}${text}`,
     styles: [[0, subject.length, 'bold']],
-    level: levels[level],
+    ...(isPrinted ? {} : { level: levels[line.level] }),
     atMs,
   }
 }
