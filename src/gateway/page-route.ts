@@ -88,6 +88,7 @@ async function loadDocument({ name, type, frames, runs = [] }: File): Promise<Do
       `script-src ${toHashes(scripts)}`,
       `style-src ${toHashes(listInside(text, 'style'))}`,
       'img-src data:',
+      'media-src data:',
       "connect-src 'self'",
       `frame-src ${frames}`,
       "base-uri 'none'",

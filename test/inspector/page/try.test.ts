@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { createModelServer } from '../../../src/testing/model-server/model-server.ts'
+import { listViolations } from './axe.ts'
 import { drawn, hasNoBrowser, inState, openStage } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('the place to try a model', () => {
@@ -83,6 +84,64 @@ describe.skipIf(hasNoBrowser)('the place to try a model', () => {
     await page.getByRole('textbox', { name: 'Documents, one on each line' }).fill('a cat\na house')
     await page.getByRole('button', { name: 'Send' }).click()
     await expect.poll(() => answer.locator('tbody tr').count()).toBe(2)
+    expect(stage.complaints).toEqual([])
+    await server.close()
+  })
+
+  test('makes an image and speech, and writes down what a recording says', { timeout: 240_000 }, async () => {
+    const server = createModelServer({ models: ['m'] })
+    const { url: serverUrl } = await server.listen()
+    const names = ['flux-dev', 'kokoro', 'whisper-large']
+    await using stage = await openStage({
+      providers: { quick: { baseUrl: `${serverUrl}/v1`, models: names.map((id) => ({ id })) } },
+    })
+    const { page, url } = stage
+    await page.goto(`${url}/#/try`)
+    const answer = page.getByRole('group', { name: 'Answer' })
+    const send = page.getByRole('button', { name: 'Send' })
+    const bodyOf = (path: string) => {
+      const body = server.requests.findLast((one) => one.path === path)?.body
+      return typeof body === 'string' ? JSON.parse(body) : body
+    }
+    const code = page.locator('.code')
+
+    // What a model is for is told from its name.
+    await page.getByRole('radio', { name: /flux-dev/ }).click()
+    await page.getByRole('textbox', { name: 'What it shows' }).fill('a cat')
+    await page.getByText('Settings').click()
+    await page.getByRole('textbox', { name: /^Size/ }).fill('512x512')
+    await send.click()
+    const picture = answer.getByRole('img', { name: 'The answer' })
+    await expect.poll(() => picture.evaluate((img) => (img as HTMLImageElement).naturalWidth)).toBe(1)
+    expect(bodyOf('/v1/images/generations')).toEqual({
+      model: 'flux-dev',
+      prompt: 'a cat',
+      size: '512x512',
+      response_format: 'b64_json',
+    })
+    expect(await code.textContent()).toContain('/v1/images/generations')
+
+    await page.getByRole('radio', { name: /kokoro/ }).click()
+    await page.getByRole('textbox', { name: 'What it says' }).fill('meow')
+    await send.click()
+    const sound = answer.locator('audio')
+    await expect.poll(() => sound.evaluate((audio) => (audio as HTMLAudioElement).duration)).toBeCloseTo(0.1)
+    expect(bodyOf('/v1/audio/speech')).toEqual({ model: 'kokoro', input: 'meow' })
+    expect(await code.textContent()).toContain('--output speech.mp3')
+    expect(await listViolations(page)).toEqual([])
+
+    await page.getByRole('radio', { name: /whisper-large/ }).click()
+    expect(await send.isDisabled()).toBe(true)
+    await page
+      .getByLabel('Sound')
+      .setInputFiles({ name: 'speech.wav', mimeType: 'audio/wav', buffer: Buffer.from('RIFF') })
+    await send.click()
+    await expect.poll(() => answer.locator('.text').textContent()).toContain('speech.wav: 4 bytes')
+    expect(await code.textContent()).toContain('-F file=@speech.wav')
+    for (const language of ['Python', 'TypeScript']) {
+      await page.getByRole('button', { name: language }).click()
+      expect(await code.textContent()).toContain('client.audio.transcriptions.create(')
+    }
     expect(stage.complaints).toEqual([])
     await server.close()
   })

@@ -1,5 +1,5 @@
 /** What is asked of a model. */
-export type Task = 'chat' | 'embeddings' | 'rerank'
+export type Task = 'chat' | 'embeddings' | 'rerank' | 'images' | 'speech' | 'transcription'
 
 export const languages = ['curl', 'Python', 'TypeScript'] as const
 
@@ -23,6 +23,9 @@ const paths: Readonly<Record<Task, string>> = {
   chat: '/v1/chat/completions',
   embeddings: '/v1/embeddings',
   rerank: '/v1/rerank',
+  images: '/v1/images/generations',
+  speech: '/v1/audio/speech',
+  transcription: '/v1/audio/transcriptions',
 }
 
 export function findPath(task: Task): string {
@@ -32,14 +35,23 @@ export function findPath(task: Task): string {
 function buildExample(task: Task, model: string): object {
   if (task === 'embeddings') return { model, input: ['…'] }
   if (task === 'rerank') return { model, query: '…', documents: ['…', '…'] }
+  if (task === 'images') return { model, prompt: '…', response_format: 'b64_json' }
+  if (task === 'speech') return { model, input: '…', voice: '…' }
   return { model, stream: true, messages: [{ role: 'user', content: '…' }] }
 }
 
 function writeCurl({ origin, model, task, needsKey }: SnippetFacts): string {
   const key = needsKey ? `  -H "Authorization: Bearer $LEASEHOLD_KEY" \\\n` : ''
-  // A quote inside a quoted word of a shell.
-  const body = JSON.stringify(buildExample(task, model)).replaceAll("'", `'\\''`)
-  return `curl ${origin}${paths[task]} \\\n${key}  -H 'Content-Type: application/json' \\\n  -d '${body}'\n`
+  const head = `curl ${origin}${paths[task]} \\\n${key}`
+  if (task === 'transcription') return `${head}  -F ${quote(`model=${model}`)} \\\n  -F file=@speech.wav\n`
+  const body = quote(JSON.stringify(buildExample(task, model)))
+  const into = task === 'speech' ? ' \\\n  --output speech.mp3' : ''
+  return `${head}  -H 'Content-Type: application/json' \\\n  -d ${body}${into}\n`
+}
+
+/** A word of a shell. */
+function quote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
 function writePython({ origin, model, task, needsKey }: SnippetFacts): string {
@@ -62,6 +74,19 @@ client = OpenAI(base_url="${origin}/v1", api_key=${key})
   if (task === 'embeddings')
     return `${client}answer = client.embeddings.create(model=${name}, input=["…"])
 print(len(answer.data[0].embedding))
+`
+  if (task === 'images')
+    return `import base64
+${client}answer = client.images.generate(model=${name}, prompt="…", response_format="b64_json")
+open("image.png", "wb").write(base64.b64decode(answer.data[0].b64_json))
+`
+  if (task === 'speech')
+    return `${client}answer = client.audio.speech.create(model=${name}, input="…", voice="…")
+answer.write_to_file("speech.mp3")
+`
+  if (task === 'transcription')
+    return `${client}answer = client.audio.transcriptions.create(model=${name}, file=open("speech.wav", "rb"))
+print(answer.text)
 `
   return `${client}stream = client.chat.completions.create(
     model=${name},
@@ -92,6 +117,22 @@ const client = new OpenAI({ baseURL: '${origin}/v1', apiKey: ${key} })
   if (task === 'embeddings')
     return `${client}const answer = await client.embeddings.create({ model: ${name}, input: ['…'] })
 console.log(answer.data[0]?.embedding.length)
+`
+  if (task === 'images')
+    return `import { writeFile } from 'node:fs/promises'
+${client}const answer = await client.images.generate({ model: ${name}, prompt: '…', response_format: 'b64_json' })
+await writeFile('image.png', answer.data?.[0]?.b64_json ?? '', 'base64')
+`
+  if (task === 'speech')
+    return `import { writeFile } from 'node:fs/promises'
+${client}const answer = await client.audio.speech.create({ model: ${name}, input: '…', voice: '…' })
+await writeFile('speech.mp3', Buffer.from(await answer.arrayBuffer()))
+`
+  if (task === 'transcription')
+    return `import { createReadStream } from 'node:fs'
+${client}const file = createReadStream('speech.wav')
+const answer = await client.audio.transcriptions.create({ model: ${name}, file })
+console.log(answer.text)
 `
   return `${client}const stream = await client.chat.completions.create({
   model: ${name},

@@ -27,6 +27,8 @@ export interface Trial {
   /** Of an embedding: its vectors. Of a reranking: its documents, the best first. */
   readonly vectors: readonly (readonly number[])[]
   readonly ranks: readonly { readonly index: number; readonly score: number }[]
+  /** Of an image: its pictures. Of speech: its sound. As data URLs. */
+  readonly media: readonly string[]
 }
 
 const nothing: Trial = {
@@ -40,6 +42,7 @@ const nothing: Trial = {
   requestId: null,
   vectors: [],
   ranks: [],
+  media: [],
 }
 
 export interface TrialOptions {
@@ -47,6 +50,7 @@ export interface TrialOptions {
   readonly task: Task
   /** Key of the service that serves the model. */
   readonly service: string | null
+  /** JSON, or a form with a file. */
   readonly body: object
   onChange(trial: Trial): void
 }
@@ -90,16 +94,22 @@ export function startTrial({ app, task, service, body, onChange }: TrialOptions)
   const run = async () => {
     const response = await ask(findPath(task), {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'user-agent': 'leasehold-page' },
-      body: JSON.stringify(body),
+      headers: {
+        ...(body instanceof FormData ? {} : { 'content-type': 'application/json' }),
+        'user-agent': 'leasehold-page',
+      },
+      body: body instanceof FormData ? body : JSON.stringify(body),
       signal: leaving.signal,
     })
     change({ requestId: response.headers.get('x-leasehold-request-id') })
     if (task === 'chat' && /event-stream/.test(response.headers.get('content-type') ?? ''))
       return readEvents(response, ({ data }) => data !== null && hearPart(data))
-    const answer: unknown = await response.json()
+    const answered =
+      task === 'speech'
+        ? { media: [await toDataUrl(await response.blob())] }
+        : readAnswer(await response.json())
     count()
-    change(readAnswer(answer))
+    change(answered)
   }
   run()
     .catch((error) => {
@@ -162,10 +172,19 @@ function toText(value: unknown): string {
 }
 
 function readAnswer(answer: unknown): Partial<Trial> {
-  const { choices, usage, data, results } = (answer ?? {}) as Part & { data?: unknown; results?: unknown }
+  const { choices, usage, data, results, text } = (answer ?? {}) as Part & {
+    data?: unknown
+    results?: unknown
+    text?: unknown
+  }
   const tokens = usage?.completion_tokens
   return {
-    text: toText(choices?.[0]?.message?.content),
+    text: toText(choices?.[0]?.message?.content ?? text),
+    media: Array.isArray(data)
+      ? data.flatMap(({ b64_json: image }) =>
+          typeof image === 'string' ? [`data:image/png;base64,${image}`] : [],
+        )
+      : [],
     tokens: typeof tokens === 'number' ? tokens : 0,
     vectors: Array.isArray(data)
       ? data.flatMap(({ embedding }) => (isVector(embedding) ? [embedding] : []))
@@ -176,6 +195,15 @@ function readAnswer(answer: unknown): Partial<Trial> {
           .toSorted((a, b) => b.score - a.score)
       : [],
   }
+}
+
+/** A file as a data URL: the policy of the page allows no other. */
+export function toDataUrl(file: Blob): Promise<string> {
+  return new Promise((resolve) => {
+    const reader = new FileReader()
+    reader.onload = () => resolve(String(reader.result))
+    reader.readAsDataURL(file)
+  })
 }
 
 function isVector(value: unknown): value is number[] {

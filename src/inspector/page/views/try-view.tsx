@@ -8,7 +8,7 @@ import { lookWords } from '../look.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon } from '../shapes.tsx'
 import { type Language, languages, type Task, writeSnippet } from './snippets.ts'
-import { compareVectors, phases, startTrial, type Trial } from './trial.ts'
+import { compareVectors, phases, startTrial, type Trial, toDataUrl } from './trial.ts'
 
 interface Choice extends Told {
   readonly id: string
@@ -27,12 +27,17 @@ interface Settings {
   readonly system: string
   readonly temperature: string
   readonly maxTokens: string
+  readonly size: string
+  readonly voice: string
 }
 
 const tasks: readonly (readonly [Task, string])[] = [
   ['chat', 'Chat'],
   ['embeddings', 'Embeddings'],
   ['rerank', 'Rerank'],
+  ['images', 'Image'],
+  ['speech', 'Speech'],
+  ['transcription', 'Transcribe'],
 ]
 
 /** A place to try a model: it asks through the gateway as any client does, and keeps nothing. */
@@ -48,10 +53,17 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
   const [picked, pick] = useState<Task | null>(null)
   const [turns, say] = useState<readonly Turn[]>([])
   const [trial, tell] = useState<Trial | null>(null)
-  const [settings, set] = useState<Settings>({ system: '', temperature: '', maxTokens: '' })
+  const [settings, set] = useState<Settings>({
+    system: '',
+    temperature: '',
+    maxTokens: '',
+    size: '',
+    voice: '',
+  })
   const [documents, rank] = useState<readonly string[]>([])
   const [prompt, type] = useState('')
   const [image, attach] = useState<string | null>(null)
+  const [sound, record] = useState<File | null>(null)
   const stop = useRef<() => void>(() => {})
   useEffect(() => () => stop.current(), [])
   const task = picked ?? chosen?.task ?? 'chat'
@@ -90,7 +102,7 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
       app,
       task,
       service: chosen.service.key,
-      body: buildBody({ task, model: chosen.id, turns: next, lines, prompt, settings }),
+      body: buildBody({ task, model: chosen.id, turns: next, lines, prompt, settings, sound }),
       onChange: (one) => {
         if (stop.current === stopTrial) tell(one)
       },
@@ -144,6 +156,8 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
                 onType={type}
                 image={image}
                 onAttach={attach}
+                sound={sound}
+                onSound={record}
                 settings={settings}
                 onSettings={set}
                 onSend={send}
@@ -172,6 +186,9 @@ function findTask(name: string, abilities: readonly string[]): Task {
   if (abilities.includes('completion')) return 'chat'
   if (abilities.includes('rerank') || /rerank/i.test(name)) return 'rerank'
   if (abilities.includes('embedding')) return 'embeddings'
+  if (/whisper|parakeet|transcri/i.test(name)) return 'transcription'
+  if (/kokoro|(^|[^a-z])(tts|piper|orpheus)([^a-z]|$)/i.test(name)) return 'speech'
+  if (/flux|diffusion|(^|[^a-z])(sdxl|sd[1-3]|[a-z]+-image)([^a-z]|$)/i.test(name)) return 'images'
   return /embed|bge|(^|[/-])(e5|gte)\b|minilm/i.test(name) ? 'embeddings' : 'chat'
 }
 
@@ -182,12 +199,21 @@ interface BodyFacts {
   readonly lines: readonly string[]
   readonly prompt: string
   readonly settings: Settings
+  readonly sound: File | null
 }
 
-function buildBody({ task, model, turns, lines, prompt, settings }: BodyFacts): object {
+function buildBody({ task, model, turns, lines, prompt, settings, sound }: BodyFacts): object {
+  const { system, temperature, maxTokens, size, voice } = settings
   if (task === 'embeddings') return { model, input: lines }
   if (task === 'rerank') return { model, query: prompt, documents: lines }
-  const { system, temperature, maxTokens } = settings
+  if (task === 'images') return { model, prompt, size: size || undefined, response_format: 'b64_json' }
+  if (task === 'speech') return { model, input: prompt, voice: voice || undefined }
+  if (task === 'transcription') {
+    const form = new FormData()
+    form.append('model', model)
+    if (sound !== null) form.append('file', sound)
+    return form
+  }
   const number = (text: string) =>
     text.trim() === '' || Number.isNaN(Number(text)) ? undefined : Number(text)
   return {
@@ -290,6 +316,8 @@ interface FormProps {
   onType(prompt: string): void
   readonly image: string | null
   onAttach(image: string | null): void
+  readonly sound: File | null
+  onSound(sound: File | null): void
   readonly settings: Settings
   onSettings(settings: Settings): void
   onSend(more: string): void
@@ -300,19 +328,29 @@ const labels: Readonly<Record<Task, string>> = {
   chat: 'Prompt',
   embeddings: 'Texts, one on each line',
   rerank: 'Query',
+  images: 'What it shows',
+  speech: 'What it says',
+  transcription: '',
 }
 
-const fields: readonly (readonly [keyof Settings, string, 'text' | 'decimal' | 'numeric'])[] = [
-  ['system', 'System prompt', 'text'],
-  ['temperature', 'Temperature', 'decimal'],
-  ['maxTokens', 'At most tokens', 'numeric'],
-]
+type Field = readonly [keyof Settings, string, 'text' | 'decimal' | 'numeric']
+
+const fields: Readonly<Partial<Record<Task, readonly Field[]>>> = {
+  chat: [
+    ['system', 'System prompt', 'text'],
+    ['temperature', 'Temperature', 'decimal'],
+    ['maxTokens', 'At most tokens', 'numeric'],
+  ],
+  images: [['size', 'Size, such as 512x512', 'text']],
+  speech: [['voice', 'Voice', 'text']],
+}
 
 function Form(props: FormProps) {
   const { task, name, isStill, isRunning, prompt, onType, settings, onSettings, onSend, onStop } = props
   const [more, list] = useState('')
+  const isEmpty = task === 'transcription' ? props.sound === null : prompt.trim() === ''
   const submit = () => {
-    if (prompt.trim() === '' || isRunning) return
+    if (isEmpty || isRunning) return
     onSend(more)
   }
   const sendByKey = (event: KeyboardEvent) => {
@@ -328,17 +366,28 @@ function Form(props: FormProps) {
         submit()
       }}
     >
-      <label>
-        <span class={task === 'chat' ? 'vh' : ''}>{labels[task]}</span>
-        <textarea
-          id="prompt"
-          rows={3}
-          placeholder={`Ask ${name} something`}
-          value={prompt}
-          onInput={({ currentTarget }) => onType(currentTarget.value)}
-          onKeyDown={sendByKey}
-        />
-      </label>
+      {task === 'transcription' ? (
+        <label>
+          <span>Sound</span>
+          <input
+            type="file"
+            accept="audio/*,video/*"
+            onChange={({ currentTarget }) => props.onSound(currentTarget.files?.[0] ?? null)}
+          />
+        </label>
+      ) : (
+        <label>
+          <span class={task === 'chat' ? 'vh' : ''}>{labels[task]}</span>
+          <textarea
+            id="prompt"
+            rows={3}
+            placeholder={`Ask ${name} something`}
+            value={prompt}
+            onInput={({ currentTarget }) => onType(currentTarget.value)}
+            onKeyDown={sendByKey}
+          />
+        </label>
+      )}
       {task === 'rerank' && (
         <label>
           <span>Documents, one on each line</span>
@@ -351,11 +400,11 @@ function Form(props: FormProps) {
         </label>
       )}
       {task === 'chat' && <Attachment {...props} />}
-      {task === 'chat' && (
+      {fields[task] !== undefined && (
         <details>
           <summary>Settings</summary>
           <div class="settings">
-            {fields.map(([name, word, inputMode]) => (
+            {fields[task].map(([name, word, inputMode]) => (
               <label key={name}>
                 <span>{word}</span>
                 <input
@@ -379,7 +428,7 @@ function Form(props: FormProps) {
             Stop
           </button>
         ) : (
-          <button key="send" type="submit" class="btn main" disabled={isStill || prompt.trim() === ''}>
+          <button key="send" type="submit" class="btn main" disabled={isStill || isEmpty}>
             Send
           </button>
         )}
@@ -399,10 +448,7 @@ function Attachment({ image, onAttach }: Pick<FormProps, 'image' | 'onAttach'>) 
       </div>
     )
   const read = (file: File | undefined) => {
-    if (file === undefined) return
-    const reader = new FileReader()
-    reader.onload = () => onAttach(String(reader.result))
-    reader.readAsDataURL(file)
+    if (file !== undefined) void toDataUrl(file).then(onAttach)
   }
   return (
     <label>
@@ -426,8 +472,8 @@ const waits: Readonly<Record<Trial['phase'], string>> = {
 }
 
 function Answer({ trial, task, documents }: AnswerProps) {
-  const { text, thought, phase, problem, isOver, vectors, ranks } = trial
-  const isEmpty = text === '' && thought === '' && vectors.length === 0 && ranks.length === 0
+  const { text, thought, phase, problem, isOver, vectors, ranks, media } = trial
+  const isEmpty = text === '' && thought === '' && vectors.length + ranks.length + media.length === 0
   return (
     <div class={`answer ${phase === 'stream' && !isOver ? 'streams' : ''}`} role="group" aria-label="Answer">
       {thought !== '' && (
@@ -444,11 +490,18 @@ function Answer({ trial, task, documents }: AnswerProps) {
         )}
         {task === 'embeddings' && <Vectors vectors={vectors} texts={documents} />}
         {task === 'rerank' && <Ranks ranks={ranks} texts={documents} />}
+        {task === 'images' && media.map((url) => <img key={url} class="made" src={url} alt="The answer" />)}
+        {task === 'speech' && media.map((url) => <Speech key={url} url={url} />)}
       </div>
       {problem !== null && <p class="problem">{problem}</p>}
       <Meters trial={trial} task={task} />
     </div>
   )
+}
+
+function Speech({ url }: { readonly url: string }) {
+  // biome-ignore lint/a11y/useMediaCaption: what it says is the text that was sent, which stands beside it
+  return <audio controls src={url} aria-label="The answer" />
 }
 
 function Meters({ trial: { spentMs, tokens }, task }: Pick<AnswerProps, 'trial' | 'task'>) {
