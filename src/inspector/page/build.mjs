@@ -10,7 +10,7 @@ import { rolldown } from 'rolldown'
 const MAX_BYTES = {
   'page.html': { gzip: 41_700, brotli: 36_900 },
   'views.js': { gzip: 33_500, brotli: 30_000 },
-  'tool-views.js': { gzip: 13_500, brotli: 12_200 },
+  'tool-views.js': { gzip: 15_000, brotli: 13_600 },
 }
 /** In the order in which they apply. */
 const LOOKS = ['tokens', 'controls', 'frame', 'overview', 'narrow']

@@ -1,9 +1,12 @@
 // @module-tag proof
 
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { createModelServer } from '../../../src/testing/model-server/model-server.ts'
-import { listViolations } from './axe.ts'
-import { drawn, hasNoBrowser, inState, openStage } from './browser.ts'
+import { listMisfits, listViolations, looks } from './axe.ts'
+import { drawn, hasNoBrowser, inState, openStage, pictures } from './browser.ts'
 
 describe.skipIf(hasNoBrowser)('the place to try a model', () => {
   test('tells that a model waits and loads, and stops on demand', { timeout: 240_000 }, async () => {
@@ -88,6 +91,47 @@ describe.skipIf(hasNoBrowser)('the place to try a model', () => {
     await server.close()
   })
 
+  test('shows the Markdown of an answer, and nothing of it as HTML', { timeout: 240_000 }, async () => {
+    const text =
+      '# Cats\n\nThey **purr**, `meow` and <img src=x onerror="window.owned=1">\n- [more](https://e.org)\n\n```js\nlet a = 1\n```'
+    const server = createServer((request, response) => {
+      if (request.method === 'GET')
+        return response.end(JSON.stringify({ object: 'list', data: [{ id: 'm' }] }))
+      request.resume()
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      const part = { choices: [{ index: 0, delta: { content: text }, finish_reason: null }] }
+      response.end(`data: ${JSON.stringify(part)}\n\ndata: [DONE]\n\n`)
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    await using stage = await openStage({
+      providers: { quick: { baseUrl: `http://127.0.0.1:${port}/v1`, models: [{ id: 'm' }] } },
+    })
+    const { page, url, complaints } = stage
+    await page.goto(`${url}/#/try`)
+    await page.getByRole('textbox', { name: 'Prompt', exact: true }).fill('cats?')
+    await page.getByRole('button', { name: 'Send' }).click()
+    const answer = page.getByRole('group', { name: 'Answer' })
+    await answer.locator('.h1', { hasText: /^Cats$/ }).waitFor()
+    expect(await answer.locator('strong').allTextContents()).toEqual(['purr'])
+    expect(await answer.locator('code').allTextContents()).toEqual(['meow'])
+    expect(await answer.locator('pre').allTextContents()).toEqual(['let a = 1'])
+    expect(await answer.textContent()).toContain('<img src=x onerror="window.owned=1">')
+    expect(await answer.locator('img, a').count()).toBe(0)
+    for (const { width, theme } of looks) {
+      await page.setViewportSize({ width, height: 900 })
+      await page.emulateMedia({ colorScheme: theme })
+      await drawn(page)
+      expect(await listViolations(page)).toEqual([])
+      expect(await listMisfits(page)).toEqual([])
+      if (pictures !== undefined) await page.screenshot({ path: `${pictures}/try-${theme}-${width}.png` })
+    }
+    expect(await page.evaluate(() => 'owned' in window)).toBe(false)
+    expect(complaints).toEqual([])
+    server.close()
+    server.closeAllConnections()
+  })
+
   test('makes an image and speech, and writes down what a recording says', { timeout: 240_000 }, async () => {
     const server = createModelServer({ models: ['m'] })
     const { url: serverUrl } = await server.listen()
@@ -131,7 +175,7 @@ describe.skipIf(hasNoBrowser)('the place to try a model', () => {
     expect(await listViolations(page)).toEqual([])
 
     await page.getByRole('radio', { name: /whisper-large/ }).click()
-    expect(await send.isDisabled()).toBe(true)
+    await expect.poll(() => send.isDisabled()).toBe(true)
     await page
       .getByLabel('Sound')
       .setInputFiles({ name: 'speech.wav', mimeType: 'audio/wav', buffer: Buffer.from('RIFF') })

@@ -7,6 +7,7 @@ import { Screen, type Told, type ViewProps } from '../frame/view-frame.tsx'
 import { lookWords } from '../look.ts'
 import { formatRoute } from '../route.ts'
 import { Glyph, Icon } from '../shapes.tsx'
+import { MarkdownText } from './markdown-text.tsx'
 import { type Language, languages, type Task, writeSnippet } from './snippets.ts'
 import { compareVectors, phases, startTrial, type Trial, toDataUrl } from './trial.ts'
 
@@ -295,7 +296,7 @@ function Turns({ turns, onEdit }: TurnsProps) {
       {turns.map(({ role, content, image }, index) => (
         <li key={index} class={role}>
           {image != null && <img class="thumb" src={image} alt="Attached" />}
-          {content}
+          {role === 'user' ? content : <MarkdownText text={content} />}
           {role === 'user' && (
             <button type="button" class="btn bare" onClick={() => onEdit(index)}>
               Edit
@@ -485,6 +486,8 @@ function Answer({ trial, task, documents }: AnswerProps) {
       <div class="text" aria-live={isOver ? 'polite' : 'off'}>
         {isEmpty && problem === null ? (
           <span class="soft">{isOver ? 'An empty answer.' : waits[phase]}</span>
+        ) : task === 'chat' ? (
+          <MarkdownText text={text} />
         ) : (
           text
         )}
