@@ -132,6 +132,44 @@ describe.skipIf(hasNoBrowser)('the place to try a model', () => {
     server.closeAllConnections()
   })
 
+  test('asks several models the same at once, and stops all of them', { timeout: 240_000 }, async () => {
+    const server = createModelServer({ models: ['m'] })
+    const { url: serverUrl } = await server.listen()
+    const models = ['one', 'two', 'three'].map((id) => ({ id }))
+    await using stage = await openStage({ providers: { quick: { baseUrl: `${serverUrl}/v1`, models } } })
+    const { page, url } = stage
+    await page.goto(`${url}/#/try/quick%2Fone`)
+    await page.getByText('Ask others at once').click()
+    await page.getByRole('checkbox', { name: 'quick/two' }).check()
+    await page.getByRole('checkbox', { name: 'quick/three' }).check()
+    const answers = [
+      page.getByRole('group', { name: 'Answer', exact: true }),
+      page.getByRole('group', { name: 'Answer of quick/two' }),
+      page.getByRole('group', { name: 'Answer of quick/three' }),
+    ]
+    const prompt = page.getByRole('textbox', { name: 'Prompt', exact: true })
+    await prompt.fill('6 * 7')
+    await page.getByRole('button', { name: 'Send' }).click()
+    for (const answer of answers)
+      await expect.poll(() => answer.locator('.text').textContent()).toContain('42')
+    for (const { width, theme } of looks) {
+      await page.setViewportSize({ width, height: 900 })
+      await page.emulateMedia({ colorScheme: theme })
+      await drawn(page)
+      expect(await listViolations(page)).toEqual([])
+      expect(await listMisfits(page)).toEqual([])
+    }
+    server.set({ hang: true })
+    await prompt.fill('7 * 7')
+    await page.getByRole('button', { name: 'Send' }).click()
+    await expect.poll(() => server.inFlight).toBe(3)
+    await page.getByRole('button', { name: 'Stop', exact: true }).click()
+    await expect.poll(() => server.inFlight).toBe(0)
+    for (const answer of answers) await answer.getByText('Stopped.').waitFor()
+    expect(stage.complaints).toEqual([])
+    await server.close()
+  })
+
   test('makes an image and speech, and writes down what a recording says', { timeout: 240_000 }, async () => {
     const server = createModelServer({ models: ['m'] })
     const { url: serverUrl } = await server.listen()

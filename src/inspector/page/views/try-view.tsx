@@ -65,6 +65,8 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
   const [prompt, type] = useState('')
   const [image, attach] = useState<string | null>(null)
   const [sound, record] = useState<File | null>(null)
+  const [others, compare] = useState<readonly string[]>([])
+  const [beside, hear] = useState<Readonly<Record<string, Trial>>>({})
   const stop = useRef<() => void>(() => {})
   useEffect(() => () => stop.current(), [])
   const task = picked ?? chosen?.task ?? 'chat'
@@ -73,6 +75,7 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
     stop.current()
     stop.current = () => {}
     tell(null)
+    hear({})
   }
   const reset = () => {
     drop()
@@ -98,18 +101,29 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
       attach(null)
     }
     rank(lines)
-    stop.current()
-    const stopTrial = startTrial({
-      app,
-      task,
-      service: chosen.service.key,
-      body: buildBody({ task, model: chosen.id, turns: next, lines, prompt, settings, sound }),
-      onChange: (one) => {
-        if (stop.current === stopTrial) tell(one)
-      },
-    })
-    stop.current = stopTrial
+    drop()
+    const start = ({ id: model, service }: Choice, onTrial: (trial: Trial) => void) =>
+      startTrial({
+        app,
+        task,
+        service: service.key,
+        body: buildBody({ task, model, turns: next, lines, prompt, settings, sound }),
+        onChange: (one) => {
+          if (stop.current === stopAll) onTrial(one)
+        },
+      })
+    const stops = [
+      start(chosen, tell),
+      ...listBeside(task, choices, chosen, others).map((one) =>
+        start(one, (trial) => hear((before) => ({ ...before, [one.id]: trial }))),
+      ),
+    ]
+    const stopAll = () => {
+      for (const stopOne of stops) stopOne()
+    }
+    stop.current = stopAll
   }
+  const isRunning = [trial, ...Object.values(beside)].some((one) => one?.isOver === false)
   return (
     <Screen view={view} title="Try it">
       {chosen === undefined ? (
@@ -147,12 +161,24 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
                 </span>
               </header>
               {turns.length > 0 && <Turns turns={turns} onEdit={edit} />}
-              {trial !== null && <Answer trial={trial} task={task} documents={documents} />}
+              {trial !== null && <Answer trial={trial} task={task} documents={documents} name="Answer" />}
+              {Object.entries(beside).map(([model, one]) => (
+                <Answer
+                  key={model}
+                  trial={one}
+                  task={task}
+                  documents={documents}
+                  name={`Answer of ${model}`}
+                />
+              ))}
               <Form
                 task={task}
                 name={chosen.name}
                 isStill={isStill}
-                isRunning={trial !== null && !trial.isOver}
+                isRunning={isRunning}
+                beside={task === 'chat' ? choices.filter((one) => one !== chosen && one.task === 'chat') : []}
+                others={others}
+                onCompare={compare}
                 prompt={prompt}
                 onType={type}
                 image={image}
@@ -171,6 +197,16 @@ export function TryIt(view: ViewProps & { readonly told: readonly Told[] }) {
       )}
     </Screen>
   )
+}
+
+/** The models that are asked the same at once. */
+function listBeside(
+  task: Task,
+  choices: readonly Choice[],
+  chosen: Choice,
+  others: readonly string[],
+): readonly Choice[] {
+  return task === 'chat' ? choices.filter((one) => one !== chosen && others.includes(one.id)) : []
 }
 
 function listChoices(one: Told, abilities: AppState['abilities']): readonly Choice[] {
@@ -313,6 +349,10 @@ interface FormProps {
   readonly name: string
   readonly isStill: boolean
   readonly isRunning: boolean
+  /** The models that may be asked the same at once. `others`: the ids of the chosen ones. */
+  readonly beside: readonly Choice[]
+  readonly others: readonly string[]
+  onCompare(others: readonly string[]): void
   readonly prompt: string
   onType(prompt: string): void
   readonly image: string | null
@@ -419,6 +459,7 @@ function Form(props: FormProps) {
           </div>
         </details>
       )}
+      {props.beside.length > 0 && <Others {...props} />}
       <div class="row">
         <small class="grow">Goes through the gateway as any client’s request does. Nothing is kept.</small>
         <small class="hide-s">
@@ -435,6 +476,29 @@ function Form(props: FormProps) {
         )}
       </div>
     </form>
+  )
+}
+
+/** The same prompt for several models at once shows how they share the machine. */
+function Others({ beside, others, onCompare }: Pick<FormProps, 'beside' | 'others' | 'onCompare'>) {
+  return (
+    <details>
+      <summary>Ask others at once</summary>
+      <div class="others">
+        {beside.map(({ id, name }) => (
+          <label key={id}>
+            <input
+              type="checkbox"
+              checked={others.includes(id)}
+              onChange={({ currentTarget }) =>
+                onCompare(currentTarget.checked ? [...others, id] : others.filter((one) => one !== id))
+              }
+            />
+            <span class="cut">{name}</span>
+          </label>
+        ))}
+      </div>
+    </details>
   )
 }
 
@@ -463,6 +527,7 @@ interface AnswerProps {
   readonly trial: Trial
   readonly task: Task
   readonly documents: readonly string[]
+  readonly name: string
 }
 
 const waits: Readonly<Record<Trial['phase'], string>> = {
@@ -472,11 +537,12 @@ const waits: Readonly<Record<Trial['phase'], string>> = {
   stream: '',
 }
 
-function Answer({ trial, task, documents }: AnswerProps) {
+function Answer({ trial, task, documents, name }: AnswerProps) {
   const { text, thought, phase, problem, isOver, vectors, ranks, media } = trial
   const isEmpty = text === '' && thought === '' && vectors.length + ranks.length + media.length === 0
   return (
-    <div class={`answer ${phase === 'stream' && !isOver ? 'streams' : ''}`} role="group" aria-label="Answer">
+    <div class={`answer ${phase === 'stream' && !isOver ? 'streams' : ''}`} role="group" aria-label={name}>
+      {name !== 'Answer' && <h3>{name}</h3>}
       {thought !== '' && (
         <details>
           <summary>Thinking</summary>
