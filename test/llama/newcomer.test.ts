@@ -37,7 +37,8 @@ describeWithLlama('a newcomer with a folder of GGUF files', () => {
       for (const [alias, text] of Object.values(answers)) {
         const chat = place.startWithInput('chat', alias, '--gateway', url)
         chat.child.stdin?.end('Hello!\n')
-        expect(await chat.ended).toMatchObject({ code: 0, stdout: `${text}\n` })
+        const { code, stdout, stderr } = await chat.ended
+        expect({ code, stdout }, stderr).toEqual({ code: 0, stdout: `${text}\n` })
       }
       expect(performance.now() - startedMs).toBeLessThan(TWO_MINUTES)
       const { services } = JSON.parse((await place.run('status', '--json', '--gateway', url)).stdout)
