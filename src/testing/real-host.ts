@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram'
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -72,17 +73,25 @@ export async function createRealHost(initial: Partial<WorldOptions>): Promise<Re
 
 /**
  * A free port of 127.0.0.1. It is below the range that systems take outgoing ports from: one that
- * was free a moment ago could otherwise become our own end of a connection. This process gets each port once: two
- * servers of one test would else share it now and then.
+ * was free a moment ago could otherwise become our own end of a connection. Until this process ends it gets no other
+ * one that asks here, in any process: its number is taken for UDP, which a server that listens does not need.
  */
 export async function findFreePort(): Promise<number> {
   const port = 20_000 + Math.floor(Math.random() * 12_000)
-  if (given.has(port) || !(await isPortFree('127.0.0.1', port))) return findFreePort()
-  given.add(port)
-  return port
+  return (await isPortFree('127.0.0.1', port)) && (await reserve(port)) ? port : findFreePort()
 }
 
-const given = new Set<number>()
+/** Whether no process had it. */
+function reserve(port: number): Promise<boolean> {
+  const socket = createSocket('udp4').unref()
+  return new Promise((resolve) => {
+    socket.once('error', () => {
+      socket.close()
+      resolve(false)
+    })
+    socket.bind({ port, address: '127.0.0.1', exclusive: true }, () => resolve(true))
+  })
+}
 
 /** Living processes that carry an environment marker, `LEASEHOLD_GENERATION=…`. Without a `/proc`: none are seen. */
 export function findMarked(marker: string): readonly number[] {
