@@ -1,8 +1,10 @@
 // @module-tag proof
 
 import { mkdirSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
+import { findFreePort } from '../../src/testing/real-host.ts'
 import { createPlace, listCommandLines } from '../cli/command-line.ts'
 import { describeWithLlama, llamaServer } from './llama-server.ts'
 import { writeModel } from './model.ts'
@@ -29,6 +31,13 @@ describeWithLlama('a newcomer with a folder of GGUF files', () => {
       const startedMs = performance.now()
       const written = await place.run('init', 'models', '--yes')
       expect(written).toMatchObject({ code: 0, stderr: '' })
+      // Other tests that run at this moment have servers at the ports that are assigned first.
+      const file = join(place.folder, 'leasehold.json5')
+      const config = await readFile(file, 'utf8')
+      await writeFile(
+        file,
+        config.replace('leasehold: {', `leasehold: { firstPort: ${await findFreePort()},`),
+      )
       expect((await place.run('config', 'validate')).stdout).toBe('leasehold.json5: ok\n')
 
       const url = `http://127.0.0.1:${place.gatewayPort}`
