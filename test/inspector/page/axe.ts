@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Page } from 'playwright-core'
+import { expect } from 'vitest'
+import { drawn, pictures } from './browser.ts'
 
 const source = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
@@ -49,3 +51,17 @@ export function listMisfits(page: Page): Promise<readonly string[]> {
 export const looks = [390, 1440].flatMap((width) =>
   (['light', 'dark'] as const).map((theme) => ({ width, theme })),
 )
+
+/** Shows a page at every width and in every theme: nothing is wrong with it, and it fits. `picture` names its pictures. */
+export async function expectFit(page: Page, picture?: string, height = 900): Promise<void> {
+  for (const { width, theme } of looks) {
+    await page.setViewportSize({ width, height })
+    await page.emulateMedia({ colorScheme: theme })
+    await drawn(page)
+    const where = `${width} ${theme}`
+    expect(await listViolations(page), where).toEqual([])
+    expect(await listMisfits(page), where).toEqual([])
+    if (pictures !== undefined && picture !== undefined)
+      await page.screenshot({ path: `${pictures}/${picture}-${theme}-${width}.png`, fullPage: height > 900 })
+  }
+}

@@ -3,8 +3,8 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { createSmiFolder } from '../../process/fake-smi.ts'
-import { listMisfits, listViolations, looks } from './axe.ts'
-import { createFastProvider, drawn, hasNoBrowser, openStage, pictures } from './browser.ts'
+import { expectFit } from './axe.ts'
+import { createFastProvider, hasNoBrowser, openStage } from './browser.ts'
 
 const EVIL = '<img src=x onerror="window.owned = 1"> \u001b[31mred\u001b[0m \u202Egnp.exe'
 
@@ -34,14 +34,7 @@ describe.skipIf(hasNoBrowser)('the view of the host', () => {
     await log.locator('.line.bad, .line.warn').first().waitFor()
     const text = (await log.textContent()) ?? ''
     for (const control of ['\u001b', '\u202E']) expect(text).not.toContain(control)
-    for (const { width, theme } of looks) {
-      await page.setViewportSize({ width, height: 900 })
-      await page.emulateMedia({ colorScheme: theme })
-      await drawn(page)
-      expect(await listViolations(page)).toEqual([])
-      expect(await listMisfits(page)).toEqual([])
-      if (pictures !== undefined) await page.screenshot({ path: `${pictures}/host-${theme}-${width}.png` })
-    }
+    await expectFit(page, 'host')
     // With the servers their lines stand among its own; without them they are gone again.
     await page.getByRole('button', { name: 'All servers' }).click()
     await expect.poll(() => log.textContent(), { timeout: 60_000 }).toMatch(/fast {2}\| demo-server: /)
@@ -113,15 +106,7 @@ describe.skipIf(hasNoBrowser)('the view of the host', () => {
     await expect
       .poll(() => first.locator('path').first().getAttribute('d'), { timeout: 60_000 })
       .toMatch(/^M.*L/)
-    for (const { width, theme } of looks) {
-      await page.setViewportSize({ width, height: 900 })
-      await page.emulateMedia({ colorScheme: theme })
-      await drawn(page)
-      expect(await listViolations(page)).toEqual([])
-      expect(await listMisfits(page)).toEqual([])
-      if (pictures !== undefined)
-        await page.screenshot({ path: `${pictures}/hardware-${theme}-${width}.png` })
-    }
+    await expectFit(page, 'hardware')
     // Another view asks nothing about the hardware.
     await page.keyboard.press('1')
     await page.locator('tr.one').waitFor()

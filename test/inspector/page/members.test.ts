@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest'
 import type { CardService } from '../../../machines/cluster/messages.ts'
 import type { MemberListing } from '../../../src/cluster/joined-cluster.ts'
 import { internalsOf } from '../../../src/supervisor/internals.ts'
-import { listMisfits, listViolations, looks } from './axe.ts'
-import { createFastProvider, drawn, hasNoBrowser, openStage, pictures, type Stage } from './browser.ts'
+import { expectFit } from './axe.ts'
+import { createFastProvider, hasNoBrowser, openStage, type Stage } from './browser.ts'
 
 const service = (more: Partial<CardService> = {}): CardService => ({
   models: [{ id: 'phi', api: 'openai-completions' }],
@@ -116,16 +116,7 @@ describe.skipIf(hasNoBrowser)('the overview of a member of a cluster', () => {
     const { page, url } = stage
     await page.goto(url)
     await page.locator('.peer').first().waitFor()
-    for (const { width, theme } of looks) {
-      await page.setViewportSize({ width, height: 1_000 })
-      await page.emulateMedia({ colorScheme: theme })
-      await drawn(page)
-      const where = `${width} ${theme}`
-      expect(await listViolations(page), where).toEqual([])
-      expect(await listMisfits(page), where).toEqual([])
-      if (pictures !== undefined)
-        await page.screenshot({ path: `${pictures}/members-${width}-${theme}.png`, fullPage: true })
-    }
+    await expectFit(page, 'members', 1_000)
   })
 
   test('of one that is in no cluster asks for the members once', { timeout: 240_000 }, async () => {

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { formatSpan } from '../../../src/inspector/page/display-text.ts'
 import { createRecorder } from '../../../src/observe/recorder.ts'
 import { createModelServer } from '../../../src/testing/model-server/model-server.ts'
-import { listMisfits, listViolations, looks } from './axe.ts'
+import { expectFit, listMisfits, listViolations, looks } from './axe.ts'
 import { drawn, hasNoBrowser, openStage, pictures } from './browser.ts'
 
 /** A stage whose second provider is a model server in this process. */
@@ -86,15 +86,7 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
     expect(await headerOf('authorization')).toBe('***')
     expect(got).toMatch(/Status 200.*content-typeapplication\/json/)
     expect(await page.content()).not.toContain('SECRET-KEY')
-    for (const { width, theme } of looks) {
-      await page.setViewportSize({ width, height: 900 })
-      await page.emulateMedia({ colorScheme: theme })
-      await drawn(page)
-      expect(await listViolations(page)).toEqual([])
-      expect(await listMisfits(page)).toEqual([])
-      if (pictures !== undefined)
-        await page.screenshot({ path: `${pictures}/request-bodies-${theme}-${width}.png` })
-    }
+    await expectFit(page, 'request-bodies')
     expect(await page.evaluate(() => 'owned' in window)).toBe(false)
     expect(complaints).toEqual([])
   })
@@ -232,13 +224,7 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
       await page.getByRole('checkbox', { name, exact: true }).check()
     const chosen = ['When', 'Model', 'Path', 'Time', 'First byte', 'Cached', 'Prefill', 'Tokens', 'tok/s']
     expect(await heads()).toEqual([...chosen, 'Status', 'Outcome'])
-    for (const { width, theme } of looks) {
-      await page.setViewportSize({ width, height: 900 })
-      await page.emulateMedia({ colorScheme: theme })
-      await drawn(page)
-      expect(await listViolations(page)).toEqual([])
-      expect(await listMisfits(page)).toEqual([])
-    }
+    await expectFit(page)
     await page.setViewportSize({ width: 1440, height: 900 })
     await page.getByRole('checkbox', { name: 'Path', exact: true }).focus()
     await page.keyboard.press('Escape')
@@ -288,13 +274,7 @@ describe.skipIf(hasNoBrowser)('the view of requests', () => {
     await histogram.getByText('(2 requests)').waitFor()
     await page.keyboard.press('Escape')
     await histogram.getByText('(6 requests)').waitFor()
-    for (const { width, theme } of looks) {
-      await page.setViewportSize({ width, height: 900 })
-      await page.emulateMedia({ colorScheme: theme })
-      await drawn(page)
-      expect(await listViolations(page)).toEqual([])
-      expect(await listMisfits(page)).toEqual([])
-    }
+    await expectFit(page)
     await page.reload()
     await histogram.getByText('(6 requests)').waitFor()
     expect(await histogram.getByLabel('Histogram of').inputValue()).toBe('time')

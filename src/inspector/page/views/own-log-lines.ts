@@ -37,11 +37,11 @@ async function follow(
 ): Promise<void> {
   while (!signal.aborted) {
     let number = 0
-    let told = 0
+    let isAnew = true
     let heard: PrintedLine[] = []
     const flush = () => {
-      if (!signal.aborted) tell(heard, told === 0)
-      told += heard.length
+      if (!signal.aborted) tell(heard, isAnew)
+      isAnew = false
       heard = []
     }
     try {
